@@ -1,0 +1,414 @@
+"""RunSpec: everything that defines a run, built strictly from a config, to JSON and back."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from lstm_lab.cells import CATALOGUE, Spec, find
+from lstm_lab.errors import UserError, unknown
+from lstm_lab.model import ModelSpec, SequenceModel, build_model
+from lstm_lab.optim import HPARAMS, OptimSpec
+from lstm_lab.recurrence.unroll import Backend
+from lstm_lab.tasks import DIRECTIONS, TASKS, Task, Tokens, metrics_of, steps_per_epoch
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How long and on what a run trains.
+
+    Attributes:
+      batch_size: sequences of one step.
+      steps: optimiser steps; or
+      epochs: passes over the training split, for tasks that have one.
+      eval_every: steps between evaluations; None is one epoch, or a twentieth of the steps.
+      patience: evaluations without a better one after which a run stops; None never stops it.
+      metric: chooses the best checkpoint on validation; None is the task's own.
+      loss_reduction: `mean` over everything predicted; `sum_time_mean_batch` sums over time and
+        averages over sequences.
+    """
+
+    batch_size: int = 32
+    steps: int | None = None
+    epochs: int | None = None
+    eval_every: int | None = None
+    patience: int | None = None
+    metric: str | None = None
+    loss_reduction: Literal["mean", "sum_time_mean_batch"] = "mean"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps", "epochs", "eval_every", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: found {value}, allowed 1 or more")
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(
+                f"steps, epochs: found {self.steps} and {self.epochs}, allowed exactly one of them"
+            )
+
+
+@dataclass(frozen=True)
+class ComputeSpec:
+    """How a run is computed and logged: nothing that defines its result, so not part of its id.
+
+    Attributes:
+      backend: of the recurrence.
+      devices: local devices to use; None is all.
+      matmul_precision: of matrix products, as in `jax.default_matmul_precision`.
+      checkpoint_seconds: least time between checkpoints; 0 saves at every evaluation.
+      log_every: largest number of steps in one compiled call.
+    """
+
+    backend: Backend = "auto"
+    devices: int | None = None
+    matmul_precision: Literal["default", "high", "highest"] = "default"
+    checkpoint_seconds: float = 30.0
+    log_every: int = 200
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("devices", self.devices, 1),
+            ("checkpoint_seconds", self.checkpoint_seconds, 0),
+            ("log_every", self.log_every, 1),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{name}: found {value}, allowed {least} or more")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run: what it learns, with which model, how, and from which seeds.
+
+    Attributes:
+      task: the task, by `name`, with its options.
+      model: the model.
+      optim: the optimiser.
+      train: the length of training and what it minimises.
+      seed: of initialisation, data order and noise alike, unless one has its own:
+      init_seed, data_seed, noise_seed: that one's seed, or None.
+      compute: how it is computed; not part of the run's id.
+      cell_sha256: hash of the file of a cell of the user's own; filled in by `build_spec`.
+    """
+
+    task: Task
+    model: ModelSpec
+    optim: OptimSpec
+    train: TrainSpec
+    seed: int = 0
+    init_seed: int | None = None
+    data_seed: int | None = None
+    noise_seed: int | None = None
+    compute: ComputeSpec = field(default_factory=ComputeSpec)
+    cell_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "init_seed", "data_seed", "noise_seed"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 2**32:
+                raise ValueError(f"{name}: found {value}, allowed 0 to 2^32 - 1")
+        allowed = metrics_of(self.task.target)
+        if self.train.metric not in (None, *allowed):
+            raise unknown("train.metric", self.train.metric, allowed)
+        if self.train.epochs is not None and self.task.sample is not None:
+            raise ValueError(
+                f"train.epochs: {self.task.name} generates its training data; set train.steps"
+            )
+        if self.model.embedding is not None and not isinstance(self.task.inputs, Tokens):
+            raise ValueError(f"model.embedding: the inputs of {self.task.name} are no tokens")
+
+    @property
+    def metric(self) -> str:
+        """The metric that chooses checkpoints and ranks runs."""
+        return self.train.metric or self.task.metric
+
+    @property
+    def direction(self) -> str:
+        """Whether the metric is best at its `min` or its `max`."""
+        return DIRECTIONS[self.metric]
+
+    @property
+    def seeds(self) -> dict[str, int]:
+        """The seed of each purpose."""
+        own = {"init": self.init_seed, "data": self.data_seed, "noise": self.noise_seed}
+        return {k: self.seed if v is None else v for k, v in own.items()}
+
+    def schedule_steps(self, train_examples: int | None) -> tuple[int, int]:
+        """Returns total steps, and steps between evaluations."""
+        epoch = train_examples and steps_per_epoch(train_examples, self.train.batch_size)
+        if self.train.steps is not None:
+            total = self.train.steps
+        else:
+            assert epoch and self.train.epochs
+            total = self.train.epochs * epoch
+        every = self.train.eval_every or epoch or max(total // 20, 1)
+        return total, min(every, total)
+
+
+# ---- from a config to a spec
+
+
+def build_spec(config: Mapping[str, Any]) -> RunSpec:
+    """Builds a spec from a ConfigDict or a dict, and finds everything wrong with it.
+
+    Raises:
+      UserError: for an unknown key, a wrong type, a bad range, an unknown name or a conflict; the
+        line names the key.
+    """
+    config = {k: v for k, v in dict(config).items() if k != "cell_sha256"}
+    task = config.pop("task", {})
+    _expect_mapping("task", task)
+    options = dict(task)
+    name = options.pop("name", None)
+    if name not in TASKS:
+        raise unknown("task.name", name, TASKS)
+    sections = {"task": _build(TASKS[name], options, "task.")}
+    for key, cls in SECTIONS.items():
+        sections[key] = _build(cls, config.pop(key, {}), f"{key}.")
+    spec = _build(RunSpec, {**config, **sections}, "")
+    resolve_cell(spec.model)
+    path = cell_path(spec.model)
+    return replace(spec, cell_sha256=_sha256(path) if path else None)
+
+
+SECTIONS: dict[str, type] = {
+    "model": ModelSpec,
+    "optim": OptimSpec,
+    "train": TrainSpec,
+    "compute": ComputeSpec,
+}
+
+
+def _expect_mapping(path: str, value: Any) -> None:
+    if not hasattr(value, "items"):
+        raise UserError(f"{path}: found {value!r}, allowed a section with options")
+
+
+def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
+    """Builds one frozen dataclass: every key known, every value of its type."""
+    _expect_mapping(prefix.rstrip("."), values)
+    types = field_types(cls)
+    built = {}
+    for key, value in values.items():
+        if key not in types:
+            raise unknown(f"{prefix}{key}", key, types)
+        built[key] = (
+            value if is_dataclass(value) else coerce(f"{prefix}{key}", types[key], value)
+        )
+    for f in fields(cls):
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in built:
+            raise UserError(f"{prefix}{f.name}: missing")
+    try:
+        return cls(**built)
+    except ValueError as error:
+        raise UserError(f"{prefix}{error}") from None
+
+
+def field_types(cls: type) -> dict[str, Any]:
+    """Returns a dataclass's settable fields with their types."""
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in fields(cls) if f.init and f.name != "cell_sha256"}
+
+
+def coerce(path: str, kind: Any, value: Any) -> Any:
+    """Returns a value as a field's type takes it; an int serves as a float, a list as a tuple.
+
+    Raises:
+      UserError: where the value is not of the type.
+    """
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        options = [option for option in get_args(kind) if option is not type(None)]
+        if value is None and len(options) < len(get_args(kind)):
+            return None
+        return coerce(path, options[0], value)
+    if origin is Literal:
+        allowed = get_args(kind)
+        if value not in allowed or isinstance(value, bool):
+            if isinstance(value, str):
+                raise unknown(path, value, [str(a) for a in allowed])
+            raise UserError(f"{path}: found {value!r}, allowed {', '.join(map(str, allowed))}")
+        return value
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(
+            coerce(f"{path}[{k}]", get_args(kind)[0], item) for k, item in enumerate(value)
+        )
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind):
+        if not isinstance(value, bool) or kind is bool:
+            return value
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    expected = names.get(kind, "a tuple of whole numbers")
+    raise UserError(f"{path}: found {value!r}, allowed {expected}")
+
+
+# ---- cells
+
+
+def cell_path(model: ModelSpec) -> Path | None:
+    """Returns the file of a cell of the user's own, or None for the catalogue's."""
+    path, colon, _ = model.cell.rpartition(":")
+    return Path(path) if colon else None
+
+
+def resolve_cell(model: ModelSpec) -> Spec:
+    """Returns the variant that a model names, with the model's forget bias and initialiser.
+
+    Raises:
+      UserError: for an unknown variant, a file without it, or an option that it does not have.
+    """
+    path = cell_path(model)
+    try:
+        cell = find(model.cell).spec if path is None else _load_cell(path, model.cell)
+        changes = {
+            name: value
+            for name in ("forget_bias", "init")
+            if (value := getattr(model, name)) is not None
+        }
+        for name in changes:
+            if not hasattr(cell, name):
+                raise UserError(f"model.{name}: {model.cell} has no such option")
+        return replace(cell, **changes)  # type: ignore[type-var]
+    except ValueError as error:
+        prefix = "" if str(error).startswith(("forget_bias", "init")) else "cell: "
+        raise UserError(f"model.{prefix}{error}") from None
+
+
+def _load_cell(path: Path, name: str) -> Spec:
+    """Runs a user's file and returns the spec of that name."""
+    attribute = name.rpartition(":")[2]
+    module = load_module(path, "model.cell")
+    cell = getattr(module, attribute, None)
+    if cell is None or not hasattr(cell, "cell") or not is_dataclass(cell):
+        allowed = [k for k, v in vars(module).items() if is_dataclass(v) and hasattr(v, "cell")]
+        specs = [k for k in allowed if not isinstance(vars(module)[k], type)]
+        raise unknown(f"model.cell: {path}", attribute, specs)
+    return cell
+
+
+def load_module(path: Path, what: str) -> types.ModuleType:
+    """Runs a Python file and returns its module.
+
+    Raises:
+      UserError: for a file that is missing or does not run.
+    """
+    if not path.is_file():
+        raise UserError(f"{what}: {path} does not exist")
+    module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise UserError(f"{what}: {path} is no Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
+        raise UserError(f"{what}: {path} does not run: {type(error).__name__}: {error}") from error
+    return module
+
+
+def model_of(spec: RunSpec) -> SequenceModel:
+    """Builds the Flax module of a spec."""
+    inputs, target = spec.task.inputs, spec.task.target
+    return build_model(
+        spec.model,
+        resolve_cell(spec.model),
+        vocabulary=inputs.vocabulary if isinstance(inputs, Tokens) else None,
+        outputs=target.size,
+        every_step=target.every_step,
+        backend=spec.compute.backend,
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# ---- JSON and ids
+
+
+def to_json(spec: RunSpec) -> dict[str, Any]:
+    """Returns a spec as JSON-ready data that `from_json` reads back."""
+    data = asdict(spec)
+    data["task"] = {"name": spec.task.name, **data["task"]}
+    return json.loads(json.dumps(data))
+
+
+def from_json(data: Mapping[str, Any]) -> RunSpec:
+    """Builds the spec of a run.json again.
+
+    Raises:
+      UserError: as `build_spec`, and where a cell's file is not the one that the run used.
+    """
+    spec = build_spec(data)
+    recorded = data.get("cell_sha256")
+    if recorded is not None and spec.cell_sha256 != recorded:
+        raise UserError(
+            f"model.cell: {spec.model.cell} has changed since that run "
+            f"(sha256 {spec.cell_sha256}, then {recorded}); its source is kept beside run.json"
+        )
+    return spec
+
+
+def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
+    """Returns the JSON that identifies a run: no paths, no way of computing.
+
+    Args:
+      spec: the run.
+      without: dotted fields to leave out, such as "seeds" or "optim.lr".
+    """
+    data = to_json(spec)
+    for name in ("seed", "init_seed", "data_seed", "noise_seed", "compute"):
+        del data[name]
+    data |= {"schema": SCHEMA, "seeds": spec.seeds}
+    if spec.cell_sha256:
+        data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
+    for path in without:
+        section, _, name = path.rpartition(".")
+        del (data[section] if section else data)[name]
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_id(spec: RunSpec) -> str:
+    """Returns the id of a run: a hash of its spec with its seeds."""
+    return _short_hash(canonical(spec))
+
+
+def group_id(spec: RunSpec) -> str:
+    """Returns the id that runs share which differ in their seeds alone."""
+    return _short_hash(canonical(spec, without=("seeds",)))
+
+
+def program_key(spec: RunSpec) -> str:
+    """Returns what runs share that one compiled program can train."""
+    numbers = tuple(f"optim.{name}" for name in HPARAMS)
+    compute = json.dumps(asdict(spec.compute), sort_keys=True)
+    return canonical(spec, without=("seeds", *numbers)) + compute
+
+
+def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config with dotted fields set; sections are copied."""
+    result = {k: dict(v) if hasattr(v, "items") else v for k, v in dict(config).items()}
+    for path, value in values.items():
+        section, _, name = path.rpartition(".")
+        if "." in section:
+            raise UserError(f"{path}: no such setting")
+        target = result.setdefault(section, {}) if section else result
+        _expect_mapping(section, target)
+        target[name] = value
+    return result
+
+
+def catalogue_names() -> tuple[str, ...]:
+    """Returns the variants' names, for configs and messages."""
+    return tuple(CATALOGUE)

@@ -1,0 +1,291 @@
+"""Flax modules over the pure core: embedding, stacked and bidirectional layers, heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lstm_lab.cells.cell import Spec, State
+from lstm_lab.cells.gates import initialise, initialise_vector
+from lstm_lab.recurrence import BACKENDS, unroll
+from lstm_lab.recurrence.unroll import Backend
+
+Merge = Literal["concat", "sum", "mean", "product"]
+States = tuple[tuple[State, ...], ...]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model to build.
+
+    Attributes:
+      cell: a variant of the catalogue, or FILE.py:NAME for a spec of your own.
+      hidden: hidden units of every layer.
+      widths: hidden units of each layer, where they differ; replaces `hidden` and `layers`.
+      layers: stacked layers.
+      bidirectional: run every layer in both directions.
+      merge: how the two directions are joined.
+      dropout: rate between layers, in training.
+      residual: add a layer's input to its output, from the second layer on.
+      embedding: features of a token's embedding; None feeds tokens as one-hot vectors.
+      forget_bias: initial forget-gate bias; None is the variant's own.
+      init: initialiser of cell and head (cells/gates.py); None is the variant's own.
+      dtype: compute dtype; parameters and cell states stay float32.
+    """
+
+    cell: str = "lstm"
+    hidden: int = 64
+    widths: tuple[int, ...] | None = None
+    layers: int = 1
+    bidirectional: bool = False
+    merge: Merge = "concat"
+    dropout: float = 0.0
+    residual: bool = False
+    embedding: int | None = None
+    forget_bias: float | None = None
+    init: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("hidden", self.hidden),
+            ("layers", self.layers),
+            ("embedding", 1 if self.embedding is None else self.embedding),
+            *((f"widths[{k}]", width) for k, width in enumerate(self.widths or ())),
+        ):
+            if value < 1:
+                raise ValueError(f"{name}: found {value}, allowed 1 or more")
+        if self.widths is not None and not self.widths:
+            raise ValueError("widths: found (), allowed one width or more")
+        if self.widths is not None and self.layers not in (1, len(self.widths)):
+            raise ValueError(f"widths: found {len(self.widths)} for {self.layers} layers")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout: found {self.dropout}, allowed 0 or more and below 1")
+        if self.dropout and len(self.layer_widths) == 1:
+            raise ValueError("dropout: acts between layers, and the model has one layer")
+        if self.residual and len(set(self.layer_widths)) > 1:
+            raise ValueError(f"residual: needs equal widths, found {self.layer_widths}")
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """Hidden units of each layer."""
+        return self.widths or (self.hidden,) * self.layers
+
+
+def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
+    """Joins the outputs of the directions along their last axis."""
+    if len(outputs) == 1:
+        return outputs[0]
+    forward, backward = outputs
+    match merge:
+        case "concat":
+            return jnp.concatenate(outputs, -1)
+        case "sum":
+            return forward + backward
+        case "mean":
+            return (forward + backward) / 2
+        case "product":
+            return forward * backward
+
+
+def dropout(x_TBD: jax.Array, rate: float, keys_B: jax.Array) -> jax.Array:
+    """Zeroes units at `rate` and rescales the rest.
+
+    Each example has a key of its own and the unit axis leads, so that neither the batch's split
+    over devices nor padded units change a mask.
+
+    Args:
+      x_TBD: inputs [T,B,D].
+      rate: probability of zero.
+      keys_B: a key for each example.
+
+    Returns:
+      An array like x_TBD.
+    """
+    T, _, D = x_TBD.shape
+    keep_BDT = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, (D, T)))(keys_B)
+    return jnp.where(keep_BDT.transpose(2, 0, 1), x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
+
+
+class LSTM(nn.Module):
+    """Stacked, optionally bidirectional layers of one cell, time-major.
+
+    Attributes:
+      spec: the variant.
+      widths: hidden units of each layer.
+      bidirectional: run every layer in both directions.
+      merge: how the two directions are joined.
+      dropout: rate between layers.
+      residual: add a layer's input to its output, from the second layer on.
+      return_sequences: give every step's output rather than the last state's.
+      backend: as in `recurrence.unroll`.
+    """
+
+    spec: Spec
+    widths: tuple[int, ...]
+    bidirectional: bool = False
+    merge: Merge = "concat"
+    dropout: float = 0.0
+    residual: bool = False
+    return_sequences: bool = True
+    backend: Backend = "auto"
+
+    @nn.compact
+    def __call__(
+        self,
+        x_TBD: jax.Array,
+        states: States | None = None,
+        *,
+        lengths: jax.Array | None = None,
+        resets: jax.Array | None = None,
+        keys_B: jax.Array | None = None,
+    ) -> tuple[jax.Array, States]:
+        """Runs the stack.
+
+        Args:
+          x_TBD: inputs [T,B,D].
+          states: for each layer and direction the state to start from, or None for zero.
+          lengths: real steps of each row [B], or None for T.
+          resets: [T,B], true where a new segment starts, or None.
+          keys_B: each example's key for dropout; None means evaluation.
+
+        Returns:
+          Outputs [T,B,H], or [B,H] of the last state without `return_sequences`; and the final
+          states. H doubles when two directions are concatenated.
+        """
+        final_states: list[tuple[State, ...]] = []
+        h_TBH, last_BH = x_TBD, None
+        for layer, width in enumerate(self.widths):
+            x_TBD = h_TBH
+            if layer and self.dropout and keys_B is not None:
+                keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, layer)
+                x_TBD = dropout(h_TBH, self.dropout, keys)
+            outputs, finals = [], []
+            for direction, reverse in enumerate((False, True)[: 1 + self.bidirectional]):
+                name = f"layer_{layer}{'_reverse' if reverse else ''}"
+                output, final = unroll(
+                    self.spec,
+                    self.param(name, self._init, x_TBD.shape[-1], width),
+                    x_TBD,
+                    None if states is None else states[layer][direction],
+                    lengths=lengths,
+                    resets=resets,
+                    reverse=reverse,
+                    backend=self.backend,
+                )[:2]
+                outputs.append(output)
+                finals.append(final)
+            added = self.residual and layer > 0
+            output, last = (
+                merge_directions(h, self.merge) for h in (outputs, [s.h for s in finals])
+            )
+            h_TBH = output + h_TBH if added else output
+            last_BH = last + last_BH if added else last
+            final_states.append(tuple(finals))
+        return (h_TBH if self.return_sequences else last_BH), tuple(final_states)
+
+    def _init(self, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
+        return self.spec.cell.init(self.spec, key, D, H)
+
+
+class SequenceModel(nn.Module):
+    """Embedding or vectors, then an LSTM stack, then a dense head, batch-major outside.
+
+    Attributes:
+      lstm: the recurrent stack.
+      vocabulary: symbols where inputs are tokens; None where they are vectors.
+      embedding: features of a token's embedding; None is one-hot.
+      outputs: numbers that the head gives.
+      initialiser: of the head, as in `cells.gates.initialise`.
+      dtype: compute dtype.
+    """
+
+    lstm: LSTM
+    vocabulary: int | None
+    embedding: int | None
+    outputs: int
+    initialiser: str
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        lengths: jax.Array | None = None,
+        keys_B: jax.Array | None = None,
+    ) -> jax.Array:
+        """Computes logits.
+
+        Args:
+          x: tokens [B,T] or vectors [B,T,D].
+          lengths: real steps of each row [B], or None for T.
+          keys_B: each example's key for noise; None means evaluation.
+
+        Returns:
+          float32 logits, [B,T,C] at every step or [B,C] at the last.
+        """
+        x_T = jnp.swapaxes(x, 0, 1)
+        if self.vocabulary is None:
+            x_TBD = x_T.astype(self.dtype)
+        elif self.embedding is None:
+            x_TBD = jax.nn.one_hot(x_T, self.vocabulary, dtype=self.dtype)
+        else:
+            x_TBD = nn.Embed(self.vocabulary, self.embedding, dtype=self.dtype, name="embed")(x_T)
+        features, _ = self.lstm(x_TBD, lengths=lengths, keys_B=keys_B)
+        logits = nn.Dense(
+            self.outputs,
+            dtype=self.dtype,
+            kernel_init=self._kernel_init,
+            bias_init=lambda key, shape, dtype: initialise_vector(self.initialiser, key, shape[0]),
+            name="head",
+        )(features).astype(jnp.float32)
+        return jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits
+
+    def _kernel_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
+        del dtype
+        return initialise(self.initialiser, key, shape, shape[0], recurrent=False)
+
+
+def build_model(
+    model: ModelSpec,
+    cell: Spec,
+    *,
+    vocabulary: int | None,
+    outputs: int,
+    every_step: bool,
+    backend: Backend = "auto",
+) -> SequenceModel:
+    """Builds the module of a model spec.
+
+    Args:
+      model: the spec.
+      cell: the variant that `model.cell` names, with the model's own forget bias and initialiser.
+      vocabulary: symbols where inputs are tokens, None where they are vectors.
+      outputs: numbers that the head gives.
+      every_step: read every step rather than the last state.
+      backend: as in `recurrence.unroll`.
+
+    Returns:
+      The module; its parameters come from `init(key, x)`.
+    """
+    return SequenceModel(
+        lstm=LSTM(
+            spec=cell,
+            widths=model.layer_widths,
+            bidirectional=model.bidirectional,
+            merge=model.merge,
+            dropout=model.dropout,
+            residual=model.residual,
+            return_sequences=every_step,
+            backend=backend,
+        ),
+        vocabulary=vocabulary,
+        embedding=model.embedding,
+        outputs=outputs,
+        initialiser=getattr(cell, "init", "glorot"),
+        dtype=jnp.dtype(model.dtype),
+    )

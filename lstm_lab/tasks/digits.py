@@ -1,0 +1,63 @@
+"""Scikit-learn's 1,797 handwritten digits, read as sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Vectors
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Which digit an 8x8 image shows, read pixel by pixel or in longer pieces.
+
+    Attributes:
+      pixels_per_step: 1 reads 64 pixels, 2 reads 32 pairs, 8 reads 8 rows.
+      valid_size, test_size: examples of these splits; the rest trains.
+      split_seed: seed of the split, the same for every run.
+    """
+
+    pixels_per_step: Literal[1, 2, 4, 8] = 1
+    valid_size: int = 360
+    test_size: int = 360
+    split_seed: int = 0
+
+    name: ClassVar[str] = "digits"
+    target: ClassVar[Categorical] = Categorical(10)
+    metric: ClassVar[str] = "accuracy"
+    sample: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        for name, size in (("valid_size", self.valid_size), ("test_size", self.test_size)):
+            if size < 1:
+                raise ValueError(f"{name}: found {size}, allowed 1 or more")
+        if self.valid_size + self.test_size >= 1797:
+            raise ValueError(
+                f"valid_size + test_size: found {self.valid_size + self.test_size}, which leaves "
+                "none of the 1797 examples for training"
+            )
+
+    @property
+    def inputs(self) -> Vectors:
+        """The pixels of one step, in [0,1]."""
+        return Vectors(self.pixels_per_step)
+
+    def load(self, data_dir: Path) -> Dataset:
+        """Reads the digits that come with scikit-learn, and splits them."""
+        from sklearn.datasets import load_digits  # a second of imports that other tasks spare
+
+        images, labels = load_digits(return_X_y=True)
+        x = (images / 16.0).astype(np.float32)
+        x_NTD = x.reshape(len(x), -1, self.pixels_per_step)
+        order = np.random.default_rng(self.split_seed).permutation(len(x))
+        test, valid, train = np.split(order, [self.test_size, self.test_size + self.valid_size])
+        return Dataset(
+            {
+                split: Examples(x_NTD[rows], labels[rows].astype(np.int32))
+                for split, rows in (("train", train), ("valid", valid), ("test", test))
+            }
+        )

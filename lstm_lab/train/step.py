@@ -1,0 +1,279 @@
+"""What training computes, for one member on one device: pure functions, mapped by parallel.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from lstm_lab.config import RunSpec, model_of
+from lstm_lab.optim import build_optimizer, schedule
+from lstm_lab.tasks import (
+    Batch,
+    Examples,
+    Scores,
+    metrics_of,
+    scores,
+    steps_per_epoch,
+    take,
+    train_batch,
+)
+from lstm_lab.train.state import DIVERGED, FINISHED, RUNNING, Best, TrainState
+
+EVAL_BATCH = 256  # most rows of an evaluation batch, about
+
+Splits = dict[str, Examples]
+
+
+class StepReport(NamedTuple):
+    """What one optimiser step measured: sums and counts, then numbers of the update."""
+
+    loss: jax.Array
+    scores: Scores
+    grad_norm: jax.Array
+    update_ratio: jax.Array
+    tokens: jax.Array
+
+
+class Report(NamedTuple):
+    """What one compiled call measured.
+
+    Attributes:
+      steps: optimiser steps done in it.
+      tokens: real time steps read in it, float32.
+      lr: learning rate of its last step.
+      loss, grad_norm, update_ratio: means over its steps.
+      train: metrics over its steps.
+      valid: metrics on the validation split, NaN where it was not evaluated.
+    """
+
+    steps: jax.Array
+    tokens: jax.Array
+    lr: jax.Array
+    loss: jax.Array
+    grad_norm: jax.Array
+    update_ratio: jax.Array
+    train: dict[str, jax.Array]
+    valid: dict[str, jax.Array]
+
+
+def apply(spec: RunSpec, params: Any, batch: Batch, keys_B: jax.Array | None) -> jax.Array:
+    """Computes a batch's logits; keys for noise mean training."""
+    with jax.default_matmul_precision(spec.compute.matmul_precision):
+        return model_of(spec).apply(
+            {"params": params}, batch.examples.x, batch.examples.lengths, keys_B
+        )
+
+
+def train_step(
+    spec: RunSpec,
+    total_steps: int,
+    state: TrainState,
+    batch: Batch,
+    *,
+    axis_name: str | None = None,
+) -> tuple[TrainState, StepReport]:
+    """Does one optimiser step.
+
+    The gradient of the loss's *sum* is summed over devices and divided by the summed count, so that
+    ragged batches weigh as they would on one device; the reduction comes after the backward pass.
+
+    Args:
+      spec: the cohort's spec.
+      total_steps: steps of the run, for the schedule.
+      state: the member's state.
+      batch: this device's rows.
+      axis_name: the axis over devices that share the batch, or None.
+
+    Returns:
+      The new state and what the step measured.
+    """
+    target = spec.task.target
+    key = jax.random.fold_in(jax.random.key(state.noise_seed), state.step)
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
+
+    def loss_sum(params: Any) -> tuple[jax.Array, Scores]:
+        found = scores(target, apply(spec, params, batch, keys_B), batch)
+        return found[metrics_of(target)[0]][0], found
+
+    (loss, found), grads = jax.value_and_grad(loss_sum, has_aux=True)(state.params)
+    count = found[metrics_of(target)[0]][1]
+    if spec.train.loss_reduction == "sum_time_mean_batch":
+        count = batch.weight_B.sum()
+    loss, found, grads, count, tokens = _all_devices(
+        (loss, found, grads, count, _tokens(batch)), axis_name
+    )
+    count = jnp.maximum(count, 1.0)
+    grads = jax.tree.map(lambda g: g / count, grads)
+    optimizer = build_optimizer(spec.optim, state.hparams, total_steps)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ratio = optax.tree.norm(updates) / optax.tree.norm(state.params)
+    report = StepReport(loss / count, found, optax.tree.norm(grads), ratio, tokens)
+    return state._replace(step=state.step + 1, params=params, opt_state=opt_state), report
+
+
+def _all_devices(sums: Any, axis_name: str | None) -> Any:
+    return sums if axis_name is None else lax.psum(sums, axis_name)
+
+
+def _tokens(batch: Batch) -> jax.Array:
+    """Returns how many real time steps a batch has."""
+    lengths = batch.examples.lengths
+    length_B = batch.examples.x.shape[1] if lengths is None else lengths.astype(jnp.float32)
+    return (batch.weight_B * length_B).sum()
+
+
+def evaluate(
+    spec: RunSpec, params: Any, examples: Examples, *, axis_name: str | None = None
+) -> dict[str, jax.Array]:
+    """Computes the metrics over a whole split: sums over batches, then one division.
+
+    Args:
+      spec: the cohort's spec.
+      params: the parameters.
+      examples: the split.
+      axis_name: the axis over devices that share each batch, or None.
+
+    Returns:
+      The mean of each metric over all that is predicted.
+    """
+    N = examples.x.shape[0]
+    batches = steps_per_epoch(N, EVAL_BATCH)
+    devices = 1 if axis_name is None else lax.axis_size(axis_name)
+    size = -(-N // (batches * devices)) * devices
+    rows_B = device_rows(size, axis_name)
+
+    def add(total: Scores, index: jax.Array) -> tuple[Scores, None]:
+        batch = take(examples, index * size + rows_B, rows_B)
+        found = scores(spec.task.target, apply(spec, params, batch, None), batch)
+        return jax.tree.map(jnp.add, total, found), None
+
+    total, _ = lax.scan(add, _no_scores(spec, axis_name), jnp.arange(batches))
+    return means(_all_devices(total, axis_name))
+
+
+def _no_scores(spec: RunSpec, axis_name: str | None) -> Scores:
+    """Returns sums of nothing, varying over the devices as the real ones do."""
+    zero = jnp.float32(0)
+    if axis_name is not None:
+        zero = zero * lax.axis_index(axis_name)
+    return {name: (zero, zero) for name in metrics_of(spec.task.target)}
+
+
+def means(total: Scores) -> dict[str, jax.Array]:
+    """Divides sums by counts."""
+    return {name: s / jnp.maximum(count, 1.0) for name, (s, count) in total.items()}
+
+
+def device_rows(size: int, axis_name: str | None) -> jax.Array:
+    """Returns this device's rows of a batch of `size` rows."""
+    if axis_name is None:
+        return jnp.arange(size)
+    share = size // lax.axis_size(axis_name)
+    return lax.axis_index(axis_name) * share + jnp.arange(share)
+
+
+def advance(
+    spec: RunSpec,
+    total_steps: int,
+    state: TrainState,
+    splits: Splits,
+    steps: jax.Array,
+    evaluating: jax.Array,
+    *,
+    axis_name: str | None = None,
+) -> tuple[TrainState, Report]:
+    """Does several optimiser steps, and an evaluation where one is due; nothing once stopped.
+
+    Args:
+      spec: the cohort's spec.
+      total_steps: steps of the run; a member that reaches them is finished.
+      state: the member's state.
+      splits: the data, train (where not generated) and valid.
+      steps: how many, int32; not part of the program, so that one compilation serves all calls.
+      evaluating: whether to evaluate afterwards.
+      axis_name: the axis over devices that share a batch, or None.
+
+    Returns:
+      The new state and what was measured.
+    """
+    rows_B = device_rows(spec.train.batch_size, axis_name)
+
+    def one(_: jax.Array, carry: tuple[TrainState, StepReport]) -> tuple[TrainState, StepReport]:
+        state, total = carry
+        batch = train_batch(
+            spec.task.sample,
+            splits.get("train"),
+            state.data_seed,
+            state.step,
+            rows_B,
+            spec.train.batch_size,
+        )
+        state, report = train_step(spec, total_steps, state, batch, axis_name=axis_name)
+        return state, jax.tree.map(jnp.add, total, report)
+
+    def run(state: TrainState) -> tuple[TrainState, Report]:
+        state, total = lax.fori_loop(0, steps, one, (state, _no_report(spec)))
+        valid = lax.cond(
+            evaluating,
+            lambda: evaluate(spec, state.params, splits["valid"], axis_name=axis_name),
+            lambda: _nothing_measured(spec),
+        )
+        report = Report(
+            steps=steps,
+            tokens=total.tokens,
+            lr=state.hparams["lr"] * schedule(spec.optim, total_steps)(state.step - 1),
+            loss=total.loss / steps,
+            grad_norm=total.grad_norm / steps,
+            update_ratio=total.update_ratio / steps,
+            train=means(total.scores),
+            valid=valid,
+        )
+        return judge(spec, total_steps, state, report, evaluating), report
+
+    def rest(state: TrainState) -> tuple[TrainState, Report]:
+        nan, zero = jnp.float32(jnp.nan), jnp.float32(0)
+        nothing = _nothing_measured(spec)
+        return state, Report(jnp.int32(0), zero, nan, nan, nan, nan, nothing, nothing)
+
+    return lax.cond(state.stopped == RUNNING, run, rest, state)
+
+
+def _no_report(spec: RunSpec) -> StepReport:
+    zero = jnp.float32(0)
+    return StepReport(zero, _no_scores(spec, None), zero, zero, zero)
+
+
+def _nothing_measured(spec: RunSpec) -> dict[str, jax.Array]:
+    return {name: jnp.float32(jnp.nan) for name in metrics_of(spec.task.target)}
+
+
+def judge(
+    spec: RunSpec, total_steps: int, state: TrainState, report: Report, evaluated: jax.Array
+) -> TrainState:
+    """Keeps the best parameters, and stops a member that is done, stale or not finite."""
+    value = report.valid[spec.metric]
+    best = state.best
+    better = value < best.value if spec.direction == "min" else value > best.value
+    better = evaluated & jnp.isfinite(value) & (better | jnp.isnan(best.value))
+    stale = jnp.where(better, 0, best.stale + evaluated.astype(jnp.int32))
+    best = Best(
+        jnp.where(better, value, best.value),
+        jnp.where(better, state.step, best.step),
+        stale,
+        jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, best.params),
+    )
+    measured = report.valid[metrics_of(spec.task.target)[0]]
+    diverged = ~jnp.isfinite(report.loss) | (evaluated & ~jnp.isfinite(measured))
+    done = state.step >= total_steps
+    if spec.train.patience is not None:
+        done = done | (stale >= spec.train.patience)
+    stopped = jnp.where(diverged, DIVERGED, jnp.where(done, FINISHED, RUNNING))
+    return state._replace(best=best, stopped=stopped.astype(jnp.int32))
+
+
