@@ -73,9 +73,15 @@ def hparams(spec: OptimSpec) -> dict[str, float]:
     return {name: getattr(spec, name) for name in HPARAMS}
 
 
-def schedule(spec: OptimSpec, total_steps: int) -> Callable[[jax.Array], jax.Array]:
+def horizon(spec: OptimSpec, total_steps: int) -> int:
+    """Returns what the schedule has to know of a run's length: 0 where nothing, so that runs of
+    different length share a program."""
+    return total_steps if spec.schedule in ("linear", "cosine") else 0
+
+
+def schedule(spec: OptimSpec, horizon: int) -> Callable[[jax.Array], jax.Array]:
     """Returns the learning rate's share of `lr` as a function of the step."""
-    steps = max(total_steps - spec.warmup_steps, 1)
+    steps = max(horizon - spec.warmup_steps, 1)
     match spec.schedule:
         case "constant":
             after = optax.constant_schedule(1.0)
@@ -93,14 +99,14 @@ def schedule(spec: OptimSpec, total_steps: int) -> Callable[[jax.Array], jax.Arr
 
 
 def build_optimizer(
-    spec: OptimSpec, hparams: Mapping[str, jax.Array], total_steps: int
+    spec: OptimSpec, hparams: Mapping[str, jax.Array], horizon: int
 ) -> optax.GradientTransformation:
     """Builds the optax chain: clip, weight decay, optimiser, schedule.
 
     Args:
       spec: the static part.
       hparams: `lr`, `momentum` and `weight_decay` as arrays; they replace the spec's.
-      total_steps: steps of the run, for the schedule.
+      horizon: what `horizon` says of the run's length.
 
     Returns:
       The transformation; its state's structure depends on the spec alone.
@@ -115,6 +121,6 @@ def build_optimizer(
     decay = optax.add_decayed_weights(hparams["weight_decay"])
     decayed = [scale, decay] if spec.name == "adamw" else [decay, scale]
     clip = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
-    shape = schedule(spec, total_steps)
+    shape = schedule(spec, horizon)
     rate = optax.scale_by_schedule(lambda step: -hparams["lr"] * jnp.asarray(shape(step)))
     return optax.chain(*clip, *decayed, rate)

@@ -22,7 +22,7 @@ class Digits:
     """
 
     pixels_per_step: Literal[1, 2, 4, 8] = 1
-    valid_size: int = 360
+    valid_size: int = 270
     test_size: int = 360
     split_seed: int = 0
 

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstm_lab.config import RunSpec
+from lstm_lab.optim import horizon
 from lstm_lab.tasks import Examples
 from lstm_lab.train import step
 from lstm_lab.train.state import IDLE, Member, TrainState, init_state
@@ -94,17 +95,22 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
     Returns:
       The program.
     """
-    # Seeds and numbers are arrays of the state: with them left out, cohorts that differ in nothing
-    # else are one entry of the cache.
-    seedless = replace(spec, seed=0, init_seed=None, data_seed=None, noise_seed=None)
+    # What is not part of the program is set alike, so that cohorts that differ in nothing else are
+    # one entry of the cache: seeds and numbers are arrays of the state, and the loop counts steps.
     shared = replace(
-        seedless, optim=replace(spec.optim, lr=1.0, momentum=0.0, weight_decay=0.0)
+        spec,
+        seed=0,
+        init_seed=None,
+        data_seed=None,
+        noise_seed=None,
+        optim=replace(spec.optim, lr=1.0, momentum=0.0, weight_decay=0.0),
+        train=replace(spec.train, steps=1, epochs=None, eval_every=None),
     )
-    return _build(shared, total_steps, layout)
+    return _build(shared, horizon(spec.optim, total_steps), layout)
 
 
 @lru_cache(maxsize=64)
-def _build(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
+def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
     devices = jax.local_devices()[: layout.devices]
     if len(devices) < layout.devices:
         raise ValueError(f"devices: found {len(devices)}, the layout needs {layout.devices}")
@@ -112,7 +118,7 @@ def _build(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
     map_lanes = partial(_map_lanes, devices[0].platform)
 
     def advance(state: Any, splits: Any, steps: Any, evaluating: Any) -> Any:
-        one = partial(step.advance, spec, total_steps, axis_name=axis_name)
+        one = partial(step.advance, spec, horizon, axis_name=axis_name)
         return map_lanes(lambda state: one(state, splits, steps, evaluating), state)
 
     def evaluate(params: Any, examples: Examples) -> Any:
@@ -120,7 +126,7 @@ def _build(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
         return map_lanes(lambda params: one(params, examples), params)
 
     def init(members: Member) -> TrainState:
-        return map_lanes(partial(init_state, spec, total_steps), members)
+        return map_lanes(partial(init_state, spec, horizon), members)
 
     mesh = Mesh(np.array(devices), (AXIS,))
     everywhere = NamedSharding(mesh, PartitionSpec())

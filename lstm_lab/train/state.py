@@ -11,7 +11,7 @@ from lstm_lab.config import RunSpec, model_of
 from lstm_lab.optim import build_optimizer, hparams
 from lstm_lab.tasks import Tokens
 
-# Values of TrainState.stopped.
+# Values of TrainState.stopped. FINISHED is early; the loop ends a run that has done all its steps.
 RUNNING, FINISHED, DIVERGED, IDLE = range(4)
 
 
@@ -80,12 +80,12 @@ def member_of(spec: RunSpec) -> Member:
     )
 
 
-def init_state(spec: RunSpec, total_steps: int, member: Member) -> TrainState:
+def init_state(spec: RunSpec, horizon: int, member: Member) -> TrainState:
     """Returns a member's state before its first step.
 
     Args:
       spec: the cohort's spec; what `member` holds is taken from there.
-      total_steps: steps of the run.
+      horizon: as in `optim.schedule`.
       member: its seeds and numbers.
 
     Returns:
@@ -98,7 +98,7 @@ def init_state(spec: RunSpec, total_steps: int, member: Member) -> TrainState:
         else jnp.zeros((1, 1, inputs.features))
     )
     params = model_of(spec).init(jax.random.key(member.init_seed), x)["params"]
-    optimizer = build_optimizer(spec.optim, member.hparams, total_steps)
+    optimizer = build_optimizer(spec.optim, member.hparams, horizon)
     return TrainState(
         step=jnp.int32(0),
         params=params,

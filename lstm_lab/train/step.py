@@ -71,7 +71,7 @@ def apply(spec: RunSpec, params: Any, batch: Batch, keys_B: jax.Array | None) ->
 
 def train_step(
     spec: RunSpec,
-    total_steps: int,
+    horizon: int,
     state: TrainState,
     batch: Batch,
     *,
@@ -84,7 +84,7 @@ def train_step(
 
     Args:
       spec: the cohort's spec.
-      total_steps: steps of the run, for the schedule.
+      horizon: as in `optim.schedule`.
       state: the member's state.
       batch: this device's rows.
       axis_name: the axis over devices that share the batch, or None.
@@ -109,7 +109,7 @@ def train_step(
     )
     count = jnp.maximum(count, 1.0)
     grads = jax.tree.map(lambda g: g / count, grads)
-    optimizer = build_optimizer(spec.optim, state.hparams, total_steps)
+    optimizer = build_optimizer(spec.optim, state.hparams, horizon)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ratio = optax.tree.norm(updates) / optax.tree.norm(state.params)
@@ -180,7 +180,7 @@ def device_rows(size: int, axis_name: str | None) -> jax.Array:
 
 def advance(
     spec: RunSpec,
-    total_steps: int,
+    horizon: int,
     state: TrainState,
     splits: Splits,
     steps: jax.Array,
@@ -192,7 +192,7 @@ def advance(
 
     Args:
       spec: the cohort's spec.
-      total_steps: steps of the run; a member that reaches them is finished.
+      horizon: as in `optim.schedule`.
       state: the member's state.
       splits: the data, train (where not generated) and valid.
       steps: how many, int32; not part of the program, so that one compilation serves all calls.
@@ -214,7 +214,7 @@ def advance(
             rows_B,
             spec.train.batch_size,
         )
-        state, report = train_step(spec, total_steps, state, batch, axis_name=axis_name)
+        state, report = train_step(spec, horizon, state, batch, axis_name=axis_name)
         return state, jax.tree.map(jnp.add, total, report)
 
     def run(state: TrainState) -> tuple[TrainState, Report]:
@@ -224,17 +224,18 @@ def advance(
             lambda: evaluate(spec, state.params, splits["valid"], axis_name=axis_name),
             lambda: _nothing_measured(spec),
         )
+        counted = jnp.maximum(steps, 1)  # a call of no steps compiles the program
         report = Report(
             steps=steps,
             tokens=total.tokens,
-            lr=state.hparams["lr"] * schedule(spec.optim, total_steps)(state.step - 1),
-            loss=total.loss / steps,
-            grad_norm=total.grad_norm / steps,
-            update_ratio=total.update_ratio / steps,
+            lr=state.hparams["lr"] * schedule(spec.optim, horizon)(state.step - 1),
+            loss=total.loss / counted,
+            grad_norm=total.grad_norm / counted,
+            update_ratio=total.update_ratio / counted,
             train=means(total.scores),
             valid=valid,
         )
-        return judge(spec, total_steps, state, report, evaluating), report
+        return judge(spec, state, report, evaluating), report
 
     def rest(state: TrainState) -> tuple[TrainState, Report]:
         nan, zero = jnp.float32(jnp.nan), jnp.float32(0)
@@ -253,10 +254,8 @@ def _nothing_measured(spec: RunSpec) -> dict[str, jax.Array]:
     return {name: jnp.float32(jnp.nan) for name in metrics_of(spec.task.target)}
 
 
-def judge(
-    spec: RunSpec, total_steps: int, state: TrainState, report: Report, evaluated: jax.Array
-) -> TrainState:
-    """Keeps the best parameters, and stops a member that is done, stale or not finite."""
+def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array) -> TrainState:
+    """Keeps the best parameters, and stops a member that is stale or not finite."""
     value = report.valid[spec.metric]
     best = state.best
     better = value < best.value if spec.direction == "min" else value > best.value
@@ -270,9 +269,7 @@ def judge(
     )
     measured = report.valid[metrics_of(spec.task.target)[0]]
     diverged = ~jnp.isfinite(report.loss) | (evaluated & ~jnp.isfinite(measured))
-    done = state.step >= total_steps
-    if spec.train.patience is not None:
-        done = done | (stale >= spec.train.patience)
+    done = stale >= spec.train.patience if spec.train.patience is not None else jnp.asarray(False)
     stopped = jnp.where(diverged, DIVERGED, jnp.where(done, FINISHED, RUNNING))
     return state._replace(best=best, stopped=stopped.astype(jnp.int32))
 

@@ -1,0 +1,25 @@
+"""Copy memory (Arjovsky et al. 2016): repeat ten symbols after a delay.
+
+Command: lstm-lab train --config=configs/copy_memory.py:lstm
+Time: TIME_COPY on 2 CPU cores.
+Score: test NLL SCORE_COPY; without memory it is 10 ln 8 / (delay + 20) = 0.4159.
+
+Words after the colon: a variant of the catalogue, `bidirectional`, `stacked`, joined by commas.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    config = ConfigDict(
+        {
+            "task": {"name": "copy_memory", "delay": 30},
+            "model": {"cell": "lstm", "hidden": 128},
+            "optim": {"name": "adam", "lr": 0.003, "clip": 1.0},
+            "train": {"batch_size": 64, "steps": 4000, "eval_every": 200},
+        }
+    )
+    return shorthand.apply(config, words)

@@ -1,0 +1,25 @@
+"""Scikit-learn's handwritten digits, read as sequences of 64 pixels.
+
+Command: lstm-lab train --config=configs/digits.py:lstm
+Time: TIME_DIGITS on 2 CPU cores.
+Score: test accuracy SCORE_DIGITS.
+
+Words after the colon: a variant of the catalogue, `bidirectional`, `stacked`, joined by commas.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    config = ConfigDict(
+        {
+            "task": {"name": "digits", "pixels_per_step": 1},
+            "model": {"cell": "lstm", "hidden": 64},
+            "optim": {"name": "adam", "lr": 0.01, "clip": 1.0},
+            "train": {"batch_size": 32, "epochs": 40},
+        }
+    )
+    return shorthand.apply(config, words)

@@ -1,0 +1,33 @@
+"""JSB chorales: which of 88 notes sound next (Boulanger-Lewandowski et al. 2012).
+
+Command: lstm-lab train --config=configs/jsb.py:np
+Time: TIME_JSB on 2 CPU cores.
+Score: test NLL SCORE_JSB a frame, every frame counted from the first on; the notes' frequencies alone
+give 11.060. Greff et al. 2017 report 8.38 as their best.
+Data: jsb/JSB_Chorales.mat, downloaded, or under --data_dir or $LSTM_LAB_DATA.
+
+Words after the colon: a variant of the catalogue, `stacked`, joined by commas. `bidirectional` sees the
+frame that it predicts: its score means nothing.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    config = ConfigDict(
+        {
+            "task": {"name": "jsb"},
+            "model": {"cell": "np", "hidden": 100},
+            "optim": {"name": "adam", "lr": 0.005, "clip": 5.0},
+            "train": {
+                "batch_size": 16,
+                "epochs": 150,
+                "patience": 15,
+                "loss_reduction": "sum_time_mean_batch",
+            },
+        }
+    )
+    return shorthand.apply(config, words)

@@ -1,0 +1,36 @@
+"""Twelve LSTM variants on handwritten digits read pixel by pixel: the nine of Greff et al. 2017 (LSTM:
+A Search Space Odyssey), lstm, rnn and gru.
+
+Command: make ablation, or lstm-lab sweep --study=experiments/digits_ablation.py
+Time: TIME_ABLATION on 2 CPU cores.
+
+Every variant gets the same trials: three learning rates, two seeds each, over the first 12 epochs; the
+mean of the best validation accuracy chooses the rate, ties going to the first. Five fresh seeds then
+train at that rate for 40 epochs, and only those are compared on the test split.
+"""
+
+from configs import digits
+from lstm_lab.sweep.study import Claim, Study, Tuning, grid
+
+VARIANTS = (
+    *("vanilla", "nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr"),
+    *("lstm", "rnn", "gru"),
+)
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    return Study(
+        name="digits_ablation",
+        title="Twelve LSTM variants on digits read pixel by pixel",
+        base=digits.get_config(),
+        axes=(grid("model.cell", VARIANTS),),
+        seeds=(100, 101, 102, 103, 104),
+        baseline="vanilla",
+        tuning=Tuning(
+            axes=(grid("optim.lr", (0.01, 0.003, 0.03)),),
+            seeds=(0, 1),
+            overrides={"train.epochs": 12},
+        ),
+        claims=(Claim(better="np", worse="nfg"),),
+    )

@@ -1,0 +1,298 @@
+"""The command line: `lstm-lab VERB`. The only file that reads flags."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from lstm_lab.errors import UserError, unknown
+from lstm_lab.progress import say
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 75
+
+USAGE = """lstm-lab VERB [flags]
+
+  train    --config=FILE.py[:WORDS] [--config.PATH=VALUE ...] [--seeds=N] [--workdir=DIR]
+           one run, or N seeds as one program; goes on by itself where it was stopped
+  sweep    --study=FILE.py [--workdir=DIR] [--dry_run]
+           a study; runs only what is missing
+  status   --workdir=DIR     what is done, running, failed and why; what is left
+  report   --workdir=DIR     table, statistics and pictures of a study
+  summary  --config=FILE.py  layers, shapes, parameters and arithmetic of a model
+
+  --data_dir=DIR  where data sets are (default: $LSTM_LAB_DATA, or the user's cache)
+  --devices=N     CPU cores to use as devices (default: all)
+
+A config may also be the run.json of an earlier run. Exit codes: 0 done, 1 a run failed,
+2 wrong usage, config or data, 75 interrupted: run it again to go on."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a verb and returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("help", "--help", "-h"):
+        print(USAGE)
+        return DONE if arguments else WRONG_USAGE
+    verb, *rest = arguments
+    try:
+        if verb not in VERBS:
+            raise unknown("verb", verb, VERBS)
+        return VERBS[verb](rest)
+    except (UserError, flags.Error) as error:
+        say(f"lstm-lab: {' '.join(str(error).split())}")
+        return WRONG_USAGE
+
+
+# ---- flags
+
+
+def _parse(argv: list[str], strings: dict[str, str | None], **integers: int | None) -> Any:
+    """Parses a verb's flags; nothing may be left over."""
+    values = flags.FlagValues()
+    for name, default in strings.items():
+        flags.DEFINE_string(name, default, "", flag_values=values)
+    for name, number in integers.items():
+        flags.DEFINE_integer(name, number, "", lower_bound=1, flag_values=values)
+    flags.DEFINE_bool("dry_run", False, "", flag_values=values)
+    left = values(["lstm-lab", *argv])[1:]
+    if left:
+        raise UserError(f"arguments: found {left[0]!r}, allowed flags only, as --name=value")
+    return values
+
+
+def _spec(config: str | None, overrides: dict[str, str | None]) -> Any:
+    """Loads a config file or a run.json, applies overrides, and builds the spec."""
+    from lstm_lab.config import build_spec, from_json
+    from lstm_lab.files import read_json
+    from lstm_lab.overrides import apply_overrides
+
+    if config is None:
+        raise UserError("--config: missing, allowed FILE.py[:WORDS] or a run.json")
+    path = Path(config)
+    if path.suffix == ".json":
+        data = read_json(path)
+        if not isinstance(data, dict) or "spec" not in data:
+            raise UserError(f"--config: {path} is no run.json")
+        # A changed cell is refused unless another one is chosen.
+        spec = data["spec"]
+        return from_json(apply_overrides(spec, overrides) if overrides else spec)
+    return build_spec(apply_overrides(_load_config(config), overrides))
+
+
+def _load_config(argument: str) -> Any:
+    """Runs a config file's get_config with the words after the colon."""
+    from ml_collections import config_flags
+
+    path = Path(argument.partition(":")[0])
+    if not path.is_file():
+        raise UserError(f"--config: {path} does not exist")
+    values = flags.FlagValues()
+    # sys_argv keeps config_flags from parsing overrides: one typed parser does that.
+    config_flags.DEFINE_config_file(
+        "config", lock_config=False, flag_values=values, sys_argv=["lstm-lab"]
+    )
+    try:
+        values(["lstm-lab", f"--config={argument}"])
+    except (SyntaxError, ImportError, NameError, AttributeError) as error:
+        raise UserError(f"--config: {path} does not run: {type(error).__name__}: {error}") from error
+    return values["config"].value
+
+
+def _data_dir(given: str | None) -> Path:
+    from lstm_lab.tasks.download import default_data_dir
+
+    return Path(given) if given else default_data_dir()
+
+
+def _request_devices(count: int | None) -> None:
+    """Makes CPU cores devices, before JAX is used."""
+    from lstm_lab.train.parallel import request_cpu_devices
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    request_cpu_devices(count or cores or 1)
+
+
+# ---- verbs
+
+
+def train(argv: list[str]) -> int:
+    """One run, or several seeds as one program."""
+    from lstm_lab.overrides import take_overrides
+
+    argv, overrides = take_overrides(argv)
+    given = _parse(
+        argv, {"config": None, "workdir": None, "data_dir": None}, seeds=None, devices=None
+    )
+    _request_devices(given.devices)
+    spec = _spec(given.config, overrides)
+    data_dir = _data_dir(given.data_dir)
+    shown = {path: "true" if text is None else text for path, text in overrides.items()}
+    if given.seeds is None:
+        return _train_one(spec, given.workdir, data_dir, shown)
+    from lstm_lab.config import to_json
+    from lstm_lab.sweep.study import Study
+
+    seeds = tuple(range(spec.seed, spec.seed + given.seeds))
+    name = f"{spec.task.name}-{Path(spec.model.cell.replace(':', '-')).name}-{given.seeds}seeds"
+    return _run_study(Study(name, to_json(spec), (), seeds), given.workdir, data_dir, shown)
+
+
+def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
+    import jax
+
+    from lstm_lab.config import run_id
+    from lstm_lab.files import read_json
+    from lstm_lab.progress import Meter
+    from lstm_lab.train.loop import Cohort, Run, stopping_on_signals, train_cohort
+    from lstm_lab.train.parallel import Layout, choose_layout
+
+    cell = Path(spec.model.cell.replace(":", "-")).name
+    folder = Path(workdir or f"runs/{spec.task.name}-{cell}-{run_id(spec)}")
+    head = read_json(folder / "run.json")
+    if head is None and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"--workdir: {folder} is not empty and holds no run")
+    if head is not None and head["id"] != run_id(spec):
+        raise UserError(
+            f"--workdir: {folder} holds run {head['id']} of another spec, this one is "
+            f"{run_id(spec)}; choose another folder"
+        )
+    dataset = spec.task.load(data_dir)
+    devices = min(spec.compute.devices or jax.local_device_count(), jax.local_device_count())
+    layout = choose_layout(1, spec.train.batch_size, devices)
+    if head is not None and Layout(**head["layout"]) != layout:
+        say(f"note: this run began as {head['layout']}, now {layout}: its bits will differ")
+    run = Run(spec, folder)
+    cohort = Cohort((run,), layout, folder / "checkpoints" / "latest")
+    train_split = dataset.splits.get("train")
+    steps, _ = spec.schedule_steps(None if train_split is None else len(train_split.x))
+    with stopping_on_signals() as stop, Meter(steps) as meter:
+        outcome = train_cohort(
+            cohort, dataset, stop=stop, overrides=overrides, progress=meter.advance
+        )
+    if outcome.status == "interrupted":
+        say("interrupted: run the same command again to go on")
+        return INTERRUPTED
+    if outcome.status != "completed":
+        return FAILED
+    result = read_json(folder / "result.json")
+    print(f"workdir     {folder}")
+    print(f"status      {result['status']} after {result['steps']} steps in {result['wall_s']:.1f} s")
+    for split, values in (("valid", result["best"]["valid"]), ("test", result["test"])):
+        shown = "  ".join(f"{name} {value:.5f}" for name, value in values.items())
+        print(f"{split:<11} {shown}  (best checkpoint, step {result['best']['step']})")
+    return DONE if result["status"] == "completed" else FAILED
+
+
+def _run_study(study: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
+    from lstm_lab.report.build import build
+    from lstm_lab.sweep.launch import launch
+    from lstm_lab.train.loop import stopping_on_signals
+
+    folder = Path(workdir or f"runs/{study.name}")
+    with stopping_on_signals() as stop:
+        status = launch(study, folder, data_dir, stop, overrides)
+    if status == "interrupted":
+        say("interrupted: run the same command again to go on")
+        return INTERRUPTED
+    print(build(folder))
+    print(f"\nreport: {folder / 'report' / 'report.md'}")
+    return DONE if status == "completed" else FAILED
+
+
+def sweep(argv: list[str]) -> int:
+    """A study."""
+    given = _parse(argv, {"study": None, "workdir": None, "data_dir": None}, devices=None)
+    if given.study is None:
+        raise UserError("--study: missing, allowed a Python file with get_study()")
+    _request_devices(given.devices)
+    study = _load_study(Path(given.study))
+    if given.dry_run:
+        return _dry_run(study)
+    return _run_study(study, given.workdir, _data_dir(given.data_dir), {})
+
+
+def _load_study(path: Path) -> Any:
+    from lstm_lab.config import load_module
+    from lstm_lab.sweep.study import Study
+
+    # A study takes its base from configs/, which lies beside its folder.
+    sys.path.insert(0, str(path.absolute().parent.parent))
+    module = load_module(path, "--study")
+    get_study = getattr(module, "get_study", None)
+    study = get_study() if callable(get_study) else None
+    if not isinstance(study, Study):
+        raise UserError(f"--study: {path} has no get_study() that returns a Study")
+    return study
+
+
+def _dry_run(study: Any) -> int:
+    """Prints what a study would run, writing nothing."""
+    from lstm_lab.config import run_id
+    from lstm_lab.report.build import aligned
+    from lstm_lab.sweep.study import final_runs, label, tuning_runs, variants
+
+    names = variants(study)
+    runs = tuning_runs(study) or final_runs(study, {})
+    rows = [[run_id(r.spec), r.stage, r.variant, label(r.point), str(r.spec.seed)] for r in runs]
+    print(aligned([["id", "stage", "variant", "point", "seed"], *rows]))
+    if study.tuning:
+        seeds = ", ".join(map(str, study.seeds))
+        print(
+            f"\nthen, at each variant's best point: {len(names)} variants x seeds {seeds}: "
+            f"{len(names) * len(study.seeds)} runs"
+        )
+    return DONE
+
+
+def status(argv: list[str]) -> int:
+    """How far a study or a run is."""
+    from lstm_lab.sweep.status import describe
+
+    print("\n".join(describe(_workdir(argv))))
+    return DONE
+
+
+def report(argv: list[str]) -> int:
+    """A study's report."""
+    from lstm_lab.report.build import build
+
+    folder = _workdir(argv)
+    print(build(folder))
+    print(f"\nreport: {folder / 'report' / 'report.md'}")
+    return DONE
+
+
+def _workdir(argv: list[str]) -> Path:
+    given = _parse(argv, {"workdir": None})
+    if given.workdir is None:
+        raise UserError("--workdir: missing, allowed the folder of a study")
+    return Path(given.workdir)
+
+
+def summary(argv: list[str]) -> int:
+    """A model's parts."""
+    from lstm_lab.overrides import take_overrides
+    from lstm_lab.report.build import aligned
+    from lstm_lab.summary import summarise
+
+    argv, overrides = take_overrides(argv)
+    given = _parse(argv, {"config": None})
+    found = summarise(_spec(given.config, overrides))
+    rows = [[name, shape, f"{count:,}"] for name, shape, count in found.parameters]
+    print(aligned([["parameter", "shape", "count"], *rows, ["total", "", f"{found.total:,}"]]))
+    print(f"\nmatrix products of a forward pass: {found.flops_per_token:,.0f} FLOP a time step")
+    return DONE
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "train": train,
+    "sweep": sweep,
+    "status": status,
+    "report": report,
+    "summary": summary,
+}

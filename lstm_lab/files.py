@@ -1,0 +1,61 @@
+"""Files that are whole or absent: atomic writes, and JSON lines that survive a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file at once: a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes JSON at once; a number that is not finite becomes null."""
+    write_text(path, json.dumps(finite(data), indent=2) + "\n")
+
+
+def finite(data: Any) -> Any:
+    """Returns JSON-ready data with null for numbers that JSON does not know."""
+    if isinstance(data, dict):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [finite(value) for value in data]
+    if isinstance(data, float) and not abs(data) < float("inf"):
+        return None
+    return data
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON, or returns None for a file that is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Reads JSON lines up to the first that is damaged; a missing file has none."""
+    rows: list[dict[str, Any]] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                rows.append(json.loads(line))
+    except (OSError, ValueError):
+        pass
+    return rows
+
+
+def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Writes JSON lines at once."""
+    write_text(path, "".join(json.dumps(finite(row)) + "\n" for row in rows))

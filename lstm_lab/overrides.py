@@ -1,0 +1,99 @@
+"""Settings from the command line, typed by the spec's fields."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin
+
+from lstm_lab.config import SECTIONS, RunSpec, coerce, field_types, with_values
+from lstm_lab.errors import UserError, unknown
+from lstm_lab.tasks import TASKS
+
+
+def take_overrides(argv: list[str]) -> tuple[list[str], dict[str, str | None]]:
+    """Splits `--config.PATH=VALUE` and `--config.PATH VALUE` from the other arguments.
+
+    Args:
+      argv: arguments.
+
+    Returns:
+      The other arguments, and values by path; None for a path without a value.
+    """
+    rest: list[str] = []
+    overrides: dict[str, str | None] = {}
+    items = iter(range(len(argv)))
+    for k in items:
+        name, equals, value = argv[k].partition("=")
+        if not name.startswith(("--config.", "-config.")):
+            rest.append(argv[k])
+            continue
+        path = name.lstrip("-").removeprefix("config.")
+        if not equals and k + 1 < len(argv) and not argv[k + 1].startswith("-"):
+            value, equals = argv[next(items)], "="
+        overrides[path] = value if equals else None
+    return rest, overrides
+
+
+def apply_overrides(config: Mapping[str, Any], overrides: Mapping[str, str | None]) -> dict[str, Any]:
+    """Returns a config with settings from the command line, parsed by their types.
+
+    Raises:
+      UserError: for a setting that does not exist or a value not of its type.
+    """
+    values: dict[str, Any] = {}
+    task = overrides.get("task.name") or dict(config).get("task", {}).get("name")
+    for path, text in overrides.items():
+        values[path] = _parse(path, _type_of(path, task), text)
+    return with_values(config, values)
+
+
+def _type_of(path: str, task: Any) -> Any:
+    """Returns the type of a dotted setting."""
+    section, _, name = path.rpartition(".")
+    if path == "task.name":
+        return str
+    if section == "task":
+        if task not in TASKS:
+            raise unknown("task.name", task, TASKS)
+        types_ = field_types(TASKS[task])
+    elif section in SECTIONS:
+        types_ = field_types(SECTIONS[section])
+    elif not section:
+        types_ = {k: v for k, v in field_types(RunSpec).items() if k not in (*SECTIONS, "task")}
+    else:
+        raise unknown(f"config.{path}", section, ["task", *SECTIONS])
+    if name not in types_:
+        raise unknown(f"config.{path}", name, types_)
+    return types_[name]
+
+
+def _parse(path: str, kind: Any, text: str | None) -> Any:
+    """Parses a value's text by its type, and checks it as a config's value is checked."""
+    if text is None:
+        if kind is bool:
+            return True
+        raise UserError(f"{path}: found no value")
+    return coerce(path, kind, _literal(kind, text.strip()))
+
+
+def _literal(kind: Any, text: str) -> Any:
+    """Returns what a text means for a type; the text itself where it means nothing."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        if text.lower() in ("none", "null") and type(None) in get_args(kind):
+            return None
+        return _literal(next(a for a in get_args(kind) if a is not type(None)), text)
+    if origin is tuple:
+        items = text.strip("()[]").split(",")
+        return tuple(_literal(get_args(kind)[0], item.strip()) for item in items if item.strip())
+    if origin is Literal:
+        return next((option for option in get_args(kind) if str(option) == text), text)
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+    return text

@@ -1,0 +1,85 @@
+"""Progress on standard error: one live line on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+LOG_SECONDS = 15.0
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as people say it: 45s, 3m05s, 2h10m."""
+    whole = int(seconds + 0.5)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+class Meter:
+    """Shows how far a piece of work is, its rate and the time left.
+
+    Args:
+      total: units of work.
+      done: units done before this process began; they do not count for the rate.
+      unit: what a unit is called.
+    """
+
+    def __init__(self, total: float, done: float = 0.0, unit: str = "steps") -> None:
+        self.total, self.done, self.unit = total, done, unit
+        self._first, self._start = done, time.monotonic()
+        self._last_line = 0.0
+        console = Console(stderr=True)
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[left]}"),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=total, completed=done, left="")
+
+    def __enter__(self) -> Meter:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def skip(self, units: float) -> None:
+        """Counts units as done by an earlier process; they do not count for the rate."""
+        self.done = min(self.done + units, self.total)
+        self._first = min(self._first + units, self.total)
+
+    def advance(self, units: float, text: str) -> None:
+        """Counts units as done and says what is under way."""
+        self.done = min(self.done + units, self.total)
+        seconds = time.monotonic() - self._start
+        rate = (self.done - self._first) / max(seconds, 1e-9)
+        left = f"{rate:.0f} {self.unit}/s, {duration((self.total - self.done) / rate)} left" if rate else ""
+        if self._bar:
+            self._bar.update(self._task, completed=self.done, description=text, left=left)
+        elif self._last_line == 0.0 or seconds - self._last_line >= LOG_SECONDS:
+            self._last_line = max(seconds, 1e-9)
+            say(f"{100 * self.done / self.total:3.0f}%  {text}  {left}")
+
+
+def say(text: str) -> None:
+    """Writes a line for people to standard error."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,100 @@
+"""Reads a study's folder: its declaration, and one row a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lstm_lab.errors import UserError
+from lstm_lab.files import read_json, read_lines
+from lstm_lab.sweep.status import expected, run_status
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as a report sees it.
+
+    Attributes:
+      id, variant, stage, seed: which run.
+      point: its values on the tuning axes.
+      status: as in run.json.
+      reason: why it failed.
+      valid, test: the primary metric at the best validation checkpoint, or None.
+      step: of that checkpoint, or None.
+      parameters: number of parameters, or None.
+      wall_s: training seconds of its cohort, or None.
+      curve: (step, validation metric) of every evaluation.
+    """
+
+    id: str
+    variant: str
+    stage: str
+    seed: int
+    point: dict[str, Any]
+    status: str
+    reason: str
+    valid: float | None
+    test: float | None
+    step: int | None
+    parameters: int | None
+    wall_s: float | None
+    curve: list[tuple[int, float]]
+
+    @property
+    def scored(self) -> bool:
+        """Whether the run ended well and has a test score."""
+        return self.status == "completed" and self.test is not None
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """A study's declaration, what was chosen, and its runs."""
+
+    study: dict[str, Any]
+    chosen: dict[str, dict[str, Any]]
+    runs: list[RunRow]
+    expected: int
+
+    def final(self, variant: str) -> list[RunRow]:
+        """Returns the runs of a variant that are compared."""
+        return [run for run in self.runs if run.stage == "final" and run.variant == variant]
+
+
+def read_study(workdir: Path) -> StudyRuns:
+    """Reads a study's folder.
+
+    Raises:
+      UserError: for a folder that holds no study.
+    """
+    plan = read_json(workdir / "study.json")
+    if plan is None:
+        raise UserError(f"workdir: {workdir} holds no study (study.json is missing or damaged)")
+    metric = plan["study"]["metric"]
+    runs = [
+        _read_run(workdir / "runs" / k, k, row, metric) for k, row in plan["runs"].items()
+    ]
+    return StudyRuns(plan["study"], plan["chosen"], runs, expected(plan))
+
+
+def _read_run(folder: Path, run: str, row: dict[str, Any], metric: str) -> RunRow:
+    result: dict[str, Any] = read_json(folder / "result.json") or {}
+    best = result.get("best", {})
+    status, reason = run_status(folder)
+    curve = [
+        (line["step"], line[metric])
+        for line in read_lines(folder / "metrics.jsonl")
+        if line["split"] == "valid" and line[metric] is not None
+    ]
+    return RunRow(
+        id=run,
+        **row,
+        status=status,
+        reason=reason,
+        valid=best.get("valid", {}).get(metric),
+        test=result.get("test", {}).get(metric),
+        step=best.get("step"),
+        parameters=result.get("parameters"),
+        wall_s=result.get("wall_s"),
+        curve=curve,
+    )

@@ -1,0 +1,1 @@
+"""Studies: axes to specs, specs to cohorts, where they run, how far they are."""

@@ -1,0 +1,55 @@
+"""Checkpoints through orbax: atomic, the newest kept, host arrays so that devices may change."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+
+
+class Checkpoints:
+    """The newest checkpoint of a pytree under a folder.
+
+    Args:
+      folder: where they are; made when the first is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+
+    def save(self, step: int, tree: Any) -> None:
+        """Saves host arrays, then removes the checkpoint before."""
+        with self._manager() as manager:
+            manager.save(step, args=ocp.args.StandardSave(tree), force=True)
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest whole checkpoint, or None."""
+        if not self.folder.is_dir():
+            return None
+        with self._manager() as manager:
+            return manager.latest_step()
+
+    def restore(self, like: Any) -> tuple[int, Any]:
+        """Reads the newest checkpoint.
+
+        Args:
+          like: a pytree of arrays with the shapes and dtypes saved.
+
+        Returns:
+          Its step, and the pytree.
+        """
+        with self._manager() as manager:
+            step = manager.latest_step()
+            if step is None:
+                raise FileNotFoundError(f"no checkpoint under {self.folder}")
+            return step, manager.restore(step, args=ocp.args.StandardRestore(like))
+
+    def clear(self) -> None:
+        """Removes all checkpoints."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _manager(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        return ocp.CheckpointManager(self.folder, options=options)
