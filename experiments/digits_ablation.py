@@ -28,7 +28,7 @@ def get_study() -> Study:
         seeds=(100, 101, 102, 103, 104),
         baseline="vanilla",
         tuning=Tuning(
-            axes=(grid("optim.lr", (0.01, 0.003, 0.03)),),
+            axes=(grid("optim.lr", (0.008, 0.004, 0.016)),),
             seeds=(0, 1),
             overrides={"train.epochs": 12},
         ),

@@ -99,7 +99,9 @@ def _load_config(argument: str) -> Any:
     try:
         values(["lstm-lab", f"--config={argument}"])
     except (SyntaxError, ImportError, NameError, AttributeError) as error:
-        raise UserError(f"--config: {path} does not run: {type(error).__name__}: {error}") from error
+        raise UserError(
+            f"--config: {path} does not run: {type(error).__name__}: {error}"
+        ) from error
     return values["config"].value
 
 
@@ -181,7 +183,9 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
         return FAILED
     result = read_json(folder / "result.json")
     print(f"workdir     {folder}")
-    print(f"status      {result['status']} after {result['steps']} steps in {result['wall_s']:.1f} s")
+    print(
+        f"status      {result['status']} after {result['steps']} steps in {result['wall_s']:.1f} s"
+    )
     for split, values in (("valid", result["best"]["valid"]), ("test", result["test"])):
         shown = "  ".join(f"{name} {value:.5f}" for name, value in values.items())
         print(f"{split:<11} {shown}  (best checkpoint, step {result['best']['step']})")

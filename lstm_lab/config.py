@@ -199,9 +199,7 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     for key, value in values.items():
         if key not in types:
             raise unknown(f"{prefix}{key}", key, types)
-        built[key] = (
-            value if is_dataclass(value) else coerce(f"{prefix}{key}", types[key], value)
-        )
+        built[key] = value if is_dataclass(value) else coerce(f"{prefix}{key}", types[key], value)
     for f in fields(cls):
         if f.default is MISSING and f.default_factory is MISSING and f.name not in built:
             raise UserError(f"{prefix}{f.name}: missing")

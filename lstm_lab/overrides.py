@@ -35,7 +35,9 @@ def take_overrides(argv: list[str]) -> tuple[list[str], dict[str, str | None]]:
     return rest, overrides
 
 
-def apply_overrides(config: Mapping[str, Any], overrides: Mapping[str, str | None]) -> dict[str, Any]:
+def apply_overrides(
+    config: Mapping[str, Any], overrides: Mapping[str, str | None]
+) -> dict[str, Any]:
     """Returns a config with settings from the command line, parsed by their types.
 
     Raises:

@@ -72,7 +72,11 @@ class Meter:
         self.done = min(self.done + units, self.total)
         seconds = time.monotonic() - self._start
         rate = (self.done - self._first) / max(seconds, 1e-9)
-        left = f"{rate:.0f} {self.unit}/s, {duration((self.total - self.done) / rate)} left" if rate else ""
+        left = (
+            f"{rate:.0f} {self.unit}/s, {duration((self.total - self.done) / rate)} left"
+            if rate
+            else ""
+        )
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=text, left=left)
         elif self._last_line == 0.0 or seconds - self._last_line >= LOG_SECONDS:

@@ -39,7 +39,9 @@ CATALOGUE: dict[str, Variant] = {
     "niaf": Variant(replace(_VANILLA, candidate="identity"), "no input activation", _GREFF),
     "noaf": Variant(replace(_VANILLA, output="identity"), "no output activation", _GREFF),
     "cifg": Variant(
-        replace(_VANILLA, gates="io", coupled=True, peephole="io"), "coupled gates f = 1 - i", _GREFF
+        replace(_VANILLA, gates="io", coupled=True, peephole="io"),
+        "coupled gates f = 1 - i",
+        _GREFF,
     ),
     "np": Variant(replace(_VANILLA, peephole=""), "no peepholes", _GREFF),
     "fgr": Variant(replace(_VANILLA, gate_recurrence=True), "full gate recurrence", _GREFF),

@@ -81,9 +81,7 @@ def unroll(
     return (h_TBH, final, traced) if trace else (h_TBH, final)
 
 
-def _check_shapes(
-    x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array | None
-) -> None:
+def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array | None) -> None:
     if x_TBD.ndim != 3 or x_TBD.shape[0] == 0:
         raise ValueError(f"x_TBD: found shape {x_TBD.shape}, allowed [T,B,D] with T of 1 or more")
     T, B, _ = x_TBD.shape

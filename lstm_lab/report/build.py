@@ -199,7 +199,9 @@ def notes(comparison: Comparison) -> list[str]:
             "shown' is not evidence of equality."
         )
     if any(len(row.scores) < FEW_SEEDS for row in c.rows):
-        few = ", ".join(f"{row.variant} {len(row.scores)}" for row in c.rows if len(row.scores) < FEW_SEEDS)
+        few = ", ".join(
+            f"{row.variant} {len(row.scores)}" for row in c.rows if len(row.scores) < FEW_SEEDS
+        )
         lines.append(f"Fewer than {FEW_SEEDS} runs, so weak evidence: {few}.")
     if any(row.failures for row in c.rows):
         lines.append("Runs that diverged or failed have no score and are left out of the means.")
@@ -252,7 +254,9 @@ def build(workdir: Path) -> str:
     if comparison.claims:
         text.append(markdown_table(claim_table(comparison)))
         shown.append(aligned(claim_table(comparison)))
-    text.append("![Mean test score of each variant with its interval, and learning curves](comparison.png)")
+    text.append(
+        "![Mean test score of each variant with its interval, and learning curves](comparison.png)"
+    )
     write_text(folder / "report.md", "\n\n".join(text) + "\n")
     write_text(folder / "results.csv", results_csv(runs))
     draw(comparison, folder / "comparison.png")

@@ -71,9 +71,7 @@ def read_study(workdir: Path) -> StudyRuns:
     if plan is None:
         raise UserError(f"workdir: {workdir} holds no study (study.json is missing or damaged)")
     metric = plan["study"]["metric"]
-    runs = [
-        _read_run(workdir / "runs" / k, k, row, metric) for k, row in plan["runs"].items()
-    ]
+    runs = [_read_run(workdir / "runs" / k, k, row, metric) for k, row in plan["runs"].items()]
     return StudyRuns(plan["study"], plan["chosen"], runs, expected(plan))
 
 

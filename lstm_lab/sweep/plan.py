@@ -122,9 +122,7 @@ def _defining(declared: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in declared.items() if k != "title"}, "base": base}
 
 
-def _cohorts(
-    runs: dict[str, PlannedRun], devices: int
-) -> list[tuple[str, list[str], Layout]]:
+def _cohorts(runs: dict[str, PlannedRun], devices: int) -> list[tuple[str, list[str], Layout]]:
     """Groups runs that one program can train, of one variant and stage, in their order."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for k, run in runs.items():

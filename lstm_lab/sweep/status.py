@@ -52,7 +52,9 @@ def describe(workdir: Path) -> list[str]:
     lines += [f"  {count:5d} {status}" for status, count in sorted(counts.items()) if count]
     for k, (row, status, reason) in rows.items():
         if status in ("failed", "out_of_memory", "diverged", "interrupted"):
-            lines.append(f"  {k} {row['stage']} {row['variant']} seed {row['seed']}: {status} {reason}".rstrip())
+            lines.append(
+                f"  {k} {row['stage']} {row['variant']} seed {row['seed']}: {status} {reason}".rstrip()
+            )
     return lines
 
 

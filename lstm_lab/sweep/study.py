@@ -149,7 +149,9 @@ def variants(study: Study) -> dict[str, Point]:
         if name not in found:
             raise unknown(f"study {study.name}: {what}", name, found)
     if study.tuning and set(study.tuning.seeds) & set(study.seeds):
-        raise UserError(f"study {study.name}: seeds and tuning.seeds share a seed; winners need fresh ones")
+        raise UserError(
+            f"study {study.name}: seeds and tuning.seeds share a seed; winners need fresh ones"
+        )
     return found
 
 

@@ -45,9 +45,7 @@ def fetch(source: Source, data_dir: Path) -> Path:
     level = logger.level
     logger.setLevel("ERROR")
     try:
-        pooch.retrieve(
-            source.url, f"sha256:{source.sha256}", fname=path.name, path=path.parent
-        )
+        pooch.retrieve(source.url, f"sha256:{source.sha256}", fname=path.name, path=path.parent)
     except (requests.RequestException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(

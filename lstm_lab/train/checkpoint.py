@@ -20,9 +20,10 @@ class Checkpoints:
         self.folder = folder.absolute()
 
     def save(self, step: int, tree: Any) -> None:
-        """Saves host arrays, then removes the checkpoint before."""
+        """Saves host arrays, then removes the checkpoint before; a step that is there stays."""
         with self._manager() as manager:
-            manager.save(step, args=ocp.args.StandardSave(tree), force=True)
+            if manager.latest_step() != step:
+                manager.save(step, args=ocp.args.StandardSave(tree), force=True)
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest whole checkpoint, or None."""
@@ -31,11 +32,11 @@ class Checkpoints:
         with self._manager() as manager:
             return manager.latest_step()
 
-    def restore(self, like: Any) -> tuple[int, Any]:
+    def restore(self, like: Any = None) -> tuple[int, Any]:
         """Reads the newest checkpoint.
 
         Args:
-          like: a pytree of arrays with the shapes and dtypes saved.
+          like: a pytree of arrays with the shapes and dtypes saved; None reads nested dicts.
 
         Returns:
           Its step, and the pytree.
@@ -52,4 +53,6 @@ class Checkpoints:
 
     def _manager(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        return ocp.CheckpointManager(self.folder, options=options)
+        return ocp.CheckpointManager(
+            self.folder, item_handlers=ocp.StandardCheckpointHandler(), options=options
+        )

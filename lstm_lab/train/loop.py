@@ -226,6 +226,7 @@ class _Session:
             evaluated = bool(np.isfinite(mine.best.value))
             if evaluated:
                 best = Checkpoints(record.folder / "checkpoints" / "best")
+                best.clear()
                 best.save(best_step, mine.best.params)
             result = {
                 "id": record.head["id"],

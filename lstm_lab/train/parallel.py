@@ -161,9 +161,7 @@ def _replicated(
     pmap: Callable[..., Any], function: Callable[..., Any], devices: int
 ) -> Callable[..., Any]:
     """Runs a function of replicated arguments on every device; pmap wants one that is mapped."""
-    mapped = pmap(
-        lambda _, args: function(*args), in_axes=(0, None), out_axes=None
-    )
+    mapped = pmap(lambda _, args: function(*args), in_axes=(0, None), out_axes=None)
     return lambda *args: mapped(np.arange(devices), args)
 
 
@@ -186,9 +184,7 @@ def _members_program(
         return jax.device_put(split(tree), spread)
 
     def collect(tree: Any) -> Any:
-        return jax.tree.map(
-            lambda a: a.reshape(layout.lanes, *a.shape[2:]), jax.device_get(tree)
-        )
+        return jax.tree.map(lambda a: a.reshape(layout.lanes, *a.shape[2:]), jax.device_get(tree))
 
     compiled_init = pmap(init)
     return Program(

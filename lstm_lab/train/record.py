@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -145,11 +146,17 @@ class RunRecord:
         rows = "\n".join(f"| {name} | {shape} | {count:,} |" for name, shape, count in parameters)
         total = sum(count for _, _, count in parameters)
         self._events.add_text(
-            "parameters", f"| parameter | shape | count |\n|---|---|---|\n{rows}\n| total | | {total:,} |", 0
+            "parameters",
+            f"| parameter | shape | count |\n|---|---|---|\n{rows}\n| total | | {total:,} |",
+            0,
         )
         hparams = {key: "none" if v is None else v for key, v in settings.items()}
-        hparams = {k: v if isinstance(v, (str, bool, int, float)) else str(v) for k, v in hparams.items()}
-        metrics = {f"{s}/{m}": 0 for s in ("valid", "test") for m in metrics_of(self.spec.task.target)}
+        hparams = {
+            k: v if isinstance(v, (str, bool, int, float)) else str(v) for k, v in hparams.items()
+        }
+        metrics = {
+            f"{s}/{m}": 0 for s in ("valid", "test") for m in metrics_of(self.spec.task.target)
+        }
         experiment, start, _ = summary.hparams(hparams, metrics)
         assert self._events.file_writer is not None
         self._events.file_writer.add_summary(experiment)
@@ -162,10 +169,9 @@ class RunRecord:
           row: `step`, `split`, counters and metric values, JSON-ready.
           optim: numbers of the optimiser for TensorBoard's `optim/`, or None.
         """
-        from json import dumps
-
-        self.rows.append(row)
-        self._metrics.write(dumps(finite({**row, **(optim or {})})) + "\n")
+        line = finite({**row, **(optim or {})})
+        self.rows.append(line)
+        self._metrics.write(json.dumps(line) + "\n")
         self._metrics.flush()
         for metric in ("loss", *metrics_of(self.spec.task.target)):
             if metric in row:

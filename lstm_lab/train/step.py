@@ -272,5 +272,3 @@ def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array
     done = stale >= spec.train.patience if spec.train.patience is not None else jnp.asarray(False)
     stopped = jnp.where(diverged, DIVERGED, jnp.where(done, FINISHED, RUNNING))
     return state._replace(best=best, stopped=stopped.astype(jnp.int32))
-
-

@@ -1,0 +1,155 @@
+"""One time step: parameters, equations, gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from lstm_lab.cells import CATALOGUE, CellSpec, State, find, step
+from tests import oracle
+
+pytestmark = pytest.mark.usefixtures("strict")
+
+D, H, B = 3, 4, 2
+
+# Greff et al. 2017 at D=88, H=100, without the output layer's 88 * 100 + 88 parameters.
+COUNTS = {
+    "vanilla": 75_900,
+    "nig": 56_900,
+    "nfg": 56_900,
+    "nog": 56_900,
+    "niaf": 75_900,
+    "noaf": 75_900,
+    "cifg": 56_900,
+    "np": 75_600,
+    "fgr": 165_900,
+    "lstm": 75_600,
+    "peephole": 75_900,
+    "rnn": 100 * (88 + 100 + 1),
+    "gru": 3 * 100 * (88 + 100 + 1) + 100,
+}
+
+
+def random_params(name, seed=0):
+    """Parameters with every entry random, so that no term hides behind a zero bias or peephole."""
+    spec = find(name).spec
+    params = spec.cell.init(spec, jax.random.key(seed), D, H)
+    keys = jax.random.split(jax.random.key(seed + 1), len(params))
+    return spec, {
+        k: 0.5 * jax.random.normal(key, v.shape, v.dtype)
+        for key, (k, v) in zip(keys, sorted(params.items()), strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_parameter_counts(name):
+    spec = find(name).spec
+    params = jax.eval_shape(lambda key: spec.cell.init(spec, key, 88, 100), jax.random.key(0))
+    assert sum(np.prod(p.shape) for p in params.values()) == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_step_equals_the_papers_equations(name, x64):
+    spec, params = random_params(name)
+    x = jax.random.normal(jax.random.key(2), (B, D), jnp.float64)
+    state = spec.cell.initial(spec, params, spec.cell.project(spec, params, x), x.dtype)
+    state = jax.tree.map(lambda a: a + 0.3, state)
+    new, gates = step(spec, params, x, state)
+    p = {k: np.asarray(v) for k, v in params.items()}
+    for b in range(B):
+        before = np.full(H, 0.3)
+        if name in ("rnn", "gru"):
+            row = oracle.rnn_row if name == "rnn" else oracle.gru_row
+            np.testing.assert_allclose(new.h[b], row(p, np.asarray(x[b]), before), atol=1e-12)
+            continue
+        previous = dict.fromkeys("ifo", before)
+        h, c, expected = oracle.lstm_row(name, p, np.asarray(x[b]), before, before, previous)
+        np.testing.assert_allclose(new.h[b], h, atol=1e-12)
+        np.testing.assert_allclose(new.c[b], c, atol=1e-12)
+        for gate, value in gates.items():
+            np.testing.assert_allclose(value[b], expected[gate], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_gradients_are_the_derivatives(name, x64):
+    spec, params = random_params(name)
+    x = jax.random.normal(jax.random.key(2), (B, D), jnp.float64)
+
+    def two_steps(params, x):
+        state, _ = step(spec, params, x)
+        return step(spec, params, x, state)[0]
+
+    check_grads(jax.jit(two_steps), (params, x), order=1, modes=("rev",), rtol=1e-6, atol=1e-6)
+
+
+def test_forget_bias_is_part_of_initialisation():
+    for spec, gate, sign in (
+        (CellSpec(forget_bias=2.0), 1, 1.0),
+        (CellSpec(gates="io", coupled=True, forget_bias=2.0), 0, -1.0),
+    ):
+        b = spec.cell.init(spec, jax.random.key(0), D, H)["b"]
+        expected = np.zeros_like(b)
+        expected[gate] = sign * 2.0
+        np.testing.assert_array_equal(b, expected)
+
+
+def test_matrices_are_drawn_gate_by_gate():
+    spec = CellSpec(init="orthogonal")
+    params = spec.cell.init(spec, jax.random.key(0), D, 16)
+    for gate in range(4):
+        w = params["wh"][:, gate]
+        np.testing.assert_allclose(w @ w.T, np.eye(16), atol=1e-5)
+    for init, low, high in (("uniform(0.05)", 0.04, 0.05), ("uniform", 0.2, 0.25)):
+        spec = CellSpec(init=init)
+        params = spec.cell.init(spec, jax.random.key(0), D, 16)
+        assert low < max(float(jnp.abs(v).max()) for v in params.values()) <= high
+    spec = CellSpec(peephole="ifo", init="normal(0.1)")
+    params = spec.cell.init(spec, jax.random.key(0), 50, 100)
+    assert all(abs(float(v.std()) - 0.1) < 0.02 for v in params.values())
+
+
+def test_zero_peepholes_are_none():
+    spec, params = random_params("peephole")
+    zero = {**params, "peephole": jnp.zeros_like(params["peephole"])}
+    bare = {k: v for k, v in params.items() if k != "peephole"}
+    x = jax.random.normal(jax.random.key(2), (B, D))
+    state = State(jnp.full((B, H), 0.2), jnp.full((B, H), 0.4))
+    with_zero, without = step(spec, zero, x, state)[0], step(find("np").spec, bare, x, state)[0]
+    np.testing.assert_allclose(with_zero.h, without.h, atol=1e-7)
+
+
+def test_bfloat16_keeps_the_cell_state_in_float32():
+    spec, params = random_params("vanilla")
+    new, _ = step(spec, params, jnp.ones((B, D), jnp.bfloat16))
+    assert new.h.dtype == jnp.bfloat16
+    assert new.c.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"gates": "fi"}, "gates: found 'fi'"),
+        ({"gates": "if", "peephole": "o"}, "peephole: found 'o'"),
+        ({"coupled": True}, "coupled: needs gates with i and without f"),
+        ({"gates": "io", "gate_recurrence": True}, "gate_recurrence: needs gates 'ifo'"),
+        ({"gates": "io", "forget_bias": 1.0}, "without a forget gate"),
+        ({"candidate": "swish"}, "candidate: found 'swish'"),
+        ({"init": "normal"}, "init: found 'normal'"),
+    ],
+)
+def test_impossible_specs_are_refused(fields, said):
+    with pytest.raises(ValueError, match=said):
+        CellSpec(**fields)
+
+
+def test_unknown_variant_names_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'peephole'"):
+        find("peepole")
+
+
+def test_noise_is_refused_where_nothing_takes_it():
+    for name in CATALOGUE:
+        spec, params = random_params(name)
+        with pytest.raises(ValueError, match="noise"):
+            step(spec, params, jnp.ones((B, D)), noise=jnp.ones((B, H)))

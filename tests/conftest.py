@@ -1,0 +1,52 @@
+"""Strict surroundings: four CPU devices, no silent broadcasting of ranks; warnings are errors."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import numpy as np
+import pytest
+import scipy.io
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def strict():
+    """Implicit dtype promotion raises."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture
+def x64():
+    """Float64 is on."""
+    with jax.enable_x64(True):
+        yield
+
+
+def write_chorales(data_dir, pieces=(7, 5, 12), splits=("train", "valid", "test"), seed=0):
+    """Writes a small data set in the true format: cells of piano rolls in a .mat file."""
+    rng = np.random.default_rng(seed)
+    content = {}
+    for split in splits:
+        cells = np.empty((1, len(pieces)), object)
+        for k, length in enumerate(pieces):
+            cells[0, k] = (rng.random((length, 88)) < 0.05).astype(np.uint8)
+        content[f"{split}data"] = cells
+    path = data_dir / "jsb" / "JSB_Chorales.mat"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy.io.savemat(path, content)
+    return path
+
+
+@pytest.fixture
+def chorales(tmp_path):
+    """A data folder with a small JSB data set."""
+    write_chorales(tmp_path / "data")
+    return tmp_path / "data"

@@ -1,0 +1,48 @@
+"""Batches are pure functions of (seed, step)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_lab.tasks import Adding, Examples, steps_per_epoch, train_batch
+
+
+def numbered(N):
+    return Examples(np.arange(N, dtype=np.float32)[:, None, None], np.arange(N), np.ones(N, int))
+
+
+def batch(N, seed, step, rows, size):
+    return train_batch(None, numbered(N), jnp.uint32(seed), jnp.int32(step), jnp.array(rows), size)
+
+
+@settings(max_examples=20, deadline=None)
+@given(N=st.integers(1, 23), size=st.integers(1, 8), seed=st.integers(0, 2**32 - 1))
+def test_an_epoch_shows_every_example_once(N, size, seed):
+    orders = []
+    for epoch in range(2):
+        seen = []
+        for k in range(steps_per_epoch(N, size)):
+            b = batch(N, seed, epoch * steps_per_epoch(N, size) + k, range(size), size)
+            seen += list(np.asarray(b.examples.y)[np.asarray(b.weight_B) > 0])
+        assert sorted(seen) == list(range(N))
+        orders.append(seen)
+    assert N < 10 or orders[0] != orders[1]
+
+
+def test_rows_of_a_device_are_the_rows_of_the_batch():
+    whole = batch(20, 3, 5, range(8), 8)
+    part = batch(20, 3, 5, range(4, 8), 8)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[4:], b), whole, part)
+
+
+def test_generated_batches_are_of_the_step_and_the_row():
+    task = Adding(length=6)
+
+    def draw(step, rows):
+        return train_batch(task.sample, None, jnp.uint32(0), jnp.int32(step), jnp.array(rows), 4)
+
+    whole, again, other = draw(1, [0, 1, 2, 3]), draw(1, [2, 3]), draw(2, [2, 3])
+    np.testing.assert_array_equal(whole.examples.x[2:], again.examples.x)
+    assert np.abs(again.examples.x - other.examples.x).max() > 0.01

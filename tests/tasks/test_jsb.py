@@ -1,0 +1,87 @@
+"""JSB: the true format, both conventions, damage, and downloads with a pinned hash."""
+
+import hashlib
+import http.server
+import threading
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.io
+
+from lstm_lab.errors import UserError
+from lstm_lab.tasks import JSB, jsb
+from lstm_lab.tasks.download import fetch
+from tests.conftest import write_chorales
+
+
+def test_a_frame_is_predicted_from_those_before(chorales):
+    e = JSB().load(chorales).splits["train"]
+    raw = scipy.io.loadmat(chorales / "jsb" / "JSB_Chorales.mat")["traindata"].ravel()
+    assert list(e.lengths) == [len(piece) for piece in raw] == [7, 5, 12]
+    for k, piece in enumerate(raw):
+        np.testing.assert_array_equal(e.y[k, : len(piece)], piece)
+        np.testing.assert_array_equal(e.x[k, 1 : len(piece)], piece[:-1])
+        assert not e.x[k, 0].any()
+        assert not e.y[k, len(piece) :].any()
+
+
+def test_the_first_frame_may_be_only_read(chorales):
+    e = JSB(first_frame=False).load(chorales).splits["train"]
+    raw = scipy.io.loadmat(chorales / "jsb" / "JSB_Chorales.mat")["traindata"].ravel()
+    assert list(e.lengths) == [6, 4, 11]
+    np.testing.assert_array_equal(e.x[2, :11], raw[2][:-1])
+    np.testing.assert_array_equal(e.y[2, :11], raw[2][1:])
+
+
+def test_damage_is_named(tmp_path):
+    path = write_chorales(tmp_path)
+    content = path.read_bytes()
+    for damaged in (b"no .mat at all", content[:200], content[: len(content) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="is not a readable .mat file") as caught:
+            JSB().load(tmp_path)
+        assert "\n" not in str(caught.value)
+    write_chorales(tmp_path, splits=("train", "test"))
+    with pytest.raises(UserError, match="no variable 'validdata'"):
+        JSB().load(tmp_path)
+    write_chorales(tmp_path, pieces=())
+    with pytest.raises(UserError, match="empty split 'traindata'"):
+        JSB().load(tmp_path)
+    bad = np.empty((1, 1), object)
+    for piece, said in ((np.zeros((3, 87)), "shape"), (np.full((3, 88), 2), "other than 0 and 1")):
+        bad[0, 0] = piece
+        scipy.io.savemat(path, {f"{k}data": bad for k in ("train", "valid", "test")})
+        with pytest.raises(UserError, match=said):
+            JSB().load(tmp_path)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A local web server over a folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    handler.log_message = lambda *args: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+def test_a_missing_file_is_downloaded_and_its_hash_checked(server, tmp_path, monkeypatch):
+    folder, url = server
+    file = write_chorales(folder)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    source = replace(jsb.SOURCE, url=f"{url}/jsb/JSB_Chorales.mat", sha256=sha256)
+    monkeypatch.setattr(jsb, "SOURCE", source)
+    assert len(JSB().load(tmp_path / "a").splits["train"].x) == 3
+    assert (tmp_path / "a" / source.path).read_bytes() == file.read_bytes()
+    with pytest.raises(UserError, match=r"SHA256 hash.*get http.*and put it there"):
+        fetch(replace(source, sha256="0" * 64), tmp_path / "b")
+    assert not (tmp_path / "b" / source.path).exists()
+    with pytest.raises(UserError, match=r"is missing and its download failed.*LSTM_LAB_DATA"):
+        fetch(replace(source, url=f"{url}/nothing"), tmp_path / "c")

@@ -1,0 +1,110 @@
+"""What each task asks, checked against its definition."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_lab.tasks import (
+    TASKS,
+    Adding,
+    Bernoulli,
+    Categorical,
+    CopyMemory,
+    Digits,
+    TemporalOrder,
+    Tokens,
+)
+from lstm_lab.tasks.objectives import metrics_of
+
+NOWHERE = Path("nowhere")
+
+
+def draw(task, n=200):
+    return jax.device_get(jax.vmap(task.sample)(jax.random.split(jax.random.key(0), n)))
+
+
+def test_adding():
+    e = draw(Adding(length=10), 2000)
+    marks = e.x[..., 1]
+    assert set(np.unique(marks)) == {0.0, 1.0}
+    np.testing.assert_array_equal(marks[:, :5].sum(1), 1)
+    np.testing.assert_array_equal(marks[:, 5:].sum(1), 1)
+    np.testing.assert_allclose(e.y[:, 0], (e.x[..., 0] * marks).sum(1), rtol=1e-6)
+    assert abs(np.square(e.y - 1).mean() - 1 / 6) < 0.01
+
+
+def test_copy_memory():
+    e = draw(CopyMemory(delay=7))
+    assert e.x.shape == (200, 27)
+    np.testing.assert_array_equal(e.x[:, :10], e.y[:, -10:])
+    assert set(np.unique(e.x[:, :10])) == set(range(1, 9))
+    assert (e.x[:, 16] == 9).all()
+    assert not e.x[:, 10:16].any()
+    assert not e.x[:, 17:].any()
+    assert not e.y[:, :-10].any()
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_temporal_order(classes):
+    task = TemporalOrder(length=30, classes=classes, distractors=5)
+    e = draw(task, 500)
+    for x, y in zip(e.x, e.y, strict=True):
+        (places,) = np.nonzero(x < 2)
+        a, b = x[places]
+        assert len(places) == 2
+        assert 3 <= places[0] < 6
+        assert 15 <= places[1] < 18
+        assert y == (2 * a + b if classes == 4 else a)
+        assert classes == 4 or a != b
+    assert np.unique(e.y).size == classes
+    assert task.inputs == Tokens(7)
+    assert e.x.max() == 6
+
+
+@pytest.mark.parametrize("task", [Adding(), CopyMemory(), TemporalOrder()], ids=lambda t: t.name)
+def test_fixed_splits_are_fixed_and_disjoint(task):
+    splits = task.load(NOWHERE).splits
+    again = task.load(NOWHERE).splits
+    jax.tree.map(np.testing.assert_array_equal, splits, again)
+    rows = [tuple(x.ravel()) for e in splits.values() for x in e.x]
+    assert len(set(rows)) == len(rows) == 2000
+    assert "train" not in splits
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 4, 8])
+def test_digits(pixels):
+    from sklearn.datasets import load_digits
+
+    splits = Digits(pixels_per_step=pixels).load(NOWHERE).splits
+    assert [len(splits[k].x) for k in ("train", "valid", "test")] == [1167, 270, 360]
+    assert splits["train"].x.shape[1:] == (64 // pixels, pixels)
+    images, labels = load_digits(return_X_y=True)
+    found = sorted((*e.x[k].ravel(), e.y[k]) for e in splits.values() for k in range(len(e.x)))
+    expected = sorted((*image / 16, label) for image, label in zip(images, labels, strict=True))
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Digits(valid_size=0), "valid_size: found 0"),
+        (lambda: Digits(test_size=1700), "leaves none of the 1797"),
+        (lambda: CopyMemory(delay=0), "delay: found 0"),
+        (lambda: TemporalOrder(length=9), "length: found 9, allowed 10"),
+        (lambda: TemporalOrder(distractors=0), "distractors: found 0"),
+        (lambda: Adding(test_size=0), "test_size: found 0"),
+    ],
+)
+def test_impossible_options_are_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_every_task_names_its_metric():
+    for task in TASKS.values():
+        assert task().metric in metrics_of(task().target)
+    assert metrics_of(Categorical(3)) == ("nll", "accuracy")
+    assert metrics_of(Bernoulli(1)) == ("nll", "accuracy")

@@ -1,0 +1,196 @@
+"""From configs to specs: strictness, JSON, ids, overrides, cells of the user's own."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_lab.cells import CATALOGUE, find
+from lstm_lab.config import (
+    build_spec,
+    canonical,
+    from_json,
+    group_id,
+    program_key,
+    resolve_cell,
+    run_id,
+    to_json,
+)
+from lstm_lab.errors import UserError
+from lstm_lab.overrides import apply_overrides, take_overrides
+
+CELL = """
+import dataclasses
+from lstm_lab.cells import ALGEBRA, CellSpec
+
+def pointwise(spec, params, zx, zh, state, noise=None):
+    return ALGEBRA.pointwise(spec, params, zx, zh, state, clamp={"o": 1.0})
+
+mine = CellSpec(cell=dataclasses.replace(ALGEBRA, pointwise=pointwise))
+"""
+
+
+def config(**sections):
+    base = {
+        "task": {"name": "adding", "length": 10},
+        "model": {"cell": "np", "hidden": 4},
+        "optim": {"name": "sgd", "lr": 0.1},
+        "train": {"steps": 10},
+    }
+    return {
+        k: {**base.get(k, {}), **v} if isinstance(v, dict) else v
+        for k, v in {**base, **sections}.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"model": {"hiden": 3}}, "model.hiden: found 'hiden'.*did you mean 'hidden'"),
+        ({"modle": {"hidden": 3}}, "modle: found 'modle'.*did you mean 'model'"),
+        ({"model": {"hidden": "big"}}, "model.hidden: found 'big', allowed a whole number"),
+        ({"model": {"hidden": 3.5}}, "model.hidden: found 3.5, allowed a whole number"),
+        ({"model": {"hidden": True}}, "model.hidden: found True"),
+        ({"model": {"hidden": 0}}, "model.hidden: found 0, allowed 1 or more"),
+        ({"model": {"widths": [4, "x"]}}, r"model.widths\[1\]: found 'x'"),
+        ({"model": {"widths": 4}}, "model.widths: found 4, allowed a tuple"),
+        ({"model": {"cell": "peepole"}}, "model.cell: found 'peepole'.*did you mean 'peephole'"),
+        ({"model": {"cell": "nfg", "forget_bias": 1.0}}, "model.forget_bias: found 1.0 without"),
+        ({"model": {"cell": "rnn", "forget_bias": 1.0}}, "model.forget_bias: rnn has no such"),
+        ({"model": {"init": "norml(1)"}}, "model.init: found 'norml"),
+        (
+            {"model": {"dtype": "float16"}},
+            "model.dtype: found 'float16', allowed float32, bfloat16",
+        ),
+        ({"model": {"embedding": 8}}, "model.embedding: the inputs of adding are no tokens"),
+        ({"model": {"bidirectional": 1}}, "model.bidirectional: found 1, allowed true or false"),
+        ({"task": {"name": "ading"}}, "task.name: found 'ading'.*did you mean 'adding'"),
+        ({"task": {"length": 1}}, "task.length: found 1, allowed 2 or more"),
+        ({"optim": {"lr": 0.0}}, "optim.lr: found 0.0, allowed above 0"),
+        ({"optim": {"name": "adm"}}, "optim.name: found 'adm'.*did you mean 'adam'"),
+        ({"optim": {"name": "adam", "momentum": 0.9}}, "only sgd takes them, found adam"),
+        ({"optim": {"clip": -1.0}}, "optim.clip: found -1.0"),
+        ({"optim": 3}, "optim: found 3, allowed a section"),
+        ({"train": {"epochs": 3}}, "train.steps, epochs: found 10 and 3, allowed exactly one"),
+        ({"train": {"steps": None, "epochs": 3}}, "train.epochs: adding generates"),
+        ({"train": {"metric": "accuracy"}}, "train.metric: found 'accuracy', allowed mse"),
+        ({"train": {"batch_size": 0}}, "train.batch_size: found 0"),
+        ({"seed": -1}, "seed: found -1, allowed 0"),
+        ({"compute": {"devices": 0}}, "compute.devices: found 0"),
+    ],
+)
+def test_what_is_wrong_is_named(sections, said):
+    with pytest.raises(UserError, match=said) as caught:
+        build_spec(config(**sections))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_int_serves_as_a_float_and_a_list_as_a_tuple():
+    spec = build_spec(config(optim={"lr": 1}, model={"widths": [3, 4]}))
+    assert (spec.optim.lr, spec.model.widths) == (1.0, (3, 4))
+
+
+@given(
+    cell=st.sampled_from(sorted(CATALOGUE)),
+    hidden=st.integers(1, 50),
+    lr=st.floats(1e-6, 1.0),
+    seed=st.integers(0, 2**32 - 1),
+    data_seed=st.none() | st.integers(0, 5),
+)
+def test_json_reads_back_the_same_spec(cell, hidden, lr, seed, data_seed):
+    spec = build_spec(
+        config(
+            model={"cell": cell, "hidden": hidden}, optim={"lr": lr}, seed=seed, data_seed=data_seed
+        )
+    )
+    again = from_json(json.loads(json.dumps(to_json(spec))))
+    assert again == spec
+    assert run_id(again) == run_id(spec)
+
+
+def test_what_an_id_depends_on():
+    spec = build_spec(config())
+    other_seed, other_lr = replace(spec, seed=1), replace(spec, optim=replace(spec.optim, lr=0.2))
+    computed = replace(spec, compute=replace(spec.compute, devices=2, log_every=5))
+    assert run_id(computed) == run_id(spec)
+    assert run_id(other_seed) != run_id(spec)
+    assert group_id(other_seed) == group_id(spec) != group_id(other_lr)
+    assert program_key(other_seed) == program_key(other_lr) == program_key(spec)
+    assert run_id(replace(spec, data_seed=0)) == run_id(spec)
+    assert run_id(replace(spec, data_seed=1)) != run_id(spec)
+    wider = replace(spec, model=replace(spec.model, hidden=5))
+    assert program_key(wider) != program_key(spec)
+    assert "schema" in canonical(spec)
+
+
+def test_a_cell_of_the_users_own(tmp_path, monkeypatch):
+    path = tmp_path / "cells.py"
+    path.write_text(CELL)
+    spec = build_spec(config(model={"cell": f"{path}:mine"}))
+    assert resolve_cell(spec.model).cell is not find("np").spec.cell
+    assert str(tmp_path) not in canonical(spec)
+    moved = tmp_path / "elsewhere.py"
+    moved.write_text(CELL)
+    assert run_id(build_spec(config(model={"cell": f"{moved}:mine"}))) == run_id(spec)
+    saved = to_json(spec)
+    assert from_json(saved) == spec
+    path.write_text(CELL + "\n# changed\n")
+    assert run_id(build_spec(config(model={"cell": f"{path}:mine"}))) != run_id(spec)
+    with pytest.raises(UserError, match="has changed since that run"):
+        from_json(saved)
+    for name, said in (
+        (f"{path}:mime", "did you mean 'mine'"),
+        (f"{tmp_path}/none.py:mine", "does not exist"),
+    ):
+        with pytest.raises(UserError, match=said):
+            build_spec(config(model={"cell": name}))
+    path.write_text("import nothing_of_that_name")
+    with pytest.raises(UserError, match="does not run: ModuleNotFoundError"):
+        build_spec(config(model={"cell": f"{path}:mine"}))
+
+
+def test_overrides_are_typed_by_the_spec():
+    argv = ["--workdir=x", "--config.model.hidden=7", "--config.model.widths=(3,4)", "--seeds=2"]
+    argv += [
+        "--config.optim.clip=none",
+        "--config.model.bidirectional",
+        "--config.task.length",
+        "12",
+    ]
+    argv += ["--config.optim.lr=1e-2", "--config.model.residual=false", "--config.seed=5"]
+    rest, overrides = take_overrides(argv)
+    assert rest == ["--workdir=x", "--seeds=2"]
+    spec = build_spec(
+        apply_overrides(config(model={"widths": None}), {**overrides, "model.layers": "2"})
+    )
+    assert (spec.model.hidden, spec.model.widths, spec.optim.clip) == (7, (3, 4), None)
+    assert (spec.model.bidirectional, spec.task.length, spec.optim.lr) == (True, 12, 0.01)
+    assert spec.seed == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("model.hidden", "big", "model.hidden: found 'big', allowed a whole number"),
+        ("model.hiden", "3", "did you mean 'hidden'"),
+        ("mdel.hidden", "3", "did you mean 'model'"),
+        ("model.hidden", None, "model.hidden: found no value"),
+        ("model.bidirectional", "maybe", "allowed true or false"),
+        ("model.widths", "3,x", r"widths\[1\]: found 'x'"),
+        ("optim.schedule", "cosin", "did you mean 'cosine'"),
+        ("task.lenth", "3", "did you mean 'length'"),
+        ("sead", "3", "did you mean 'seed'"),
+    ],
+)
+def test_wrong_overrides_are_named(path, text, said):
+    with pytest.raises(UserError, match=said):
+        apply_overrides(config(), {path: text})
+
+
+def test_an_override_may_choose_another_task():
+    values = {"task.name": "copy_memory", "task.delay": "5"}
+    merged = apply_overrides(config(task={}), values)
+    merged["task"].pop("length")
+    assert build_spec(merged).task.delay == 5

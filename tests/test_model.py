@@ -1,0 +1,131 @@
+"""Stacks, directions, heads, noise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_lab.cells import find
+from lstm_lab.model import LSTM, ModelSpec, build_model, merge_directions
+from lstm_lab.recurrence import unroll
+
+T, B, D = 5, 3, 4
+LENGTHS = jnp.array([5, 2, 0])
+
+
+def stack(**options):
+    model = LSTM(find("np").spec, **{"widths": (6,), **options})
+    x = jax.random.normal(jax.random.key(0), (T, B, D))
+    return model, model.init(jax.random.key(1), x), x
+
+
+def test_a_stack_is_layer_after_layer():
+    model, variables, x = stack(widths=(6, 7))
+    h, states = model.apply(variables, x, lengths=LENGTHS)
+    expected = x
+    for layer in range(2):
+        params = variables["params"][f"layer_{layer}"]
+        expected, final = unroll(find("np").spec, params, expected, lengths=LENGTHS)
+        np.testing.assert_allclose(states[layer][0].c, final.c, atol=1e-6)
+    np.testing.assert_allclose(h, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum", "mean", "product"])
+def test_two_directions(merge):
+    model, variables, x = stack(bidirectional=True, merge=merge)
+    h, ((forward, backward),) = model.apply(variables, x, lengths=LENGTHS)
+    p = variables["params"]
+    spec = find("np").spec
+    a, _ = unroll(spec, p["layer_0"], x, lengths=LENGTHS)
+    b, _ = unroll(spec, p["layer_0_reverse"], x, lengths=LENGTHS, reverse=True)
+    joined = {
+        "concat": np.concatenate([a, b], -1),
+        "sum": a + b,
+        "mean": (a + b) / 2,
+        "product": a * b,
+    }
+    np.testing.assert_allclose(h, joined[merge], atol=1e-6)
+    last, _ = LSTM(spec, (6,), True, merge, return_sequences=False).apply(
+        variables, x, lengths=LENGTHS
+    )
+    np.testing.assert_allclose(last, merge_directions([forward.h, backward.h], merge), atol=1e-6)
+    np.testing.assert_allclose(forward.h[1], a[1, 1], atol=1e-6)
+    np.testing.assert_allclose(backward.h, b[0], atol=1e-6)
+
+
+def test_residual_adds_a_layers_input():
+    model, variables, x = stack(widths=(6, 6), residual=True)
+    h, _ = model.apply(variables, x, lengths=LENGTHS)
+    plain, _ = LSTM(find("np").spec, (6, 6)).apply(variables, x, lengths=LENGTHS)
+    first, _ = LSTM(find("np").spec, (6,)).apply(
+        {"params": {"layer_0": variables["params"]["layer_0"]}}, x, lengths=LENGTHS
+    )
+    np.testing.assert_allclose(h, plain + first, atol=1e-6)
+    last, _ = LSTM(find("np").spec, (6, 6), residual=True, return_sequences=False).apply(
+        variables, x, lengths=LENGTHS
+    )
+    np.testing.assert_allclose(last[0], h[4, 0], atol=1e-6)
+    np.testing.assert_allclose(last[1], h[1, 1], atol=1e-6)
+    np.testing.assert_array_equal(last[2], np.zeros(6))
+
+
+def test_states_carry_over_calls():
+    model, variables, x = stack(widths=(6, 6))
+    whole, final = model.apply(variables, x)
+    first, states = model.apply(variables, x[:2])
+    second, after = model.apply(variables, x[2:], states)
+    np.testing.assert_allclose(whole, np.concatenate([first, second]), atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final, after)
+
+
+def test_dropout_acts_in_training_alone_and_by_example():
+    model, variables, x = stack(widths=(6, 6), dropout=0.5)
+    keys = jax.random.split(jax.random.key(3), B)
+    still, _ = model.apply(variables, x)
+    np.testing.assert_array_equal(still, model.apply(variables, x)[0])
+    noisy, _ = model.apply(variables, x, keys_B=keys)
+    assert np.abs(noisy - still).max() > 1e-3
+    np.testing.assert_array_equal(noisy, model.apply(variables, x, keys_B=keys)[0])
+    alone, _ = model.apply(variables, x[:, 1:], keys_B=keys[1:])
+    np.testing.assert_allclose(noisy[:, 1:], alone, atol=1e-6)
+
+
+def test_dropout_keeps_the_mean():
+    from lstm_lab.model import dropout
+
+    x = jnp.ones((40, 10, 50))
+    found = dropout(x, 0.3, jax.random.split(jax.random.key(0), 10))
+    assert abs(float(found.mean()) - 1.0) < 0.02
+    assert abs(float((found == 0).mean()) - 0.3) < 0.02
+
+
+@pytest.mark.parametrize("every_step", [False, True])
+@pytest.mark.parametrize("embedding", [None, 8])
+def test_heads_and_inputs(every_step, embedding):
+    spec = ModelSpec(hidden=6, embedding=embedding, dtype="bfloat16")
+    model = build_model(spec, find("lstm").spec, vocabulary=11, outputs=2, every_step=every_step)
+    x = jnp.zeros((B, T), jnp.int32)
+    logits, variables = model.init_with_output(jax.random.key(0), x, LENGTHS)
+    assert logits.shape == ((B, T, 2) if every_step else (B, 2))
+    assert logits.dtype == jnp.float32
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    inputs = 11 if embedding is None else 8
+    assert variables["params"]["lstm"]["layer_0"]["wx"].shape == (inputs, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"hidden": 0}, "hidden: found 0, allowed 1 or more"),
+        ({"layers": 0}, "layers: found 0"),
+        ({"widths": ()}, "widths: found"),
+        ({"widths": (4, 0)}, r"widths\[1\]: found 0"),
+        ({"dropout": 1.0, "layers": 2}, "dropout: found 1.0"),
+        ({"dropout": 0.5}, "dropout: acts between layers"),
+        ({"widths": (4, 5), "residual": True}, "residual: needs equal widths"),
+        ({"embedding": 0}, "embedding: found 0"),
+    ],
+)
+def test_impossible_models_are_refused(fields, said):
+    with pytest.raises(ValueError, match=said):
+        ModelSpec(**fields)

@@ -1,0 +1,55 @@
+"""Small runs for the tests of training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_lab.config import build_spec
+from lstm_lab.tasks import JSB
+from lstm_lab.train.loop import Cohort, Run, Stop, train_cohort
+from lstm_lab.train.parallel import Layout, build_program, stack_members
+from lstm_lab.train.state import member_of
+
+
+def small(**sections):
+    """A spec of a small run; sections are merged."""
+    base = {
+        "task": {"name": "adding", "length": 8, "valid_size": 20, "test_size": 20},
+        "model": {"cell": "lstm", "hidden": 5},
+        "optim": {"name": "sgd", "lr": 0.1, "clip": None},
+        "train": {"batch_size": 8, "steps": 20, "eval_every": 5},
+        "compute": {"checkpoint_seconds": 0.0},
+    }
+    merged = {
+        k: {**base.get(k, {}), **v} if isinstance(v, dict) else v
+        for k, v in {**base, **sections}.items()
+    }
+    return build_spec(merged)
+
+
+def ragged(**sections):
+    """The same on JSB's ragged pieces, in batches that do not divide them."""
+    return replace(small(**sections), task=JSB())
+
+
+def steps(specs, layout, dataset, n=10):
+    """Trains members for n steps, one a call; returns losses [n,M] and parameters [M,...]."""
+    program = build_program(specs[0], n, layout)
+    state = program.init(stack_members([member_of(s) for s in specs], layout.lanes))
+    data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
+    losses = []
+    for _ in range(n):
+        state, report = program.advance(state, data, jnp.int32(1), jnp.asarray(False))
+        losses.append(program.collect(report.loss)[: len(specs)])
+    params = jax.tree.map(lambda a: a[: len(specs)], program.collect(state.params))
+    return np.array(losses), params
+
+
+def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None):
+    """Trains a cohort in a folder, a subfolder each."""
+    runs = tuple(Run(spec, folder / str(k)) for k, spec in enumerate(specs))
+    cohort = Cohort(runs, layout or Layout("single", 1, len(specs)), folder / "checkpoints")
+    return train_cohort(cohort, specs[0].task.load(data_dir), stop=stop or Stop())

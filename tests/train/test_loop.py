@@ -1,0 +1,213 @@
+"""Whole runs: what they leave, early stopping, divergence, interruption, a killed process."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from lstm_lab.files import read_json, read_lines
+from lstm_lab.train.checkpoint import Checkpoints
+from lstm_lab.train.loop import Stop
+from lstm_lab.train.parallel import Layout
+from tests.conftest import ROOT
+from tests.train.helpers import small, train
+
+SECONDS = {"seconds", "wall_s", "compile_s"}
+
+
+def timeless(data):
+    if isinstance(data, dict):
+        return {k: timeless(v) for k, v in data.items() if k not in SECONDS}
+    return data
+
+
+def leaves(folder):
+    """Returns what a run left that has to be the same again: metrics, result and best weights."""
+    _, params = Checkpoints(folder / "checkpoints" / "best").restore()
+    return (
+        timeless(read_json(folder / "result.json")),
+        [timeless(row) for row in read_lines(folder / "metrics.jsonl")],
+        jax.tree.map(np.asarray, params),
+    )
+
+
+def assert_same(a, b):
+    assert a[:2] == b[:2]
+    jax.tree.map(np.testing.assert_array_equal, a[2], b[2])
+
+
+def test_a_run_leaves_its_record(tmp_path):
+    spec = small()
+    assert train([spec], tmp_path).status == "completed"
+    folder = tmp_path / "0"
+    head, result = read_json(folder / "run.json"), read_json(folder / "result.json")
+    rows = read_lines(folder / "metrics.jsonl")
+    assert head["status"] == "completed"
+    assert head["seeds"] == {"init": 0, "data": 0, "noise": 0}
+    assert {"jax", "flax", "optax", "python"} <= set(head["versions"])
+    valid = [row for row in rows if row["split"] == "valid"]
+    assert [row["step"] for row in valid] == [5, 10, 15, 20]
+    best = min(valid, key=lambda row: row["mse"])
+    assert result["best"] == {"step": best["step"], "valid": {"mse": best["mse"]}}
+    assert result["id"] == head["id"]
+    assert rows[-1]["tokens"] == 20 * 8 * 8
+    assert rows[-1]["sequences"] == 160
+    assert rows[-1]["flops"] > 0
+    assert list(folder.glob("events.out.tfevents.*"))
+
+
+def test_the_best_checkpoint_is_what_the_test_split_is_scored_with(tmp_path):
+    from lstm_lab.train.parallel import build_program
+
+    spec = small(optim={"lr": 0.9}, train={"steps": 40})
+    train([spec], tmp_path)
+    result, _, params = leaves(tmp_path / "0")
+    program = build_program(spec, 40, Layout("single", 1, 1))
+    dataset = spec.task.load(tmp_path)
+    lanes = jax.tree.map(lambda a: a[None], params)
+    for split, expected in (("test", result["test"]), ("valid", result["best"]["valid"])):
+        found = program.evaluate(program.place(lanes), program.place_data(dataset.splits[split]))
+        np.testing.assert_allclose(found["mse"][0], expected["mse"], rtol=1e-6)
+
+
+def test_patience_stops_each_member_by_itself(tmp_path):
+    spec = small(train={"steps": 60, "patience": 2})
+    still = replace(spec, optim=replace(spec.optim, lr=1e-30))
+    assert train([spec, still], tmp_path).status == "completed"
+    found = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
+    assert found[1]["steps"] == 15
+    assert found[0]["steps"] > 15
+    assert found[1]["best"]["step"] == 5
+
+
+def test_a_diverged_member_is_recorded_and_the_others_go_on(tmp_path):
+    spec = small()
+    wild = replace(spec, optim=replace(spec.optim, lr=1e30))
+    assert train([spec, wild], tmp_path).status == "completed"
+    results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
+    assert [r["status"] for r in results] == ["completed", "diverged"]
+    assert read_json(tmp_path / "1" / "run.json")["status"] == "diverged"
+    assert results[1]["steps"] < results[0]["steps"] == 20
+    json.loads((tmp_path / "1" / "result.json").read_text(), parse_constant=pytest.fail)
+
+
+class StopAfter(Stop):
+    """Asks to stop after some looks."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    @property
+    def requested(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
+    spec = small(optim={"name": "adam", "lr": 0.01}, compute={"log_every": 2})
+    train([spec], tmp_path / "a")
+    outcome = train([spec], tmp_path / "b", stop=StopAfter(3))
+    assert outcome.status == "interrupted"
+    assert read_json(tmp_path / "b" / "0" / "run.json")["status"] == "interrupted"
+    assert not (tmp_path / "b" / "0" / "result.json").exists()
+    assert train([spec], tmp_path / "b").status == "completed"
+    assert len(read_json(tmp_path / "b" / "0" / "run.json")["resumed_at"]) == 1
+    assert_same(leaves(tmp_path / "a" / "0"), leaves(tmp_path / "b" / "0"))
+
+
+def test_calls_of_any_length_give_the_same_bits(tmp_path):
+    spec = small(optim={"name": "adam", "lr": 0.01})
+    train([spec], tmp_path / "a")
+    short = replace(spec, compute=replace(spec.compute, log_every=3))
+    train([short], tmp_path / "b")
+    a, b = leaves(tmp_path / "a" / "0"), leaves(tmp_path / "b" / "0")
+    assert a[0]["test"] == b[0]["test"]
+    jax.tree.map(np.testing.assert_array_equal, a[2], b[2])
+
+
+def test_a_damaged_member_reruns_in_the_full_program(tmp_path):
+    specs = [small(seed=k) for k in range(3)]
+    train(specs, tmp_path)
+    before = leaves(tmp_path / "1")
+    untouched = (tmp_path / "0" / "result.json").stat().st_mtime_ns
+    for damage in (
+        lambda folder: (folder / "result.json").unlink(),
+        lambda folder: [p.unlink() for p in folder.iterdir() if p.is_file()],
+    ):
+        damage(tmp_path / "1")
+        assert train(specs, tmp_path).status == "completed"
+        assert_same(leaves(tmp_path / "1"), before)
+    assert (tmp_path / "0" / "result.json").stat().st_mtime_ns == untouched
+
+
+def test_a_checkpoint_serves_another_number_of_devices(tmp_path):
+    specs = [small(seed=k, compute={"log_every": 2}) for k in range(4)]
+    train(specs, tmp_path, Layout("members", 4, 4), stop=StopAfter(4))
+    assert train(specs, tmp_path, Layout("members", 2, 4)).status == "completed"
+    assert read_json(tmp_path / "3" / "run.json")["resumed_at"] != []
+
+
+def command(workdir):
+    flags = [
+        "--config=configs/adding.py:vanilla",
+        "--config.task.length=12",
+        f"--workdir={workdir}",
+    ]
+    flags += [
+        "--config.train.steps=3000",
+        "--config.train.eval_every=50",
+        "--config.model.hidden=16",
+    ]
+    flags += ["--config.compute.checkpoint_seconds=0", "--config.compute.log_every=50"]
+    return [sys.executable, "-m", "lstm_lab", "train", *flags, "--devices=2"]
+
+
+def start(workdir):
+    return subprocess.Popen(
+        command(workdir), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_step(folder, step, process):
+    """Waits until a run has recorded a step."""
+    for _ in range(600):
+        rows = read_lines(folder / "metrics.jsonl")
+        if rows and rows[-1]["step"] >= step:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    pytest.fail("the run did not get going")
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path):
+    undisturbed = start(tmp_path / "a")
+    assert undisturbed.wait(180) == 0, undisturbed.communicate()
+    undisturbed.communicate()
+    kills = 0
+    for step in (50, 900, 1800):
+        process = start(tmp_path / "b")
+        wait_for_step(tmp_path / "b", step, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+    assert kills == 3
+    process = start(tmp_path / "b")
+    wait_for_step(tmp_path / "b", 1850, process)
+    process.send_signal(signal.SIGTERM)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 75, (out, error)
+    assert out == ""
+    assert "run the same command again" in error
+    process = start(tmp_path / "b")
+    out, error = process.communicate(timeout=180)
+    assert process.returncode == 0, error
+    assert "test        mse" in out
+    assert len(read_json(tmp_path / "b" / "run.json")["resumed_at"]) >= 3
+    a, b = leaves(tmp_path / "a"), leaves(tmp_path / "b")
+    assert_same(a, b)

@@ -1,0 +1,192 @@
+"""One device, several devices, several members: the same numbers; and what the programs contain."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_lab.train.parallel import Layout, _build, build_program, choose_layout, stack_members
+from lstm_lab.train.state import DIVERGED, IDLE, member_of
+from tests.conftest import write_chorales
+from tests.train.helpers import ragged, small, steps
+
+ONE = Layout("single", 1, 1)
+
+
+def close(found, expected):
+    """Asserts equality to 1e-5 of the reference's largest magnitude."""
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """Eleven ragged pieces: the last batch of four is short."""
+    folder = tmp_path_factory.mktemp("data")
+    write_chorales(folder, pieces=(9, 3, 12, 1, 6, 7, 2, 10, 5, 8, 4))
+    return folder
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum_time_mean_batch"])
+@pytest.mark.parametrize("devices", [2, 4])
+def test_pmap_equals_jit_on_ragged_batches(music, devices, reduction):
+    spec = ragged(
+        model={"cell": "vanilla", "layers": 2, "dropout": 0.3},
+        train={"batch_size": 4, "loss_reduction": reduction},
+        optim={"lr": 0.01},
+    )
+    dataset = spec.task.load(music)
+    losses, params = steps([spec], ONE, dataset)
+    split_losses, split_params = steps([spec], Layout("batch", devices, 1), dataset)
+    assert losses[-1] < losses[0]
+    close(split_losses, losses)
+    close(split_params, params)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_a_cohort_of_five_seeds_equals_five_lone_runs(music, devices):
+    spec = ragged(model={"cell": "peephole", "bidirectional": True}, train={"batch_size": 4})
+    specs = [replace(spec, seed=k, optim=replace(spec.optim, lr=0.01 * (k + 1))) for k in range(5)]
+    dataset = spec.task.load(music)
+    kind = "single" if devices == 1 else "members"
+    lanes = -(-5 // devices) * devices
+    losses, params = steps(specs, Layout(kind, devices, lanes), dataset)
+    assert len(np.unique(losses[-1])) == 5
+    for k, one in enumerate(specs):
+        lone_losses, lone_params = steps([one], ONE, dataset)
+        close(losses[:, k : k + 1], lone_losses)
+        close(jax.tree.map(lambda a, k=k: a[k : k + 1], params), lone_params)
+
+
+def test_batched_members_equal_mapped_ones(music, monkeypatch):
+    """GPUs batch members where CPUs map them."""
+    from lstm_lab.train import parallel
+
+    spec = ragged(train={"batch_size": 4})
+    specs = [replace(spec, seed=k) for k in range(3)]
+    dataset = spec.task.load(music)
+    mapped = steps(specs, Layout("single", 1, 3), dataset)
+    real = parallel._map_lanes
+    monkeypatch.setattr(
+        parallel, "_map_lanes", lambda platform, one, lanes: real("gpu", one, lanes)
+    )
+    _build.cache_clear()
+    try:
+        batched = steps(specs, Layout("single", 1, 3), dataset)
+    finally:
+        _build.cache_clear()
+    close(batched, mapped)
+
+
+def loop_bodies(text):
+    """Returns the text of all computations that run inside a while loop of a compiled program."""
+    computations = {}
+    for block in re.split(r"\n(?=%|ENTRY)", text):
+        name = re.match(r"(?:ENTRY )?%([\w.\-]+)", block)
+        if name:
+            computations[name[1]] = block
+    reached, queue = set(), re.findall(r"body=%([\w.\-]+)", text)
+    while queue:
+        name = queue.pop()
+        if name not in reached and name in computations:
+            reached.add(name)
+            queue += re.findall(r"%([\w.\-]+)", computations[name])
+    return "\n".join(computations[name] for name in reached)
+
+
+def test_no_collective_inside_the_time_loop(music):
+    """One optimiser step, so that its time loops are the program's only loops."""
+
+    from lstm_lab.tasks import take
+    from lstm_lab.train import step
+    from lstm_lab.train.state import init_state
+
+    spec = ragged(train={"batch_size": 8})
+    examples = jax.device_put(spec.task.load(music).splits["train"])
+    state = init_state(spec, 0, member_of(spec))
+
+    def one(rows_B, state):
+        batch = take(examples, rows_B, rows_B)
+        return step.train_step(spec, 0, state, batch, axis_name="devices")
+
+    mapped = jax.pmap(one, axis_name="devices", in_axes=(0, None), out_axes=None)
+    rows = np.arange(8).reshape(4, 2)
+    text = mapped.lower(rows, state).compile().as_text()
+    assert "all-reduce" in text
+    assert "while" in text
+    assert "all-reduce" not in loop_bodies(text)
+
+    def reduced_in_the_loop(x):
+        return jax.lax.fori_loop(0, 3, lambda _, x: jax.lax.psum(x, "d") * 0.1, x)
+
+    wrong = jax.pmap(reduced_in_the_loop, axis_name="d").lower(np.ones(4, np.float32))
+    assert "all-reduce" in loop_bodies(wrong.compile().as_text())
+
+
+@pytest.mark.parametrize("layout", [ONE, Layout("batch", 2, 1), Layout("members", 2, 4)], ids=str)
+def test_nothing_recompiles_after_the_first_call(layout, caplog):
+    spec = small(model={"hidden": 3})
+    dataset = spec.task.load(Path("nowhere"))
+    program = build_program(spec, 20, layout)
+    state = program.init(stack_members([member_of(spec)], layout.lanes))
+    data = program.place_data(dict(dataset.splits))
+    state, _ = program.advance(state, data, jnp.int32(1), jnp.asarray(False))
+    with jax.log_compiles(True), caplog.at_level("WARNING"):
+        for k in range(3):
+            state, _ = program.advance(state, data, jnp.int32(k + 1), jnp.asarray(k == 1))
+    compiled = [r.getMessage() for r in caplog.records if "Compiling" in r.getMessage()]
+    assert not [m for m in compiled if "advance" in m or "<lambda>" in m], compiled
+
+
+def test_cohorts_that_differ_in_numbers_and_length_share_a_program():
+    spec = small()
+    longer = replace(
+        spec,
+        seed=4,
+        optim=replace(spec.optim, lr=0.5, momentum=0.9),
+        train=replace(spec.train, steps=99, eval_every=7),
+    )
+    assert build_program(spec, 20, ONE) is build_program(longer, 99, ONE)
+    wider = replace(spec, model=replace(spec.model, hidden=9))
+    assert build_program(wider, 20, ONE) is not build_program(spec, 20, ONE)
+
+
+def test_a_diverged_member_leaves_its_neighbours_bits_alone():
+    spec = small()
+    dataset = spec.task.load(Path("nowhere"))
+    data_of = {k: v for k, v in dataset.splits.items() if k != "test"}
+    finals = {}
+    for rate in (0.1, 1e30):
+        specs = [spec, replace(spec, seed=1, optim=replace(spec.optim, lr=rate))]
+        program = build_program(spec, 20, Layout("single", 1, 3))
+        state = program.init(stack_members([member_of(s) for s in specs], 3))
+        data = program.place_data(data_of)
+        for _ in range(4):
+            state, _ = program.advance(state, data, jnp.int32(5), jnp.asarray(True))
+        finals[rate] = program.collect(state)
+    calm, wild = finals[0.1], finals[1e30]
+    assert wild.stopped[1] == DIVERGED
+    assert wild.step[1] < 20
+    assert list(wild.stopped[[0, 2]]) == [0, IDLE]
+    assert wild.step[2] == 0
+    for a, b in zip(jax.tree.leaves(calm.params), jax.tree.leaves(wild.params), strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8))
+def test_layouts(members, batch_size, devices):
+    layout = choose_layout(members, batch_size, devices)
+    assert layout.lanes >= members
+    assert 1 <= layout.devices <= devices
+    if layout.kind == "members":
+        assert layout.lanes % layout.devices == 0
+        assert layout.lanes - members < layout.devices
+    if layout.kind == "batch":
+        assert batch_size % layout.devices == 0
+        assert members < devices
