@@ -2,12 +2,12 @@
 
 Command: lstm-lab train --config=configs/jsb.py:np
 Time: TIME_JSB on 2 CPU cores.
-Score: test NLL SCORE_JSB a frame, every frame counted from the first on; the notes' frequencies alone
-give 11.060. Greff et al. 2017 report 8.38 as their best.
+Score: test NLL SCORE_JSB a frame, every frame counted from the first on; the notes' frequencies
+alone give 11.060. Greff et al. 2017 report 8.38 as their best.
 Data: jsb/JSB_Chorales.mat, downloaded, or under --data_dir or $LSTM_LAB_DATA.
 
-Words after the colon: a variant of the catalogue, `stacked`, joined by commas. `bidirectional` sees the
-frame that it predicts: its score means nothing.
+Words after the colon: a variant of the catalogue, `stacked`, joined by commas. `bidirectional`
+sees the frame that it predicts: its score means nothing.
 """
 
 from ml_collections import ConfigDict

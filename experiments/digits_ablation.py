@@ -1,12 +1,13 @@
-"""Twelve LSTM variants on handwritten digits read pixel by pixel: the nine of Greff et al. 2017 (LSTM:
-A Search Space Odyssey), lstm, rnn and gru.
+"""Twelve LSTM variants on handwritten digits read pixel by pixel.
+
+The nine of Greff et al. 2017 (LSTM: A Search Space Odyssey), lstm, rnn and gru.
 
 Command: make ablation, or lstm-lab sweep --study=experiments/digits_ablation.py
 Time: TIME_ABLATION on 2 CPU cores.
 
-Every variant gets the same trials: three learning rates, two seeds each, over the first 12 epochs; the
-mean of the best validation accuracy chooses the rate, ties going to the first. Five fresh seeds then
-train at that rate for 40 epochs, and only those are compared on the test split.
+Every variant gets the same trials: three learning rates, two seeds each, over the first 12 epochs;
+the mean of the best validation accuracy chooses the rate, ties going to the first. Five fresh seeds
+then train at that rate for 40 epochs, and only those are compared on the test split.
 """
 
 from configs import digits

@@ -85,24 +85,14 @@ def _spec(config: str | None, overrides: dict[str, str | None]) -> Any:
 
 
 def _load_config(argument: str) -> Any:
-    """Runs a config file's get_config with the words after the colon."""
-    from ml_collections import config_flags
+    """Runs a config file's get_config, with the words after the colon where there are any."""
+    from lstm_lab.config import load_module
 
-    path = Path(argument.partition(":")[0])
-    if not path.is_file():
-        raise UserError(f"--config: {path} does not exist")
-    values = flags.FlagValues()
-    # sys_argv keeps config_flags from parsing overrides: one typed parser does that.
-    config_flags.DEFINE_config_file(
-        "config", lock_config=False, flag_values=values, sys_argv=["lstm-lab"]
-    )
-    try:
-        values(["lstm-lab", f"--config={argument}"])
-    except (SyntaxError, ImportError, NameError, AttributeError) as error:
-        raise UserError(
-            f"--config: {path} does not run: {type(error).__name__}: {error}"
-        ) from error
-    return values["config"].value
+    file, _, words = argument.partition(":")
+    get_config = getattr(load_module(Path(file), "--config"), "get_config", None)
+    if not callable(get_config):
+        raise UserError(f"--config: {file} has no get_config()")
+    return get_config(words) if words else get_config()
 
 
 def _data_dir(given: str | None) -> Path:
@@ -147,8 +137,8 @@ def train(argv: list[str]) -> int:
 def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
     import jax
 
-    from lstm_lab.config import run_id
     from lstm_lab.files import read_json
+    from lstm_lab.identity import run_id
     from lstm_lab.progress import Meter
     from lstm_lab.train.loop import Cohort, Run, stopping_on_signals, train_cohort
     from lstm_lab.train.parallel import Layout, choose_layout
@@ -236,9 +226,9 @@ def _load_study(path: Path) -> Any:
 
 def _dry_run(study: Any) -> int:
     """Prints what a study would run, writing nothing."""
-    from lstm_lab.config import run_id
-    from lstm_lab.report.build import aligned
+    from lstm_lab.identity import run_id
     from lstm_lab.sweep.study import final_runs, label, tuning_runs, variants
+    from lstm_lab.tables import aligned
 
     names = variants(study)
     runs = tuning_runs(study) or final_runs(study, {})
@@ -281,8 +271,8 @@ def _workdir(argv: list[str]) -> Path:
 def summary(argv: list[str]) -> int:
     """A model's parts."""
     from lstm_lab.overrides import take_overrides
-    from lstm_lab.report.build import aligned
     from lstm_lab.summary import summarise
+    from lstm_lab.tables import aligned
 
     argv, overrides = take_overrides(argv)
     given = _parse(argv, {"config": None})

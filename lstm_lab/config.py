@@ -9,16 +9,14 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from lstm_lab.cells import CATALOGUE, Spec, find
+from lstm_lab.cells import Spec, find
 from lstm_lab.errors import UserError, unknown
 from lstm_lab.model import ModelSpec, SequenceModel, build_model
-from lstm_lab.optim import HPARAMS, OptimSpec
+from lstm_lab.optim import OptimSpec
 from lstm_lab.recurrence.unroll import Backend
 from lstm_lab.tasks import DIRECTIONS, TASKS, Task, Tokens, metrics_of, steps_per_epoch
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,8 @@ class RunSpec:
         if self.train.steps is not None:
             total = self.train.steps
         else:
-            assert epoch and self.train.epochs
+            assert epoch
+            assert self.train.epochs
             total = self.train.epochs * epoch
         every = self.train.eval_every or epoch or max(total // 20, 1)
         return total, min(every, total)
@@ -240,9 +239,9 @@ def coerce(path: str, kind: Any, value: Any) -> Any:
         )
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(kind, type) and isinstance(value, kind):
-        if not isinstance(value, bool) or kind is bool:
-            return value
+    fits = isinstance(kind, type) and isinstance(value, kind)
+    if fits and (kind is bool or not isinstance(value, bool)):
+        return value
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
     expected = names.get(kind, "a tuple of whole numbers")
     raise UserError(f"{path}: found {value!r}, allowed {expected}")
@@ -285,11 +284,11 @@ def _load_cell(path: Path, name: str) -> Spec:
     attribute = name.rpartition(":")[2]
     module = load_module(path, "model.cell")
     cell = getattr(module, attribute, None)
-    if cell is None or not hasattr(cell, "cell") or not is_dataclass(cell):
+    if not hasattr(cell, "cell") or not is_dataclass(cell) or isinstance(cell, type):
         allowed = [k for k, v in vars(module).items() if is_dataclass(v) and hasattr(v, "cell")]
         specs = [k for k in allowed if not isinstance(vars(module)[k], type)]
         raise unknown(f"model.cell: {path}", attribute, specs)
-    return cell
+    return cast(Spec, cell)
 
 
 def load_module(path: Path, what: str) -> types.ModuleType:
@@ -328,7 +327,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-# ---- JSON and ids
+# ---- JSON
 
 
 def to_json(spec: RunSpec) -> dict[str, Any]:
@@ -354,46 +353,6 @@ def from_json(data: Mapping[str, Any]) -> RunSpec:
     return spec
 
 
-def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
-    """Returns the JSON that identifies a run: no paths, no way of computing.
-
-    Args:
-      spec: the run.
-      without: dotted fields to leave out, such as "seeds" or "optim.lr".
-    """
-    data = to_json(spec)
-    for name in ("seed", "init_seed", "data_seed", "noise_seed", "compute"):
-        del data[name]
-    data |= {"schema": SCHEMA, "seeds": spec.seeds}
-    if spec.cell_sha256:
-        data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
-    for path in without:
-        section, _, name = path.rpartition(".")
-        del (data[section] if section else data)[name]
-    return json.dumps(data, sort_keys=True, separators=(",", ":"))
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def run_id(spec: RunSpec) -> str:
-    """Returns the id of a run: a hash of its spec with its seeds."""
-    return _short_hash(canonical(spec))
-
-
-def group_id(spec: RunSpec) -> str:
-    """Returns the id that runs share which differ in their seeds alone."""
-    return _short_hash(canonical(spec, without=("seeds",)))
-
-
-def program_key(spec: RunSpec) -> str:
-    """Returns what runs share that one compiled program can train."""
-    numbers = tuple(f"optim.{name}" for name in HPARAMS)
-    compute = json.dumps(asdict(spec.compute), sort_keys=True)
-    return canonical(spec, without=("seeds", *numbers)) + compute
-
-
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a config with dotted fields set; sections are copied."""
     result = {k: dict(v) if hasattr(v, "items") else v for k, v in dict(config).items()}
@@ -405,8 +364,3 @@ def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
         _expect_mapping(section, target)
         target[name] = value
     return result
-
-
-def catalogue_names() -> tuple[str, ...]:
-    """Returns the variants' names, for configs and messages."""
-    return tuple(CATALOGUE)

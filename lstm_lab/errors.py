@@ -1,4 +1,4 @@
-"""Errors that are a user's to mend: one line that names the thing, what was found, what is allowed."""
+"""Errors that are a user's to mend: one line with the thing, what was found, what is allowed."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Spec, State
 from lstm_lab.cells.gates import initialise, initialise_vector
-from lstm_lab.recurrence import BACKENDS, unroll
+from lstm_lab.recurrence import unroll
 from lstm_lab.recurrence.unroll import Backend
 
 Merge = Literal["concat", "sum", "mean", "product"]
@@ -158,7 +158,7 @@ class LSTM(nn.Module):
           states. H doubles when two directions are concatenated.
         """
         final_states: list[tuple[State, ...]] = []
-        h_TBH, last_BH = x_TBD, None
+        h_TBH, last_BH = x_TBD, jnp.zeros(())
         for layer, width in enumerate(self.widths):
             x_TBD = h_TBH
             if layer and self.dropout and keys_B is not None:

@@ -46,11 +46,12 @@ class Meter:
                 console=console,
                 transient=True,
             )
-            self._task = self._bar.add_task("", total=total, completed=done, left="")
+            self._task = self._bar.add_task("", total=total, left="")
 
     def __enter__(self) -> Meter:
         if self._bar:
             self._bar.start()
+            self._bar.update(self._task, completed=self.done)
         return self
 
     def __exit__(

@@ -31,7 +31,7 @@ class Summary:
 
     @property
     def training_flops_per_token(self) -> float:
-        """Forward and backward pass: the backward one has two products for each of the forward's."""
+        """Of both passes: the backward one has two products for each of the forward's."""
         return 3.0 * self.flops_per_token
 
 
@@ -71,8 +71,10 @@ def _flops(jaxpr: Jaxpr) -> float:
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            size = prod(equation.outvars[0].aval.shape) * prod(left[d] for d in contracted)
+            left, out = (v.aval for v in (equation.invars[0], equation.outvars[0]))
+            assert isinstance(left, jax.core.ShapedArray)
+            assert isinstance(out, jax.core.ShapedArray)
+            size = prod(out.shape) * prod(left.shape[d] for d in contracted)
             total += 2.0 * size
         times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
         total += times * sum(_flops(inner) for inner in _inner(equation.params))

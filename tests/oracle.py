@@ -1,7 +1,7 @@
 """An independent LSTM family in NumPy float64, written from the papers' equations as a time loop.
 
-It shares no code with the package: it reads each gate's own matrices from the parameters, whose layout
-`wx [D,G,H]`, `wh [H,G,H]`, `b [G,H]`, `peephole [P,H]`, `wg [3H,3,H]` is the contract under test.
+It shares no code with the package: it reads each gate's own matrices from the parameters, whose
+layout `wx [D,G,H]`, `wh [H,G,H]`, `b [G,H]`, `peephole [P,H]`, `wg [3H,3,H]` is the contract.
 """
 
 import numpy as np

@@ -8,17 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE, find
-from lstm_lab.config import (
-    build_spec,
-    canonical,
-    from_json,
-    group_id,
-    program_key,
-    resolve_cell,
-    run_id,
-    to_json,
-)
+from lstm_lab.config import build_spec, from_json, resolve_cell, to_json
 from lstm_lab.errors import UserError
+from lstm_lab.identity import canonical, group_id, program_key, run_id
 from lstm_lab.overrides import apply_overrides, take_overrides
 
 CELL = """

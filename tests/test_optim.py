@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from lstm_lab.optim import HPARAMS, OptimSpec, build_optimizer, hparams, horizon, schedule
+from lstm_lab.optim import HPARAMS, OptimSpec, build_optimizer, horizon, hparams, schedule
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 3.0]), "b": jnp.array([0.5])}
 

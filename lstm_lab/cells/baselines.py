@@ -111,5 +111,5 @@ def gru_pointwise(
     return State(h.astype(state.h.dtype)), {"r": r, "z": z, "n": n}
 
 
-RNN = Cell(rnn_init, project, recur, rnn_pointwise, identity, _initial)
-GRU = Cell(gru_init, project, recur, gru_pointwise, identity, _initial)
+RNN: Cell = Cell(rnn_init, project, recur, rnn_pointwise, identity, _initial)
+GRU: Cell = Cell(gru_init, project, recur, gru_pointwise, identity, _initial)

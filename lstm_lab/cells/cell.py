@@ -56,11 +56,13 @@ class Spec(Protocol):
     """A variant: hashable data that names the cell which reads it."""
 
     @property
-    def cell(self) -> Cell: ...
+    def cell(self) -> Cell:
+        """The five functions."""
+        ...
 
 
 def wide(z: jax.Array) -> jax.Array:
-    """Returns z in the dtype of elementwise work and of cell states: float32, or float64 as it is."""
+    """Returns z in the dtype of elementwise work and cell states: float32, or float64 as it is."""
     return z if z.dtype == jnp.float64 else z.astype(jnp.float32)
 
 

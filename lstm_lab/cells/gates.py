@@ -232,6 +232,7 @@ def pointwise(
         raise ValueError("noise: the variant has no regulariser that takes it")
     present = [*spec.gates, *("f" if spec.coupled else ""), "g"]
     clamp = check_clamp(clamp, present)
+    assert state.c is not None
     z = wide(zx + zh)
     # Only an output gate with a peephole has to wait for the new c.
     late = "o" if "o" in spec.peephole else ""
@@ -295,4 +296,4 @@ def initial(spec: CellSpec, params: Params, zx: jax.Array, h_dtype: Any) -> Stat
     return State(zero.astype(h_dtype), c, gates)
 
 
-ALGEBRA = Cell(init, project, recur, pointwise, identity, initial)
+ALGEBRA: Cell = Cell(init, project, recur, pointwise, identity, initial)

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from lstm_lab.report.build import Comparison
+from lstm_lab.report.compare import Comparison
 from lstm_lab.report.stats import mean_interval
 
 INK, MUTED, ACCENT = "#1f2933", "#9aa5b1", "#c05621"

@@ -34,8 +34,8 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
 def welch(a: Sequence[float], b: Sequence[float], alternative: Alternative = "two-sided") -> float:
     """Returns the p-value of Welch's unequal-variances t-test that a and b have one mean.
 
-    Below two values on a side it is NaN. Where neither side varies, it is 1 for equal means, and else
-    0 or 1 as the alternative has it: the limit of ever smaller variances.
+    Below two values on a side it is NaN. Where neither side varies, it is 1 for equal means, and
+    else 0 or 1 as the alternative has it: the limit of ever smaller variances.
     """
     if len(a) < 2 or len(b) < 2:
         return float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -48,13 +49,12 @@ def launch(
                 if all(run.done for run in cohort.runs):
                     meter.skip(work)
                     continue
-                members = len(cohort.runs)
                 outcome = train_cohort(
                     cohort,
                     datasets[cohort.runs[0].spec.task],
                     stop=stop,
                     overrides=overrides,
-                    progress=lambda steps, text, n=members: meter.advance(n * steps, text),
+                    progress=partial(_advance, meter, len(cohort.runs)),
                     name=name,
                 )
                 if outcome.status == "interrupted":
@@ -64,6 +64,10 @@ def launch(
     if undecided:
         say(f"not tuned, since a run failed: {', '.join(sorted(undecided))}")
     return "failed" if failed or undecided else "completed"
+
+
+def _advance(meter: Meter, members: int, steps: float, text: str) -> None:
+    meter.advance(members * steps, text)
 
 
 def _everything(study: Study) -> list[PlannedRun]:

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.config import build_spec, program_key, run_id, to_json
+from lstm_lab.config import build_spec, to_json
 from lstm_lab.errors import UserError
 from lstm_lab.files import read_json, write_json
+from lstm_lab.identity import program_key, run_id
 from lstm_lab.sweep.study import PlannedRun, Point, Study, cross, variants
 from lstm_lab.train.loop import Cohort, Run
 from lstm_lab.train.parallel import Layout, choose_layout
@@ -142,8 +143,8 @@ def _cohorts(runs: dict[str, PlannedRun], devices: int) -> list[tuple[str, list[
 def choose_points(folder: StudyFolder) -> dict[str, Point]:
     """Returns, for each variant whose tuning runs are all done, the best point on validation.
 
-    The mean over the tuning seeds of the best validation metric decides; a point with a diverged run
-    loses to any without. Ties go to the first declared.
+    The mean over the tuning seeds of the best validation metric decides; a point with a diverged
+    run loses to any without. Ties go to the first declared.
     """
     declared = folder.plan["study"]
     sign = 1.0 if declared["direction"] == "max" else -1.0

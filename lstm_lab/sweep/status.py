@@ -52,9 +52,8 @@ def describe(workdir: Path) -> list[str]:
     lines += [f"  {count:5d} {status}" for status, count in sorted(counts.items()) if count]
     for k, (row, status, reason) in rows.items():
         if status in ("failed", "out_of_memory", "diverged", "interrupted"):
-            lines.append(
-                f"  {k} {row['stage']} {row['variant']} seed {row['seed']}: {status} {reason}".rstrip()
-            )
+            what = f"{row['stage']} {row['variant']} seed {row['seed']}"
+            lines.append(f"  {k} {what}: {status} {reason}".rstrip())
     return lines
 
 

@@ -101,13 +101,24 @@ class Task(Protocol):
     """
 
     @property
-    def inputs(self) -> Inputs: ...
+    def inputs(self) -> Inputs:
+        """What goes in."""
+        ...
+
     @property
-    def target(self) -> Target: ...
+    def target(self) -> Target:
+        """What comes out."""
+        ...
+
     @property
-    def metric(self) -> str: ...
+    def metric(self) -> str:
+        """The metric that ranks runs."""
+        ...
+
     @property
-    def sample(self) -> Callable[[jax.Array], Examples] | None: ...
+    def sample(self) -> Callable[[jax.Array], Examples] | None:
+        """A key -> one example, or None."""
+        ...
 
     name: ClassVar[str]
 
@@ -126,8 +137,8 @@ def train_batch(
 ) -> Batch:
     """Returns rows of the training batch of one step, a pure function of (seed, step).
 
-    Finite data are taken in an order shuffled anew each epoch, every example once; the last batch of
-    an epoch is filled up with examples of weight 0.
+    Finite data are taken in an order shuffled anew each epoch, every example once; the last batch
+    of an epoch is filled up with examples of weight 0.
 
     Args:
       sample: generates an example from a key, or None.

@@ -109,8 +109,8 @@ class CopyMemory:
 class TemporalOrder:
     """Temporal order: which of X and Y stood at two places among distractors.
 
-    The first place lies in the second tenth of the sequence, the second in the sixth. Hochreiter and
-    Schmidhuber 1997, experiment 6a.
+    The first place lies in the second tenth of the sequence, the second in the sixth. Hochreiter
+    and Schmidhuber 1997, experiment 6a.
 
     Attributes:
       length: steps of a sequence.

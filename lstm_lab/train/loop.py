@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.config import RunSpec, run_id
+from lstm_lab.config import RunSpec
 from lstm_lab.files import read_json, read_lines
+from lstm_lab.identity import run_id
 from lstm_lab.progress import say
 from lstm_lab.summary import Summary, summarise
 from lstm_lab.tasks import Dataset, steps_per_epoch

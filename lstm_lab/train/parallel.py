@@ -174,7 +174,7 @@ def _members_program(
     advance: Callable[..., Any],
     evaluate: Callable[..., Any],
 ) -> Program:
-    """Spreads lanes: on the devices they are [devices, lanes per device, ...], as pmap takes them."""
+    """Spreads lanes: on the devices they are [devices, lanes per device, ...], for pmap."""
     spread = NamedSharding(mesh, PartitionSpec(AXIS))
 
     def split(tree: Any) -> Any:

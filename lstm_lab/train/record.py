@@ -20,8 +20,9 @@ from tensorboardX.proto.api_pb2 import Status as HParamsStatus
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-from lstm_lab.config import RunSpec, cell_path, group_id, run_id, to_json
+from lstm_lab.config import RunSpec, cell_path, to_json
 from lstm_lab.files import finite, read_json, read_lines, write_json, write_lines
+from lstm_lab.identity import group_id, run_id
 from lstm_lab.tasks import metrics_of
 from lstm_lab.train.parallel import Layout
 

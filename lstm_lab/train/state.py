@@ -74,9 +74,11 @@ def member_of(spec: RunSpec) -> Member:
     """Returns a run's seeds and numbers."""
     seeds = spec.seeds
     return Member(
-        *(jnp.uint32(seeds[purpose]) for purpose in ("init", "data", "noise")),
-        {name: jnp.float32(value) for name, value in hparams(spec.optim).items()},
-        jnp.int32(RUNNING),
+        init_seed=jnp.uint32(seeds["init"]),
+        data_seed=jnp.uint32(seeds["data"]),
+        noise_seed=jnp.uint32(seeds["noise"]),
+        hparams={name: jnp.float32(value) for name, value in hparams(spec.optim).items()},
+        stopped=jnp.int32(RUNNING),
     )
 
 

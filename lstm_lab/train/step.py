@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -64,9 +63,11 @@ class Report(NamedTuple):
 def apply(spec: RunSpec, params: Any, batch: Batch, keys_B: jax.Array | None) -> jax.Array:
     """Computes a batch's logits; keys for noise mean training."""
     with jax.default_matmul_precision(spec.compute.matmul_precision):
-        return model_of(spec).apply(
+        logits = model_of(spec).apply(
             {"params": params}, batch.examples.x, batch.examples.lengths, keys_B
         )
+    assert isinstance(logits, jax.Array)
+    return logits
 
 
 def train_step(
@@ -162,7 +163,7 @@ def _no_scores(spec: RunSpec, axis_name: str | None) -> Scores:
     zero = jnp.float32(0)
     if axis_name is not None:
         zero = zero * lax.axis_index(axis_name)
-    return {name: (zero, zero) for name in metrics_of(spec.task.target)}
+    return dict.fromkeys(metrics_of(spec.task.target), (zero, zero))
 
 
 def means(total: Scores) -> dict[str, jax.Array]:

@@ -1,6 +1,6 @@
 """The recurrence beside the oracle, and what has to hold whatever the numbers."""
 
-from functools import lru_cache
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def case(name, seed=0):
     return spec, params, x, State(h, None if name in ("rnn", "gru") else c)
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(name, reverse):
     """One program for a variant and a direction; lengths, resets and state are its arguments."""
     spec = find(name).spec

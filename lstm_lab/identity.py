@@ -1,0 +1,52 @@
+"""Which runs are the same: ids of runs, groups and programs, hashed from the canonical spec."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from lstm_lab.config import RunSpec, to_json
+from lstm_lab.optim import HPARAMS
+
+SCHEMA = 1
+
+
+def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
+    """Returns the JSON that identifies a run: no paths, no way of computing.
+
+    Args:
+      spec: the run.
+      without: dotted fields to leave out, such as "seeds" or "optim.lr".
+    """
+    data = to_json(spec)
+    for name in ("seed", "init_seed", "data_seed", "noise_seed", "compute"):
+        del data[name]
+    data |= {"schema": SCHEMA, "seeds": spec.seeds}
+    if spec.cell_sha256:
+        data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
+    for path in without:
+        section, _, name = path.rpartition(".")
+        del (data[section] if section else data)[name]
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_id(spec: RunSpec) -> str:
+    """Returns the id of a run: a hash of its spec with its seeds."""
+    return _short_hash(canonical(spec))
+
+
+def group_id(spec: RunSpec) -> str:
+    """Returns the id that runs share which differ in their seeds alone."""
+    return _short_hash(canonical(spec, without=("seeds",)))
+
+
+def program_key(spec: RunSpec) -> str:
+    """Returns what runs share that one compiled program can train."""
+    numbers = tuple(f"optim.{name}" for name in HPARAMS)
+    compute = json.dumps(asdict(spec.compute), sort_keys=True)
+    return canonical(spec, without=("seeds", *numbers)) + compute

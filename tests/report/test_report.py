@@ -1,0 +1,114 @@
+"""Reports from run folders, with failures said and without JAX."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lstm_lab.errors import UserError
+from lstm_lab.files import write_json, write_lines
+from lstm_lab.report.build import build
+from lstm_lab.report.compare import compare
+from lstm_lab.report.runs import read_study
+
+SCORES = {
+    "np": [0.94, 0.95, 0.93, 0.94, 0.95],
+    "nfg": [0.89, 0.88, 0.90, 0.89, 0.90],
+    "rnn": [0.5, 0.6],
+    "a|b": [],
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A study's folder, written by hand."""
+    runs = {}
+    for variant, scores in SCORES.items():
+        for seed in range(5):
+            run = f"{variant}{seed}".replace("|", "_")
+            runs[run] = {"variant": variant, "stage": "final", "seed": seed, "point": {}}
+            place = tmp_path / "runs" / run
+            if seed >= len(scores):
+                if variant == "rnn":
+                    result = {"status": "diverged", "test": {}, "best": {"step": 0, "valid": {}}}
+                    write_json(place / "result.json", result)
+                continue
+            write_json(
+                place / "result.json",
+                {
+                    "status": "completed",
+                    "test": {"accuracy": scores[seed]},
+                    "best": {"step": 20, "valid": {"accuracy": 0.9}},
+                    "parameters": 100,
+                    "wall_s": 1.5,
+                },
+            )
+            rows = [{"step": s, "split": "valid", "accuracy": 0.1 * s} for s in (1, 2, 3)]
+            write_lines(place / "metrics.jsonl", rows)
+    study = {
+        "name": "by_hand",
+        "title": "By hand",
+        "variants": {name: {} for name in SCORES},
+        "seeds": list(range(5)),
+        "baseline": "np",
+        "metric": "accuracy",
+        "direction": "max",
+        "tuning": None,
+        "claims": [{"better": "np", "worse": "nfg", "alpha": 0.05}],
+    }
+    plan = {"study": study, "runs": runs, "cohorts": [], "chosen": {}}
+    write_json(tmp_path / "study.json", plan)
+    return tmp_path
+
+
+def test_the_comparison(folder):
+    comparison = compare(read_study(folder))
+    assert [row.variant for row in comparison.rows] == ["np", "nfg", "rnn", "a|b"]
+    best, second, third, last = comparison.rows
+    assert np.isnan(best.p)
+    assert second.verdict == "differs"
+    assert second.p_holm == pytest.approx(min(1, 2 * second.p))
+    assert third.failures == {"diverged": 3}
+    assert last.failures == {"missing": 5}
+    assert last.verdict == ""
+    ((claim, p, verdict),) = comparison.claims
+    assert (claim, verdict) == ("np is better than nfg", "holds")
+    assert p < 0.001
+
+
+def test_the_files_and_the_table(folder):
+    text = build(folder)
+    assert "3 diverged" in text
+    assert "rnn 2, a|b 0" in text
+    assert "holds" in text
+    report = (folder / "report" / "report.md").read_text()
+    assert r"| a\|b |" in report
+    assert "![" in report
+    with (folder / "report" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20
+    assert rows[0]["test_accuracy"] == "0.94"
+    picture = (folder / "report" / "comparison.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
+
+
+def test_a_report_needs_no_jax(folder):
+    code = (
+        "import sys; from pathlib import Path; from lstm_lab.cli import main; "
+        f"code = main(['report', '--workdir={folder}']); "
+        "assert 'jax' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "np is better than nfg" in done.stdout
+
+
+def test_a_folder_without_a_study_is_named(tmp_path):
+    with pytest.raises(UserError, match="holds no study"):
+        build(tmp_path)
+    (tmp_path / "study.json").write_text("{half")
+    with pytest.raises(UserError, match="missing or damaged"):
+        build(tmp_path)

@@ -1,0 +1,168 @@
+"""Studies: axes, plans that are decided once, relaunching, tuning on validation."""
+
+import json
+
+import pytest
+
+from lstm_lab.config import to_json
+from lstm_lab.errors import UserError
+from lstm_lab.files import read_json, write_json
+from lstm_lab.identity import run_id
+from lstm_lab.sweep.launch import launch
+from lstm_lab.sweep.plan import StudyFolder, choose_points
+from lstm_lab.sweep.status import describe
+from lstm_lab.sweep.study import (
+    Claim,
+    Study,
+    Tuning,
+    cross,
+    final_runs,
+    grid,
+    label,
+    tuning_runs,
+    variants,
+    zipped,
+)
+from lstm_lab.train.loop import Stop
+from tests.train.helpers import small
+from tests.train.test_loop import StopAfter, leaves
+
+BASE = to_json(small())
+
+
+def study(**options):
+    defaults = {
+        "name": "tiny",
+        "base": BASE,
+        "axes": (grid("model.cell", ("lstm", "rnn")),),
+        "seeds": (10, 11, 12),
+        "baseline": "lstm",
+    }
+    return Study(**{**defaults, **options})
+
+
+TUNED = {"tuning": Tuning((grid("optim.lr", (0.1, 0.01)),), (0, 1), {"train.steps": 10})}
+
+
+def test_axes_cross_and_zip():
+    axes = (grid("a.x", (1, 2)), zipped({"a.y": (3, 4, 5), "b.z": "uvw"}))
+    points = cross(axes)
+    assert len(points) == 6
+    assert points[0] == {"a.x": 1, "a.y": 3, "b.z": "u"}
+    assert label(points[5]) == "x=2 y=5 z=w"
+    assert cross(()) == [{}]
+    with pytest.raises(UserError, match="allowed equally many"):
+        zipped({"a": (1,), "b": (1, 2)})
+    with pytest.raises(UserError, match="stands on two axes"):
+        cross((grid("a", (1,)), grid("a", (2,))))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"seeds": ()}, "it has no runs"),
+        ({"axes": (grid("model.cell", ()),)}, "it has no runs"),
+        ({"baseline": "lstn"}, "baseline: found 'lstn'.*did you mean 'lstm'"),
+        ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: found 'gru'"),
+        ({"tuning": Tuning((grid("optim.lr", (0.1,)),), (10,))}, "winners need fresh ones"),
+    ],
+)
+def test_impossible_studies_are_refused(options, said, tmp_path):
+    with pytest.raises(UserError, match=said):
+        variants(study(**options))
+    with pytest.raises(UserError, match=said):
+        launch(study(**options), tmp_path / "s", tmp_path, Stop())
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_wrong_setting_on_an_axis_is_named():
+    with pytest.raises(UserError, match="model.hiden"):
+        final_runs(study(axes=(grid("model.hiden", (3,)),), baseline=None), {})
+
+
+def test_seeds_share_a_cohort_and_the_plan_stays(tmp_path):
+    folder = StudyFolder(tmp_path, study())
+    runs = final_runs(study(), {})
+    cohorts = folder.add(runs, devices=2)
+    assert [(name, len(c.runs), c.layout.lanes) for name, c in cohorts] == [
+        ("final lstm", 3, 4),
+        ("final rnn", 3, 4),
+    ]
+    folder.save()
+    again = StudyFolder(tmp_path, study()).add(runs, devices=4)
+    assert [c for _, c in again] == [c for _, c in cohorts]
+    with pytest.raises(UserError, match="holds another study"):
+        StudyFolder(tmp_path, study(seeds=(10,)))
+    StudyFolder(tmp_path, study(title="another title"))
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="is not empty and holds no study"):
+        launch(study(), tmp_path, tmp_path, Stop())
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_study_is_tuned_on_validation_and_a_relaunch_runs_nothing(tmp_path):
+    tuned = study(**TUNED, claims=(Claim("lstm", "rnn"),))
+    assert len(tuning_runs(tuned)) == 8
+    assert launch(tuned, tmp_path, tmp_path, Stop()) == "completed"
+    plan = read_json(tmp_path / "study.json")
+    assert len(plan["runs"]) == 8 + 6
+    for variant in ("lstm", "rnn"):
+        means = {}
+        for k, row in plan["runs"].items():
+            if row["stage"] == "tuning" and row["variant"] == variant:
+                result = read_json(tmp_path / "runs" / k / "result.json")
+                means.setdefault(row["point"]["optim.lr"], []).append(
+                    result["best"]["valid"]["mse"]
+                )
+        assert plan["chosen"][variant] == {"optim.lr": min(means, key=lambda r: sum(means[r]))}
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/result.json")}
+    assert launch(tuned, tmp_path, tmp_path, Stop()) == "completed"
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/result.json")} == times
+    assert describe(tmp_path) == ["tiny: 14 runs, 14 planned so far", "     14 completed"]
+
+
+def test_a_diverged_point_loses_and_a_missing_one_decides_nothing(tmp_path):
+    folder = StudyFolder(tmp_path, study(**TUNED))
+    runs = tuning_runs(study(**TUNED))
+    folder.add(runs, devices=1)
+
+    def result(run, value, status="completed"):
+        write_json(
+            folder.run_folder(run_id(run.spec)) / "result.json",
+            {"status": status, "best": {"valid": {"mse": value}}},
+        )
+
+    lstm = [run for run in runs if run.variant == "lstm"]
+    for run in lstm[:3]:
+        result(run, 0.1)
+    assert choose_points(folder) == {}
+    result(lstm[3], 0.5)
+    assert choose_points(folder) == {"lstm": {"optim.lr": 0.1}}
+    result(lstm[0], 0.0, "diverged")
+    assert choose_points(folder) == {"lstm": {"optim.lr": 0.01}}
+
+
+def test_an_interrupted_study_goes_on_to_the_same_bits(tmp_path):
+    undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
+    assert launch(study(), undisturbed, tmp_path, Stop()) == "completed"
+    outcomes = [launch(study(), disturbed, tmp_path, StopAfter(2)) for _ in range(2)]
+    assert outcomes[0] == "interrupted"
+    assert launch(study(), disturbed, tmp_path, Stop()) == "completed"
+    for run in read_json(undisturbed / "study.json")["runs"]:
+        a, b = leaves(undisturbed / "runs" / run), leaves(disturbed / "runs" / run)
+        assert a[:2] == b[:2]
+
+
+def test_status_tells_a_run_whose_process_is_gone(tmp_path):
+    write_json(tmp_path / "run.json", {"status": "running", "pid": 2**22 + 1})
+    assert "interrupted (its process is gone)" in describe(tmp_path)[0]
+    with pytest.raises(UserError, match="holds neither a study nor a run"):
+        describe(tmp_path / "nothing")
+
+
+def test_a_declaration_is_plain_json(tmp_path):
+    folder = StudyFolder(tmp_path, study(**TUNED))
+    assert json.loads(json.dumps(folder.plan)) == folder.plan

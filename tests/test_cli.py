@@ -1,0 +1,185 @@
+"""The command line: exit codes, one-line errors, nothing half made."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lstm_lab import cli
+from lstm_lab.files import read_json
+from tests.conftest import ROOT, write_chorales
+
+TINY = ["--config.train.steps=4", "--config.train.eval_every=2", "--config.model.hidden=3"]
+TINY += ["--config.task.length=6", "--config.task.valid_size=9", "--config.task.test_size=9"]
+ADDING = f"--config={ROOT}/configs/adding.py"
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Runs the command line in an empty folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LSTM_LAB_DATA", raising=False)
+    # The devices were chosen when the tests began.
+    monkeypatch.setattr(cli, "_request_devices", lambda count: None)
+
+    def call(*argv):
+        code = cli.main(list(argv))
+        out, error = capsys.readouterr()
+        return code, out, error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["trian"], "verb: found 'trian', allowed train, .*did you mean 'train'"),
+        (["train"], "--config: missing"),
+        (["train", "--config=no.py"], "--config: no.py does not exist"),
+        (["train", ADDING + ":peepole"], "config: variant: found 'peepole'.*did you mean"),
+        (["train", ADDING, "--config.model.hiden=3"], "did you mean 'hidden'"),
+        (["train", ADDING, "--config.model.hidden=x"], "found 'x', allowed a whole number"),
+        (["train", ADDING, "--config.model.hidden=0"], "found 0, allowed 1 or more"),
+        (["train", ADDING, "--config.model.cell=ltsm"], "model.cell: found 'ltsm'"),
+        (["train", ADDING, "--config.task.name=sum"], "task.name: found 'sum'"),
+        (["train", ADDING, "--sedes=3"], "sedes"),
+        (["train", ADDING, "--seeds=0"], "seeds"),
+        (["train", ADDING, "--seeds=many"], "seeds"),
+        (["train", ADDING, "now"], "found 'now', allowed flags only"),
+        (["sweep"], "--study: missing"),
+        (["sweep", "--study=none.py"], "--study: none.py does not exist"),
+        (["sweep", f"--study={ROOT}/configs/adding.py"], "has no get_study"),
+        (["status"], "--workdir: missing"),
+        (["status", "--workdir=none"], "holds neither a study nor a run"),
+        (["report", "--workdir=none"], "holds no study"),
+        (["summary", "--config=x.json"], "x.json is no run.json"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(run, argv, said, tmp_path):
+    code, out, error = run(*argv)
+    assert code == 2
+    assert out == ""
+    assert len(error.strip().splitlines()) == 1
+    assert error.startswith("lstm-lab: ")
+    assert re.search(said, error), error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_is_missing_or_damaged_leaves_nothing_behind(run, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from lstm_lab.tasks import jsb
+
+    monkeypatch.setattr(jsb, "SOURCE", replace(jsb.SOURCE, url="http://127.0.0.1:9/x.mat"))
+    jsb_config = f"--config={ROOT}/configs/jsb.py"
+    study = tmp_path / "study.py"
+    study.write_text(
+        "from configs import jsb\nfrom lstm_lab.sweep.study import Study\n"
+        "def get_study():\n    return Study('s', jsb.get_config(), (), (0, 1))\n"
+    )
+    monkeypatch.syspath_prepend(str(ROOT))
+    data = tmp_path / "data"
+    data.mkdir()
+    for said in ("is missing and its download failed", "is not a readable .mat"):
+        for argv in (["train", jsb_config], ["sweep", f"--study={study}"]):
+            code, _, error = run(*argv, f"--data_dir={data}", "--workdir=w")
+            assert code == 2
+            assert said in error
+            assert not Path("w").exists()
+        (data / "jsb").mkdir(exist_ok=True)
+        (data / "jsb" / "JSB_Chorales.mat").write_bytes(b"MATLAB 5.0 MAT-file, and no more")
+
+
+def test_train_again_and_from_run_json(run):
+    code, out, _ = run("train", ADDING, *TINY, "--workdir=a")
+    assert code == 0
+    assert "test        mse" in out
+    result = read_json(Path("a/result.json"))
+    again = run("train", ADDING, *TINY, "--workdir=a")
+    assert again[:2] == (0, out)
+    code, _, error = run("train", ADDING, *TINY, "--config.seed=3", "--workdir=a")
+    assert code == 2
+    assert "of another spec" in error
+    assert read_json(Path("a/result.json")) == result
+    code, _, _ = run("train", "--config=a/run.json", "--workdir=b")
+    assert code == 0
+    rerun = read_json(Path("b/result.json"))
+    assert rerun["test"] == result["test"]
+    assert read_json(Path("a/run.json"))["overrides"]["model.hidden"] == "3"
+    Path("c").mkdir()
+    Path("c/notes.txt").write_text("mine")
+    code, _, error = run("train", ADDING, *TINY, "--workdir=c")
+    assert code == 2
+    assert "is not empty and holds no run" in error
+
+
+def test_seeds_make_a_study(run):
+    code, out, _ = run("train", ADDING, *TINY, "--seeds=3", "--workdir=s")
+    assert code == 0
+    assert "3 completed" in out
+    assert len(read_json(Path("s/study.json"))["cohorts"]) == 1
+    assert len(list(Path("s/runs").glob("*/result.json"))) == 3
+    code, out, _ = run("status", "--workdir=s")
+    assert code == 0
+    assert "3 completed" in out
+
+
+def test_a_run_that_diverges_exits_with_1(run):
+    code, out, _ = run("train", ADDING, *TINY, "--config.optim.lr=1e30", "--config.optim.clip=none")
+    assert code == 1
+    assert "diverged" in out
+
+
+def test_a_users_cell_runs_and_its_source_is_kept(run, tmp_path):
+    source = (
+        "import dataclasses\nfrom lstm_lab.cells import ALGEBRA, CellSpec\n"
+        "mine = CellSpec(gates='io', coupled=True, forget_bias=1.0)\n"
+    )
+    Path("my_cell.py").write_text(source)
+    code, _, _ = run("train", ADDING, *TINY, "--config.model.cell=my_cell.py:mine", "--workdir=w")
+    assert code == 0
+    assert Path("w/cell.py").read_text() == source
+    assert read_json(Path("w/run.json"))["spec"]["cell_sha256"]
+
+
+def test_dry_run_writes_nothing(run, tmp_path):
+    code, out, _ = run("sweep", f"--study={ROOT}/experiments/digits_ablation.py", "--dry_run")
+    assert code == 0
+    assert out.count("tuning") == 72
+    assert "60 runs" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_summary_counts_the_tables_parameters(run):
+    table = {
+        "vanilla": "84,788",
+        "nig": "65,788",
+        "nfg": "65,788",
+        "nog": "65,788",
+        "niaf": "84,788",
+        "noaf": "84,788",
+        "cifg": "65,788",
+        "np": "84,488",
+        "fgr": "174,788",
+    }
+    for name, count in table.items():
+        argv = [f"--config={ROOT}/configs/jsb.py:{name}", "--config.model.hidden=100"]
+        code, out, _ = run("summary", *argv)
+        assert code == 0
+        assert count in out.splitlines()[-3]
+    _, out, _ = run("summary", f"--config={ROOT}/configs/tutorial.py")
+    assert "11,416,577" in out
+
+
+def test_help(run):
+    assert run("help")[0] == 0
+    assert run()[0] == 2
+
+
+def test_music_trains_on_its_true_format(run, tmp_path):
+    write_chorales(tmp_path / "data")
+    argv = [f"--config={ROOT}/configs/jsb.py:np,stacked", "--config.train.epochs=2"]
+    argv += ["--config.model.hidden=4", f"--data_dir={tmp_path / 'data'}", "--workdir=w"]
+    code, out, _ = run("train", *argv, "--config.train.batch_size=2")
+    assert code == 0
+    assert "test        nll" in out

@@ -1,0 +1,63 @@
+"""Every config builds and trains two tiny steps; every study expands."""
+
+import importlib.util
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_lab.cells import CATALOGUE
+from lstm_lab.config import build_spec
+from lstm_lab.sweep.study import final_runs, tuning_runs, variants
+from lstm_lab.train.parallel import Layout, build_program, stack_members
+from lstm_lab.train.state import member_of
+from tests.conftest import ROOT, write_chorales
+
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+STUDIES = sorted((ROOT / "experiments").glob("*.py"))
+
+
+def module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_config_trains_two_steps(path, tmp_path):
+    config = module(path).get_config("peephole,stacked")
+    spec = build_spec(config)
+    write_chorales(tmp_path)
+    model = replace(spec.model, hidden=4, embedding=spec.model.embedding and 3)
+    spec = replace(spec, model=model, train=replace(spec.train, batch_size=2))
+    dataset = spec.task.load(tmp_path)
+    program = build_program(spec, 2, Layout("single", 1, 1))
+    state = program.init(stack_members([member_of(spec)], 1))
+    data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
+    state, report = program.advance(state, data, jnp.int32(2), jnp.asarray(True))
+    assert np.isfinite(report.loss).all()
+    assert state.step == 2
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_config_says_its_command_time_and_score(path):
+    doc = module(path).__doc__
+    for word in ("Command: lstm-lab ", "Time: ", "Score: "):
+        assert word in doc
+    assert f"configs/{path.name}" in doc
+    for variant in CATALOGUE:
+        assert module(path).get_config(variant).model.cell == variant
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_a_study_expands(path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    study = module(path).get_study()
+    names = variants(study)
+    trials = dict.fromkeys(names, 0)
+    for run in tuning_runs(study):
+        trials[run.variant] += 1
+    assert len(set(trials.values())) == 1
+    assert len(final_runs(study, {name: {} for name in names})) == len(names) * len(study.seeds)

@@ -1,0 +1,45 @@
+"""What TensorBoard finds."""
+
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+from tests.train.helpers import small, train
+
+
+def events(folder):
+    """Reads the event files of a folder: records of length, checksum, content, checksum."""
+    found = []
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        content = path.read_bytes()
+        while content:
+            size = int.from_bytes(content[:8], "little")
+            found.append(Event.FromString(content[12 : 12 + size]))
+            content = content[12 + size + 4 :]
+    return found
+
+
+def test_scalars_text_and_hparams(tmp_path):
+    specs = [small(), small(optim={"lr": 1e30})]
+    train(specs, tmp_path)
+    statuses = []
+    for k in range(2):
+        values = [v for event in events(tmp_path / str(k)) for v in event.summary.value]
+        tags = {v.tag for v in values}
+        assert {"train/loss", "optim/lr", "optim/grad_norm", "optim/update_ratio"} <= tags
+        assert {"perf/compile_s", "perf/steps_per_s", "spec/text_summary"} <= tags
+        assert "parameters/text_summary" in tags
+        plugin = {
+            v.tag: HParamsPluginData.FromString(v.metadata.plugin_data.content)
+            for v in values
+            if v.tag.startswith("_hparams_")
+        }
+        start = plugin["_hparams_/session_start_info"].session_start_info
+        assert start.hparams["model.cell"].string_value == "lstm"
+        assert start.hparams["model.hidden"].number_value == 5
+        names = [m.name.tag for m in plugin["_hparams_/experiment"].experiment.metric_infos]
+        assert names == ["valid/mse", "test/mse"]
+        statuses.append(plugin["_hparams_/session_end_info"].session_end_info.status)
+    assert statuses == [1, 2]
+    first = [v.tag for event in events(tmp_path / "0") for v in event.summary.value]
+    assert first.count("valid/mse") == 4
+    assert first.count("test/mse") == 1
