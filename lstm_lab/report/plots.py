@@ -38,7 +38,7 @@ def _draw_ranking(axes: Axes, comparison: Comparison) -> None:
     rows = [row for row in comparison.rows if row.scores][::-1]
     for y, row in enumerate(rows):
         color = ACCENT if row.variant == comparison.baseline else INK
-        axes.plot(row.scores, [y] * len(row.scores), "o", color=MUTED, ms=3.5, alpha=0.8, zorder=1)
+        axes.plot(row.scores, [y - 0.25] * len(row.scores), "o", color=MUTED, ms=3, zorder=1)
         if np.isfinite(row.interval.low):
             axes.plot(row.interval[1:], [y, y], color=color, lw=2, zorder=2)
         axes.plot(row.interval.mean, y, "o", color=color, ms=6, zorder=3)
@@ -74,6 +74,10 @@ def _draw_curves(axes: Axes, comparison: Comparison) -> None:
         margin = 0.05 * (max(highest) - min(lowest) or 1.0)
         axes.set_ylim(min(lowest) - margin, max(highest) + margin)
         axes.legend(frameon=False, fontsize=9, loc="best")
+    if len(shown) < len(comparison.rows):
+        axes.set_title(
+            "the best six, the baseline and the last", color=INK, fontsize=9, loc="right"
+        )
     axes.set_xlabel("optimiser steps")
     axes.set_ylabel(f"validation {comparison.metric}: mean ± standard error")
     axes.grid(color="#e4e7eb")

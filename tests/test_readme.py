@@ -1,0 +1,125 @@
+"""Every command and every file of the README works; the long ones shortened, in a slow test."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lstm_lab.files import read_json
+from lstm_lab.tasks import TASKS
+from tests.conftest import ROOT, write_chorales
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
+COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+FILES = {text.splitlines()[0][2:]: text for kind, text in BLOCKS if kind == "python"}
+LSTM_LAB = f"{sys.executable} -m lstm_lab"
+
+EPOCHS = ("digits", "jsb")
+TINY = "--config.task.valid_size=8 --config.task.test_size=8"
+
+
+def shortened(command):
+    """Returns a command with one epoch, or two steps."""
+    if "train" in command.split():
+        epochs = any(f"configs/{name}" in command for name in EPOCHS)
+        length = "epochs=1" if epochs else "steps=2 --config.train.eval_every=1"
+        command += f" --config.train.{length}"
+    return re.sub(r"^lstm-lab", LSTM_LAB, command)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A folder with the project's configs and studies, the README's files, and data."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("configs", "experiments"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    write_chorales(folder / "data")
+    return folder
+
+
+def run(command, folder):
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PYTHONPATH": f"{ROOT}:{folder}",
+        "LSTM_LAB_DATA": str(folder / "data"),
+        "HOME": str(folder),
+    }
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_readme_has_what_it_promises():
+    assert set(FILES) == {"my_config.py", "my_cell.py", "my_script.py", "my_study.py", "parity.py"}
+    verbs = {c.split()[1] for c in COMMANDS if c.startswith("lstm-lab")}
+    assert verbs == {"train", "sweep", "status", "report", "summary"}
+    assert COMMANDS[:2] == ["make ablation", "source .venv/bin/activate"]
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_quick_commands(clone):
+    quick = [c for c in COMMANDS if "summary" in c or "--dry_run" in c or c.startswith("python")]
+    assert len(quick) == 4
+    outputs = [run(shortened(c), clone) for c in quick]
+    assert any("11,416,577" in text for text in outputs)
+
+
+def test_a_config_and_a_cell_of_ones_own(clone):
+    run(shortened("lstm-lab train --config=my_config.py " + TINY), clone)
+    command = next(c for c in COMMANDS if "my_cell.py" in c)
+    run(shortened(command) + " --config.model.hidden=4 --config.task.pixels_per_step=8", clone)
+    coupled = command.replace(":mgu", ":coupled") + " --config.task.pixels_per_step=8"
+    run(shortened(coupled), clone)
+
+
+def test_a_task_of_ones_own(monkeypatch, tmp_path):
+    from lstm_lab.config import build_spec
+    from tests.train.helpers import train
+
+    scope = {}
+    exec(compile(FILES["parity.py"], "parity.py", "exec", dont_inherit=True), scope)
+    monkeypatch.setitem(TASKS, "parity", scope["Parity"])
+    spec = build_spec(
+        {
+            "task": {"name": "parity", "length": 3},
+            "model": {"hidden": 16},
+            "optim": {"lr": 0.03},
+            "train": {"steps": 400, "eval_every": 100},
+        }
+    )
+    assert train([spec], tmp_path).status == "completed"
+    assert read_json(tmp_path / "0" / "result.json")["test"]["accuracy"] > 0.95
+
+
+@pytest.mark.slow
+def test_every_other_command_shortened(clone):
+    for command in COMMANDS:
+        if command.startswith("lstm-lab") and "my_study" not in command:
+            run(shortened(command), clone)
+
+
+@pytest.mark.slow
+def test_the_studies_shortened(clone):
+    for name in ("experiments/digits_ablation.py", "my_study.py"):
+        short = clone / "experiments" / f"short_{Path(name).stem}.py"
+        length = {"epochs": 1} if "digits" in name else {"steps": 2, "eval_every": 1}
+        short.write_text(
+            "from dataclasses import replace\n"
+            "from lstm_lab.config import load_module\nfrom pathlib import Path\n"
+            f"whole = load_module(Path({str(clone / name)!r}), 'study').get_study()\n"
+            "def get_study():\n"
+            f"    whole.base.train = {{'batch_size': 32, **{length!r}}}\n"
+            "    tuning = replace(whole.tuning, overrides={})\n"
+            "    return replace(whole, tuning=tuning)\n"
+        )
+        out = run(f"{LSTM_LAB} sweep --study={short} --workdir=runs/{short.stem}", clone)
+        assert "planned claim" in out
