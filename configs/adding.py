@@ -1,8 +1,8 @@
 """The adding problem (Hochreiter and Schmidhuber 1997).
 
 Command: lstm-lab train --config=configs/adding.py:lstm --config.task.length=100
-Time: TIME_ADDING on 2 CPU cores.
-Score: test MSE SCORE_ADDING; predicting 1 gives 0.1667.
+Time: 25 seconds on 2 CPU cores.
+Score: test MSE 0.0002; predicting 1 gives 0.1667.
 
 Words after the colon: a variant of the catalogue, `bidirectional`, `stacked`, joined by commas.
 """

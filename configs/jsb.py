@@ -1,8 +1,8 @@
 """JSB chorales: which of 88 notes sound next (Boulanger-Lewandowski et al. 2012).
 
 Command: lstm-lab train --config=configs/jsb.py:np
-Time: TIME_JSB on 2 CPU cores.
-Score: test NLL SCORE_JSB a frame, every frame counted from the first on; the notes' frequencies
+Time: 20 seconds on 2 CPU cores.
+Score: test NLL 8.41 a frame, every frame counted from the first on; the notes' frequencies
 alone give 11.060. Greff et al. 2017 report 8.38 as their best.
 Data: jsb/JSB_Chorales.mat, downloaded, or under --data_dir or $LSTM_LAB_DATA.
 

@@ -1,8 +1,8 @@
 """The tutorials' model: Embedding(10000, 512), LSTM(1024), Dense(1): 11,416,577 parameters.
 
 Command: lstm-lab summary --config=configs/tutorial.py
-Time: a second; training takes TIME_TUTORIAL on 2 CPU cores.
-Score: test accuracy SCORE_TUTORIAL, where chance is 0.5.
+Time: a second; training takes a minute on 2 CPU cores.
+Score: test accuracy 1.0, where chance is 0.5.
 
 The task asks which of two words came first among 9,998 others, with one logit, as a sentiment model
 answers yes or no. Words after the colon: a variant of the catalogue, `bidirectional`, `stacked`.

@@ -163,9 +163,7 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
     train_split = dataset.splits.get("train")
     steps, _ = spec.schedule_steps(None if train_split is None else len(train_split.x))
     with stopping_on_signals() as stop, Meter(steps) as meter:
-        outcome = train_cohort(
-            cohort, dataset, stop=stop, overrides=overrides, progress=meter.advance
-        )
+        outcome = train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=meter)
     if outcome.status == "interrupted":
         say("interrupted: run the same command again to go on")
         return INTERRUPTED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -54,8 +53,8 @@ def launch(
                     datasets[cohort.runs[0].spec.task],
                     stop=stop,
                     overrides=overrides,
-                    progress=partial(_advance, meter, len(cohort.runs)),
-                    name=name,
+                    meter=meter,
+                    name=f"{name} ",
                 )
                 if outcome.status == "interrupted":
                     return "interrupted"
@@ -64,10 +63,6 @@ def launch(
     if undecided:
         say(f"not tuned, since a run failed: {', '.join(sorted(undecided))}")
     return "failed" if failed or undecided else "completed"
-
-
-def _advance(meter: Meter, members: int, steps: float, text: str) -> None:
-    meter.advance(members * steps, text)
 
 
 def _everything(study: Study) -> list[PlannedRun]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from lstm_lab.config import RunSpec
 from lstm_lab.files import read_json, read_lines
 from lstm_lab.identity import run_id
-from lstm_lab.progress import say
+from lstm_lab.progress import Meter, say
 from lstm_lab.summary import Summary, summarise
 from lstm_lab.tasks import Dataset, steps_per_epoch
 from lstm_lab.train.checkpoint import Checkpoints
@@ -262,7 +262,7 @@ def train_cohort(
     *,
     stop: Stop,
     overrides: dict[str, str] | None = None,
-    progress: Callable[[float, str], None] = lambda steps, text: None,
+    meter: Meter | None = None,
     name: str = "",
 ) -> Outcome:
     """Trains a cohort to its end, from its checkpoint where there is one.
@@ -272,8 +272,8 @@ def train_cohort(
       dataset: the task's data.
       stop: asks to end early, with a checkpoint.
       overrides: settings given on the command line, for the record.
-      progress: takes member-steps done and a text.
-      name: what progress calls the cohort.
+      meter: shows how far it is, in steps of members.
+      name: what the meter calls the cohort, with a space behind, or nothing.
 
     Returns:
       What became of it. A member that diverged has a result that says so.
@@ -281,26 +281,34 @@ def train_cohort(
     if all(run.done for run in cohort.runs):
         return Outcome("completed")
     session = _Session(cohort, dataset, overrides or {})
+    members = len(cohort.runs)
+
+    def show(steps: int, text: str) -> None:
+        if meter is not None:
+            meter.advance(members * steps, name + text)
+
     try:
-        progress(float(session.step), f"{name} compiling")
+        if meter is not None:
+            meter.skip(members * session.step)
+        show(0, "compiling")
         session.compile()
         running = session.running
         while running and not stop.requested:
             before = session.step
             running = session.call()
-            progress(session.step - before, f"{name} step {session.step}/{session.total}")
+            show(session.step - before, f"step {session.step}/{session.total}")
         if running:
             session.save()
             session.abandon("interrupted")
             return Outcome("interrupted")
-        progress(session.total - session.step, f"{name} scoring the test split")
+        show(session.total - session.step, "scoring the test split")
         session.finish()
         return Outcome("completed")
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).partition("\n")[0]
         status: Status = "out_of_memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
         session.abandon(status, reason)
-        say(f"{name or 'run'}: {status}: {reason}")
+        say(f"{name}{status}: {reason}")
         return Outcome(status, reason)
     except BaseException as error:
         session.abandon("failed", f"{type(error).__name__}: {error}")
