@@ -2,7 +2,8 @@
 
 Command: lstm-lab train --config=configs/copy_memory.py:lstm
 Time: a minute on 2 CPU cores.
-Score: test NLL 0.295 after 4,000 steps, and still falling; without memory it is 10 ln 8 / (delay + 20) = 0.4159.
+Score: test NLL 0.295 after 4,000 steps, and still falling; without memory it is
+10 ln 8 / (delay + 20) = 0.4159.
 
 Words after the colon: a variant of the catalogue, `bidirectional`, `stacked`, joined by commas.
 """

@@ -60,14 +60,12 @@ class ComputeSpec:
     Attributes:
       backend: of the recurrence.
       devices: local devices to use; None is all.
-      matmul_precision: of matrix products, as in `jax.default_matmul_precision`.
       checkpoint_seconds: least time between checkpoints; 0 saves at every evaluation.
       log_every: largest number of steps in one compiled call.
     """
 
     backend: Backend = "auto"
     devices: int | None = None
-    matmul_precision: Literal["default", "high", "highest"] = "default"
     checkpoint_seconds: float = 30.0
     log_every: int = 200
 

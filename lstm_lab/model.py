@@ -35,6 +35,7 @@ class ModelSpec:
       forget_bias: initial forget-gate bias; None is the variant's own.
       init: initialiser of cell and head (cells/gates.py); None is the variant's own.
       dtype: compute dtype; parameters and cell states stay float32.
+      precision: of matrix products, as in `jax.default_matmul_precision`.
     """
 
     cell: str = "lstm"
@@ -49,6 +50,7 @@ class ModelSpec:
     forget_bias: float | None = None
     init: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["default", "high", "highest"] = "default"
 
     def __post_init__(self) -> None:
         for name, value in (

@@ -62,7 +62,7 @@ class Report(NamedTuple):
 
 def apply(spec: RunSpec, params: Any, batch: Batch, keys_B: jax.Array | None) -> jax.Array:
     """Computes a batch's logits; keys for noise mean training."""
-    with jax.default_matmul_precision(spec.compute.matmul_precision):
+    with jax.default_matmul_precision(spec.model.precision):
         logits = model_of(spec).apply(
             {"params": params}, batch.examples.x, batch.examples.lengths, keys_B
         )

@@ -97,6 +97,20 @@ def test_a_diverged_member_is_recorded_and_the_others_go_on(tmp_path):
     json.loads((tmp_path / "1" / "result.json").read_text(), parse_constant=pytest.fail)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_both_dtypes_learn_with_float32_parameters(dtype, tmp_path):
+    spec = small(
+        model={"dtype": dtype, "layers": 2, "dropout": 0.1},
+        optim={"name": "adam", "lr": 0.01, "clip": 1.0},
+        train={"steps": 400, "eval_every": 100},
+    )
+    train([spec], tmp_path)
+    _, rows, params = leaves(tmp_path / "0")
+    valid = [row["mse"] for row in rows if row["split"] == "valid"]
+    assert valid[-1] < 0.5 * valid[0]
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+
+
 class StopAfter(Stop):
     """Asks to stop after some looks."""
 
