@@ -18,6 +18,7 @@ from lstm_lab.cells.gates import (
     pin,
     project,
     recur,
+    refuse_noise,
 )
 
 
@@ -43,11 +44,6 @@ class GRUSpec:
         check_init(self.init)
 
 
-def _no_noise(noise: Any) -> None:
-    if noise is not None:
-        raise ValueError("noise: the variant has no regulariser that takes it")
-
-
 def _initial(spec: Any, params: Params, zx: jax.Array, h_dtype: Any) -> State:
     """Returns the zero state for pre-activations zx [B,GH]."""
     del spec
@@ -70,9 +66,9 @@ def rnn_pointwise(
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes h = tanh(x W + h' U + b). Elman 1990; it has no gates."""
     del spec, params
-    _no_noise(noise)
+    refuse_noise(noise)
     check_clamp(clamp, [])
-    return State(jnp.tanh(wide(zx + zh)).astype(state.h.dtype)), {}
+    return State(jnp.tanh(wide(zx) + wide(zh)).astype(state.h.dtype)), {}
 
 
 def gru_init(spec: GRUSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
@@ -99,7 +95,7 @@ def gru_pointwise(
     Source: Cho et al. 2014, with the reset after the product as in PyTorch, Keras and cuDNN.
     """
     del spec
-    _no_noise(noise)
+    refuse_noise(noise)
     clamp = check_clamp(clamp, ["r", "z", "n"])
     zx, zh = wide(zx), wide(zh)
     H = state.h.shape[1]

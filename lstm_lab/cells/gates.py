@@ -228,12 +228,11 @@ def pointwise(
     Raises:
       ValueError: for noise, or a gate to clamp that the variant lacks.
     """
-    if noise is not None:
-        raise ValueError("noise: the variant has no regulariser that takes it")
+    refuse_noise(noise)
     present = [*spec.gates, *("f" if spec.coupled else ""), "g"]
     clamp = check_clamp(clamp, present)
     assert state.c is not None
-    z = wide(zx + zh)
+    z = wide(zx) + wide(zh)
     # Only an output gate with a peephole has to wait for the new c.
     late = "o" if "o" in spec.peephole else ""
     early = _sigmoid_gates(spec, params, z, state.c, spec.gates.removesuffix(late))
@@ -270,6 +269,12 @@ def _sigmoid_gates(
         z = z + jnp.concatenate(rows).astype(c.dtype)[None] * jnp.concatenate([c] * len(names), 1)
     gates = jax.nn.sigmoid(z)
     return {name: gates[:, k * H : (k + 1) * H] for k, name in enumerate(names)}
+
+
+def refuse_noise(noise: Any) -> None:
+    """Raises ValueError for noise, in a cell without regularisers."""
+    if noise is not None:
+        raise ValueError("noise: the variant has no regulariser that takes it")
 
 
 def check_clamp(clamp: Mapping[str, float] | None, present: list[str]) -> Mapping[str, float]:

@@ -1,0 +1,31 @@
+"""Files are whole or absent."""
+
+import json
+
+import pytest
+
+from lstm_lab.files import read_json, read_lines, write_json, write_lines
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "a.json"
+    write_json(path, {"a": [1.0, float("nan")], "b": (float("inf"), 2)})
+    assert read_json(path) == {"a": [1.0, None], "b": [None, 2]}
+
+    def full(*args):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="no space"):
+        write_json(path, {})
+    assert read_json(path)["b"] == [None, 2]
+
+
+def test_damaged_json_is_absent_and_damaged_lines_end_the_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_lines(path, [{"step": k} for k in range(3)])
+    with path.open("a") as file:
+        file.write(json.dumps({"step": 3})[:-2])
+    assert [row["step"] for row in read_lines(path)] == [0, 1, 2]
+    assert read_json(path) is None
+    assert read_lines(tmp_path / "none.jsonl") == []

@@ -1,0 +1,59 @@
+"""Progress goes to standard error, plainly in a log and as one live line on a terminal."""
+
+import os
+import pty
+import subprocess
+import sys
+
+from lstm_lab import progress
+from lstm_lab.progress import Meter, duration
+
+CODE = (
+    "import time; from lstm_lab.progress import Meter\n"
+    "with Meter(10) as m:\n"
+    "    for k in range(10):\n"
+    "        m.advance(1, f'step {k}'); time.sleep(0.03)\n"
+    "print('result')"
+)
+
+
+def test_durations():
+    assert [duration(s) for s in (0.2, 59.6, 185, 7800)] == ["0s", "1m00s", "3m05s", "2h10m"]
+
+
+def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    with Meter(100) as meter:
+        meter.skip(50)
+        for k in range(10):
+            meter.advance(4, f"step {k}")
+    out, error = capsys.readouterr()
+    assert out == ""
+    lines = error.splitlines()
+    assert lines[0] == " 54%  step 0  1 steps/s, 46s left"
+    assert len(lines) == 3
+
+
+def test_a_terminal_gets_a_live_line_and_a_clean_stdout():
+    reader, writer = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", CODE],
+        stderr=writer,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    ) as process:
+        out, _ = process.communicate(timeout=60)
+        os.close(writer)
+    shown = b""
+    try:
+        while chunk := os.read(reader, 4096):
+            shown += chunk
+    except OSError:
+        pass
+    finally:
+        os.close(reader)
+    assert out == "result\n"
+    assert b"step 9" in shown
+    assert b"left" in shown
