@@ -92,7 +92,10 @@ def _load_config(argument: str) -> Any:
     get_config = getattr(load_module(Path(file), "--config"), "get_config", None)
     if not callable(get_config):
         raise UserError(f"--config: {file} has no get_config()")
-    return get_config(words) if words else get_config()
+    try:
+        return get_config(words) if words else get_config()
+    except TypeError as error:
+        raise UserError(f"--config: {file}: get_config does not run: {error}") from error
 
 
 def _data_dir(given: str | None) -> Path:
@@ -137,17 +140,16 @@ def train(argv: list[str]) -> int:
 def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
     import jax
 
-    from lstm_lab.files import read_json
+    from lstm_lab.files import check_workdir, read_json
     from lstm_lab.identity import run_id
     from lstm_lab.progress import Meter
     from lstm_lab.train.loop import Cohort, Run, stopping_on_signals, train_cohort
-    from lstm_lab.train.parallel import Layout, choose_layout
+    from lstm_lab.train.parallel import Layout, choose_layout, fit_layout
 
     cell = Path(spec.model.cell.replace(":", "-")).name
     folder = Path(workdir or f"runs/{spec.task.name}-{cell}-{run_id(spec)}")
+    check_workdir(folder, "run.json")
     head = read_json(folder / "run.json")
-    if head is None and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"--workdir: {folder} is not empty and holds no run")
     if head is not None and head["id"] != run_id(spec):
         raise UserError(
             f"--workdir: {folder} holds run {head['id']} of another spec, this one is "
@@ -155,9 +157,11 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
         )
     dataset = spec.task.load(data_dir)
     devices = min(spec.compute.devices or jax.local_device_count(), jax.local_device_count())
-    layout = choose_layout(1, spec.train.batch_size, devices)
-    if head is not None and Layout(**head["layout"]) != layout:
-        say(f"note: this run began as {head['layout']}, now {layout}: its bits will differ")
+    layout = (
+        choose_layout(1, spec.train.batch_size, devices)
+        if head is None
+        else fit_layout(Layout(**head["layout"]), spec.train.batch_size, devices)
+    )
     run = Run(spec, folder)
     cohort = Cohort((run,), layout, folder / "checkpoints" / "latest")
     train_split = dataset.splits.get("train")

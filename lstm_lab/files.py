@@ -8,6 +8,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lstm_lab.errors import UserError
+
+
+def check_workdir(folder: Path, marker: str) -> None:
+    """Raises UserError for a place that is no folder, or holds things but not the marker.
+
+    Args:
+      folder: where a run or a study is to be.
+      marker: the file that says it is one; written first, so that whatever was killed has it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--workdir: {folder} is no folder")
+    # A hidden file may be a part that a killed process left.
+    foreign = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
+    if foreign and not (folder / marker).is_file():
+        raise UserError(f"--workdir: {folder} is not empty and holds no {marker}; choose another")
+
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file at once: a reader sees the old content or the new, never a part."""

@@ -110,7 +110,17 @@ def test_train_again_and_from_run_json(run):
     Path("c/notes.txt").write_text("mine")
     code, _, error = run("train", ADDING, *TINY, "--workdir=c")
     assert code == 2
-    assert "is not empty and holds no run" in error
+    assert "is not empty and holds no run.json" in error
+    code, _, error = run("train", ADDING, *TINY, "--workdir=c/notes.txt")
+    assert code == 2
+    assert "is no folder" in error
+    Path("plain.py").write_text("def get_config():\n    return {}\n")
+    code, _, error = run("train", "--config=plain.py:peephole")
+    assert code == 2
+    assert "get_config does not run" in error
+    Path("d").mkdir()
+    Path("d/.run.json.123").write_text("{half")
+    assert run("train", ADDING, *TINY, "--workdir=d")[0] == 0
 
 
 def test_seeds_make_a_study(run):

@@ -11,11 +11,11 @@ from typing import Any
 
 from lstm_lab.config import build_spec, to_json
 from lstm_lab.errors import UserError
-from lstm_lab.files import read_json, write_json
+from lstm_lab.files import check_workdir, read_json, write_json
 from lstm_lab.identity import program_key, run_id
 from lstm_lab.sweep.study import PlannedRun, Point, Study, cross, variants
 from lstm_lab.train.loop import Cohort, Run
-from lstm_lab.train.parallel import Layout, choose_layout
+from lstm_lab.train.parallel import Layout, choose_layout, fit_layout
 
 SCHEMA = 1
 MOST_LANES = 64
@@ -57,9 +57,8 @@ class StudyFolder:
     def __init__(self, folder: Path, study: Study) -> None:
         self.folder = folder
         declared = declaration(study)
+        check_workdir(folder, "study.json")
         found = read_json(folder / "study.json")
-        if found is None and folder.is_dir() and any(folder.iterdir()):
-            raise UserError(f"workdir: {folder} is not empty and holds no study")
         if found is not None and _defining(found["study"]) != _defining(declared):
             raise UserError(
                 f"workdir: {folder} holds another study, {found['study']['name']!r} with other "
@@ -78,7 +77,7 @@ class StudyFolder:
 
         Args:
           runs: the runs.
-          devices: local devices at hand, for new cohorts; planned ones keep theirs.
+          devices: local devices at hand, planned cohorts keep their layout where they can.
 
         Returns:
           Cohorts with their names, in the order of the plan.
@@ -100,7 +99,9 @@ class StudyFolder:
                 members = tuple(Run(by_id[k].spec, self.run_folder(k)) for k in row["runs"])
                 place = self.folder / "cohorts" / row["id"] / "checkpoints"
                 first = by_id[row["runs"][0]]
-                cohort = Cohort(members, Layout(**row["layout"]), place)
+                size = members[0].spec.train.batch_size
+                layout = fit_layout(Layout(**row["layout"]), size, devices)
+                cohort = Cohort(members, layout, place)
                 cohorts.append((f"{first.stage} {first.variant}", cohort))
         return cohorts
 

@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstm_lab.config import RunSpec
 from lstm_lab.optim import horizon
+from lstm_lab.progress import say
 from lstm_lab.tasks import Examples
 from lstm_lab.train import step
 from lstm_lab.train.state import IDLE, Member, TrainState, init_state
@@ -55,6 +56,26 @@ def choose_layout(members: int, batch_size: int, devices: int) -> Layout:
     if devices > 1 and batch_size % devices == 0:
         return Layout("batch", devices, members)
     return Layout("single", 1, members)
+
+
+def fit_layout(layout: Layout, batch_size: int, devices: int) -> Layout:
+    """Returns a layout decided before, or where devices are missing the nearest one that fits.
+
+    Args:
+      layout: the layout that a run or a cohort began with.
+      batch_size: sequences of a step.
+      devices: local devices at hand.
+
+    Returns:
+      A layout with the same lanes; another one is said, since its bits differ.
+    """
+    if layout.devices <= devices:
+        return layout
+    divided = layout.lanes if layout.kind == "members" else batch_size
+    shared = max(n for n in range(1, devices + 1) if divided % n == 0)
+    fitting = Layout(layout.kind if shared > 1 else "single", shared, layout.lanes)
+    say(f"note: began on {layout.devices} devices, goes on on {shared}: its bits will differ")
+    return fitting
 
 
 def request_cpu_devices(count: int) -> None:

@@ -101,10 +101,6 @@ class RunRecord:
             for row in read_lines(folder / "metrics.jsonl")
             if resumed_at is not None and row["step"] <= resumed_at
         ]
-        write_lines(folder / "metrics.jsonl", self.rows)
-        if resumed_at is None:
-            for events in folder.glob("events.out.tfevents.*"):
-                events.unlink()
         before = read_json(folder / "run.json") or {}
         self.head = {
             "schema": SCHEMA,
@@ -123,10 +119,15 @@ class RunRecord:
             "status": "running",
         }
         self.head["started"] = self.head["started"] or time.time()
+        # First, since a folder with anything else and without it is not taken for a run.
+        write_json(folder / "run.json", self.head)
         source = cell_path(spec.model)
         if source is not None:
             shutil.copyfile(source, folder / "cell.py")
-        write_json(folder / "run.json", self.head)
+        write_lines(folder / "metrics.jsonl", self.rows)
+        if resumed_at is None:
+            for events in folder.glob("events.out.tfevents.*"):
+                events.unlink()
         self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         self._events = SummaryWriter(
             str(folder), purge_step=None if resumed_at is None else resumed_at + 1

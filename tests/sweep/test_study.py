@@ -98,7 +98,7 @@ def test_seeds_share_a_cohort_and_the_plan_stays(tmp_path):
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match="is not empty and holds no study"):
+    with pytest.raises(UserError, match="is not empty and holds no study.json"):
         launch(study(), tmp_path, tmp_path, Stop())
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -154,6 +154,16 @@ def test_an_interrupted_study_goes_on_to_the_same_bits(tmp_path):
     for run in read_json(undisturbed / "study.json")["runs"]:
         a, b = leaves(undisturbed / "runs" / run), leaves(disturbed / "runs" / run)
         assert a[:2] == b[:2]
+
+
+def test_a_study_goes_on_with_fewer_devices_and_says_so(tmp_path, monkeypatch, capsys):
+    assert launch(study(), tmp_path, tmp_path, StopAfter(2)) == "interrupted"
+    plan = read_json(tmp_path / "study.json")["cohorts"]
+    assert plan[0]["layout"] == {"kind": "batch", "devices": 4, "lanes": 3}
+    monkeypatch.setattr("jax.local_device_count", lambda: 3)
+    assert launch(study(), tmp_path, tmp_path, Stop()) == "completed"
+    assert "began on 4 devices, goes on on 2: its bits will differ" in capsys.readouterr().err
+    assert read_json(tmp_path / "study.json")["cohorts"] == plan
 
 
 def test_status_tells_a_run_whose_process_is_gone(tmp_path):

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_lab.train.parallel import Layout, _build, build_program, choose_layout, stack_members
+from lstm_lab.train.parallel import (
+    Layout,
+    _build,
+    build_program,
+    choose_layout,
+    fit_layout,
+    stack_members,
+)
 from lstm_lab.train.state import DIVERGED, IDLE, member_of
 from tests.conftest import write_chorales
 from tests.train.helpers import ragged, small, steps
@@ -179,8 +186,8 @@ def test_a_diverged_member_leaves_its_neighbours_bits_alone():
         np.testing.assert_array_equal(a[0], b[0])
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8))
-def test_layouts(members, batch_size, devices):
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8), st.integers(1, 8))
+def test_layouts(members, batch_size, devices, fewer):
     layout = choose_layout(members, batch_size, devices)
     assert layout.lanes >= members
     assert 1 <= layout.devices <= devices
@@ -190,3 +197,9 @@ def test_layouts(members, batch_size, devices):
     if layout.kind == "batch":
         assert batch_size % layout.devices == 0
         assert members < devices
+    fitted = fit_layout(layout, batch_size, fewer)
+    assert fitted.lanes == layout.lanes
+    assert fitted.devices <= fewer
+    assert fitted == layout or fewer < layout.devices
+    assert fitted.kind != "members" or fitted.lanes % fitted.devices == 0
+    assert fitted.kind != "batch" or batch_size % fitted.devices == 0
