@@ -26,14 +26,12 @@ class Meter:
     """Shows how far a piece of work is, its rate and the time left.
 
     Args:
-      total: units of work.
-      done: units done before this process began; they do not count for the rate.
-      unit: what a unit is called.
+      total: steps of work.
     """
 
-    def __init__(self, total: float, done: float = 0.0, unit: str = "steps") -> None:
-        self.total, self.done, self.unit = total, done, unit
-        self._first, self._start = done, time.monotonic()
+    def __init__(self, total: float) -> None:
+        self.total, self.done = total, 0.0
+        self._first, self._start = 0.0, time.monotonic()
         self._last_line = 0.0
         console = Console(stderr=True)
         self._bar: Progress | None = None
@@ -51,7 +49,6 @@ class Meter:
     def __enter__(self) -> Meter:
         if self._bar:
             self._bar.start()
-            self._bar.update(self._task, completed=self.done)
         return self
 
     def __exit__(
@@ -63,20 +60,18 @@ class Meter:
         if self._bar:
             self._bar.stop()
 
-    def skip(self, units: float) -> None:
-        """Counts units as done by an earlier process; they do not count for the rate."""
-        self.done = min(self.done + units, self.total)
-        self._first = min(self._first + units, self.total)
+    def skip(self, steps: float) -> None:
+        """Counts steps as done by an earlier process; they do not count for the rate."""
+        self.done = min(self.done + steps, self.total)
+        self._first = min(self._first + steps, self.total)
 
-    def advance(self, units: float, text: str) -> None:
-        """Counts units as done and says what is under way."""
-        self.done = min(self.done + units, self.total)
+    def advance(self, steps: float, text: str) -> None:
+        """Counts steps as done and says what is under way."""
+        self.done = min(self.done + steps, self.total)
         seconds = time.monotonic() - self._start
         rate = (self.done - self._first) / max(seconds, 1e-9)
         left = (
-            f"{rate:.0f} {self.unit}/s, {duration((self.total - self.done) / rate)} left"
-            if rate
-            else ""
+            f"{rate:.0f} steps/s, {duration((self.total - self.done) / rate)} left" if rate else ""
         )
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=text, left=left)

@@ -77,12 +77,22 @@ class StudyFolder:
 
         Args:
           runs: the runs.
-          devices: local devices at hand, planned cohorts keep their layout where they can.
+          devices: local devices at hand; planned cohorts keep their layout where they can.
 
         Returns:
           Cohorts with their names, in the order of the plan.
+
+        Raises:
+          UserError: where two points are one run, which would count twice.
         """
-        by_id = {run_id(run.spec): run for run in runs}
+        by_id: dict[str, PlannedRun] = {}
+        for run in runs:
+            same = by_id.setdefault(run_id(run.spec), run)
+            if same is not run:
+                raise UserError(
+                    f"study: {same.stage} {same.variant} {same.point} and {run.variant} "
+                    f"{run.point}, seed {run.spec.seed}, are the same run"
+                )
         new = {k: run for k, run in by_id.items() if k not in self.plan["runs"]}
         for cid, ids, layout in _cohorts(new, devices):
             self.plan["cohorts"].append({"id": cid, "layout": asdict(layout), "runs": ids})

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,7 @@ SCHEMA = 1
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "lstm-lab")
 
 
+@cache
 def provenance() -> dict[str, Any]:
     """Returns what a result depends on beside its spec: command, code, versions, machine."""
 

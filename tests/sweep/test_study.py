@@ -166,6 +166,13 @@ def test_a_study_goes_on_with_fewer_devices_and_says_so(tmp_path, monkeypatch, c
     assert read_json(tmp_path / "study.json")["cohorts"] == plan
 
 
+def test_points_that_are_one_run_are_refused(tmp_path):
+    twice = study(axes=(grid("model.forget_bias", (1, 1.0)),), baseline=None)
+    with pytest.raises(UserError, match=r"final 1 .* and 1.0 .*seed 10, are the same run"):
+        launch(twice, tmp_path / "s", tmp_path, Stop())
+    assert not (tmp_path / "s").exists()
+
+
 def test_status_tells_a_run_whose_process_is_gone(tmp_path):
     write_json(tmp_path / "run.json", {"status": "running", "pid": 2**22 + 1})
     assert "interrupted (its process is gone)" in describe(tmp_path)[0]
