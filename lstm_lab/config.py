@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from lstm_lab.cells import Spec, find
+from lstm_lab.cells.noise import RATES, default_rates
 from lstm_lab.errors import UserError, unknown
 from lstm_lab.model import ModelSpec, SequenceModel, build_model
 from lstm_lab.optim import OptimSpec
@@ -271,7 +272,11 @@ def resolve_cell(model: ModelSpec) -> Spec:
         for name in changes:
             if not hasattr(cell, name):
                 raise UserError(f"model.{name}: {model.cell} has no such option")
-        return replace(cell, **changes)  # type: ignore[type-var]
+        cell = replace(cell, **changes)  # type: ignore[type-var]
+        for name in RATES:
+            if getattr(model, name) is not None and name not in default_rates(cell):
+                raise UserError(f"model.{name}: {model.cell} has no such regulariser")
+        return cell
     except ValueError as error:
         prefix = "" if str(error).startswith(("forget_bias", "init")) else "cell: "
         raise UserError(f"model.{prefix}{error}") from None
@@ -306,6 +311,13 @@ def load_module(path: Path, what: str) -> types.ModuleType:
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
         raise UserError(f"{what}: {path} does not run: {type(error).__name__}: {error}") from error
     return module
+
+
+def rates_of(model: ModelSpec) -> dict[str, float]:
+    """Returns the rates of the cell's regularisers: the model's, else the variant's own."""
+    own = default_rates(resolve_cell(model))
+    given = {name: getattr(model, name) for name in own}
+    return {name: rate if given[name] is None else given[name] for name, rate in own.items()}
 
 
 def model_of(spec: RunSpec) -> SequenceModel:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict
 
+from lstm_lab.cells.noise import RATES
 from lstm_lab.config import RunSpec, to_json
 from lstm_lab.optim import HPARAMS
 
@@ -47,6 +48,6 @@ def group_id(spec: RunSpec) -> str:
 
 def program_key(spec: RunSpec) -> str:
     """Returns what runs share that one compiled program can train."""
-    numbers = tuple(f"optim.{name}" for name in HPARAMS)
+    numbers = tuple(f"optim.{name}" for name in HPARAMS) + tuple(f"model.{k}" for k in RATES)
     compute = json.dumps(asdict(spec.compute), sort_keys=True)
     return canonical(spec, without=("seeds", *numbers)) + compute

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lstm_lab.cells import noise
 from lstm_lab.cells.cell import Spec, State
-from lstm_lab.cells.gates import initialise, initialise_vector
+from lstm_lab.cells.initialise import initialise, initialise_vector
 from lstm_lab.recurrence import unroll
 from lstm_lab.recurrence.unroll import Backend
 
@@ -36,6 +38,9 @@ class ModelSpec:
       init: initialiser of cell and head (cells/gates.py); None is the variant's own.
       dtype: compute dtype; parameters and cell states stay float32.
       precision: of matrix products, as in `jax.default_matmul_precision`.
+      zoneout_c, zoneout_h, recurrent_dropout, input_dropout, weight_drop: rates of the cell's
+        regularisers; None is the rate of the variant's paper. They are numbers in which the members
+        of a cohort may differ.
     """
 
     cell: str = "lstm"
@@ -51,6 +56,11 @@ class ModelSpec:
     init: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     precision: Literal["default", "high", "highest"] = "default"
+    zoneout_c: float | None = None
+    zoneout_h: float | None = None
+    recurrent_dropout: float | None = None
+    input_dropout: float | None = None
+    weight_drop: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -65,8 +75,10 @@ class ModelSpec:
             raise ValueError("widths: found (), allowed one width or more")
         if self.widths is not None and self.layers not in (1, len(self.widths)):
             raise ValueError(f"widths: found {len(self.widths)} for {self.layers} layers")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout: found {self.dropout}, allowed 0 or more and below 1")
+        for name in ("dropout", *noise.RATES):
+            rate = getattr(self, name)
+            if rate is not None and not 0.0 <= rate < 1.0:
+                raise ValueError(f"{name}: found {rate}, allowed 0 or more and below 1")
         if self.dropout and len(self.layer_widths) == 1:
             raise ValueError("dropout: acts between layers, and the model has one layer")
         if self.residual and len(set(self.layer_widths)) > 1:
@@ -76,6 +88,20 @@ class ModelSpec:
     def layer_widths(self) -> tuple[int, ...]:
         """Hidden units of each layer."""
         return self.widths or (self.hidden,) * self.layers
+
+
+class Regularise(NamedTuple):
+    """What regularisers draw on.
+
+    Attributes:
+      rates: by name, numbers or scalar arrays; a variant's own where one is missing.
+      key: of the step, for what a batch shares; None means evaluation.
+      keys_B: a key for each example; None means evaluation.
+    """
+
+    rates: Mapping[str, Any]
+    key: jax.Array | None = None
+    keys_B: jax.Array | None = None
 
 
 def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
@@ -144,7 +170,7 @@ class LSTM(nn.Module):
         *,
         lengths: jax.Array | None = None,
         resets: jax.Array | None = None,
-        keys_B: jax.Array | None = None,
+        regularise: Regularise | None = None,
     ) -> tuple[jax.Array, States]:
         """Runs the stack.
 
@@ -153,30 +179,38 @@ class LSTM(nn.Module):
           states: for each layer and direction the state to start from, or None for zero.
           lengths: real steps of each row [B], or None for T.
           resets: [T,B], true where a new segment starts, or None.
-          keys_B: each example's key for dropout; None means evaluation.
+          regularise: rates and keys; None means evaluation at the variant's own rates.
 
         Returns:
           Outputs [T,B,H], or [B,H] of the last state without `return_sequences`; and the final
           states. H doubles when two directions are concatenated.
         """
+        regularise = regularise or Regularise({})
         final_states: list[tuple[State, ...]] = []
         h_TBH, last_BH = x_TBD, jnp.zeros(())
         for layer, width in enumerate(self.widths):
             x_TBD = h_TBH
+            keys_B = _folded(regularise, layer).keys_B
             if layer and self.dropout and keys_B is not None:
-                keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, layer)
-                x_TBD = dropout(h_TBH, self.dropout, keys)
+                x_TBD = dropout(h_TBH, self.dropout, keys_B)
             outputs, finals = [], []
             for direction, reverse in enumerate((False, True)[: 1 + self.bidirectional]):
                 name = f"layer_{layer}{'_reverse' if reverse else ''}"
-                output, final = unroll(
-                    self.spec,
+                place = len(self.widths) * (1 + direction) + layer
+                params, inputs, masks = self._regularised(
                     self.param(name, self._init, x_TBD.shape[-1], width),
                     x_TBD,
+                    _folded(regularise, place),
+                )
+                output, final = unroll(
+                    self.spec,
+                    params,
+                    inputs,
                     None if states is None else states[layer][direction],
                     lengths=lengths,
                     resets=resets,
                     reverse=reverse,
+                    noise=masks,
                     backend=self.backend,
                 )[:2]
                 outputs.append(output)
@@ -192,6 +226,25 @@ class LSTM(nn.Module):
 
     def _init(self, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
         return self.spec.cell.init(self.spec, key, D, H)
+
+    def _regularised(
+        self, params: Any, x_TBD: jax.Array, regularise: Regularise
+    ) -> tuple[Any, jax.Array, noise.Noise | None]:
+        """Returns a direction's parameters, inputs and noise, in training or in evaluation."""
+        rates = {**noise.default_rates(self.spec), **regularise.rates}
+        if regularise.key is None or regularise.keys_B is None:
+            return params, x_TBD, noise.expected(self.spec, rates)
+        params = noise.drop_weights(rates, regularise.key, params)
+        masks = noise.draw(self.spec, rates, regularise.keys_B, params, x_TBD.shape[0])
+        return params, noise.drop_inputs(rates, regularise.keys_B, x_TBD), masks
+
+
+def _folded(regularise: Regularise, place: int) -> Regularise:
+    """Returns the same rates with keys of their own for a layer and direction."""
+    if regularise.key is None or regularise.keys_B is None:
+        return regularise
+    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, place)
+    return Regularise(regularise.rates, jax.random.fold_in(regularise.key, place), keys_B)
 
 
 class SequenceModel(nn.Module):
@@ -218,14 +271,14 @@ class SequenceModel(nn.Module):
         self,
         x: jax.Array,
         lengths: jax.Array | None = None,
-        keys_B: jax.Array | None = None,
+        regularise: Regularise | None = None,
     ) -> jax.Array:
         """Computes logits.
 
         Args:
           x: tokens [B,T] or vectors [B,T,D].
           lengths: real steps of each row [B], or None for T.
-          keys_B: each example's key for noise; None means evaluation.
+          regularise: rates and keys; None means evaluation at the variant's own rates.
 
         Returns:
           float32 logits, [B,T,C] at every step or [B,C] at the last.
@@ -237,7 +290,7 @@ class SequenceModel(nn.Module):
             x_TBD = jax.nn.one_hot(x_T, self.vocabulary, dtype=self.dtype)
         else:
             x_TBD = nn.Embed(self.vocabulary, self.embedding, dtype=self.dtype, name="embed")(x_T)
-        features, _ = self.lstm(x_TBD, lengths=lengths, keys_B=keys_B)
+        features, _ = self.lstm(x_TBD, lengths=lengths, regularise=regularise)
         logits = nn.Dense(
             self.outputs,
             dtype=self.dtype,

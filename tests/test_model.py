@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.cells import find
-from lstm_lab.model import LSTM, ModelSpec, build_model, merge_directions
+from lstm_lab.model import LSTM, ModelSpec, Regularise, build_model, merge_directions
 from lstm_lab.recurrence import unroll
 
 T, B, D = 5, 3, 4
@@ -83,10 +83,12 @@ def test_dropout_acts_in_training_alone_and_by_example():
     keys = jax.random.split(jax.random.key(3), B)
     still, _ = model.apply(variables, x)
     np.testing.assert_array_equal(still, model.apply(variables, x)[0])
-    noisy, _ = model.apply(variables, x, keys_B=keys)
+    noisy, _ = model.apply(variables, x, regularise=Regularise({}, keys[0], keys))
     assert np.abs(noisy - still).max() > 1e-3
-    np.testing.assert_array_equal(noisy, model.apply(variables, x, keys_B=keys)[0])
-    alone, _ = model.apply(variables, x[:, 1:], keys_B=keys[1:])
+    np.testing.assert_array_equal(
+        noisy, model.apply(variables, x, regularise=Regularise({}, keys[0], keys))[0]
+    )
+    alone, _ = model.apply(variables, x[:, 1:], regularise=Regularise({}, keys[0], keys[1:]))
     np.testing.assert_allclose(noisy[:, 1:], alone, atol=1e-6)
 
 

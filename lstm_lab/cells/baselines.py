@@ -1,25 +1,17 @@
-"""Cells outside the gate algebra, by the same five functions: the simple RNN and the GRU."""
+"""Cells outside the gate algebra, by the same functions: simple RNN, GRU, sLSTM and minLSTM."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Cell, Params, State, identity, wide
-from lstm_lab.cells.gates import (
-    check_clamp,
-    check_init,
-    initialise_gates,
-    initialise_vector,
-    pin,
-    project,
-    recur,
-    refuse_noise,
-)
+from lstm_lab.cells.gates import check_clamp, pin, project, recur, refuse_noise
+from lstm_lab.cells.initialise import check_init, initialise_gates, initialise_vector
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,44 @@ class GRUSpec:
 
     init: str = "orthogonal"
     cell: Cell = field(default_factory=lambda: GRU, repr=False)
+
+    def __post_init__(self) -> None:
+        check_init(self.init)
+
+
+@dataclass(frozen=True)
+class SLSTMSpec:
+    """The sLSTM of xLSTM: exponential gates, a normaliser, and block-diagonal recurrence.
+
+    Attributes:
+      heads: blocks of the recurrent matrix; they divide H.
+      forget: activation of the forget gate.
+      forget_bias: added to the forget gate's initial bias.
+      init: initialiser of every matrix, gate by gate.
+      cell: the functions.
+    """
+
+    heads: int = 1
+    forget: Literal["sigmoid", "exponential"] = "sigmoid"
+    forget_bias: float = 1.0
+    init: str = "orthogonal"
+    cell: Cell = field(default_factory=lambda: SLSTM, repr=False)
+
+    def __post_init__(self) -> None:
+        check_init(self.init)
+        if self.heads < 1:
+            raise ValueError(f"heads: found {self.heads}, allowed 1 or more")
+        if self.forget not in ("sigmoid", "exponential"):
+            raise ValueError(f"forget: found {self.forget!r}, allowed sigmoid, exponential")
+
+
+@dataclass(frozen=True)
+class MinLSTMSpec:
+    """The minLSTM: gates of the input alone, so that time is a linear scan."""
+
+    forget_bias: float = 1.0
+    init: str = "orthogonal"
+    cell: Cell = field(default_factory=lambda: MINLSTM, repr=False)
 
     def __post_init__(self) -> None:
         check_init(self.init)
@@ -107,5 +137,137 @@ def gru_pointwise(
     return State(h.astype(state.h.dtype)), {"r": r, "z": z, "n": n}
 
 
+def slstm_init(spec: SLSTMSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
+    """Draws `wx [D,4,H]`, `wh [N,H/N,4,H/N]` for N heads and `b [4,H]`, for i, f, o, z."""
+    N = spec.heads
+    if H % N:
+        raise ValueError(f"heads: found {N}, which do not divide {H} hidden units")
+    params = initialise_gates(spec.init, key, D, H, 4)
+    heads = jax.random.split(jax.random.fold_in(key, 1), N)
+    params["wh"] = jnp.stack([initialise_gates(spec.init, k, D, H // N, 4)["wh"] for k in heads])
+    params["b"] = params["b"].at[1].add(spec.forget_bias)
+    return params
+
+
+def slstm_recur(
+    spec: SLSTMSpec, params: Params, zx: jax.Array, state: State, noise: Any = None
+) -> jax.Array:
+    """Computes h' U, head by head: [B,4H]."""
+    del zx
+    refuse_noise(noise)
+    B, H = state.h.shape
+    h_BNK = state.h.reshape(B, spec.heads, -1)
+    zh = jnp.einsum("bnk,nkgj->bgnj", h_BNK, params["wh"].astype(state.h.dtype))
+    return zh.reshape(B, 4 * H)
+
+
+def slstm_pointwise(
+    spec: SLSTMSpec,
+    params: Params,
+    zx: jax.Array,
+    zh: jax.Array,
+    state: State,
+    noise: Any = None,
+    clamp: Mapping[str, float] | None = None,
+) -> tuple[State, dict[str, jax.Array]]:
+    """Computes one sLSTM step, stabilised by m.
+
+    z = tanh(z~)   o = s(o~)   log i = i~   log f = log s(f~), or f~
+    m = max(log f + m', i~)    i = exp(i~ - m)    f = exp(log f + m' - m)
+    c = f * c' + i * z         n = f * n' + i     h = o * c / n
+
+    Source: Beck et al. 2024, xLSTM: Extended Long Short-Term Memory, eqs. 8-17.
+    """
+    del params
+    refuse_noise(noise)
+    clamp = check_clamp(clamp, ["o", "g"])
+    assert state.c is not None
+    assert state.n is not None
+    assert state.m is not None
+    H = state.h.shape[1]
+    pre = wide(zx) + wide(zh)
+    log_i, pre_f = pre[:, :H], pre[:, H : 2 * H]
+    log_f = jax.nn.log_sigmoid(pre_f) if spec.forget == "sigmoid" else pre_f
+    o = pin(clamp, "o", jax.nn.sigmoid(pre[:, 2 * H : 3 * H]))
+    z = pin(clamp, "g", jnp.tanh(pre[:, 3 * H :]))
+    # Where nothing is stored yet, m' says nothing, and i alone must not vanish.
+    m = jnp.where(state.n == 0.0, log_i, jnp.maximum(log_f + state.m, log_i))
+    i = jnp.exp(log_i - m)
+    f = jnp.exp(jnp.where(state.n == 0.0, 0.0, log_f + state.m - m))
+    c, n = f * state.c + i * z, f * state.n + i
+    h = o * c / n
+    return State(h.astype(state.h.dtype), c, n=n, m=m), {"i": i, "f": f, "o": o, "g": z}
+
+
+def _slstm_initial(spec: SLSTMSpec, params: Params, zx: jax.Array, h_dtype: Any) -> State:
+    del spec
+    zero = jnp.zeros_like(wide(zx[:, : params["b"].shape[-1]]))
+    return State(zero.astype(h_dtype), zero, n=zero, m=zero)
+
+
+def minlstm_init(spec: MinLSTMSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
+    """Draws `wx [D,3,H]` and `b [3,H]` for i, f and the candidate."""
+    params = initialise_gates(spec.init, key, D, H, 3)
+    return {"wx": params["wx"], "b": params["b"].at[1].add(spec.forget_bias)}
+
+
+def minlstm_recur(
+    spec: MinLSTMSpec, params: Params, zx: jax.Array, state: State, noise: Any = None
+) -> jax.Array:
+    """Returns nothing to add: no gate reads the carried state."""
+    del spec, params, state
+    refuse_noise(noise)
+    return jnp.zeros_like(zx[:, :0])
+
+
+def minlstm_coefficients(
+    spec: MinLSTMSpec, params: Params, zx: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Computes a and b of h = a * h' + b from pre-activations [...,3H].
+
+    i = s(x Wi + bi)   f = s(x Wf + bf)   a = f / (f + i)   b = i / (f + i) * (x W + bg)
+
+    a and i / (f + i) are the logistic function of log f - log i and of its negative.
+
+    Source: Feng et al. 2024, Were RNNs All We Needed?, section 3.2 and appendix on the minLSTM.
+    """
+    del spec
+    H = params["b"].shape[-1]
+    z = wide(zx)
+    odds = jax.nn.log_sigmoid(z[..., H : 2 * H]) - jax.nn.log_sigmoid(z[..., :H])
+    return jax.nn.sigmoid(odds), jax.nn.sigmoid(-odds) * z[..., 2 * H :]
+
+
+def minlstm_pointwise(
+    spec: MinLSTMSpec,
+    params: Params,
+    zx: jax.Array,
+    zh: jax.Array,
+    state: State,
+    noise: Any = None,
+) -> tuple[State, dict[str, jax.Array]]:
+    """Computes h = f' * h' + i' * (x W): see `minlstm_coefficients`."""
+    del zh
+    refuse_noise(noise)
+    a, b = minlstm_coefficients(spec, params, zx)
+    h = a * state.h.astype(a.dtype) + b
+    return State(h.astype(state.h.dtype)), {"f": a, "i": 1.0 - a}
+
+
+def _minlstm_initial(spec: MinLSTMSpec, params: Params, zx: jax.Array, h_dtype: Any) -> State:
+    del spec
+    return State(jnp.zeros_like(zx[:, : params["b"].shape[-1]]).astype(h_dtype))
+
+
 RNN: Cell = Cell(rnn_init, project, recur, rnn_pointwise, identity, _initial)
 GRU: Cell = Cell(gru_init, project, recur, gru_pointwise, identity, _initial)
+SLSTM: Cell = Cell(slstm_init, project, slstm_recur, slstm_pointwise, identity, _slstm_initial)
+MINLSTM: Cell = Cell(
+    minlstm_init,
+    project,
+    minlstm_recur,
+    minlstm_pointwise,
+    identity,
+    _minlstm_initial,
+    minlstm_coefficients,
+)

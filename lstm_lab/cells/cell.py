@@ -1,4 +1,4 @@
-"""What a cell is: a carried state and five pure functions of one time step."""
+"""What a cell is: a carried state and the pure functions of one time step."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ class State(NamedTuple):
       h: hidden state [B,H], in the compute dtype.
       c: cell state [B,H], in float32 or wider.
       gates: the gates i, f, o of the step before [B,3H], for full gate recurrence.
+      n: normaliser [B,H], and m: its stabiliser [B,H], of the sLSTM.
     """
 
     h: jax.Array
     c: jax.Array | None = None
     gates: jax.Array | None = None
+    n: jax.Array | None = None
+    m: jax.Array | None = None
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,15 @@ class Cell:
       init: (spec, key, D, H) -> params, a dict of float32 arrays.
       project: (spec, params, x [...,D]) -> zx [...,GH]. Every product with the input; the
         recurrence calls it once for all time steps.
-      recur: (spec, params, zx [B,GH], state) -> zh [B,GH]. Every product with the carried state.
+      recur: (spec, params, zx [B,GH], state) -> zh [B,GH]. Every product with the carried state. A
+        cell with noise takes it as a fifth argument.
       pointwise: (spec, params, zx, zh, state, noise) -> (state, gates). The elementwise rest;
         `gates` maps names to [B,H] for probing. A cell that takes the keyword `clamp` can have its
         gates pinned.
       emit: (spec, params, state) -> state. What leaves the step: identity, or a projection of h.
       initial: (spec, params, zx [B,GH], h_dtype) -> state. The zero state, derived from zx.
+      coefficients: (spec, params, zx [...,GH]) -> (a, b) of a cell that is h = a * h' + b, a linear
+        scan over time; None for others.
     """
 
     init: Callable[..., dict[str, jax.Array]]
@@ -50,6 +56,7 @@ class Cell:
     pointwise: Callable[..., tuple[State, dict[str, jax.Array]]]
     emit: Callable[..., State]
     initial: Callable[..., State]
+    coefficients: Callable[..., tuple[jax.Array, jax.Array]] | None = None
 
 
 class Spec(Protocol):
@@ -93,7 +100,19 @@ def step(
     zx = cell.project(spec, params, x_BD)
     if state is None:
         state = cell.initial(spec, params, zx, x_BD.dtype)
-    state, gates = cell.pointwise(
-        spec, params, zx, cell.recur(spec, params, zx, state), state, noise
-    )
-    return cell.emit(spec, params, state), gates
+    return advance(spec, params, zx, state, noise)
+
+
+def advance(
+    spec: Spec, params: Params, zx: jax.Array, state: State, noise: Any = None, **keywords: Any
+) -> tuple[State, dict[str, jax.Array]]:
+    """Computes the part of a step that waits for the carried state: recur, pointwise, emit."""
+    zh = read(spec, params, zx, state, noise)
+    state, gates = spec.cell.pointwise(spec, params, zx, zh, state, noise, **keywords)
+    return spec.cell.emit(spec, params, state), gates
+
+
+def read(spec: Spec, params: Params, zx: jax.Array, state: State, noise: Any) -> jax.Array:
+    """Computes the product with the carried state; a cell without noise never sees the argument."""
+    more = () if noise is None else (noise,)
+    return spec.cell.recur(spec, params, zx, state, *more)

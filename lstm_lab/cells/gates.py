@@ -13,12 +13,14 @@ serve them. A gate that a variant lacks owns no weights. Other libraries order t
     PyTorch   i f g o        Keras    i f c o (c is g)
     cuDNN     i f g o
 
+Beyond Greff et al., by fields of `CellSpec`: layer normalisation, a projection of h, the
+multiplicative intermediate state, a coupled gate with an offset, and regularisers.
+
 Source: Greff et al. 2017, LSTM: A Search Space Odyssey, section II and its variants in section III.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -26,7 +28,15 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import Cell, Params, State, identity, wide
+from lstm_lab.cells.cell import Cell, Params, State, wide
+from lstm_lab.cells.initialise import (
+    check_init,
+    chrono_bias,
+    initialise,
+    initialise_gates,
+    initialise_vector,
+)
+from lstm_lab.cells.noise import Noise, RecurrentDropout
 
 Activation = Literal["tanh", "identity", "sigmoid", "relu"]
 
@@ -38,8 +48,6 @@ _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
 }
-_INIT = re.compile(r"(uniform|normal)\((\d*\.?\d+(?:e-?\d+)?)\)|uniform|orthogonal|glorot")
-_INIT_ALLOWED = "uniform, uniform(SCALE), normal(STD), glorot, orthogonal"
 
 
 @dataclass(frozen=True)
@@ -48,25 +56,41 @@ class CellSpec:
 
     Attributes:
       gates: which of the sigmoid gates i, f, o have weights; an absent one is the constant 1.
-      coupled: f = 1 - i instead of weights of its own; `gates` then omits f.
+      coupled: one of i and f has weights and the other is the rest to 1.
+      coupled_offset: b in the coupled gate 1 - s(z - b), for pre-activations z of its partner.
       peephole: which of the gates present read the cell state (i, f the old one, o the new one).
       gate_recurrence: each sigmoid gate also reads the i, f, o of the step before.
       candidate: activation a of the candidate g.
       output: activation b of the cell state.
-      forget_bias: added to the forget gate's initial bias; with `coupled`, taken from the input
-        gate's. Zero where a variant has neither.
+      forget_bias: added to the forget gate's initial bias; where f is coupled to i, taken from the
+        input gate's. Zero where a variant has neither.
       init: initialiser of every matrix, gate by gate: see `initialise`.
-      cell: the five functions; replace one to write a variant of your own.
+      layer_norm: normalise x W and h' U over all gates, and c where h reads it.
+      projection: width of h as a share of H; 0 is no projection.
+      multiplicative: the recurrent product reads (x Wm) * (h' Um) in place of h'.
+      zoneout: c and h keep their old value at rates `zoneout_c` and `zoneout_h`.
+      recurrent_dropout: `variational` drops h' by one mask a sequence, `variational_untied` by one
+        for each gate; `semeniuta` drops the candidate at each step, `semeniuta_sequence` by one
+        mask a sequence.
+      weight_drop: DropConnect on the recurrent matrix, one mask for a batch.
+      cell: the functions; replace one to write a variant of your own.
     """
 
     gates: str = SIGMOID_GATES
     coupled: bool = False
+    coupled_offset: float = 0.0
     peephole: str = ""
     gate_recurrence: bool = False
     candidate: Activation = "tanh"
     output: Activation = "tanh"
     forget_bias: float = 0.0
     init: str = "orthogonal"
+    layer_norm: bool = False
+    projection: float = 0.0
+    multiplicative: bool = False
+    zoneout: bool = False
+    recurrent_dropout: RecurrentDropout | None = None
+    weight_drop: bool = False
     cell: Cell = field(default_factory=lambda: ALGEBRA, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,78 +100,60 @@ class CellSpec:
         ):
             if value != "".join(gate for gate in among if gate in value):
                 raise ValueError(f"{name}: found {value!r}, allowed a subset of {among!r} in order")
-        for name, value in (("candidate", self.candidate), ("output", self.output)):
-            if value not in _ACTIVATIONS:
-                raise ValueError(
-                    f"{name}: found {value!r}, allowed {', '.join(get_args(Activation))}"
-                )
-        if self.coupled and ("f" in self.gates or "i" not in self.gates):
-            raise ValueError(f"coupled: needs gates with i and without f, found {self.gates!r}")
-        if self.gate_recurrence and self.gates != SIGMOID_GATES:
-            raise ValueError(f"gate_recurrence: needs gates 'ifo', found {self.gates!r}")
-        if self.forget_bias and not (self.coupled or "f" in self.gates):
-            raise ValueError(f"forget_bias: found {self.forget_bias} without a forget gate")
+        allowed: tuple[tuple[str, str | None, tuple[str | None, ...]], ...] = (
+            ("candidate", self.candidate, get_args(Activation)),
+            ("output", self.output, get_args(Activation)),
+            ("recurrent_dropout", self.recurrent_dropout, (None, *get_args(RecurrentDropout))),
+        )
+        for name, found, choices in allowed:
+            if found not in choices:
+                raise ValueError(f"{name}: found {found!r}, allowed {', '.join(map(str, choices))}")
+        if not 0.0 <= self.projection < 1.0:
+            raise ValueError(f"projection: found {self.projection}, allowed 0 or more and below 1")
         check_init(self.init)
+        for meaningless, reason in self._meaningless():
+            if meaningless:
+                raise ValueError(reason)
 
-
-def check_init(init: str) -> None:
-    """Raises ValueError for an initialiser that `initialise` does not know."""
-    if not _INIT.fullmatch(init):
-        raise ValueError(f"init: found {init!r}, allowed {_INIT_ALLOWED}")
-
-
-def initialise(
-    init: str, key: jax.Array, shape: tuple[int, int], H: int, *, recurrent: bool
-) -> jax.Array:
-    """Draws one gate's matrix.
-
-    uniform: U(-1/sqrt(H), 1/sqrt(H)) (PyTorch); uniform(s): U(-s, s); normal(s): N(0, s^2);
-    glorot: Glorot and Bengio 2010; orthogonal: orthogonal for the recurrent matrices, glorot for
-    the others (Keras, Flax).
-
-    Args:
-      init: one of the above.
-      key: a jax.random key.
-      shape: [rows, columns] of the matrix.
-      H: hidden units.
-      recurrent: whether the matrix multiplies the carried state.
-
-    Returns:
-      A float32 array of that shape.
-    """
-    name, _, argument = init.rstrip(")").partition("(")
-    if name == "uniform":
-        scale = float(argument) if argument else H**-0.5
-        return jax.random.uniform(key, shape, minval=-scale, maxval=scale)
-    if name == "normal":
-        return float(argument) * jax.random.normal(key, shape)
-    if name == "orthogonal" and recurrent:
-        return jax.nn.initializers.orthogonal()(key, shape)
-    return jax.nn.initializers.glorot_uniform()(key, shape)
-
-
-def initialise_vector(init: str, key: jax.Array, H: int) -> jax.Array:
-    """Draws a bias or peephole vector [H]: random where the initialiser has a scale, else zero."""
-    if init.startswith(("uniform", "normal")):
-        return initialise(init, key, (1, H), H, recurrent=False)[0]
-    return jnp.zeros((H,))
-
-
-def initialise_gates(
-    init: str, key: jax.Array, D: int, H: int, G: int, recurrent_inputs: int | None = None
-) -> dict[str, jax.Array]:
-    """Draws `wx [D,G,H]`, `wh [H,G,H]` and `b [G,H]`, gate by gate."""
-    key_x, key_h, key_b = jax.random.split(key, 3)
-    R = H if recurrent_inputs is None else recurrent_inputs
-    return {
-        "wx": jnp.stack(
-            [initialise(init, k, (D, H), H, recurrent=False) for k in jax.random.split(key_x, G)], 1
-        ),
-        "wh": jnp.stack(
-            [initialise(init, k, (R, H), H, recurrent=True) for k in jax.random.split(key_h, G)], 1
-        ),
-        "b": jnp.stack([initialise_vector(init, k, H) for k in jax.random.split(key_b, G)]),
-    }
+    def _meaningless(self) -> tuple[tuple[bool, str], ...]:
+        """Returns the combinations that have no meaning, each with its reason."""
+        both = "f" in self.gates and "i" in self.gates
+        neither = "f" not in self.gates and "i" not in self.gates
+        return (
+            (
+                self.coupled and (both or neither),
+                f"coupled: needs gates with one of i and f, found {self.gates!r}",
+            ),
+            (
+                self.coupled_offset != 0.0 and not self.coupled,
+                f"coupled_offset: found {self.coupled_offset}, and no gate is coupled",
+            ),
+            (
+                self.gate_recurrence and self.gates != SIGMOID_GATES,
+                f"gate_recurrence: needs gates 'ifo', found {self.gates!r}",
+            ),
+            (
+                bool(self.forget_bias) and not (self.coupled or "f" in self.gates),
+                f"forget_bias: found {self.forget_bias} without a forget gate",
+            ),
+            (
+                self.init.startswith("chrono") and neither,
+                f"init: {self.init} sets the biases of i and f, found gates {self.gates!r}",
+            ),
+            (
+                self.init.startswith("chrono") and bool(self.forget_bias),
+                f"forget_bias: {self.init} sets the forget bias, found {self.forget_bias} as well",
+            ),
+            (
+                self.zoneout and bool(self.projection),
+                "zoneout: keeps units of h, and with a projection h is no longer made of units",
+            ),
+            (
+                self.multiplicative and self.recurrent_dropout == "variational_untied",
+                "recurrent_dropout: variational_untied needs a product for each gate, and the "
+                "multiplicative cell makes its intermediate state for all of them at once",
+            ),
+        )
 
 
 def init(spec: CellSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
@@ -160,15 +166,15 @@ def init(spec: CellSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]
       H: hidden units.
 
     Returns:
-      `wx [D,G,H]`, `wh [H,G,H]`, `b [G,H]` with G gates in the order i, f, o, g less those absent;
-      by spec `peephole [P,H]` and `wg [3H,3,H]`, whose rows are the previous i, f, o.
+      `wx [D,G,H]`, `wh [R,G,H]`, `b [G,H]` with G gates in the order i, f, o, g less those absent,
+      and R = H without projection; by spec `peephole [P,H]`, `wg [3H,3,H]`, whose rows are the
+      previous i, f, o, gains `ln_x [G,H]`, `ln_h [G,H]` and gain and bias `ln_c [2,H]`,
+      `proj [H,R]`, and `wm_x [D,R]` and `wm_h [R,R]` of the multiplicative cell.
     """
     key_gates, key_peephole, key_recurrence = jax.random.split(key, 3)
-    params = initialise_gates(spec.init, key_gates, D, H, len(spec.gates) + 1)
-    if spec.coupled:
-        params["b"] = params["b"].at[spec.gates.index("i")].add(-spec.forget_bias)
-    elif "f" in spec.gates:
-        params["b"] = params["b"].at[spec.gates.index("f")].add(spec.forget_bias)
+    R, G = projected(spec, H), len(spec.gates) + 1
+    params = initialise_gates(spec.init, key_gates, D, H, G, R)
+    params["b"] = params["b"] + _memory_bias(spec, jax.random.fold_in(key_gates, 1), H)
     if spec.peephole:
         keys = jax.random.split(key_peephole, len(spec.peephole))
         params["peephole"] = jnp.stack([initialise_vector(spec.init, k, H) for k in keys])
@@ -178,14 +184,62 @@ def init(spec: CellSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]
             for row in jax.random.split(key_recurrence, 3)
         ]
         params["wg"] = jnp.concatenate([jnp.stack(row, 1) for row in matrices])
+    if spec.layer_norm:
+        params |= {"ln_x": jnp.ones((G, H)), "ln_h": jnp.ones((G, H))}
+        params["ln_c"] = jnp.stack([jnp.ones((H,)), jnp.zeros((H,))])
+    if spec.projection:
+        key_projection = jax.random.fold_in(key_gates, 2)
+        params["proj"] = initialise(spec.init, key_projection, (H, R), H, recurrent=False)
+    if spec.multiplicative:
+        key_x, key_h = jax.random.split(jax.random.fold_in(key_gates, 3))
+        params["wm_x"] = initialise(spec.init, key_x, (D, R), H, recurrent=False)
+        params["wm_h"] = initialise(spec.init, key_h, (R, R), H, recurrent=True)
     return params
 
 
+def projected(spec: CellSpec, H: int) -> int:
+    """Returns the width R of h."""
+    return max(1, round(spec.projection * H)) if spec.projection else H
+
+
+def _memory_bias(spec: CellSpec, key: jax.Array, H: int) -> jax.Array:
+    """Returns what is added to the biases [G,H] so that a new cell remembers."""
+    bias = jnp.zeros((len(spec.gates) + 1, H))
+    remember = jnp.full((H,), spec.forget_bias)
+    if spec.init.startswith("chrono"):
+        remember = chrono_bias(spec.init, key, H)
+        if "i" in spec.gates and "f" in spec.gates:
+            bias = bias.at[spec.gates.index("i")].set(-remember)
+    if "f" in spec.gates:
+        return bias.at[spec.gates.index("f")].set(remember)
+    return bias.at[spec.gates.index("i")].set(-remember) if spec.coupled else bias
+
+
 def project(spec: Any, params: Params, x: jax.Array) -> jax.Array:
-    """Computes x W + b for all gates: [...,D] -> [...,GH], in the dtype of x."""
-    del spec
+    """Computes x W + b for all gates: [...,D] -> [...,GH], in the dtype of x.
+
+    With layer normalisation gain * LN(x W) + b; the multiplicative cell appends x Wm [...,R].
+    """
     b = params["b"].astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
-    return x @ flat(params["wx"], x.dtype) + b
+    zx = x @ flat(params["wx"], x.dtype)
+    if "ln_x" in params:
+        zx = normalise(zx, params["ln_x"])
+    if "wm_x" in params:
+        return jnp.concatenate([zx + b, x @ params["wm_x"].astype(x.dtype)], -1)
+    return zx + b
+
+
+def normalise(z: jax.Array, gain: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """Computes gain * (z - mean) / sqrt(variance + 1e-5) + bias over the last axis, in float32.
+
+    Source: Ba, Kiros and Hinton 2016, Layer Normalization, eq. 4; the constant as in PyTorch.
+    """
+    dtype, z = z.dtype, wide(z)
+    z = z - z.mean(-1, keepdims=True)
+    z = z * jax.lax.rsqrt(jnp.square(z).mean(-1, keepdims=True) + 1e-5)
+    shape = (1,) * (z.ndim - 1) + (-1,)
+    z = z * gain.astype(z.dtype).reshape(shape)
+    return (z if bias is None else z + bias.astype(z.dtype).reshape(shape)).astype(dtype)
 
 
 def flat(w: jax.Array, dtype: Any) -> jax.Array:
@@ -193,9 +247,22 @@ def flat(w: jax.Array, dtype: Any) -> jax.Array:
     return w.astype(dtype).reshape(w.shape[0], -1)
 
 
-def recur(spec: Any, params: Params, zx: jax.Array, state: State) -> jax.Array:
+def recur(
+    spec: Any, params: Params, zx: jax.Array, state: State, noise: Noise | None = None
+) -> jax.Array:
     """Computes h' U for all gates, and the gate recurrence where a variant has one: [B,GH]."""
-    zh = state.h @ flat(params["wh"], state.h.dtype)
+    h, wh = state.h, params["wh"].astype(state.h.dtype)
+    mask = getattr(noise, "recurrent", None)  # a user's pointwise may take noise of its own
+    if mask is not None and mask.ndim == 3:
+        masked_BGR = h[:, None] * mask.astype(h.dtype)
+        zh = jnp.einsum("bgr,rgh->bgh", masked_BGR, wh).reshape(h.shape[0], -1)
+    else:
+        h = h if mask is None else h * mask.astype(h.dtype)
+        if "wm_h" in params:
+            h = zx[:, -h.shape[1] :].astype(h.dtype) * (h @ params["wm_h"].astype(h.dtype))
+        zh = h @ flat(params["wh"], h.dtype)
+    if "ln_h" in params:
+        zh = normalise(zh, params["ln_h"])
     if state.gates is not None:
         zg = state.gates.astype(zx.dtype) @ flat(params["wg"], zx.dtype)
         zh = zh + jnp.pad(zg, ((0, 0), (0, zh.shape[1] - zg.shape[1])))
@@ -208,7 +275,7 @@ def pointwise(
     zx: jax.Array,
     zh: jax.Array,
     state: State,
-    noise: Any = None,
+    noise: Noise | None = None,
     clamp: Mapping[str, float] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes the gates and the new state from the pre-activations, in float32 or wider.
@@ -219,56 +286,86 @@ def pointwise(
       zx: the input's part [B,GH].
       zh: the carried state's part [B,GH].
       state: the carried state.
-      noise: None; the algebra has no regulariser that draws on it.
+      noise: what the variant's regularisers draw on (cells/noise.py), or None.
       clamp: values for gates that are pinned, by name.
 
     Returns:
       The new state, and the gates by name, each [B,H]; an absent gate is not among them.
 
     Raises:
-      ValueError: for noise, or a gate to clamp that the variant lacks.
+      ValueError: for noise that no regulariser takes, or a gate to clamp that the variant lacks.
     """
-    refuse_noise(noise)
-    present = [*spec.gates, *("f" if spec.coupled else ""), "g"]
-    clamp = check_clamp(clamp, present)
+    if not (spec.zoneout or spec.recurrent_dropout):
+        refuse_noise(noise)
+    coupled = ("f" if "i" in spec.gates else "i") if spec.coupled else ""
+    clamp = check_clamp(clamp, [*spec.gates, *coupled, "g"])
     assert state.c is not None
-    z = wide(zx) + wide(zh)
+    H = state.c.shape[1]
+    z = wide(zx[:, : zh.shape[1]]) + wide(zh)
     # Only an output gate with a peephole has to wait for the new c.
     late = "o" if "o" in spec.peephole else ""
-    early = _sigmoid_gates(spec, params, z, state.c, spec.gates.removesuffix(late))
-    gates = {name: pin(clamp, name, value) for name, value in early.items()}
-    if spec.coupled:
-        gates["f"] = pin(clamp, "f", 1.0 - gates["i"])
-    gates["g"] = pin(clamp, "g", _ACTIVATIONS[spec.candidate](z[:, -state.h.shape[1] :]))
+    early = spec.gates.removesuffix(late)
+    z_early = _with_peepholes(spec, params, z, state.c, early)
+    gates = _pinned(clamp, early, jax.nn.sigmoid(z_early), H)
+    if coupled:
+        partner = early.index("i" if coupled == "f" else "f")
+        z_coupled = z_early[:, partner * H : (partner + 1) * H]
+        gates[coupled] = pin(clamp, coupled, jax.nn.sigmoid(spec.coupled_offset - z_coupled))
+    gates["g"] = pin(clamp, "g", _ACTIVATIONS[spec.candidate](z[:, -H:]))
+    g = gates["g"]
+    if noise is not None and noise.candidate is not None:
+        g = g * noise.candidate.astype(g.dtype)
     kept = gates["f"] * state.c if "f" in gates else state.c
-    c = kept + (gates["i"] * gates["g"] if "i" in gates else gates["g"])
-    for name, value in _sigmoid_gates(spec, params, z, c, late).items():
-        gates[name] = pin(clamp, name, value)
-    h = _ACTIVATIONS[spec.output](c)
-    h = gates["o"] * h if "o" in gates else h
+    c = kept + (gates["i"] * g if "i" in gates else g)
+    z_late = _with_peepholes(spec, params, z, c, late)
+    gates |= _pinned(clamp, late, jax.nn.sigmoid(z_late), H)
+    read = c if "ln_c" not in params else normalise(c, params["ln_c"][0], params["ln_c"][1])
+    h = _ACTIVATIONS[spec.output](read)
+    h = (gates["o"] * h if "o" in gates else h).astype(state.h.dtype)
     recurrent = jnp.concatenate([gates[k] for k in "ifo"], 1) if spec.gate_recurrence else None
-    return State(h.astype(state.h.dtype), c, recurrent), gates
+    if noise is not None:
+        h, c = mix(noise.zoneout_h, state.h, h), mix(noise.zoneout_c, state.c, c)
+    return State(h, c, recurrent), gates
 
 
-def _sigmoid_gates(
-    spec: CellSpec, params: Params, z: jax.Array, c: jax.Array, names: str
+def mix(share: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
+    """Returns share * old + (1 - share) * new: zoneout by a mask, or by its expectation."""
+    if share is None:
+        return new
+    share = share.astype(new.dtype)
+    return share * old + (1.0 - share) * new
+
+
+def _pinned(
+    clamp: Mapping[str, float], names: str, gates: jax.Array, H: int
 ) -> dict[str, jax.Array]:
-    """Computes the sigmoid gates in `names`, contiguous in z, each with its peephole on c."""
-    if not names:
-        return {}
+    """Splits gates [B,NH] by name, with pinned values in their places."""
+    return {name: pin(clamp, name, gates[:, k * H : (k + 1) * H]) for k, name in enumerate(names)}
+
+
+def _with_peepholes(
+    spec: CellSpec, params: Params, z: jax.Array, c: jax.Array, names: str
+) -> jax.Array:
+    """Returns the pre-activations of the gates in `names`, contiguous in z, with peepholes on c."""
     H = c.shape[1]
-    first = spec.gates.index(names[0])
+    first = spec.gates.index(names[0]) if names else 0
     z = z[:, first * H : (first + len(names)) * H]
-    if any(name in spec.peephole for name in names):
-        rows = [
-            params["peephole"][spec.peephole.index(name)]
-            if name in spec.peephole
-            else jnp.zeros((H,), c.dtype)
-            for name in names
-        ]
-        z = z + jnp.concatenate(rows).astype(c.dtype)[None] * jnp.concatenate([c] * len(names), 1)
-    gates = jax.nn.sigmoid(z)
-    return {name: gates[:, k * H : (k + 1) * H] for k, name in enumerate(names)}
+    if not any(name in spec.peephole for name in names):
+        return z
+    rows = [
+        params["peephole"][spec.peephole.index(name)]
+        if name in spec.peephole
+        else jnp.zeros((H,), c.dtype)
+        for name in names
+    ]
+    return z + jnp.concatenate(rows).astype(c.dtype)[None] * jnp.concatenate([c] * len(names), 1)
+
+
+def emit(spec: CellSpec, params: Params, state: State) -> State:
+    """Projects h, where the variant does: r = h P. Source: Sak et al. 2014, eq. 7."""
+    if "proj" not in params:
+        return state
+    return state._replace(h=state.h @ params["proj"].astype(state.h.dtype))
 
 
 def refuse_noise(noise: Any) -> None:
@@ -295,10 +392,10 @@ def initial(spec: CellSpec, params: Params, zx: jax.Array, h_dtype: Any) -> Stat
 
     Derived from zx, so that it varies over devices wherever zx does.
     """
-    zero = jnp.zeros_like(zx[:, : params["wh"].shape[-1]])
-    c = wide(zero)
+    R, _, H = params["wh"].shape
+    c = wide(jnp.zeros_like(zx[:, :H]))
     gates = jnp.tile(c, (1, 3)) if spec.gate_recurrence else None
-    return State(zero.astype(h_dtype), c, gates)
+    return State(jnp.zeros_like(zx[:, :R]).astype(h_dtype), c, gates)
 
 
-ALGEBRA: Cell = Cell(init, project, recur, pointwise, identity, initial)
+ALGEBRA: Cell = Cell(init, project, recur, pointwise, emit, initial)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, replace
 
-from lstm_lab.cells.baselines import GRUSpec, RNNSpec
+from lstm_lab.cells.baselines import GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.gates import CellSpec
 
@@ -55,8 +55,61 @@ CATALOGUE: dict[str, Variant] = {
         "vanilla with forget bias 1",
         "Gers and Schmidhuber 2000, Recurrent Nets that Time and Count",
     ),
+    "layernorm": Variant(
+        replace(_LSTM, layer_norm=True),
+        "x W, h' U and c normalised",
+        "Ba, Kiros and Hinton 2016, Layer Normalization, eqs. 20-22",
+    ),
+    "lstmp": Variant(
+        replace(_LSTM, projection=0.5, peephole="ifo"),
+        "h projected to half its width, with peepholes",
+        "Sak, Senior and Beaufays 2014, section 2.1",
+    ),
+    "multiplicative": Variant(
+        replace(_LSTM, multiplicative=True),
+        "gates read (x Wm) * (h' Um)",
+        "Krause et al. 2016, Multiplicative LSTM for Sequence Modelling, eqs. 18-22",
+    ),
+    "janet": Variant(
+        CellSpec(
+            gates="f", coupled=True, coupled_offset=1.0, output="identity", init="chrono(784)"
+        ),
+        "a forget gate alone, h = c",
+        "van der Westhuizen and Lasenby 2018, The Unreasonable Effectiveness of the Forget Gate",
+    ),
+    "chrono": Variant(
+        CellSpec(init="chrono(784)"),
+        "lstm with biases for lags up to T_max",
+        "Tallec and Ollivier 2018, Can Recurrent Neural Networks Warp Time?",
+    ),
+    "zoneout": Variant(
+        replace(_LSTM, zoneout=True),
+        "units of c and h keep their old value at random",
+        "Krueger et al. 2017, Zoneout, eqs. 5-6",
+    ),
+    "variational": Variant(
+        replace(_LSTM, recurrent_dropout="variational"),
+        "one mask a sequence on h' and on x",
+        "Gal and Ghahramani 2016, section 4",
+    ),
+    "semeniuta": Variant(
+        replace(_LSTM, recurrent_dropout="semeniuta"),
+        "dropout of the candidate",
+        "Semeniuta, Severyn and Barth 2016, Recurrent Dropout without Memory Loss, eq. 14",
+    ),
+    "weightdrop": Variant(
+        replace(_LSTM, weight_drop=True),
+        "DropConnect on the recurrent matrix",
+        "Merity, Keskar and Socher 2017, section 2",
+    ),
     "rnn": Variant(RNNSpec(), "h = tanh(x W + h' U + b)", "Elman 1990"),
     "gru": Variant(GRUSpec(), "reset after the product", "Cho et al. 2014"),
+    "slstm": Variant(
+        SLSTMSpec(), "exponential gates with a normaliser", "Beck et al. 2024, eqs. 8-17"
+    ),
+    "minlstm": Variant(
+        MinLSTMSpec(), "gates of the input alone", "Feng et al. 2024, Were RNNs All We Needed?"
+    ),
 }
 
 

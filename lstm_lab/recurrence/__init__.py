@@ -1,5 +1,5 @@
 """One step over time: lengths, resets, direction, and the backends that compute it."""
 
-from lstm_lab.recurrence.unroll import BACKENDS, unroll
+from lstm_lab.recurrence.unroll import BACKENDS, choose, refusal, unroll
 
-__all__ = ["BACKENDS", "unroll"]
+__all__ = ["BACKENDS", "choose", "refusal", "unroll"]

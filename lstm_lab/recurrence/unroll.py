@@ -1,28 +1,22 @@
-"""The one entry to the recurrence, and its reference: `lax.scan` over one step."""
+"""The one entry to the recurrence, the choice of a backend, and the reference: `lax.scan`."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import Params, Spec, State
+from lstm_lab.cells.cell import Params, Spec, State, advance
+from lstm_lab.cells.gates import CellSpec
+from lstm_lab.recurrence import associative, fused, native
+from lstm_lab.recurrence.steps import Steps, before, effective_resets, select
 
-Backend = Literal["auto", "scan"]
+Backend = Literal["auto", "scan", "fused", "native", "associative"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
-
-
-class _Steps(NamedTuple):
-    """What one time step reads, stacked over time; None where the caller gave none."""
-
-    zx: jax.Array
-    real_B: jax.Array | None
-    reset_B: jax.Array | None
-    noise: Any
 
 
 def unroll(
@@ -56,10 +50,13 @@ def unroll(
       resets: [T,B], true where a new segment starts: the state is zero before that step, and in
         reverse before the step ahead of it.
       reverse: run from each row's last real step to the first; outputs stay at their places.
-      noise: arrays with a leading time axis that `pointwise` takes step by step, or None.
+      noise: arrays with a leading axis of T steps, or of 1 where all steps share them, that the
+        cell takes step by step; None for a cell without regularisers.
       trace: names of gates and state fields to return over time.
       clamp: gates pinned to values, by name.
-      backend: "scan", the reference; "auto" chooses.
+      backend: "scan", the reference; "fused", a backward pass arranged by hand, reverse mode and
+        first order only; "native", compiled for the CPU; "associative", for linear cells; "auto"
+        chooses, see `choose`.
       precision: precision of matrix products, as in `jax.default_matmul_precision`;
         None keeps the one in force.
 
@@ -74,11 +71,77 @@ def unroll(
     _check_shapes(x_TBD, lengths, resets)
     if clamp and "clamp" not in inspect.signature(spec.cell.pointwise).parameters:
         raise ValueError("clamp: this cell's pointwise takes no clamp")
+    cell, T = spec.cell, x_TBD.shape[0]
+    real_TB = None
+    if lengths is not None:
+        real_TB = jnp.arange(T)[:, None] < lengths[None]
+        # Padding may hold anything, and a NaN times a zero cotangent would reach the weights.
+        x_TBD = jnp.where(real_TB[..., None], x_TBD, jnp.zeros_like(x_TBD))
+    resets = effective_resets(resets, real_TB, reverse)
+    noise = jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), noise)
+    trace = tuple(trace)
+    if backend == "auto":
+        backend = choose(spec, x_TBD.dtype, noise=noise, trace=trace, clamp=clamp)
+    reason = refusal(backend, spec, x_TBD.dtype, noise=noise, trace=trace, clamp=clamp)
+    if reason:
+        raise ValueError(f"backend: {backend!r} cannot serve this; {reason}")
     with jax.default_matmul_precision(precision) if precision else nullcontext():
-        h_TBH, final, traced = _scan(
-            spec, params, x_TBD, state, lengths, resets, reverse, noise, tuple(trace), clamp
-        )
+        if state is None:
+            zx = cell.project(spec, params, x_TBD[0])
+            state = cell.initial(spec, params, zx, x_TBD.dtype)
+        if backend == "native":
+            assert isinstance(spec, CellSpec)
+            return native.unroll(spec, params, x_TBD, state, lengths, resets, reverse)
+        if backend == "associative":
+            return associative.unroll(spec, params, x_TBD, state, real_TB, resets, reverse)
+        if backend == "fused":
+            return fused.unroll(spec, params, x_TBD, state, real_TB, resets, reverse, noise, clamp)
+        steps = Steps(cell.project(spec, params, x_TBD), real_TB, resets, noise)
+        h_TBH, final, traced = _scan(spec, params, steps, state, reverse, trace, clamp)
     return (h_TBH, final, traced) if trace else (h_TBH, final)
+
+
+def choose(
+    spec: Spec,
+    dtype: Any,
+    *,
+    noise: Any = None,
+    trace: tuple[str, ...] = (),
+    clamp: Mapping[str, float] | None = None,
+) -> Backend:
+    """Returns the backend that `auto` takes: the fastest that serves the call.
+
+    Native on CPU, associative for linear cells elsewhere, fused, then scan; docs/benchmarks.md has
+    the measurements.
+    """
+    among: tuple[Backend, ...] = ("native", "associative", "fused")
+    for backend in among:
+        if refusal(backend, spec, dtype, noise=noise, trace=trace, clamp=clamp) is None:
+            return backend
+    return "scan"
+
+
+def refusal(
+    backend: Backend,
+    spec: Spec,
+    dtype: Any,
+    *,
+    noise: Any = None,
+    trace: tuple[str, ...] = (),
+    clamp: Mapping[str, float] | None = None,
+) -> str | None:
+    """Returns why a backend cannot serve a call, naming the field, or None where it can."""
+    if backend == "scan":
+        return None
+    if trace:
+        return f"trace: {backend} returns no gates"
+    if backend == "fused":
+        return None
+    if noise is not None:
+        return f"noise: {backend} takes none"
+    if clamp:
+        return f"clamp: {backend} pins no gates"
+    return native.refusal(spec, dtype) if backend == "native" else associative.refusal(spec)
 
 
 def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array | None) -> None:
@@ -93,63 +156,26 @@ def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array
 def _scan(
     spec: Spec,
     params: Params,
-    x_TBD: jax.Array,
-    state: State | None,
-    lengths: jax.Array | None,
-    resets: jax.Array | None,
+    steps: Steps,
+    state: State,
     reverse: bool,
-    noise: Any,
     trace: tuple[str, ...],
     clamp: Mapping[str, float] | None,
 ) -> tuple[jax.Array, State, dict[str, jax.Array]]:
-    """The reference: plain autodiff through `lax.scan` over project, recur, pointwise, emit."""
-    cell = spec.cell
-    real_TB = None
-    if lengths is not None:
-        real_TB = jnp.arange(x_TBD.shape[0])[:, None] < lengths[None]
-        # Padding may hold anything, and a NaN times a zero cotangent would reach the weights.
-        x_TBD = jnp.where(real_TB[..., None], x_TBD, jnp.zeros_like(x_TBD))
-    zx = cell.project(spec, params, x_TBD)
-    if state is None:
-        state = cell.initial(spec, params, zx[0], x_TBD.dtype)
+    """The reference: plain autodiff through `lax.scan` over the step."""
     keywords = {"clamp": clamp} if clamp else {}
 
-    def body(state: State, now: _Steps) -> tuple[State, tuple[jax.Array, dict[str, jax.Array]]]:
-        if now.reset_B is not None:
-            state = _select(now.reset_B, jax.tree.map(jnp.zeros_like, state), state)
-        zh = cell.recur(spec, params, now.zx, state)
-        new, gates = cell.pointwise(spec, params, now.zx, zh, state, now.noise, **keywords)
-        new = cell.emit(spec, params, new)
+    def body(state: State, now: Steps) -> tuple[State, tuple[jax.Array, dict[str, jax.Array]]]:
+        state = before(now, state)
+        new, gates = advance(spec, params, now.zx, state, now.noise, **keywords)
         h, seen = new.h, _traced(trace, new, gates)
         if now.real_B is not None:
-            new = _select(now.real_B, new, state)
-            h, seen = _select(now.real_B, (h, seen), jax.tree.map(jnp.zeros_like, (h, seen)))
+            new = select(now.real_B, new, state)
+            h, seen = select(now.real_B, (h, seen), jax.tree.map(jnp.zeros_like, (h, seen)))
         return new, (h, seen)
 
-    steps = _Steps(zx, real_TB, _effective_resets(resets, real_TB, reverse), noise)
     final, (h_TBH, traced) = jax.lax.scan(body, state, steps, reverse=reverse)
     return h_TBH, final, traced
-
-
-def _effective_resets(
-    resets: jax.Array | None, real_TB: jax.Array | None, reverse: bool
-) -> jax.Array | None:
-    """Returns where the state is zeroed before a step, in the order of the scan."""
-    if resets is None:
-        return None
-    resets = resets.astype(bool)
-    if real_TB is not None:
-        resets = resets & real_TB
-    if reverse:
-        resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
-    return resets
-
-
-def _select(mask_B: jax.Array, chosen: Any, other: Any) -> Any:
-    """Chooses between two pytrees of [B,...] arrays row by row."""
-    return jax.tree.map(
-        lambda a, b: jnp.where(jnp.expand_dims(mask_B, range(1, a.ndim)), a, b), chosen, other
-    )
 
 
 def _traced(

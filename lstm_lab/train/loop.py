@@ -218,7 +218,9 @@ class _Session:
         """Scores the test split once at each member's best checkpoint, and closes the records."""
         self.save()
         test = self.program.place_data(self.dataset.splits["test"])
-        scored = self.program.collect(self.program.evaluate(self.state.best.params, test))
+        scored = self.program.collect(
+            self.program.evaluate(self.state.best.params, self.state.hparams, test)
+        )
         state: TrainState = self.program.collect(self.state)
         for lane, record in self.records.items():
             mine = jax.tree.map(lambda a, k=lane: a[k], state)

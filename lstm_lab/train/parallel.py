@@ -93,7 +93,7 @@ class Program(NamedTuple):
       collect: anything with lanes, from the devices -> host arrays [lanes, ...].
       init: members [lanes] -> state.
       advance: (state, splits, steps, evaluating) -> state, Report; the state passed is consumed.
-      evaluate: (params, examples) -> metrics.
+      evaluate: (params, hparams, examples) -> metrics.
     """
 
     layout: Layout
@@ -102,7 +102,7 @@ class Program(NamedTuple):
     collect: Callable[[Any], Any]
     init: Callable[[Member], TrainState]
     advance: Callable[..., tuple[TrainState, step.Report]]
-    evaluate: Callable[[Any, Examples], dict[str, jax.Array]]
+    evaluate: Callable[[Any, Any, Examples], dict[str, jax.Array]]
 
 
 def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
@@ -125,6 +125,14 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
         data_seed=None,
         noise_seed=None,
         optim=replace(spec.optim, lr=1.0, momentum=0.0, weight_decay=0.0),
+        model=replace(
+            spec.model,
+            zoneout_c=None,
+            zoneout_h=None,
+            recurrent_dropout=None,
+            input_dropout=None,
+            weight_drop=None,
+        ),
         train=replace(spec.train, steps=1, epochs=None, eval_every=None),
     )
     return _build(shared, horizon(spec.optim, total_steps), layout)
@@ -142,9 +150,9 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
         one = partial(step.advance, spec, horizon, axis_name=axis_name)
         return map_lanes(lambda state: one(state, splits, steps, evaluating), state)
 
-    def evaluate(params: Any, examples: Examples) -> Any:
+    def evaluate(params: Any, hparams: Any, examples: Examples) -> Any:
         one = partial(step.evaluate, spec, axis_name=axis_name)
-        return map_lanes(lambda params: one(params, examples), params)
+        return map_lanes(lambda lane: one(lane[0], lane[1], examples), (params, hparams))
 
     def init(members: Member) -> TrainState:
         return map_lanes(partial(init_state, spec, horizon), members)
@@ -215,7 +223,7 @@ def _members_program(
         collect=collect,
         init=lambda members: compiled_init(place(members)),
         advance=pmap(advance, in_axes=(0, None, None, None), donate_argnums=0),
-        evaluate=pmap(evaluate, in_axes=(0, None)),
+        evaluate=pmap(evaluate, in_axes=(0, 0, None)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.config import RunSpec, model_of
+from lstm_lab.config import RunSpec, model_of, rates_of
 from lstm_lab.optim import build_optimizer, hparams
 from lstm_lab.tasks import Tokens
 
@@ -20,7 +20,7 @@ class Member(NamedTuple):
 
     Attributes:
       init_seed, data_seed, noise_seed: uint32.
-      hparams: `lr`, `momentum` and `weight_decay`, float32.
+      hparams: `lr`, `momentum`, `weight_decay` and the rates of regularisers, float32.
       stopped: RUNNING, or IDLE for a lane without a member.
     """
 
@@ -55,7 +55,7 @@ class TrainState(NamedTuple):
       params: float32 parameters.
       opt_state: optax's.
       data_seed, noise_seed: uint32; a batch and a mask are functions of a seed and the step.
-      hparams: `lr`, `momentum` and `weight_decay`, float32.
+      hparams: `lr`, `momentum`, `weight_decay` and the rates of regularisers, float32.
       stopped: RUNNING, FINISHED, DIVERGED or IDLE, int32.
       best: the best evaluation so far.
     """
@@ -77,7 +77,10 @@ def member_of(spec: RunSpec) -> Member:
         init_seed=jnp.uint32(seeds["init"]),
         data_seed=jnp.uint32(seeds["data"]),
         noise_seed=jnp.uint32(seeds["noise"]),
-        hparams={name: jnp.float32(value) for name, value in hparams(spec.optim).items()},
+        hparams={
+            name: jnp.float32(value)
+            for name, value in (hparams(spec.optim) | rates_of(spec.model)).items()
+        },
         stopped=jnp.int32(RUNNING),
     )
 

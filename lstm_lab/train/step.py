@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from lstm_lab.cells.noise import RATES
 from lstm_lab.config import RunSpec, model_of
+from lstm_lab.model import Regularise
 from lstm_lab.optim import build_optimizer, schedule
 from lstm_lab.tasks import (
     Batch,
@@ -60,11 +62,11 @@ class Report(NamedTuple):
     valid: dict[str, jax.Array]
 
 
-def apply(spec: RunSpec, params: Any, batch: Batch, keys_B: jax.Array | None) -> jax.Array:
-    """Computes a batch's logits; keys for noise mean training."""
+def apply(spec: RunSpec, params: Any, batch: Batch, regularise: Regularise) -> jax.Array:
+    """Computes a batch's logits; with keys, as in training."""
     with jax.default_matmul_precision(spec.model.precision):
         logits = model_of(spec).apply(
-            {"params": params}, batch.examples.x, batch.examples.lengths, keys_B
+            {"params": params}, batch.examples.x, batch.examples.lengths, regularise
         )
     assert isinstance(logits, jax.Array)
     return logits
@@ -96,9 +98,10 @@ def train_step(
     target = spec.task.target
     key = jax.random.fold_in(jax.random.key(state.noise_seed), state.step)
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
+    regularise = Regularise(_rates(state.hparams), key, keys_B)
 
     def loss_sum(params: Any) -> tuple[jax.Array, Scores]:
-        found = scores(target, apply(spec, params, batch, keys_B), batch)
+        found = scores(target, apply(spec, params, batch, regularise), batch)
         return found[metrics_of(target)[0]][0], found
 
     (loss, found), grads = jax.value_and_grad(loss_sum, has_aux=True)(state.params)
@@ -118,6 +121,10 @@ def train_step(
     return state._replace(step=state.step + 1, params=params, opt_state=opt_state), report
 
 
+def _rates(hparams: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return {name: hparams[name] for name in RATES if name in hparams}
+
+
 def _all_devices(sums: Any, axis_name: str | None) -> Any:
     return sums if axis_name is None else lax.psum(sums, axis_name)
 
@@ -130,13 +137,19 @@ def _tokens(batch: Batch) -> jax.Array:
 
 
 def evaluate(
-    spec: RunSpec, params: Any, examples: Examples, *, axis_name: str | None = None
+    spec: RunSpec,
+    params: Any,
+    hparams: dict[str, jax.Array],
+    examples: Examples,
+    *,
+    axis_name: str | None = None,
 ) -> dict[str, jax.Array]:
     """Computes the metrics over a whole split: sums over batches, then one division.
 
     Args:
       spec: the cohort's spec.
       params: the parameters.
+      hparams: the member's numbers, for the rates of its regularisers.
       examples: the split.
       axis_name: the axis over devices that share each batch, or None.
 
@@ -151,7 +164,9 @@ def evaluate(
 
     def add(total: Scores, index: jax.Array) -> tuple[Scores, None]:
         batch = take(examples, index * size + rows_B, rows_B)
-        found = scores(spec.task.target, apply(spec, params, batch, None), batch)
+        found = scores(
+            spec.task.target, apply(spec, params, batch, Regularise(_rates(hparams))), batch
+        )
         return jax.tree.map(jnp.add, total, found), None
 
     total, _ = lax.scan(add, _no_scores(spec, axis_name), jnp.arange(batches))
@@ -222,7 +237,9 @@ def advance(
         state, total = lax.fori_loop(0, steps, one, (state, _no_report(spec)))
         valid = lax.cond(
             evaluating,
-            lambda: evaluate(spec, state.params, splits["valid"], axis_name=axis_name),
+            lambda: evaluate(
+                spec, state.params, state.hparams, splits["valid"], axis_name=axis_name
+            ),
             lambda: _nothing_measured(spec),
         )
         counted = jnp.maximum(steps, 1)  # a call of no steps compiles the program

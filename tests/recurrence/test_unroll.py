@@ -1,6 +1,4 @@
-"""The recurrence beside the oracle, and what has to hold whatever the numbers."""
-
-from functools import cache
+"""What has to hold of the recurrence whatever the numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -9,70 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_lab.cells import CATALOGUE, State, find
-from lstm_lab.recurrence import unroll
-from tests import oracle
-
-T, B, D, H = 6, 4, 3, 5
-LENGTHS = np.array([6, 0, 3, 1])
-RESETS = np.zeros((T, B), bool)
-RESETS[[0, 2, 5, 2, 4], [0, 0, 1, 2, 2]] = True
-
-
-def case(name, seed=0):
-    spec = find(name).spec
-    params = spec.cell.init(spec, jax.random.key(seed), D, H)
-    keys = iter(jax.random.split(jax.random.key(seed + 1), len(params) + 3))
-    params = {k: 0.5 * jax.random.normal(next(keys), v.shape) for k, v in params.items()}
-    x = jax.random.normal(next(keys), (T, B, D))
-    h, c = (0.5 * jax.random.normal(next(keys), (B, H)) for _ in range(2))
-    return spec, params, x, State(h, None if name in ("rnn", "gru") else c)
-
-
-@cache
-def compiled(name, reverse):
-    """One program for a variant and a direction; lengths, resets and state are its arguments."""
-    spec = find(name).spec
-    return jax.jit(
-        lambda params, x, state, lengths, resets: unroll(
-            spec, params, x, state, lengths=lengths, resets=resets, reverse=reverse
-        )
-    )
-
-
-def start(name, spec, params, x, state):
-    zero = spec.cell.initial(spec, params, spec.cell.project(spec, params, x[0]), x.dtype)
-    return zero if state is None else zero._replace(h=state.h, c=state.c)
-
-
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_equals_the_oracle(name, reverse, strict):
-    spec, params, x, given_state = case(name)
-    none = np.zeros((T, B), bool)
-    for lengths, resets, state in (
-        (None, none, None),
-        (LENGTHS, none, None),
-        (None, RESETS, None),
-        (LENGTHS, RESETS, given_state),
-    ):
-        first = start(name, spec, params, x, state)
-        h, final = compiled(name, reverse)(params, x, first, lengths, resets)
-        c0 = None if state is None or state.c is None else state.c
-        expected, h_final, c_final = oracle.unroll(
-            name,
-            params,
-            x,
-            lengths=lengths,
-            resets=resets,
-            reverse=reverse,
-            h0=None if state is None else state.h,
-            c0=c0,
-        )
-        np.testing.assert_allclose(h, expected, atol=2e-6)
-        np.testing.assert_allclose(final.h, h_final, atol=2e-6)
-        if final.c is not None:
-            np.testing.assert_allclose(final.c, c_final, atol=5e-6)
+from lstm_lab.cells import CATALOGUE, find
+from lstm_lab.recurrence import choose, refusal, unroll
+from tests.recurrence.cases import LENGTHS, RESETS, B, D, H, T, case
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -152,7 +89,7 @@ def test_trace_and_clamp():
 @pytest.mark.parametrize(
     ("keywords", "said"),
     [
-        ({"backend": "cuda"}, "backend: found 'cuda', allowed auto, scan"),
+        ({"backend": "cuda"}, "backend: found 'cuda', allowed auto, scan, fused, native"),
         ({"trace": ("q",)}, "trace: found 'q', allowed h, c, i, f, g, o"),
         ({"clamp": {"z": 1.0}}, "clamp: found gate 'z', allowed i, f, o, g"),
         ({"lengths": np.ones(B + 1, int)}, "lengths: found shape"),
@@ -191,5 +128,129 @@ def test_noise_reaches_a_cell_that_takes_it():
 
 def test_matmul_precision_reaches_the_products():
     spec, params, x, _ = case("np")
-    text = jax.jit(lambda x: unroll(spec, params, x, precision="highest")[0]).lower(x).as_text()
+    text = (
+        jax.jit(lambda x: unroll(spec, params, x, precision="highest", backend="scan")[0])
+        .lower(x)
+        .as_text()
+    )
     assert "HIGHEST" in text
+
+
+def loss_and_gradients(name, backend, *, T, B, D, H, dtype=jnp.float32, reverse=False):
+    spec, params, x, state = case(name, T=T, B=B, D=D, H=H)
+    lengths = jax.random.randint(jax.random.key(3), (B,), 0, T + 1)
+    resets = jax.random.bernoulli(jax.random.key(4), 0.1, (T, B))
+    weights = jax.random.normal(jax.random.key(5), (T, B, state.h.shape[1]))
+
+    def loss(params, x):
+        h, final = unroll(
+            spec,
+            params,
+            x.astype(dtype),
+            lengths=lengths,
+            resets=resets,
+            reverse=reverse,
+            backend=backend,
+        )
+        assert h.dtype == dtype
+        assert final.c is None or final.c.dtype == jnp.float32
+        return (weights * h.astype(jnp.float32)).sum() + final.h.astype(jnp.float32).sum()
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1)))(params, x)
+
+
+def assert_near(found, wanted, tolerance):
+    def check(a, b):
+        assert np.abs(a - b).max() <= tolerance * max(np.abs(b).max(), 1e-3)
+
+    jax.tree.map(check, found, wanted)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("np", {"T": 40, "B": 37, "D": 19, "H": 33}),
+        ("vanilla", {"T": 21, "B": 8, "D": 70, "H": 80}),
+        ("fgr", {"T": 19, "B": 17, "D": 5, "H": 21}),
+        ("janet", {"T": 33, "B": 1, "D": 1, "H": 48}),
+    ],
+)
+def test_the_kernel_equals_scan_over_blocks_parts_and_chunks(name, shape, reverse):
+    found = loss_and_gradients(name, "native", reverse=reverse, **shape)
+    assert_near(found, loss_and_gradients(name, "scan", reverse=reverse, **shape), 1e-5)
+
+
+def test_the_kernel_gives_x_its_gradient_only_where_it_is_asked_for():
+    spec, params, x, _ = case("np")
+
+    def loss(params, x):
+        return unroll(spec, params, x, backend="native")[0].sum()
+
+    asked = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).as_text()
+    spared = jax.jit(jax.grad(loss)).lower(params, x).as_text()
+    assert f"tensor<{T}x{B}x{D}xf32>, tensor<{D}x4x{H}xf32>" in asked
+    assert f"tensor<0x{B}x{D}xf32>" in spared
+
+
+@pytest.mark.parametrize("backend", ["scan", "fused"])
+@pytest.mark.parametrize("name", ["vanilla", "layernorm", "gru", "slstm"])
+def test_bfloat16_keeps_states_in_float32_and_stays_near(name, backend):
+    shape = {"T": 12, "B": 4, "D": 6, "H": 8}
+    _, found = loss_and_gradients(name, backend, dtype=jnp.bfloat16, **shape)
+    assert_near(found, loss_and_gradients(name, "scan", **shape)[1], 0.06)
+
+
+@pytest.mark.parametrize("name", ["vanilla", "gru", "layernorm"])
+def test_fused_needs_less_memory_than_scan(name):
+    spec, params, x, _ = case(name, T=256, B=8, D=16, H=32)
+
+    def temporary(backend):
+        def loss(params, x):
+            return unroll(spec, params, x, backend=backend)[0].sum()
+
+        compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary("fused") < 0.6 * temporary("scan")
+
+
+def test_auto_takes_the_fastest_that_serves():
+    def chosen(name, dtype=jnp.float32, **given):
+        return choose(find(name).spec, dtype, **given)
+
+    assert chosen("vanilla") == chosen("fgr") == chosen("janet") == "native"
+    assert chosen("layernorm") == chosen("gru") == chosen("lstmp") == "fused"
+    assert chosen("minlstm") == "associative"
+    assert chosen("vanilla", jnp.bfloat16) == chosen("np", clamp={"f": 1.0}) == "fused"
+    assert chosen("zoneout", noise=jnp.ones((T, B, H))) == "fused"
+    assert chosen("vanilla", trace=("f",)) == "scan"
+
+
+def test_a_backend_says_what_it_does_not_serve():
+    vanilla = find("vanilla").spec
+    for name, backend, said in (
+        ("layernorm", "native", "layer_norm: native does not serve it"),
+        ("lstmp", "native", "projection: native does not serve it"),
+        ("gru", "native", "cell: native serves the gate algebra"),
+        ("np", "associative", "cell: associative serves cells with coefficients"),
+    ):
+        assert said in refusal(backend, find(name).spec, jnp.float32)
+    assert "dtype: found bfloat16" in refusal("native", vanilla, jnp.bfloat16)
+    assert "trace: fused returns no gates" in refusal("fused", vanilla, jnp.float32, trace=("f",))
+    spec, params, x, _ = case("layernorm")
+    with pytest.raises(ValueError, match="'native' cannot serve this; layer_norm"):
+        unroll(spec, params, x, backend="native")
+
+
+def test_without_a_compiler_native_says_so(monkeypatch):
+    from lstm_lab.recurrence import native
+
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    native.compiler.cache_clear()
+    try:
+        assert "found no no-such-compiler" in refusal("native", find("np").spec, jnp.float32)
+        assert choose(find("np").spec, jnp.float32) == "fused"
+    finally:
+        monkeypatch.undo()
+        native.compiler.cache_clear()

@@ -1,0 +1,85 @@
+"""Initialisers: each gate's matrix drawn on its own, and the biases that set memory."""
+
+from __future__ import annotations
+
+import re
+
+import jax
+import jax.numpy as jnp
+
+_INIT = re.compile(
+    r"(uniform|normal)\((\d*\.?\d+(?:e-?\d+)?)\)|uniform|orthogonal|glorot|chrono\((\d+)\)"
+)
+_INIT_ALLOWED = "uniform, uniform(SCALE), normal(STD), glorot, orthogonal, chrono(T_MAX)"
+
+
+def check_init(init: str) -> None:
+    """Raises ValueError for an initialiser that `initialise` does not know."""
+    found = _INIT.fullmatch(init)
+    if not found or (found[3] and int(found[3]) < 3):
+        raise ValueError(f"init: found {init!r}, allowed {_INIT_ALLOWED}")
+
+
+def initialise(
+    init: str, key: jax.Array, shape: tuple[int, int], H: int, *, recurrent: bool
+) -> jax.Array:
+    """Draws one gate's matrix.
+
+    uniform: U(-1/sqrt(H), 1/sqrt(H)) (PyTorch); uniform(s): U(-s, s); normal(s): N(0, s^2);
+    glorot: Glorot and Bengio 2010; orthogonal: orthogonal for the recurrent matrices, glorot for
+    the others (Keras, Flax); chrono(T): as orthogonal, and biases by `chrono_bias`.
+
+    Args:
+      init: one of the above.
+      key: a jax.random key.
+      shape: [rows, columns] of the matrix.
+      H: hidden units.
+      recurrent: whether the matrix multiplies the carried state.
+
+    Returns:
+      A float32 array of that shape.
+    """
+    name, _, argument = init.rstrip(")").partition("(")
+    if name == "uniform":
+        scale = float(argument) if argument else H**-0.5
+        return jax.random.uniform(key, shape, minval=-scale, maxval=scale)
+    if name == "normal":
+        return float(argument) * jax.random.normal(key, shape)
+    if name in ("orthogonal", "chrono") and recurrent:
+        return jax.nn.initializers.orthogonal()(key, shape)
+    return jax.nn.initializers.glorot_uniform()(key, shape)
+
+
+def initialise_vector(init: str, key: jax.Array, H: int) -> jax.Array:
+    """Draws a bias or peephole vector [H]: random where the initialiser has a scale, else zero."""
+    if init.startswith(("uniform", "normal")):
+        return initialise(init, key, (1, H), H, recurrent=False)[0]
+    return jnp.zeros((H,))
+
+
+def initialise_gates(
+    init: str, key: jax.Array, D: int, H: int, G: int, recurrent_inputs: int | None = None
+) -> dict[str, jax.Array]:
+    """Draws `wx [D,G,H]`, `wh [H,G,H]` and `b [G,H]`, gate by gate."""
+    key_x, key_h, key_b = jax.random.split(key, 3)
+    R = H if recurrent_inputs is None else recurrent_inputs
+    return {
+        "wx": jnp.stack(
+            [initialise(init, k, (D, H), H, recurrent=False) for k in jax.random.split(key_x, G)], 1
+        ),
+        "wh": jnp.stack(
+            [initialise(init, k, (R, H), H, recurrent=True) for k in jax.random.split(key_h, G)], 1
+        ),
+        "b": jnp.stack([initialise_vector(init, k, H) for k in jax.random.split(key_b, G)]),
+    }
+
+
+def chrono_bias(init: str, key: jax.Array, H: int) -> jax.Array:
+    """Draws forget biases whose time constants spread over the lags to be learnt.
+
+    bf = log U(1, T_max - 1), and bi = -bf where a cell has both gates.
+
+    Source: Tallec and Ollivier 2018, Can Recurrent Neural Networks Warp Time?, section 2.
+    """
+    t_max = float(init.removeprefix("chrono(").rstrip(")"))
+    return jnp.log(jax.random.uniform(key, (H,), minval=1.0, maxval=t_max - 1.0))

@@ -1,0 +1,198 @@
+"""A backward pass arranged by hand, for every cell: chunks of time, and weights outside the loop.
+
+The forward pass keeps the carried states alone. The backward pass goes through chunks of time from
+the last: it computes the chunk's pre-activations again, as two products over all its steps; walks
+back through the steps, where only the state's gradient has to wait for the step after; and gives
+the weights their gradients as one product for the chunk. So no array of [T,B,4H] ever exists, and
+no weight gradient is accumulated at every step, as plain autodiff does.
+
+Reverse mode, first order; `scan` serves anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lstm_lab.cells.cell import Params, Spec, State, read
+from lstm_lab.recurrence.steps import Steps, before, select
+
+CHUNK = 16  # steps, about: docs/benchmarks.md has the measurements
+
+
+class Static(NamedTuple):
+    """What is known when tracing."""
+
+    spec: Spec
+    reverse: bool
+    clamp: tuple[tuple[str, float], ...]
+
+
+class Chunk(NamedTuple):
+    """What a chunk of time reads: leaves [steps,B,...], or [chunks,steps,B,...] for all."""
+
+    x: jax.Array
+    real: jax.Array | None
+    reset: jax.Array | None
+    noise: Any
+
+
+def unroll(
+    spec: Spec,
+    params: Params,
+    x_TBD: jax.Array,
+    state: State,
+    real_TB: jax.Array | None,
+    resets: jax.Array | None,
+    reverse: bool,
+    noise: Any,
+    clamp: Mapping[str, float] | None,
+) -> tuple[jax.Array, State]:
+    """Runs a cell over time in chunks.
+
+    Args:
+      spec: the variant.
+      params: the cell's parameters.
+      x_TBD: inputs [T,B,D].
+      state: the state to start from.
+      real_TB: which steps are real, or None.
+      resets: [T,B], true where the state is zero before the step in processing order, or None.
+      reverse: run from the last step to the first.
+      noise: arrays [T,...] for the steps, or None.
+      clamp: gates pinned to values, by name.
+
+    Returns:
+      Hidden states h [T,B,H] and the final state.
+    """
+    T, B, _ = x_TBD.shape
+    chunks = -(-T // CHUNK)
+    steps = -(-T // chunks)
+    missing = chunks * steps - T
+    if missing and real_TB is None:
+        real_TB = jnp.ones((T, B), bool)
+
+    def split(leaf: jax.Array) -> jax.Array:
+        leaf = jnp.pad(leaf, ((0, missing), *((0, 0) for _ in leaf.shape[1:])))
+        return leaf.reshape(chunks, steps, *leaf.shape[1:])
+
+    inputs = jax.tree.map(split, Chunk(x_TBD, real_TB, resets, noise))
+    static = Static(spec, reverse, tuple(sorted((clamp or {}).items())))
+    h, final = _unroll(static, params, inputs, state)
+    return h.reshape(chunks * steps, *h.shape[2:])[:T], final
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _unroll(static: Static, params: Params, inputs: Chunk, state: State) -> tuple[Any, State]:
+    h, _, final = _forward(static, params, inputs, state)
+    return h, final
+
+
+def _forward(
+    static: Static, params: Params, inputs: Chunk, state: State
+) -> tuple[jax.Array, State, State]:
+    """Returns the outputs, the state before each step, and the final state."""
+    spec = static.spec
+
+    def step(state: State, now: Steps) -> tuple[State, tuple[jax.Array, State]]:
+        state = before(now, state)
+        zh = read(spec, params, now.zx, state, now.noise)
+        new = _finish(static, params, now.zx, zh, state, now.noise)
+        if now.real_B is None:
+            return new, (new.h, state)
+        kept = select(now.real_B, new, state)
+        return kept, (select(now.real_B, new.h, jnp.zeros_like(new.h)), state)
+
+    def chunk(state: State, now: Chunk) -> tuple[State, tuple[jax.Array, State]]:
+        zx = spec.cell.project(spec, params, now.x)
+        steps = Steps(zx, now.real, now.reset, now.noise)
+        return jax.lax.scan(step, state, steps, reverse=static.reverse)
+
+    final, (h, states) = jax.lax.scan(chunk, state, inputs, reverse=static.reverse)
+    return h, states, final
+
+
+def _finish(
+    static: Static, params: Params, zx: jax.Array, zh: jax.Array, state: State, noise: Any
+) -> State:
+    """Computes what follows the product with the carried state: pointwise, emit."""
+    keywords = {"clamp": dict(static.clamp)} if static.clamp else {}
+    spec = static.spec
+    state, _ = spec.cell.pointwise(spec, params, zx, zh, state, noise, **keywords)
+    return spec.cell.emit(spec, params, state)
+
+
+def _unroll_forward(static: Static, params: Params, inputs: Chunk, state: State) -> tuple[Any, Any]:
+    h, states, final = _forward(static, params, inputs, state)
+    return (h, final), (params, inputs, states)
+
+
+def _unroll_backward(static: Static, kept: Any, cotangents: Any) -> tuple[Any, Any, Any]:
+    params, inputs, states = kept
+    dh, d_final = cotangents
+
+    def chunk(carry: Any, now: Any) -> Any:
+        d_params, d_state = carry
+        inputs, states, dh = now
+        more, d_state, d_inputs = _chunk_backward(static, params, inputs, states, dh, d_state)
+        return (jax.tree.map(jnp.add, d_params, more), d_state), d_inputs
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    (d_params, d_state), (dx, d_noise) = jax.lax.scan(
+        chunk, (zeros, d_final), (inputs, states, dh), reverse=not static.reverse
+    )
+    return d_params, Chunk(dx, None, None, d_noise), d_state
+
+
+def _chunk_backward(
+    static: Static, params: Params, now: Chunk, states: State, dh: jax.Array, d_state: State
+) -> tuple[Any, State, tuple[jax.Array, Any]]:
+    """Returns a chunk's gradients: of the parameters, the state before it, and x and noise."""
+    spec = static.spec
+    steps, B = dh.shape[:2]
+    zx, project_pull = jax.vjp(partial(spec.cell.project, spec), params, now.x)
+
+    def flat(tree: Any) -> Any:
+        return jax.tree.map(lambda a: a.reshape(steps * B, *a.shape[2:]), tree)
+
+    def rows(noise: Any) -> Any:
+        return jax.tree.map(
+            lambda a: jnp.broadcast_to(a, (steps, B, *a.shape[2:])).reshape(-1, *a.shape[2:]), noise
+        )
+
+    flat_zx, flat_states, flat_noise = flat(zx), flat(states), rows(now.noise)
+    zh, read_pull = jax.vjp(lambda p: read(spec, p, flat_zx, flat_states, flat_noise), params)
+    _, finish_pull = jax.vjp(
+        lambda p: _finish(static, p, flat_zx, zh, flat_states, flat_noise), params
+    )
+
+    def step(d_state: State, at: Any) -> tuple[State, Any]:
+        zx, zh, state, noise, real_B, reset_B, dh = at
+        d_new = d_state._replace(h=d_state.h + dh)
+        if real_B is not None:
+            d_new = select(real_B, d_new, jax.tree.map(jnp.zeros_like, d_new))
+        _, pull = jax.vjp(partial(_finish, static, params), zx, zh, state, noise)
+        dzx, dzh, d_before, d_noise = pull(d_new)
+        _, pull = jax.vjp(partial(read, spec, params), zx, state, noise)
+        total = jax.tree.map(jnp.add, (dzx, d_before, d_noise), pull(dzh))
+        dzx, d_before, d_noise = total
+        if real_B is not None:
+            d_before = select(real_B, d_before, d_state)
+        if reset_B is not None:
+            d_before = select(reset_B, jax.tree.map(jnp.zeros_like, d_before), d_before)
+        return d_before, (dzx, dzh, d_new, d_noise)
+
+    at = (zx, zh.reshape(steps, B, -1), states, now.noise, now.real, now.reset, dh)
+    d_state, (dzx, dzh, d_new, d_noise) = jax.lax.scan(
+        step, d_state, at, reverse=not static.reverse
+    )
+    d_params, dx = project_pull(dzx)
+    for more in (*read_pull(flat(dzh)), *finish_pull(flat(d_new))):
+        d_params = jax.tree.map(jnp.add, d_params, more)
+    return d_params, d_state, (dx, d_noise)
+
+
+_unroll.defvjp(_unroll_forward, _unroll_backward)

@@ -1,0 +1,234 @@
+"""The compiled path on CPU: one custom call for a layer forward, one for its gradients.
+
+The source in kernel/ is C++ and is compiled on first use by the machine's own compiler, for the
+machine's own instructions, into the user's cache. Nothing else than that compiler is needed; where
+there is none, `refusal` says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_lab.cells.cell import Params, Spec, State
+from lstm_lab.cells.gates import ALGEBRA, SIGMOID_GATES, Activation, CellSpec
+
+KERNEL = Path(__file__).parent / "kernel"
+
+
+class Static(NamedTuple):
+    """What a compiled call knows beforehand: the variant's elementwise part, and the direction."""
+
+    gates: int
+    coupled: bool
+    offset: float
+    candidate: int
+    output: int
+    reverse: bool
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The custom call's attributes."""
+        return {
+            "coupled": np.bool_(self.coupled),
+            "offset": np.float32(self.offset),
+            "candidate": np.int32(self.candidate),
+            "output": np.int32(self.output),
+            "reverse": np.bool_(self.reverse),
+        }
+
+
+def refusal(spec: Spec, dtype: Any) -> str | None:
+    """Returns why a variant cannot be served here, naming the field, or None."""
+    if jax.default_backend() != "cpu":
+        return f"platform: found {jax.default_backend()}, native serves cpu"
+    if not isinstance(spec, CellSpec) or spec.cell is not ALGEBRA:
+        return "cell: native serves the gate algebra, not a cell with functions of its own"
+    for name in ("layer_norm", "projection", "multiplicative"):
+        if getattr(spec, name):
+            return f"{name}: native does not serve it"
+    if dtype != jnp.float32:
+        return f"dtype: found {jnp.dtype(dtype).name}, native serves float32"
+    return compiler()[1]
+
+
+def unroll(
+    spec: CellSpec,
+    params: Params,
+    x_TBD: jax.Array,
+    state: State,
+    lengths: jax.Array | None,
+    resets: jax.Array | None,
+    reverse: bool,
+) -> tuple[jax.Array, State]:
+    """Runs a layer by the compiled kernel.
+
+    Args:
+      spec: a variant that `refusal` lets pass.
+      params: the cell's parameters.
+      x_TBD: inputs [T,B,D], float32.
+      state: the state to start from.
+      lengths: real steps of each row [B], or None.
+      resets: [T,B], true where the state is zero before the step in processing order, or None.
+      reverse: run from each row's last real step to the first.
+
+    Returns:
+      Hidden states h [T,B,H] and the final state.
+    """
+    T, B, _ = x_TBD.shape
+    H = params["wh"].shape[-1]
+    wr, s0 = params["wh"], state.h
+    if state.gates is not None:
+        # The gate recurrence is one more block of rows, of a state that is [h, i, f, o].
+        wr = jnp.concatenate([wr, jnp.pad(params["wg"], ((0, 0), (0, 1), (0, 0)))])
+        s0 = jnp.concatenate([state.h, state.gates], 1)
+    peephole = jnp.zeros((3, H))
+    if spec.peephole:
+        rows = np.array([SIGMOID_GATES.index(gate) for gate in spec.peephole])
+        peephole = peephole.at[rows].set(params["peephole"])
+    activations = get_args(Activation)
+    static = Static(
+        sum(1 << k for k, gate in enumerate(SIGMOID_GATES) if gate in spec.gates),
+        spec.coupled,
+        spec.coupled_offset,
+        activations.index(spec.candidate),
+        activations.index(spec.output),
+        reverse,
+    )
+    _library(static.gates)
+    h_TBH, s_final, c_final = _layer(
+        static,
+        x_TBD,
+        params["wx"],
+        wr,
+        params["b"],
+        peephole,
+        s0,
+        state.c,
+        jnp.full((B,), T, jnp.int32) if lengths is None else lengths.astype(jnp.int32),
+        jnp.zeros((0, 0), jnp.uint8) if resets is None else resets.astype(jnp.uint8),
+    )
+    gates = None if state.gates is None else s_final[:, H:]
+    return h_TBH, State(s_final[:, :H], c_final, gates)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _layer(static: Static, *inputs: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return _forward(static, inputs, keep=False)[:3]
+
+
+def _forward(static: Static, inputs: tuple[jax.Array, ...], keep: bool) -> Any:
+    x, _, wr = inputs[:3]
+    (T, B, _), (R, G, H) = x.shape, wr.shape
+    kept = T if keep else 0
+    return _call(
+        f"lstm_lab_forward_{static.gates}",
+        ((T, B, H), (B, R), (B, H), (kept, B, G, H), (kept, B, H)),
+    )(*inputs, **static.attributes)
+
+
+def _call(name: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
+    results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    return jax.ffi.ffi_call(name, results, vmap_method="sequential")
+
+
+def _layer_forward(static: Static, *inputs: Any) -> tuple[Any, Any]:
+    # Whether x needs a gradient is known when tracing, and carried as the length of an array.
+    x_needed = jnp.zeros((int(inputs[0].perturbed), 0))
+    values = tuple(primal.value for primal in inputs)
+    h, s_final, c_final, gates, c = _forward(static, values, keep=True)
+    return (h, s_final, c_final), (values, h, gates, c, x_needed)
+
+
+def _layer_backward(static: Static, kept: Any, cotangents: Any) -> tuple[Any, ...]:
+    inputs, h, gates, c, x_needed = kept
+    x, _, wr, _, _, s0, c0 = inputs[:7]
+    (T, B, D), (R, G, H) = x.shape, wr.shape
+    needed = x_needed.shape[0]
+    dense = [
+        jnp.zeros(like.shape)
+        if isinstance(cotangent, jax.custom_derivatives.SymbolicZero)
+        else cotangent
+        for cotangent, like in zip(cotangents, (h, s0, c0), strict=True)
+    ]
+    dx, *gradients = _call(
+        f"lstm_lab_backward_{static.gates}",
+        ((needed * T, B, D), (D, G, H), (R, G, H), (G, H), (3, H), (B, R), (B, H)),
+    )(*inputs, h, gates, c, *dense, **static.attributes)
+    return (dx if needed else jnp.zeros_like(x), *gradients, None, None)
+
+
+_layer.defvjp(_layer_forward, _layer_backward, symbolic_zeros=True)
+
+
+@cache
+def compiler() -> tuple[str, str | None]:
+    """Returns the C++ compiler's path, or an empty one and the reason why there is none."""
+    named = os.environ.get("CXX")
+    for name in [named] if named else ["c++", "g++", "clang++"]:
+        path = shutil.which(name)
+        if path:
+            return path, None
+    return "", f"compiler: found no {named or 'c++, g++ or clang++'}, native needs one"
+
+
+@cache
+def _library(gates: int) -> ctypes.CDLL:
+    """Compiles, once for a machine, and registers the calls for a set of gates."""
+    path = build(gates)
+    library = ctypes.CDLL(str(path))
+    for name, function in (
+        ("forward", library.LstmLabForward),
+        ("backward", library.LstmLabBackward),
+    ):
+        target = f"lstm_lab_{name}_{gates}"
+        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(function), platform="cpu")
+    return library
+
+
+def build(gates: int) -> Path:
+    """Returns the compiled library for a set of gates, compiling it where the cache has none.
+
+    Raises:
+      RuntimeError: where the compiler fails, with its own first line.
+    """
+    command = [
+        compiler()[0],
+        *("-std=c++20", "-O2", "-march=native", "-fno-math-errno", "-fPIC", "-shared"),
+        f"-DLSTM_LAB_GATES={gates}",
+        f"-I{jax.ffi.include_dir()}",
+    ]
+    # The macros name the compiler's version and the instructions that the machine has.
+    macros = _run([*command, "-E", "-dM", "-xc++", os.devnull])
+    sources = sorted(KERNEL.iterdir())
+    content = b"".join(path.read_bytes() for path in sources)
+    version = jax.__version__.encode()
+    name = hashlib.sha256(macros + content + version).hexdigest()[:16]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lstm_lab"
+    path = folder / "kernel" / f"{name}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+            built = Path(temporary) / path.name
+            _run([*command, str(KERNEL / "lstm.cc"), "-o", str(built)])
+            built.replace(path)
+    return path
+
+
+def _run(command: list[str]) -> bytes:
+    done = subprocess.run(command, capture_output=True)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+        raise RuntimeError(f"native: {command[0]} failed: {reason}")
+    return done.stdout

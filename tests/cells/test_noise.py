@@ -1,0 +1,127 @@
+"""Regularisers: active in training, deterministic in evaluation, and what their masks depend on."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_lab.cells import CellSpec, find
+from lstm_lab.cells.noise import default_rates, draw, drop_inputs, drop_weights, expected
+from lstm_lab.model import LSTM, Regularise
+
+T, B, D, H = 6, 4, 3, 8
+REGULARISED = {
+    "zoneout": find("zoneout").spec,
+    "variational": find("variational").spec,
+    "variational_untied": CellSpec(recurrent_dropout="variational_untied"),
+    "semeniuta": find("semeniuta").spec,
+    "semeniuta_sequence": CellSpec(recurrent_dropout="semeniuta_sequence"),
+    "weightdrop": find("weightdrop").spec,
+    "all": CellSpec(
+        peephole="ifo",
+        layer_norm=True,
+        zoneout=True,
+        recurrent_dropout="variational",
+        weight_drop=True,
+    ),
+}
+
+
+def stack(spec, bidirectional=False):
+    model = LSTM(spec, (H,), bidirectional=bidirectional)
+    x = jax.random.normal(jax.random.key(0), (T, B, D))
+    return model, model.init(jax.random.key(1), x), x
+
+
+def keys(seed):
+    return jax.random.key(seed), jax.random.split(jax.random.key(seed + 100), B)
+
+
+@pytest.mark.parametrize("name", REGULARISED)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_active_in_training_and_deterministic_in_evaluation(name, bidirectional):
+    model, variables, x = stack(REGULARISED[name], bidirectional)
+    evaluated, _ = model.apply(variables, x)
+    np.testing.assert_array_equal(evaluated, model.apply(variables, x)[0])
+    one, _ = model.apply(variables, x, regularise=Regularise({}, *keys(0)))
+    other, _ = model.apply(variables, x, regularise=Regularise({}, *keys(1)))
+    assert np.abs(one - evaluated).max() > 1e-3
+    assert np.abs(one - other).max() > 1e-3
+    again, _ = model.apply(variables, x, regularise=Regularise({}, *keys(0)))
+    np.testing.assert_array_equal(one, again)
+
+
+@pytest.mark.parametrize("name", REGULARISED)
+def test_at_rate_zero_training_is_evaluation(name):
+    spec = REGULARISED[name]
+    model, variables, x = stack(spec)
+    zero = dict.fromkeys(default_rates(spec), 0.0)
+    trained, _ = model.apply(variables, x, regularise=Regularise(zero, *keys(0)))
+    evaluated, _ = model.apply(variables, x, regularise=Regularise(zero))
+    np.testing.assert_allclose(trained, evaluated, atol=1e-6)
+    plain = replace(spec, zoneout=False, recurrent_dropout=None, weight_drop=False)
+    np.testing.assert_allclose(evaluated, stack(plain)[0].apply(variables, x)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["variational", "variational_untied", "semeniuta", "weightdrop"])
+def test_what_drops_is_the_identity_in_evaluation(name):
+    model, variables, x = stack(REGULARISED[name])
+    plain, _, _ = stack(CellSpec())
+    np.testing.assert_array_equal(model.apply(variables, x)[0], plain.apply(variables, x)[0])
+
+
+def test_zoneout_evaluates_to_the_expectation():
+    """One step from a zero state: the mean over masks is the evaluated step."""
+    spec = replace(find("zoneout").spec, forget_bias=0.0)
+    model = LSTM(spec, (H,))
+    x = jax.random.normal(jax.random.key(0), (1, B, D))
+    variables = model.init(jax.random.key(1), x)
+    rates = {"zoneout_c": 0.4, "zoneout_h": 0.3}
+
+    def sample(seed):
+        key = jax.random.key(seed)
+        training = Regularise(rates, key, jax.random.split(key, B))
+        return model.apply(variables, x, regularise=training)
+
+    h, state = jax.vmap(sample)(jnp.arange(4000))
+    wanted, wanted_state = model.apply(variables, x, regularise=Regularise(rates))
+    np.testing.assert_allclose(h.mean(0), wanted, atol=0.01)
+    np.testing.assert_allclose(state[0][0].c.mean(0), wanted_state[0][0].c, atol=0.01)
+
+
+def test_masks_keep_when_width_batch_or_chunk_change():
+    spec = REGULARISED["all"]
+    rates = dict.fromkeys(default_rates(spec), 0.5)
+    keys_B = jax.random.split(jax.random.key(0), B)
+
+    def drawn(H, keys_B, T=T, start=0):
+        params = spec.cell.init(spec, jax.random.key(1), D, H)
+        return draw(spec, rates, keys_B, params, T, start)
+
+    whole = drawn(H, keys_B)
+    for other in (drawn(H + 8, keys_B), drawn(H, keys_B[:2]), drawn(H, keys_B, 2, start=3)):
+        for name, mask in other._asdict().items():
+            if mask is not None:
+                same = getattr(whole, name)
+                same = same[3:5] if mask.shape[0] == 2 else same
+                n = mask.shape[1]
+                np.testing.assert_array_equal(mask[..., :H], same[:, :n])
+    wide, narrow = (
+        drop_weights({"weight_drop": 0.5}, jax.random.key(2), {"wh": jnp.ones((n, 4, n))})["wh"]
+        for n in (H + 8, H)
+    )
+    np.testing.assert_array_equal(wide[:H, :, :H], narrow)
+
+
+def test_rates_are_what_is_dropped():
+    params = {"wh": jnp.ones((100, 4, 100))}
+    dropped = drop_weights({"weight_drop": 0.3}, jax.random.key(0), params)["wh"]
+    assert abs(float((dropped == 0).mean()) - 0.3) < 0.01
+    np.testing.assert_allclose(dropped.mean(), 1.0, atol=0.02)
+    keys_B = jax.random.split(jax.random.key(0), 50)
+    x = drop_inputs({"input_dropout": 0.2}, keys_B, jnp.ones((3, 50, 100)))
+    assert abs(float((x == 0).mean()) - 0.2) < 0.02
+    np.testing.assert_array_equal(x[0], x[2])
+    assert expected(find("np").spec, {}) is None

@@ -1,0 +1,43 @@
+"""Small random layers for the tests of the recurrence, with everything non-zero."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_lab.cells import State, find
+from lstm_lab.cells import noise as regularisers
+
+T, B, D, H = 7, 4, 3, 5
+LENGTHS = np.array([7, 0, 3, 1])
+RESETS = np.zeros((T, B), bool)
+RESETS[[0, 2, 5, 2, 4], [0, 0, 1, 2, 2]] = True
+
+NO_CELL_STATE = ("rnn", "gru", "minlstm")
+
+
+def case(name, seed=0, T=T, B=B, D=D, H=H):
+    """Returns a variant's spec, parameters, inputs [T,B,D] and a state."""
+    spec = find(name).spec
+    params = spec.cell.init(spec, jax.random.key(seed), D, H)
+    keys = iter(jax.random.split(jax.random.key(seed + 1), len(params) + 3))
+    params = {k: 0.5 * jax.random.normal(next(keys), v.shape) for k, v in params.items()}
+    x = jax.random.normal(next(keys), (T, B, D))
+    R = spec.cell.emit(spec, params, State(jnp.zeros((1, H)))).h.shape[1]
+    h, c = (0.5 * jax.random.normal(next(keys), (B, width)) for width in (R, H))
+    return spec, params, x, State(h, None if name in NO_CELL_STATE else c)
+
+
+def noise_of(spec, params, T=T, B=B, seed=5):
+    """Returns drawn masks for a variant with regularisers, over T steps; else None."""
+    keys_B = jax.random.split(jax.random.key(seed), B)
+    rates = dict.fromkeys(regularisers.default_rates(spec), 0.4)
+    if "wh" not in params or params["wh"].ndim != 3:
+        return None
+    noise = regularisers.draw(spec, rates, keys_B, params, T)
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), noise)
+
+
+def start(spec, params, x, state):
+    """Returns the zero state with h and c put in, for cells that carry more."""
+    zero = spec.cell.initial(spec, params, spec.cell.project(spec, params, x[0]), x.dtype)
+    return zero if state is None else zero._replace(h=state.h, c=state.c)

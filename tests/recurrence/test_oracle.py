@@ -1,0 +1,152 @@
+"""Every variant by every backend beside the oracle: outputs, final states and all gradients."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_lab.cells import CATALOGUE, find
+from lstm_lab.recurrence import refusal, unroll
+from tests import oracle
+from tests.recurrence.cases import LENGTHS, RESETS, B, H, T, case, noise_of, start
+
+NONE = np.zeros((T, B), bool)
+FULL = np.full(B, T)
+# Lengths, resets, whether a state is given.
+CASES = {
+    "plain": (FULL, NONE, False),
+    "lengths": (LENGTHS, NONE, False),
+    "resets": (FULL, RESETS, False),
+    "all": (LENGTHS, RESETS, True),
+}
+SERVED = [
+    (name, backend)
+    for name in CATALOGUE
+    for backend in ("scan", "fused", "native", "associative")
+    if refusal(backend, find(name).spec, jnp.float32, noise=noise_of(*case(name)[:2])) is None
+]
+WAYS = ("forward", "reverse", "chunked")
+# The sLSTM's c is scaled by its stabiliser, which the oracle does without.
+UNSCALED = ("slstm",)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("lstm_lab.recurrence.fused.CHUNK", 4)
+
+
+@cache
+def compiled(name, backend, way):
+    """One program; lengths, resets, state and noise are its arguments."""
+    spec = find(name).spec
+
+    def run(params, x, state, lengths, resets, noise):
+        def part(a, b, state):
+            return unroll(
+                spec,
+                params,
+                x[a:b],
+                state,
+                lengths=jnp.clip(lengths - a, 0, b - a),
+                resets=resets[a:b],
+                noise=jax.tree.map(lambda m: m[a:b], noise),
+                reverse=way == "reverse",
+                backend=backend,
+            )
+
+        if way != "chunked":
+            return part(0, T, state)
+        first, state = part(0, 3, state)
+        second, state = part(3, T, state)
+        return jnp.concatenate([first, second]), state
+
+    def loss(params, x, state, weights, *rest):
+        h, final = run(params, x, state, *rest)
+        total = (weights["h"] * h).sum() + (weights["h_final"] * final.h).sum()
+        if final.c is not None and name not in UNSCALED:
+            total = total + (weights["c_final"] * final.c).sum()
+        return total, (h, final)
+
+    return jax.jit(
+        jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True),
+        compiler_options={"xla_backend_optimization_level": 1},
+    )
+
+
+def weights_of(R):
+    rng = np.random.default_rng(7)
+    shapes = {"h": (T, B, R), "h_final": (B, R), "c_final": (B, H)}
+    return {k: rng.normal(size=shape) for k, shape in shapes.items()}
+
+
+@cache
+def expected(name, kind, reverse):
+    """The oracle's outputs and gradients, for all backends."""
+    lengths, resets, stateful = CASES[kind]
+    spec, params, x, state = case(name)
+    noise = noise_of(spec, params)
+    given = {} if noise is None else {k: v for k, v in noise._asdict().items() if v is not None}
+    given = {k: np.asarray(v, np.float64) for k, v in given.items()}
+    arrays = {k: np.asarray(v, np.float64) for k, v in params.items()}
+    arrays["x"] = np.asarray(x, np.float64)
+    if stateful:
+        arrays["h0"] = np.asarray(state.h, np.float64)
+        if state.c is not None and name not in UNSCALED:
+            arrays["c0"] = np.asarray(state.c, np.float64)
+    weights = weights_of(state.h.shape[1])
+
+    def run(arrays, lead=()):
+        arrays = dict(arrays)
+        x, h0, c0 = arrays.pop("x"), arrays.pop("h0", None), arrays.pop("c0", None)
+        return oracle.unroll(
+            name,
+            arrays,
+            x,
+            lengths=lengths,
+            resets=resets,
+            reverse=reverse,
+            h0=h0,
+            c0=c0,
+            noise=given,
+            lead=lead,
+        )
+
+    def loss(arrays, lead):
+        h, h_final, c_final = run(arrays, lead)
+        total = (weights["h"] * h).sum((-1, -2, -3)) + (weights["h_final"] * h_final).sum((-1, -2))
+        if state.c is not None and name not in UNSCALED:
+            total = total + (weights["c_final"] * c_final).sum((-1, -2))
+        return total
+
+    return run(arrays), oracle.gradients(loss, arrays)
+
+
+def assert_close(found, wanted, label):
+    """Within 1e-5 of the reference's largest magnitude."""
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    worst = np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-3)
+    assert worst <= 1e-5, f"{label}: {worst:.2g}"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("name", "backend"), SERVED)
+def test_equals_the_oracle(name, backend, way):
+    spec, params, x, given = case(name)
+    weights = jax.tree.map(jnp.float32, weights_of(given.h.shape[1]))
+    for kind, (lengths, resets, stateful) in CASES.items():
+        state = start(spec, params, x, given if stateful and name not in UNSCALED else None)
+        if stateful and name in UNSCALED:
+            state = state._replace(h=given.h)
+        (_, (h, final)), (d_params, dx, d_state) = compiled(name, backend, way)(
+            params, x, state, weights, lengths, resets, noise_of(spec, params)
+        )
+        (h_wanted, h_final, c_final), grads = expected(name, kind, way == "reverse")
+        assert_close(h, h_wanted, f"{kind} h")
+        assert_close(final.h, h_final, f"{kind} final h")
+        if final.c is not None and name not in UNSCALED:
+            assert_close(final.c, c_final, f"{kind} final c")
+        found = {**d_params, "x": dx, "h0": d_state.h, "c0": d_state.c}
+        for label, wanted in grads.items():
+            assert_close(found[label], wanted, f"{kind} gradient of {label}")
