@@ -24,6 +24,8 @@ USAGE = """lstm-lab VERB [flags]
   status   --workdir=DIR     what is done, running, failed and why; what is left
   report   --workdir=DIR     table, statistics and pictures of a study
   summary  --config=FILE.py  layers, shapes, parameters and arithmetic of a model
+  bench    --suite=layer|train|population [--contenders=A,B] [--rounds=N] [--out=FILE.json]
+           timings beside the libraries that are installed; FILE.md holds the tables
 
   --data_dir=DIR  where data sets are (default: $LSTM_LAB_DATA, or the user's cache)
   --devices=N     CPU cores to use as devices (default: all)
@@ -285,10 +287,40 @@ def summary(argv: list[str]) -> int:
     return DONE
 
 
+def bench(argv: list[str]) -> int:
+    """Timings beside peers."""
+    from lstm_lab.bench.cases import SUITES, cases
+    from lstm_lab.bench.contenders import NEEDS
+    from lstm_lab.bench.run import run_suite
+    from lstm_lab.bench.table import markdown
+    from lstm_lab.files import write_json, write_text
+    from lstm_lab.progress import Meter
+
+    strings = {"suite": "layer", "contenders": None, "out": None}
+    given = _parse(argv, strings, rounds=5, milliseconds=500)
+    if given.suite not in SUITES:
+        raise unknown("--suite", given.suite, SUITES)
+    names = given.contenders.split(",") if given.contenders else list(NEEDS)
+    for name in names:
+        if name not in NEEDS:
+            raise unknown("--contenders", name, list(NEEDS))
+    out = Path(given.out or f"bench_{given.suite}.json")
+    with Meter(len(cases(given.suite))) as meter:
+        result = run_suite(
+            given.suite, names, rounds=given.rounds, seconds=given.milliseconds / 1e3, meter=meter
+        )
+    write_json(out, result)
+    write_text(out.with_suffix(".md"), markdown(result) + "\n")
+    print(markdown(result))
+    print(f"\nwritten: {out}, {out.with_suffix('.md')}")
+    return DONE
+
+
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "sweep": sweep,
     "status": status,
     "report": report,
     "summary": summary,
+    "bench": bench,
 }

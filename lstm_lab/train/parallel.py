@@ -227,6 +227,27 @@ def _members_program(
     )
 
 
+def spread(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Compiles a member's function for a population: shared out over the local devices, and mapped
+    over the members of each.
+
+    Args:
+      one: a function of one member's arrays that returns arrays of the same shapes.
+
+    Returns:
+      A function of arrays [members, ...]; their number is a multiple of the devices', and what is
+      passed is consumed.
+    """
+    devices = jax.local_devices()
+    mapped = jax.pmap(partial(_map_lanes, devices[0].platform, one), donate_argnums=0)
+
+    def together(members: Any) -> Any:
+        split = jax.tree.map(lambda a: a.reshape(len(devices), -1, *a.shape[1:]), members)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), mapped(split))
+
+    return together
+
+
 def _map_lanes(platform: str, one: Callable[[Any], Any], lanes: Any) -> Any:
     """Maps over a device's lanes: one after another on CPU, where a stopped lane then costs nothing
     and a member's arrays stay in the cache; batched elsewhere."""

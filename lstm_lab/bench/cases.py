@@ -1,0 +1,93 @@
+"""What is timed: the shapes of each suite."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+Suite = Literal["layer", "train", "population"]
+SUITES: tuple[Suite, ...] = get_args(Suite)
+Work = Literal["forward", "gradient", "language", "classifier", "population"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shape and what is done with it.
+
+    Attributes:
+      work: `forward`; `gradient`, forward and backward to weights and inputs; `language` and
+        `classifier`, a whole optimiser step; `population`, an SGD step of each of `members` runs.
+      B, T, D, H: batch, steps, input features, hidden units.
+      layers: stacked layers.
+      bidirectional: both directions.
+      ragged: rows have lengths between T / 4 and T.
+      members: runs of a population.
+    """
+
+    work: Work
+    B: int
+    T: int
+    D: int
+    H: int
+    layers: int = 1
+    bidirectional: bool = False
+    ragged: bool = False
+    members: int = 1
+
+    @property
+    def label(self) -> str:
+        """The shape in words."""
+        words = [f"B {self.B}, T {self.T}, D {self.D}, H {self.H}"]
+        words += [f"{self.layers} layers"] if self.layers > 1 else []
+        words += ["both directions"] * self.bidirectional + ["ragged"] * self.ragged
+        return ", ".join(words)
+
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """Real steps of each row, where they differ; their mean is 5/8 of T."""
+        if not self.ragged:
+            return None
+        drawn = np.random.default_rng(0).integers(self.T // 4, self.T + 1, self.B)
+        drawn[0] = self.T
+        return drawn.astype(np.int32)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON-ready data."""
+        return asdict(self)
+
+
+SHAPES = (
+    (32, 64, 64, 128),
+    (64, 128, 128, 256),
+    (20, 35, 650, 650),
+    (128, 100, 256, 512),
+    (32, 25, 512, 1024),
+)
+MORE: tuple[dict[str, Any], ...] = (
+    {"B": 32, "T": 64, "D": 64, "H": 128, "ragged": True},
+    {"B": 32, "T": 64, "D": 64, "H": 128, "bidirectional": True},
+    {"B": 32, "T": 64, "D": 64, "H": 128, "layers": 2},
+)
+POPULATION = ((32, 50, 8, 32), (32, 100, 32, 64), (32, 64, 64, 128), (64, 64, 88, 200))
+# A word model in the shape of Zaremba's small one, and rows of pixels.
+TRAIN = (Case("language", 20, 35, 200, 200, layers=2), Case("classifier", 128, 28, 28, 128))
+VOCABULARY, CLASSES, MEMBERS = 10_000, 10, 16
+
+
+def cases(suite: Suite) -> list[Case]:
+    """Returns a suite's cases."""
+    if suite == "train":
+        return list(TRAIN)
+    if suite == "population":
+        return [Case("population", *shape, members=MEMBERS) for shape in POPULATION]
+    works: tuple[Work, ...] = ("forward", "gradient")
+    return [
+        case
+        for work in works
+        for case in (
+            *(Case(work, *shape) for shape in SHAPES),
+            *(Case(work, **more) for more in MORE),
+        )
+    ]

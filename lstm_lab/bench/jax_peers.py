@@ -1,0 +1,280 @@
+"""The layers of JAX's libraries and our own, and the same work around each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lstm_lab.bench.cases import CLASSES, VOCABULARY, Case
+
+Layer = tuple[Any, Callable[..., jax.Array]]
+
+
+def build(name: str, case: Case) -> Callable[[], None]:
+    """Returns a function that does a case's work once and waits for it."""
+    if name == "floor":
+        return _compiled(_floor(case), *_floor_arrays(case))
+    if case.work == "population":
+        return _population(name, case)
+    params, apply = layer(name, case)
+    x = jax.random.normal(jax.random.key(1), (case.B, case.T, case.D))
+    lengths = None if case.lengths is None else jnp.array(case.lengths)
+    if case.work == "forward":
+        return _compiled(lambda params, x: apply(params, x, lengths), params, x)
+    if case.work == "gradient":
+        width = case.H * (1 + case.bidirectional)
+        weights = jax.random.normal(jax.random.key(2), (case.B, case.T, width))
+
+        def loss(params: Any, x: jax.Array) -> jax.Array:
+            h = apply(params, x, lengths)
+            if lengths is not None:
+                h = jnp.where((jnp.arange(case.T)[None] < lengths[:, None])[..., None], h, 0.0)
+            return (h * weights).sum()
+
+        return _compiled(jax.grad(loss, argnums=(0, 1)), params, x)
+    return _training(case, params, apply)
+
+
+def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
+    compiled = jax.jit(function)
+
+    def run() -> None:
+        jax.block_until_ready(compiled(*arguments))
+
+    return run
+
+
+# ---- layers
+
+
+def layer(name: str, case: Case) -> Layer:
+    """Returns a library's stack for a case: parameters, and (params, x_BTD, lengths) -> h_BTH."""
+    if name.startswith("lstm_lab"):
+        return _ours(case, name.removeprefix("lstm_lab").strip() or "auto")
+    return {"flax": _flax, "keras": _keras, "haiku": _haiku, "equinox": _equinox}[name](case)
+
+
+def _widths(case: Case) -> list[int]:
+    """Returns the input width of each layer."""
+    return [case.D] + [case.H * (1 + case.bidirectional)] * (case.layers - 1)
+
+
+def _ours(case: Case, backend: Any) -> Layer:
+    from lstm_lab.cells import find
+    from lstm_lab.model import LSTM
+
+    model = LSTM(
+        find("lstm").spec,
+        (case.H,) * case.layers,
+        bidirectional=case.bidirectional,
+        backend=backend,
+    )
+    params = model.init(jax.random.key(0), jnp.zeros((1, 1, case.D)))
+
+    def apply(params: Any, x: jax.Array, lengths: Any) -> jax.Array:
+        h_TBH, _ = model.apply(params, jnp.swapaxes(x, 0, 1), lengths=lengths)
+        return jnp.swapaxes(h_TBH, 0, 1)
+
+    return params, apply
+
+
+def _flax(case: Case) -> Layer:
+    import flax.linen as nn
+
+    class Stack(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any, lengths: Any = None) -> Any:
+            for _ in range(case.layers):
+                rnn: Any = nn.RNN(nn.OptimizedLSTMCell(case.H))
+                if case.bidirectional:
+                    rnn = nn.Bidirectional(rnn, nn.RNN(nn.OptimizedLSTMCell(case.H)))
+                x = rnn(x, seq_lengths=lengths)
+            return x
+
+    model = Stack()
+    params = model.init(jax.random.key(0), jnp.zeros((1, case.T, case.D)))
+    return params, model.apply  # type: ignore[return-value]
+
+
+def _keras(case: Case) -> Layer:
+    import keras
+
+    inputs = keras.Input((case.T, case.D))
+    mask = keras.Input((case.T,), dtype="bool")
+    h = inputs
+    for _ in range(case.layers):
+        one = keras.layers.LSTM(case.H, return_sequences=True)
+        stacked = keras.layers.Bidirectional(one) if case.bidirectional else one
+        h = stacked(h, mask=mask if case.ragged else None)
+    model = keras.Model([inputs, mask], h)
+    trained = [v.value for v in model.trainable_variables]
+    others = [v.value for v in model.non_trainable_variables]
+
+    def apply(params: Any, x: jax.Array, lengths: Any) -> jax.Array:
+        limit = jnp.full((case.B,), case.T) if lengths is None else lengths
+        real = jnp.arange(case.T)[None] < limit[:, None]
+        return model.stateless_call(params, others, [x, real])[0]
+
+    return trained, apply
+
+
+def _haiku(case: Case) -> Layer:
+    import haiku as hk
+
+    def forward(x: jax.Array) -> jax.Array:
+        h_TBD = jnp.swapaxes(x, 0, 1)
+        for _ in range(case.layers):
+            outputs = []
+            for reverse in (False, True)[: 1 + case.bidirectional]:
+                core = hk.LSTM(case.H)
+                state = core.initial_state(case.B)
+                inputs = h_TBD[::-1] if reverse else h_TBD
+                h, _ = hk.dynamic_unroll(core, inputs, state)
+                outputs.append(h[::-1] if reverse else h)
+            h_TBD = jnp.concatenate(outputs, -1)
+        return jnp.swapaxes(h_TBD, 0, 1)
+
+    model: Any = hk.without_apply_rng(hk.transform(forward))
+    params = model.init(jax.random.key(0), jnp.zeros((case.B, case.T, case.D)))
+    return params, lambda params, x, lengths: model.apply(params, x)
+
+
+def _equinox(case: Case) -> Layer:
+    import equinox as eqx
+
+    keys = iter(jax.random.split(jax.random.key(0), 2 * case.layers))
+    cells = [
+        [eqx.nn.LSTMCell(D, case.H, key=next(keys)) for _ in range(1 + case.bidirectional)]
+        for D in _widths(case)
+    ]
+
+    def one(cells: Any, x_TD: jax.Array) -> jax.Array:
+        for directions in cells:
+            outputs = []
+            for reverse, cell in zip((False, True), directions, strict=False):
+
+                def step(state: Any, x: jax.Array, cell: Any = cell) -> Any:
+                    state = cell(x, state)
+                    return state, state[0]
+
+                zero = (jnp.zeros(case.H), jnp.zeros(case.H))
+                outputs.append(jax.lax.scan(step, zero, x_TD, reverse=reverse)[1])
+            x_TD = jnp.concatenate(outputs, -1)
+        return x_TD
+
+    params, static = eqx.partition(cells, eqx.is_array)
+    return params, lambda params, x, lengths: jax.vmap(one, (None, 0))(
+        eqx.combine(params, static), x
+    )
+
+
+# ---- the work around a layer
+
+
+def _training(case: Case, params: Any, apply: Callable[..., jax.Array]) -> Callable[[], None]:
+    """A whole optimiser step, its state updated in place."""
+    rng = np.random.default_rng(0)
+    key_embed, key_head = jax.random.split(jax.random.key(3))
+    language = case.work == "language"
+    outputs = VOCABULARY if language else CLASSES
+    weights = {"lstm": params, "head": 0.05 * jax.random.normal(key_head, (case.H, outputs))}
+    weights["bias"] = jnp.zeros((outputs,))
+    if language:
+        weights["embed"] = 0.1 * jax.random.normal(key_embed, (VOCABULARY, case.D))
+        tokens = jnp.array(rng.integers(0, VOCABULARY, (case.B, case.T + 1)))
+        x, y = tokens[:, :-1], tokens[:, 1:]
+        optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.sgd(0.1))
+    else:
+        x = jnp.array(rng.normal(size=(case.B, case.T, case.D)), jnp.float32)
+        y = jnp.array(rng.integers(0, CLASSES, case.B))
+        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+
+    def loss(weights: Any) -> jax.Array:
+        h = apply(weights["lstm"], weights["embed"][x] if language else x, None)
+        h = h if language else h[:, -1]
+        logits = h @ weights["head"] + weights["bias"]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    def step(state: Any) -> Any:
+        weights, opt_state = state
+        updates, opt_state = optimizer.update(jax.grad(loss)(weights), opt_state, weights)
+        return optax.apply_updates(weights, updates), opt_state
+
+    compiled = jax.jit(step, donate_argnums=0)
+    state = [(weights, optimizer.init(weights))]
+
+    def run() -> None:
+        state[0] = jax.block_until_ready(compiled(state[0]))
+
+    return run
+
+
+def _population(name: str, case: Case) -> Callable[[], None]:
+    """One SGD step of each member: ours in one program, other libraries' one after another."""
+    from lstm_lab.train.parallel import spread
+
+    members = [layer(name, case) for _ in range(case.members)]
+    apply = members[0][1]
+    x = jax.random.normal(jax.random.key(1), (case.B, case.T, case.D))
+
+    def step(params: Any) -> Any:
+        grads = jax.grad(lambda params: jnp.square(apply(params, x, None)).mean())(params)
+        return jax.tree.map(lambda p, g: p - 0.01 * g, params, grads)
+
+    if name.startswith("lstm_lab"):
+        together = spread(step)
+        stacked = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *(m[0] for m in members))]
+
+        def run_together() -> None:
+            stacked[0] = jax.block_until_ready(together(stacked[0]))
+
+        return run_together
+    compiled = jax.jit(step, donate_argnums=0)
+    states = [params for params, _ in members]
+
+    def run() -> None:
+        for k, params in enumerate(states):
+            states[k] = compiled(params)
+        jax.block_until_ready(states)
+
+    return run
+
+
+# ---- the floor: the same matrix products and nothing else
+
+
+def _floor_arrays(case: Case) -> tuple[jax.Array, ...]:
+    keys = jax.random.split(jax.random.key(0), 4)
+    G = 4 * case.H
+    return (
+        jax.random.normal(keys[0], (case.T * case.B, case.D)),
+        jax.random.normal(keys[1], (case.D, G)) / case.D,
+        jax.random.normal(keys[2], (case.H, G)) / case.H,
+        jax.random.normal(keys[3], (case.T, case.B, case.H)),
+    )
+
+
+def _floor(case: Case) -> Callable[..., Any]:
+    """Products of a pass for each member: over all time where they need not wait, else by step."""
+    steps = (case.T, case.B, 4 * case.H)
+
+    def one(x: jax.Array, wx: jax.Array, wh: jax.Array, h: jax.Array) -> Any:
+        zx = x @ wx
+        _, z = jax.lax.scan(lambda _, h: (None, h @ wh), None, h)
+        if case.work == "forward":
+            return zx, z
+        dz = zx.reshape(steps)
+        _, dh = jax.lax.scan(lambda _, dz: (None, dz @ wh.T), None, dz)
+        flat = dz.reshape(-1, 4 * case.H)
+        dx, dwx = (flat @ wx.T, x.T @ flat)
+        dwh = h.reshape(-1, case.H).T @ flat
+        return z, dh, dwx, dwh, (dx if case.work == "gradient" else None)
+
+    if case.work != "population":
+        return one
+    return lambda *arrays: jax.lax.map(lambda k: one(arrays[0] + k, *arrays[1:]), jnp.arange(16.0))

@@ -1,0 +1,165 @@
+"""Runs a suite: every contender in its own processes, rounds interleaved, medians and ratios."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_lab.bench.cases import Case, Suite, cases
+from lstm_lab.bench.contenders import missing, serves, settings
+from lstm_lab.progress import Meter, say
+
+# What keeps glibc from giving memory back between calls, so that no page is fresh twice.
+MEMORY = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "67108864",
+    "MALLOC_ARENA_MAX": "1",
+}
+PACKAGES = ("jax", "jaxlib", "torch", "flax", "keras", "dm-haiku", "equinox")
+
+
+class Contender:
+    """A contender's processes for one case at a time.
+
+    Args:
+      name: of contenders.NEEDS.
+      suite: of the bench.
+      memory: run with the memory settings.
+    """
+
+    def __init__(self, name: str, suite: Suite, memory: bool) -> None:
+        self.name, self.memory = name, memory
+        cores = os.cpu_count() or 1
+        self.parts = cores if name == "torch processes" else 1
+        environment = {**os.environ, **settings(name), **(MEMORY if memory else {})}
+        if self.parts > 1:
+            environment |= {"LSTM_LAB_BENCH_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "lstm_lab.bench.worker", name, suite],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=environment,
+            )
+            for _ in range(self.parts)
+        ]
+
+    def build(self, case: Case) -> float:
+        """Makes a case ready; returns the milliseconds of one run."""
+        share = replace(case, members=case.members // self.parts) if self.parts > 1 else case
+        return max(self._ask({"build": share.to_json()}))
+
+    def time(self, seconds: float) -> float:
+        """Runs for about so long; returns the median milliseconds, of the slowest process."""
+        return max(float(np.median(times)) for times in self._ask({"seconds": seconds}))
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def _ask(self, request: dict[str, Any]) -> list[Any]:
+        for process in self.processes:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+        answers = [
+            process.stdout.readline() if process.stdout else "" for process in self.processes
+        ]
+        if not all(answers):
+            raise RuntimeError(f"{self.name}: its process ended; run it by hand to see why")
+        return [json.loads(answer) for answer in answers]
+
+
+def run_suite(
+    suite: Suite, names: list[str], *, rounds: int, seconds: float, meter: Meter
+) -> dict[str, Any]:
+    """Times a suite, each contender as its users start it and again with the memory settings.
+
+    Args:
+      suite: which.
+      names: contenders; those not installed are named and left out.
+      rounds: interleaved turns of each contender at each case.
+      seconds: of each turn.
+      meter: counts the cases.
+
+    Returns:
+      JSON-ready: the machine, the contenders left out, and a row for each case and contender with
+      its turns' medians in milliseconds.
+    """
+    absent = [name for name in names if missing(name)]
+    for name in absent:
+        say(f"{name}: not installed, left out")
+    rows = []
+    present = [name for name in names if name not in absent]
+    contenders = [Contender(name, suite, memory) for name in present for memory in (False, True)]
+    try:
+        for case in cases(suite):
+            taking_part = [c for c in contenders if serves(c.name, case)]
+            for contender, turns in zip(
+                taking_part, _interleaved(taking_part, case, rounds, seconds), strict=True
+            ):
+                rows.append(
+                    {
+                        "case": case.to_json(),
+                        "label": case.label,
+                        "contender": contender.name,
+                        "memory_settings": contender.memory,
+                        "ms": turns,
+                    }
+                )
+            meter.advance(1, f"{case.work} {case.label}")
+    finally:
+        for contender in contenders:
+            contender.close()
+    return {"suite": suite, "machine": machine(), "left_out": absent, "rows": rows}
+
+
+def _interleaved(
+    contenders: list[Contender], case: Case, rounds: int, seconds: float
+) -> list[list[float]]:
+    """Returns each contender's turns: in order, then in reverse, and so on."""
+    for contender in contenders:
+        contender.build(case)
+    turns: list[list[float]] = [[] for _ in contenders]
+    for k in range(rounds):
+        order = list(range(len(contenders)))
+        for index in order if k % 2 == 0 else reversed(order):
+            turns[index].append(contenders[index].time(seconds))
+    return turns
+
+
+def machine() -> dict[str, Any]:
+    """Describes the machine and the versions, without its name."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].partition(":")[2].strip() if lines else model
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "date": time.strftime("%Y-%m-%d"),
+    }

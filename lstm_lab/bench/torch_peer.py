@@ -1,0 +1,126 @@
+"""PyTorch's nn.LSTM on CPU (oneDNN), with the thread count that is fastest for a case."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lstm_lab.bench.cases import CLASSES, VOCABULARY, Case
+
+
+def build(case: Case) -> Callable[[], None]:
+    """Returns a function that does a case's work once, at the best of the thread counts allowed."""
+    import torch
+
+    torch.manual_seed(0)
+    run = {
+        "forward": _forward,
+        "gradient": _gradient,
+        "language": _language,
+        "classifier": _classifier,
+        "population": _population,
+    }[case.work](torch, case)
+    cores = int(os.environ.get("LSTM_LAB_BENCH_THREADS") or os.cpu_count() or 1)
+
+    def timed(threads: int) -> float:
+        torch.set_num_threads(threads)
+        run()
+        started = time.perf_counter()
+        for _ in range(3):
+            run()
+        return time.perf_counter() - started
+
+    torch.set_num_threads(min(range(1, cores + 1), key=timed))
+    return run
+
+
+def _lstm(torch: Any, case: Case) -> Any:
+    return torch.nn.LSTM(
+        case.D, case.H, num_layers=case.layers, bidirectional=case.bidirectional, batch_first=True
+    )
+
+
+def _apply(torch: Any, case: Case, lstm: Any, x: Any) -> Any:
+    if case.lengths is None:
+        return lstm(x)[0]
+    packing = torch.nn.utils.rnn
+    packed = packing.pack_padded_sequence(
+        x, torch.tensor(case.lengths), batch_first=True, enforce_sorted=False
+    )
+    return packing.pad_packed_sequence(lstm(packed)[0], batch_first=True, total_length=case.T)[0]
+
+
+def _forward(torch: Any, case: Case) -> Callable[[], None]:
+    lstm, x = _lstm(torch, case), torch.randn(case.B, case.T, case.D)
+
+    def run() -> None:
+        with torch.no_grad():
+            _apply(torch, case, lstm, x)
+
+    return run
+
+
+def _gradient(torch: Any, case: Case) -> Callable[[], None]:
+    lstm, x = _lstm(torch, case), torch.randn(case.B, case.T, case.D, requires_grad=True)
+    width = case.H * (1 + case.bidirectional)
+    weights = torch.randn(case.B, case.T, width)
+
+    def run() -> None:
+        lstm.zero_grad()
+        x.grad = None
+        (_apply(torch, case, lstm, x) * weights).sum().backward()
+
+    return run
+
+
+def _language(torch: Any, case: Case) -> Callable[[], None]:
+    embed = torch.nn.Embedding(VOCABULARY, case.D)
+    lstm, head = _lstm(torch, case), torch.nn.Linear(case.H, VOCABULARY)
+    tokens = torch.randint(0, VOCABULARY, (case.B, case.T + 1))
+    parameters = [p for part in (embed, lstm, head) for p in part.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        logits = head(lstm(embed(tokens[:, :-1]))[0])
+        loss = torch.nn.functional.cross_entropy(
+            logits.reshape(-1, VOCABULARY), tokens[:, 1:].reshape(-1)
+        )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+
+    return run
+
+
+def _classifier(torch: Any, case: Case) -> Callable[[], None]:
+    lstm, head = _lstm(torch, case), torch.nn.Linear(case.H, CLASSES)
+    x, y = torch.randn(case.B, case.T, case.D), torch.randint(0, CLASSES, (case.B,))
+    parameters = [*lstm.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(parameters)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(head(lstm(x)[0][:, -1]), y)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+
+    return run
+
+
+def _population(torch: Any, case: Case) -> Callable[[], None]:
+    """One SGD step of each member, one after another."""
+    lstms = [_lstm(torch, case) for _ in range(case.members)]
+    x = torch.randn(case.B, case.T, case.D)
+    optimizers = [torch.optim.SGD(lstm.parameters(), lr=0.01) for lstm in lstms]
+
+    def run() -> None:
+        for lstm, optimizer in zip(lstms, optimizers, strict=True):
+            optimizer.zero_grad()
+            lstm(x)[0].square().mean().backward()
+            optimizer.step()
+
+    return run
