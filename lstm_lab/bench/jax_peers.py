@@ -228,7 +228,12 @@ def _population(name: str, case: Case) -> Callable[[], None]:
 
     if name.startswith("lstm_lab"):
         together = spread(step)
-        stacked = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *(m[0] for m in members))]
+        devices = jax.local_device_count()
+
+        def stack(*leaves: jax.Array) -> jax.Array:
+            return jnp.stack(leaves).reshape(devices, -1, *leaves[0].shape)
+
+        stacked = [jax.tree.map(stack, *(params for params, _ in members))]
 
         def run_together() -> None:
             stacked[0] = jax.block_until_ready(together(stacked[0]))

@@ -31,6 +31,7 @@ class Static(NamedTuple):
     """What a compiled call knows beforehand: the variant's elementwise part, and the direction."""
 
     gates: int
+    peepholes: bool
     coupled: bool
     offset: float
     candidate: int
@@ -41,6 +42,7 @@ class Static(NamedTuple):
     def attributes(self) -> dict[str, Any]:
         """The custom call's attributes."""
         return {
+            "peepholes": np.bool_(self.peepholes),
             "coupled": np.bool_(self.coupled),
             "offset": np.float32(self.offset),
             "candidate": np.int32(self.candidate),
@@ -100,6 +102,7 @@ def unroll(
     activations = get_args(Activation)
     static = Static(
         sum(1 << k for k, gate in enumerate(SIGMOID_GATES) if gate in spec.gates),
+        bool(spec.peephole),
         spec.coupled,
         spec.coupled_offset,
         activations.index(spec.candidate),

@@ -235,17 +235,10 @@ def spread(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
       one: a function of one member's arrays that returns arrays of the same shapes.
 
     Returns:
-      A function of arrays [members, ...]; their number is a multiple of the devices', and what is
-      passed is consumed.
+      A function of arrays [devices, members of each, ...]; what is passed is consumed.
     """
-    devices = jax.local_devices()
-    mapped = jax.pmap(partial(_map_lanes, devices[0].platform, one), donate_argnums=0)
-
-    def together(members: Any) -> Any:
-        split = jax.tree.map(lambda a: a.reshape(len(devices), -1, *a.shape[1:]), members)
-        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), mapped(split))
-
-    return together
+    platform = jax.local_devices()[0].platform
+    return jax.pmap(partial(_map_lanes, platform, one), donate_argnums=0)
 
 
 def _map_lanes(platform: str, one: Callable[[Any], Any], lanes: Any) -> Any:

@@ -140,10 +140,9 @@ class Backward {
     if (O::i) i = load(gates + O::at_i * y.H, n);
     if (O::f) f = load(gates + O::at_f * y.H, n);
     if (O::o) o = load(gates + O::at_o * y.H, n);
-    const float grown = __builtin_expf(y.offset);
     Vec coupled = {};  // the sigmoid of which a coupled gate is the rest to one
-    if (y.coupled && O::i) f = one - (coupled = i / (i + (one - i) * grown));
-    if (y.coupled && O::f) i = one - (coupled = f / (f + (one - f) * grown));
+    if (y.coupled && O::i) f = one - (coupled = i / (i + (one - i) * y.grown));
+    if (y.coupled && O::f) i = one - (coupled = f / (f + (one - f) * y.grown));
 
     float* carried = ds + row * width + unit;
     const Vec dh = load(carried, n) + load(in.dh + y.at(t, b) * y.H + unit, n);
@@ -174,6 +173,7 @@ class Backward {
     if (O::i) store(to + O::at_i * kLanes, dzi);
     if (O::f) store(to + O::at_f * kLanes, dzf);
     store(to + O::at_g * kLanes, dzg);
+    if (!y.peepholes) return;
     float* dp = dpeephole + unit;
     const Vec c_now = load(in.c + y.at(t, b) * y.H + unit, n);
     if (O::i) store(dp, load(dp) + dzi * c_before);

@@ -117,45 +117,58 @@ class Forward {
         for (int g = 0; g < G; ++g) z.at[r][g] = load(zx + (r * G + g) * kLanes);
       z.add(self.s[0] + first * self.width, self.width, 1, self.panels.wr + int64_t{u} * y.R * W,
             y.R);
-      for (int r = 0; r < R; ++r) self.finish(t, u, first + r, z.at[r]);
+      self.finish(t, u, first, z.at);
     }
   };
 
-  // The elementwise rest for one row and one block of units.
-  __attribute__((noinline)) void finish(int t, int u, int row, const Vec (&z)[G]) {
+  // The elementwise rest for a tile's rows and one block of units, gate by gate over the rows, so
+  // that one row's long chains of arithmetic overlap with the others'.
+  template <int R>
+  __attribute__((noinline)) void finish(int t, int u, int first, Vec (&z)[R][G]) {
+    const int unit = u * kLanes;
+    const float *pi = panels.peephole + unit, *pf = pi + units, *po = pf + units;
+    const Vec one = Vec{} + 1.0f;
+    Vec before[R], now[R], value[R], rest[R];
+    for (int r = 0; r < R; ++r) before[r] = load(c + (first + r) * units + unit);
+    if (y.peepholes)
+      for (int r = 0; r < R; ++r) {
+        if (O::i) z[r][O::at_i] += load(pi) * before[r];
+        if (O::f) z[r][O::at_f] += load(pf) * before[r];
+      }
+    if (y.coupled)
+      for (int r = 0; r < R; ++r) rest[r] = one - sigmoid(z[r][O::i ? O::at_i : O::at_f] - y.offset);
+    for (int r = 0; r < R; ++r)
+      for (int k = 0; k < O::at_o; ++k) z[r][k] = sigmoid(z[r][k]);
+    for (int r = 0; r < R; ++r) z[r][O::at_g] = activate(y.candidate, z[r][O::at_g]);
+    for (int r = 0; r < R; ++r) {
+      const Vec i = O::i ? z[r][O::at_i] : y.coupled ? rest[r] : one;
+      const Vec f = O::f ? z[r][O::at_f] : y.coupled ? rest[r] : one;
+      now[r] = f * before[r] + i * z[r][O::at_g];
+    }
+    for (int r = 0; r < R; ++r) {
+      if (O::o) z[r][O::at_o] = sigmoid(z[r][O::at_o] + load(po) * now[r]);
+      value[r] = activate(y.output, now[r]);
+      if (O::o) value[r] *= z[r][O::at_o];
+    }
+    for (int r = 0; r < R; ++r) put(t, u, first + r, now[r], value[r], z[r]);
+  }
+
+  // Stores one row's new state and gates; past its length a row keeps what it had.
+  void put(int t, int u, int row, Vec now, Vec value, const Vec (&gates)[G]) {
     const int b = rows.first + row, unit = u * kLanes, n = y.lanes(u);
-    float *carried = c + row * units + unit, *h = out.h + y.at(t, b) * y.H + unit;
+    float *h = out.h + y.at(t, b) * y.H + unit, *state = s[1] + row * width + unit;
     if (!y.real(t, b)) {
       store(h, Vec{}, n);
-      for (int k = unit; k < y.R; k += y.H) store(s[1] + row * width + k, load(s[0] + row * width + k, n), n);
+      for (int k = 0; k < y.R; k += y.H) store(state + k, load(s[0] + row * width + unit + k, n), n);
       return;
     }
-    const float* p = panels.peephole + unit;
-    const Vec before = load(carried);
-    Vec i = Vec{} + 1.0f, f = i, o = i;
-    if (O::i) i = sigmoid(z[O::at_i] + load(p) * before);
-    if (O::f) f = sigmoid(z[O::at_f] + load(p + units) * before);
-    if (y.coupled && O::i) f = 1.0f - sigmoid(z[O::at_i] + load(p) * before - y.offset);
-    if (y.coupled && O::f) i = 1.0f - sigmoid(z[O::at_f] + load(p + units) * before - y.offset);
-    const Vec g = activate(y.candidate, z[O::at_g]);
-    const Vec now = f * before + i * g;
-    if (O::o) o = sigmoid(z[O::at_o] + load(p + 2 * units) * now);
-    const Vec value = o * activate(y.output, now);
-    store(carried, now);
+    store(c + row * units + unit, now);
     store(h, value, n);
-    float* state = s[1] + row * width + unit;
     store(state, value, n);
-    if (y.R != y.H) {
-      store(state + y.H, i, n);
-      store(state + 2 * y.H, f, n);
-      store(state + 3 * y.H, o, n);
-    }
+    for (int k = 0; y.R != y.H && k < O::at_g; ++k) store(state + (k + 1) * y.H, gates[k], n);
     if (out.gates == nullptr) return;
-    float* gates = out.gates + y.at(t, b) * G * y.H + unit;
-    if (O::i) store(gates + O::at_i * y.H, i, n);
-    if (O::f) store(gates + O::at_f * y.H, f, n);
-    if (O::o) store(gates + O::at_o * y.H, o, n);
-    store(gates + O::at_g * y.H, g, n);
+    float* kept = out.gates + y.at(t, b) * G * y.H + unit;
+    for (int k = 0; k < G; ++k) store(kept + k * y.H, gates[k], n);
     store(out.c + y.at(t, b) * y.H + unit, now, n);
   }
 

@@ -44,7 +44,8 @@ constexpr int kChunk = 256, kPart = 16;
 struct Layer {
   int T, B, D, H, R, G;  // R: width of what the recurrent matrix reads, H or [h, i, f, o]
   bool reverse, coupled;
-  float offset;  // of a coupled gate: 1 - sigmoid(z - offset)
+  bool peepholes;
+  float offset, grown;  // of a coupled gate, 1 - sigmoid(z - offset), and exp(offset)
   int32_t candidate, output;
   const float *x, *wx, *wr, *b, *peephole;  // [T,B,D] [D,G,H] [R,G,H] [G,H] [3,H]
   const float *s0, *c0;                     // [B,R] [B,H]

@@ -1,6 +1,7 @@
 // The custom calls that XLA makes: one layer forward, one layer backward, for the variants whose
 // gates with weights are LSTM_LAB_GATES, as the bits of `Gates` in layer.h.
 #include <atomic>
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -57,6 +58,8 @@ Layer layer_of(ffi::Dictionary attrs, const Floats& x, const Floats& wx, const F
   y.reverse = *attrs.get<bool>("reverse");
   y.coupled = *attrs.get<bool>("coupled");
   y.offset = *attrs.get<float>("offset");
+  y.grown = std::exp(y.offset);
+  y.peepholes = *attrs.get<bool>("peepholes");
   y.candidate = *attrs.get<int32_t>("candidate");
   y.output = *attrs.get<int32_t>("output");
   y.x = x.typed_data(), y.wx = wx.typed_data(), y.wr = wr.typed_data(), y.b = b.typed_data();

@@ -58,7 +58,9 @@ inline Exponential exponential(Vec y) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r;
-  const IntVec exponent = (__builtin_convertvector(n, IntVec) + 127) << 23;
+  IntVec exponent;  // n stands in the low bits of the shifted number
+  std::memcpy(&exponent, &shifted, sizeof exponent);
+  exponent = (exponent << 23) + (127 << 23);
   Vec power;
   std::memcpy(&power, &exponent, sizeof power);
   const Vec minus_one = p * power + (power - 1.0f);
