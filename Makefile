@@ -4,7 +4,9 @@ VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: ablation check lint slow test types
+PEERS := $(VENV)/.peers
+
+.PHONY: ablation check lint parity slow test types
 
 ablation: $(READY)
 	$(BIN)/lstm-lab sweep --study=experiments/digits_ablation.py --workdir=runs/digits_ablation
@@ -19,12 +21,19 @@ types: $(READY)
 	$(BIN)/mypy
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --ignore=tests/parity
+
+parity: $(PEERS)
+	$(BIN)/python -m pytest tests/parity
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore=tests/parity
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(PEERS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,interop,peers]"
 	touch $@

@@ -24,6 +24,7 @@ USAGE = """lstm-lab VERB [flags]
   status   --workdir=DIR     what is done, running, failed and why; what is left
   report   --workdir=DIR     table, statistics and pictures of a study
   summary  --config=FILE.py  layers, shapes, parameters and arithmetic of a model
+  check    --cell=NAME or FILE.py:NAME   gradients, lengths, chunks and backends of a cell
   bench    --suite=layer|train|population [--contenders=A,B] [--rounds=N] [--out=FILE.json]
            timings beside the libraries that are installed; FILE.md holds the tables
 
@@ -287,6 +288,24 @@ def summary(argv: list[str]) -> int:
     return DONE
 
 
+def check(argv: list[str]) -> int:
+    """A cell's gradients, and what has to hold of it over time."""
+    from lstm_lab.config import resolve_cell
+    from lstm_lab.model import ModelSpec
+    from lstm_lab.recurrence.check import check_cell
+
+    given = _parse(argv, {"cell": None})
+    if given.cell is None:
+        raise UserError("--cell: missing, allowed a variant's name or FILE.py:NAME")
+    failed = 0
+    for name, wrong in check_cell(resolve_cell(ModelSpec(cell=given.cell))):
+        failed += wrong is not None
+        print(
+            f"{'ok    ' if wrong is None else 'FAILED'}  {name}" + (f": {wrong}" if wrong else "")
+        )
+    return FAILED if failed else DONE
+
+
 def bench(argv: list[str]) -> int:
     """Timings beside peers."""
     from lstm_lab.bench.cases import SUITES, cases
@@ -322,5 +341,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "status": status,
     "report": report,
     "summary": summary,
+    "check": check,
     "bench": bench,
 }

@@ -120,7 +120,7 @@ def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
             return forward * backward
 
 
-def dropout(x_TBD: jax.Array, rate: float, keys_B: jax.Array) -> jax.Array:
+def dropout(x_TBD: jax.Array, rate: float, keys_B: jax.Array, parts: int = 1) -> jax.Array:
     """Zeroes units at `rate` and rescales the rest.
 
     Each example has a key of its own and the unit axis leads, so that neither the batch's split
@@ -130,13 +130,16 @@ def dropout(x_TBD: jax.Array, rate: float, keys_B: jax.Array) -> jax.Array:
       x_TBD: inputs [T,B,D].
       rate: probability of zero.
       keys_B: a key for each example.
+      parts: how many directions lie one after another in D.
 
     Returns:
       An array like x_TBD.
     """
-    T, _, D = x_TBD.shape
-    keep_BDT = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, (D, T)))(keys_B)
-    return jnp.where(keep_BDT.transpose(2, 0, 1), x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
+    T, B, D = x_TBD.shape
+    shape = (D // parts, T, parts)
+    keep_BHTP = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, shape))(keys_B)
+    keep_TBD = keep_BHTP.transpose(2, 0, 3, 1).reshape(T, B, D)
+    return jnp.where(keep_TBD, x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
 
 
 class LSTM(nn.Module):
@@ -192,7 +195,8 @@ class LSTM(nn.Module):
             x_TBD = h_TBH
             keys_B = _folded(regularise, layer).keys_B
             if layer and self.dropout and keys_B is not None:
-                x_TBD = dropout(h_TBH, self.dropout, keys_B)
+                parts = 2 if self.bidirectional and self.merge == "concat" else 1
+                x_TBD = dropout(h_TBH, self.dropout, keys_B, parts)
             outputs, finals = [], []
             for direction, reverse in enumerate((False, True)[: 1 + self.bidirectional]):
                 name = f"layer_{layer}{'_reverse' if reverse else ''}"

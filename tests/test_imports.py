@@ -35,6 +35,7 @@ BELOW = {
         "files",
         "progress",
     },
+    "bench": {"cells", "model", "train", "progress", "tables"},
     "sweep": {"train", "config", "identity", "tasks", "files", "errors", "progress"},
     "report": {"sweep", "files", "errors", "tables"},
 }

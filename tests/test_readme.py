@@ -1,5 +1,6 @@
 """Every command and every file of the README works; the long ones shortened, in a slow test."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -49,6 +50,7 @@ def run(command, folder):
         "PYTHONPATH": f"{ROOT}:{folder}",
         "LSTM_LAB_DATA": str(folder / "data"),
         "HOME": str(folder),
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
     }
     done = subprocess.run(
         command, shell=True, cwd=folder, env=environment, capture_output=True, text=True
@@ -60,15 +62,16 @@ def run(command, folder):
 def test_the_readme_has_what_it_promises():
     assert set(FILES) == {"my_config.py", "my_cell.py", "my_script.py", "my_study.py", "parity.py"}
     verbs = {c.split()[1] for c in COMMANDS if c.startswith("lstm-lab")}
-    assert verbs == {"train", "sweep", "status", "report", "summary"}
+    assert verbs == {"train", "sweep", "status", "report", "summary", "check"}
     assert COMMANDS[:2] == ["make ablation", "source .venv/bin/activate"]
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / link).exists(), link
 
 
 def test_quick_commands(clone):
-    quick = [c for c in COMMANDS if "summary" in c or "--dry_run" in c or c.startswith("python")]
-    assert len(quick) == 4
+    words = ("summary", "check", "--dry_run", "python")
+    quick = [c for c in COMMANDS if any(word in c for word in words)]
+    assert len(quick) == 6
     outputs = [run(shortened(c), clone) for c in quick]
     assert any("11,416,577" in text for text in outputs)
 

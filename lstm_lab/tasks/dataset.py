@@ -134,6 +134,7 @@ def train_batch(
     step: jax.Array,
     rows_B: jax.Array,
     size: int,
+    order_N: jax.Array | None = None,
 ) -> Batch:
     """Returns rows of the training batch of one step, a pure function of (seed, step).
 
@@ -147,6 +148,7 @@ def train_batch(
       step: the step, int32.
       rows_B: which of the batch's rows to return.
       size: rows of the whole batch.
+      order_N: what `epoch_order` gave for the step's epoch, where a caller of many steps keeps it.
 
     Returns:
       The batch's rows.
@@ -157,10 +159,16 @@ def train_batch(
         return Batch(jax.vmap(sample)(keys_B), jnp.ones(rows_B.shape), rows_B)
     if examples is None:
         raise ValueError("examples: needed where the task generates none")
-    N = examples.x.shape[0]
-    steps = steps_per_epoch(N, size)
-    order_N = jax.random.permutation(jax.random.fold_in(key, step // steps), N)
+    steps = steps_per_epoch(examples.x.shape[0], size)
+    if order_N is None:
+        order_N = epoch_order(examples, seed, step // steps)
     return take(examples, step % steps * size + rows_B, rows_B, order_N)
+
+
+def epoch_order(examples: Examples, seed: jax.Array, epoch: jax.Array) -> jax.Array:
+    """Returns the order in which an epoch shows the examples."""
+    key = jax.random.fold_in(jax.random.key(seed), epoch)
+    return jax.random.permutation(key, examples.x.shape[0])
 
 
 def take(

@@ -17,6 +17,7 @@ from lstm_lab.tasks import (
     Batch,
     Examples,
     Scores,
+    epoch_order,
     metrics_of,
     scores,
     steps_per_epoch,
@@ -219,22 +220,35 @@ def advance(
       The new state and what was measured.
     """
     rows_B = device_rows(spec.train.batch_size, axis_name)
+    train = splits.get("train")
+    finite = spec.task.sample is None and train is not None
 
-    def one(_: jax.Array, carry: tuple[TrainState, StepReport]) -> tuple[TrainState, StepReport]:
-        state, total = carry
+    def order(state: TrainState) -> jax.Array:
+        assert train is not None
+        epoch = state.step // steps_per_epoch(train.x.shape[0], spec.train.batch_size)
+        return epoch_order(train, state.data_seed, epoch)
+
+    def one(_: jax.Array, carry: Any) -> Any:
+        state, total, order_N = carry
+        if finite and train is not None:
+            # Shuffling is a sort, and an epoch needs only one.
+            begins = state.step % steps_per_epoch(train.x.shape[0], spec.train.batch_size) == 0
+            order_N = lax.cond(begins, order, lambda _: order_N, state)
         batch = train_batch(
             spec.task.sample,
-            splits.get("train"),
+            train,
             state.data_seed,
             state.step,
             rows_B,
             spec.train.batch_size,
+            order_N,
         )
         state, report = train_step(spec, horizon, state, batch, axis_name=axis_name)
-        return state, jax.tree.map(jnp.add, total, report)
+        return state, jax.tree.map(jnp.add, total, report), order_N
 
     def run(state: TrainState) -> tuple[TrainState, Report]:
-        state, total = lax.fori_loop(0, steps, one, (state, _no_report(spec)))
+        begun = (state, _no_report(spec), order(state) if finite else None)
+        state, total, _ = lax.fori_loop(0, steps, one, begun)
         valid = lax.cond(
             evaluating,
             lambda: evaluate(

@@ -166,33 +166,6 @@ def assert_near(found, wanted, tolerance):
     jax.tree.map(check, found, wanted)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize(
-    ("name", "shape"),
-    [
-        ("np", {"T": 40, "B": 37, "D": 19, "H": 33}),
-        ("vanilla", {"T": 21, "B": 8, "D": 70, "H": 80}),
-        ("fgr", {"T": 19, "B": 17, "D": 5, "H": 21}),
-        ("janet", {"T": 33, "B": 1, "D": 1, "H": 48}),
-    ],
-)
-def test_the_kernel_equals_scan_over_blocks_parts_and_chunks(name, shape, reverse):
-    found = loss_and_gradients(name, "native", reverse=reverse, **shape)
-    assert_near(found, loss_and_gradients(name, "scan", reverse=reverse, **shape), 1e-5)
-
-
-def test_the_kernel_gives_x_its_gradient_only_where_it_is_asked_for():
-    spec, params, x, _ = case("np")
-
-    def loss(params, x):
-        return unroll(spec, params, x, backend="native")[0].sum()
-
-    asked = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).as_text()
-    spared = jax.jit(jax.grad(loss)).lower(params, x).as_text()
-    assert f"tensor<{T}x{B}x{D}xf32>, tensor<{D}x4x{H}xf32>" in asked
-    assert f"tensor<0x{B}x{D}xf32>" in spared
-
-
 @pytest.mark.parametrize("backend", ["scan", "fused"])
 @pytest.mark.parametrize("name", ["vanilla", "layernorm", "gru", "slstm"])
 def test_bfloat16_keeps_states_in_float32_and_stays_near(name, backend):
@@ -241,16 +214,3 @@ def test_a_backend_says_what_it_does_not_serve():
     spec, params, x, _ = case("layernorm")
     with pytest.raises(ValueError, match="'native' cannot serve this; layer_norm"):
         unroll(spec, params, x, backend="native")
-
-
-def test_without_a_compiler_native_says_so(monkeypatch):
-    from lstm_lab.recurrence import native
-
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    native.compiler.cache_clear()
-    try:
-        assert "found no no-such-compiler" in refusal("native", find("np").spec, jnp.float32)
-        assert choose(find("np").spec, jnp.float32) == "fused"
-    finally:
-        monkeypatch.undo()
-        native.compiler.cache_clear()

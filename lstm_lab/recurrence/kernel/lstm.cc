@@ -6,6 +6,10 @@
 #include <memory>
 #include <thread>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "backward.h"
 #include "forward.h"
 #include "xla/ffi/api/ffi.h"
@@ -46,6 +50,21 @@ void parallel(ffi::ThreadPool& pool, int n, const Task& task) {
   work();
   for (int spins = 0; shared->done.load(std::memory_order_acquire) < n; ++spins)
     if (spins > 1000) std::this_thread::yield();
+}
+
+// Asks for huge pages under a large buffer that is about to be written: XLA's are fresh at every
+// call, and small pages would cost more than the arithmetic.
+void expect_write(const float* p, size_t floats) {
+#if defined(__linux__)
+  constexpr uintptr_t kHuge = uintptr_t{1} << 21;
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(p) + kHuge - 1) / kHuge * kHuge;
+  const uintptr_t last = reinterpret_cast<uintptr_t>(p + floats) / kHuge * kHuge;
+  if (p != nullptr && last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#endif
+}
+
+void expect_write(Result& buffer) {
+  expect_write(buffer->typed_data(), buffer->element_count());
 }
 
 Layer layer_of(ffi::Dictionary attrs, const Floats& x, const Floats& wx, const Floats& wr,
@@ -152,6 +171,7 @@ ffi::Error forward_call(ffi::ThreadPool pool, ffi::Dictionary attrs, Floats x, F
   const Layer y = layer_of(attrs, x, wx, wr, b, peephole, s0, c0, lengths, resets);
   const ForwardOut out{h->typed_data(), s_final->typed_data(), c_final->typed_data(), kept(gates),
                        kept(c)};
+  for (Result* result : {&h, &gates, &c}) expect_write(*result);
   const Call call;
   forward<LSTM_LAB_GATES>(pool, y, out);
   return ffi::Error::Success();
@@ -169,6 +189,7 @@ ffi::Error backward_call(ffi::ThreadPool pool, ffi::Dictionary attrs, Floats x, 
   const BackwardOut out{kept(dx), ds0->typed_data(), dc0->typed_data()};
   const Gradients gradients{dwx->typed_data(), dwr->typed_data(), db->typed_data(),
                             dpeephole->typed_data()};
+  for (Result* result : {&dx, &dwx, &dwr}) expect_write(*result);
   const Call call;
   backward<LSTM_LAB_GATES>(pool, y, in, out, gradients);
   return ffi::Error::Success();

@@ -1,0 +1,21 @@
+"""Parity beside real peers: `make parity` installs them; a missing one fails, none is skipped.
+
+PyTorch has no small build for the newest Python, so its part runs on Python 3.11.
+"""
+
+import os
+import sys
+
+import jax
+import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+collect_ignore = ["test_torch.py"] if sys.version_info >= (3, 12) else []
+
+
+@pytest.fixture(autouse=True)
+def peers_promote_ranks():
+    """Their code broadcasts ranks, which ours may not."""
+    with jax.numpy_rank_promotion("allow"):
+        yield

@@ -1,0 +1,63 @@
+"""What the parity tests share: random stacks of ours, and closeness to a reference."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_lab.model import LSTM
+
+T, B, D, H = 9, 5, 6, 20
+LENGTHS = np.array([9, 4, 1, 7, 9])
+
+
+def stack(spec, layers=1, bidirectional=False, backend="auto", H=H):
+    """Returns a stack of ours with random parameters, biases included, and inputs [T,B,D]."""
+    model = LSTM(spec, (H,) * layers, bidirectional=bidirectional, backend=backend)
+    x = jax.random.normal(jax.random.key(0), (T, B, D))
+    params = model.init(jax.random.key(1), x)["params"]
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(2), len(leaves))
+    leaves = [0.4 * jax.random.normal(k, a.shape) for k, a in zip(keys, leaves, strict=True)]
+    return model, jax.tree.unflatten(tree, leaves), x
+
+
+def names(layers, bidirectional):
+    """Returns the parameter names of a stack, as PyTorch orders layers and directions."""
+    suffixes = ("", "_reverse")[: 1 + bidirectional]
+    return [f"layer_{layer}{suffix}" for layer in range(layers) for suffix in suffixes]
+
+
+def ours(model, params, x, weights, lengths=None, states=None):
+    """Returns outputs, final states and the gradients of sum(weights * h) + sum of final states."""
+
+    def loss(params, x):
+        h, finals = model.apply({"params": params}, x, states, lengths=lengths)
+        ends = sum(s.h.sum() + (0.0 if s.c is None else s.c.sum()) for d in finals for s in d)
+        return (weights * h).sum() + ends, (h, finals)
+
+    gradient = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
+    (_, (h, finals)), (d_params, dx) = gradient(params, x)
+    return h, finals, d_params, dx
+
+
+def weights_like(shape):
+    return jnp.asarray(np.random.default_rng(3).normal(size=shape), jnp.float32)
+
+
+def reorder(w, order, target):
+    """Reorders the gate axis, second to last, from one naming of gates to another."""
+    return jnp.stack([w[..., order.index(gate), :] for gate in target], -2)
+
+
+def joined(w, target, order="ifog"):
+    """Returns our [D,G,H] or [G,H] as a peer's [GH,D] or [GH]."""
+    w = np.asarray(reorder(w, order, target))
+    return w.reshape(-1) if w.ndim == 2 else w.reshape(w.shape[0], -1).T
+
+
+def assert_close(found, wanted, label=""):
+    """Within 1e-5 of the reference tensor's largest magnitude."""
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    assert found.shape == wanted.shape, label
+    worst = np.abs(found - wanted).max() / np.abs(wanted).max()
+    assert worst <= 1e-5, f"{label}: {worst:.2g}"

@@ -1,0 +1,111 @@
+"""PyTorch's nn.LSTM, nn.RNN and nn.GRU: outputs, final states, weight and input gradients."""
+
+import numpy as np
+import pytest
+import torch
+
+from lstm_lab.cells import CellSpec, find
+from tests.parity.peers import (
+    LENGTHS,
+    B,
+    D,
+    H,
+    T,
+    assert_close,
+    joined,
+    names,
+    ours,
+    stack,
+    weights_like,
+)
+
+GATES = {"lstm": ("ifog", "ifgo"), "rnn": ("n", "n"), "gru": ("rzn", "rzn")}
+MODULES = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN, "gru": torch.nn.GRU}
+
+
+def torch_names(layers, bidirectional):
+    suffixes = ("", "_reverse")[: 1 + bidirectional]
+    return [f"l{layer}{suffix}" for layer in range(layers) for suffix in suffixes]
+
+
+def as_torch(name, p):
+    """Returns a direction's parameters as PyTorch names them; its two biases add to our one."""
+    order, target = GATES[name]
+    b = np.asarray(joined(p["b"], target, order))
+    found = {
+        "weight_ih": joined(p["wx"], target, order),
+        "weight_hh": joined(p["wh"], target, order),
+        "bias_ih": 0.7 * b,
+        "bias_hh": 0.3 * b,
+    }
+    if name == "gru":
+        found["bias_ih"] = b
+        found["bias_hh"] = np.concatenate([np.zeros(2 * H, np.float32), p["bn"]])
+    if "proj" in p:
+        found["weight_hr"] = np.asarray(p["proj"]).T
+    return found
+
+
+def run_torch(module, x, weights, lengths):
+    x = torch.tensor(np.asarray(x), requires_grad=True)
+    packing = torch.nn.utils.rnn
+    fed = x
+    if lengths is not None:
+        fed = packing.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+    h, final = module(fed)
+    if lengths is not None:
+        h, _ = packing.pad_packed_sequence(h, total_length=T)
+    finals = final if isinstance(final, tuple) else (final,)
+    ((h * torch.tensor(np.asarray(weights))).sum() + sum(f.sum() for f in finals)).backward()
+    return h.detach().numpy(), [f.detach().numpy() for f in finals], x.grad.numpy()
+
+
+def compare(name, spec, layers, bidirectional, lengths, backend="auto", **options):
+    model, params, x = stack(spec, layers, bidirectional, backend)
+    module = MODULES[name](D, H, num_layers=layers, bidirectional=bidirectional, **options)
+    places = zip(names(layers, bidirectional), torch_names(layers, bidirectional), strict=True)
+    places = list(places)
+    with torch.no_grad():
+        for ours_at, theirs_at in places:
+            for label, value in as_torch(name, params[ours_at]).items():
+                getattr(module, f"{label}_{theirs_at}").copy_(torch.tensor(np.array(value)))
+    width = options.get("proj_size", H) * (1 + bidirectional)
+    weights = weights_like((T, B, width))
+    h, finals, d_params, dx = ours(model, params, x, weights, lengths)
+    h_torch, finals_torch, dx_torch = run_torch(module, x, weights, lengths)
+    assert_close(h, h_torch, "h")
+    assert_close(dx, dx_torch, "gradient of x")
+    flat = [state for directions in finals for state in directions]
+    assert_close(np.stack([s.h for s in flat]), finals_torch[0], "final h")
+    if len(finals_torch) == 2:
+        assert_close(np.stack([s.c for s in flat]), finals_torch[1], "final c")
+    for ours_at, theirs_at in places:
+        grads = as_torch(name, d_params[ours_at])
+        grads["bias_ih"] = joined(d_params[ours_at]["b"], GATES[name][1], GATES[name][0])
+        del grads["bias_hh"]
+        if name == "gru":
+            theirs = module.get_parameter(f"bias_hh_{theirs_at}").grad.numpy()[2 * H :]
+            assert_close(d_params[ours_at]["bn"], theirs, "gradient of bn")
+        for label, value in grads.items():
+            theirs = module.get_parameter(f"{label}_{theirs_at}").grad.numpy()
+            assert_close(value, theirs, f"gradient of {label}_{theirs_at}")
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "packed"])
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("name", ["lstm", "rnn", "gru"])
+def test_modules(name, layers, bidirectional, lengths):
+    compare(name, find(name).spec, layers, bidirectional, lengths)
+
+
+@pytest.mark.parametrize("backend", ["scan", "fused", "native"])
+def test_backends(backend):
+    compare("lstm", find("lstm").spec, 2, True, LENGTHS, backend)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "packed"])
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_projection(bidirectional, lengths):
+    compare("lstm", CellSpec(projection=0.35), 2, bidirectional, lengths, proj_size=7)

@@ -1,0 +1,104 @@
+"""The compiled kernel: blocks, parts and chunks beside scan, its build, its memory."""
+
+import subprocess
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_lab.cells import find
+from lstm_lab.recurrence import choose, native, refusal, unroll
+from tests.recurrence.cases import B, D, H, T, case
+from tests.recurrence.test_unroll import assert_near, loss_and_gradients
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("np", {"T": 40, "B": 37, "D": 19, "H": 33}),
+        ("vanilla", {"T": 21, "B": 8, "D": 70, "H": 80}),
+        ("fgr", {"T": 19, "B": 17, "D": 5, "H": 21}),
+        ("janet", {"T": 33, "B": 1, "D": 1, "H": 48}),
+    ],
+)
+def test_the_kernel_equals_scan_over_blocks_parts_and_chunks(name, shape, reverse):
+    found = loss_and_gradients(name, "native", reverse=reverse, **shape)
+    assert_near(found, loss_and_gradients(name, "scan", reverse=reverse, **shape), 1e-5)
+
+
+def test_the_kernel_gives_x_its_gradient_only_where_it_is_asked_for():
+    spec, params, x, _ = case("np")
+
+    def loss(params, x):
+        return unroll(spec, params, x, backend="native")[0].sum()
+
+    asked = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).as_text()
+    spared = jax.jit(jax.grad(loss)).lower(params, x).as_text()
+    assert f"tensor<{T}x{B}x{D}xf32>, tensor<{D}x4x{H}xf32>" in asked
+    assert f"tensor<0x{B}x{D}xf32>" in spared
+
+
+def test_bits_do_not_depend_on_what_else_runs():
+    """The batch's parts depend on the shape alone, so threads and neighbours change nothing."""
+    spec, params, x, _ = case("np", T=30, B=40, D=8, H=24)
+
+    def gradients(params):
+        return jax.grad(lambda p: jnp.square(unroll(spec, p, x, backend="native")[0]).sum())(params)
+
+    alone = jax.jit(gradients)(params)
+    four = jax.tree.map(lambda a: jnp.stack([a] * 4), params)
+    together = jax.pmap(gradients)(four)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[3]), alone, together)
+    mapped = jax.jit(lambda p: jax.lax.map(gradients, p))(four)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[1]), alone, mapped)
+    batched = jax.jit(jax.vmap(gradients))(four)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[2]), alone, batched)
+
+
+def test_without_a_compiler_native_says_so(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    native.compiler.cache_clear()
+    try:
+        assert "found no no-such-compiler" in refusal("native", find("np").spec, jnp.float32)
+        assert choose(find("np").spec, jnp.float32) == "fused"
+    finally:
+        monkeypatch.undo()
+        native.compiler.cache_clear()
+
+
+def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
+    broken = tmp_path / "broken-c++"
+    broken.write_text("#!/bin/sh\necho 'no such option' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    native.compiler.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="broken-c.. failed: no such option"):
+            native.build(7)
+    finally:
+        monkeypatch.undo()
+        native.compiler.cache_clear()
+
+
+def test_the_library_is_built_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = native.build(0)
+    assert path.parent == tmp_path / "lstm_lab" / "kernel"
+    before = path.stat().st_mtime_ns
+    assert native.build(0) == path
+    assert path.stat().st_mtime_ns == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_no_access_outside_memory(tmp_path):
+    program = tmp_path / "kernel_memory"
+    source = Path(__file__).parent / "kernel_memory.cc"
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize=alignment"]
+    command = [native.compiler()[0], "-std=c++20", "-O1", "-march=native", *checks]
+    command += [f"-I{native.KERNEL}", str(source), "-o", str(program)]
+    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run([str(program)], capture_output=True, text=True)
+    assert done.stdout.strip() == "no access outside", done.stderr[:2000]
