@@ -107,14 +107,15 @@ def loop_bodies(text):
     return "\n".join(computations[name] for name in reached)
 
 
-def test_no_collective_inside_the_time_loop(music):
+@pytest.mark.parametrize("backend", ["scan", "fused"])
+def test_no_collective_inside_the_time_loop(music, backend):
     """One optimiser step, so that its time loops are the program's only loops."""
 
     from lstm_lab.tasks import take
     from lstm_lab.train import step
     from lstm_lab.train.state import init_state
 
-    spec = ragged(train={"batch_size": 8})
+    spec = ragged(train={"batch_size": 8}, compute={"backend": backend})
     examples = jax.device_put(spec.task.load(music).splits["train"])
     state = init_state(spec, 0, member_of(spec))
 
