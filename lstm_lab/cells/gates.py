@@ -36,7 +36,7 @@ from lstm_lab.cells.initialise import (
     initialise_gates,
     initialise_vector,
 )
-from lstm_lab.cells.noise import Noise, RecurrentDropout
+from lstm_lab.cells.noise import Noise, RecurrentDropout, mix, refuse_noise
 
 Activation = Literal["tanh", "identity", "sigmoid", "relu"]
 
@@ -328,14 +328,6 @@ def pointwise(
     return State(h, c, recurrent), gates
 
 
-def mix(share: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
-    """Returns share * old + (1 - share) * new: zoneout by a mask, or by its expectation."""
-    if share is None:
-        return new
-    share = share.astype(new.dtype)
-    return share * old + (1.0 - share) * new
-
-
 def _pinned(
     clamp: Mapping[str, float], names: str, gates: jax.Array, H: int
 ) -> dict[str, jax.Array]:
@@ -366,12 +358,6 @@ def emit(spec: CellSpec, params: Params, state: State) -> State:
     if "proj" not in params:
         return state
     return state._replace(h=state.h @ params["proj"].astype(state.h.dtype))
-
-
-def refuse_noise(noise: Any) -> None:
-    """Raises ValueError for noise, in a cell without regularisers."""
-    if noise is not None:
-        raise ValueError("noise: the variant has no regulariser that takes it")
 
 
 def check_clamp(clamp: Mapping[str, float] | None, present: list[str]) -> Mapping[str, float]:

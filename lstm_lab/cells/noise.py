@@ -44,6 +44,20 @@ class Noise(NamedTuple):
     candidate: jax.Array | None = None
 
 
+def refuse_noise(noise: Any) -> None:
+    """Raises ValueError for noise, in a cell without regularisers."""
+    if noise is not None:
+        raise ValueError("noise: the variant has no regulariser that takes it")
+
+
+def mix(share: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
+    """Returns share * old + (1 - share) * new: zoneout by a mask, or by its expectation."""
+    if share is None:
+        return new
+    share = share.astype(new.dtype)
+    return share * old + (1.0 - share) * new
+
+
 def default_rates(spec: Any) -> dict[str, float]:
     """Returns the rates that a variant takes, with their papers' values; none for most cells."""
     rates = dict(_ZONEOUT) if getattr(spec, "zoneout", False) else {}

@@ -66,11 +66,9 @@ def unroll(
     Raises:
       ValueError: for an unknown backend or name, an empty sequence, or a wrong shape.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend: found {backend!r}, allowed {', '.join(BACKENDS)}")
     _check_shapes(x_TBD, lengths, resets)
-    if clamp and "clamp" not in inspect.signature(spec.cell.pointwise).parameters:
-        raise ValueError("clamp: this cell's pointwise takes no clamp")
+    trace = tuple(trace)
+    backend = _resolved(backend, spec, x_TBD.dtype, noise, trace, clamp)
     cell, T = spec.cell, x_TBD.shape[0]
     real_TB = None
     if lengths is not None:
@@ -79,12 +77,6 @@ def unroll(
         x_TBD = jnp.where(real_TB[..., None], x_TBD, jnp.zeros_like(x_TBD))
     resets = effective_resets(resets, real_TB, reverse)
     noise = jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), noise)
-    trace = tuple(trace)
-    if backend == "auto":
-        backend = choose(spec, x_TBD.dtype, noise=noise, trace=trace, clamp=clamp)
-    reason = refusal(backend, spec, x_TBD.dtype, noise=noise, trace=trace, clamp=clamp)
-    if reason:
-        raise ValueError(f"backend: {backend!r} cannot serve this; {reason}")
     with jax.default_matmul_precision(precision) if precision else nullcontext():
         if state is None:
             zx = cell.project(spec, params, x_TBD[0])
@@ -99,6 +91,27 @@ def unroll(
         steps = Steps(cell.project(spec, params, x_TBD), real_TB, resets, noise)
         h_TBH, final, traced = _scan(spec, params, steps, state, reverse, trace, clamp)
     return (h_TBH, final, traced) if trace else (h_TBH, final)
+
+
+def _resolved(
+    backend: Backend,
+    spec: Spec,
+    dtype: Any,
+    noise: Any,
+    trace: tuple[str, ...],
+    clamp: Mapping[str, float] | None,
+) -> Backend:
+    """Returns the backend to call; raises ValueError where there is none, or it cannot serve."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend: found {backend!r}, allowed {', '.join(BACKENDS)}")
+    if clamp and "clamp" not in inspect.signature(spec.cell.pointwise).parameters:
+        raise ValueError("clamp: this cell's pointwise takes no clamp")
+    if backend == "auto":
+        return choose(spec, dtype, noise=noise, trace=trace, clamp=clamp)
+    reason = refusal(backend, spec, dtype, noise=noise, trace=trace, clamp=clamp)
+    if reason:
+        raise ValueError(f"backend: {backend!r} cannot serve this; {reason}")
+    return backend
 
 
 def choose(

@@ -219,36 +219,9 @@ def advance(
     Returns:
       The new state and what was measured.
     """
-    rows_B = device_rows(spec.train.batch_size, axis_name)
-    train = splits.get("train")
-    finite = spec.task.sample is None and train is not None
-
-    def order(state: TrainState) -> jax.Array:
-        assert train is not None
-        epoch = state.step // steps_per_epoch(train.x.shape[0], spec.train.batch_size)
-        return epoch_order(train, state.data_seed, epoch)
-
-    def one(_: jax.Array, carry: Any) -> Any:
-        state, total, order_N = carry
-        if finite and train is not None:
-            # Shuffling is a sort, and an epoch needs only one.
-            begins = state.step % steps_per_epoch(train.x.shape[0], spec.train.batch_size) == 0
-            order_N = lax.cond(begins, order, lambda _: order_N, state)
-        batch = train_batch(
-            spec.task.sample,
-            train,
-            state.data_seed,
-            state.step,
-            rows_B,
-            spec.train.batch_size,
-            order_N,
-        )
-        state, report = train_step(spec, horizon, state, batch, axis_name=axis_name)
-        return state, jax.tree.map(jnp.add, total, report), order_N
 
     def run(state: TrainState) -> tuple[TrainState, Report]:
-        begun = (state, _no_report(spec), order(state) if finite else None)
-        state, total, _ = lax.fori_loop(0, steps, one, begun)
+        state, total = _train_steps(spec, horizon, state, splits.get("train"), steps, axis_name)
         valid = lax.cond(
             evaluating,
             lambda: evaluate(
@@ -275,6 +248,46 @@ def advance(
         return state, Report(jnp.int32(0), zero, nan, nan, nan, nan, nothing, nothing)
 
     return lax.cond(state.stopped == RUNNING, run, rest, state)
+
+
+def _train_steps(
+    spec: RunSpec,
+    horizon: int,
+    state: TrainState,
+    train: Examples | None,
+    steps: jax.Array,
+    axis_name: str | None,
+) -> tuple[TrainState, StepReport]:
+    """Does optimiser steps; returns the new state and the sums of what they measured."""
+    rows_B = device_rows(spec.train.batch_size, axis_name)
+    finite = spec.task.sample is None and train is not None
+
+    def order(state: TrainState) -> jax.Array:
+        assert train is not None
+        epoch = state.step // steps_per_epoch(train.x.shape[0], spec.train.batch_size)
+        return epoch_order(train, state.data_seed, epoch)
+
+    def one(_: jax.Array, carry: Any) -> Any:
+        state, total, order_N = carry
+        if finite and train is not None:
+            # Shuffling is a sort, and an epoch needs only one.
+            begins = state.step % steps_per_epoch(train.x.shape[0], spec.train.batch_size) == 0
+            order_N = lax.cond(begins, order, lambda _: order_N, state)
+        batch = train_batch(
+            spec.task.sample,
+            train,
+            state.data_seed,
+            state.step,
+            rows_B,
+            spec.train.batch_size,
+            order_N,
+        )
+        state, report = train_step(spec, horizon, state, batch, axis_name=axis_name)
+        return state, jax.tree.map(jnp.add, total, report), order_N
+
+    begun = (state, _no_report(spec), order(state) if finite else None)
+    state, total, _ = lax.fori_loop(0, steps, one, begun)
+    return state, total
 
 
 def _no_report(spec: RunSpec) -> StepReport:
