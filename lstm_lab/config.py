@@ -11,12 +11,14 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass,
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+import jax.numpy as jnp
+
 from lstm_lab.cells import Spec, find
 from lstm_lab.cells.noise import RATES, default_rates
 from lstm_lab.errors import UserError, unknown
 from lstm_lab.model import ModelSpec, SequenceModel, build_model
 from lstm_lab.optim import OptimSpec
-from lstm_lab.recurrence.unroll import Backend
+from lstm_lab.recurrence.unroll import Backend, choose
 from lstm_lab.tasks import DIRECTIONS, TASKS, Task, Tokens, metrics_of, steps_per_epoch
 
 
@@ -318,6 +320,15 @@ def rates_of(model: ModelSpec) -> dict[str, float]:
     own = default_rates(resolve_cell(model))
     given = {name: getattr(model, name) for name in own}
     return {name: rate if given[name] is None else given[name] for name, rate in own.items()}
+
+
+def backend_of(spec: RunSpec) -> Backend:
+    """Returns the backend of the recurrence that training takes here."""
+    if spec.compute.backend != "auto":
+        return spec.compute.backend
+    cell = resolve_cell(spec.model)
+    drawn = set(default_rates(cell)) - {"weight_drop", "input_dropout"}
+    return choose(cell, jnp.dtype(spec.model.dtype), noise=drawn or None)
 
 
 def model_of(spec: RunSpec) -> SequenceModel:

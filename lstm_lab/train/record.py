@@ -21,7 +21,7 @@ from tensorboardX.proto.api_pb2 import Status as HParamsStatus
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-from lstm_lab.config import RunSpec, cell_path, to_json
+from lstm_lab.config import RunSpec, backend_of, cell_path, to_json
 from lstm_lab.files import finite, read_json, read_lines, write_json, write_lines
 from lstm_lab.identity import group_id, run_id
 from lstm_lab.tasks import metrics_of
@@ -112,6 +112,7 @@ class RunRecord:
             "overrides": overrides or before.get("overrides", {}),
             "seeds": spec.seeds,
             "layout": asdict(layout),
+            "backend": backend_of(spec),
             **provenance,
             "started": before.get("started") if resumed_at is not None else None,
             "resumed_at": [*before.get("resumed_at", []), resumed_at]

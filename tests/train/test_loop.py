@@ -49,6 +49,7 @@ def test_a_run_leaves_its_record(tmp_path):
     head, result = read_json(folder / "run.json"), read_json(folder / "result.json")
     rows = read_lines(folder / "metrics.jsonl")
     assert head["status"] == "completed"
+    assert head["backend"] == "native"
     assert head["seeds"] == {"init": 0, "data": 0, "noise": 0}
     assert {"jax", "flax", "optax", "python"} <= set(head["versions"])
     valid = [row for row in rows if row["split"] == "valid"]
