@@ -21,7 +21,8 @@ types: $(READY)
 	$(BIN)/mypy
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" --ignore=tests/parity
+	$(BIN)/python -m pytest -m "not slow" tests/recurrence
+	$(BIN)/python -m pytest -m "not slow" --ignore=tests/parity --ignore=tests/recurrence
 
 parity: $(PEERS)
 	$(BIN)/python -m pytest tests/parity

@@ -1,5 +1,6 @@
 """Strict surroundings: four CPU devices, no silent broadcasting of ranks; warnings are errors."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -14,6 +15,14 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Frees a module's compiled programs: a process may map only so many pieces of memory."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

@@ -37,7 +37,6 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr("lstm_lab.recurrence.fused.CHUNK", 4)
 
 
-@cache
 def compiled(name, backend, way):
     """One program; lengths, resets, state and noise are its arguments."""
     spec = find(name).spec
@@ -135,11 +134,12 @@ def assert_close(found, wanted, label):
 def test_equals_the_oracle(name, backend, way):
     spec, params, x, given = case(name)
     weights = jax.tree.map(jnp.float32, weights_of(given.h.shape[1]))
+    run = compiled(name, backend, way)
     for kind, (lengths, resets, stateful) in CASES.items():
         state = start(spec, params, x, given if stateful and name not in UNSCALED else None)
         if stateful and name in UNSCALED:
             state = state._replace(h=given.h)
-        (_, (h, final)), (d_params, dx, d_state) = compiled(name, backend, way)(
+        (_, (h, final)), (d_params, dx, d_state) = run(
             params, x, state, weights, lengths, resets, noise_of(spec, params)
         )
         (h_wanted, h_final, c_final), grads = expected(name, kind, way == "reverse")
