@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace lstm_lab {
 
 // A tile of kRows rows by four vectors is what the registers hold: 32 of 512 bits, else 16 of 256.
@@ -37,42 +41,65 @@ inline void store(float* p, Vec v, int n) {
 
 inline Vec select(IntVec mask, Vec chosen, Vec other) { return mask ? chosen : other; }
 
-// exp(y) - 1 and exp(y) from one reduction y = n ln 2 + r, |r| <= ln(2) / 2, with the Taylor
-// polynomial of exp(r) - 1, whose remainder r^8 / 8! is below half a unit in the last place.
-struct Exponential {
-  Vec minus_one;
-  Vec whole;
-};
-
-inline Exponential exponential(Vec y) {
+// The steps of exp and of a division for which AVX-512 has an instruction and others take several.
+#if defined(__AVX512F__)
+inline Vec least(Vec bound, Vec y) { return _mm512_min_ps(bound, y); }  // NaN stays
+inline Vec greatest(Vec bound, Vec y) { return _mm512_max_ps(bound, y); }
+inline Vec nearest(Vec y) {
+  return _mm512_roundscale_ps(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline Vec scaled(Vec p, Vec n) { return _mm512_scalef_ps(p, n); }
+// One step of Newton's from 14 bits, right to about one unit in the last place.
+inline Vec reciprocal(Vec d) {
+  const Vec r = _mm512_rcp14_ps(d);
+  return r * (1.0f - d * r) + r;
+}
+#else
+inline Vec least(Vec bound, Vec y) { return select(bound < y, bound, y); }
+inline Vec greatest(Vec bound, Vec y) { return select(bound > y, bound, y); }
+inline Vec nearest(Vec y) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  y = select(y < -87.0f, Vec{} - 87.0f, y);
-  y = select(y > 87.0f, Vec{} + 87.0f, y);
-  const Vec shifted = y * 1.44269504f + kRound;
-  const Vec n = shifted - kRound;
-  const Vec r = (y - n * 0.693359375f) + n * 2.12194440e-4f;
-  Vec p = r * (1.0f / 5040) + (1.0f / 720);
-  p = p * r + (1.0f / 120);
-  p = p * r + (1.0f / 24);
-  p = p * r + (1.0f / 6);
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r;
-  IntVec exponent;  // n stands in the low bits of the shifted number
-  std::memcpy(&exponent, &shifted, sizeof exponent);
-  exponent = (exponent << 23) + (127 << 23);
+  return (y + kRound) - kRound;
+}
+inline Vec scaled(Vec p, Vec n) {
+  const IntVec exponent = (__builtin_convertvector(n, IntVec) + 127) << 23;
   Vec power;
   std::memcpy(&power, &exponent, sizeof power);
-  const Vec minus_one = p * power + (power - 1.0f);
-  return {minus_one, p * power + power};
+  return p * power;
 }
+inline Vec reciprocal(Vec d) { return 1.0f / d; }
+#endif
 
-inline Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x).whole); }
+// exp(y) = 2^n (1 + p) by the reduction y = n ln 2 + r, |r| <= ln(2) / 2, with the Taylor polynomial
+// p of exp(r) - 1, whose remainder r^8 / 8! is below half a unit in the last place.
+struct Exponential {
+  Vec p, n;
+
+  explicit Exponential(Vec y) {
+    y = least(Vec{} + 87.0f, greatest(Vec{} - 87.0f, y));
+    n = nearest(y * 1.44269504f);
+    const Vec r = (y - n * 0.693359375f) + n * 2.12194440e-4f;
+    p = r * (1.0f / 5040) + (1.0f / 720);
+    p = p * r + (1.0f / 120);
+    p = p * r + (1.0f / 24);
+    p = p * r + (1.0f / 6);
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r;
+  }
+  Vec whole() const { return scaled(p + 1.0f, n); }
+  Vec minus_one() const {
+    const Vec power = scaled(Vec{} + 1.0f, n);
+    return p * power + (power - 1.0f);
+  }
+};
+
+inline Vec sigmoid(Vec x) { return reciprocal(1.0f + Exponential(-x).whole()); }
 
 inline Vec tanh(Vec x) {
   const Vec magnitude = select(x < 0.0f, -x, x);
-  const Vec e = exponential(-2.0f * magnitude).minus_one;
-  const Vec t = -e / (2.0f + e);
+  const Vec e = Exponential(-2.0f * magnitude).minus_one();
+  const Vec t = -e * reciprocal(2.0f + e);
   return select(x < 0.0f, -t, t);
 }
 
