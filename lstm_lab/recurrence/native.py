@@ -21,22 +21,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_lab.cells.baselines import GRU, GRUSpec
 from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.cells.gates import ALGEBRA, SIGMOID_GATES, Activation, CellSpec
 
 KERNEL = Path(__file__).parent / "kernel"
+
+Served = CellSpec | GRUSpec
 
 
 class Static(NamedTuple):
     """What a compiled call knows beforehand: the variant's elementwise part, and the direction."""
 
     gates: int
-    peepholes: bool
-    coupled: bool
-    offset: float
-    candidate: int
-    output: int
-    reverse: bool
+    peepholes: bool = False
+    coupled: bool = False
+    offset: float = 0.0
+    candidate: int = 0
+    output: int = 0
+    reverse: bool = False
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -51,14 +54,17 @@ class Static(NamedTuple):
         }
 
 
+_GRU = Static(gates=8)  # its number in kernel/layer.h
+
+
 def refusal(spec: Spec, dtype: Any) -> str | None:
     """Returns why a variant cannot be served here, naming the field, or None."""
     if jax.default_backend() != "cpu":
         return f"platform: found {jax.default_backend()}, native serves cpu"
-    if not isinstance(spec, CellSpec) or spec.cell is not ALGEBRA:
-        return "cell: native serves the gate algebra, not a cell with functions of its own"
+    if not isinstance(spec, Served) or spec.cell not in (ALGEBRA, GRU):
+        return "cell: native serves the gate algebra and gru, not a cell with functions of its own"
     for name in ("layer_norm", "projection", "multiplicative"):
-        if getattr(spec, name):
+        if getattr(spec, name, None):
             return f"{name}: native does not serve it"
     if dtype != jnp.float32:
         return f"dtype: found {jnp.dtype(dtype).name}, native serves float32"
@@ -66,7 +72,7 @@ def refusal(spec: Spec, dtype: Any) -> str | None:
 
 
 def unroll(
-    spec: CellSpec,
+    spec: Served,
     params: Params,
     x_TBD: jax.Array,
     state: State,
@@ -90,40 +96,63 @@ def unroll(
     """
     T, B, _ = x_TBD.shape
     H = params["wh"].shape[-1]
-    wr, s0 = params["wh"], state.h
-    if state.gates is not None:
-        # The gate recurrence is one more block of rows, of a state that is [h, i, f, o].
-        wr = jnp.concatenate([wr, jnp.pad(params["wg"], ((0, 0), (0, 1), (0, 0)))])
-        s0 = jnp.concatenate([state.h, state.gates], 1)
-    peephole = jnp.zeros((3, H))
-    if spec.peephole:
-        rows = np.array([SIGMOID_GATES.index(gate) for gate in spec.peephole])
-        peephole = peephole.at[rows].set(params["peephole"])
+    static, weights = (
+        (_GRU, _gru_weights(params))
+        if isinstance(spec, GRUSpec)
+        else (_static(spec), _weights(spec, params))
+    )
+    # Under the gate recurrence the carried state is [h, i, f, o].
+    s0 = state.h if state.gates is None else jnp.concatenate([state.h, state.gates], 1)
+    _library(static.gates)
+    h_TBH, s_final, c_final = _layer(
+        static._replace(reverse=reverse),
+        x_TBD,
+        *weights,
+        s0,
+        jnp.zeros((B, H)) if state.c is None else state.c,
+        jnp.full((B,), T, jnp.int32) if lengths is None else lengths.astype(jnp.int32),
+        jnp.zeros((0, 0), jnp.uint8) if resets is None else resets.astype(jnp.uint8),
+    )
+    return h_TBH, State(
+        s_final[:, :H],
+        None if state.c is None else c_final,
+        None if state.gates is None else s_final[:, H:],
+    )
+
+
+def _static(spec: CellSpec) -> Static:
     activations = get_args(Activation)
-    static = Static(
+    return Static(
         sum(1 << k for k, gate in enumerate(SIGMOID_GATES) if gate in spec.gates),
         bool(spec.peephole),
         spec.coupled,
         spec.coupled_offset,
         activations.index(spec.candidate),
         activations.index(spec.output),
-        reverse,
     )
-    _library(static.gates)
-    h_TBH, s_final, c_final = _layer(
-        static,
-        x_TBD,
-        params["wx"],
-        wr,
-        params["b"],
-        peephole,
-        s0,
-        state.c,
-        jnp.full((B,), T, jnp.int32) if lengths is None else lengths.astype(jnp.int32),
-        jnp.zeros((0, 0), jnp.uint8) if resets is None else resets.astype(jnp.uint8),
+
+
+def _weights(spec: CellSpec, params: Params) -> tuple[jax.Array, ...]:
+    """Returns wx, the matrix that reads the carried state, b, and peepholes [3,H]."""
+    wr, H = params["wh"], params["wh"].shape[-1]
+    if spec.gate_recurrence:
+        wr = jnp.concatenate([wr, jnp.pad(params["wg"], ((0, 0), (0, 1), (0, 0)))])
+    peephole = jnp.zeros((3, H))
+    if spec.peephole:
+        rows = np.array([SIGMOID_GATES.index(gate) for gate in spec.peephole])
+        peephole = peephole.at[rows].set(params["peephole"])
+    return params["wx"], wr, params["b"], peephole
+
+
+def _gru_weights(params: Params) -> tuple[jax.Array, ...]:
+    """Returns the same of the GRU, with the candidate's two products as gates of their own."""
+    wx, wh, b = params["wx"], params["wh"], params["b"]
+    return (
+        jnp.concatenate([wx[:, :2], jnp.zeros_like(wx[:, :1]), wx[:, 2:]], 1),
+        jnp.concatenate([wh, jnp.zeros_like(wh[:, :1])], 1),
+        jnp.concatenate([b[:2], params["bn"][None], b[2:]]),
+        jnp.zeros((3, wh.shape[-1])),
     )
-    gates = None if state.gates is None else s_final[:, H:]
-    return h_TBH, State(s_final[:, :H], c_final, gates)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -135,9 +164,10 @@ def _forward(static: Static, inputs: tuple[jax.Array, ...], keep: bool) -> Any:
     x, _, wr = inputs[:3]
     (T, B, _), (R, G, H) = x.shape, wr.shape
     kept = T if keep else 0
+    kept_c = 0 if static.gates == _GRU.gates else kept
     return _call(
         f"lstm_lab_forward_{static.gates}",
-        ((T, B, H), (B, R), (B, H), (kept, B, G, H), (kept, B, H)),
+        ((T, B, H), (B, R), (B, H), (kept, B, G, H), (kept_c, B, H)),
     )(*inputs, **static.attributes)
 
 

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, advance
-from lstm_lab.cells.gates import CellSpec
 from lstm_lab.recurrence import associative, fused, native
 from lstm_lab.recurrence.steps import Steps, before, effective_resets, select
 
@@ -82,7 +81,7 @@ def unroll(
             zx = cell.project(spec, params, x_TBD[0])
             state = cell.initial(spec, params, zx, x_TBD.dtype)
         if backend == "native":
-            assert isinstance(spec, CellSpec)
+            assert isinstance(spec, native.Served)
             return native.unroll(spec, params, x_TBD, state, lengths, resets, reverse)
         if backend == "associative":
             return associative.unroll(spec, params, x_TBD, state, real_TB, resets, reverse)

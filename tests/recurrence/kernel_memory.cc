@@ -25,6 +25,7 @@ void check(int B, int T, int D, int H, bool reverse, bool gate_recurrence) {
   for (size_t k = 0; k < resets.size(); ++k) resets[k] = k % 11 == 0;
   Layer y{};
   y.T = T, y.B = B, y.D = D, y.H = H, y.R = R, y.G = G;
+  y.longest = longest(lengths.data(), B, T);
   y.reverse = reverse, y.peepholes = true, y.grown = 1.0f;
   y.x = array(size_t(T) * B * D), y.wx = array(size_t(D) * G * H), y.wr = array(size_t(R) * G * H);
   y.b = array(G * H), y.peephole = array(3 * H), y.s0 = array(B * R), y.c0 = array(B * H);
@@ -44,7 +45,7 @@ void check(int B, int T, int D, int H, bool reverse, bool gate_recurrence) {
   for (int k = 0; k < rounded(D); k += wide)
     pack_transposed(y.wx, D, G, H, k, std::min(wide, rounded(D) - k) / kLanes, tx + size_t(k) * rows);
   const ForwardPanels forward_panels{wx, wr, b, peephole};
-  float *h = array(steps * H), *gates = array(steps * G * H), *c = array(steps * H);
+  float *h = array(steps * H), *gates = array(steps * G * H), *c = M == kGru ? nullptr : array(steps * H);
   const ForwardOut kept{h, array(B * R), array(B * H), gates, c};
   for (int k = 0; k < y.parts(); ++k)
     Forward<M>(y, forward_panels, kept, share(B, y.parts(), k), array(Forward<M>::scratch(y))).run();
@@ -73,6 +74,7 @@ int main() {
     check<5>(9, 13, 70, 130, reverse, false);
     check<2>(33, 300, 2, 48, reverse, false);
     check<0>(8, 3, 66, 65, reverse, false);
+    check<kGru>(37, 10, 19, 33, reverse, false);
   }
   std::puts("no access outside");
 }

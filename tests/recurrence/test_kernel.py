@@ -22,11 +22,29 @@ from tests.recurrence.test_unroll import assert_near, loss_and_gradients
         ("vanilla", {"T": 21, "B": 8, "D": 70, "H": 80}),
         ("fgr", {"T": 19, "B": 17, "D": 5, "H": 21}),
         ("janet", {"T": 33, "B": 1, "D": 1, "H": 48}),
+        ("gru", {"T": 40, "B": 37, "D": 19, "H": 33}),
     ],
 )
 def test_the_kernel_equals_scan_over_blocks_parts_and_chunks(name, shape, reverse):
     found = loss_and_gradients(name, "native", reverse=reverse, **shape)
     assert_near(found, loss_and_gradients(name, "scan", reverse=reverse, **shape), 1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[3, 0, 7], [0, 0, 0]])
+@pytest.mark.parametrize("name", ["vanilla", "gru"])
+def test_steps_after_the_longest_row_are_zero_and_change_nothing(name, lengths):
+    """The kernel ends at the longest row; memory that it does not write may hold anything."""
+    spec, params, x, state = case(name, T=40, B=3)
+
+    def gradients(backend):
+        def loss(params, x, state):
+            h, final = unroll(spec, params, x, state, lengths=jnp.array(lengths), backend=backend)
+            return jnp.square(h).sum() + jnp.square(final.h).sum(), h
+
+        return jax.grad(loss, (0, 1, 2), has_aux=True)(params, x, state)
+
+    assert_near(gradients("native"), gradients("scan"), 1e-5)
+    assert not gradients("native")[1][max(lengths) :].any()
 
 
 def test_the_kernel_gives_x_its_gradient_only_where_it_is_asked_for():

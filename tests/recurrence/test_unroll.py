@@ -192,8 +192,8 @@ def test_auto_takes_the_fastest_that_serves():
     def chosen(name, dtype=jnp.float32, **given):
         return choose(find(name).spec, dtype, **given)
 
-    assert chosen("vanilla") == chosen("fgr") == chosen("janet") == "native"
-    assert chosen("layernorm") == chosen("gru") == chosen("lstmp") == "fused"
+    assert chosen("vanilla") == chosen("fgr") == chosen("janet") == chosen("gru") == "native"
+    assert chosen("layernorm") == chosen("rnn") == chosen("lstmp") == "fused"
     assert chosen("minlstm") == "associative"
     assert chosen("vanilla", jnp.bfloat16) == chosen("np", clamp={"f": 1.0}) == "fused"
     assert chosen("zoneout", noise=jnp.ones((T, B, H))) == "fused"
@@ -205,7 +205,7 @@ def test_a_backend_says_what_it_does_not_serve():
     for name, backend, said in (
         ("layernorm", "native", "layer_norm: native does not serve it"),
         ("lstmp", "native", "projection: native does not serve it"),
-        ("gru", "native", "cell: native serves the gate algebra"),
+        ("slstm", "native", "cell: native serves the gate algebra and gru"),
         ("np", "associative", "cell: associative serves cells with coefficients"),
     ):
         assert said in refusal(backend, find(name).spec, jnp.float32)

@@ -75,7 +75,7 @@ class Backward {
   // One chunk of time, the k-th from the start of processing.
   void chunk(int k) {
     low = (y.reverse ? y.chunks() - 1 - k : k) * steps;
-    const int count = std::min(y.T, low + steps) - low;
+    const int count = std::min(y.longest, low + steps) - low;
     for (int j = count - 1; j >= 0; --j) step(low + (y.reverse ? count - 1 - j : j));
     gather(count);
     seen = count * rows.count();
@@ -83,6 +83,8 @@ class Backward {
   }
 
   void end() {
+    for (int t = y.longest; out.dx != nullptr && t < y.T; ++t)
+      std::memset(out.dx + y.at(t, rows.first) * y.D, 0, size_t(rows.count()) * y.D * 4);
     for (int r = 0; r < rows.count(); ++r) {
       const int64_t b = rows.first + r;
       std::memcpy(out.ds0 + b * y.R, ds + r * width, y.R * 4);
@@ -107,10 +109,11 @@ class Backward {
       const bool real = y.real(t, b);
       for (int u = 0; u < y.blocks(); ++u) {
         float* to = dz + ((int64_t{u} * steps + (t - low)) * count + r) * W;
-        if (real) pointwise(t, b, r, u, to);
-        else std::memset(to, 0, W * sizeof(float));
+        if (!real) std::memset(to, 0, W * sizeof(float));
+        else if constexpr (M == kGru) pointwise_gru(t, b, r, u, to);
+        else pointwise(t, b, r, u, to);
       }
-      if (real) std::memset(ds + r * width, 0, width * sizeof(float));
+      if (real && M != kGru) std::memset(ds + r * width, 0, width * sizeof(float));
     }
     columns_of(y.R, Carry{*this, t});
     for (int r = 0; r < count; ++r)
@@ -123,7 +126,7 @@ class Backward {
   // The step that came before t in processing order, or -1 where the row began at t.
   int before(int t, int b) const {
     const int previous = y.reverse ? t + 1 : t - 1;
-    return previous >= 0 && previous < y.T && y.real(previous, b) ? previous : -1;
+    return previous >= 0 && previous < y.longest && y.real(previous, b) ? previous : -1;
   }
 
   __attribute__((noinline)) void pointwise(int t, int b, int row, int u, float* to) {
@@ -179,6 +182,25 @@ class Backward {
     if (O::i) store(dp, load(dp) + dzi * c_before);
     if (O::f) store(dp + units, load(dp + units) + dzf * c_before);
     if (O::o) store(dp + 2 * units, load(dp + 2 * units) + dzo * c_now);
+  }
+
+  // Leaves in ds what the step before receives past the recurrent matrix: h = (1 - z) n + z h'.
+  __attribute__((noinline)) void pointwise_gru(int t, int b, int row, int u, float* to) {
+    const int unit = u * kLanes, lanes = y.lanes(u), t_before = before(t, b);
+    const float* gates = in.gates + y.at(t, b) * G * y.H + unit;
+    const Vec r = load(gates + O::at_r * y.H, lanes), z = load(gates + O::at_z * y.H, lanes);
+    const Vec a = load(gates + O::at_a * y.H, lanes), n = load(gates + O::at_n * y.H, lanes);
+    const Vec h_before = y.reset(t, b) ? Vec{}
+                         : load(t_before < 0 ? y.s0 + int64_t{b} * y.H + unit
+                                             : in.h + y.at(t_before, b) * y.H + unit, lanes);
+    float* carried = ds + row * width + unit;
+    const Vec dh = load(carried, lanes) + load(in.dh + y.at(t, b) * y.H + unit, lanes);
+    const Vec dn = dh * (1.0f - z) * (1.0f - n * n);
+    store(to + O::at_r * kLanes, dn * a * r * (1.0f - r));
+    store(to + O::at_z * kLanes, dh * (h_before - n) * z * (1.0f - z));
+    store(to + O::at_a * kLanes, dn * r);
+    store(to + O::at_n * kLanes, dn);
+    store(carried, dh * z, lanes);
   }
 
   // ds += dz wr': what the step before receives through the recurrent matrix.

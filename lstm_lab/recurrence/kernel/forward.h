@@ -48,10 +48,12 @@ class Forward {
     }
     for (int k = 0; k < y.chunks(); ++k) {
       low = (y.reverse ? y.chunks() - 1 - k : k) * steps;
-      const int high = std::min(y.T, low + steps);
+      const int high = std::min(y.longest, low + steps);
       project(high - low);
       for (int j = low; j < high; ++j) step(y.reverse ? high - 1 - (j - low) : j);
     }
+    for (int t = y.longest; t < y.T; ++t)
+      std::memset(out.h + y.at(t, rows.first) * y.H, 0, size_t(rows.count()) * y.H * 4);
     for (int r = 0; r < rows.count(); ++r) {
       const int b = rows.first + r;
       std::memcpy(out.s_final + int64_t{b} * y.R, s[0] + r * width, y.R * 4);
@@ -117,7 +119,8 @@ class Forward {
         for (int g = 0; g < G; ++g) z.at[r][g] = load(zx + (r * G + g) * kLanes);
       z.add(self.s[0] + first * self.width, self.width, 1, self.panels.wr + int64_t{u} * y.R * W,
             y.R);
-      self.finish(t, u, first, z.at);
+      if constexpr (M == kGru) self.finish_gru(t, u, first, z.at);
+      else self.finish(t, u, first, z.at);
     }
   };
 
@@ -153,6 +156,18 @@ class Forward {
     for (int r = 0; r < R; ++r) put(t, u, first + r, now[r], value[r], z[r]);
   }
 
+  template <int R>
+  __attribute__((noinline)) void finish_gru(int t, int u, int first, Vec (&v)[R][G]) {
+    for (int r = 0; r < R; ++r)
+      for (int k : {O::at_r, O::at_z}) v[r][k] = sigmoid(v[r][k]);
+    for (int r = 0; r < R; ++r) v[r][O::at_n] = tanh(v[r][O::at_n] + v[r][O::at_r] * v[r][O::at_a]);
+    for (int r = 0; r < R; ++r) {
+      const Vec before = load(s[0] + (first + r) * width + u * kLanes, y.lanes(u));
+      const Vec value = v[r][O::at_n] + v[r][O::at_z] * (before - v[r][O::at_n]);
+      put(t, u, first + r, Vec{}, value, v[r]);
+    }
+  }
+
   // Stores one row's new state and gates; past its length a row keeps what it had.
   void put(int t, int u, int row, Vec now, Vec value, const Vec (&gates)[G]) {
     const int b = rows.first + row, unit = u * kLanes, n = y.lanes(u);
@@ -165,11 +180,11 @@ class Forward {
     store(c + row * units + unit, now);
     store(h, value, n);
     store(state, value, n);
-    for (int k = 0; y.R != y.H && k < O::at_g; ++k) store(state + (k + 1) * y.H, gates[k], n);
+    for (int k = 0; y.R != y.H && k < G - 1; ++k) store(state + (k + 1) * y.H, gates[k], n);
     if (out.gates == nullptr) return;
     float* kept = out.gates + y.at(t, b) * G * y.H + unit;
     for (int k = 0; k < G; ++k) store(kept + k * y.H, gates[k], n);
-    store(out.c + y.at(t, b) * y.H + unit, now, n);
+    if (out.c != nullptr) store(out.c + y.at(t, b) * y.H + unit, now, n);
   }
 
   const Layer& y;

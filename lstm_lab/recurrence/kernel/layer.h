@@ -30,8 +30,10 @@ inline Vec slope(int32_t kind, Vec value) {
   }
 }
 
-// Which gates have weights, as bits; their order in memory is i, f, o, g.
-enum Gates : int { kInput = 1, kForget = 2, kOutput = 4 };
+// Which gates have weights, as bits; their order in memory is i, f, o, g. The GRU is a cell of its own
+// with r, z, a, n, where a = h' Un + bn is inside the reset, and n = tanh(x Wn + b + r a) outside: a
+// has no weights for x and n none for h.
+enum Gates : int { kInput = 1, kForget = 2, kOutput = 4, kGru = 8 };
 
 template <int M>
 struct Order {
@@ -39,10 +41,16 @@ struct Order {
   static constexpr int at_i = 0, at_f = i, at_o = i + f, at_g = i + f + o, G = at_g + 1;
 };
 
+template <>
+struct Order<kGru> {
+  static constexpr int at_r = 0, at_z = 1, at_a = 2, at_n = 3, G = 4;
+};
+
 constexpr int kChunk = 256, kPart = 16;
 
 struct Layer {
   int T, B, D, H, R, G;  // R: width of what the recurrent matrix reads, H or [h, i, f, o]
+  int longest;           // no row has a real step from here on, and none is computed
   bool reverse, coupled;
   bool peepholes;
   float offset, grown;  // of a coupled gate, 1 - sigmoid(z - offset), and exp(offset)
@@ -63,10 +71,14 @@ struct Layer {
 
   // Steps of a chunk of time: so many that each part's rows fill kChunk rows of a product.
   int steps() const { return std::max(1, std::min(T, kChunk / rows_each())); }
-  int chunks() const { return (T + steps() - 1) / steps(); }
+  int chunks() const { return std::max(1, (longest + steps() - 1) / steps()); }
 
   int64_t at(int t, int b) const { return int64_t{t} * B + b; }
 };
+
+inline int longest(const int32_t* lengths, int B, int T) {
+  return B ? std::min(T, *std::max_element(lengths, lengths + B)) : 0;
+}
 
 // Memory that a thread keeps from call to call: fresh pages cost more than the arithmetic.
 class Scratch {

@@ -84,6 +84,7 @@ Layer layer_of(ffi::Dictionary attrs, const Floats& x, const Floats& wx, const F
   y.x = x.typed_data(), y.wx = wx.typed_data(), y.wr = wr.typed_data(), y.b = b.typed_data();
   y.peephole = peephole.typed_data(), y.s0 = s0.typed_data(), y.c0 = c0.typed_data();
   y.lengths = lengths.typed_data();
+  y.longest = longest(y.lengths, y.B, y.T);
   y.resets = resets.element_count() ? resets.typed_data() : nullptr;
   return y;
 }
