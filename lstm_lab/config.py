@@ -323,12 +323,13 @@ def rates_of(model: ModelSpec) -> dict[str, float]:
 
 
 def backend_of(spec: RunSpec) -> Backend:
-    """Returns the backend of the recurrence that training takes here."""
+    """Returns the backend of the recurrence that training takes here, in its widest layer."""
     if spec.compute.backend != "auto":
         return spec.compute.backend
     cell = resolve_cell(spec.model)
     drawn = set(default_rates(cell)) - {"weight_drop", "input_dropout"}
-    return choose(cell, jnp.dtype(spec.model.dtype), noise=drawn or None)
+    widest = max(spec.model.layer_widths)
+    return choose(cell, jnp.dtype(spec.model.dtype), widest, noise=drawn or None)
 
 
 def model_of(spec: RunSpec) -> SequenceModel:

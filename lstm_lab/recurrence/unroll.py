@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, advance
+from lstm_lab.cells.gates import CellSpec
 from lstm_lab.recurrence import associative, fused, native
 from lstm_lab.recurrence.steps import Steps, before, effective_resets, select
 
 Backend = Literal["auto", "scan", "fused", "native", "associative"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
+FUSED_UNITS = 256  # most hidden units with which fused is the faster of the two on CPU
 
 
 def unroll(
@@ -67,7 +69,7 @@ def unroll(
     """
     _check_shapes(x_TBD, lengths, resets)
     trace = tuple(trace)
-    backend = _resolved(backend, spec, x_TBD.dtype, noise, trace, clamp)
+    backend = _resolved(backend, spec, params, x_TBD.dtype, noise, trace, clamp)
     cell, T = spec.cell, x_TBD.shape[0]
     real_TB = None
     if lengths is not None:
@@ -95,6 +97,7 @@ def unroll(
 def _resolved(
     backend: Backend,
     spec: Spec,
+    params: Params,
     dtype: Any,
     noise: Any,
     trace: tuple[str, ...],
@@ -106,7 +109,8 @@ def _resolved(
     if clamp and "clamp" not in inspect.signature(spec.cell.pointwise).parameters:
         raise ValueError("clamp: this cell's pointwise takes no clamp")
     if backend == "auto":
-        return choose(spec, dtype, noise=noise, trace=trace, clamp=clamp)
+        hidden = params["wh"].shape[-1] if "wh" in params else 0
+        return choose(spec, dtype, hidden, noise=noise, trace=trace, clamp=clamp)
     reason = refusal(backend, spec, dtype, noise=noise, trace=trace, clamp=clamp)
     if reason:
         raise ValueError(f"backend: {backend!r} cannot serve this; {reason}")
@@ -116,6 +120,7 @@ def _resolved(
 def choose(
     spec: Spec,
     dtype: Any,
+    hidden: int,
     *,
     noise: Any = None,
     trace: tuple[str, ...] = (),
@@ -123,14 +128,16 @@ def choose(
 ) -> Backend:
     """Returns the backend that `auto` takes: the fastest that serves the call.
 
-    Native on CPU, associative for linear cells elsewhere, fused, then scan; docs/benchmarks.md has
-    the measurements.
+    Native on CPU, associative for linear cells, fused where it was measured to be faster than scan
+    on CPU, and elsewhere for its memory; docs/benchmarks.md has the measurements.
     """
-    among: tuple[Backend, ...] = ("native", "associative", "fused")
+    among: tuple[Backend, ...] = ("native", "associative")
     for backend in among:
         if refusal(backend, spec, dtype, noise=noise, trace=trace, clamp=clamp) is None:
             return backend
-    return "scan"
+    algebra = isinstance(spec, CellSpec) and not spec.projection
+    pays = jax.default_backend() != "cpu" or (algebra and hidden <= FUSED_UNITS)
+    return "fused" if pays and refusal("fused", spec, dtype, trace=trace) is None else "scan"
 
 
 def refusal(

@@ -81,7 +81,7 @@ def test_without_a_compiler_native_says_so(monkeypatch):
     native.compiler.cache_clear()
     try:
         assert "found no no-such-compiler" in refusal("native", find("np").spec, jnp.float32)
-        assert choose(find("np").spec, jnp.float32) == "fused"
+        assert choose(find("np").spec, jnp.float32, 64) == "fused"
     finally:
         monkeypatch.undo()
         native.compiler.cache_clear()

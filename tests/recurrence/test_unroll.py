@@ -189,11 +189,12 @@ def test_fused_needs_less_memory_than_scan(name):
 
 
 def test_auto_takes_the_fastest_that_serves():
-    def chosen(name, dtype=jnp.float32, **given):
-        return choose(find(name).spec, dtype, **given)
+    def chosen(name, dtype=jnp.float32, hidden=64, **given):
+        return choose(find(name).spec, dtype, hidden, **given)
 
     assert chosen("vanilla") == chosen("fgr") == chosen("janet") == chosen("gru") == "native"
-    assert chosen("layernorm") == chosen("rnn") == chosen("lstmp") == "fused"
+    assert chosen("layernorm") == chosen("multiplicative", hidden=256) == "fused"
+    assert chosen("layernorm", hidden=512) == chosen("rnn") == chosen("lstmp") == "scan"
     assert chosen("minlstm") == "associative"
     assert chosen("vanilla", jnp.bfloat16) == chosen("np", clamp={"f": 1.0}) == "fused"
     assert chosen("zoneout", noise=jnp.ones((T, B, H))) == "fused"
