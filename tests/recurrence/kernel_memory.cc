@@ -69,6 +69,8 @@ void check(int B, int T, int D, int H, bool reverse, bool gate_recurrence) {
 int main() {
   for (bool reverse : {false, true}) {
     check<7>(1, 5, 1, 1, reverse, false);
+    check<7>(1, 12, 3, 37, reverse, true);
+    check<kGru>(1, 12, 3, 48, reverse, false);
     check<7>(37, 10, 19, 33, reverse, false);
     check<7>(17, 19, 5, 21, reverse, true);
     check<5>(9, 13, 70, 130, reverse, false);

@@ -22,6 +22,8 @@ from tests.recurrence.test_unroll import assert_near, loss_and_gradients
         ("vanilla", {"T": 21, "B": 8, "D": 70, "H": 80}),
         ("fgr", {"T": 19, "B": 17, "D": 5, "H": 21}),
         ("janet", {"T": 33, "B": 1, "D": 1, "H": 48}),
+        ("fgr", {"T": 19, "B": 1, "D": 5, "H": 21}),
+        ("gru", {"T": 19, "B": 1, "D": 5, "H": 37}),
         ("gru", {"T": 40, "B": 37, "D": 19, "H": 33}),
     ],
 )

@@ -29,14 +29,22 @@ inline void store(float* p, Vec v) { *reinterpret_cast<LooseVec*>(p) = v; }
 // The first n lanes, where a row of units ends within a vector.
 inline Vec load(const float* p, int n) {
   if (n >= kLanes) return load(p);
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps((1u << n) - 1, p);
+#else
   Vec v = {};
   std::memcpy(&v, p, n * sizeof(float));
   return v;
+#endif
 }
 
 inline void store(float* p, Vec v, int n) {
   if (n >= kLanes) return store(p, v);
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (1u << n) - 1, v);
+#else
   std::memcpy(p, &v, n * sizeof(float));
+#endif
 }
 
 inline Vec select(IntVec mask, Vec chosen, Vec other) { return mask ? chosen : other; }
