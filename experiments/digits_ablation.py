@@ -11,7 +11,8 @@ then train at that rate for 40 epochs, and only those are compared on the test s
 """
 
 from configs import digits
-from lstm_lab.sweep.study import Claim, Study, Tuning, grid
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Claim, Study, Tuning
 
 VARIANTS = (
     *("vanilla", "nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr"),

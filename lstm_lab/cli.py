@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,17 @@ from lstm_lab.errors import UserError, unknown
 from lstm_lab.progress import say
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 75
+AGAIN = "interrupted: run the same command again to go on"
 
 USAGE = """lstm-lab VERB [flags]
 
   train    --config=FILE.py[:WORDS] [--config.PATH=VALUE ...] [--seeds=N] [--workdir=DIR]
            one run, or N seeds as one program; goes on by itself where it was stopped
-  sweep    --study=FILE.py [--workdir=DIR] [--dry_run]
-           a study; runs only what is missing
+  sweep    --study=FILE.py [--workdir=DIR] [--jobs=N] [--results=FILE] [--rerun=failed] [--dry_run]
+           a study; runs only what is missing, by N processes that share the cores
+  reproduce NAME [--trials=N] [and what sweep takes]
+           a study of experiments/ that carries published figures
+  pack     --workdir=DIR --out=FILE.jsonl.gz   a study's results as one file, for --results
   status   --workdir=DIR     what is done, running, failed and why; what is left
   report   --workdir=DIR     table, statistics and pictures of a study
   summary  --config=FILE.py  layers, shapes, parameters and arithmetic of a model
@@ -54,14 +58,15 @@ def main(argv: list[str] | None = None) -> int:
 # ---- flags
 
 
-def _parse(argv: list[str], strings: dict[str, str | None], **integers: int | None) -> Any:
+def _parse(argv: list[str], strings: Mapping[str, str | None], **integers: int | None) -> Any:
     """Parses a verb's flags; nothing may be left over."""
     values = flags.FlagValues()
     for name, default in strings.items():
         flags.DEFINE_string(name, default, "", flag_values=values)
     for name, number in integers.items():
         flags.DEFINE_integer(name, number, "", lower_bound=1, flag_values=values)
-    flags.DEFINE_bool("dry_run", False, "", flag_values=values)
+    for name in ("dry_run", "worker"):
+        flags.DEFINE_bool(name, False, "", flag_values=values)
     left = values(["lstm-lab", *argv])[1:]
     if left:
         raise UserError(f"arguments: found {left[0]!r}, allowed flags only, as --name=value")
@@ -137,42 +142,21 @@ def train(argv: list[str]) -> int:
 
     seeds = tuple(range(spec.seed, spec.seed + given.seeds))
     name = f"{spec.task.name}-{Path(spec.model.cell.replace(':', '-')).name}-{given.seeds}seeds"
-    return _run_study(Study(name, to_json(spec), (), seeds), given.workdir, data_dir, shown)
+    folder = Path(given.workdir or f"runs/{name}")
+    return _run_study(Study(name, to_json(spec), (), seeds), folder, data_dir, shown)
 
 
 def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
-    import jax
-
-    from lstm_lab.files import check_workdir, read_json
+    from lstm_lab.files import read_json
     from lstm_lab.identity import run_id
-    from lstm_lab.progress import Meter
-    from lstm_lab.train.loop import Cohort, Run, stopping_on_signals, train_cohort
-    from lstm_lab.train.parallel import Layout, choose_layout, fit_layout
+    from lstm_lab.train.loop import stopping_on_signals, train_run
 
     cell = Path(spec.model.cell.replace(":", "-")).name
     folder = Path(workdir or f"runs/{spec.task.name}-{cell}-{run_id(spec)}")
-    check_workdir(folder, "run.json")
-    head = read_json(folder / "run.json")
-    if head is not None and head["id"] != run_id(spec):
-        raise UserError(
-            f"--workdir: {folder} holds run {head['id']} of another spec, this one is "
-            f"{run_id(spec)}; choose another folder"
-        )
-    dataset = spec.task.load(data_dir)
-    devices = min(spec.compute.devices or jax.local_device_count(), jax.local_device_count())
-    layout = (
-        choose_layout(1, spec.train.batch_size, devices)
-        if head is None
-        else fit_layout(Layout(**head["layout"]), spec.train.batch_size, devices)
-    )
-    run = Run(spec, folder)
-    cohort = Cohort((run,), layout, folder / "checkpoints" / "latest")
-    train_split = dataset.splits.get("train")
-    steps, _ = spec.schedule_steps(None if train_split is None else len(train_split.x))
-    with stopping_on_signals() as stop, Meter(steps) as meter:
-        outcome = train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=meter)
+    with stopping_on_signals() as stop:
+        outcome = train_run(spec, folder, data_dir, stop=stop, overrides=overrides)
     if outcome.status == "interrupted":
-        say("interrupted: run the same command again to go on")
+        say(AGAIN)
         return INTERRUPTED
     if outcome.status != "completed":
         return FAILED
@@ -187,35 +171,101 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
     return DONE if result["status"] == "completed" else FAILED
 
 
-def _run_study(study: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
+def _run_study(
+    study: Any,
+    folder: Path,
+    data_dir: Path,
+    overrides: dict[str, str],
+    *,
+    worker: bool = False,
+    results: Path | None = None,
+) -> int:
+    """Works through a study in this process; a worker leaves the report to who started it."""
     from lstm_lab.report.build import build
     from lstm_lab.sweep.launch import launch
     from lstm_lab.train.loop import stopping_on_signals
 
-    folder = Path(workdir or f"runs/{study.name}")
     with stopping_on_signals() as stop:
-        status = launch(study, folder, data_dir, stop, overrides)
+        status = launch(study, folder, data_dir, stop, overrides, results)
     if status == "interrupted":
-        say("interrupted: run the same command again to go on")
+        say(AGAIN)
         return INTERRUPTED
-    print(build(folder))
-    print(f"\nreport: {folder / 'report' / 'report.md'}")
+    if not worker:
+        print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.md'}")
     return DONE if status == "completed" else FAILED
 
 
 def sweep(argv: list[str]) -> int:
     """A study."""
-    given = _parse(argv, {"study": None, "workdir": None, "data_dir": None}, devices=None)
+    strings = {"study": None, "workdir": None, "data_dir": None, "rerun": None, "results": None}
+    given = _parse(argv, strings, devices=None, jobs=None, trials=None)
     if given.study is None:
         raise UserError("--study: missing, allowed a Python file with get_study()")
-    _request_devices(given.devices)
-    study = _load_study(Path(given.study))
+    if given.rerun not in (None, "failed"):
+        raise UserError(f"--rerun: found {given.rerun!r}, allowed failed")
+    if not given.jobs:
+        _request_devices(given.devices)
+    study = _load_study(Path(given.study), given.trials)
     if given.dry_run:
         return _dry_run(study)
-    return _run_study(study, given.workdir, _data_dir(given.data_dir), {})
+    folder, data_dir = Path(given.workdir or f"runs/{study.name}"), _data_dir(given.data_dir)
+    if given.rerun:
+        from lstm_lab.sweep.folder import forget_failures
+
+        forget_failures(folder)
+    if given.jobs:
+        shared = [f"--study={given.study}", f"--workdir={folder}", f"--data_dir={data_dir}"]
+        for name in ("trials", "results"):
+            if given[name].value is not None:
+                shared.append(f"--{name}={given[name].value}")
+        return _run_jobs(study, folder, given.jobs, shared)
+    results = Path(given.results) if given.results else None
+    return _run_study(study, folder, data_dir, {}, worker=given.worker, results=results)
 
 
-def _load_study(path: Path) -> Any:
+def reproduce(argv: list[str]) -> int:
+    """A study of experiments/, by its name."""
+    if not argv or argv[0].startswith("-"):
+        raise UserError("reproduce: missing the study's name, such as odyssey_jsb")
+    name, *rest = argv
+    places = [Path("experiments"), Path(__file__).parent.parent / "experiments"]
+    found = [place / f"{name}.py" for place in places if (place / f"{name}.py").is_file()]
+    if not found:
+        raise unknown("reproduce", name, sorted(p.stem for q in places for p in q.glob("*.py")))
+    return sweep([f"--study={found[0]}", *rest])
+
+
+def pack(argv: list[str]) -> int:
+    """A study's results as one file."""
+    from lstm_lab.sweep import archive
+
+    given = _parse(argv, {"workdir": None, "out": None})
+    if given.workdir is None or given.out is None:
+        raise UserError("pack: --workdir and --out are needed, a study and FILE.jsonl.gz")
+    print(f"{archive.pack(Path(given.workdir), Path(given.out))} runs: {given.out}")
+    return DONE
+
+
+def _run_jobs(study: Any, folder: Path, jobs: int, arguments: list[str]) -> int:
+    """Works through a study by several processes; the last thing is the report."""
+    from lstm_lab.report.build import build
+    from lstm_lab.sweep.folder import StudyFolder
+    from lstm_lab.sweep.jobs import run_jobs
+    from lstm_lab.sweep.status import expected
+    from lstm_lab.train.loop import stopping_on_signals
+
+    declared = StudyFolder(folder, study)
+    declared.declare()
+    with stopping_on_signals() as stop:
+        code = run_jobs(arguments, folder, jobs, expected(declared.plan), stop)
+    if code == INTERRUPTED:
+        say(AGAIN)
+    elif code != WRONG_USAGE:
+        print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.md'}")
+    return code
+
+
+def _load_study(path: Path, trials: int | None = None) -> Any:
     from lstm_lab.config import load_module
     from lstm_lab.sweep.study import Study
 
@@ -223,7 +273,10 @@ def _load_study(path: Path) -> Any:
     sys.path.insert(0, str(path.absolute().parent.parent))
     module = load_module(path, "--study")
     get_study = getattr(module, "get_study", None)
-    study = get_study() if callable(get_study) else None
+    try:
+        study = get_study(**({} if trials is None else {"trials": trials})) if get_study else None
+    except TypeError as error:
+        raise UserError(f"--study: {path}: get_study does not run: {error}") from error
     if not isinstance(study, Study):
         raise UserError(f"--study: {path} has no get_study() that returns a Study")
     return study
@@ -232,7 +285,8 @@ def _load_study(path: Path) -> Any:
 def _dry_run(study: Any) -> int:
     """Prints what a study would run, writing nothing."""
     from lstm_lab.identity import run_id
-    from lstm_lab.sweep.study import final_runs, label, tuning_runs, variants
+    from lstm_lab.sweep.axes import label
+    from lstm_lab.sweep.study import final_runs, tuning_runs, variants
     from lstm_lab.tables import aligned
 
     names = variants(study)
@@ -261,8 +315,7 @@ def report(argv: list[str]) -> int:
     from lstm_lab.report.build import build
 
     folder = _workdir(argv)
-    print(build(folder))
-    print(f"\nreport: {folder / 'report' / 'report.md'}")
+    print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.md'}")
     return DONE
 
 
@@ -338,6 +391,8 @@ def bench(argv: list[str]) -> int:
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "sweep": sweep,
+    "reproduce": reproduce,
+    "pack": pack,
     "status": status,
     "report": report,
     "summary": summary,

@@ -122,6 +122,8 @@ class RunSpec:
             )
         if self.model.embedding is not None and not isinstance(self.task.inputs, Tokens):
             raise ValueError(f"model.embedding: the inputs of {self.task.name} are no tokens")
+        if self.model.input_noise is not None and isinstance(self.task.inputs, Tokens):
+            raise ValueError(f"model.input_noise: the inputs of {self.task.name} are tokens")
 
     @property
     def metric(self) -> str:
@@ -316,10 +318,12 @@ def load_module(path: Path, what: str) -> types.ModuleType:
 
 
 def rates_of(model: ModelSpec) -> dict[str, float]:
-    """Returns the rates of the cell's regularisers: the model's, else the variant's own."""
+    """Returns the rates of the cell's regularisers, the model's or else the variant's own, and the
+    input noise where there is any."""
     own = default_rates(resolve_cell(model))
     given = {name: getattr(model, name) for name in own}
-    return {name: rate if given[name] is None else given[name] for name, rate in own.items()}
+    rates = {name: rate if given[name] is None else given[name] for name, rate in own.items()}
+    return rates if model.input_noise is None else rates | {"input_noise": model.input_noise}
 
 
 def backend_of(spec: RunSpec) -> Backend:

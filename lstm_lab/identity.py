@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from lstm_lab.cells.noise import RATES
 from lstm_lab.config import RunSpec, to_json
@@ -49,5 +49,7 @@ def group_id(spec: RunSpec) -> str:
 def program_key(spec: RunSpec) -> str:
     """Returns what runs share that one compiled program can train."""
     numbers = tuple(f"optim.{name}" for name in HPARAMS) + tuple(f"model.{k}" for k in RATES)
+    if spec.model.input_noise is not None:
+        spec = replace(spec, model=replace(spec.model, input_noise=0.0))
     compute = json.dumps(asdict(spec.compute), sort_keys=True)
     return canonical(spec, without=("seeds", *numbers)) + compute

@@ -19,6 +19,9 @@ from lstm_lab.recurrence.unroll import Backend
 Merge = Literal["concat", "sum", "mean", "product"]
 States = tuple[tuple[State, ...], ...]
 
+# Folded into an example's key for its input noise; layers and directions fold in small numbers.
+INPUT_NOISE = 2**31
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -38,9 +41,10 @@ class ModelSpec:
       init: initialiser of cell and head (cells/gates.py); None is the variant's own.
       dtype: compute dtype; parameters and cell states stay float32.
       precision: of matrix products, as in `jax.default_matmul_precision`.
+      input_noise: standard deviation of the Gaussian noise that training adds to vectors; None
+        adds none. A number in which the members of a cohort may differ, as are:
       zoneout_c, zoneout_h, recurrent_dropout, input_dropout, weight_drop: rates of the cell's
-        regularisers; None is the rate of the variant's paper. They are numbers in which the members
-        of a cohort may differ.
+        regularisers; None is the rate of the variant's paper.
     """
 
     cell: str = "lstm"
@@ -56,6 +60,7 @@ class ModelSpec:
     init: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     precision: Literal["default", "high", "highest"] = "default"
+    input_noise: float | None = None
     zoneout_c: float | None = None
     zoneout_h: float | None = None
     recurrent_dropout: float | None = None
@@ -79,6 +84,8 @@ class ModelSpec:
             rate = getattr(self, name)
             if rate is not None and not 0.0 <= rate < 1.0:
                 raise ValueError(f"{name}: found {rate}, allowed 0 or more and below 1")
+        if self.input_noise is not None and self.input_noise < 0.0:
+            raise ValueError(f"input_noise: found {self.input_noise}, allowed 0 or more")
         if self.dropout and len(self.layer_widths) == 1:
             raise ValueError("dropout: acts between layers, and the model has one layer")
         if self.residual and len(set(self.layer_widths)) > 1:
@@ -140,6 +147,24 @@ def dropout(x_TBD: jax.Array, rate: float, keys_B: jax.Array, parts: int = 1) ->
     keep_BHTP = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, shape))(keys_B)
     keep_TBD = keep_BHTP.transpose(2, 0, 3, 1).reshape(T, B, D)
     return jnp.where(keep_TBD, x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
+
+
+def add_noise(x_TBD: jax.Array, regularise: Regularise | None) -> jax.Array:
+    """Adds Gaussian noise of standard deviation `input_noise`, where it is among the rates.
+
+    Args:
+      x_TBD: inputs [T,B,D].
+      regularise: rates and keys; without keys, as in evaluation, nothing is added.
+
+    Returns:
+      An array like x_TBD.
+    """
+    if regularise is None or regularise.keys_B is None or "input_noise" not in regularise.rates:
+        return x_TBD
+    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, INPUT_NOISE)
+    shape = (x_TBD.shape[0], x_TBD.shape[2])
+    noise_BTD = jax.vmap(lambda key: jax.random.normal(key, shape))(keys_B)
+    return x_TBD + regularise.rates["input_noise"] * noise_BTD.swapaxes(0, 1)
 
 
 class LSTM(nn.Module):
@@ -289,7 +314,7 @@ class SequenceModel(nn.Module):
         """
         x_T = jnp.swapaxes(x, 0, 1)
         if self.vocabulary is None:
-            x_TBD = x_T.astype(self.dtype)
+            x_TBD = add_noise(x_T, regularise).astype(self.dtype)
         elif self.embedding is None:
             x_TBD = jax.nn.one_hot(x_T, self.vocabulary, dtype=self.dtype)
         else:

@@ -23,6 +23,7 @@ class OptimSpec:
       lr: learning rate at the schedule's peak.
       momentum: of sgd.
       nesterov: Nesterov's form of sgd's momentum.
+      dampening: scale sgd's gradient by 1 - momentum, so that momentum does not lengthen the steps.
       beta1, beta2, eps: of adam and adamw; rmsprop decays by beta2.
       clip: largest global norm of the gradient; None does not clip.
       weight_decay: added to the gradient (L2), or for adamw to the update.
@@ -37,6 +38,7 @@ class OptimSpec:
     lr: float = 1e-3
     momentum: float = 0.0
     nesterov: bool = False
+    dampening: bool = False
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -64,8 +66,10 @@ class OptimSpec:
         ):
             if not value:
                 raise ValueError(f"{name}: found {getattr(self, name)}, allowed {allowed}")
-        if self.name != "sgd" and (self.momentum or self.nesterov):
-            raise ValueError(f"momentum, nesterov: only sgd takes them, found {self.name}")
+        if self.name != "sgd" and (self.momentum or self.nesterov or self.dampening):
+            raise ValueError(
+                f"momentum, nesterov, dampening: only sgd takes them, found {self.name}"
+            )
 
 
 def hparams(spec: OptimSpec) -> dict[str, float]:
@@ -122,5 +126,6 @@ def build_optimizer(
     decayed = [scale, decay] if spec.name == "adamw" else [decay, scale]
     clip = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
     shape = schedule(spec, horizon)
-    rate = optax.scale_by_schedule(lambda step: -hparams["lr"] * jnp.asarray(shape(step)))
+    peak = hparams["lr"] * (1.0 - hparams["momentum"]) if spec.dampening else hparams["lr"]
+    rate = optax.scale_by_schedule(lambda step: -peak * jnp.asarray(shape(step)))
     return optax.chain(*clip, *decayed, rate)

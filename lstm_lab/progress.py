@@ -27,10 +27,11 @@ class Meter:
 
     Args:
       total: steps of work.
+      unit: what a step is called.
     """
 
-    def __init__(self, total: float) -> None:
-        self.total, self.done = total, 0.0
+    def __init__(self, total: float, unit: str = "steps") -> None:
+        self.total, self.done, self.unit = total, 0.0, unit
         self._first, self._start = 0.0, time.monotonic()
         self._last_line = 0.0
         console = Console(stderr=True)
@@ -70,9 +71,8 @@ class Meter:
         self.done = min(self.done + steps, self.total)
         seconds = time.monotonic() - self._start
         rate = (self.done - self._first) / max(seconds, 1e-9)
-        left = (
-            f"{rate:.0f} steps/s, {duration((self.total - self.done) / rate)} left" if rate else ""
-        )
+        speed = f"{rate:.0f} {self.unit}/s" if rate >= 1 else f"{60 * rate:.3g} {self.unit}/min"
+        left = f"{speed}, {duration((self.total - self.done) / rate)} left" if rate else ""
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=text, left=left)
         elif self._last_line == 0.0 or seconds - self._last_line >= LOG_SECONDS:

@@ -32,11 +32,21 @@ BELOW = {
         "summary",
         "tasks",
         "optim",
+        "errors",
         "files",
         "progress",
     },
     "bench": {"cells", "model", "train", "progress", "tables"},
-    "sweep": {"train", "config", "identity", "tasks", "files", "errors", "progress"},
+    "sweep": {
+        "train",
+        "config",
+        "identity",
+        "summary",
+        "tasks",
+        "files",
+        "errors",
+        "progress",
+    },
     "report": {"sweep", "files", "errors", "tables"},
 }
 

@@ -88,14 +88,16 @@ def draw(
     Returns:
       The noise, or None for a variant without such regularisers.
     """
+    zoneout, kind = getattr(spec, "zoneout", False), getattr(spec, "recurrent_dropout", None)
+    if not zoneout and kind is None:
+        return None
     R, G, H = params["wh"].shape
     steps = start + jnp.arange(T)
     noise = Noise()
-    if getattr(spec, "zoneout", False):
+    if zoneout:
         noise = noise._replace(
             **{name: 1.0 - _kept(rates[name], name, keys_B, steps, H) for name in _ZONEOUT}
         )
-    kind = getattr(spec, "recurrent_dropout", None)
     if kind is not None:
         rate, whole = rates["recurrent_dropout"], jnp.zeros((1,), jnp.int32)
         if kind.startswith("semeniuta"):
@@ -108,7 +110,7 @@ def draw(
         else:
             masks = [_kept(rate, "recurrent", keys_B, whole + g, R) for g in range(G)]
             noise = noise._replace(recurrent=jnp.stack(masks, 2) / (1.0 - rate))
-    return noise if any(field is not None for field in noise) else None
+    return noise
 
 
 def _kept(rate: Any, purpose: str, keys_B: jax.Array, steps: jax.Array, H: int) -> jax.Array:

@@ -62,10 +62,15 @@ def notes(comparison: Comparison) -> list[str]:
     c = comparison
     runs = ", ".join(f"{n} {status}" for status, n in c.counts.items())
     best = "higher" if c.direction == "max" else "lower"
+    compared = (
+        f"Final seeds: {', '.join(map(str, c.seeds))}."
+        if c.seeds
+        else f"Compared: each variant's best {c.top:.0%} of trials, chosen on validation."
+    )
     lines = [
-        f"Runs: {c.expected} in all: {runs}. Final seeds: {', '.join(map(str, c.seeds))}.",
+        f"Runs: {c.expected} in all: {runs}. {compared}",
         f"Test {c.metric} ({best} is better) is scored once, at the best validation checkpoint; "
-        "intervals are Student's t over seeds.",
+        f"intervals are Student's t over {'seeds' if c.seeds else 'these trials'}.",
     ]
     if c.baseline is not None:
         lines.append(

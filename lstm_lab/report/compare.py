@@ -62,13 +62,15 @@ class Comparison:
     counts: dict[str, int]
     expected: int
     seeds: list[int]
+    top: float
 
 
 def compare(runs: StudyRuns) -> Comparison:
     """Computes a study's comparison from its runs."""
     study, baseline = runs.study, runs.study["baseline"]
+    compared = {name: runs.compared(name) for name in study["variants"]}
     scores = {
-        name: [run.test for run in runs.final(name) if run.scored and run.test is not None]
+        name: [run.test for run in compared[name] if run.scored and run.test is not None]
         for name in study["variants"]
     }
     others = [name for name in scores if baseline is not None and name != baseline]
@@ -81,12 +83,12 @@ def compare(runs: StudyRuns) -> Comparison:
             chosen=runs.chosen.get(name, {}),
             scores=scores[name],
             interval=mean_interval(scores[name]),
-            planned=len(study["seeds"]),
-            failures=_failures(runs.final(name), len(study["seeds"])),
+            planned=len(study["seeds"]) or len(compared[name]),
+            failures=_failures(compared[name], len(study["seeds"])),
             p=p.get(name, nan),
             p_holm=p_holm.get(name, nan),
-            parameters=next((r.parameters for r in runs.final(name) if r.parameters), None),
-            curves=[run.curve for run in runs.final(name) if run.scored and run.curve],
+            parameters=next((r.parameters for r in compared[name] if r.parameters), None),
+            curves=[run.curve for run in compared[name] if run.scored and run.curve],
         )
         for name in scores
     ]
@@ -104,12 +106,13 @@ def compare(runs: StudyRuns) -> Comparison:
         counts={status: n for status, n in sorted(counts.items()) if n},
         expected=runs.expected,
         seeds=study["seeds"],
+        top=study["top"],
     )
 
 
 def _failures(runs: list[RunRow], planned: int) -> dict[str, int]:
     counts = Counter(run.status for run in runs if not run.scored)
-    counts["missing"] += planned - len(runs)
+    counts["missing"] += max(planned - len(runs), 0)
     return {status: n for status, n in counts.items() if n}
 
 

@@ -56,9 +56,27 @@ class StudyRuns:
     runs: list[RunRow]
     expected: int
 
-    def final(self, variant: str) -> list[RunRow]:
-        """Returns the runs of a variant that are compared."""
-        return [run for run in self.runs if run.stage == "final" and run.variant == variant]
+    def compared(self, variant: str) -> list[RunRow]:
+        """Returns the runs of a variant that are compared.
+
+        Those of the final seeds; or of a study without any, the best share of the tuning runs,
+        chosen on validation.
+        """
+        own = [run for run in self.runs if run.variant == variant]
+        if self.study["seeds"]:
+            return [run for run in own if run.stage == "final"]
+        sign = -1.0 if self.study["direction"] == "max" else 1.0
+        ended = [run for run in own if run.scored and run.valid is not None]
+        ended.sort(key=lambda run: sign * (run.valid or 0.0))
+        return ended[: round(self.study["top"] * self.trials(variant))]
+
+    def trials(self, variant: str) -> int:
+        """Returns how many tuning runs a variant has in all."""
+        tuning = self.study["tuning"]
+        if tuning is None:
+            return 0
+        seeds = 1 if tuning["seeds"] is None else len(tuning["seeds"])
+        return int(tuning["points"][variant] * seeds)
 
 
 def read_study(workdir: Path) -> StudyRuns:

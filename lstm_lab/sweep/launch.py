@@ -1,23 +1,60 @@
-"""Runs a study's cohorts, one after another, in this process."""
+"""Works through a study in this process: claims cohorts, trains them, retries, gives up."""
 
 from __future__ import annotations
 
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
 
+from lstm_lab.errors import UserError
 from lstm_lab.progress import Meter, say
-from lstm_lab.sweep.plan import StudyFolder, choose_points
+from lstm_lab.sweep.archive import unpack
+from lstm_lab.sweep.claims import claimed
+from lstm_lab.sweep.folder import Failures, StudyFolder, choose_points
 from lstm_lab.sweep.study import PlannedRun, Study, final_runs, tuning_runs, variants
 from lstm_lab.tasks import Dataset, Task
-from lstm_lab.train.loop import Run, Stop, train_cohort
+from lstm_lab.train.checkpoint import Checkpoints
+from lstm_lab.train.loop import Outcome, Stop, train_cohort
 from lstm_lab.train.record import Status
+from lstm_lab.train.session import Cohort, Run
+
+# How often a cohort is tried again after each class of failure.
+RETRIES = {"out_of_memory": 3, "failed": 1}
+# So many cohorts with one reason stop the sweep: the next would fail alike.
+ALIKE = 3
+POLL_SECONDS = 0.5
+
+
+@dataclass
+class _Work:
+    """What all stages of a launch share."""
+
+    folder: StudyFolder
+    datasets: dict[Task, Dataset]
+    stop: Stop
+    overrides: dict[str, str] | None
+    meter: Meter
+    failures: dict[str, set[str]] = field(default_factory=dict)  # reasons, and whose they were
+
+    @property
+    def hopeless(self) -> str | None:
+        """The reason for which so many cohorts failed that the next would too, or None."""
+        return next((why for why, whose in self.failures.items() if len(whose) >= ALIKE), None)
 
 
 def launch(
-    study: Study, workdir: Path, data_dir: Path, stop: Stop, overrides: dict[str, str] | None = None
+    study: Study,
+    workdir: Path,
+    data_dir: Path,
+    stop: Stop,
+    overrides: dict[str, str] | None = None,
+    results: Path | None = None,
 ) -> Status:
-    """Runs what is missing of a study.
+    """Runs what is missing of a study and nobody else works on.
 
     Args:
       study: the study.
@@ -25,6 +62,7 @@ def launch(
       data_dir: where data sets are.
       stop: asks to end early, with a checkpoint.
       overrides: settings given on the command line, for the record.
+      results: an archive of runs that need not be trained again, or None.
 
     Returns:
       `completed`, `interrupted`, or `failed` where a run failed; a diverged run is a result.
@@ -36,40 +74,127 @@ def launch(
     folder = StudyFolder(workdir, study)
     failed = False
     with Meter(sum(_steps(run, datasets) for run in everything)) as meter:
-        for stage in ("tuning", "final") if study.tuning else ("final",):
-            if stage == "final" and study.tuning:
-                folder.choose(choose_points(folder))
-            chosen = folder.plan["chosen"]
-            runs = tuning_runs(study) if stage == "tuning" else final_runs(study, chosen)
-            cohorts = folder.add(runs, devices)
-            folder.save()
-            for name, cohort in cohorts:
-                work = float(sum(_steps(run, datasets) for run in cohort.runs))
-                if all(run.done for run in cohort.runs):
-                    meter.skip(work)
-                    continue
-                outcome = train_cohort(
-                    cohort,
-                    datasets[cohort.runs[0].spec.task],
-                    stop=stop,
-                    overrides=overrides,
-                    meter=meter,
-                    name=f"{name} ",
-                )
-                if outcome.status == "interrupted":
-                    return "interrupted"
-                failed = failed or outcome.status != "completed"
-    undecided = set(variants(study)) - set(chosen) if study.tuning else set()
-    if undecided:
+        work = _Work(folder, datasets, stop, overrides, meter)
+        if study.tuning:
+            cohorts = folder.add(tuning_runs(study), devices)
+            _take_over(results, workdir)
+            outcome = _work_through(work, cohorts)
+            if outcome == "interrupted":
+                return outcome
+            failed = outcome == "failed"
+            folder.choose(choose_points(folder))
+        cohorts = folder.add(final_runs(study, folder.plan["chosen"]), devices)
+        _take_over(results, workdir)
+        outcome = _work_through(work, cohorts)
+    undecided = set(variants(study)) - set(folder.plan["chosen"])
+    if study.tuning and study.seeds and undecided:
         say(f"not tuned, since a run failed: {', '.join(sorted(undecided))}")
-    return "failed" if failed or undecided else "completed"
+        failed = True
+    return "failed" if failed and outcome == "completed" else outcome
+
+
+def _take_over(results: Path | None, workdir: Path) -> None:
+    if results is not None:
+        taken = unpack(results, workdir)
+        if taken:
+            say(f"{taken} runs taken over from {results}")
+
+
+def _work_through(work: _Work, cohorts: list[tuple[str, Cohort]]) -> Status:
+    """Trains every cohort that nobody else does, and waits for those that others do."""
+    left, failed = dict(enumerate(cohorts)), False
+    while left:
+        held_by_others = True
+        for k, (name, cohort) in list(left.items()):
+            if work.stop.requested:
+                return "interrupted"
+            outcome = _attempt(work, name, cohort)
+            if outcome == "claimed":
+                continue
+            held_by_others = False
+            if outcome == "interrupted":
+                return "interrupted"
+            if work.hopeless:
+                say(f"stopped: {ALIKE} cohorts failed alike: {work.hopeless}")
+                return "failed"
+            if outcome == "again":
+                left[k] = (name, work.folder.refreshed(cohort))
+                continue
+            del left[k]
+            failed = failed or outcome != "completed"
+        if left and held_by_others:
+            time.sleep(POLL_SECONDS)
+    return "failed" if failed else "completed"
+
+
+def _attempt(work: _Work, name: str, cohort: Cohort) -> str:
+    """Trains a cohort once.
+
+    Returns:
+      `completed`, `interrupted`, `claimed` where another process has it, `again` where its budget
+      allows another attempt, or the reason why it failed.
+    """
+    steps = float(sum(_steps(run, work.datasets) for run in cohort.runs))
+    if all(run.done for run in cohort.runs):
+        work.meter.skip(steps)
+        return "completed"
+    place = cohort.checkpoints.parent
+    failures = Failures(place)
+    spent = exhausted(failures)
+    if spent is not None:
+        return spent
+    with claimed(place) as claim:
+        if claim is None:
+            return "claimed"
+        outcome, trace = _train(work, name, cohort)
+        if outcome.status == "completed":
+            Checkpoints(cohort.checkpoints).clear()
+        if outcome.status in RETRIES:
+            failures.add(outcome.status, outcome.reason, trace)
+            if outcome.status == "out_of_memory":
+                work.folder.halve(cohort)
+            else:
+                work.failures.setdefault(outcome.reason, set()).add(place.name)
+    if outcome.status not in RETRIES:
+        return outcome.status
+    return exhausted(failures) or "again"
+
+
+def _train(work: _Work, name: str, cohort: Cohort) -> tuple[Outcome, str]:
+    """Trains a cohort; an error in it is its own failure, with a trace, and not the sweep's."""
+    try:
+        outcome = train_cohort(
+            cohort,
+            work.datasets[cohort.runs[0].spec.task],
+            stop=work.stop,
+            overrides=work.overrides,
+            meter=work.meter,
+            name=f"{name} ",
+        )
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        say(f"{name} failed: {reason}")
+        return Outcome("failed", reason), traceback.format_exc()
+    return outcome, ""
+
+
+def exhausted(failures: Failures) -> str | None:
+    """Returns the reason for which a cohort is not tried again, or None."""
+    rows = failures.rows()
+    counts = Counter(row["status"] for row in rows)
+    for row in rows[::-1]:
+        if counts[row["status"]] > RETRIES[row["status"]]:
+            return f"{row['status']}: {row['reason']}"
+    return None
 
 
 def _everything(study: Study) -> list[PlannedRun]:
     """Returns all runs of a study; the final stage is as long for any tuned values."""
     tuning = tuning_runs(study)
-    point = tuning[0].point if tuning else {}
-    return [*tuning, *final_runs(study, dict.fromkeys(variants(study), point))]
+    chosen = {run.variant: run.point for run in tuning[::-1]}
+    return [*tuning, *final_runs(study, chosen)]
 
 
 def _steps(run: PlannedRun | Run, datasets: dict[Task, Dataset]) -> int:

@@ -1,182 +1,113 @@
-"""Specs to cohorts, decided once and written to study.json."""
+"""Specs to cohorts, decided once: which runs share a program, at which width, in how many lanes."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 
-from lstm_lab.config import build_spec, to_json
-from lstm_lab.errors import UserError
-from lstm_lab.files import check_workdir, read_json, write_json
-from lstm_lab.identity import program_key, run_id
-from lstm_lab.sweep.study import PlannedRun, Point, Study, cross, variants
-from lstm_lab.train.loop import Cohort, Run
-from lstm_lab.train.parallel import Layout, choose_layout, fit_layout
+import jax
 
-SCHEMA = 1
-MOST_LANES = 64
+from lstm_lab.config import RunSpec
+from lstm_lab.identity import program_key
+from lstm_lab.summary import summarise
+from lstm_lab.sweep.study import PlannedRun
+from lstm_lab.train import widths
+from lstm_lab.train.parallel import Layout, choose_layout
 
-
-def declaration(study: Study) -> dict[str, Any]:
-    """Returns what a study declares, as JSON-ready data; its report needs nothing else."""
-    names = variants(study)
-    tuning = study.tuning
-    spec = build_spec({**dict(study.base), "seed": study.seeds[0]})
-    declared = {
-        "name": study.name,
-        "title": study.title or study.name,
-        "base": to_json(spec),
-        "variants": names,
-        "seeds": list(study.seeds),
-        "baseline": study.baseline,
-        "metric": spec.metric,
-        "direction": spec.direction,
-        "tuning": tuning
-        and {
-            "points": cross(tuning.axes),
-            "seeds": list(tuning.seeds),
-            "overrides": dict(tuning.overrides or {}),
-        },
-        "claims": [asdict(claim) for claim in study.claims],
-    }
-    return json.loads(json.dumps(declared))
+# Runs of one cohort: few enough that several workers find something to do.
+MOST_RUNS = 64
+# A program's width over its narrowest member's: wider spares compilations, narrower arithmetic.
+WIDTH_RATIO = 1.25
+# Lanes of a device. One after another they only keep all devices busy; batched they fill one.
+MOST_LANES = {"cpu": 8}
+MOST_BATCHED_LANES = 256
+# Arrays like the parameters that a member keeps: themselves, two moments, gradient, best so far.
+COPIES = 5
 
 
-class StudyFolder:
-    """A study on disk: its declaration and its plan.
+@dataclass(frozen=True)
+class PlannedCohort:
+    """Runs that one program trains, by id, and how its lanes lie on the devices."""
+
+    id: str
+    runs: tuple[str, ...]
+    layout: Layout
+
+
+def plan_cohorts(runs: Mapping[str, PlannedRun], devices: int) -> list[PlannedCohort]:
+    """Groups runs that one program can train, of one stage, in their order.
 
     Args:
-      folder: STUDY.
-      study: the study; the folder may hold no other.
+      runs: by id.
+      devices: local devices of the process that will train a cohort.
+
+    Returns:
+      The cohorts.
     """
-
-    def __init__(self, folder: Path, study: Study) -> None:
-        self.folder = folder
-        declared = declaration(study)
-        check_workdir(folder, "study.json")
-        found = read_json(folder / "study.json")
-        if found is not None and _defining(found["study"]) != _defining(declared):
-            raise UserError(
-                f"workdir: {folder} holds another study, {found['study']['name']!r} with other "
-                f"settings than {study.name!r} now has; choose another --workdir"
-            )
-        self.plan: dict[str, Any] = found or {
-            "schema": SCHEMA,
-            "study": declared,
-            "runs": {},
-            "cohorts": [],
-            "chosen": {},
-        }
-
-    def add(self, runs: Sequence[PlannedRun], devices: int) -> list[tuple[str, Cohort]]:
-        """Plans runs that are not planned yet, and returns the cohorts that hold those given.
-
-        Args:
-          runs: the runs.
-          devices: local devices at hand; planned cohorts keep their layout where they can.
-
-        Returns:
-          Cohorts with their names, in the order of the plan.
-
-        Raises:
-          UserError: where two points are one run, which would count twice.
-        """
-        by_id: dict[str, PlannedRun] = {}
-        for run in runs:
-            same = by_id.setdefault(run_id(run.spec), run)
-            if same is not run:
-                raise UserError(
-                    f"study: {same.stage} {same.variant} {same.point} and {run.variant} "
-                    f"{run.point}, seed {run.spec.seed}, are the same run"
-                )
-        new = {k: run for k, run in by_id.items() if k not in self.plan["runs"]}
-        for cid, ids, layout in _cohorts(new, devices):
-            self.plan["cohorts"].append({"id": cid, "layout": asdict(layout), "runs": ids})
-        for k, run in new.items():
-            self.plan["runs"][k] = {
-                "variant": run.variant,
-                "stage": run.stage,
-                "point": run.point,
-                "seed": run.spec.seed,
-            }
-        cohorts = []
-        for row in self.plan["cohorts"]:
-            if any(k in by_id for k in row["runs"]):
-                members = tuple(Run(by_id[k].spec, self.run_folder(k)) for k in row["runs"])
-                place = self.folder / "cohorts" / row["id"] / "checkpoints"
-                first = by_id[row["runs"][0]]
-                size = members[0].spec.train.batch_size
-                layout = fit_layout(Layout(**row["layout"]), size, devices)
-                cohort = Cohort(members, layout, place)
-                cohorts.append((f"{first.stage} {first.variant}", cohort))
-        return cohorts
-
-    def run_folder(self, run: str) -> Path:
-        """Returns a run's folder."""
-        return self.folder / "runs" / run
-
-    def choose(self, chosen: dict[str, Point]) -> None:
-        """Keeps the tuned values of variants; those chosen before stay."""
-        self.plan["chosen"] = {**chosen, **self.plan["chosen"]}
-
-    def save(self) -> None:
-        """Writes study.json."""
-        write_json(self.folder / "study.json", self.plan)
-
-
-def _defining(declared: dict[str, Any]) -> dict[str, Any]:
-    """Returns the part of a declaration that defines results: no title, no way of computing."""
-    base = {k: v for k, v in declared["base"].items() if k != "compute"}
-    return {**{k: v for k, v in declared.items() if k != "title"}, "base": base}
-
-
-def _cohorts(runs: dict[str, PlannedRun], devices: int) -> list[tuple[str, list[str], Layout]]:
-    """Groups runs that one program can train, of one variant and stage, in their order."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for k, run in runs.items():
-        groups.setdefault((run.stage, run.variant, program_key(run.spec)), []).append(k)
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, run in runs.items():
+        groups.setdefault((run.stage, _shared_key(run.spec)), []).append(name)
     cohorts = []
-    for ids in groups.values():
-        spec = runs[ids[0]].spec
-        for first in range(0, len(ids), MOST_LANES):
-            members = ids[first : first + MOST_LANES]
-            cid = hashlib.sha256("".join(members).encode()).hexdigest()[:12]
-            usable = min(devices, spec.compute.devices or devices)
-            layout = choose_layout(len(members), spec.train.batch_size, usable)
-            cohorts.append((cid, members, layout))
+    for names in groups.values():
+        for width, bucket in _buckets({name: runs[name].spec.model.hidden for name in names}):
+            for first in range(0, len(bucket), MOST_RUNS):
+                members = tuple(bucket[first : first + MOST_RUNS])
+                spec = runs[members[0]].spec
+                layout = _layout(spec, len(members), width, devices)
+                cid = hashlib.sha256("".join(members).encode()).hexdigest()[:12]
+                cohorts.append(PlannedCohort(cid, members, layout))
     return cohorts
 
 
-def choose_points(folder: StudyFolder) -> dict[str, Point]:
-    """Returns, for each variant whose tuning runs are all done, the best point on validation.
-
-    The mean over the tuning seeds of the best validation metric decides; a point with a diverged
-    run loses to any without. Ties go to the first declared.
-    """
-    declared = folder.plan["study"]
-    sign = 1.0 if declared["direction"] == "max" else -1.0
-    scores: dict[str, dict[str, list[float]]] = {}
-    for k, row in folder.plan["runs"].items():
-        if row["stage"] == "tuning":
-            result = read_json(folder.run_folder(k) / "result.json")
-            points = scores.setdefault(row["variant"], {})
-            values = points.setdefault(json.dumps(row["point"]), [])
-            values.append(_score(result, declared["metric"], sign))
-    chosen = {}
-    for name, points in scores.items():
-        means = {point: sum(values) / len(values) for point, values in points.items()}
-        if all(value == value for value in means.values()):
-            chosen[name] = json.loads(max(means, key=lambda point: means[point]))
-    return chosen
+def _shared_key(spec: RunSpec) -> str:
+    """Returns what runs of one program share; the hidden size is free where they can be padded."""
+    if widths.refusal(spec) is not None:
+        return program_key(spec)
+    return program_key(replace(spec, model=replace(spec.model, hidden=1)))
 
 
-def _score(result: dict[str, Any] | None, metric: str, sign: float) -> float:
-    """Returns a result's validation score, higher better: NaN if missing, -inf if diverged."""
-    if result is None:
-        return float("nan")
-    value = result["best"]["valid"].get(metric)
-    return -float("inf") if result["status"] == "diverged" or value is None else sign * value
+def _buckets(hidden: Mapping[str, int]) -> list[tuple[int | None, list[str]]]:
+    """Splits runs into buckets of similar hidden size; a bucket of one size is not padded."""
+    left = sorted(set(hidden.values()))
+    buckets: list[tuple[int | None, list[str]]] = []
+    while left:
+        widest = left[-1]
+        sizes = {size for size in left if size * WIDTH_RATIO > widest}
+        left = [size for size in left if size not in sizes]
+        names = [name for name, size in hidden.items() if size in sizes]
+        buckets.append((widest if len(sizes) > 1 else None, names))
+    return buckets[::-1]
+
+
+def _layout(spec: RunSpec, members: int, width: int | None, devices: int) -> Layout:
+    usable = min(devices, spec.compute.devices or devices)
+    wide = spec if width is None else replace(spec, model=replace(spec.model, hidden=width))
+    most = min(lanes_that_fit(wide) // usable, _most_lanes()) * usable
+    layout = choose_layout(min(members, max(most, 1)), spec.train.batch_size, usable)
+    return replace(layout, width=width)
+
+
+def _most_lanes() -> int:
+    return MOST_LANES.get(jax.default_backend(), MOST_BATCHED_LANES)
+
+
+def lanes_that_fit(spec: RunSpec) -> int:
+    """Returns how many members' states half of the memory holds; one at least."""
+    return max(1, int(_memory() / 2 / lane_bytes(spec)))
+
+
+def lane_bytes(spec: RunSpec) -> float:
+    """Returns the memory of one member's state, in bytes."""
+    return 4.0 * COPIES * summarise(spec).total
+
+
+@cache
+def _memory() -> float:
+    """Returns the bytes of memory that the first device, or the machine, has."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return float(stats["bytes_limit"])
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

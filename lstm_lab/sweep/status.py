@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from lstm_lab.errors import UserError
 from lstm_lab.files import read_json
+from lstm_lab.sweep.claims import alive
 
 
 def run_status(folder: Path) -> tuple[str, str]:
@@ -18,19 +18,9 @@ def run_status(folder: Path) -> tuple[str, str]:
         return result["status"], ""
     if head is None:
         return "missing", ""
-    if head["status"] == "running" and not _alive(head["pid"]):
+    if head["status"] == "running" and not alive(head["pid"]):
         return "interrupted", "its process is gone"
     return head["status"], head.get("reason", "")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def describe(workdir: Path) -> list[str]:
@@ -57,11 +47,16 @@ def describe(workdir: Path) -> list[str]:
     return lines
 
 
+def count_results(workdir: Path) -> int:
+    """Returns how many runs of a study have a result."""
+    return sum(1 for _ in workdir.glob("runs/*/result.json"))
+
+
 def expected(plan: dict[str, Any]) -> int:
     """Returns how many runs a study has, those not planned yet included."""
     study = plan["study"]
     count = len(study["variants"]) * len(study["seeds"])
     if study["tuning"]:
-        points = len(study["tuning"]["points"]) * len(study["tuning"]["seeds"])
-        count += len(study["variants"]) * points
+        seeds = study["tuning"]["seeds"]
+        count += sum(study["tuning"]["points"].values()) * (1 if seeds is None else len(seeds))
     return count

@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from lstm_lab.config import RunSpec, build_spec, with_values
+from lstm_lab.config import RunSpec, build_spec, to_json, with_values
 from lstm_lab.errors import UserError, unknown
-
-Point = dict[str, Any]
+from lstm_lab.files import flatten
+from lstm_lab.sweep.axes import Axis, Point, Range, cross, label, random
+from lstm_lab.sweep.match import Match, matched
 
 
 @dataclass(frozen=True)
-class Axis:
-    """Settings that vary together.
+class Trials:
+    """Random points, equally many for every variant.
 
     Attributes:
-      paths: dotted settings, such as `model.cell`.
-      values: for each point of the axis one value a path.
+      count: how many; more leave those before what they were.
+      ranges: what each setting is drawn from.
+      seed: of the draws.
+      paired: the same points for every variant, rather than each its own.
     """
 
-    paths: tuple[str, ...]
-    values: tuple[tuple[Any, ...], ...]
-
-
-def grid(path: str, values: Sequence[Any]) -> Axis:
-    """Returns the axis of one setting; axes of a study are crossed."""
-    return Axis((path,), tuple((value,) for value in values))
-
-
-def zipped(settings: Mapping[str, Sequence[Any]]) -> Axis:
-    """Returns an axis of several settings that advance together.
-
-    Raises:
-      UserError: where they have different numbers of values.
-    """
-    counts = {path: len(values) for path, values in settings.items()}
-    if len(set(counts.values())) > 1:
-        raise UserError(f"zipped: found {counts}, allowed equally many values")
-    return Axis(tuple(settings), tuple(zip(*settings.values(), strict=True)))
+    count: int
+    ranges: Mapping[str, Range]
+    seed: int = 0
+    paired: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,13 +37,40 @@ class Tuning:
 
     Attributes:
       axes: what is searched, crossed.
-      seeds: of each point; the study's own seeds have to be others.
+      seeds: of each point; the study's own seeds have to be others. None trains each random trial
+        once, with its number as the seed.
       overrides: settings of tuning runs, such as fewer epochs.
+      trials: random points, crossed with the axes, or None.
     """
 
-    axes: tuple[Axis, ...]
-    seeds: tuple[int, ...]
+    axes: tuple[Axis, ...] = ()
+    seeds: tuple[int, ...] | None = None
     overrides: Mapping[str, Any] | None = None
+    trials: Trials | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds is None and self.trials is None:
+            raise UserError(
+                "tuning: seeds: missing, allowed seeds, or trials with seeds of their own"
+            )
+
+    def points(self, variant: str) -> list[tuple[Point, tuple[int, ...]]]:
+        """Returns a variant's points with their seeds."""
+        found = []
+        for number, trial in enumerate(self._trials(variant)):
+            seeds = (number,) if self.seeds is None else self.seeds
+            for point in cross(self.axes):
+                if set(point) & set(trial):
+                    both = ", ".join(sorted(set(point) & set(trial)))
+                    raise UserError(f"tuning: a setting stands on an axis and in trials: {both}")
+                found.append(({**point, **trial}, seeds))
+        return found
+
+    def _trials(self, variant: str) -> tuple[Point, ...]:
+        if self.trials is None:
+            return ({},)
+        stream = "" if self.trials.paired else variant
+        return random(self.trials.count, self.trials.seed, self.trials.ranges, stream).points
 
 
 @dataclass(frozen=True)
@@ -75,11 +90,15 @@ class Study:
       name: a short name.
       base: the config that all runs share.
       axes: what distinguishes the variants, crossed.
-      seeds: of each variant.
+      seeds: of each variant; none where the tuning runs themselves are compared.
       baseline: the label of the variant that the others are tested against, or None.
       tuning: how each variant is tuned first, or None.
       claims: planned comparisons.
       title: what the report is called.
+      match: what of the baseline every variant has: its hidden size, or about its number of
+        parameters or of operations, by a hidden size of its own.
+      top: share of each variant's tuning runs, best on validation, that is compared where there are
+        no seeds.
     """
 
     name: str
@@ -90,6 +109,8 @@ class Study:
     tuning: Tuning | None = None
     claims: tuple[Claim, ...] = ()
     title: str = ""
+    match: Match = "hidden"
+    top: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -109,38 +130,16 @@ class PlannedRun:
     point: Point
 
 
-def cross(axes: Sequence[Axis]) -> list[Point]:
-    """Returns every combination of the axes' points; of no axes, the empty one."""
-    paths = [path for axis in axes for path in axis.paths]
-    if len(set(paths)) < len(paths):
-        raise UserError(f"study: a setting stands on two axes: {', '.join(paths)}")
-    return [
-        {
-            path: value
-            for axis, values in zip(axes, choice, strict=True)
-            for path, value in zip(axis.paths, values, strict=True)
-        }
-        for choice in itertools.product(*(axis.values for axis in axes))
-    ]
-
-
-def label(point: Point) -> str:
-    """Returns a variant's name: its value, or `name=value` for several settings."""
-    if not point:
-        return "base"
-    if len(point) == 1:
-        return str(next(iter(point.values())))
-    return " ".join(f"{path.rpartition('.')[2]}={value}" for path, value in point.items())
-
-
 def variants(study: Study) -> dict[str, Point]:
     """Returns the study's variants by label.
 
     Raises:
       UserError: for a study without runs, or names that are not its variants.
     """
-    found = {label(point): point for point in cross(study.axes)}
-    if not found or not study.seeds or (study.tuning and not study.tuning.seeds):
+    base = flatten(to_json(build_spec(study.base)))
+    found = {label(point): point for point in cross(study.axes, base)}
+    tuned = study.tuning and (study.tuning.seeds or study.tuning.trials)
+    if not found or not (study.seeds or tuned) or (study.tuning and not tuned):
         raise UserError(f"study {study.name}: it has no runs; give every axis and seeds a value")
     named = {"baseline": study.baseline} if study.baseline is not None else {}
     for k, claim in enumerate(study.claims):
@@ -148,7 +147,9 @@ def variants(study: Study) -> dict[str, Point]:
     for what, name in named.items():
         if name not in found:
             raise unknown(f"study {study.name}: {what}", name, found)
-    if study.tuning and set(study.tuning.seeds) & set(study.seeds):
+    if study.match != "hidden" and study.baseline is None:
+        raise UserError(f"study {study.name}: match={study.match!r} needs a baseline")
+    if study.tuning and set(study.tuning.seeds or ()) & set(study.seeds):
         raise UserError(
             f"study {study.name}: seeds and tuning.seeds share a seed; winners need fresh ones"
         )
@@ -162,8 +163,8 @@ def tuning_runs(study: Study) -> list[PlannedRun]:
     return [
         _planned(study, name, values, "tuning", point, seed, study.tuning.overrides or {})
         for name, values in variants(study).items()
-        for point in cross(study.tuning.axes)
-        for seed in study.tuning.seeds
+        for point, seeds in study.tuning.points(name)
+        for seed in seeds
     ]
 
 
@@ -191,5 +192,39 @@ def _planned(
     seed: int,
     overrides: Mapping[str, Any],
 ) -> PlannedRun:
-    config = with_values(study.base, {**values, **overrides, **point, "seed": seed})
-    return PlannedRun(build_spec(config), name, stage, point)
+    shared = {**overrides, **point, "seed": seed}
+    spec = build_spec(with_values(study.base, {**values, **shared}))
+    if study.match != "hidden" and study.baseline is not None:
+        baseline = variants(study)[study.baseline]
+        reference = build_spec(with_values(study.base, {**baseline, **shared}))
+        spec = matched(spec, reference, study.match)
+    return PlannedRun(spec, name, stage, point)
+
+
+def declaration(study: Study) -> dict[str, Any]:
+    """Returns what a study declares, as JSON-ready data; its report needs nothing else."""
+    tuning = study.tuning
+    spec = build_spec(study.base)
+    names = variants(study)
+    declared = {
+        "name": study.name,
+        "title": study.title or study.name,
+        "base": to_json(spec),
+        "variants": names,
+        "seeds": list(study.seeds),
+        "baseline": study.baseline,
+        "metric": spec.metric,
+        "direction": spec.direction,
+        "match": study.match,
+        "top": study.top,
+        "tuning": tuning
+        and {
+            "points": {name: len(tuning.points(name)) for name in names},
+            "seeds": tuning.seeds if tuning.seeds is None else list(tuning.seeds),
+            "ranges": repr(tuning.trials),
+            "axes": [asdict(axis) for axis in tuning.axes],
+            "overrides": dict(tuning.overrides or {}),
+        },
+        "claims": [asdict(claim) for claim in study.claims],
+    }
+    return dict(json.loads(json.dumps(declared)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
@@ -16,8 +16,8 @@ from lstm_lab.config import RunSpec
 from lstm_lab.optim import horizon
 from lstm_lab.progress import say
 from lstm_lab.tasks import Examples
-from lstm_lab.train import step
-from lstm_lab.train.state import IDLE, Member, TrainState, init_state
+from lstm_lab.train import step, widths
+from lstm_lab.train.state import IDLE, Member, TrainState, init_state, member_of
 
 AXIS = "devices"
 
@@ -33,11 +33,14 @@ class Layout:
         `batch`: every device trains all lanes on its share of each batch.
       devices: local devices used.
       lanes: places for members; a multiple of `devices` where members are spread.
+      width: hidden units of the program's arrays, to which narrower members are padded; None where
+        all members have the same.
     """
 
     kind: Kind
     devices: int
     lanes: int
+    width: int | None = None
 
 
 def choose_layout(members: int, batch_size: int, devices: int) -> Layout:
@@ -73,7 +76,7 @@ def fit_layout(layout: Layout, batch_size: int, devices: int) -> Layout:
         return layout
     divided = layout.lanes if layout.kind == "members" else batch_size
     shared = max(n for n in range(1, devices + 1) if divided % n == 0)
-    fitting = Layout(layout.kind if shared > 1 else "single", shared, layout.lanes)
+    fitting = replace(layout, kind=layout.kind if shared > 1 else "single", devices=shared)
     say(f"note: began on {layout.devices} devices, goes on on {shared}: its bits will differ")
     return fitting
 
@@ -91,18 +94,38 @@ class Program(NamedTuple):
       place: a state of host arrays -> one on the devices.
       place_data: a pytree of host arrays -> the same on all devices.
       collect: anything with lanes, from the devices -> host arrays [lanes, ...].
-      init: members [lanes] -> state.
+      begin: (spec, total steps) -> one member's state, padded, host arrays without lanes.
       advance: (state, splits, steps, evaluating) -> state, Report; the state passed is consumed.
-      evaluate: (params, hparams, examples) -> metrics.
+      evaluate: (params, hparams, wanted, examples) -> metrics, NaN in lanes that are not wanted.
     """
 
     layout: Layout
     place: Callable[[Any], Any]
     place_data: Callable[[Any], Any]
     collect: Callable[[Any], Any]
-    init: Callable[[Member], TrainState]
+    begin: Callable[[RunSpec, int], TrainState]
     advance: Callable[..., tuple[TrainState, step.Report]]
-    evaluate: Callable[[Any, Any, Examples], dict[str, jax.Array]]
+    evaluate: Callable[[Any, Any, Any, Examples], dict[str, jax.Array]]
+
+    def seat(self, state: TrainState | None, members: Mapping[int, TrainState]) -> TrainState:
+        """Returns the state with members in lanes, in place of what was there.
+
+        Args:
+          state: the state on the devices, or None for a new one, whose other lanes idle.
+          members: lanes, and what `begin` gave; one at least where there is no state.
+        """
+        if state is None:
+            idle = next(iter(members.values()))._replace(stopped=jnp.int32(IDLE))
+            lanes = [members.get(k, idle) for k in range(self.layout.lanes)]
+            return self.place(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes))
+        host = jax.tree.map(np.array, self.collect(state))
+        for lane, member in members.items():
+            jax.tree.map(partial(_set_lane, lane), host, member)
+        return self.place(host)
+
+
+def _set_lane(lane: int, lanes: np.ndarray, member: Any) -> None:
+    lanes[lane] = member
 
 
 def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
@@ -116,9 +139,15 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
     Returns:
       The program.
     """
-    # What is not part of the program is set alike, so that cohorts that differ in nothing else are
-    # one entry of the cache: seeds and numbers are arrays of the state, and the loop counts steps.
-    shared = replace(
+    if layout.width is not None:
+        spec = replace(spec, model=replace(spec.model, hidden=layout.width))
+    return _build(_shared(spec), horizon(spec.optim, total_steps), layout)
+
+
+def _shared(spec: RunSpec) -> RunSpec:
+    """Returns a spec in which all is set alike that is not part of the program, so that runs that
+    differ in nothing else share it: seeds and numbers are arrays of the state."""
+    return replace(
         spec,
         seed=0,
         init_seed=None,
@@ -127,6 +156,7 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
         optim=replace(spec.optim, lr=1.0, momentum=0.0, weight_decay=0.0),
         model=replace(
             spec.model,
+            input_noise=None if spec.model.input_noise is None else 0.0,
             zoneout_c=None,
             zoneout_h=None,
             recurrent_dropout=None,
@@ -135,7 +165,6 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
         ),
         train=replace(spec.train, steps=1, epochs=None, eval_every=None),
     )
-    return _build(shared, horizon(spec.optim, total_steps), layout)
 
 
 @lru_cache(maxsize=64)
@@ -147,20 +176,23 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
     map_lanes = partial(_map_lanes, devices[0].platform)
 
     def advance(state: Any, splits: Any, steps: Any, evaluating: Any) -> Any:
-        one = partial(step.advance, spec, horizon, axis_name=axis_name)
+        padded = layout.width is not None
+        # Batched members would compute every cut.
+        mapped = devices[0].platform == "cpu"
+        cuts = step.time_cuts(spec, splits.get("train")) if mapped else ()
+        one = partial(step.advance, spec, horizon, padded=padded, cuts=cuts, axis_name=axis_name)
         return map_lanes(lambda state: one(state, splits, steps, evaluating), state)
 
-    def evaluate(params: Any, hparams: Any, examples: Examples) -> Any:
-        one = partial(step.evaluate, spec, axis_name=axis_name)
-        return map_lanes(lambda lane: one(lane[0], lane[1], examples), (params, hparams))
+    def evaluate(params: Any, hparams: Any, wanted: Any, examples: Examples) -> Any:
+        def one(lane: tuple[Any, Any, Any]) -> Any:
+            wanted, params, hparams = lane
+            return step.evaluate_where(spec, wanted, params, hparams, examples, axis_name=axis_name)
 
-    def init(members: Member) -> TrainState:
-        return map_lanes(partial(init_state, spec, horizon), members)
+        return map_lanes(one, (wanted, params, hparams))
 
+    begin = partial(_begin, spec, horizon)
     mesh = Mesh(np.array(devices), (AXIS,))
     everywhere = NamedSharding(mesh, PartitionSpec())
-    # It runs once: optimising it costs a second, and saves milliseconds.
-    compiled_init = jax.jit(init, compiler_options={"xla_backend_optimization_level": 0})
     if layout.kind == "single":
         place = partial(jax.device_put, device=devices[0])
         return Program(
@@ -168,7 +200,7 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
             place=place,
             place_data=place,
             collect=jax.device_get,
-            init=lambda members: place(compiled_init(members)),
+            begin=begin,
             advance=jax.jit(advance, donate_argnums=0),
             evaluate=jax.jit(evaluate),
         )
@@ -180,11 +212,36 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
             place=place,
             place_data=place,
             collect=jax.device_get,
-            init=lambda members: place(compiled_init(members)),
+            begin=begin,
             advance=_replicated(pmap, advance, layout.devices),
             evaluate=_replicated(pmap, evaluate, layout.devices),
         )
-    return _members_program(layout, mesh, everywhere, pmap, compiled_init, advance, evaluate)
+    return _members_program(layout, mesh, pmap, begin, advance, evaluate)
+
+
+def _begin(wide: RunSpec, horizon: int, spec: RunSpec, total: int) -> TrainState:
+    """Returns a member's first state: drawn at its own size, then padded to the program's."""
+    own = _shared(spec)
+    state = jax.device_get(_compiled_init(own, horizon)(member_of(spec, total)))
+    if own.model.hidden == wide.model.hidden:
+        return state
+    like = jax.eval_shape(partial(init_state, wide, horizon), member_of(spec, total))
+    return widths.pad(state, own.model.hidden, wide.model.hidden, like)
+
+
+def trim(layout: Layout, spec: RunSpec, params: Any) -> Any:
+    """Returns a member's parameters, host arrays, without what a program's width adds to them."""
+    if layout.width is None:
+        return params
+    wide = replace(spec, model=replace(spec.model, hidden=layout.width))
+    return widths.cut(widths.unit_axes(_shared(wide)), params, spec.model.hidden)
+
+
+@lru_cache(maxsize=64)
+def _compiled_init(spec: RunSpec, horizon: int) -> Callable[[Member], TrainState]:
+    # It runs once: optimising it would take a second, and save milliseconds.
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(partial(init_state, spec, horizon), compiler_options=options)
 
 
 def _replicated(
@@ -198,9 +255,8 @@ def _replicated(
 def _members_program(
     layout: Layout,
     mesh: Mesh,
-    everywhere: NamedSharding,
     pmap: Callable[..., Any],
-    init: Callable[..., Any],
+    begin: Callable[[RunSpec, int], TrainState],
     advance: Callable[..., Any],
     evaluate: Callable[..., Any],
 ) -> Program:
@@ -216,14 +272,17 @@ def _members_program(
     def collect(tree: Any) -> Any:
         return jax.tree.map(lambda a: a.reshape(layout.lanes, *a.shape[2:]), jax.device_get(tree))
 
+    scored = pmap(evaluate, in_axes=(0, 0, 0, None))
     return Program(
         layout,
         place=place,
-        place_data=partial(jax.device_put, device=everywhere),
+        place_data=partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec())),
         collect=collect,
-        init=lambda members: place(init(members)),
+        begin=begin,
         advance=pmap(advance, in_axes=(0, None, None, None), donate_argnums=0),
-        evaluate=pmap(evaluate, in_axes=(0, 0, None)),
+        evaluate=lambda params, hparams, wanted, examples: scored(
+            params, hparams, place(wanted), examples
+        ),
     )
 
 
@@ -245,10 +304,3 @@ def _map_lanes(platform: str, one: Callable[[Any], Any], lanes: Any) -> Any:
     """Maps over a device's lanes: one after another on CPU, where a stopped lane then costs nothing
     and a member's arrays stay in the cache; batched elsewhere."""
     return jax.lax.map(one, lanes) if platform == "cpu" else jax.vmap(one)(lanes)
-
-
-def stack_members(members: list[Member], lanes: int) -> Member:
-    """Stacks members along the axis of lanes; lanes left over idle as copies of the first."""
-    idle = members[0]._replace(stopped=jnp.int32(IDLE))
-    filled = [*members, *[idle] * (lanes - len(members))]
-    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *filled)

@@ -22,7 +22,7 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndI
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
 from lstm_lab.config import RunSpec, backend_of, cell_path, to_json
-from lstm_lab.files import finite, read_json, read_lines, write_json, write_lines
+from lstm_lab.files import finite, flatten, read_json, read_lines, write_json, write_lines
 from lstm_lab.identity import group_id, run_id
 from lstm_lab.tasks import metrics_of
 from lstm_lab.train.parallel import Layout
@@ -60,17 +60,6 @@ def provenance() -> dict[str, Any]:
             else os.cpu_count(),
         },
     }
-
-
-def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested sections as dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 class RunRecord:

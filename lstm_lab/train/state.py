@@ -11,7 +11,7 @@ from lstm_lab.config import RunSpec, model_of, rates_of
 from lstm_lab.optim import build_optimizer, hparams
 from lstm_lab.tasks import Tokens
 
-# Values of TrainState.stopped. FINISHED is early; the loop ends a run that has done all its steps.
+# Values of TrainState.stopped. FINISHED is early, or after all its steps.
 RUNNING, FINISHED, DIVERGED, IDLE = range(4)
 
 
@@ -21,14 +21,14 @@ class Member(NamedTuple):
     Attributes:
       init_seed, data_seed, noise_seed: uint32.
       hparams: `lr`, `momentum`, `weight_decay` and the rates of regularisers, float32.
-      stopped: RUNNING, or IDLE for a lane without a member.
+      total: optimiser steps of the run, int32.
     """
 
     init_seed: Any
     data_seed: Any
     noise_seed: Any
     hparams: dict[str, Any]
-    stopped: Any
+    total: Any
 
 
 class Best(NamedTuple):
@@ -52,6 +52,8 @@ class TrainState(NamedTuple):
 
     Attributes:
       step: optimiser steps done, int32.
+      total: optimiser steps of the run, int32.
+      units: hidden units of the member, int32; fewer than its arrays have where it is padded.
       params: float32 parameters.
       opt_state: optax's.
       data_seed, noise_seed: uint32; a batch and a mask are functions of a seed and the step.
@@ -61,6 +63,8 @@ class TrainState(NamedTuple):
     """
 
     step: jax.Array
+    total: jax.Array
+    units: jax.Array
     params: Any
     opt_state: Any
     data_seed: jax.Array
@@ -70,8 +74,8 @@ class TrainState(NamedTuple):
     best: Best
 
 
-def member_of(spec: RunSpec) -> Member:
-    """Returns a run's seeds and numbers."""
+def member_of(spec: RunSpec, total: int) -> Member:
+    """Returns what distinguishes a run of so many steps."""
     seeds = spec.seeds
     return Member(
         init_seed=jnp.uint32(seeds["init"]),
@@ -81,7 +85,7 @@ def member_of(spec: RunSpec) -> Member:
             name: jnp.float32(value)
             for name, value in (hparams(spec.optim) | rates_of(spec.model)).items()
         },
-        stopped=jnp.int32(RUNNING),
+        total=jnp.int32(total),
     )
 
 
@@ -106,11 +110,13 @@ def init_state(spec: RunSpec, horizon: int, member: Member) -> TrainState:
     optimizer = build_optimizer(spec.optim, member.hparams, horizon)
     return TrainState(
         step=jnp.int32(0),
+        total=member.total,
+        units=jnp.int32(spec.model.hidden),
         params=params,
         opt_state=optimizer.init(params),
         data_seed=member.data_seed,
         noise_seed=member.noise_seed,
         hparams=member.hparams,
-        stopped=member.stopped,
+        stopped=jnp.int32(RUNNING),
         best=Best(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
     )

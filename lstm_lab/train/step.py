@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,9 +26,11 @@ from lstm_lab.tasks import (
     take,
     train_batch,
 )
+from lstm_lab.train import widths
 from lstm_lab.train.state import DIVERGED, FINISHED, RUNNING, Best, TrainState
 
 EVAL_BATCH = 256  # most rows of an evaluation batch, about
+FEW = 2  # most rows of a training batch that ends at its longest sequence
 
 Splits = dict[str, Examples]
 
@@ -79,6 +83,8 @@ def train_step(
     state: TrainState,
     batch: Batch,
     *,
+    padded: bool = False,
+    cuts: tuple[int, ...] = (),
     axis_name: str | None = None,
 ) -> tuple[TrainState, StepReport]:
     """Does one optimiser step.
@@ -91,6 +97,9 @@ def train_step(
       horizon: as in `optim.schedule`.
       state: the member's state.
       batch: this device's rows.
+      padded: whether the arrays may have more hidden units than the member.
+      cuts: numbers of time steps, rising; the first that holds the batch's longest sequence is
+        computed. None computes all.
       axis_name: the axis over devices that share the batch, or None.
 
     Returns:
@@ -101,11 +110,21 @@ def train_step(
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
     regularise = Regularise(_rates(state.hparams), key, keys_B)
 
-    def loss_sum(params: Any) -> tuple[jax.Array, Scores]:
+    def loss_sum(params: Any, batch: Batch) -> tuple[jax.Array, Scores]:
         found = scores(target, apply(spec, params, batch, regularise), batch)
         return found[metrics_of(target)[0]][0], found
 
-    (loss, found), grads = jax.value_and_grad(loss_sum, has_aux=True)(state.params)
+    def gradients(T: int | None) -> Any:
+        part = batch if T is None else _cut(batch, T, target.every_step)
+        return jax.value_and_grad(loss_sum, has_aux=True)(state.params, part)
+
+    if cuts:
+        assert batch.examples.lengths is not None
+        first = (jnp.array(cuts) < batch.examples.lengths.max()).sum()
+        branches = [partial(gradients, T) for T in cuts]
+        (loss, found), grads = lax.switch(first, branches)
+    else:
+        (loss, found), grads = gradients(None)
     count = found[metrics_of(target)[0]][1]
     if spec.train.loss_reduction == "sum_time_mean_batch":
         count = batch.weight_B.sum()
@@ -114,6 +133,8 @@ def train_step(
     )
     count = jnp.maximum(count, 1.0)
     grads = jax.tree.map(lambda g: g / count, grads)
+    if padded:
+        grads = widths.own(widths.unit_axes(spec), grads, state.units)
     optimizer = build_optimizer(spec.optim, state.hparams, horizon)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -122,8 +143,23 @@ def train_step(
     return state._replace(step=state.step + 1, params=params, opt_state=opt_state), report
 
 
+def time_cuts(spec: RunSpec, examples: Examples | None) -> tuple[int, ...]:
+    """Returns `train_step`'s cuts: with few sequences at a time most batches are far shorter than
+    the data's longest, and each cut is compiled."""
+    if examples is None or examples.lengths is None or spec.train.batch_size > FEW:
+        return ()
+    T = examples.x.shape[1]
+    return tuple(-(-T * part // 8) for part in (3, 4, 5, 8))
+
+
+def _cut(batch: Batch, T: int, every_step: bool) -> Batch:
+    """Returns a batch without the steps from T on."""
+    x, y, lengths = batch.examples
+    return batch._replace(examples=Examples(x[:, :T], y[:, :T] if every_step else y, lengths))
+
+
 def _rates(hparams: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    return {name: hparams[name] for name in RATES if name in hparams}
+    return {name: hparams[name] for name in (*RATES, "input_noise") if name in hparams}
 
 
 def _all_devices(sums: Any, axis_name: str | None) -> Any:
@@ -174,6 +210,23 @@ def evaluate(
     return means(_all_devices(total, axis_name))
 
 
+def evaluate_where(
+    spec: RunSpec,
+    wanted: jax.Array,
+    params: Any,
+    hparams: dict[str, jax.Array],
+    examples: Examples,
+    *,
+    axis_name: str | None = None,
+) -> dict[str, jax.Array]:
+    """Computes what `evaluate` does if it is wanted, else NaN at no cost."""
+    return lax.cond(
+        wanted,
+        lambda: evaluate(spec, params, hparams, examples, axis_name=axis_name),
+        lambda: _nothing_measured(spec),
+    )
+
+
 def _no_scores(spec: RunSpec, axis_name: str | None) -> Scores:
     """Returns sums of nothing, varying over the devices as the real ones do."""
     zero = jnp.float32(0)
@@ -203,6 +256,8 @@ def advance(
     steps: jax.Array,
     evaluating: jax.Array,
     *,
+    padded: bool = False,
+    cuts: tuple[int, ...] = (),
     axis_name: str | None = None,
 ) -> tuple[TrainState, Report]:
     """Does several optimiser steps, and an evaluation where one is due; nothing once stopped.
@@ -212,8 +267,10 @@ def advance(
       horizon: as in `optim.schedule`.
       state: the member's state.
       splits: the data, train (where not generated) and valid.
-      steps: how many, int32; not part of the program, so that one compilation serves all calls.
+      steps: how many, int32, less those past the run's end; not part of the program, so that one
+        compilation serves all calls.
       evaluating: whether to evaluate afterwards.
+      padded, cuts: as in `train_step`.
       axis_name: the axis over devices that share a batch, or None.
 
     Returns:
@@ -221,17 +278,15 @@ def advance(
     """
 
     def run(state: TrainState) -> tuple[TrainState, Report]:
-        state, total = _train_steps(spec, horizon, state, splits.get("train"), steps, axis_name)
-        valid = lax.cond(
-            evaluating,
-            lambda: evaluate(
-                spec, state.params, state.hparams, splits["valid"], axis_name=axis_name
-            ),
-            lambda: _nothing_measured(spec),
+        steps_left = jnp.minimum(steps, state.total - state.step)
+        one = partial(train_step, spec, horizon, padded=padded, cuts=cuts, axis_name=axis_name)
+        state, total = _train_steps(spec, one, state, splits.get("train"), steps_left, axis_name)
+        valid = evaluate_where(
+            spec, evaluating, state.params, state.hparams, splits["valid"], axis_name=axis_name
         )
-        counted = jnp.maximum(steps, 1)  # a call of no steps compiles the program
+        counted = jnp.maximum(steps_left, 1)
         report = Report(
-            steps=steps,
+            steps=steps_left,
             tokens=total.tokens,
             lr=state.hparams["lr"] * schedule(spec.optim, horizon)(state.step - 1),
             loss=total.loss / counted,
@@ -252,7 +307,7 @@ def advance(
 
 def _train_steps(
     spec: RunSpec,
-    horizon: int,
+    train_one: Callable[[TrainState, Batch], tuple[TrainState, StepReport]],
     state: TrainState,
     train: Examples | None,
     steps: jax.Array,
@@ -282,7 +337,7 @@ def _train_steps(
             spec.train.batch_size,
             order_N,
         )
-        state, report = train_step(spec, horizon, state, batch, axis_name=axis_name)
+        state, report = train_one(state, batch)
         return state, jax.tree.map(jnp.add, total, report), order_N
 
     begun = (state, _no_report(spec), order(state) if finite else None)
@@ -300,7 +355,7 @@ def _nothing_measured(spec: RunSpec) -> dict[str, jax.Array]:
 
 
 def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array) -> TrainState:
-    """Keeps the best parameters, and stops a member that is stale or not finite."""
+    """Keeps the best parameters, and stops a member at its end, or stale, or not finite."""
     value = report.valid[spec.metric]
     best = state.best
     better = value < best.value if spec.direction == "min" else value > best.value
@@ -315,5 +370,6 @@ def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array
     measured = report.valid[metrics_of(spec.task.target)[0]]
     diverged = ~jnp.isfinite(report.loss) | (evaluated & ~jnp.isfinite(measured))
     done = stale >= spec.train.patience if spec.train.patience is not None else jnp.asarray(False)
+    done = done | (evaluated & (state.step >= state.total))
     stopped = jnp.where(diverged, DIVERGED, jnp.where(done, FINISHED, RUNNING))
     return state._replace(best=best, stopped=stopped.astype(jnp.int32))

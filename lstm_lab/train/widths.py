@@ -1,26 +1,24 @@
 """Members of different hidden size in one program: each padded to the widest, exactly.
 
-A unit whose weights are all zero stays zero under training where a(0) = b(0) = 0: its candidate is
-zero, so are its state and output, and so are its gradients. Each member is initialised at its own
-size and then padded, so that it trains as it would alone.
+A member is initialised at its own size and then padded with zeros, and the gradients of what is
+padded are set to zero. Padded units may then hold anything: the weights that read them are zero and
+stay so, hence the member trains as it would alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
-from lstm_lab.config import RunSpec, resolve_cell
-from lstm_lab.optim import horizon
-from lstm_lab.train.parallel import Program
-from lstm_lab.train.state import TrainState, init_state, member_of
-
-_KEEPS_ZERO = ("tanh", "identity", "relu")
+from lstm_lab.cells.gates import ALGEBRA
+from lstm_lab.config import RunSpec, model_of, resolve_cell
+from lstm_lab.tasks import Tokens
 
 
 def refusal(spec: RunSpec) -> str | None:
@@ -28,52 +26,99 @@ def refusal(spec: RunSpec) -> str | None:
     cell = resolve_cell(spec.model)
     if spec.model.widths is not None:
         return "widths: runs are padded by their one hidden size"
-    if isinstance(cell, CellSpec) and cell == replace(cell, cell=CellSpec().cell):
+    if isinstance(cell, CellSpec) and cell.cell is ALGEBRA:
         for name, reason in (
             ("layer_norm", "its mean and variance would see the padding"),
-            ("gate_recurrence", "gates of padded units are 0.5, and weights that read them learn"),
             ("projection", "the projected h is not made of units"),
         ):
             if getattr(cell, name):
                 return f"{name}: {reason}"
-        for name in ("candidate", "output"):
-            if getattr(cell, name) not in _KEEPS_ZERO:
-                return f"{name}: {getattr(cell, name)} does not keep zero"
         return None
     if isinstance(cell, SLSTMSpec) and cell.heads > 1:
         return "heads: padding would move units between them"
     if isinstance(cell, (RNNSpec, GRUSpec, SLSTMSpec, MinLSTMSpec)):
         return None
-    return "cell: whether a cell of your own keeps zero units at zero is not known"
+    return "cell: what a cell of your own does with padded units is not known"
 
 
-def init_padded(program: Program, specs: list[RunSpec], total_steps: int) -> TrainState:
-    """Returns the state of lanes whose members differ in hidden size.
+class UnitAxis(NamedTuple):
+    """An axis of an array along which hidden units lie: `parts` times all of them."""
+
+    axis: int
+    parts: int
+
+
+@cache
+def unit_axes(spec: RunSpec) -> Any:
+    """Returns, for each parameter, its axes of hidden units; found by asking for one unit more."""
+    shapes, wider = (_shapes(spec, spec.model.hidden + more) for more in (0, 1))
+    return jax.tree.map(
+        lambda a, b: tuple(
+            UnitAxis(axis, more - size)
+            for axis, (size, more) in enumerate(zip(a.shape, b.shape, strict=True))
+            if more != size
+        ),
+        shapes,
+        wider,
+    )
+
+
+def _shapes(spec: RunSpec, hidden: int) -> Any:
+    inputs = spec.task.inputs
+    features = () if isinstance(inputs, Tokens) else (inputs.features,)
+    x = jax.ShapeDtypeStruct((1, 1, *features), jnp.float32 if features else jnp.int32)
+    wide = replace(spec, model=replace(spec.model, hidden=hidden))
+    return jax.eval_shape(model_of(wide).init, jax.random.key(0), x)["params"]
+
+
+def own(axes: Any, tree: Any, units: jax.Array) -> Any:
+    """Returns a pytree like the parameters with zero wherever a padded unit is involved.
 
     Args:
-      program: built for the widest member's spec.
-      specs: one for each lane; they differ in seeds, numbers and `model.hidden` alone.
-      total_steps: steps of the run.
-
-    Returns:
-      The state on the program's devices; each member as it would start alone, then zeros.
-
-    Raises:
-      ValueError: for a variant that padding would change.
+      axes: what `unit_axes` gives.
+      tree: arrays like the parameters.
+      units: hidden units that are the member's own.
     """
-    widest = max(specs, key=lambda spec: spec.model.hidden)
-    for spec in specs:
-        reason = refusal(spec)
-        if reason:
-            raise ValueError(f"hidden: found {spec.model.hidden} beside others; {reason}")
-    steps = horizon(widest.optim, total_steps)
-    wide = jax.eval_shape(partial(init_state, widest, steps), member_of(widest))
-    lanes = []
-    for spec in specs:
-        state = jax.device_get(jax.jit(partial(init_state, spec, steps))(member_of(spec)))
-        pad = partial(_pad, spec.model.hidden, widest.model.hidden)
-        lanes.append(jax.tree.map(pad, state, wide))
-    return program.place(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes))
+
+    def one(array: jax.Array, found: tuple[UnitAxis, ...]) -> jax.Array:
+        for axis, parts in found:
+            width = array.shape[axis] // parts
+            real = jnp.arange(array.shape[axis]) % width < units
+            shape = [1] * array.ndim
+            shape[axis] = -1
+            array = jnp.where(real.reshape(shape), array, jnp.zeros_like(array))
+        return array
+
+    return jax.tree.map(one, tree, axes)
+
+
+def pad(state: Any, narrow: int, wide: int, like: Any) -> Any:
+    """Pads a member's state on the host from its own hidden size to a program's.
+
+    Args:
+      state: host arrays of a member of `narrow` hidden units.
+      narrow, wide: the hidden sizes.
+      like: arrays, or their shapes, of a member of `wide` hidden units.
+    """
+    return jax.tree.map(partial(_pad, narrow, wide), state, like)
+
+
+def cut(axes: Any, tree: Any, units: int) -> Any:
+    """Returns host arrays like the parameters without the padded units.
+
+    Args:
+      axes: what `unit_axes` gives.
+      tree: arrays like the parameters.
+      units: hidden units that are the member's own.
+    """
+
+    def one(array: Any, found: tuple[UnitAxis, ...]) -> Any:
+        for axis, parts in found:
+            width = array.shape[axis] // parts
+            array = np.compress(np.arange(array.shape[axis]) % width < units, array, axis)
+        return array
+
+    return jax.tree.map(one, tree, axes)
 
 
 def _pad(narrow: int, wide: int, array: Any, like: Any) -> Any:

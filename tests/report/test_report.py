@@ -56,6 +56,7 @@ def folder(tmp_path):
         "metric": "accuracy",
         "direction": "max",
         "tuning": None,
+        "top": 0.1,
         "claims": [{"better": "np", "worse": "nfg", "alpha": 0.05}],
     }
     plan = {"study": study, "runs": runs, "cohorts": [], "chosen": {}}

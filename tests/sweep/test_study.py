@@ -8,21 +8,11 @@ from lstm_lab.config import to_json
 from lstm_lab.errors import UserError
 from lstm_lab.files import read_json, write_json
 from lstm_lab.identity import run_id
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.folder import StudyFolder, choose_points
 from lstm_lab.sweep.launch import launch
-from lstm_lab.sweep.plan import StudyFolder, choose_points
 from lstm_lab.sweep.status import describe
-from lstm_lab.sweep.study import (
-    Claim,
-    Study,
-    Tuning,
-    cross,
-    final_runs,
-    grid,
-    label,
-    tuning_runs,
-    variants,
-    zipped,
-)
+from lstm_lab.sweep.study import Claim, Study, Tuning, final_runs, tuning_runs, variants
 from lstm_lab.train.loop import Stop
 from tests.train.helpers import small
 from tests.train.test_loop import StopAfter, leaves
@@ -42,19 +32,6 @@ def study(**options):
 
 
 TUNED = {"tuning": Tuning((grid("optim.lr", (0.1, 0.01)),), (0, 1), {"train.steps": 10})}
-
-
-def test_axes_cross_and_zip():
-    axes = (grid("a.x", (1, 2)), zipped({"a.y": (3, 4, 5), "b.z": "uvw"}))
-    points = cross(axes)
-    assert len(points) == 6
-    assert points[0] == {"a.x": 1, "a.y": 3, "b.z": "u"}
-    assert label(points[5]) == "x=2 y=5 z=w"
-    assert cross(()) == [{}]
-    with pytest.raises(UserError, match="allowed equally many"):
-        zipped({"a": (1,), "b": (1, 2)})
-    with pytest.raises(UserError, match="stands on two axes"):
-        cross((grid("a", (1,)), grid("a", (2,))))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +65,6 @@ def test_seeds_share_a_cohort_and_the_plan_stays(tmp_path):
         ("final lstm", 3, 4),
         ("final rnn", 3, 4),
     ]
-    folder.save()
     again = StudyFolder(tmp_path, study()).add(runs, devices=4)
     assert [c for _, c in again] == [c for _, c in cohorts]
     with pytest.raises(UserError, match="holds another study"):
@@ -159,7 +135,8 @@ def test_an_interrupted_study_goes_on_to_the_same_bits(tmp_path):
 def test_a_study_goes_on_with_fewer_devices_and_says_so(tmp_path, monkeypatch, capsys):
     assert launch(study(), tmp_path, tmp_path, StopAfter(2)) == "interrupted"
     plan = read_json(tmp_path / "study.json")["cohorts"]
-    assert plan[0]["layout"] == {"kind": "batch", "devices": 4, "lanes": 3}
+    layout = next(iter(plan.values()))["layout"]
+    assert layout == {"kind": "batch", "devices": 4, "lanes": 3, "width": None}
     monkeypatch.setattr("jax.local_device_count", lambda: 3)
     assert launch(study(), tmp_path, tmp_path, Stop()) == "completed"
     assert "began on 4 devices, goes on on 2: its bits will differ" in capsys.readouterr().err

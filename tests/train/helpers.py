@@ -9,9 +9,9 @@ import numpy as np
 
 from lstm_lab.config import build_spec
 from lstm_lab.tasks import JSB
-from lstm_lab.train.loop import Cohort, Run, Stop, train_cohort
-from lstm_lab.train.parallel import Layout, build_program, stack_members
-from lstm_lab.train.state import member_of
+from lstm_lab.train.loop import Stop, train_cohort
+from lstm_lab.train.parallel import Layout, build_program
+from lstm_lab.train.session import Cohort, Run
 
 
 def small(**sections):
@@ -38,7 +38,7 @@ def ragged(**sections):
 def steps(specs, layout, dataset, n=10):
     """Trains members for n steps, one a call; returns losses [n,M] and parameters [M,...]."""
     program = build_program(specs[0], n, layout)
-    state = program.init(stack_members([member_of(s) for s in specs], layout.lanes))
+    state = seated(program, specs, n)
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     losses = []
     for _ in range(n):
@@ -46,6 +46,17 @@ def steps(specs, layout, dataset, n=10):
         losses.append(program.collect(report.loss)[: len(specs)])
     params = jax.tree.map(lambda a: a[: len(specs)], program.collect(state.params))
     return np.array(losses), params
+
+
+def seated(program, specs, n=1000):
+    """Returns a program's state with runs of n steps in its first lanes."""
+    return program.seat(None, {k: program.begin(spec, n) for k, spec in enumerate(specs)})
+
+
+def close(found, expected):
+    """Asserts equality to 1e-5 of the reference's largest magnitude."""
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
 def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None):

@@ -64,7 +64,7 @@ def test_a_run_leaves_its_record(tmp_path):
 
 
 def test_the_best_checkpoint_is_what_the_test_split_is_scored_with(tmp_path):
-    from lstm_lab.train.parallel import build_program, stack_members
+    from lstm_lab.train.parallel import build_program
     from lstm_lab.train.state import member_of
 
     spec = small(optim={"lr": 0.9}, train={"steps": 40})
@@ -73,10 +73,10 @@ def test_the_best_checkpoint_is_what_the_test_split_is_scored_with(tmp_path):
     program = build_program(spec, 40, Layout("single", 1, 1))
     dataset = spec.task.load(tmp_path)
     lanes = jax.tree.map(lambda a: a[None], params)
-    hparams = stack_members([member_of(spec)], 1).hparams
+    hparams = jax.tree.map(lambda a: a[None], member_of(spec, 40).hparams)
     for split, expected in (("test", result["test"]), ("valid", result["best"]["valid"])):
         data = program.place_data(dataset.splits[split])
-        found = program.evaluate(program.place(lanes), hparams, data)
+        found = program.evaluate(program.place(lanes), hparams, np.array([True]), data)
         np.testing.assert_allclose(found["mse"][0], expected["mse"], rtol=1e-6)
 
 

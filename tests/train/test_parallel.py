@@ -17,19 +17,12 @@ from lstm_lab.train.parallel import (
     build_program,
     choose_layout,
     fit_layout,
-    stack_members,
 )
 from lstm_lab.train.state import DIVERGED, IDLE, member_of
 from tests.conftest import write_chorales
-from tests.train.helpers import ragged, small, steps
+from tests.train.helpers import close, ragged, seated, small, steps
 
 ONE = Layout("single", 1, 1)
-
-
-def close(found, expected):
-    """Asserts equality to 1e-5 of the reference's largest magnitude."""
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +110,7 @@ def test_no_collective_inside_the_time_loop(music, backend):
 
     spec = ragged(train={"batch_size": 8}, compute={"backend": backend})
     examples = jax.device_put(spec.task.load(music).splits["train"])
-    state = init_state(spec, 0, member_of(spec))
+    state = init_state(spec, 0, member_of(spec, 20))
 
     def one(rows_B, state):
         batch = take(examples, rows_B, rows_B)
@@ -142,7 +135,7 @@ def test_nothing_recompiles_after_the_first_call(layout, caplog):
     spec = small(model={"hidden": 3})
     dataset = spec.task.load(Path("nowhere"))
     program = build_program(spec, 20, layout)
-    state = program.init(stack_members([member_of(spec)], layout.lanes))
+    state = seated(program, [spec])
     data = program.place_data(dict(dataset.splits))
     state, _ = program.advance(state, data, jnp.int32(1), jnp.asarray(False))
     with jax.log_compiles(True), caplog.at_level("WARNING"):
@@ -173,7 +166,7 @@ def test_a_diverged_member_leaves_its_neighbours_bits_alone():
     for rate in (0.1, 1e30):
         specs = [spec, replace(spec, seed=1, optim=replace(spec.optim, lr=rate))]
         program = build_program(spec, 20, Layout("single", 1, 3))
-        state = program.init(stack_members([member_of(s) for s in specs], 3))
+        state = seated(program, specs)
         data = program.place_data(data_of)
         for _ in range(4):
             state, _ = program.advance(state, data, jnp.int32(5), jnp.asarray(True))

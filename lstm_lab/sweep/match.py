@@ -1,0 +1,55 @@
+"""Fair sizes: a variant's hidden size that gives it the baseline's parameters or operations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Literal
+
+from lstm_lab.config import RunSpec
+from lstm_lab.errors import UserError
+from lstm_lab.summary import summarise
+
+Match = Literal["hidden", "params", "flops"]
+
+
+def matched(spec: RunSpec, reference: RunSpec, match: Match) -> RunSpec:
+    """Returns a run with the hidden size at which it is nearest to another one's size.
+
+    Args:
+      spec: the run.
+      reference: the run whose size it shall have.
+      match: parameters, or operations of a forward pass for each time step.
+
+    Raises:
+      UserError: for runs whose layers differ in width, which no one hidden size decides.
+    """
+    if spec.model.widths is not None or reference.model.widths is not None:
+        raise UserError(f"match: {match!r} changes model.hidden; allowed without model.widths")
+    wanted = _size(reference, match)
+    low, high = 1, 2
+    while _size(_with_hidden(spec, high), match) < wanted:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _size(_with_hidden(spec, middle), match) < wanted:
+            low = middle
+        else:
+            high = middle
+    candidates = [_with_hidden(spec, hidden) for hidden in (low, high)]
+    return min(candidates, key=lambda one: abs(_size(one, match) - wanted))
+
+
+def _with_hidden(spec: RunSpec, hidden: int) -> RunSpec:
+    return replace(spec, model=replace(spec.model, hidden=hidden))
+
+
+def _size(spec: RunSpec, match: Match) -> float:
+    # What a size depends on is the model and the task; everything else is set alike for the cache.
+    return _size_of(replace(spec, seed=0, optim=type(spec.optim)()), match)
+
+
+@cache
+def _size_of(spec: RunSpec, match: Match) -> float:
+    found = summarise(spec)
+    return float(found.total) if match == "params" else found.flops_per_token

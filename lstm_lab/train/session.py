@@ -1,0 +1,301 @@
+"""A cohort's training in this process: its lanes, the runs that sit in them, and their records."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_lab.config import RunSpec
+from lstm_lab.files import read_json, read_lines
+from lstm_lab.identity import run_id
+from lstm_lab.summary import Summary, summarise
+from lstm_lab.tasks import Dataset, steps_per_epoch
+from lstm_lab.train.checkpoint import Checkpoints
+from lstm_lab.train.parallel import Layout, Program, build_program, trim
+from lstm_lab.train.record import RunRecord, Status, provenance
+from lstm_lab.train.state import DIVERGED, IDLE, RUNNING, TrainState
+from lstm_lab.train.step import Report
+
+
+@dataclass(frozen=True)
+class Run:
+    """A member of a cohort: its spec, and the folder that it leaves."""
+
+    spec: RunSpec
+    folder: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether its result is on disk."""
+        result = read_json(self.folder / "result.json")
+        return result is not None and result.get("id") == run_id(self.spec)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Runs that one program trains, in order: a lane whose run has ended takes the next.
+
+    Attributes:
+      runs: the members, any number.
+      layout: how the lanes lie on the devices; decided once.
+      checkpoints: folder of the checkpoint of all lanes.
+    """
+
+    runs: tuple[Run, ...]
+    layout: Layout
+    checkpoints: Path
+
+
+@dataclass
+class Seat:
+    """A run in a lane.
+
+    Attributes:
+      run: the run.
+      record: writes its folder.
+      summary: of its model, at its own size.
+      step: optimiser steps done.
+      seconds: of training so far, in all processes.
+    """
+
+    run: Run
+    record: RunRecord
+    summary: Summary
+    step: int
+    seconds: float
+
+
+class Session:
+    """A cohort's training in this process.
+
+    Args:
+      cohort: the cohort; runs that have a result are left out.
+      dataset: the task's data.
+      overrides: settings given on the command line, for the records.
+    """
+
+    def __init__(self, cohort: Cohort, dataset: Dataset, overrides: dict[str, str]) -> None:
+        self.cohort, self.dataset, self.overrides = cohort, dataset, overrides
+        self.spec = cohort.runs[0].spec
+        train = dataset.splits.get("train")
+        self.examples = None if train is None else len(train.x)
+        self.total, self.every = self.spec.schedule_steps(self.examples)
+        self.program: Program = build_program(self.spec, self.total, cohort.layout)
+        self.checkpoints = Checkpoints(cohort.checkpoints)
+        self.provenance = provenance()
+        self.waiting = [run for run in cohort.runs if not run.done]
+        self.seats: dict[int, Seat] = {}
+        self.phase = 0  # steps since the last evaluation, which is due in all lanes at once
+        self.saves = 0
+        self.state: Any = self._restored()
+        training = {k: v for k, v in dataset.splits.items() if k != "test"}
+        self.data = self.program.place_data(training)
+        self.test = self.program.place_data(dataset.splits["test"])
+        self.compile_seconds = 0.0
+        self.saved_at = time.monotonic()
+
+    # ---- who sits where
+
+    @property
+    def running(self) -> bool:
+        """Whether a run still trains or waits."""
+        return bool(self.seats or self.waiting)
+
+    @property
+    def steps_done(self) -> int:
+        """Steps that need not be done any more, of all members."""
+        ended = len(self.cohort.runs) - len(self.waiting) - len(self.seats)
+        return self.total * ended + sum(seat.step for seat in self.seats.values())
+
+    def _restored(self) -> TrainState | None:
+        """Returns the checkpoint's state with its runs seated, or None where there is none."""
+        if self.checkpoints.latest_step() is None:
+            return None
+        empty = self.program.begin(self.spec, self.total)
+        like = self._tree(self.program.seat(None, {0: empty}))
+        self.saves, saved = self.checkpoints.restore(like)
+        stopped = np.full_like(saved["state"].stopped, IDLE)
+        ids = {run_id(run.spec): run for run in self.waiting}
+        for lane, letters in enumerate(saved["runs"]):
+            run, step = ids.get(bytes(letters).decode()), int(saved["state"].step[lane])
+            # A run whose record lags behind the checkpoint starts again.
+            if run is not None and _reaches(run.folder, step):
+                self.waiting.remove(run)
+                self._sit(lane, run, step)
+                stopped[lane] = saved["state"].stopped[lane]
+        self.phase = int(saved["phase"])
+        return self.program.place(saved["state"]._replace(stopped=stopped))
+
+    def _tree(self, state: TrainState) -> dict[str, Any]:
+        """Returns what a checkpoint holds: the lanes' states, and the ids of their runs."""
+        runs = np.zeros((self.cohort.layout.lanes, 12), np.uint8)
+        for lane, seat in self.seats.items():
+            runs[lane] = np.frombuffer(run_id(seat.run.spec).encode(), np.uint8)
+        return {
+            "state": self.program.collect(state),
+            "runs": runs,
+            "phase": np.array(self.phase, np.int32),
+        }
+
+    def _sit(self, lane: int, run: Run, resumed_at: int | None) -> None:
+        summary = summarise(run.spec, T=self.dataset.splits["valid"].x.shape[1])
+        record = RunRecord(
+            run.folder,
+            run.spec,
+            self.cohort.layout,
+            provenance=self.provenance,
+            overrides=self.overrides,
+            parameters=summary.parameters,
+            resumed_at=resumed_at,
+        )
+        self.seats[lane] = Seat(run, record, summary, resumed_at or 0, record.seconds)
+
+    def fill(self) -> None:
+        """Seats waiting runs in free lanes; only where an evaluation has just been due."""
+        if self.phase:
+            return
+        members = {}
+        for lane in range(self.cohort.layout.lanes):
+            if lane not in self.seats and self.waiting:
+                run = self.waiting.pop(0)
+                members[lane] = self.program.begin(run.spec, self.total)
+                self._sit(lane, run, None)
+        if members:
+            self.state = self.program.seat(self.state, members)
+
+    # ---- training
+
+    def compile(self) -> None:
+        """Compiles the program by a call of no steps."""
+        start = time.monotonic()
+        self.state, _ = self.program.advance(
+            self.state, self.data, jnp.int32(0), jnp.asarray(False)
+        )
+        jax.block_until_ready(self.state)
+        self.compile_seconds = time.monotonic() - start
+        for seat in self.seats.values():
+            seat.record.perf(seat.step, compile_s=self.compile_seconds)
+
+    def call(self) -> int:
+        """Does one compiled call and records it; returns the steps done, of all members.
+
+        The steps that a member did not need, since it stopped early, count as done.
+        """
+        start = time.monotonic()
+        steps = min(self.spec.compute.log_every, self.every - self.phase)
+        self.phase = (self.phase + steps) % self.every
+        evaluating = self.phase == 0
+        self.state, report = self.program.advance(
+            self.state, self.data, jnp.int32(steps), jnp.asarray(evaluating)
+        )
+        report, stopped = self.program.collect((report, self.state.stopped))
+        seconds = time.monotonic() - start
+        for lane, seat in self.seats.items():
+            seat.step += int(report.steps[lane])
+            seat.seconds += seconds
+            self._write(seat, jax.tree.map(lambda a, k=lane: a[k], report), evaluating)
+            seat.record.perf(seat.step, steps_per_s=float(report.steps[lane]) / seconds)
+        ended = [lane for lane in self.seats if stopped[lane] != RUNNING]
+        spared = sum(self.total - self.seats[lane].step for lane in ended)
+        self._finish(ended)
+        due = time.monotonic() - self.saved_at >= self.spec.compute.checkpoint_seconds
+        if evaluating and due and self.running:
+            self.save()
+        return int(report.steps.sum()) + spared
+
+    def _write(self, seat: Seat, report: Report, evaluating: bool) -> None:
+        """Writes one member's lines of one call."""
+        before = seat.record.rows[-1] if seat.record.rows else {"tokens": 0}
+        tokens = before["tokens"] + int(report.tokens)
+        count = {
+            "step": seat.step,
+            "sequences": self._sequences(seat.step),
+            "tokens": tokens,
+            "flops": seat.summary.training_flops_per_token * tokens,
+            "seconds": round(seat.seconds, 3),
+        }
+        if report.steps:
+            train = {name: float(value) for name, value in report.train.items()}
+            optim = {k: float(getattr(report, k)) for k in ("lr", "grad_norm", "update_ratio")}
+            seat.record.write(
+                {**count, "split": "train", "loss": float(report.loss), **train}, optim
+            )
+        if evaluating:
+            valid = {name: float(value) for name, value in report.valid.items()}
+            seat.record.write({**count, "split": "valid", **valid})
+
+    def _sequences(self, step: int) -> int:
+        """Returns how many sequences have been shown; an epoch's last batch may be short."""
+        size = self.spec.train.batch_size
+        if self.examples is None:
+            return step * size
+        epochs, steps = divmod(step, steps_per_epoch(self.examples, size))
+        return epochs * self.examples + steps * size
+
+    def save(self) -> None:
+        """Writes the checkpoint of all lanes."""
+        self.saves += 1
+        self.checkpoints.save(self.saves, self._tree(self.state))
+        self.saved_at = time.monotonic()
+
+    # ---- the end of a run
+
+    def settle(self) -> None:
+        """Closes runs that had ended when the checkpoint was written, but have no result."""
+        if self.state is not None:
+            stopped = self.program.collect(self.state.stopped)
+            self._finish([lane for lane in self.seats if stopped[lane] != RUNNING])
+
+    def _finish(self, lanes: list[int]) -> None:
+        """Scores the test split once at each ended member's best checkpoint; frees its lane."""
+        if not lanes:
+            return
+        wanted = np.isin(np.arange(self.cohort.layout.lanes), lanes)
+        best, hparams = self.state.best, self.state.hparams
+        scored = self.program.evaluate(best.params, hparams, wanted, self.test)
+        scored, best, stopped = self.program.collect((scored, best, self.state.stopped))
+        for lane in lanes:
+            seat = self.seats[lane]
+            mine, test = jax.tree.map(lambda a, k=lane: a[k], (best, scored))
+            status: Status = "diverged" if stopped[lane] == DIVERGED else "completed"
+            evaluated = bool(np.isfinite(mine.value))
+            if evaluated:
+                kept = Checkpoints(seat.run.folder / "checkpoints" / "best")
+                kept.clear()
+                kept.save(int(mine.step), trim(self.cohort.layout, seat.run.spec, mine.params))
+            self._close(seat, status, int(mine.step), test if evaluated else {})
+            del self.seats[lane]
+
+    def _close(self, seat: Seat, status: Status, best_step: int, test: dict[str, Any]) -> None:
+        record = seat.record
+        result = {
+            "id": record.head["id"],
+            "status": status,
+            "metric": self.spec.metric,
+            "direction": self.spec.direction,
+            "steps": seat.step,
+            "best": {"step": best_step, "valid": record.valid_at(best_step)},
+            "final": {row["split"]: row for row in record.rows[-2:]},
+            "test": {name: float(value) for name, value in test.items()},
+            "parameters": seat.summary.total,
+            "wall_s": record.seconds,
+            "compile_s": self.compile_seconds,
+        }
+        record.finish(status, result)
+
+    def abandon(self, status: Status, reason: str = "") -> None:
+        """Closes the records of runs without a result."""
+        for seat in self.seats.values():
+            seat.record.finish(status, None, reason)
+
+
+def _reaches(folder: Path, step: int) -> bool:
+    """Returns whether a run's record is whole up to a step."""
+    rows = read_lines(folder / "metrics.jsonl")
+    return read_json(folder / "run.json") is not None and (rows[-1]["step"] if rows else 0) >= step

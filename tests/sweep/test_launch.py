@@ -1,0 +1,243 @@
+"""Launching: cohorts of random trials, failures and their budget, archives, several processes."""
+
+import json
+import os
+import random as chance
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import jax
+import pytest
+
+from lstm_lab.files import read_json, read_lines
+from lstm_lab.report.build import build
+from lstm_lab.sweep import launch as launching
+from lstm_lab.sweep.archive import pack, unpack
+from lstm_lab.sweep.axes import LogUniform, Uniform, grid
+from lstm_lab.sweep.folder import StudyFolder, forget_failures
+from lstm_lab.sweep.launch import launch
+from lstm_lab.sweep.plan import plan_cohorts
+from lstm_lab.sweep.study import Study, Trials, Tuning, tuning_runs
+from lstm_lab.train.loop import Outcome, Stop
+from lstm_lab.train.parallel import Layout, trim
+from tests.conftest import ROOT
+from tests.sweep.test_study import BASE, study
+from tests.train.helpers import close, steps
+from tests.train.test_loop import assert_same, leaves
+
+RANGES = {
+    "model.hidden": LogUniform(3, 12, integer=True),
+    "optim.lr": LogUniform(1e-3, 1e-1),
+    "optim.momentum": LogUniform(0.01, 1.0, one_minus=True),
+    "model.input_noise": Uniform(0.0, 1.0),
+}
+
+
+def trials(count, cells=("np", "fgr")):
+    base = json.loads(json.dumps(BASE))
+    base["model"]["input_noise"] = 0.0
+    return Study(
+        "trials",
+        base,
+        (grid("model.cell", cells),),
+        (),
+        tuning=Tuning(trials=Trials(count, RANGES, paired=False)),
+    )
+
+
+def test_two_hundred_trials_take_few_programs():
+    runs = {str(k): run for k, run in enumerate(tuning_runs(trials(200, ("np",))))}
+    sizes = {run.spec.model.hidden for run in runs.values()}
+    cohorts = plan_cohorts(runs, 2)
+    assert len(sizes) == 10
+    assert sorted(name for cohort in cohorts for name in cohort.runs) == sorted(runs)
+    programs = {cohort.layout.width for cohort in cohorts}
+    assert len(programs) <= 6
+    for cohort in cohorts:
+        hidden = {runs[name].spec.model.hidden for name in cohort.runs}
+        assert cohort.layout.width == max(hidden) or len(hidden) == 1
+        assert max(hidden) < 1.25 * min(hidden) or len(hidden) == 1
+        assert cohort.layout.lanes <= 16
+
+
+def test_members_of_a_planned_cohort_equal_their_lone_runs():
+    """Ten plain-SGD steps, for the narrowest, the widest and another member of a padded cohort."""
+    runs = {str(k): run for k, run in enumerate(tuning_runs(trials(60, ("np",))))}
+    cohort = max(plan_cohorts(runs, 2), key=lambda cohort: len(cohort.runs))
+    members = sorted((runs[name].spec for name in cohort.runs), key=lambda s: s.model.hidden)
+    specs = [
+        replace(spec, optim=replace(spec.optim, momentum=0.0))
+        for spec in (members[0], members[len(members) // 2], members[-1])
+    ]
+    assert specs[0].model.hidden < specs[-1].model.hidden == cohort.layout.width
+    dataset = specs[0].task.load(ROOT)
+    layout = replace(cohort.layout, kind="members", devices=2, lanes=4)
+    losses, params = steps(specs, layout, dataset)
+    for lane, spec in enumerate(specs):
+        lone_losses, lone = steps([spec], Layout("single", 1, 1), dataset)
+        close(losses[:, lane], lone_losses[:, 0])
+        mine = jax.tree.map(lambda a, k=lane: a[k], params)
+        close(trim(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
+
+
+def test_a_study_of_trials_compares_the_best_tenth(tmp_path):
+    both = trials(10)
+    assert launch(both, tmp_path, tmp_path, Stop()) == "completed"
+    text = build(tmp_path)
+    assert "best 10% of trials" in text
+    plan = read_json(tmp_path / "study.json")
+    for cell in ("np", "fgr"):
+        own = [k for k, row in plan["runs"].items() if row["variant"] == cell]
+        results = [read_json(tmp_path / "runs" / k / "result.json") for k in own]
+        best = min(results, key=lambda r: r["best"]["valid"]["mse"])
+        assert f"{best['test']['mse']:.4f}" in text
+
+
+def test_an_archive_takes_the_place_of_training(tmp_path):
+    tiny = trials(2)
+    assert launch(tiny, tmp_path / "a", tmp_path, Stop()) == "completed"
+    assert pack(tmp_path / "a", tmp_path / "runs.jsonl.gz") == 4
+    content = (tmp_path / "runs.jsonl.gz").read_bytes()
+    pack(tmp_path / "a", tmp_path / "runs.jsonl.gz")
+    assert (tmp_path / "runs.jsonl.gz").read_bytes() == content
+    archive = tmp_path / "runs.jsonl.gz"
+    more = trials(3)
+    assert launch(more, tmp_path / "b", tmp_path, Stop(), results=archive) == "completed"
+    trained = list((tmp_path / "b").glob("runs/*/metrics.jsonl"))
+    assert len(trained) == 2
+    assert unpack(archive, tmp_path / "b") == 0
+
+
+def failing(monkeypatch, outcomes):
+    """Makes training end as the outcomes say, one after another; then as it really does."""
+    real = launching.train_cohort
+    seen = []
+
+    def train(cohort, *args, **kwargs):
+        seen.append(cohort.layout.lanes)
+        if outcomes:
+            outcome = outcomes.pop(0)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+        return real(cohort, *args, **kwargs)
+
+    monkeypatch.setattr(launching, "train_cohort", train)
+    return seen
+
+
+def test_out_of_memory_halves_the_lanes_and_tries_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("jax.local_device_count", lambda: 1)
+    seen = failing(monkeypatch, [Outcome("out_of_memory", "RESOURCE_EXHAUSTED")] * 2)
+    one = study(axes=(grid("model.cell", ("lstm",)),), seeds=tuple(range(8)))
+    assert launch(one, tmp_path, tmp_path, Stop()) == "completed"
+    assert seen == [8, 4, 2]
+    assert len(list(tmp_path.glob("runs/*/result.json"))) == 8
+
+
+def test_an_error_is_tried_once_more_and_then_recorded(tmp_path, monkeypatch):
+    seen = failing(monkeypatch, [RuntimeError("no such luck")] * 3)
+    assert launch(study(), tmp_path, tmp_path, Stop()) == "failed"
+    assert len(seen) == 4  # lstm and rnn in turns, and rnn's second time is well
+    folder = StudyFolder(tmp_path, study())
+    failed = sorted(len(read_lines(p)) for p in tmp_path.glob("cohorts/*/failures.jsonl"))
+    assert failed == [1, 2]
+    row = read_lines(next(tmp_path.glob("cohorts/*/failures.jsonl")))[0]
+    assert row["reason"] == "RuntimeError: no such luck"
+    assert row["trace"].startswith("Traceback")
+    assert launch(study(), tmp_path, tmp_path, Stop()) == "failed"
+    assert len(seen) == 4  # its budget is spent
+    forget_failures(folder.folder)
+    assert launch(study(), tmp_path, tmp_path, Stop()) == "completed"
+
+
+def test_failures_that_are_alike_stop_the_sweep(tmp_path, monkeypatch, capsys):
+    seen = failing(monkeypatch, [RuntimeError("no such file")] * 100)
+    many = study(axes=(grid("optim.name", ("sgd", "adam", "adamw", "rmsprop")),), baseline=None)
+    assert launch(many, tmp_path, tmp_path, Stop()) == "failed"
+    assert len(seen) == 3
+    assert "3 cohorts failed alike" in capsys.readouterr().err
+
+
+STUDY = """
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Study
+
+def get_study():
+    base = {
+        "task": {"name": "adding", "length": 12, "valid_size": 50, "test_size": 50},
+        "model": {"cell": "lstm", "hidden": 8},
+        "optim": {"lr": 0.01},
+        "train": {"batch_size": 8, "steps": 1500, "eval_every": 25},
+        "compute": {"checkpoint_seconds": 0.0, "log_every": 25},
+    }
+    return Study("killed", base, (grid("model.cell", ("lstm", "np")),), tuple(range(12)))
+"""
+
+
+def sweep(tmp_path, workdir, *flags):
+    (tmp_path / "s.py").write_text(STUDY)
+    command = [sys.executable, "-m", "lstm_lab", "sweep", f"--study={tmp_path / 's.py'}"]
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def results(workdir):
+    return {path.parent.name: leaves(path.parent) for path in workdir.glob("runs/*/result.json")}
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path):
+    undisturbed = sweep(tmp_path, tmp_path / "a", "--devices=1")
+    assert undisturbed.wait(600) == 0, undisturbed.communicate()
+    rng, kills = chance.Random(0), 0
+    while kills < 20:
+        process = sweep(tmp_path, tmp_path / "b", "--devices=1")
+        time.sleep(rng.uniform(2.0, 9.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        kills += 1
+    last = sweep(tmp_path, tmp_path / "b", "--devices=1")
+    assert last.wait(600) == 0, last.communicate()
+    a, b = results(tmp_path / "a"), results(tmp_path / "b")
+    assert a.keys() == b.keys()
+    assert len(a) == 24
+    for run in a:
+        assert_same(a[run], b[run])
+
+
+@pytest.mark.slow
+def test_two_launchers_train_each_run_once(tmp_path):
+    both = [sweep(tmp_path, tmp_path / "a", "--devices=1") for _ in range(2)]
+    for process in both:
+        out, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, out
+    heads = [read_json(path) for path in tmp_path.glob("a/runs/*/run.json")]
+    assert len(heads) == 24
+    assert {len(head["resumed_at"]) for head in heads} == {0}
+    assert len({head["pid"] for head in heads}) == 2
+    claims = list(tmp_path.glob("a/cohorts/*/claim.*"))
+    assert [path.name for path in claims] == ["claim.0"] * 2
+
+
+@pytest.mark.slow
+def test_jobs_share_the_study_and_survive_a_killed_worker(tmp_path):
+    process = sweep(tmp_path, tmp_path / "a", "--jobs=2")
+    while not list(tmp_path.glob("a/runs/*/run.json")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    head = read_json(next(tmp_path.glob("a/runs/*/run.json")))
+    os.kill(head["pid"], signal.SIGKILL)
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, out
+    assert "was ended by signal 9; it starts again" in out
+    assert len(results(tmp_path / "a")) == 24

@@ -1,0 +1,76 @@
+"""Lanes: members that come and go, each with its own length, width and end."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from lstm_lab.files import read_json
+from lstm_lab.train.parallel import Layout
+from tests.train.helpers import small, train
+from tests.train.test_loop import StopAfter, assert_same, leaves
+
+
+def trials(n, **sections):
+    """Runs that differ in seed, rate and momentum; the odd ones learn nothing and stop early."""
+    spec = small(train={"steps": 30, "patience": 2}, **sections)
+    return [
+        replace(
+            spec,
+            seed=k,
+            optim=replace(spec.optim, lr=1e-30 if k % 2 else 0.3 / (k + 1), momentum=0.1 * k),
+        )
+        for k in range(n)
+    ]
+
+
+@pytest.mark.parametrize("layout", [Layout("single", 1, 2), Layout("members", 2, 4)], ids=str)
+def test_more_runs_than_lanes_end_as_they_would_alone(tmp_path, layout):
+    """The bits are those of a program with as many lanes, whoever sits beside."""
+    specs = trials(7)
+    assert train(specs, tmp_path / "all", layout).status == "completed"
+    for k in (0, 1, 5, 6):
+        train([specs[k]], tmp_path / str(k), layout)
+        assert_same(leaves(tmp_path / "all" / str(k)), leaves(tmp_path / str(k) / "0"))
+    steps = [read_json(tmp_path / "all" / str(k) / "result.json")["steps"] for k in range(7)]
+    assert steps[1] == steps[3] == steps[5] == 15
+    assert max(steps) > 15
+
+
+@pytest.mark.parametrize("looks", [1, 4, 8, 11])
+def test_interrupted_lanes_go_on_to_the_same_bits(tmp_path, looks):
+    specs = trials(5, compute={"log_every": 2})
+    layout = Layout("single", 1, 2)
+    train(specs, tmp_path / "a", layout)
+    assert train(specs, tmp_path / "b", layout, stop=StopAfter(looks)).status == "interrupted"
+    assert train(specs, tmp_path / "b", layout).status == "completed"
+    for k in range(5):
+        assert_same(leaves(tmp_path / "a" / str(k)), leaves(tmp_path / "b" / str(k)))
+
+
+def test_a_run_whose_record_lags_behind_the_checkpoint_starts_again(tmp_path):
+    specs = trials(3)
+    layout = Layout("single", 1, 2)
+    train(specs, tmp_path / "a", layout)
+    train(specs, tmp_path / "b", layout, stop=StopAfter(2))
+    (tmp_path / "b" / "0" / "metrics.jsonl").unlink()
+    assert train(specs, tmp_path / "b", layout).status == "completed"
+    assert read_json(tmp_path / "b" / "0" / "run.json")["resumed_at"] == []
+    assert read_json(tmp_path / "b" / "1" / "run.json")["resumed_at"] != []
+    for k in range(3):
+        assert_same(leaves(tmp_path / "a" / str(k)), leaves(tmp_path / "b" / str(k)))
+
+
+def test_members_of_several_widths_keep_weights_of_their_own_size(tmp_path):
+    specs = [replace(s, model=replace(s.model, hidden=3 + k)) for k, s in enumerate(trials(4))]
+    layout = Layout("single", 1, 2, width=6)
+    assert train(specs, tmp_path, layout).status == "completed"
+    for k, spec in enumerate(specs):
+        result, _, params = leaves(tmp_path / str(k))
+        assert params["lstm"]["layer_0"]["wh"].shape == (3 + k, 4, 3 + k)
+        assert result["parameters"] == sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+        assert read_json(tmp_path / str(k) / "run.json")["spec"]["model"]["hidden"] == 3 + k
+        train([spec], tmp_path / "alone" / str(k))
+        alone = leaves(tmp_path / "alone" / str(k) / "0")[0]
+        np.testing.assert_allclose(result["test"]["mse"], alone["test"]["mse"], rtol=1e-4)
