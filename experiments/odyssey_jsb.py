@@ -15,10 +15,11 @@ validation loss.
 from ml_collections import ConfigDict
 
 from lstm_lab.sweep.axes import LogUniform, Range, Uniform, grid
-from lstm_lab.sweep.study import Study, Trials, Tuning
+from lstm_lab.sweep.study import Best, Claim, Equivalent, Matters, Study, Trials, Tuning
 
 VARIANTS = ("vanilla", "nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr")
 TRIALS = 200
+MARGIN = 0.1  # nats a frame, about one hundredth of the score: no difference that matters
 
 
 def get_config() -> ConfigDict:
@@ -63,4 +64,11 @@ def get_study(trials: int = TRIALS) -> Study:
         baseline="vanilla",
         tuning=Tuning(trials=Trials(trials, ranges, paired=False)),
         top=0.1,
+        claims=(
+            *(Claim(better="vanilla", worse=name, alpha=0.025) for name in ("nfg", "noaf", "fgr")),
+            *(Equivalent("vanilla", name, MARGIN) for name in ("nig", "nog", "niaf", "cifg", "np")),
+            Best(8.38, MARGIN, "Greff et al. 2017, NIAF"),
+            Matters("optim.lr", at_least=2 / 3),
+            Matters("optim.momentum", at_most=0.01),
+        ),
     )

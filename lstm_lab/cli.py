@@ -10,20 +10,19 @@ from typing import Any
 
 from absl import flags
 
-from lstm_lab.errors import UserError, unknown
+from lstm_lab.errors import AGAIN, DONE, FAILED, INTERRUPTED, WRONG_USAGE, UserError, unknown
 from lstm_lab.progress import say
-
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 75
-AGAIN = "interrupted: run the same command again to go on"
 
 USAGE = """lstm-lab VERB [flags]
 
   train    --config=FILE.py[:WORDS] [--config.PATH=VALUE ...] [--seeds=N] [--workdir=DIR]
            one run, or N seeds as one program; goes on by itself where it was stopped
   sweep    --study=FILE.py [--workdir=DIR] [--jobs=N] [--results=FILE] [--rerun=failed] [--dry_run]
-           a study; runs only what is missing, by N processes that share the cores
+           a study; runs only what is missing, by N processes that share the cores;
+           --launcher=slurm --slurm=timeout_min=60,... as a job array of N; --emit=commands
+           prints N command lines for another scheduler
   reproduce NAME [--trials=N] [and what sweep takes]
-           a study of experiments/ that carries published figures
+           a study of experiments/ that carries published figures; 1 if a claim does not hold
   pack     --workdir=DIR --out=FILE.jsonl.gz   a study's results as one file, for --results
   status   --workdir=DIR     what is done, running, failed and why; what is left
   report   --workdir=DIR     table, statistics and pictures of a study
@@ -114,8 +113,9 @@ def _data_dir(given: str | None) -> Path:
 
 def _request_devices(count: int | None) -> None:
     """Makes CPU cores devices, before JAX is used."""
-    from lstm_lab.train.parallel import request_cpu_devices
+    from lstm_lab.train.parallel import keep_compiled_programs, request_cpu_devices
 
+    keep_compiled_programs()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     request_cpu_devices(count or cores or 1)
 
@@ -137,13 +137,14 @@ def train(argv: list[str]) -> int:
     shown = {path: "true" if text is None else text for path, text in overrides.items()}
     if given.seeds is None:
         return _train_one(spec, given.workdir, data_dir, shown)
+    from lstm_lab import studies
     from lstm_lab.config import to_json
     from lstm_lab.sweep.study import Study
 
     seeds = tuple(range(spec.seed, spec.seed + given.seeds))
     name = f"{spec.task.name}-{Path(spec.model.cell.replace(':', '-')).name}-{given.seeds}seeds"
     folder = Path(given.workdir or f"runs/{name}")
-    return _run_study(Study(name, to_json(spec), (), seeds), folder, data_dir, shown)
+    return studies.run(Study(name, to_json(spec), (), seeds), folder, data_dir, overrides=shown)
 
 
 def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
@@ -171,68 +172,60 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
     return DONE if result["status"] == "completed" else FAILED
 
 
-def _run_study(
-    study: Any,
-    folder: Path,
-    data_dir: Path,
-    overrides: dict[str, str],
-    *,
-    worker: bool = False,
-    results: Path | None = None,
-) -> int:
-    """Works through a study in this process; a worker leaves the report to who started it."""
-    from lstm_lab.report.build import build
-    from lstm_lab.sweep.launch import launch
-    from lstm_lab.train.loop import stopping_on_signals
-
-    with stopping_on_signals() as stop:
-        status = launch(study, folder, data_dir, stop, overrides, results)
-    if status == "interrupted":
-        say(AGAIN)
-        return INTERRUPTED
-    if not worker:
-        print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.md'}")
-    return DONE if status == "completed" else FAILED
-
-
 def sweep(argv: list[str]) -> int:
     """A study."""
-    strings = {"study": None, "workdir": None, "data_dir": None, "rerun": None, "results": None}
-    given = _parse(argv, strings, devices=None, jobs=None, trials=None)
+    from lstm_lab import studies
+
+    strings = dict.fromkeys(
+        ("study", "workdir", "data_dir", "rerun", "results", "launcher", "emit")
+    )
+    given = _parse(argv, {**strings, "slurm": ""}, devices=None, jobs=None, trials=None)
     if given.study is None:
         raise UserError("--study: missing, allowed a Python file with get_study()")
-    if given.rerun not in (None, "failed"):
-        raise UserError(f"--rerun: found {given.rerun!r}, allowed failed")
-    if not given.jobs:
+    for name, allowed in (
+        ("rerun", (None, "failed")),
+        ("launcher", (None, "local", "slurm")),
+        ("emit", (None, "commands")),
+    ):
+        if given[name].value not in allowed:
+            found = given[name].value
+            raise unknown(f"--{name}", found, [one for one in allowed if one])
+    spread = given.jobs or given.launcher == "slurm" or given.emit
+    if not spread:
         _request_devices(given.devices)
-    study = _load_study(Path(given.study), given.trials)
-    if given.dry_run:
-        return _dry_run(study)
+    study = studies.load(Path(given.study), given.trials)
     folder, data_dir = Path(given.workdir or f"runs/{study.name}"), _data_dir(given.data_dir)
-    if given.rerun:
-        from lstm_lab.sweep.folder import forget_failures
+    if given.dry_run:
+        from lstm_lab.sweep.preview import preview
 
-        forget_failures(folder)
-    if given.jobs:
-        shared = [f"--study={given.study}", f"--workdir={folder}", f"--data_dir={data_dir}"]
-        for name in ("trials", "results"):
-            if given[name].value is not None:
-                shared.append(f"--{name}={given[name].value}")
-        return _run_jobs(study, folder, given.jobs, shared)
-    results = Path(given.results) if given.results else None
-    return _run_study(study, folder, data_dir, {}, worker=given.worker, results=results)
+        print(preview(study, data_dir))
+        return DONE
+    if given.rerun:
+        studies.forget_failures(folder)
+    if not spread:
+        results = Path(given.results) if given.results else None
+        return studies.run(study, folder, data_dir, worker=given.worker, results=results)
+    shared = [f"--study={given.study}", f"--workdir={folder}", f"--data_dir={data_dir}"]
+    for name in ("trials", "results"):
+        if given[name].value is not None:
+            shared.append(f"--{name}={given[name].value}")
+    if given.launcher == "slurm" or given.emit:
+        options = None if given.emit else given.slurm
+        return studies.hand_out(study, folder, given.jobs or 1, shared, options)
+    return studies.run_jobs(study, folder, given.jobs, shared)
 
 
 def reproduce(argv: list[str]) -> int:
     """A study of experiments/, by its name."""
+    from lstm_lab import studies
+
     if not argv or argv[0].startswith("-"):
         raise UserError("reproduce: missing the study's name, such as odyssey_jsb")
     name, *rest = argv
-    places = [Path("experiments"), Path(__file__).parent.parent / "experiments"]
-    found = [place / f"{name}.py" for place in places if (place / f"{name}.py").is_file()]
-    if not found:
-        raise unknown("reproduce", name, sorted(p.stem for q in places for p in q.glob("*.py")))
-    return sweep([f"--study={found[0]}", *rest])
+    given = [a.partition("=")[2] for a in rest if a.startswith("--workdir=")]
+    folder = Path(given[-1]) if given else Path(f"runs/{name}")
+    code = sweep([f"--study={studies.find(name)}", *rest, f"--workdir={folder}"])
+    return FAILED if code == DONE and not studies.claims_hold(folder) else code
 
 
 def pack(argv: list[str]) -> int:
@@ -243,62 +236,6 @@ def pack(argv: list[str]) -> int:
     if given.workdir is None or given.out is None:
         raise UserError("pack: --workdir and --out are needed, a study and FILE.jsonl.gz")
     print(f"{archive.pack(Path(given.workdir), Path(given.out))} runs: {given.out}")
-    return DONE
-
-
-def _run_jobs(study: Any, folder: Path, jobs: int, arguments: list[str]) -> int:
-    """Works through a study by several processes; the last thing is the report."""
-    from lstm_lab.report.build import build
-    from lstm_lab.sweep.folder import StudyFolder
-    from lstm_lab.sweep.jobs import run_jobs
-    from lstm_lab.sweep.status import expected
-    from lstm_lab.train.loop import stopping_on_signals
-
-    declared = StudyFolder(folder, study)
-    declared.declare()
-    with stopping_on_signals() as stop:
-        code = run_jobs(arguments, folder, jobs, expected(declared.plan), stop)
-    if code == INTERRUPTED:
-        say(AGAIN)
-    elif code != WRONG_USAGE:
-        print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.md'}")
-    return code
-
-
-def _load_study(path: Path, trials: int | None = None) -> Any:
-    from lstm_lab.config import load_module
-    from lstm_lab.sweep.study import Study
-
-    # A study takes its base from configs/, which lies beside its folder.
-    sys.path.insert(0, str(path.absolute().parent.parent))
-    module = load_module(path, "--study")
-    get_study = getattr(module, "get_study", None)
-    try:
-        study = get_study(**({} if trials is None else {"trials": trials})) if get_study else None
-    except TypeError as error:
-        raise UserError(f"--study: {path}: get_study does not run: {error}") from error
-    if not isinstance(study, Study):
-        raise UserError(f"--study: {path} has no get_study() that returns a Study")
-    return study
-
-
-def _dry_run(study: Any) -> int:
-    """Prints what a study would run, writing nothing."""
-    from lstm_lab.identity import run_id
-    from lstm_lab.sweep.axes import label
-    from lstm_lab.sweep.study import final_runs, tuning_runs, variants
-    from lstm_lab.tables import aligned
-
-    names = variants(study)
-    runs = tuning_runs(study) or final_runs(study, {})
-    rows = [[run_id(r.spec), r.stage, r.variant, label(r.point), str(r.spec.seed)] for r in runs]
-    print(aligned([["id", "stage", "variant", "point", "seed"], *rows]))
-    if study.tuning:
-        seeds = ", ".join(map(str, study.seeds))
-        print(
-            f"\nthen, at each variant's best point: {len(names)} variants x seeds {seeds}: "
-            f"{len(names) * len(study.seeds)} runs"
-        )
     return DONE
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Exit codes of the command line and of its workers.
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 75
+AGAIN = "interrupted: run the same command again to go on"
+
 
 class UserError(Exception):
     """Wrong usage, config or data. The command line prints it and exits with 2."""

@@ -45,9 +45,11 @@ BELOW = {
         "tasks",
         "files",
         "errors",
+        "tables",
         "progress",
     },
     "report": {"sweep", "files", "errors", "tables"},
+    "studies": {"config", "train", "sweep", "report", "errors", "progress"},
 }
 
 

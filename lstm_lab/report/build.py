@@ -90,8 +90,21 @@ def notes(comparison: Comparison) -> list[str]:
 
 def claim_table(comparison: Comparison) -> list[list[str]]:
     """Returns the planned comparisons as rows of text."""
-    rows = [[text, p_value(p), verdict] for text, p, verdict in comparison.claims]
-    return [["planned claim", "p (Welch, one-sided)", "verdict"], *rows]
+    rows = [[judged.claim, judged.evidence, judged.verdict] for judged in comparison.claims]
+    return [["planned claim", "evidence", "verdict"], *rows]
+
+
+def importance_table(comparison: Comparison) -> list[list[str]]:
+    """Returns each setting's share of the variance, by variant; and the largest interaction."""
+    found = comparison.importances
+    names = list(next(iter(found.values())).single)
+    rows = []
+    for variant, importance in found.items():
+        pair, share = max(importance.pairs.items(), key=lambda item: item[1])
+        shares = [f"{importance.single[name]:.1%}" for name in names]
+        together = " x ".join(name.rpartition(".")[2] for name in pair)
+        rows.append([variant, *shares, f"{together} {share:.1%}"])
+    return [["variant", *(name.rpartition(".")[2] for name in names), "largest pair"], *rows]
 
 
 def results_csv(runs: StudyRuns) -> str:
@@ -130,6 +143,10 @@ def build(workdir: Path) -> str:
     if comparison.claims:
         text.append(markdown_table(claim_table(comparison)))
         shown.append(aligned(claim_table(comparison)))
+    if comparison.importances:
+        said = "Share of the test score's variance that a setting explains (fANOVA)."
+        text += [said, markdown_table(importance_table(comparison))]
+        shown += [said, aligned(importance_table(comparison))]
     text.append(
         "![Mean test score of each variant with its interval, and learning curves](comparison.png)"
     )

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from lstm_lab.report.claims import Judged, importances, judge
+from lstm_lab.report.fanova import Importance
 from lstm_lab.report.runs import RunRow, StudyRuns
-from lstm_lab.report.stats import Interval, holm, judge_claim, mean_interval, welch
+from lstm_lab.report.stats import Interval, holm, mean_interval, welch
 
 ALPHA = 0.05
 
@@ -58,7 +60,8 @@ class Comparison:
     direction: str
     baseline: str | None
     rows: list[Row]
-    claims: list[tuple[str, float, str]]
+    claims: list[Judged]
+    importances: dict[str, Importance]
     counts: dict[str, int]
     expected: int
     seeds: list[int]
@@ -94,6 +97,7 @@ def compare(runs: StudyRuns) -> Comparison:
     ]
     sign = -1.0 if study["direction"] == "max" else 1.0
     rows.sort(key=lambda row: (not row.scores, sign * row.interval.mean if row.scores else 0.0))
+    found = importances(runs)
     counts = Counter(run.status for run in runs.runs)
     counts["missing"] += runs.expected - len(runs.runs)
     return Comparison(
@@ -102,7 +106,8 @@ def compare(runs: StudyRuns) -> Comparison:
         direction=study["direction"],
         baseline=baseline,
         rows=rows,
-        claims=[_claim(claim, scores, sign) for claim in study["claims"]],
+        claims=[judge(claim, runs, scores, found) for claim in study["claims"]],
+        importances=found,
         counts={status: n for status, n in sorted(counts.items()) if n},
         expected=runs.expected,
         seeds=study["seeds"],
@@ -114,11 +119,3 @@ def _failures(runs: list[RunRow], planned: int) -> dict[str, int]:
     counts = Counter(run.status for run in runs if not run.scored)
     counts["missing"] += max(planned - len(runs), 0)
     return {status: n for status, n in counts.items() if n}
-
-
-def _claim(
-    claim: dict[str, Any], scores: dict[str, list[float]], sign: float
-) -> tuple[str, float, str]:
-    better, worse = ([-sign * v for v in scores[claim[k]]] for k in ("better", "worse"))
-    result = judge_claim(better, worse, claim["alpha"])
-    return f"{claim['better']} is better than {claim['worse']}", result.p, result.verdict

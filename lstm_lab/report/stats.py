@@ -81,3 +81,26 @@ def judge_claim(better: Sequence[float], worse: Sequence[float], alpha: float) -
     if p < alpha:
         return ClaimResult(p, "holds")
     return ClaimResult(p, "fails" if opposite < alpha else "inconclusive")
+
+
+def judge_equivalence(
+    a: Sequence[float], b: Sequence[float], margin: float, alpha: float
+) -> ClaimResult:
+    """Tests that two means differ by less than a margin, by two one-sided Welch tests.
+
+    It holds where both p < alpha, fails where a difference beyond the margin is shown at the same
+    level, and is inconclusive otherwise: no difference shown is not evidence of equality.
+
+    Args:
+      a, b: scores.
+      margin: what is no difference that matters.
+      alpha: the level.
+
+    Source: Schuirmann 1987, A Comparison of the Two One-Sided Tests Procedure.
+    """
+    up, down = [v + margin for v in a], [v - margin for v in a]
+    p = max(welch(up, b, "greater"), welch(down, b, "less"))
+    beyond = min(welch(up, b, "less"), welch(down, b, "greater"))
+    if p < alpha:
+        return ClaimResult(p, "holds")
+    return ClaimResult(p, "fails" if beyond < alpha else "inconclusive")

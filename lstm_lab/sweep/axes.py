@@ -68,14 +68,14 @@ def chain(*axes: Axis) -> Axis:
 
 
 def folds(k: int) -> Axis:
-    """Returns the axis of k-fold cross-validation, for a task without a split of its own.
+    """Returns the axis of k-fold cross-validation, for a task that has `folds` and `fold`.
 
     Raises:
       UserError: for fewer than three, which leave nothing to train, validate and test on.
     """
     if k < 3:
         raise UserError(f"folds: found {k}, allowed 3 or more")
-    return Axis(tuple({"train.folds": k, "train.fold": fold} for fold in range(k)))
+    return Axis(tuple({"task.folds": k, "task.fold": fold} for fold in range(k)))
 
 
 # ---- random trials

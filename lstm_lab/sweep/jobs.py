@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lstm_lab.errors import DONE, FAILED, INTERRUPTED, WRONG_USAGE
 from lstm_lab.progress import Meter, say
+from lstm_lab.sweep.slurm import worker_command
 from lstm_lab.sweep.status import count_results
 from lstm_lab.train.loop import Stop
 
 POLL_SECONDS = 0.5
 # How often a worker that was killed is started again.
 RESTARTS = 3
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 75
 
 
 def run_jobs(arguments: Sequence[str], workdir: Path, jobs: int, runs: int, stop: Stop) -> int:
@@ -37,7 +38,7 @@ def run_jobs(arguments: Sequence[str], workdir: Path, jobs: int, runs: int, stop
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     workers = [
         _Worker(
-            [*arguments, "--worker"],
+            worker_command(arguments),
             _share(cores, jobs, k),
             _share(range(_accelerators()), jobs, k),
             workdir / "logs" / f"worker_{k}.log",
@@ -84,16 +85,16 @@ class _Worker:
     """A process that works through the study until nothing is left.
 
     Args:
-      arguments: of `lstm-lab sweep`.
+      command: its command line.
       cores: those that it runs on; empty for all.
       accelerators: those that it sees.
       log: where its output goes.
     """
 
     def __init__(
-        self, arguments: Sequence[str], cores: list[int], accelerators: list[int], log: Path
+        self, command: list[str], cores: list[int], accelerators: list[int], log: Path
     ) -> None:
-        self.command = [sys.executable, "-m", "lstm_lab", "sweep", *arguments]
+        self.command = command
         self.cores, self.log = cores, log
         self.environment = dict(os.environ)
         if accelerators:

@@ -9,6 +9,7 @@ from typing import Literal
 from lstm_lab.config import RunSpec
 from lstm_lab.errors import UserError
 from lstm_lab.summary import summarise
+from lstm_lab.train.parallel import program_spec
 
 Match = Literal["hidden", "params", "flops"]
 
@@ -45,8 +46,7 @@ def _with_hidden(spec: RunSpec, hidden: int) -> RunSpec:
 
 
 def _size(spec: RunSpec, match: Match) -> float:
-    # What a size depends on is the model and the task; everything else is set alike for the cache.
-    return _size_of(replace(spec, seed=0, optim=type(spec.optim)()), match)
+    return _size_of(program_spec(spec), match)
 
 
 @cache

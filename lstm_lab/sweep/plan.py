@@ -15,7 +15,7 @@ from lstm_lab.identity import program_key
 from lstm_lab.summary import summarise
 from lstm_lab.sweep.study import PlannedRun
 from lstm_lab.train import widths
-from lstm_lab.train.parallel import Layout, choose_layout
+from lstm_lab.train.parallel import Layout, choose_layout, program_spec
 
 # Runs of one cohort: few enough that several workers find something to do.
 MOST_RUNS = 64
@@ -101,7 +101,12 @@ def lanes_that_fit(spec: RunSpec) -> int:
 
 def lane_bytes(spec: RunSpec) -> float:
     """Returns the memory of one member's state, in bytes."""
-    return 4.0 * COPIES * summarise(spec).total
+    return 4.0 * COPIES * _parameters(program_spec(spec))
+
+
+@cache
+def _parameters(spec: RunSpec) -> int:
+    return summarise(spec).total
 
 
 @cache

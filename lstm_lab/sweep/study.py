@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lstm_lab.config import RunSpec, build_spec, to_json, with_values
 from lstm_lab.errors import UserError, unknown
 from lstm_lab.files import flatten
-from lstm_lab.sweep.axes import Axis, Point, Range, cross, label, random
+from lstm_lab.sweep.axes import Axis, Given, Point, Range, cross, label, random
 from lstm_lab.sweep.match import Match, matched
 
 
@@ -75,11 +75,50 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Claim:
-    """A planned comparison: `better` beats `worse`, by Welch's one-sided test."""
+    """A planned claim that `better` beats `worse`, by Welch's one-sided test."""
 
     better: str
     worse: str
     alpha: float = 0.05
+
+    kind: ClassVar[str] = "better"
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """A planned claim that two variants differ by less than a margin, by two one-sided tests."""
+
+    a: str
+    b: str
+    margin: float
+    alpha: float = 0.05
+
+    kind: ClassVar[str] = "equivalent"
+
+
+@dataclass(frozen=True)
+class Best:
+    """A planned claim that the best score is a published one, within a tolerance."""
+
+    published: float
+    tolerance: float
+    source: str
+
+    kind: ClassVar[str] = "best"
+
+
+@dataclass(frozen=True)
+class Matters:
+    """A planned claim on the share of the variance that a setting explains, over the variants."""
+
+    setting: str
+    at_least: float = 0.0
+    at_most: float = 1.0
+
+    kind: ClassVar[str] = "matters"
+
+
+AnyClaim = Claim | Equivalent | Best | Matters
 
 
 @dataclass(frozen=True)
@@ -107,7 +146,7 @@ class Study:
     seeds: tuple[int, ...]
     baseline: str | None = None
     tuning: Tuning | None = None
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[AnyClaim, ...] = ()
     title: str = ""
     match: Match = "hidden"
     top: float = 0.1
@@ -143,7 +182,11 @@ def variants(study: Study) -> dict[str, Point]:
         raise UserError(f"study {study.name}: it has no runs; give every axis and seeds a value")
     named = {"baseline": study.baseline} if study.baseline is not None else {}
     for k, claim in enumerate(study.claims):
-        named |= {f"claims[{k}].better": claim.better, f"claims[{k}].worse": claim.worse}
+        match claim:
+            case Claim():
+                named |= {f"claims[{k}].better": claim.better, f"claims[{k}].worse": claim.worse}
+            case Equivalent():
+                named |= {f"claims[{k}].a": claim.a, f"claims[{k}].b": claim.b}
     for what, name in named.items():
         if name not in found:
             raise unknown(f"study {study.name}: {what}", name, found)
@@ -221,10 +264,18 @@ def declaration(study: Study) -> dict[str, Any]:
         and {
             "points": {name: len(tuning.points(name)) for name in names},
             "seeds": tuning.seeds if tuning.seeds is None else list(tuning.seeds),
-            "ranges": repr(tuning.trials),
+            "ranges": tuning.trials and _ranges(tuning.trials),
             "axes": [asdict(axis) for axis in tuning.axes],
             "overrides": dict(tuning.overrides or {}),
         },
-        "claims": [asdict(claim) for claim in study.claims],
+        "claims": [{"kind": claim.kind, **asdict(claim)} for claim in study.claims],
     }
     return dict(json.loads(json.dumps(declared)))
+
+
+def _ranges(trials: Trials) -> dict[str, Any]:
+    """Returns what each setting is drawn from; a condition is left out."""
+    drawn = {k: v.range if isinstance(v, Given) else v for k, v in trials.ranges.items()}
+    return {
+        path: {"kind": type(values).__name__, **asdict(values)} for path, values in drawn.items()
+    }

@@ -8,7 +8,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Vectors
+from lstm_lab.tasks.dataset import (
+    Categorical,
+    Dataset,
+    Examples,
+    Vectors,
+    check_folds,
+    cross_validation,
+)
 
 
 @dataclass(frozen=True)
@@ -19,12 +26,16 @@ class Digits:
       pixels_per_step: 1 reads 64 pixels, 2 reads 32 pairs, 8 reads 8 rows.
       valid_size, test_size: examples of these splits; the rest trains.
       split_seed: seed of the split, the same for every run.
+      folds, fold: k-fold cross-validation instead of these sizes: how many parts, and which of them
+        is the test split; the one after it validates, the others train.
     """
 
     pixels_per_step: Literal[1, 2, 4, 8] = 1
     valid_size: int = 270
     test_size: int = 360
     split_seed: int = 0
+    folds: int | None = None
+    fold: int | None = None
 
     name: ClassVar[str] = "digits"
     target: ClassVar[Categorical] = Categorical(10)
@@ -35,6 +46,7 @@ class Digits:
         for name, size in (("valid_size", self.valid_size), ("test_size", self.test_size)):
             if size < 1:
                 raise ValueError(f"{name}: found {size}, allowed 1 or more")
+        check_folds(self.folds, self.fold)
         if self.valid_size + self.test_size >= 1797:
             raise ValueError(
                 f"valid_size + test_size: found {self.valid_size + self.test_size}, which leaves "
@@ -54,7 +66,11 @@ class Digits:
         x = (images / 16.0).astype(np.float32)
         x_NTD = x.reshape(len(x), -1, self.pixels_per_step)
         order = np.random.default_rng(self.split_seed).permutation(len(x))
-        test, valid, train = np.split(order, [self.test_size, self.test_size + self.valid_size])
+        if self.folds is not None and self.fold is not None:
+            train, valid, test = cross_validation(order, self.folds, self.fold)
+        else:
+            sizes = [self.test_size, self.test_size + self.valid_size]
+            test, valid, train = np.split(order, sizes)
         return Dataset(
             {
                 split: Examples(x_NTD[rows], labels[rows].astype(np.int32))

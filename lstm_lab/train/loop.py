@@ -38,15 +38,18 @@ class Stop:
 
 @contextmanager
 def stopping_on_signals() -> Iterator[Stop]:
-    """Turns SIGINT and SIGTERM into a request to stop after the compiled call under way."""
+    """Turns a signal into a request to stop after the compiled call under way.
+
+    SIGINT and SIGTERM, and what SLURM sends before it ends a job.
+    """
     stop = Stop()
 
     def request(number: int, frame: Any) -> None:
-        if stop.requested:
+        if stop.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.requested = True
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
     before = [signal.signal(number, request) for number in numbers]
     try:
         yield stop

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -86,6 +90,23 @@ def request_cpu_devices(count: int) -> None:
     jax.config.update("jax_num_cpu_devices", count)
 
 
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache, unless JAX was told where or not to."""
+    if {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"} & set(os.environ):
+        return
+    # Programs for a CPU run on its like alone, and a home folder may serve several machines.
+    cpuinfo = Path("/proc/cpuinfo")
+    features = [
+        line
+        for line in (cpuinfo.read_text().splitlines() if cpuinfo.is_file() else ())
+        if line.startswith(("flags", "Features", "model name"))
+    ][:2]
+    machine = hashlib.sha256("".join([platform.machine(), *features]).encode()).hexdigest()[:12]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lstm_lab"
+    jax.config.update("jax_compilation_cache_dir", str(folder / "programs" / machine))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
 class Program(NamedTuple):
     """A cohort's compiled functions. States and parameters have a leading axis of lanes.
 
@@ -141,10 +162,10 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
     """
     if layout.width is not None:
         spec = replace(spec, model=replace(spec.model, hidden=layout.width))
-    return _build(_shared(spec), horizon(spec.optim, total_steps), layout)
+    return _build(program_spec(spec), horizon(spec.optim, total_steps), layout)
 
 
-def _shared(spec: RunSpec) -> RunSpec:
+def program_spec(spec: RunSpec) -> RunSpec:
     """Returns a spec in which all is set alike that is not part of the program, so that runs that
     differ in nothing else share it: seeds and numbers are arrays of the state."""
     return replace(
@@ -221,7 +242,7 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
 
 def _begin(wide: RunSpec, horizon: int, spec: RunSpec, total: int) -> TrainState:
     """Returns a member's first state: drawn at its own size, then padded to the program's."""
-    own = _shared(spec)
+    own = program_spec(spec)
     state = jax.device_get(_compiled_init(own, horizon)(member_of(spec, total)))
     if own.model.hidden == wide.model.hidden:
         return state
@@ -234,7 +255,7 @@ def trim(layout: Layout, spec: RunSpec, params: Any) -> Any:
     if layout.width is None:
         return params
     wide = replace(spec, model=replace(spec.model, hidden=layout.width))
-    return widths.cut(widths.unit_axes(_shared(wide)), params, spec.model.hidden)
+    return widths.cut(widths.unit_axes(program_spec(wide)), params, spec.model.hidden)
 
 
 @lru_cache(maxsize=64)

@@ -57,7 +57,7 @@ def folder(tmp_path):
         "direction": "max",
         "tuning": None,
         "top": 0.1,
-        "claims": [{"better": "np", "worse": "nfg", "alpha": 0.05}],
+        "claims": [{"kind": "better", "better": "np", "worse": "nfg", "alpha": 0.05}],
     }
     plan = {"study": study, "runs": runs, "cohorts": [], "chosen": {}}
     write_json(tmp_path / "study.json", plan)
@@ -74,9 +74,9 @@ def test_the_comparison(folder):
     assert third.failures == {"diverged": 3}
     assert last.failures == {"missing": 5}
     assert last.verdict == ""
-    ((claim, p, verdict),) = comparison.claims
-    assert (claim, verdict) == ("np is better than nfg", "holds")
-    assert p < 0.001
+    (judged,) = comparison.claims
+    assert (judged.claim, judged.verdict) == ("np is better than nfg", "holds")
+    assert judged.evidence == "difference of means +0.0500, p < 0.0001"
 
 
 def test_the_files_and_the_table(folder):

@@ -40,7 +40,7 @@ def test_axes_cross_zip_and_chain():
         {"a.x": 2, "b.z": "u"},
         {"a.x": 7, "a.y": 8, "b.z": "u"},
     ]
-    assert cross((folds(3),))[2] == {"train.folds": 3, "train.fold": 2}
+    assert cross((folds(3),))[2] == {"task.folds": 3, "task.fold": 2}
 
 
 def test_a_condition_leaves_its_axis_out():

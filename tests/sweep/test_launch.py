@@ -20,6 +20,7 @@ from lstm_lab.sweep.axes import LogUniform, Uniform, grid
 from lstm_lab.sweep.folder import StudyFolder, forget_failures
 from lstm_lab.sweep.launch import launch
 from lstm_lab.sweep.plan import plan_cohorts
+from lstm_lab.sweep.preview import preview
 from lstm_lab.sweep.study import Study, Trials, Tuning, tuning_runs
 from lstm_lab.train.loop import Outcome, Stop
 from lstm_lab.train.parallel import Layout, trim
@@ -81,6 +82,15 @@ def test_members_of_a_planned_cohort_equal_their_lone_runs():
         close(losses[:, lane], lone_losses[:, 0])
         mine = jax.tree.map(lambda a, k=lane: a[k], params)
         close(trim(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
+
+
+def test_a_preview_names_programs_memory_and_time(tmp_path):
+    text = preview(trials(30), tmp_path)
+    assert "and 40 more" in text
+    assert "60 runs in " in text
+    assert "GFLOP/s of a device's matrix product" in text
+    assert "MiB" in text
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_study_of_trials_compares_the_best_tenth(tmp_path):

@@ -107,3 +107,20 @@ def test_every_task_names_its_metric():
         assert task().metric in metrics_of(task().target)
     assert metrics_of(Categorical(3)) == ("nll", "accuracy")
     assert metrics_of(Bernoulli(1)) == ("nll", "accuracy")
+
+
+def test_cross_validation_tests_every_digit_once():
+    parts = [Digits(folds=5, fold=k).load(Path("nowhere")).splits for k in range(5)]
+    assert sum(len(p["test"].y) for p in parts) == 1797
+    rows = np.concatenate([p["test"].x.reshape(len(p["test"].y), -1) for p in parts])
+    whole = Digits(folds=3, fold=0).load(Path("nowhere")).splits
+    every = np.concatenate([e.x.reshape(len(e.y), -1) for e in whole.values()])
+    np.testing.assert_array_equal(np.unique(rows, axis=0), np.unique(every, axis=0))
+    np.testing.assert_array_equal(parts[0]["valid"].x, parts[1]["test"].x)
+    for wrong, said in (
+        ({"folds": 2, "fold": 0}, "folds: found 2, allowed 3 or more"),
+        ({"folds": 4}, "allowed both or none"),
+        ({"folds": 4, "fold": 4}, "fold: found 4, allowed 0 to 3"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Digits(**wrong)

@@ -1,0 +1,133 @@
+"""What the command line does with a study: here, by several processes, on a cluster; its report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lstm_lab.config import load_module
+from lstm_lab.errors import AGAIN, DONE, FAILED, INTERRUPTED, WRONG_USAGE, UserError, unknown
+from lstm_lab.progress import say
+from lstm_lab.report.build import build
+from lstm_lab.report.compare import compare
+from lstm_lab.report.runs import read_study
+from lstm_lab.sweep import jobs as processes
+from lstm_lab.sweep import slurm
+from lstm_lab.sweep.folder import StudyFolder, forget_failures
+from lstm_lab.sweep.launch import launch
+from lstm_lab.sweep.status import expected
+from lstm_lab.sweep.study import Study
+from lstm_lab.train.loop import stopping_on_signals
+
+__all__ = ["claims_hold", "find", "forget_failures", "hand_out", "load", "run", "run_jobs"]
+
+
+def find(name: str) -> Path:
+    """Returns the file of a study of experiments/, of this folder or of the package's.
+
+    Raises:
+      UserError: where there is none of that name.
+    """
+    places = [Path("experiments"), Path(__file__).parent.parent / "experiments"]
+    for place in places:
+        if (place / f"{name}.py").is_file():
+            return place / f"{name}.py"
+    raise unknown("reproduce", name, sorted({p.stem for q in places for p in q.glob("*.py")}))
+
+
+def load(path: Path, trials: int | None = None) -> Study:
+    """Runs a study file's get_study.
+
+    Args:
+      path: the file.
+      trials: passed to get_study where given.
+
+    Raises:
+      UserError: where it gives no study.
+    """
+    # A study takes its base from configs/, which lies beside its folder.
+    sys.path.insert(0, str(path.absolute().parent.parent))
+    get_study = getattr(load_module(path, "--study"), "get_study", None)
+    if not callable(get_study):
+        raise UserError(f"--study: {path} has no get_study() that returns a Study")
+    try:
+        study = get_study() if trials is None else get_study(trials=trials)
+    except TypeError as error:
+        raise UserError(f"--study: {path}: get_study does not run: {error}") from error
+    if not isinstance(study, Study):
+        raise UserError(f"--study: {path} has no get_study() that returns a Study")
+    return study
+
+
+def run(
+    study: Study,
+    folder: Path,
+    data_dir: Path,
+    *,
+    overrides: dict[str, str] | None = None,
+    worker: bool = False,
+    results: Path | None = None,
+) -> int:
+    """Works through a study in this process, and prints its report.
+
+    Args:
+      study: the study.
+      folder: its folder.
+      data_dir: where data sets are.
+      overrides: settings given on the command line, for the record.
+      worker: leave the report to who started this process.
+      results: an archive of runs that need not be trained again, or None.
+
+    Returns:
+      An exit code.
+    """
+    with stopping_on_signals() as stop:
+        status = launch(study, folder, data_dir, stop, overrides, results)
+    if status == "interrupted":
+        say(AGAIN)
+        return INTERRUPTED
+    if not worker:
+        _report(folder)
+    return DONE if status == "completed" else FAILED
+
+
+def run_jobs(study: Study, folder: Path, jobs: int, arguments: list[str]) -> int:
+    """Works through a study by several processes, and prints its report; returns an exit code."""
+    declared = StudyFolder(folder, study)
+    declared.declare()
+    with stopping_on_signals() as stop:
+        code = processes.run_jobs(arguments, folder, jobs, expected(declared.plan), stop)
+    if code == INTERRUPTED:
+        say(AGAIN)
+    elif code != WRONG_USAGE:
+        _report(folder)
+    return code
+
+
+def hand_out(
+    study: Study, folder: Path, jobs: int, arguments: list[str], options: str | None
+) -> int:
+    """Gives a study to SLURM, or with `options` None prints its workers' commands."""
+    absolute = [_absolute(argument) for argument in arguments]
+    if options is None:
+        print(slurm.emit(absolute, jobs))
+        return DONE
+    StudyFolder(folder, study).declare()
+    submitted = slurm.submit(absolute, folder.absolute(), jobs, options)
+    print(f"submitted {', '.join(submitted)}; lstm-lab status --workdir={folder} tells how far")
+    return DONE
+
+
+def _absolute(argument: str) -> str:
+    name, _, value = argument.partition("=")
+    paths = ("--study", "--workdir", "--data_dir", "--results")
+    return f"{name}={Path(value).absolute()}" if name in paths else argument
+
+
+def _report(folder: Path) -> None:
+    print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.md'}")
+
+
+def claims_hold(folder: Path) -> bool:
+    """Returns whether all that a study claimed holds."""
+    return all(judged.verdict == "holds" for judged in compare(read_study(folder)).claims)
