@@ -225,7 +225,9 @@ def reproduce(argv: list[str]) -> int:
     given = [a.partition("=")[2] for a in rest if a.startswith("--workdir=")]
     folder = Path(given[-1]) if given else Path(f"runs/{name}")
     code = sweep([f"--study={studies.find(name)}", *rest, f"--workdir={folder}"])
-    return FAILED if code == DONE and not studies.claims_hold(folder) else code
+    if code != DONE or not (folder / "study.json").is_file():
+        return code  # a preview or commands, which leave nothing
+    return DONE if studies.claims_hold(folder) else FAILED
 
 
 def pack(argv: list[str]) -> int:
