@@ -200,6 +200,13 @@ def sweep(tmp_path, workdir, *flags):
     )
 
 
+def finish(process):
+    """Waits for a sweep to end well; returns what it said."""
+    out, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, out
+    return out
+
+
 def results(workdir):
     return {path.parent.name: leaves(path.parent) for path in workdir.glob("runs/*/result.json")}
 
@@ -207,7 +214,7 @@ def results(workdir):
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path):
     undisturbed = sweep(tmp_path, tmp_path / "a", "--devices=1")
-    assert undisturbed.wait(600) == 0, undisturbed.communicate()
+    finish(undisturbed)
     rng, kills = chance.Random(0), 0
     while kills < 20:
         process = sweep(tmp_path, tmp_path / "b", "--devices=1")
@@ -217,7 +224,7 @@ def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path):
         assert process.returncode == -signal.SIGKILL
         kills += 1
     last = sweep(tmp_path, tmp_path / "b", "--devices=1")
-    assert last.wait(600) == 0, last.communicate()
+    finish(last)
     a, b = results(tmp_path / "a"), results(tmp_path / "b")
     assert a.keys() == b.keys()
     assert len(a) == 24
@@ -229,8 +236,7 @@ def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path):
 def test_two_launchers_train_each_run_once(tmp_path):
     both = [sweep(tmp_path, tmp_path / "a", "--devices=1") for _ in range(2)]
     for process in both:
-        out, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, out
+        finish(process)
     heads = [read_json(path) for path in tmp_path.glob("a/runs/*/run.json")]
     assert len(heads) == 24
     assert {len(head["resumed_at"]) for head in heads} == {0}
@@ -247,7 +253,6 @@ def test_jobs_share_the_study_and_survive_a_killed_worker(tmp_path):
         time.sleep(0.1)
     head = read_json(next(tmp_path.glob("a/runs/*/run.json")))
     os.kill(head["pid"], signal.SIGKILL)
-    out, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, out
+    out = finish(process)
     assert "was ended by signal 9; it starts again" in out
     assert len(results(tmp_path / "a")) == 24

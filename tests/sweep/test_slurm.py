@@ -1,0 +1,73 @@
+"""SLURM: options and commands anywhere; a study on a real cluster where its programs are there."""
+
+import pickle
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lstm_lab.errors import UserError
+from lstm_lab.files import read_json, read_lines
+from lstm_lab.sweep.slurm import Task, emit, parse_options, worker_command
+from tests.conftest import ROOT
+from tests.sweep.cluster import cluster, command, missing, wait_for
+from tests.sweep.test_launch import STUDY, finish, results, sweep
+from tests.train.test_loop import assert_same
+
+
+def test_options_are_names_and_values():
+    assert parse_options("timeout_min=60,slurm_partition=gpu") == {
+        "timeout_min": 60,
+        "slurm_partition": "gpu",
+    }
+    assert parse_options("") == {}
+    with pytest.raises(UserError, match="found 'gpu', allowed name=value"):
+        parse_options("timeout_min=60,gpu")
+
+
+def test_commands_for_other_schedulers_are_one_line_a_worker():
+    lines = emit(["--study=a b.py"], 3).splitlines()
+    assert len(lines) == 3
+    assert lines[0].endswith("sweep '--study=a b.py' --worker")
+
+
+def test_a_task_passes_a_workers_end_on():
+    assert Task([sys.executable, "-c", "raise SystemExit(1)"])() == 1
+    with pytest.raises(RuntimeError, match="ended with exit code 2"):
+        Task([sys.executable, "-c", "raise SystemExit(2)"])()
+    task = pickle.loads(pickle.dumps(Task(worker_command(["--study=s.py"]))))
+    assert task.command == worker_command(["--study=s.py"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing()), reason=f"needs {', '.join(missing())}")
+def test_a_study_runs_on_a_cluster_through_a_preemption(tmp_path):
+    undisturbed = sweep(tmp_path, tmp_path / "a", "--devices=1")
+    finish(undisturbed)
+    (tmp_path / "s.py").write_text(STUDY)
+    with cluster(tmp_path / "slurm") as environment:
+        launch = [sys.executable, "-m", "lstm_lab", "sweep", f"--study={tmp_path / 's.py'}"]
+        launch += [f"--workdir={tmp_path / 'b'}", "--launcher=slurm", "--jobs=2"]
+        launch += ["--slurm=timeout_min=60,cpus_per_task=1"]
+        out = subprocess.run(launch, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert out.returncode == 0, out.stderr
+        jobs = out.stdout.removeprefix("submitted ").partition(";")[0].split(", ")
+        assert len(jobs) == 2
+
+        def trained():
+            return any(
+                len(read_lines(p)) > 20 for p in (tmp_path / "b").glob("runs/*/metrics.jsonl")
+            )
+
+        wait_for(trained, tmp_path / "slurm", 300)
+        command(environment, "scancel", f"--signal={signal.Signals.SIGUSR2.name[3:]}", jobs[0])
+        wait_for(lambda: not command(environment, "squeue", "-h"), tmp_path / "slurm", seconds=600)
+        restarts = command(environment, "scontrol", "show", "job", jobs[0].partition("_")[0])
+    assert "Restarts=1" in restarts
+    a, b = results(tmp_path / "a"), results(tmp_path / "b")
+    assert a.keys() == b.keys()
+    for run in a:
+        assert_same(a[run], b[run])
+    heads = [read_json(path) for path in (tmp_path / "b").glob("runs/*/run.json")]
+    assert any(head["resumed_at"] for head in heads)
