@@ -8,7 +8,7 @@ from typing import Any
 
 from lstm_lab.errors import UserError
 from lstm_lab.files import read_json, read_lines
-from lstm_lab.sweep.status import expected, run_status
+from lstm_lab.sweep.status import expected, run_status, worked_on
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,20 @@ def read_study(workdir: Path) -> StudyRuns:
     if plan is None:
         raise UserError(f"workdir: {workdir} holds no study (study.json is missing or damaged)")
     metric = plan["study"]["metric"]
-    runs = [_read_run(workdir / "runs" / k, k, row, metric) for k, row in plan["runs"].items()]
+    held = worked_on(workdir, plan)
+    runs = [
+        _read_run(workdir / "runs" / k, k, row, metric, held.get(k))
+        for k, row in plan["runs"].items()
+    ]
     return StudyRuns(plan["study"], plan["chosen"], runs, expected(plan))
 
 
-def _read_run(folder: Path, run: str, row: dict[str, Any], metric: str) -> RunRow:
+def _read_run(
+    folder: Path, run: str, row: dict[str, Any], metric: str, held: bool | None
+) -> RunRow:
     result: dict[str, Any] = read_json(folder / "result.json") or {}
     best = result.get("best", {})
-    status, reason = run_status(folder)
+    status, reason = run_status(folder, held)
     curve = [
         (line["step"], line[metric])
         for line in read_lines(folder / "metrics.jsonl")

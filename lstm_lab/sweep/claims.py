@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lstm_lab.files import read_json, write_json
 
@@ -38,10 +39,13 @@ class Claim:
         return newest is not None and newest == self.path
 
 
-def holder(folder: Path) -> dict[str, object] | None:
+def holder(folder: Path) -> dict[str, Any] | None:
     """Returns who works in a folder now, or None."""
-    newest = _newest(folder)
-    return None if newest is None or _stale(newest) else read_json(newest)
+    newest = _newest(folder) if folder.is_dir() else None
+    if newest is None or _stale(newest):
+        return None
+    content: dict[str, Any] | None = read_json(newest)
+    return content
 
 
 @contextmanager

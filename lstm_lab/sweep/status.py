@@ -7,18 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lab.errors import UserError
-from lstm_lab.files import read_json
-from lstm_lab.sweep.claims import alive
+from lstm_lab.files import read_json, read_lines
+from lstm_lab.sweep.claims import alive, holder
+
+TRACE_LINES = 6  # of Python's account of an error
 
 
-def run_status(folder: Path) -> tuple[str, str]:
-    """Returns a run's status and reason; a run whose process is gone was interrupted."""
+def run_status(folder: Path, worked_on: bool | None = None) -> tuple[str, str]:
+    """Returns a run's status and reason; a run that nobody works on any more was interrupted.
+
+    Args:
+      folder: the run's.
+      worked_on: whether a process holds its cohort, or None to look for its process here.
+    """
     result, head = read_json(folder / "result.json"), read_json(folder / "run.json")
     if result is not None:
         return result["status"], ""
     if head is None:
         return "missing", ""
-    if head["status"] == "running" and not alive(head["pid"]):
+    working = alive(head["pid"]) if worked_on is None else worked_on
+    if head["status"] == "running" and not working:
         return "interrupted", "its process is gone"
     return head["status"], head.get("reason", "")
 
@@ -35,15 +43,45 @@ def describe(workdir: Path) -> list[str]:
             raise UserError(f"workdir: {workdir} holds neither a study nor a run")
         status, reason = run_status(workdir)
         return [f"{workdir}: {status}{f' ({reason})' if reason else ''}"]
-    rows = {k: (row, *run_status(workdir / "runs" / k)) for k, row in plan["runs"].items()}
+    held = worked_on(workdir, plan)
+    rows = {
+        run: (row, *run_status(workdir / "runs" / run, held[run]))
+        for run, row in plan["runs"].items()
+    }
     lines = [f"{plan['study']['name']}: {expected(plan)} runs, {len(rows)} planned so far"]
     counts = Counter(status for _, status, _ in rows.values())
     counts["missing"] += expected(plan) - len(rows)
     lines += [f"  {count:5d} {status}" for status, count in sorted(counts.items()) if count]
-    for k, (row, status, reason) in rows.items():
+    for run, (row, status, reason) in rows.items():
         if status in ("failed", "out_of_memory", "diverged", "interrupted"):
             what = f"{row['stage']} {row['variant']} seed {row['seed']}"
-            lines.append(f"  {k} {what}: {status} {reason}".rstrip())
+            lines.append(f"  {run} {what}: {status} {reason}".rstrip())
+    for cid in plan["cohorts"]:
+        lines += _cohort_lines(workdir / "cohorts" / cid)
+    return lines
+
+
+def worked_on(workdir: Path, plan: dict[str, Any]) -> dict[str, bool]:
+    """Returns for each planned run of a study whether a process holds its cohort."""
+    return {
+        run: held
+        for cid, cohort in plan["cohorts"].items()
+        for held in [holder(workdir / "cohorts" / cid) is not None]
+        for run in cohort["runs"]
+    }
+
+
+def _cohort_lines(folder: Path) -> list[str]:
+    """Returns who works on a cohort, and what went wrong the last time, with its trace's end."""
+    lines, held = [], holder(folder)
+    if held is not None:
+        lines.append(f"  cohort {folder.name}: process {held['pid']} on {held['host']} works on it")
+    failures = read_lines(folder / "failures.jsonl")
+    if failures:
+        last = failures[-1]
+        times = "once" if len(failures) == 1 else f"{len(failures)} times"
+        lines.append(f"  cohort {folder.name}: failed {times}: {last['reason']}")
+        lines += [f"    {line}" for line in last["trace"].splitlines()[-TRACE_LINES:]]
     return lines
 
 

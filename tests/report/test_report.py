@@ -59,7 +59,7 @@ def folder(tmp_path):
         "top": 0.1,
         "claims": [{"kind": "better", "better": "np", "worse": "nfg", "alpha": 0.05}],
     }
-    plan = {"study": study, "runs": runs, "cohorts": [], "chosen": {}}
+    plan = {"study": study, "runs": runs, "cohorts": {}, "chosen": {}}
     write_json(tmp_path / "study.json", plan)
     return tmp_path
 

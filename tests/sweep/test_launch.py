@@ -21,6 +21,7 @@ from lstm_lab.sweep.folder import StudyFolder, forget_failures
 from lstm_lab.sweep.launch import launch
 from lstm_lab.sweep.plan import plan_cohorts
 from lstm_lab.sweep.preview import preview
+from lstm_lab.sweep.status import describe
 from lstm_lab.sweep.study import Study, Trials, Tuning, tuning_runs
 from lstm_lab.train.loop import Outcome, Stop
 from lstm_lab.train.parallel import Layout, trim
@@ -160,6 +161,9 @@ def test_an_error_is_tried_once_more_and_then_recorded(tmp_path, monkeypatch):
     assert row["trace"].startswith("Traceback")
     assert launch(study(), tmp_path, tmp_path, Stop()) == "failed"
     assert len(seen) == 4  # its budget is spent
+    told = "\n".join(describe(tmp_path))
+    assert "failed 2 times: RuntimeError: no such luck" in told
+    assert "    RuntimeError: no such luck" in told
     forget_failures(folder.folder)
     assert launch(study(), tmp_path, tmp_path, Stop()) == "completed"
 
@@ -252,6 +256,8 @@ def test_jobs_share_the_study_and_survive_a_killed_worker(tmp_path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     head = read_json(next(tmp_path.glob("a/runs/*/run.json")))
+    told = "\n".join(describe(tmp_path / "a"))
+    assert f"process {head['pid']} on " in told
     os.kill(head["pid"], signal.SIGKILL)
     out = finish(process)
     assert "was ended by signal 9; it starts again" in out
