@@ -1,8 +1,9 @@
 """Who works on what: claims on cohorts, which processes of any machine take in the study's folder.
 
 A claim is a file of a rising number, made so that only one process can make it. Its owner touches
-it while it works. A claim that nobody has touched for a while, or whose process on this machine is
-gone, is stale: the next number takes over, and an owner that was only slow sees that it has lost.
+it while it works. A claim whose process on this machine is gone, or that another machine's process
+has not touched for a while, is stale: the next number takes over, and an owner that was only slow
+sees that it has lost.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ def _make(folder: Path, number: int) -> Claim | None:
     """Makes the claim of a number; None where another process was first."""
     path = folder / f"claim.{number}"
     part = folder / f".claim.{number}.{_own_name()}"
-    part.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+    pid = os.getpid()
+    content = {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
+    part.write_text(json.dumps(content))
     try:
         os.link(part, path)  # fails where it exists, and never shows an empty file
     except FileExistsError:
@@ -113,9 +116,19 @@ def _stale(path: Path) -> bool:
         return False  # another process is about to take over
     if content.get("over"):
         return True
-    if content["host"] == socket.gethostname() and not alive(content["pid"]):
-        return True
+    if content["host"] == socket.gethostname():
+        # However long ago it was touched: a machine may have slept.
+        pid = content["pid"]
+        return not alive(pid) or _started(pid) != content["started"]
     return age > STALE_SECONDS
+
+
+def _started(pid: int) -> str | None:
+    """Returns when a process began, which tells it from a later one of the same number."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
 
 
 def _file_system_time(folder: Path) -> float:

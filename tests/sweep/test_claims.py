@@ -46,10 +46,24 @@ def dead_pid():
 
 
 def test_a_claim_whose_process_is_gone_is_taken_over(tmp_path):
-    write_json(tmp_path / "claim.3", {"host": socket.gethostname(), "pid": dead_pid()})
+    write_json(
+        tmp_path / "claim.3", {"host": socket.gethostname(), "pid": dead_pid(), "started": "1"}
+    )
     assert holder(tmp_path) is None
     with claimed(tmp_path) as claim:
         assert claim.path.name == "claim.4"
+
+
+def test_a_process_that_slept_keeps_its_claim(tmp_path):
+    """A machine may sleep; a process of the same number that began later is another one."""
+    with claimed(tmp_path) as mine:
+        old = mine.path.stat().st_mtime - 10 * claims.STALE_SECONDS
+        os.utime(mine.path, (old, old))
+        with claimed(tmp_path) as other:
+            assert other is None
+        write_json(mine.path, {**read_json(mine.path), "started": "1"})
+        with claimed(tmp_path) as other:
+            assert other is not None
 
 
 def test_another_machines_claim_is_stale_when_nobody_touches_it(tmp_path):
