@@ -6,10 +6,10 @@ input noise; a variant's best tenth on validation is compared on the test split.
 Command: lstm-lab reproduce odyssey_jsb [--trials=N]
 Data: jsb/JSB_Chorales.mat, downloaded, or under --data_dir or $LSTM_LAB_DATA.
 
-Protocol, as in the paper's section IV: one layer, weights from N(0, 0.1), one update for each
-sequence with Nesterov momentum and a learning rate scaled by 1 - momentum, full backpropagation
-through time, the loss summed over time, 150 epochs at most, stopped after 15 without a better
-validation loss.
+Protocol, after the paper, quoted second-hand: one layer, weights from N(0, 0.1), one update for
+each sequence with Nesterov momentum and a learning rate scaled by 1 - momentum, full
+backpropagation through time, the loss summed over time, 150 epochs at most, stopped after 15
+without a better validation loss.
 """
 
 from ml_collections import ConfigDict

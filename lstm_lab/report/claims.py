@@ -104,9 +104,11 @@ def importances(runs: StudyRuns) -> dict[str, Importance]:
         if len(known) < 10:
             continue
         worst = min(known) if runs.study["direction"] == "max" else max(known)
-        points = [[_unit(ranges[path], run.point[path]) for path in ranges] for run in ended]
+        # A setting that only some trials have, since it is conditional, has no marginal.
+        paths = [path for path in ranges if all(path in run.point for run in ended)]
+        points = [[_unit(ranges[path], run.point[path]) for path in paths] for run in ended]
         scores = [run.test if run.scored and run.test is not None else worst for run in ended]
-        found[variant] = fanova(np.array(points), np.array(scores), list(ranges))
+        found[variant] = fanova(np.array(points), np.array(scores), paths)
     return found
 
 

@@ -79,7 +79,7 @@ def launch(
             cohorts = folder.add(tuning_runs(study), devices)
             _take_over(results, workdir)
             outcome = _work_through(work, cohorts)
-            if outcome == "interrupted":
+            if outcome == "interrupted" or work.hopeless:
                 return outcome
             failed = outcome == "failed"
             folder.choose(choose_points(folder))

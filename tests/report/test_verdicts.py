@@ -82,6 +82,8 @@ def test_a_diverged_trial_counts_as_the_worst():
     def run(k):
         lr = float(10 ** rng.uniform(-4, 0))
         point = {"optim.lr": lr, "noise": float(rng.uniform(1, 3)), "cell": "ab"[k % 2]}
+        if k % 3:
+            point.pop("noise")  # a conditional setting
         diverged = lr > 0.1
         return RunRow(
             id=str(k),
@@ -101,4 +103,5 @@ def test_a_diverged_trial_counts_as_the_worst():
 
     found = importances(study([run(k) for k in range(300)]))
     assert found["np"].single["optim.lr"] > 0.4
+    assert set(found["np"].single) == {"optim.lr", "cell"}
     assert importances(study([run(k) for k in range(5)])) == {}
