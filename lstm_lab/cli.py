@@ -16,7 +16,8 @@ from lstm_lab.progress import say
 USAGE = """lstm-lab VERB [flags]
 
   train    --config=FILE.py[:WORDS] [--config.PATH=VALUE ...] [--seeds=N] [--workdir=DIR]
-           one run, or N seeds as one program; goes on by itself where it was stopped
+           one run, or N seeds as one program; goes on by itself where it was stopped;
+           --hosts=K/N@ADDRESS:PORT on each of N hosts, or --hosts=auto: one run over all
   sweep    --study=FILE.py [--workdir=DIR] [--jobs=N] [--results=FILE] [--rerun=failed] [--dry_run]
            a study; runs only what is missing, by N processes that share the cores;
            --launcher=slurm --slurm=timeout_min=60,... as a job array of N; --emit=commands
@@ -126,12 +127,16 @@ def _request_devices(count: int | None) -> None:
 def train(argv: list[str]) -> int:
     """One run, or several seeds as one program."""
     from lstm_lab.overrides import take_overrides
+    from lstm_lab.train import hosts
 
     argv, overrides = take_overrides(argv)
-    given = _parse(
-        argv, {"config": None, "workdir": None, "data_dir": None}, seeds=None, devices=None
-    )
+    strings = dict.fromkeys(("config", "workdir", "data_dir", "hosts"))
+    given = _parse(argv, strings, seeds=None, devices=None)
     _request_devices(given.devices)
+    if given.hosts is not None:
+        if given.seeds is not None:
+            raise UserError("--seeds: several hosts train one run; sweep gives each its own")
+        hosts.join(given.hosts)
     spec = _spec(given.config, overrides)
     data_dir = _data_dir(given.data_dir)
     shown = {path: "true" if text is None else text for path, text in overrides.items()}
@@ -150,6 +155,7 @@ def train(argv: list[str]) -> int:
 def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
     from lstm_lab.files import read_json
     from lstm_lab.identity import run_id
+    from lstm_lab.train import hosts
     from lstm_lab.train.loop import stopping_on_signals, train_run
 
     cell = Path(spec.model.cell.replace(":", "-")).name
@@ -161,7 +167,14 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
         return INTERRUPTED
     if outcome.status != "completed":
         return FAILED
-    result = read_json(folder / "result.json")
+    result = hosts.told(lambda: read_json(folder / "result.json"))
+    if hosts.first():
+        _show(folder, result)
+    return DONE if result["status"] == "completed" else FAILED
+
+
+def _show(folder: Path, result: dict[str, Any]) -> None:
+    """Prints how a run ended."""
     print(f"workdir     {folder}")
     print(
         f"status      {result['status']} after {result['steps']} steps in {result['wall_s']:.1f} s"
@@ -169,7 +182,6 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
     for split, values in (("valid", result["best"]["valid"]), ("test", result["test"])):
         shown = "  ".join(f"{name} {value:.5f}" for name, value in values.items())
         print(f"{split:<11} {shown}  (best checkpoint, step {result['best']['step']})")
-    return DONE if result["status"] == "completed" else FAILED
 
 
 def sweep(argv: list[str]) -> int:

@@ -1,4 +1,7 @@
-"""Checkpoints through orbax: atomic, the newest kept, host arrays so that devices may change."""
+"""Checkpoints through orbax: atomic, the newest kept, host arrays so that devices may change.
+
+Of several hosts the first alone saves and restores.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ class Checkpoints:
 
     def save(self, step: int, tree: Any) -> None:
         """Saves host arrays, then removes the checkpoint before; a step that is there stays."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self._manager() as manager:
             if manager.latest_step() != step:
                 manager.save(step, args=ocp.args.StandardSave(tree), force=True)
@@ -52,9 +56,14 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _manager(self) -> ocp.CheckpointManager:
+        # The first host alone, which waits for no other.
+        alone = ocp.options.MultiprocessingOptions(active_processes={0})
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=1, enable_async_checkpointing=False, cleanup_tmp_directories=True
+            max_to_keep=1,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
+            multiprocessing_options=alone,
+            create=False,
         )
-        return ocp.CheckpointManager(
-            self.folder, item_handlers=ocp.StandardCheckpointHandler(), options=options
-        )
+        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+        return ocp.CheckpointManager(self.folder, item_handlers=handler, options=options)

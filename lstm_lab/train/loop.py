@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from lstm_lab.config import RunSpec
 from lstm_lab.errors import UserError
@@ -17,6 +20,7 @@ from lstm_lab.files import check_workdir, read_json
 from lstm_lab.identity import run_id
 from lstm_lab.progress import Meter, say
 from lstm_lab.tasks import Dataset
+from lstm_lab.train import hosts
 from lstm_lab.train.parallel import Layout, choose_layout, fit_layout
 from lstm_lab.train.record import Status
 from lstm_lab.train.session import Cohort, Run, Session
@@ -80,7 +84,7 @@ def train_cohort(
     Returns:
       What became of it. A member that diverged has a result that says so.
     """
-    if all(run.done for run in cohort.runs):
+    if hosts.told(lambda: all(run.done for run in cohort.runs)):
         return Outcome("completed")
     session = Session(cohort, dataset, overrides or {})
     members = len(cohort.runs)
@@ -97,7 +101,7 @@ def train_cohort(
         show(0, "compiling")
         if session.running:
             session.compile()
-        while session.running and not stop.requested:
+        while session.running and not hosts.any_of(stop.requested):
             session.fill()
             steps = session.call()
             ended = members - len(session.waiting) - len(session.seats)
@@ -130,11 +134,13 @@ def train_run(
 ) -> Outcome:
     """Trains one run, a cohort of its own, in a folder that is empty or holds the same run.
 
+    Of several hosts the first keeps the folder; no other needs to see it.
+
     Args:
       spec: the run.
       folder: WORKDIR.
-      data_dir: where data sets are.
-      stop: asks to end early, with a checkpoint.
+      data_dir: where data sets are, on every host.
+      stop: asks to end early, with a checkpoint; on any host.
       overrides: settings given on the command line, for the record.
 
     Returns:
@@ -143,6 +149,30 @@ def train_run(
     Raises:
       UserError: for a folder that holds something else.
     """
+    hosts.check_alike("runs", run_id(spec))
+    head = hosts.told(partial(_head, spec, folder))
+    dataset = spec.task.load(data_dir)
+    if hosts.count() > 1:
+        hosts.check_alike("data sets", _digest(dataset))
+    layout = _layout(spec, head)
+    train = dataset.splits.get("train")
+    steps, _ = spec.schedule_steps(None if train is None else len(train.x))
+    with hosts.own(folder) as own, Meter(steps) as meter:
+        cohort = Cohort((Run(spec, own),), layout, own / "checkpoints" / "latest")
+        shown = meter if hosts.first() else None
+        return train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=shown)
+
+
+def _digest(dataset: Dataset) -> str:
+    """Returns a hash of a data set's arrays."""
+    found = hashlib.sha256()
+    for array in jax.tree.leaves(dataset.splits):
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def _head(spec: RunSpec, folder: Path) -> Any:
+    """Returns the run.json that a folder has, or None."""
     check_workdir(folder, "run.json")
     head = read_json(folder / "run.json")
     if head is not None and head["id"] != run_id(spec):
@@ -150,15 +180,19 @@ def train_run(
             f"--workdir: {folder} holds run {head['id']} of another spec, this one is "
             f"{run_id(spec)}; choose another folder"
         )
-    dataset = spec.task.load(data_dir)
-    devices = min(spec.compute.devices or jax.local_device_count(), jax.local_device_count())
-    layout = (
-        choose_layout(1, spec.train.batch_size, devices)
-        if head is None
-        else fit_layout(Layout(**head["layout"]), spec.train.batch_size, devices)
-    )
-    cohort = Cohort((Run(spec, folder),), layout, folder / "checkpoints" / "latest")
-    train = dataset.splits.get("train")
-    steps, _ = spec.schedule_steps(None if train is None else len(train.x))
-    with Meter(steps) as meter:
-        return train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=meter)
+    return head
+
+
+def _layout(spec: RunSpec, head: Any) -> Layout:
+    """Returns the layout that a run began with, or a new one."""
+    most = jax.device_count()  # of all hosts
+    if hosts.count() > 1 and spec.compute.devices is not None:
+        raise UserError(
+            f"compute.devices: found {spec.compute.devices}, allowed none for a run over several "
+            "hosts, which takes all"
+        )
+    devices = min(spec.compute.devices or most, most)
+    size = spec.train.batch_size
+    if head is None:
+        return choose_layout(1, size, devices, hosts.count())
+    return fit_layout(Layout(**head["layout"]), size, devices, hosts.count())

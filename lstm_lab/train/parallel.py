@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstm_lab.config import RunSpec
+from lstm_lab.errors import UserError
 from lstm_lab.optim import horizon
 from lstm_lab.progress import say
 from lstm_lab.tasks import Examples
@@ -35,29 +36,42 @@ class Layout:
     Attributes:
       kind: `single`: one device trains all lanes; `members`: each device trains its share of lanes;
         `batch`: every device trains all lanes on its share of each batch.
-      devices: local devices used.
+      devices: devices used, of all hosts together.
       lanes: places for members; a multiple of `devices` where members are spread.
       width: hidden units of the program's arrays, to which narrower members are padded; None where
         all members have the same.
+      hosts: processes that train together, each on its own devices.
     """
 
     kind: Kind
     devices: int
     lanes: int
     width: int | None = None
+    hosts: int = 1
 
 
-def choose_layout(members: int, batch_size: int, devices: int) -> Layout:
+def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -> Layout:
     """Spreads members where there are enough, else splits the batch if it divides, else neither.
 
     Args:
       members: runs of the cohort.
       batch_size: sequences of a step.
-      devices: local devices at hand.
+      devices: devices at hand, of all hosts together.
+      hosts: processes that train together; they always split the batch.
 
     Returns:
       The layout.
+
+    Raises:
+      UserError: for a batch that several hosts cannot split.
     """
+    if hosts > 1:
+        if batch_size % devices:
+            raise UserError(
+                f"train.batch_size: found {batch_size}, allowed multiples of {devices}, "
+                f"the devices of {hosts} hosts"
+            )
+        return Layout("batch", devices, members, hosts=hosts)
     if devices > 1 and members >= devices:
         return Layout("members", devices, -(-members // devices) * devices)
     if devices > 1 and batch_size % devices == 0:
@@ -65,19 +79,28 @@ def choose_layout(members: int, batch_size: int, devices: int) -> Layout:
     return Layout("single", 1, members)
 
 
-def fit_layout(layout: Layout, batch_size: int, devices: int) -> Layout:
+def fit_layout(layout: Layout, batch_size: int, devices: int, hosts: int = 1) -> Layout:
     """Returns a layout decided before, or where devices are missing the nearest one that fits.
 
     Args:
       layout: the layout that a run or a cohort began with.
       batch_size: sequences of a step.
-      devices: local devices at hand.
+      devices: devices at hand, of all hosts together.
+      hosts: processes that train together.
 
     Returns:
       A layout with the same lanes; another one is said, since its bits differ.
     """
-    if layout.devices <= devices:
+    fits = layout.devices <= devices if hosts == 1 else layout.devices == devices
+    if layout.hosts == hosts and fits:
         return layout
+    if hosts > 1 or layout.hosts > 1:
+        fitting = choose_layout(layout.lanes, batch_size, devices, hosts)
+        say(
+            f"note: began on {layout.devices} devices of {layout.hosts} hosts, goes on on "
+            f"{fitting.devices} of {hosts}: its bits will differ"
+        )
+        return fitting
     divided = layout.lanes if layout.kind == "members" else batch_size
     shared = max(n for n in range(1, devices + 1) if divided % n == 0)
     fitting = replace(layout, kind=layout.kind if shared > 1 else "single", devices=shared)
@@ -190,7 +213,7 @@ def program_spec(spec: RunSpec) -> RunSpec:
 
 @lru_cache(maxsize=64)
 def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
-    devices = jax.local_devices()[: layout.devices]
+    devices = (jax.local_devices() if layout.hosts == 1 else jax.devices())[: layout.devices]
     if len(devices) < layout.devices:
         raise ValueError(f"devices: found {len(devices)}, the layout needs {layout.devices}")
     axis_name = AXIS if layout.kind == "batch" else None
@@ -214,6 +237,8 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
     begin = partial(_begin, spec, horizon)
     mesh = Mesh(np.array(devices), (AXIS,))
     everywhere = NamedSharding(mesh, PartitionSpec())
+    if layout.hosts > 1:
+        return _hosts_program(layout, mesh, begin, advance, evaluate)
     if layout.kind == "single":
         place = partial(jax.device_put, device=devices[0])
         return Program(
@@ -271,6 +296,40 @@ def _replicated(
     """Runs a function of replicated arguments on every device; pmap wants one that is mapped."""
     mapped = pmap(lambda _, args: function(*args), in_axes=(0, None), out_axes=None)
     return lambda *args: mapped(np.arange(devices), args)
+
+
+def _hosts_program(
+    layout: Layout,
+    mesh: Mesh,
+    begin: Callable[[RunSpec, int], TrainState],
+    advance: Callable[..., Any],
+    evaluate: Callable[..., Any],
+) -> Program:
+    """Splits each batch over the devices of several hosts; all else is the same on every device."""
+    same = PartitionSpec()
+    everywhere = NamedSharding(mesh, same)
+
+    def place(tree: Any) -> Any:
+        def one(array: Any) -> jax.Array:
+            array = np.asarray(array)
+            return jax.make_array_from_callback(array.shape, everywhere, lambda index: array[index])
+
+        return jax.tree.map(one, tree)
+
+    def split(function: Callable[..., Any], donated: tuple[int, ...]) -> Callable[..., Any]:
+        # The reductions are our own: a checked mapping would sum the gradients a second time.
+        mapped = jax.shard_map(function, mesh=mesh, in_specs=same, out_specs=same, check_vma=False)
+        return jax.jit(mapped, donate_argnums=donated)
+
+    return Program(
+        layout,
+        place=place,
+        place_data=place,
+        collect=jax.device_get,
+        begin=begin,
+        advance=split(advance, (0,)),
+        evaluate=split(evaluate, ()),
+    )
 
 
 def _members_program(

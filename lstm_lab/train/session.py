@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.config import RunSpec
@@ -16,6 +16,7 @@ from lstm_lab.files import read_json, read_lines
 from lstm_lab.identity import run_id
 from lstm_lab.summary import Summary, summarise
 from lstm_lab.tasks import Dataset, steps_per_epoch
+from lstm_lab.train import hosts
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.parallel import Layout, Program, build_program, trim
 from lstm_lab.train.record import RunRecord, Status, provenance
@@ -115,17 +116,21 @@ class Session:
 
     def _restored(self) -> TrainState | None:
         """Returns the checkpoint's state with its runs seated, or None where there is none."""
-        if self.checkpoints.latest_step() is None:
+        found = hosts.told(self.checkpoints.latest_step)
+        if found is None:
             return None
+        self.saves = found
         empty = self.program.begin(self.spec, self.total)
-        like = self._tree(self.program.seat(None, {0: empty}))
-        self.saves, saved = self.checkpoints.restore(like)
+        saved = self._tree(self.program.seat(None, {0: empty}))
+        if hosts.first():
+            _, saved = self.checkpoints.restore(saved)
+        saved = hosts.told_arrays(saved)
         stopped = np.full_like(saved["state"].stopped, IDLE)
         ids = {run_id(run.spec): run for run in self.waiting}
         for lane, letters in enumerate(saved["runs"]):
             run, step = ids.get(bytes(letters).decode()), int(saved["state"].step[lane])
             # A run whose record lags behind the checkpoint starts again.
-            if run is not None and _reaches(run.folder, step):
+            if run is not None and hosts.told(partial(_reaches, run.folder, step)):
                 self.waiting.remove(run)
                 self._sit(lane, run, step)
                 stopped[lane] = saved["state"].stopped[lane]
@@ -174,9 +179,7 @@ class Session:
     def compile(self) -> None:
         """Compiles the program by a call of no steps."""
         start = time.monotonic()
-        self.state, _ = self.program.advance(
-            self.state, self.data, jnp.int32(0), jnp.asarray(False)
-        )
+        self.state, _ = self.program.advance(self.state, self.data, np.int32(0), np.bool_(False))
         jax.block_until_ready(self.state)
         self.compile_seconds = time.monotonic() - start
         for seat in self.seats.values():
@@ -192,7 +195,7 @@ class Session:
         self.phase = (self.phase + steps) % self.every
         evaluating = self.phase == 0
         self.state, report = self.program.advance(
-            self.state, self.data, jnp.int32(steps), jnp.asarray(evaluating)
+            self.state, self.data, np.int32(steps), np.bool_(evaluating)
         )
         report, stopped = self.program.collect((report, self.state.stopped))
         seconds = time.monotonic() - start
@@ -241,7 +244,8 @@ class Session:
     def save(self) -> None:
         """Writes the checkpoint of all lanes."""
         self.saves += 1
-        self.checkpoints.save(self.saves, self._tree(self.state))
+        if hosts.first():
+            self.checkpoints.save(self.saves, self._tree(self.state))
         self.saved_at = time.monotonic()
 
     # ---- the end of a run
@@ -265,7 +269,7 @@ class Session:
             mine, test = jax.tree.map(lambda a, k=lane: a[k], (best, scored))
             status: Status = "diverged" if stopped[lane] == DIVERGED else "completed"
             evaluated = bool(np.isfinite(mine.value))
-            if evaluated:
+            if evaluated and hosts.first():
                 kept = Checkpoints(seat.run.folder / "checkpoints" / "best")
                 kept.clear()
                 kept.save(int(mine.step), trim(self.cohort.layout, seat.run.spec, mine.params))

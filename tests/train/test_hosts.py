@@ -1,0 +1,132 @@
+"""One run over several hosts, here processes of one machine: the same losses as one process."""
+
+import signal
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from lstm_lab.errors import UserError
+from lstm_lab.files import read_json, read_lines
+from lstm_lab.train import hosts
+from lstm_lab.train.parallel import Layout, choose_layout, fit_layout
+from tests.conftest import ROOT
+from tests.train.test_loop import assert_same, leaves, wait_for_step
+
+FLAGS = ("--config=configs/adding.py:vanilla", "--config.task.length=12")
+# Ten steps of plain SGD, each evaluated: rounding has not grown yet.
+PLAIN = (
+    "--config.optim.name=sgd",
+    "--config.optim.lr=0.1",
+    "--config.optim.clip=none",
+    "--config.train.steps=10",
+    "--config.train.eval_every=1",
+)
+LONG = (
+    "--config.train.steps=600",
+    "--config.train.eval_every=20",
+    "--config.model.hidden=8",
+    "--config.compute.checkpoint_seconds=0",
+    "--config.compute.log_every=20",
+)
+
+
+def start(folder, *flags, devices):
+    command = [sys.executable, "-m", "lstm_lab", "train", *FLAGS, *flags]
+    return subprocess.Popen(
+        [*command, f"--workdir={folder}", f"--devices={devices}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def start_two(folder, *flags):
+    """Starts two hosts of one device; the second is given a folder of its own."""
+    place = f"2@127.0.0.1:{free_port()}"
+    return [start(folder / f"host{k}", *flags, f"--hosts={k}/{place}", devices=1) for k in range(2)]
+
+
+def ended(processes):
+    """Waits for processes; returns their exit codes and what they printed."""
+    texts = [process.communicate(timeout=180) for process in processes]
+    return [process.returncode for process in processes], texts
+
+
+def test_two_hosts_have_the_losses_of_one(tmp_path):
+    codes, texts = ended(start_two(tmp_path, *PLAIN))
+    assert codes == [0, 0], texts
+    codes, one = ended([start(tmp_path / "one", *PLAIN, devices=1)])
+    assert codes == [0], one
+    found, expected = leaves(tmp_path / "host0"), leaves(tmp_path / "one")
+    for a, b in zip(found[1], expected[1], strict=True):
+        for name in ("loss", "mse", "grad_norm"):
+            if name in b:
+                np.testing.assert_allclose(a[name], b[name], rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(found[2]), jax.tree.leaves(expected[2]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+    assert read_json(tmp_path / "host0" / "run.json")["layout"]["hosts"] == 2
+    assert not (tmp_path / "host1").exists()
+    assert "test        mse" in texts[0][0]
+    assert "test        mse" not in texts[1][0]
+
+
+@pytest.mark.slow
+def test_hosts_stop_together_and_go_on_to_the_same_bits(tmp_path):
+    codes, texts = ended(start_two(tmp_path / "a", *LONG))
+    assert codes == [0, 0], texts
+    processes = start_two(tmp_path / "b", *LONG)
+    wait_for_step(tmp_path / "b" / "host0", 100, processes[0])
+    processes[1].send_signal(signal.SIGTERM)  # not the one that writes
+    codes, texts = ended(processes)
+    assert codes == [75, 75], texts
+    assert read_lines(tmp_path / "b" / "host0" / "metrics.jsonl")[-1]["step"] < 600
+    codes, texts = ended(start_two(tmp_path / "b", *LONG))
+    assert codes == [0, 0], texts
+    assert len(read_json(tmp_path / "b" / "host0" / "run.json")["resumed_at"]) == 1
+    assert_same(leaves(tmp_path / "a" / "host0"), leaves(tmp_path / "b" / "host0"))
+
+
+def test_what_is_wrong_on_one_host_ends_all(tmp_path):
+    """A folder that holds something else is seen by the first alone; other runs by the second."""
+    (tmp_path / "host0").mkdir()
+    (tmp_path / "host0" / "letter.txt").write_text("dear")
+    codes, texts = ended(start_two(tmp_path, *PLAIN))
+    assert codes == [2, 2]
+    assert all("is not empty and holds no run.json" in text for _, text in texts)
+    place = f"2@127.0.0.1:{free_port()}"
+    processes = [
+        start(tmp_path / f"{k}", *PLAIN, f"--config.seed={k}", f"--hosts={k}/{place}", devices=1)
+        for k in range(2)
+    ]
+    codes, texts = ended(processes)
+    assert codes == [2, 2]
+    assert all("runs differ between the hosts" in text for _, text in texts)
+
+
+def test_layouts_of_several_hosts(capsys):
+    assert choose_layout(1, 32, 4, hosts=2) == Layout("batch", 4, 1, hosts=2)
+    with pytest.raises(UserError, match="allowed multiples of 4, the devices of 2 hosts"):
+        choose_layout(1, 30, 4, hosts=2)
+    begun = Layout("batch", 4, 1, hosts=2)
+    assert fit_layout(begun, 32, 4, hosts=2) == begun
+    assert capsys.readouterr().err == ""
+    assert fit_layout(begun, 32, 2, hosts=2) == Layout("batch", 2, 1, hosts=2)
+    assert fit_layout(begun, 32, 1) == Layout("single", 1, 1)
+    assert capsys.readouterr().err.count("its bits will differ") == 2
+
+
+@pytest.mark.parametrize("place", ["2/2@here:1", "0@here:1", "0/2@here", "somewhere"])
+def test_a_place_that_is_none_is_an_error(place):
+    with pytest.raises(UserError, match="allowed auto, or K/N@ADDRESS:PORT"):
+        hosts.join(place)
