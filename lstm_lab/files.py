@@ -89,6 +89,20 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def valid_by_step(rows: Iterable[dict[str, Any]], metric: str) -> dict[int, float]:
+    """Returns a validation metric by step, where it is finite.
+
+    Args:
+      rows: of a run's metrics.jsonl.
+      metric: its name.
+    """
+    return {
+        row["step"]: row[metric]
+        for row in rows
+        if row["split"] == "valid" and row[metric] is not None
+    }
+
+
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Writes JSON lines at once."""
     write_text(path, "".join(json.dumps(finite(row)) + "\n" for row in rows))

@@ -92,14 +92,14 @@ def _judge_share(claim: dict[str, Any], importances: dict[str, Importance]) -> J
 def importances(runs: StudyRuns) -> dict[str, Importance]:
     """Computes, for each variant with ten random trials or more, what its settings matter.
 
-    A trial that diverged counts as the worst that did not: leaving it out would hide what the
-    learning rate does.
+    A trial that diverged counts as the worst that did not, and one that was pruned with its score:
+    leaving them out would hide what the learning rate does.
     """
     ranges: dict[str, Any] = (runs.study["tuning"] or {}).get("ranges") or {}
     found: dict[str, Importance] = {}
     for variant in runs.study["variants"] if ranges else ():
         trials = [run for run in runs.runs if run.variant == variant and run.stage == "tuning"]
-        ended = [run for run in trials if run.scored or run.status == "diverged"]
+        ended = [run for run in trials if run.scored or run.status in ("diverged", "pruned")]
         known = [run.test for run in ended if run.scored and run.test is not None]
         if len(known) < 10:
             continue
@@ -107,7 +107,9 @@ def importances(runs: StudyRuns) -> dict[str, Importance]:
         # A setting that only some trials have, since it is conditional, has no marginal.
         paths = [path for path in ranges if all(path in run.point for run in ended)]
         points = [[_unit(ranges[path], run.point[path]) for path in paths] for run in ended]
-        scores = [run.test if run.scored and run.test is not None else worst for run in ended]
+        scores = [
+            worst if run.status == "diverged" or run.test is None else run.test for run in ended
+        ]
         found[variant] = fanova(np.array(points), np.array(scores), paths)
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lab.errors import UserError
-from lstm_lab.files import read_json, read_lines
+from lstm_lab.files import read_json, read_lines, valid_by_step
 from lstm_lab.sweep.status import expected, run_status, worked_on
 
 
@@ -103,11 +103,6 @@ def _read_run(
     result: dict[str, Any] = read_json(folder / "result.json") or {}
     best = result.get("best", {})
     status, reason = run_status(folder, held)
-    curve = [
-        (line["step"], line[metric])
-        for line in read_lines(folder / "metrics.jsonl")
-        if line["split"] == "valid" and line[metric] is not None
-    ]
     return RunRow(
         id=run,
         **row,
@@ -118,5 +113,5 @@ def _read_run(
         step=best.get("step"),
         parameters=result.get("parameters"),
         wall_s=result.get("wall_s"),
-        curve=curve,
+        curve=list(valid_by_step(read_lines(folder / "metrics.jsonl"), metric).items()),
     )

@@ -55,7 +55,7 @@ class StudyFolder:
         return found
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, Any]]:
+    def changing(self) -> Iterator[dict[str, Any]]:
         """Gives the plan as it is on disk now, and writes it; one process at a time."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # Hidden, so that a folder that was killed here still counts as empty.
@@ -67,7 +67,7 @@ class StudyFolder:
 
     def declare(self) -> None:
         """Writes study.json, with what is planned so far."""
-        with self._changing():
+        with self.changing():
             pass
 
     def add(self, runs: Sequence[PlannedRun], devices: int) -> list[tuple[str, Cohort]]:
@@ -84,7 +84,7 @@ class StudyFolder:
           UserError: where two points are one run, which would count twice.
         """
         by_id = _by_id(runs)
-        with self._changing() as plan:
+        with self.changing() as plan:
             new = {k: run for k, run in by_id.items() if k not in plan["runs"]}
             for planned in plan_cohorts(new, devices):
                 plan["cohorts"][planned.id] = {
@@ -101,7 +101,9 @@ class StudyFolder:
         cohorts = []
         for cid, row in self.plan["cohorts"].items():
             if any(k in by_id for k in row["runs"]):
-                members = tuple(Run(by_id[k].spec, self.run_folder(k)) for k in row["runs"])
+                members = tuple(
+                    Run(by_id[k].spec, self.run_folder(k), by_id[k].bars) for k in row["runs"]
+                )
                 size = members[0].spec.train.batch_size
                 layout = fit_layout(Layout(**row["layout"]), size, devices)
                 cohort = Cohort(members, layout, self.cohort_folder(cid) / "checkpoints")
@@ -118,7 +120,7 @@ class StudyFolder:
 
     def choose(self, chosen: dict[str, Point]) -> None:
         """Keeps the tuned values of variants; those chosen before stay."""
-        with self._changing() as plan:
+        with self.changing() as plan:
             plan["chosen"] = {**chosen, **plan["chosen"]}
 
     def refreshed(self, cohort: Cohort) -> Cohort:
@@ -129,7 +131,7 @@ class StudyFolder:
     def halve(self, cohort: Cohort) -> None:
         """Halves a cohort's lanes, for one that ran out of memory."""
         cid = cohort.checkpoints.parent.name
-        with self._changing() as plan:
+        with self.changing() as plan:
             layout = Layout(**plan["cohorts"][cid]["layout"])
             unit = layout.devices if layout.kind == "members" else 1
             lanes = max(unit, layout.lanes // 2 // unit * unit)
@@ -162,8 +164,8 @@ def _defining(declared: dict[str, Any]) -> dict[str, Any]:
 def choose_points(folder: StudyFolder) -> dict[str, Point]:
     """Returns, for each variant whose tuning runs are all done, the best point on validation.
 
-    The mean over the tuning seeds of the best validation metric decides; a point with a diverged
-    run loses to any without. Ties go to the first declared.
+    The mean over the tuning seeds of the best validation metric decides; a point with a diverged or
+    pruned run loses to any without. Ties go to the first declared.
     """
     declared = folder.plan["study"]
     sign = 1.0 if declared["direction"] == "max" else -1.0
@@ -183,11 +185,12 @@ def choose_points(folder: StudyFolder) -> dict[str, Point]:
 
 
 def _score(result: dict[str, Any] | None, metric: str, sign: float) -> float:
-    """Returns a result's validation score, higher better: NaN if missing, -inf if diverged."""
+    """Returns a result's validation score, higher better: NaN if missing, -inf if unfit."""
     if result is None:
         return float("nan")
     value = result["best"]["valid"].get(metric)
-    return -float("inf") if result["status"] == "diverged" or value is None else sign * value
+    unfit = result["status"] in ("diverged", "pruned")
+    return -float("inf") if unfit or value is None else sign * value
 
 
 # ---- what failed

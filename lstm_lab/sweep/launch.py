@@ -11,16 +11,18 @@ from pathlib import Path
 import jax
 
 from lstm_lab.errors import UserError
+from lstm_lab.identity import run_id
 from lstm_lab.progress import Meter, say
 from lstm_lab.sweep.archive import unpack
-from lstm_lab.sweep.claims import claimed
+from lstm_lab.sweep.claims import Claim, claimed
 from lstm_lab.sweep.folder import Failures, StudyFolder, choose_points
-from lstm_lab.sweep.study import PlannedRun, Study, final_runs, tuning_runs, variants
+from lstm_lab.sweep.search import next_generation
+from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
 from lstm_lab.tasks import Dataset, Task
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.loop import Outcome, Stop, train_cohort
 from lstm_lab.train.record import Status
-from lstm_lab.train.session import Cohort, Run
+from lstm_lab.train.session import Cohort, Run, TakenOverError
 
 # How often a cohort is tried again after each class of failure.
 RETRIES = {"out_of_memory": 3, "failed": 1}
@@ -37,6 +39,8 @@ class _Work:
     datasets: dict[Task, Dataset]
     stop: Stop
     overrides: dict[str, str] | None
+    results: Path | None
+    devices: int
     meter: Meter
     failures: dict[str, set[str]] = field(default_factory=dict)  # reasons, and whose they were
 
@@ -74,18 +78,14 @@ def launch(
     folder = StudyFolder(workdir, study)
     failed = False
     with Meter(sum(_steps(run, datasets) for run in everything)) as meter:
-        work = _Work(folder, datasets, stop, overrides, meter)
+        work = _Work(folder, datasets, stop, overrides, results, devices, meter)
         if study.tuning:
-            cohorts = folder.add(tuning_runs(study), devices)
-            _take_over(results, workdir)
-            outcome = _work_through(work, cohorts)
+            outcome = _tune(work, study)
             if outcome == "interrupted" or work.hopeless:
                 return outcome
             failed = outcome == "failed"
             folder.choose(choose_points(folder))
-        cohorts = folder.add(final_runs(study, folder.plan["chosen"]), devices)
-        _take_over(results, workdir)
-        outcome = _work_through(work, cohorts)
+        outcome = _work_through(work, final_runs(study, folder.plan["chosen"]))
     undecided = set(variants(study)) - set(folder.plan["chosen"])
     if study.tuning and study.seeds and undecided:
         say(f"not tuned, since a run failed: {', '.join(sorted(undecided))}")
@@ -93,16 +93,29 @@ def launch(
     return "failed" if failed and outcome == "completed" else outcome
 
 
-def _take_over(results: Path | None, workdir: Path) -> None:
-    if results is not None:
-        taken = unpack(results, workdir)
+def _tune(work: _Work, study: Study) -> Status:
+    """Trains the tuning runs: all at once, or what a search asks for, until it has asked enough."""
+    assert study.tuning is not None
+    if not isinstance(study.tuning.trials, Search):
+        return _work_through(work, tuning_runs(study))
+    outcome: Status = "completed"
+    runs = next_generation(work.folder, study)
+    while runs:
+        found = _work_through(work, runs)
+        if found == "interrupted" or work.hopeless:
+            return found
+        outcome = "failed" if found == "failed" else outcome
+        runs = next_generation(work.folder, study, [run_id(run.spec) for run in runs])
+    return outcome
+
+
+def _work_through(work: _Work, runs: list[PlannedRun]) -> Status:
+    """Plans runs, trains every cohort that nobody else does, and waits for those that others do."""
+    left, failed = dict(enumerate(work.folder.add(runs, work.devices))), False
+    if work.results is not None:
+        taken = unpack(work.results, work.folder.folder)
         if taken:
-            say(f"{taken} runs taken over from {results}")
-
-
-def _work_through(work: _Work, cohorts: list[tuple[str, Cohort]]) -> Status:
-    """Trains every cohort that nobody else does, and waits for those that others do."""
-    left, failed = dict(enumerate(cohorts)), False
+            say(f"{taken} runs taken over from {work.results}")
     while left:
         held_by_others = True
         for k, (name, cohort) in list(left.items()):
@@ -146,7 +159,11 @@ def _attempt(work: _Work, name: str, cohort: Cohort) -> str:
     with claimed(place) as claim:
         if claim is None:
             return "claimed"
-        outcome, trace = _train(work, name, cohort)
+        try:
+            outcome, trace = _train(work, name, cohort, claim)
+        except TakenOverError:
+            say(f"{name}: another process took it over")
+            return "claimed"
         if outcome.status == "completed":
             Checkpoints(cohort.checkpoints).clear()
         if outcome.status in RETRIES:
@@ -160,7 +177,7 @@ def _attempt(work: _Work, name: str, cohort: Cohort) -> str:
     return exhausted(failures) or "again"
 
 
-def _train(work: _Work, name: str, cohort: Cohort) -> tuple[Outcome, str]:
+def _train(work: _Work, name: str, cohort: Cohort, claim: Claim) -> tuple[Outcome, str]:
     """Trains a cohort; an error in it is its own failure, with a trace, and not the sweep's."""
     try:
         outcome = train_cohort(
@@ -170,8 +187,9 @@ def _train(work: _Work, name: str, cohort: Cohort) -> tuple[Outcome, str]:
             overrides=work.overrides,
             meter=work.meter,
             name=f"{name} ",
+            held=lambda: claim.held,
         )
-    except UserError:
+    except (UserError, TakenOverError):
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -16,7 +16,7 @@ from lstm_lab.progress import duration
 from lstm_lab.summary import summarise
 from lstm_lab.sweep.axes import label
 from lstm_lab.sweep.plan import PlannedCohort, lane_bytes, plan_cohorts
-from lstm_lab.sweep.study import PlannedRun, Study, final_runs, tuning_runs, variants
+from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
 from lstm_lab.tables import aligned
 from lstm_lab.tasks import Dataset, Task
 from lstm_lab.train.parallel import program_spec
@@ -45,6 +45,8 @@ def preview(study: Study, data_dir: Path) -> str:
     datasets = {task: task.load(data_dir) for task in tasks}
     cohorts = plan_cohorts(runs, jax.local_device_count())
     lines += ["", aligned(_cohort_rows(cohorts, runs)), "", _totals(cohorts, runs, datasets)]
+    if study.tuning and isinstance(study.tuning.trials, Search):
+        lines.append("points are searched as results come in; those above are random ones instead")
     if study.tuning and study.seeds:
         names = variants(study)
         lines.append(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from lstm_lab.config import RunSpec, build_spec, to_json, with_values
@@ -32,6 +32,36 @@ class Trials:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Points that Optuna chooses from the results of those before, equally many for every variant.
+
+    Attributes:
+      count: how many.
+      ranges: what each setting is searched in.
+      seed: of the choices.
+      generation: how many are chosen at a time, and trained side by side; the first ones at random.
+        Fewer learn more from each result, more fill more lanes.
+      grace: evaluations after which a run is pruned whose best score so far is worse than the
+        median's of the generations before (median stopping, Golovin et al. 2017); None never.
+    """
+
+    count: int
+    ranges: Mapping[str, Range]
+    seed: int = 0
+    generation: int = 8
+    grace: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("count", self.count, 1),
+            ("generation", self.generation, 1),
+            ("grace", self.grace, 1),
+        ):
+            if value is not None and value < least:
+                raise UserError(f"search: {name}: found {value}, allowed {least} or more")
+
+
+@dataclass(frozen=True)
 class Tuning:
     """How every variant is tuned, with equal trials, on validation.
 
@@ -40,22 +70,24 @@ class Tuning:
       seeds: of each point; the study's own seeds have to be others. None trains each random trial
         once, with its number as the seed.
       overrides: settings of tuning runs, such as fewer epochs.
-      trials: random points, crossed with the axes, or None.
+      trials: random points, crossed with the axes; or a search, which takes no axes; or None.
     """
 
     axes: tuple[Axis, ...] = ()
     seeds: tuple[int, ...] | None = None
     overrides: Mapping[str, Any] | None = None
-    trials: Trials | None = None
+    trials: Trials | Search | None = None
 
     def __post_init__(self) -> None:
         if self.seeds is None and self.trials is None:
             raise UserError(
                 "tuning: seeds: missing, allowed seeds, or trials with seeds of their own"
             )
+        if isinstance(self.trials, Search) and self.axes:
+            raise UserError("tuning: a search takes no axes; search a Choice among its ranges")
 
     def points(self, variant: str) -> list[tuple[Point, tuple[int, ...]]]:
-        """Returns a variant's points with their seeds."""
+        """Returns a variant's points with their seeds; for a search, random ones in their place."""
         found = []
         for number, trial in enumerate(self._trials(variant)):
             seeds = (number,) if self.seeds is None else self.seeds
@@ -69,7 +101,8 @@ class Tuning:
     def _trials(self, variant: str) -> tuple[Point, ...]:
         if self.trials is None:
             return ({},)
-        stream = "" if self.trials.paired else variant
+        paired = isinstance(self.trials, Trials) and self.trials.paired
+        stream = "" if paired else variant
         return random(self.trials.count, self.trials.seed, self.trials.ranges, stream).points
 
 
@@ -161,12 +194,14 @@ class PlannedRun:
       variant: the label of its point on the study's axes.
       stage: `tuning` or `final`.
       point: its values on the tuning axes.
+      bars: validation scores by step that its best has to reach, else it is pruned.
     """
 
     spec: RunSpec
     variant: str
     stage: str
     point: Point
+    bars: Mapping[int, float] = field(default_factory=dict)
 
 
 def variants(study: Study) -> dict[str, Point]:
@@ -200,15 +235,27 @@ def variants(study: Study) -> dict[str, Point]:
 
 
 def tuning_runs(study: Study) -> list[PlannedRun]:
-    """Returns the runs of the tuning stage; none where nothing is tuned."""
+    """Returns the runs of the tuning stage; none where nothing is tuned.
+
+    Those of a search are not known yet: random points of its ranges stand in their place.
+    """
     if study.tuning is None:
         return []
     return [
-        _planned(study, name, values, "tuning", point, seed, study.tuning.overrides or {})
+        run
         for name, values in variants(study).items()
         for point, seeds in study.tuning.points(name)
-        for seed in seeds
+        for run in trial_runs(study, name, values, point, seeds)
     ]
+
+
+def trial_runs(
+    study: Study, name: str, values: Point, point: Point, seeds: Sequence[int]
+) -> list[PlannedRun]:
+    """Returns the tuning runs, one a seed, of a variant (its name and values) at a point."""
+    assert study.tuning is not None
+    overrides = study.tuning.overrides or {}
+    return [_planned(study, name, values, "tuning", point, seed, overrides) for seed in seeds]
 
 
 def final_runs(study: Study, chosen: Mapping[str, Point]) -> list[PlannedRun]:
@@ -267,13 +314,22 @@ def declaration(study: Study) -> dict[str, Any]:
             "ranges": tuning.trials and _ranges(tuning.trials),
             "axes": [asdict(axis) for axis in tuning.axes],
             "overrides": dict(tuning.overrides or {}),
+            **_searching(tuning.trials),
         },
         "claims": [{"kind": claim.kind, **asdict(claim)} for claim in study.claims],
     }
     return dict(json.loads(json.dumps(declared)))
 
 
-def _ranges(trials: Trials) -> dict[str, Any]:
+def _searching(trials: Trials | Search | None) -> dict[str, Any]:
+    """Returns how points are searched; nothing where they are drawn."""
+    if not isinstance(trials, Search):
+        return {}
+    chosen = {name: getattr(trials, name) for name in ("seed", "generation", "grace")}
+    return {"search": {"sampler": "optuna.TPESampler", **chosen}}
+
+
+def _ranges(trials: Trials | Search) -> dict[str, Any]:
     """Returns what each setting is drawn from; a condition is left out."""
     drawn = {k: v.range if isinstance(v, Given) else v for k, v in trials.ranges.items()}
     return {

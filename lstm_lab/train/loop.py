@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from lstm_lab.tasks import Dataset
 from lstm_lab.train import hosts
 from lstm_lab.train.parallel import Layout, choose_layout, fit_layout
 from lstm_lab.train.record import Status
-from lstm_lab.train.session import Cohort, Run, Session
+from lstm_lab.train.session import Cohort, Run, Session, TakenOverError
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def train_cohort(
     overrides: dict[str, str] | None = None,
     meter: Meter | None = None,
     name: str = "",
+    held: Callable[[], bool] = lambda: True,
 ) -> Outcome:
     """Trains a cohort to its end, from its checkpoint where there is one.
 
@@ -80,13 +81,17 @@ def train_cohort(
       overrides: settings given on the command line, for the record.
       meter: shows how far it is, in steps of members.
       name: what the meter calls the cohort, with a space behind, or nothing.
+      held: whether the cohort is still this process's.
 
     Returns:
       What became of it. A member that diverged has a result that says so.
+
+    Raises:
+      TakenOverError: where another process has taken the cohort over.
     """
     if hosts.told(lambda: all(run.done for run in cohort.runs)):
         return Outcome("completed")
-    session = Session(cohort, dataset, overrides or {})
+    session = Session(cohort, dataset, overrides or {}, held)
     members = len(cohort.runs)
 
     def show(steps: int, text: str) -> None:
@@ -113,6 +118,9 @@ def train_cohort(
             session.abandon("interrupted")
             return Outcome("interrupted")
         return Outcome("completed")
+    except TakenOverError:
+        session.leave()
+        raise
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).partition("\n")[0]
         status: Status = "out_of_memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"

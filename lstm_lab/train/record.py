@@ -22,12 +22,22 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndI
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
 from lstm_lab.config import RunSpec, backend_of, cell_path, to_json
-from lstm_lab.files import finite, flatten, read_json, read_lines, write_json, write_lines
+from lstm_lab.files import (
+    finite,
+    flatten,
+    read_json,
+    read_lines,
+    valid_by_step,
+    write_json,
+    write_lines,
+)
 from lstm_lab.identity import group_id, run_id
 from lstm_lab.tasks import metrics_of
 from lstm_lab.train.parallel import Layout
 
-Status = Literal["running", "completed", "diverged", "interrupted", "out_of_memory", "failed"]
+Status = Literal[
+    "running", "completed", "diverged", "pruned", "interrupted", "out_of_memory", "failed"
+]
 SCHEMA = 1
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "lstm-lab")
 
@@ -186,12 +196,25 @@ class RunRecord:
                 return {name: row[name] for name in names}
         return {}
 
+    def valid(self, metric: str) -> dict[int, float]:
+        """Returns a validation metric by step, where it is finite."""
+        return valid_by_step(self.rows, metric)
+
+    def close(self) -> None:
+        """Closes the files, and says nothing of how the run ended."""
+        self._events.close()
+        self._metrics.close()
+
     def finish(self, status: Status, result: dict[str, Any] | None, reason: str = "") -> None:
         """Closes the run; with a result, result.json is written last."""
         if result is not None:
             for metric, value in result["test"].items():
                 self._events.add_scalar(f"test/{metric}", value, result["best"]["step"])
-        code = {"completed": "STATUS_SUCCESS", "interrupted": "STATUS_UNKNOWN"}
+        code = {
+            "completed": "STATUS_SUCCESS",
+            "pruned": "STATUS_SUCCESS",
+            "interrupted": "STATUS_UNKNOWN",
+        }
         end = SessionEndInfo(status=HParamsStatus.Value(code.get(status, "STATUS_FAILURE")))
         content = HParamsPluginData(session_end_info=end, version=0).SerializeToString()
         plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content)
@@ -200,8 +223,7 @@ class RunRecord:
         )
         assert self._events.file_writer is not None
         self._events.file_writer.add_summary(Summary(value=[value]))
-        self._events.close()
-        self._metrics.close()
+        self.close()
         self.head |= {"status": status, "reason": reason, "ended": time.time()}
         write_json(self.folder / "run.json", self.head)
         if result is not None:

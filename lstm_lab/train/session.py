@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,23 @@ from lstm_lab.train import hosts
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.parallel import Layout, Program, build_program, trim
 from lstm_lab.train.record import RunRecord, Status, provenance
-from lstm_lab.train.state import DIVERGED, IDLE, RUNNING, TrainState
+from lstm_lab.train.state import DIVERGED, FINISHED, IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.train.step import Report
 
 
 @dataclass(frozen=True)
 class Run:
-    """A member of a cohort: its spec, and the folder that it leaves."""
+    """A member of a cohort.
+
+    Attributes:
+      spec: what it trains.
+      folder: what it leaves.
+      bars: validation scores by step; a run whose best so far is worse there is pruned.
+    """
 
     spec: RunSpec
     folder: Path
+    bars: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -51,6 +59,14 @@ class Cohort:
     runs: tuple[Run, ...]
     layout: Layout
     checkpoints: Path
+
+
+class TakenOverError(Exception):
+    """Another process has taken the cohort over; what this one still computes is not written."""
+
+
+# What the end of a run is called.
+ENDED: dict[int, Status] = {FINISHED: "completed", DIVERGED: "diverged", PRUNED: "pruned"}
 
 
 @dataclass
@@ -79,10 +95,17 @@ class Session:
       cohort: the cohort; runs that have a result are left out.
       dataset: the task's data.
       overrides: settings given on the command line, for the records.
+      held: whether the cohort is still this process's.
     """
 
-    def __init__(self, cohort: Cohort, dataset: Dataset, overrides: dict[str, str]) -> None:
-        self.cohort, self.dataset, self.overrides = cohort, dataset, overrides
+    def __init__(
+        self,
+        cohort: Cohort,
+        dataset: Dataset,
+        overrides: dict[str, str],
+        held: Callable[[], bool],
+    ) -> None:
+        self.cohort, self.dataset, self.overrides, self.held = cohort, dataset, overrides, held
         self.spec = cohort.runs[0].spec
         train = dataset.splits.get("train")
         self.examples = None if train is None else len(train.x)
@@ -199,11 +222,15 @@ class Session:
         )
         report, stopped = self.program.collect((report, self.state.stopped))
         seconds = time.monotonic() - start
+        if not self.held():
+            raise TakenOverError
         for lane, seat in self.seats.items():
             seat.step += int(report.steps[lane])
             seat.seconds += seconds
             self._write(seat, jax.tree.map(lambda a, k=lane: a[k], report), evaluating)
             seat.record.perf(seat.step, steps_per_s=float(report.steps[lane]) / seconds)
+        if evaluating:
+            stopped = self._pruned(stopped)
         ended = [lane for lane in self.seats if stopped[lane] != RUNNING]
         spared = sum(self.total - self.seats[lane].step for lane in ended)
         self._finish(ended)
@@ -232,6 +259,20 @@ class Session:
         if evaluating:
             valid = {name: float(value) for name, value in report.valid.items()}
             seat.record.write({**count, "split": "valid", **valid})
+
+    def _pruned(self, stopped: np.ndarray) -> np.ndarray:
+        """Ends runs that are behind their bar; returns what the lanes' states then say."""
+        sign = 1.0 if self.spec.direction == "max" else -1.0
+        found = np.array(stopped)
+        for lane, seat in self.seats.items():
+            bar = seat.run.bars.get(seat.step)
+            if bar is not None and found[lane] == RUNNING:
+                values = seat.record.valid(self.spec.metric).values()
+                best = max((sign * value for value in values), default=-float("inf"))
+                found[lane] = RUNNING if best >= sign * bar else PRUNED
+        if (found != stopped).any():
+            self.state = self.state._replace(stopped=self.program.place(found))
+        return found
 
     def _sequences(self, step: int) -> int:
         """Returns how many sequences have been shown; an epoch's last batch may be short."""
@@ -267,12 +308,12 @@ class Session:
         for lane in lanes:
             seat = self.seats[lane]
             mine, test = jax.tree.map(lambda a, k=lane: a[k], (best, scored))
-            status: Status = "diverged" if stopped[lane] == DIVERGED else "completed"
             evaluated = bool(np.isfinite(mine.value))
             if evaluated and hosts.first():
                 kept = Checkpoints(seat.run.folder / "checkpoints" / "best")
                 kept.clear()
                 kept.save(int(mine.step), trim(self.cohort.layout, seat.run.spec, mine.params))
+            status = ENDED[int(stopped[lane])]
             self._close(seat, status, int(mine.step), test if evaluated else {})
             del self.seats[lane]
 
@@ -292,6 +333,11 @@ class Session:
             "compile_s": self.compile_seconds,
         }
         record.finish(status, result)
+
+    def leave(self) -> None:
+        """Leaves all runs to another process."""
+        for seat in self.seats.values():
+            seat.record.close()
 
     def abandon(self, status: Status, reason: str = "") -> None:
         """Closes the records of runs without a result."""

@@ -11,8 +11,8 @@ from lstm_lab.config import RunSpec, model_of, rates_of
 from lstm_lab.optim import build_optimizer, hparams
 from lstm_lab.tasks import Tokens
 
-# Values of TrainState.stopped. FINISHED is early, or after all its steps.
-RUNNING, FINISHED, DIVERGED, IDLE = range(4)
+# Values of TrainState.stopped. FINISHED is early, or after all its steps; PRUNED is by the host.
+RUNNING, FINISHED, DIVERGED, IDLE, PRUNED = range(5)
 
 
 class Member(NamedTuple):
@@ -58,7 +58,7 @@ class TrainState(NamedTuple):
       opt_state: optax's.
       data_seed, noise_seed: uint32; a batch and a mask are functions of a seed and the step.
       hparams: `lr`, `momentum`, `weight_decay` and the rates of regularisers, float32.
-      stopped: RUNNING, FINISHED, DIVERGED or IDLE, int32.
+      stopped: RUNNING, FINISHED, DIVERGED, IDLE or PRUNED, int32.
       best: the best evaluation so far.
     """
 

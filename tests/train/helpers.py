@@ -59,8 +59,9 @@ def close(found, expected):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
-def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None):
+def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None, bars=None):
     """Trains a cohort in a folder, a subfolder each."""
-    runs = tuple(Run(spec, folder / str(k)) for k, spec in enumerate(specs))
+    bars = bars or {}
+    runs = tuple(Run(spec, folder / str(k), bars.get(k, {})) for k, spec in enumerate(specs))
     cohort = Cohort(runs, layout or Layout("single", 1, len(specs)), folder / "checkpoints")
     return train_cohort(cohort, specs[0].task.load(data_dir), stop=stop or Stop())

@@ -13,8 +13,9 @@ import pytest
 
 from lstm_lab.files import read_json, read_lines
 from lstm_lab.train.checkpoint import Checkpoints
-from lstm_lab.train.loop import Stop
+from lstm_lab.train.loop import Stop, train_cohort
 from lstm_lab.train.parallel import Layout
+from lstm_lab.train.session import Cohort, Run, TakenOverError
 from tests.conftest import ROOT
 from tests.train.helpers import small, train
 
@@ -137,6 +138,17 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     assert train([spec], tmp_path / "b").status == "completed"
     assert len(read_json(tmp_path / "b" / "0" / "run.json")["resumed_at"]) == 1
     assert_same(leaves(tmp_path / "a" / "0"), leaves(tmp_path / "b" / "0"))
+
+
+def test_a_cohort_that_was_taken_over_is_not_written_any_more(tmp_path):
+    spec, folder = small(compute={"log_every": 2}), tmp_path / "0"
+    cohort = Cohort((Run(spec, folder),), Layout("single", 1, 1), tmp_path / "checkpoints")
+    held = iter([True, True, False])
+    with pytest.raises(TakenOverError):
+        train_cohort(cohort, spec.task.load(tmp_path), stop=Stop(), held=lambda: next(held))
+    assert [row["step"] for row in read_lines(folder / "metrics.jsonl")] == [2, 4]
+    assert read_json(folder / "run.json")["status"] == "running"
+    assert not (folder / "result.json").exists()
 
 
 def test_calls_of_any_length_give_the_same_bits(tmp_path):
