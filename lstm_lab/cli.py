@@ -30,7 +30,8 @@ USAGE = """lstm-lab VERB [flags]
   summary  --config=FILE.py  layers, shapes, parameters and arithmetic of a model
   check    --cell=NAME or FILE.py:NAME   gradients, lengths, chunks and backends of a cell
   bench    --suite=layer|train|population [--contenders=A,B] [--rounds=N] [--out=FILE.json]
-           timings beside the libraries that are installed; FILE.md holds the tables
+           timings beside the libraries that are installed; FILE.md holds the tables;
+           --suite=trials [--trials=N] [--epochs=N]: the Odyssey's trials, end to end
 
   --data_dir=DIR  where data sets are (default: $LSTM_LAB_DATA, or the user's cache)
   --devices=N     CPU cores to use as devices (default: all)
@@ -312,31 +313,55 @@ def check(argv: list[str]) -> int:
 
 def bench(argv: list[str]) -> int:
     """Timings beside peers."""
-    from lstm_lab.bench.cases import SUITES, cases
-    from lstm_lab.bench.contenders import NEEDS
-    from lstm_lab.bench.run import run_suite
+    from lstm_lab.bench.cases import SUITES
     from lstm_lab.bench.table import markdown
     from lstm_lab.files import write_json, write_text
-    from lstm_lab.progress import Meter
 
-    strings = {"suite": "layer", "contenders": None, "out": None}
-    given = _parse(argv, strings, rounds=5, milliseconds=500)
-    if given.suite not in SUITES:
-        raise unknown("--suite", given.suite, SUITES)
-    names = given.contenders.split(",") if given.contenders else list(NEEDS)
-    for name in names:
-        if name not in NEEDS:
-            raise unknown("--contenders", name, list(NEEDS))
+    strings = {"suite": "layer", "contenders": None, "out": None, "data_dir": None}
+    given = _parse(argv, strings, rounds=5, milliseconds=500, trials=16, epochs=30)
+    if given.suite not in (*SUITES, "trials"):
+        raise unknown("--suite", given.suite, (*SUITES, "trials"))
     out = Path(given.out or f"bench_{given.suite}.json")
-    with Meter(len(cases(given.suite))) as meter:
-        result = run_suite(
-            given.suite, names, rounds=given.rounds, seconds=given.milliseconds / 1e3, meter=meter
-        )
+    result = _bench_trials(given) if given.suite == "trials" else _bench_cases(given)
     write_json(out, result)
     write_text(out.with_suffix(".md"), markdown(result) + "\n")
     print(markdown(result))
     print(f"\nwritten: {out}, {out.with_suffix('.md')}")
     return DONE
+
+
+def _bench_trials(given: Any) -> dict[str, Any]:
+    from lstm_lab import studies
+    from lstm_lab.bench.trials import CONTENDERS, run_trials
+    from lstm_lab.progress import Meter
+
+    path = studies.find("odyssey_jsb")
+    with Meter(given.rounds * len(CONTENDERS), "turns") as meter:
+        return run_trials(
+            path,
+            studies.load(path),
+            _data_dir(given.data_dir),
+            trials=given.trials,
+            epochs=given.epochs,
+            rounds=given.rounds,
+            meter=meter,
+        )
+
+
+def _bench_cases(given: Any) -> dict[str, Any]:
+    from lstm_lab.bench.cases import cases
+    from lstm_lab.bench.contenders import NEEDS
+    from lstm_lab.bench.run import run_suite
+    from lstm_lab.progress import Meter
+
+    names = given.contenders.split(",") if given.contenders else list(NEEDS)
+    for name in names:
+        if name not in NEEDS:
+            raise unknown("--contenders", name, list(NEEDS))
+    with Meter(len(cases(given.suite))) as meter:
+        return run_suite(
+            given.suite, names, rounds=given.rounds, seconds=given.milliseconds / 1e3, meter=meter
+        )
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {

@@ -36,7 +36,7 @@ BELOW = {
         "files",
         "progress",
     },
-    "bench": {"cells", "model", "train", "progress", "tables"},
+    "bench": {"cells", "model", "train", "sweep", "progress", "tables"},
     "sweep": {
         "train",
         "config",

@@ -15,6 +15,7 @@ WORKS = {
     "language": "Language model, one optimiser step",
     "classifier": "Classifier, one optimiser step",
     "population": "Population of 16, one SGD step each",
+    "trials": "Whole trials, one process a core but for torch's one with all threads",
 }
 
 

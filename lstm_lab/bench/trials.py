@@ -1,0 +1,157 @@
+"""Whole trials, end to end: a study's by `sweep --jobs`, beside PyTorch's of the same protocol.
+
+Every process is started, reads its data, trains, evaluates each epoch, scores the test split at its
+best weights and ends; the time is the wall clock's, our compilation included.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_lab.bench.contenders import missing
+from lstm_lab.bench.run import machine
+from lstm_lab.progress import Meter, say
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Study, Trials, tuning_runs
+
+CONTENDERS = ("lstm_lab", "torch", "torch processes")
+CELL = "np"  # PyTorch's nn.LSTM has no peepholes
+
+STUDY = """from pathlib import Path
+from lstm_lab.bench.trials import sample
+from lstm_lab.studies import load
+
+def get_study():
+    return sample(load(Path({path!r})), {trials}, {epochs})
+"""
+
+Start = Callable[[], list["subprocess.Popen[bytes]"]]
+
+
+def sample(study: Study, trials: int, epochs: int) -> Study:
+    """Returns a study of random trials cut down to one variant, with no early stopping."""
+    assert study.tuning is not None
+    assert isinstance(study.tuning.trials, Trials)
+    base = {**study.base, "train": {**study.base["train"], "epochs": epochs, "patience": None}}
+    drawn = replace(study.tuning.trials, count=trials)
+    return replace(
+        study,
+        base=base,
+        axes=(grid("model.cell", (CELL,)),),
+        baseline=None,
+        claims=(),
+        tuning=replace(study.tuning, trials=drawn),
+    )
+
+
+def run_trials(
+    path: Path,
+    study: Study,
+    data_dir: Path,
+    *,
+    trials: int,
+    epochs: int,
+    rounds: int,
+    meter: Meter,
+) -> dict[str, Any]:
+    """Times trials in turns: ours a process a core, PyTorch in one process and in one a core.
+
+    Args:
+      path, study: the study and its file; tuned by random trials, on ragged pieces.
+      data_dir: where its data are.
+      trials: how many, the first ones of the study.
+      epochs: of each.
+      rounds: turns of each contender.
+      meter: counts the turns.
+
+    Returns:
+      JSON-ready, as `run_suite` gives it.
+    """
+    absent = [name for name in CONTENDERS if missing(name)]
+    for name in absent:
+        say(f"{name}: not installed, left out")
+    present = [name for name in CONTENDERS if name not in absent]
+    turns: dict[str, list[float]] = {name: [] for name in present}
+    with tempfile.TemporaryDirectory() as scratch:
+        start = _prepare(Path(scratch), path, sample(study, trials, epochs), data_dir)
+        for k in range(rounds):
+            for name in present if k % 2 == 0 else present[::-1]:
+                turns[name].append(_wall(start[name]))
+                meter.advance(1, f"{name}: {turns[name][-1] / 1e3:.1f} s")
+    label = f"{trials} trials of {study.name}, {CELL}, {epochs} epochs"
+    rows = [
+        {
+            "case": {"work": "trials", "trials": trials, "epochs": epochs},
+            "label": label,
+            "contender": name,
+            "memory_settings": False,
+            "ms": times,
+        }
+        for name, times in turns.items()
+    ]
+    return {"suite": "trials", "machine": machine(), "left_out": absent, "rows": rows}
+
+
+def _wall(start: Start) -> float:
+    """Returns the milliseconds from the start of processes to the end of the last."""
+    started = time.perf_counter()
+    codes = [process.wait() for process in start()]
+    if any(codes):
+        raise RuntimeError(f"a contender ended with exit codes {codes}")
+    return 1e3 * (time.perf_counter() - started)
+
+
+def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[str, Start]:
+    """Writes what the contenders read; returns how each is started."""
+    runs = tuning_runs(study)
+    spec = runs[0].spec
+    splits = spec.task.load(data_dir).splits
+    arrays = {f"{s}_{k}": v for s, e in splits.items() for k, v in e._asdict().items()}
+    np.savez(scratch / "data.npz", **arrays)
+    points = [
+        {
+            "hidden": run.spec.model.hidden,
+            "lr": run.spec.optim.lr * (1.0 - run.spec.optim.momentum),
+            "momentum": run.spec.optim.momentum,
+            "noise": run.spec.model.input_noise,
+            "seed": run.spec.seed,
+        }
+        for run in runs
+    ]
+    protocol = {"epochs": spec.train.epochs, "points": points}
+    (scratch / "protocol.json").write_text(json.dumps(protocol))
+    file = scratch / "study.py"
+    text = STUDY.format(path=str(path.absolute()), trials=len(runs), epochs=spec.train.epochs)
+    file.write_text(text)
+    cores = os.cpu_count() or 1
+
+    def ours() -> list[subprocess.Popen[bytes]]:
+        workdir = tempfile.mkdtemp(dir=scratch)
+        flags = [f"--study={file}", f"--workdir={workdir}", f"--data_dir={data_dir}"]
+        return [_process("lstm_lab", "sweep", *flags, f"--jobs={cores}")]
+
+    def torch(processes: int) -> list[subprocess.Popen[bytes]]:
+        threads = cores // processes
+        module = "lstm_lab.bench.torch_trials"
+        return [
+            _process(module, str(scratch), str(k), str(processes), str(threads))
+            for k in range(processes)
+        ]
+
+    return {"lstm_lab": ours, "torch": lambda: torch(1), "torch processes": lambda: torch(cores)}
+
+
+def _process(*arguments: str) -> subprocess.Popen[bytes]:
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, "-m", *arguments], stdout=quiet, stderr=quiet)
