@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.report.fanova import Importance, fanova
+from lstm_lab.report.hypotheses import judge_claim, judge_equivalence
 from lstm_lab.report.runs import StudyRuns
-from lstm_lab.report.stats import judge_claim, judge_equivalence, mean_interval
+from lstm_lab.report.stats import mean_interval
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 
 from lstm_lab.report.claims import Judged, importances, judge
 from lstm_lab.report.fanova import Importance
+from lstm_lab.report.hypotheses import holm, welch
 from lstm_lab.report.runs import RunRow, StudyRuns
-from lstm_lab.report.stats import Interval, holm, mean_interval, welch
+from lstm_lab.report.stats import Interval, mean_interval
 
 ALPHA = 0.05
 

@@ -1,18 +1,20 @@
-"""Statistics of a comparison: intervals, Welch's test, Holm's correction."""
+"""Estimates of a comparison: means, medians, interquartile means, their intervals, effect sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from math import comb
+from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
+from numpy.typing import ArrayLike
 
-Alternative = Literal["two-sided", "less", "greater"]
+RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval by Student's t; bounds are NaN below two values."""
+    """An estimate with its 95 % interval; bounds are NaN where there are too few values."""
 
     mean: float
     low: float
@@ -20,7 +22,7 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Returns the mean and its t interval; NaN of no values."""
+    """Returns the mean and its interval by Student's t; NaN of no values."""
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
     mean = float(np.mean(values))
@@ -31,76 +33,103 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     return Interval(mean, mean - half, mean + half)
 
 
-def welch(a: Sequence[float], b: Sequence[float], alternative: Alternative = "two-sided") -> float:
-    """Returns the p-value of Welch's unequal-variances t-test that a and b have one mean.
+def interquartile_mean(values: ArrayLike) -> np.ndarray:
+    """Returns the mean of the middle half along the last axis, a quarter cut off on each side.
 
-    Below two values on a side it is NaN. Where neither side varies, it is 1 for equal means, and
-    else 0 or 1 as the alternative has it: the limit of ever smaller variances.
+    Source: Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the Statistical
+    Precipice.
     """
-    if len(a) < 2 or len(b) < 2:
+    return np.asarray(scipy.stats.trim_mean(np.asarray(values, float), 0.25, axis=-1))
+
+
+def bootstrap_interval(
+    strata: Sequence[Sequence[float]],
+    estimate: Callable[[np.ndarray], np.ndarray],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Returns an estimate over several strata with its stratified percentile bootstrap interval.
+
+    Args:
+      strata: values of each task or condition, resampled within themselves.
+      estimate: of values [..., N] of all strata together, along the last axis.
+      confidence: of the interval.
+      seed: of the resampling.
+
+    Returns:
+      The estimate and its interval; NaN bounds where a stratum has fewer than two values.
+    """
+    everything = np.concatenate([np.asarray(values, float) for values in strata])
+    if not len(everything):
+        return Interval(np.nan, np.nan, np.nan)
+    found = float(estimate(everything))
+    if min(map(len, strata)) < 2:
+        return Interval(found, np.nan, np.nan)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        np.asarray(values, float)[rng.integers(len(values), size=(RESAMPLES, len(values)))]
+        for values in strata
+    ]
+    estimates = estimate(np.concatenate(drawn, axis=-1))
+    low, high = np.quantile(estimates, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return Interval(found, float(low), float(high))
+
+
+def probability_of_improvement(a: Sequence[float], b: Sequence[float]) -> float:
+    """Returns the probability that a run of a scores higher than one of b; ties count half.
+
+    The Mann-Whitney statistic over the number of pairs; NaN where a side is empty.
+    """
+    if not len(a) or not len(b):
+        return float("nan")
+    difference = np.subtract.outer(np.asarray(a, float), np.asarray(b, float))
+    return float((np.sign(difference) + 1.0).mean() / 2.0)
+
+
+def hedges_g(a: Sequence[float], b: Sequence[float]) -> float:
+    """Returns the difference of means in pooled standard deviations, corrected for few values.
+
+    g = J (mean a - mean b) / s, J = 1 - 3 / (4 (n_a + n_b) - 9)
+
+    NaN below two values on a side; of values that do not vary, 0 or an infinity.
+
+    Source: Hedges 1981, Distribution Theory for Glass's Estimator of Effect Size.
+    """
+    n, m = len(a), len(b)
+    if n < 2 or m < 2:
         return float("nan")
     difference = float(np.mean(a) - np.mean(b))
-    if np.std(a) == 0 and np.std(b) == 0:
-        right = {"two-sided": difference != 0, "less": difference < 0, "greater": difference > 0}
-        return 0.0 if right[alternative] else 1.0
-    return float(scipy.stats.ttest_ind(a, b, equal_var=False, alternative=alternative).pvalue)
+    pooled = ((n - 1) * np.var(a, ddof=1) + (m - 1) * np.var(b, ddof=1)) / (n + m - 2)
+    if pooled == 0:
+        return float(np.sign(difference)) * float("inf") if difference else 0.0
+    return float((1.0 - 3.0 / (4.0 * (n + m) - 9.0)) * difference / np.sqrt(pooled))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values adjusted by Holm's step-down method; NaN stays and is not counted.
+def cliffs_delta(a: Sequence[float], b: Sequence[float]) -> float:
+    """Returns P(a > b) - P(a < b), the effect size of ranks; NaN where a side is empty.
 
-    Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
+    Source: Cliff 1993, Dominance Statistics.
     """
-    known = [k for k, p in enumerate(p_values) if not np.isnan(p)]
-    adjusted = [float("nan")] * len(p_values)
-    largest = 0.0
-    for rank, k in enumerate(sorted(known, key=lambda k: p_values[k])):
-        largest = max(largest, min(1.0, (len(known) - rank) * p_values[k]))
-        adjusted[k] = largest
-    return adjusted
+    return 2.0 * probability_of_improvement(a, b) - 1.0
 
 
-class ClaimResult(NamedTuple):
-    """A planned comparison's one-sided p-value, and whether it holds, fails or is inconclusive."""
+def expected_best(chosen_by: Sequence[float], scores: Sequence[float]) -> np.ndarray:
+    """Returns the expected score of the best of k trials, for k from 1 to all of them.
 
-    p: float
-    verdict: str
-
-
-def judge_claim(better: Sequence[float], worse: Sequence[float], alpha: float) -> ClaimResult:
-    """Tests that `better` has the higher mean, by Welch's one-sided test.
-
-    It holds where p < alpha, fails where the opposite does, and is inconclusive otherwise.
+    The mean over all sets of k of the N trials, without replacement: the trial of rank r by what
+    chooses is the best of C(r - 1, k - 1) of the C(N, k) sets.
 
     Args:
-      better, worse: scores, higher is better.
-      alpha: the level.
+      chosen_by: what chooses a trial, higher is better, such as the validation score.
+      scores: what is reported of it, such as the test score.
+
+    Returns:
+      An array [N].
+
+    Source: Dodge et al. 2019, Show Your Work; without replacement as Tang et al. 2020 correct it.
     """
-    p = welch(worse, better, "less")
-    opposite = welch(better, worse, "less")
-    if p < alpha:
-        return ClaimResult(p, "holds")
-    return ClaimResult(p, "fails" if opposite < alpha else "inconclusive")
-
-
-def judge_equivalence(
-    a: Sequence[float], b: Sequence[float], margin: float, alpha: float
-) -> ClaimResult:
-    """Tests that two means differ by less than a margin, by two one-sided Welch tests.
-
-    It holds where both p < alpha, fails where a difference beyond the margin is shown at the same
-    level, and is inconclusive otherwise: no difference shown is not evidence of equality.
-
-    Args:
-      a, b: scores.
-      margin: what is no difference that matters.
-      alpha: the level.
-
-    Source: Schuirmann 1987, A Comparison of the Two One-Sided Tests Procedure.
-    """
-    up, down = [v + margin for v in a], [v - margin for v in a]
-    p = max(welch(up, b, "greater"), welch(down, b, "less"))
-    beyond = min(welch(up, b, "less"), welch(down, b, "greater"))
-    if p < alpha:
-        return ClaimResult(p, "holds")
-    return ClaimResult(p, "fails" if beyond < alpha else "inconclusive")
+    N = len(scores)
+    ranked = np.asarray(scores, float)[np.argsort(np.asarray(chosen_by, float), kind="stable")]
+    shares = [[comb(r, k - 1) / comb(N, k) for r in range(N)] for k in range(1, N + 1)]
+    return np.asarray(shares).reshape(N, N) @ ranked

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lstm_lab.config import RunSpec
 from lstm_lab.errors import UserError
 from lstm_lab.files import check_workdir, read_json, read_lines, write_json
 from lstm_lab.identity import run_id
@@ -70,12 +71,15 @@ class StudyFolder:
         with self.changing():
             pass
 
-    def add(self, runs: Sequence[PlannedRun], devices: int) -> list[tuple[str, Cohort]]:
+    def add(
+        self, runs: Sequence[PlannedRun], devices: int, tokens: Callable[[RunSpec], float]
+    ) -> list[tuple[str, Cohort]]:
         """Plans runs that are not planned yet, and returns the cohorts that hold those given.
 
         Args:
           runs: the runs.
           devices: local devices at hand; planned cohorts keep their layout where they can.
+          tokens: how many time steps a run reads.
 
         Returns:
           Cohorts with what they are called, in the order of the plan.
@@ -86,7 +90,7 @@ class StudyFolder:
         by_id = _by_id(runs)
         with self.changing() as plan:
             new = {k: run for k, run in by_id.items() if k not in plan["runs"]}
-            for planned in plan_cohorts(new, devices):
+            for planned in plan_cohorts(new, devices, tokens):
                 plan["cohorts"][planned.id] = {
                     "layout": asdict(planned.layout),
                     "runs": planned.runs,

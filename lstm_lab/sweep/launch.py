@@ -16,6 +16,7 @@ from lstm_lab.progress import Meter, say
 from lstm_lab.sweep.archive import unpack
 from lstm_lab.sweep.claims import Claim, claimed
 from lstm_lab.sweep.folder import Failures, StudyFolder, choose_points
+from lstm_lab.sweep.plan import tokens_read
 from lstm_lab.sweep.search import next_generation
 from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
 from lstm_lab.tasks import Dataset, Task
@@ -111,7 +112,10 @@ def _tune(work: _Work, study: Study) -> Status:
 
 def _work_through(work: _Work, runs: list[PlannedRun]) -> Status:
     """Plans runs, trains every cohort that nobody else does, and waits for those that others do."""
-    left, failed = dict(enumerate(work.folder.add(runs, work.devices))), False
+    cohorts = work.folder.add(
+        runs, work.devices, lambda spec: tokens_read(spec, work.datasets[spec.task])
+    )
+    left, failed = dict(enumerate(cohorts)), False
     if work.results is not None:
         taken = unpack(work.results, work.folder.folder)
         if taken:

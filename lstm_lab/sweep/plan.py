@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import jax
+import numpy as np
 
 from lstm_lab.config import RunSpec
 from lstm_lab.identity import program_key
-from lstm_lab.summary import summarise
+from lstm_lab.summary import Summary, summarise
 from lstm_lab.sweep.study import PlannedRun
+from lstm_lab.tasks import Dataset
 from lstm_lab.train import widths
 from lstm_lab.train.parallel import Layout, choose_layout, program_spec
 
 # Runs of one cohort: few enough that several workers find something to do.
 MOST_RUNS = 64
-# A program's width over its narrowest member's: wider spares compilations, narrower arithmetic.
-WIDTH_RATIO = 1.25
+# What compiling a program costs, in the operations that training does meanwhile: a device's five
+# seconds. Wider buckets of hidden size spare it, narrower ones spare arithmetic on padding.
+PROGRAM_FLOPS = {"cpu": 2e11}
+PROGRAM_FLOPS_ELSEWHERE = 2e13
 # Lanes of a device. One after another they only keep all devices busy; batched they fill one.
 MOST_LANES = {"cpu": 8}
 MOST_BATCHED_LANES = 256
@@ -37,12 +41,15 @@ class PlannedCohort:
     layout: Layout
 
 
-def plan_cohorts(runs: Mapping[str, PlannedRun], devices: int) -> list[PlannedCohort]:
+def plan_cohorts(
+    runs: Mapping[str, PlannedRun], devices: int, tokens: Callable[[RunSpec], float]
+) -> list[PlannedCohort]:
     """Groups runs that one program can train, of one stage, in their order.
 
     Args:
       runs: by id.
       devices: local devices of the process that will train a cohort.
+      tokens: how many time steps a run reads, as `tokens_read` counts them.
 
     Returns:
       The cohorts.
@@ -52,7 +59,7 @@ def plan_cohorts(runs: Mapping[str, PlannedRun], devices: int) -> list[PlannedCo
         groups.setdefault((run.stage, _shared_key(run.spec)), []).append(name)
     cohorts = []
     for names in groups.values():
-        for width, bucket in _buckets({name: runs[name].spec.model.hidden for name in names}):
+        for width, bucket in _buckets({name: runs[name].spec for name in names}, tokens):
             for first in range(0, len(bucket), MOST_RUNS):
                 members = tuple(bucket[first : first + MOST_RUNS])
                 spec = runs[members[0]].spec
@@ -69,17 +76,59 @@ def _shared_key(spec: RunSpec) -> str:
     return program_key(replace(spec, model=replace(spec.model, hidden=1)))
 
 
-def _buckets(hidden: Mapping[str, int]) -> list[tuple[int | None, list[str]]]:
-    """Splits runs into buckets of similar hidden size; a bucket of one size is not padded."""
-    left = sorted(set(hidden.values()))
+def _buckets(
+    specs: Mapping[str, RunSpec], tokens: Callable[[RunSpec], float]
+) -> list[tuple[int | None, list[str]]]:
+    """Splits runs into buckets of similar hidden size; a bucket of one size is not padded.
+
+    cost = sum over buckets of (a program + flops per token at its width * its runs' tokens)
+
+    The least of all splits of the sorted sizes, by dynamic programming.
+    """
+    load: dict[int, float] = {}
+    for spec in specs.values():
+        load[spec.model.hidden] = load.get(spec.model.hidden, 0.0) + tokens(spec)
+    sizes = sorted(load)
+    flops = _flops_by_width(next(iter(specs.values())), sizes)
+    program = PROGRAM_FLOPS.get(jax.default_backend(), PROGRAM_FLOPS_ELSEWHERE)
+    before = np.cumsum([0.0, *(load[size] for size in sizes)])
+    best, starts = np.zeros(len(sizes) + 1), []
+    for last, price in enumerate(flops):
+        costs = best[: last + 1] + program + price * (before[last + 1] - before[: last + 1])
+        starts.append(int(np.argmin(costs)))
+        best[last + 1] = costs.min()
     buckets: list[tuple[int | None, list[str]]] = []
-    while left:
-        widest = left[-1]
-        sizes = {size for size in left if size * WIDTH_RATIO > widest}
-        left = [size for size in left if size not in sizes]
-        names = [name for name, size in hidden.items() if size in sizes]
-        buckets.append((widest if len(sizes) > 1 else None, names))
+    end = len(sizes)
+    while end:
+        first = starts[end - 1]
+        bucket = set(sizes[first:end])
+        names = [name for name, spec in specs.items() if spec.model.hidden in bucket]
+        buckets.append((sizes[end - 1] if len(bucket) > 1 else None, names))
+        end = first
     return buckets[::-1]
+
+
+def _flops_by_width(spec: RunSpec, sizes: Sequence[int]) -> np.ndarray:
+    """Returns the operations of training at a time step, by hidden size: a quadratic of it."""
+    shown = sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]})
+    known = [
+        _summary(program_spec(replace(spec, model=replace(spec.model, hidden=size))))
+        for size in shown
+    ]
+    flops = [summary.training_flops_per_token for summary in known]
+    return np.polyval(np.polyfit(shown, flops, len(shown) - 1), sizes)
+
+
+def tokens_read(spec: RunSpec, dataset: Dataset) -> float:
+    """Returns how many time steps a run reads that is not stopped early."""
+    train = dataset.splits.get("train")
+    steps, _ = spec.schedule_steps(None if train is None else len(train.x))
+    examples = dataset.splits["valid"] if train is None else train
+    if examples.lengths is None:
+        length = float(examples.x.shape[1])
+    else:
+        length = float(examples.lengths.mean())
+    return steps * spec.train.batch_size * length
 
 
 def _layout(spec: RunSpec, members: int, width: int | None, devices: int) -> Layout:
@@ -101,12 +150,12 @@ def lanes_that_fit(spec: RunSpec) -> int:
 
 def lane_bytes(spec: RunSpec) -> float:
     """Returns the memory of one member's state, in bytes."""
-    return 4.0 * COPIES * _parameters(program_spec(spec))
+    return 4.0 * COPIES * _summary(program_spec(spec)).total
 
 
 @cache
-def _parameters(spec: RunSpec) -> int:
-    return summarise(spec).total
+def _summary(spec: RunSpec) -> Summary:
+    return summarise(spec)
 
 
 @cache

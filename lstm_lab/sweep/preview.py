@@ -15,7 +15,7 @@ from lstm_lab.identity import run_id
 from lstm_lab.progress import duration
 from lstm_lab.summary import summarise
 from lstm_lab.sweep.axes import label
-from lstm_lab.sweep.plan import PlannedCohort, lane_bytes, plan_cohorts
+from lstm_lab.sweep.plan import PlannedCohort, lane_bytes, plan_cohorts, tokens_read
 from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
 from lstm_lab.tables import aligned
 from lstm_lab.tasks import Dataset, Task
@@ -43,7 +43,9 @@ def preview(study: Study, data_dir: Path) -> str:
         lines.append(f"and {len(runs) - SHOWN} more")
     tasks = {run.spec.task for run in runs.values()}
     datasets = {task: task.load(data_dir) for task in tasks}
-    cohorts = plan_cohorts(runs, jax.local_device_count())
+    cohorts = plan_cohorts(
+        runs, jax.local_device_count(), lambda spec: tokens_read(spec, datasets[spec.task])
+    )
     lines += ["", aligned(_cohort_rows(cohorts, runs)), "", _totals(cohorts, runs, datasets)]
     if study.tuning and isinstance(study.tuning.trials, Search):
         lines.append("points are searched as results come in; those above are random ones instead")
@@ -85,7 +87,7 @@ def _totals(
     for cohort in cohorts:
         for name in cohort.runs:
             spec = runs[name].spec
-            tokens = _tokens(spec, datasets[spec.task])
+            tokens = tokens_read(spec, datasets[spec.task])
             flops += _flops_per_token(_as_computed(spec, cohort)) * tokens
     programs = {
         (cohort.layout, runs[cohort.runs[0]].variant, runs[cohort.runs[0]].spec.model.hidden)
@@ -108,18 +110,6 @@ def _as_computed(spec: RunSpec, cohort: PlannedCohort) -> RunSpec:
 @cache
 def _flops_per_token(spec: RunSpec) -> float:
     return summarise(spec).training_flops_per_token
-
-
-def _tokens(spec: RunSpec, dataset: Dataset) -> float:
-    """Returns how many time steps a run reads that is not stopped early."""
-    train = dataset.splits.get("train")
-    steps, _ = spec.schedule_steps(None if train is None else len(train.x))
-    examples = dataset.splits["valid"] if train is None else train
-    if examples.lengths is None:
-        length = float(examples.x.shape[1])
-    else:
-        length = float(examples.lengths.mean())
-    return steps * spec.train.batch_size * length
 
 
 def _matmul_rate() -> float:

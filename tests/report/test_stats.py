@@ -6,7 +6,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_lab.report.stats import holm, judge_claim, mean_interval, welch
+from lstm_lab.report.hypotheses import holm, judge_claim, welch
+from lstm_lab.report.stats import mean_interval
 
 # Two samples with unequal variances; t and p by hand from Welch 1947's formulas below.
 A = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]

@@ -5,8 +5,8 @@ import pytest
 
 from lstm_lab.report.claims import _unit, importances, judge
 from lstm_lab.report.fanova import Importance
+from lstm_lab.report.hypotheses import judge_equivalence
 from lstm_lab.report.runs import RunRow, StudyRuns
-from lstm_lab.report.stats import judge_equivalence
 
 RANGES = {
     "optim.lr": {

@@ -1,5 +1,6 @@
 """Launching: cohorts of random trials, failures and their budget, archives, several processes."""
 
+import itertools
 import json
 import os
 import random as chance
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 
 import jax
@@ -14,12 +16,13 @@ import pytest
 
 from lstm_lab.files import read_json, read_lines
 from lstm_lab.report.build import build
+from lstm_lab.summary import summarise
 from lstm_lab.sweep import launch as launching
 from lstm_lab.sweep.archive import pack, unpack
 from lstm_lab.sweep.axes import LogUniform, Uniform, grid
 from lstm_lab.sweep.folder import StudyFolder, forget_failures
 from lstm_lab.sweep.launch import launch
-from lstm_lab.sweep.plan import plan_cohorts
+from lstm_lab.sweep.plan import PROGRAM_FLOPS, plan_cohorts
 from lstm_lab.sweep.preview import preview
 from lstm_lab.sweep.status import describe
 from lstm_lab.sweep.study import Study, Trials, Tuning, tuning_runs
@@ -50,25 +53,63 @@ def trials(count, cells=("np", "fgr")):
     )
 
 
-def test_two_hundred_trials_take_few_programs():
-    runs = {str(k): run for k, run in enumerate(tuning_runs(trials(200, ("np",))))}
-    sizes = {run.spec.model.hidden for run in runs.values()}
-    cohorts = plan_cohorts(runs, 2)
-    assert len(sizes) == 10
+def planned(count, tokens):
+    """Plans trials of np that each read so many time steps; returns runs, cohorts and widths."""
+    runs = {str(k): run for k, run in enumerate(tuning_runs(trials(count, ("np",))))}
+    cohorts = plan_cohorts(runs, 2, lambda spec: tokens)
     assert sorted(name for cohort in cohorts for name in cohort.runs) == sorted(runs)
-    programs = {cohort.layout.width for cohort in cohorts}
-    assert len(programs) <= 6
+    widths = []
     for cohort in cohorts:
         hidden = {runs[name].spec.model.hidden for name in cohort.runs}
-        assert cohort.layout.width == max(hidden) or len(hidden) == 1
-        assert max(hidden) < 1.25 * min(hidden) or len(hidden) == 1
+        widths.append(cohort.layout.width or max(hidden))
+        assert widths[-1] >= max(hidden)
+        assert cohort.layout.width is None or len(hidden) > 1
         assert cohort.layout.lanes <= 16
+    return runs, cohorts, sorted(set(widths))
+
+
+def test_two_hundred_trials_take_few_programs():
+    """One for short runs, where compiling is dear; one a size where padding would be."""
+    runs, cohorts, widths = planned(200, 1e3)
+    sizes = sorted({run.spec.model.hidden for run in runs.values()})
+    assert len(sizes) == 10
+    assert widths == [12]
+    assert len(cohorts) == 4
+    assert planned(200, 1e9)[2] == sizes
+
+
+@pytest.mark.parametrize("tokens", [1e5, 1e6, 3e6, 1e7])
+def test_programs_and_padding_cost_the_least(tokens):
+    """Against every split of the sizes, with the operations of each counted by itself."""
+    runs, _, widths = planned(40, tokens)
+    load = Counter(run.spec.model.hidden for run in runs.values())
+    sizes = sorted(load)
+    spec = runs["0"].spec
+    flops = {
+        size: summarise(
+            replace(spec, model=replace(spec.model, hidden=size))
+        ).training_flops_per_token
+        for size in sizes
+    }
+
+    def cost(widths):
+        width_of = {size: min(w for w in widths if w >= size) for size in sizes}
+        return len(widths) * PROGRAM_FLOPS["cpu"] + sum(
+            n * tokens * flops[width_of[size]] for size, n in load.items()
+        )
+
+    splits = [
+        [*chosen, sizes[-1]]
+        for n in range(len(sizes))
+        for chosen in itertools.combinations(sizes[:-1], n)
+    ]
+    assert cost(widths) == pytest.approx(min(map(cost, splits)), rel=1e-9)
 
 
 def test_members_of_a_planned_cohort_equal_their_lone_runs():
     """Ten plain-SGD steps, for the narrowest, the widest and another member of a padded cohort."""
-    runs = {str(k): run for k, run in enumerate(tuning_runs(trials(60, ("np",))))}
-    cohort = max(plan_cohorts(runs, 2), key=lambda cohort: len(cohort.runs))
+    runs, cohorts, _ = planned(60, 1e6)
+    cohort = max(cohorts, key=lambda cohort: len(cohort.runs))
     members = sorted((runs[name].spec for name in cohort.runs), key=lambda s: s.model.hidden)
     specs = [
         replace(spec, optim=replace(spec.optim, momentum=0.0))

@@ -53,7 +53,7 @@ def through(folder, declared, value):
     """Works a search through with pretended results; returns the generations' sizes."""
     sizes, runs = [], next_generation(folder, declared)
     while runs:
-        folder.add(runs, 1)
+        folder.add(runs, 1, lambda spec: 0.0)
         pretend(folder, value)
         sizes.append(len(runs))
         runs = next_generation(folder, declared)
@@ -109,7 +109,7 @@ def test_points_depend_on_results_alone(tmp_path, monkeypatch):
         assert [run.point for run in runs] == [run.point for run in other]
         if not runs:
             break
-        folder.add(runs, 1)
+        folder.add(runs, 1, lambda spec: 0.0)
         pretend(folder, parabola)
     assert deaths == 3
     assert points(tmp_path / "a") == points(tmp_path / "b")

@@ -20,6 +20,10 @@ from tests.train.test_loop import StopAfter, leaves
 BASE = to_json(small())
 
 
+def tokens(spec):
+    return 0.0
+
+
 def study(**options):
     defaults = {
         "name": "tiny",
@@ -60,12 +64,12 @@ def test_a_wrong_setting_on_an_axis_is_named():
 def test_seeds_share_a_cohort_and_the_plan_stays(tmp_path):
     folder = StudyFolder(tmp_path, study())
     runs = final_runs(study(), {})
-    cohorts = folder.add(runs, devices=2)
+    cohorts = folder.add(runs, 2, tokens)
     assert [(name, len(c.runs), c.layout.lanes) for name, c in cohorts] == [
         ("final lstm", 3, 4),
         ("final rnn", 3, 4),
     ]
-    again = StudyFolder(tmp_path, study()).add(runs, devices=4)
+    again = StudyFolder(tmp_path, study()).add(runs, 4, tokens)
     assert [c for _, c in again] == [c for _, c in cohorts]
     with pytest.raises(UserError, match="holds another study"):
         StudyFolder(tmp_path, study(seeds=(10,)))
@@ -103,7 +107,7 @@ def test_a_study_is_tuned_on_validation_and_a_relaunch_runs_nothing(tmp_path):
 def test_a_diverged_point_loses_and_a_missing_one_decides_nothing(tmp_path):
     folder = StudyFolder(tmp_path, study(**TUNED))
     runs = tuning_runs(study(**TUNED))
-    folder.add(runs, devices=1)
+    folder.add(runs, 1, tokens)
 
     def result(run, value, status="completed"):
         write_json(
