@@ -21,8 +21,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" tests/recurrence
-	$(BIN)/python -m pytest -m "not slow" --ignore=tests/parity --ignore=tests/recurrence
+	$(BIN)/python -m pytest -m "not slow" --ignore=tests/parity --numprocesses=auto --dist=loadfile
 
 parity: $(PEERS)
 	$(BIN)/python -m pytest tests/parity
