@@ -267,7 +267,7 @@ def report(argv: list[str]) -> int:
     from lstm_lab.report.build import build
 
     folder = _workdir(argv)
-    print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.md'}")
+    print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.html'}")
     return DONE
 
 

@@ -77,13 +77,19 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Reads JSON lines up to the first that is damaged; a missing file has none."""
+def read_lines(path: Path, having: str = "") -> list[dict[str, Any]]:
+    """Reads JSON lines up to the first that is damaged; a missing file has none.
+
+    Args:
+      path: the file.
+      having: reads only lines with this text in them, and spares parsing the others.
+    """
     rows: list[dict[str, Any]] = []
     try:
         with path.open(encoding="utf-8") as file:
             for line in file:
-                rows.append(json.loads(line))
+                if having in line:
+                    rows.append(json.loads(line))
     except (OSError, ValueError):
         pass
     return rows

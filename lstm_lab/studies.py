@@ -125,7 +125,7 @@ def _absolute(argument: str) -> str:
 
 
 def _report(folder: Path) -> None:
-    print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.md'}")
+    print(f"{build(folder)}\n\nreport: {folder / 'report' / 'report.html'}")
 
 
 def claims_hold(folder: Path) -> bool:

@@ -48,7 +48,7 @@ BELOW = {
         "tables",
         "progress",
     },
-    "report": {"sweep", "files", "errors", "tables"},
+    "report": {"sweep", "files", "errors", "progress", "tables"},
     "studies": {"config", "train", "sweep", "report", "errors", "progress"},
 }
 

@@ -24,6 +24,7 @@ class RunRow:
       step: of that checkpoint, or None.
       parameters: number of parameters, or None.
       wall_s: training seconds of its cohort, or None.
+      flops: operations of its training, or None.
       curve: (step, validation metric) of every evaluation.
     """
 
@@ -39,6 +40,7 @@ class RunRow:
     step: int | None
     parameters: int | None
     wall_s: float | None
+    flops: float | None
     curve: list[tuple[int, float]]
 
     @property
@@ -103,6 +105,7 @@ def _read_run(
     result: dict[str, Any] = read_json(folder / "result.json") or {}
     best = result.get("best", {})
     status, reason = run_status(folder, held)
+    rows = read_lines(folder / "metrics.jsonl", having='"valid"')
     return RunRow(
         id=run,
         **row,
@@ -113,5 +116,6 @@ def _read_run(
         step=best.get("step"),
         parameters=result.get("parameters"),
         wall_s=result.get("wall_s"),
-        curve=list(valid_by_step(read_lines(folder / "metrics.jsonl"), metric).items()),
+        flops=rows[-1].get("flops") if rows else None,
+        curve=list(valid_by_step(rows, metric).items()),
     )

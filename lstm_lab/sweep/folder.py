@@ -160,9 +160,12 @@ def _called(runs: Sequence[PlannedRun]) -> str:
 
 
 def _defining(declared: dict[str, Any]) -> dict[str, Any]:
-    """Returns the part of a declaration that defines results: no title, no way of computing."""
+    """Returns the part of a declaration that defines results: no way of computing, no words."""
     base = {k: v for k, v in declared["base"].items() if k != "compute"}
-    return {**{k: v for k, v in declared.items() if k != "title"}, "base": base}
+    return {
+        **{k: v for k, v in declared.items() if k not in ("title", "references")},
+        "base": base,
+    }
 
 
 def choose_points(folder: StudyFolder) -> dict[str, Point]:

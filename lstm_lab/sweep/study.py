@@ -151,6 +151,23 @@ class Matters:
     kind: ClassVar[str] = "matters"
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A published figure, shown beside ours.
+
+    Attributes:
+      label: what it is called.
+      value: of the study's metric.
+      source: where it stands.
+      variant: ours to compare it with; None is the best.
+    """
+
+    label: str
+    value: float
+    source: str
+    variant: str | None = None
+
+
 AnyClaim = Claim | Equivalent | Best | Matters
 
 
@@ -166,6 +183,7 @@ class Study:
       baseline: the label of the variant that the others are tested against, or None.
       tuning: how each variant is tuned first, or None.
       claims: planned comparisons.
+      references: published figures.
       title: what the report is called.
       match: what of the baseline every variant has: its hidden size, or about its number of
         parameters or of operations, by a hidden size of its own.
@@ -180,6 +198,7 @@ class Study:
     baseline: str | None = None
     tuning: Tuning | None = None
     claims: tuple[AnyClaim, ...] = ()
+    references: tuple[Reference, ...] = ()
     title: str = ""
     match: Match = "hidden"
     top: float = 0.1
@@ -222,6 +241,9 @@ def variants(study: Study) -> dict[str, Point]:
                 named |= {f"claims[{k}].better": claim.better, f"claims[{k}].worse": claim.worse}
             case Equivalent():
                 named |= {f"claims[{k}].a": claim.a, f"claims[{k}].b": claim.b}
+    for k, reference in enumerate(study.references):
+        if reference.variant is not None:
+            named[f"references[{k}].variant"] = reference.variant
     for what, name in named.items():
         if name not in found:
             raise unknown(f"study {study.name}: {what}", name, found)
@@ -317,6 +339,7 @@ def declaration(study: Study) -> dict[str, Any]:
             **_searching(tuning.trials),
         },
         "claims": [{"kind": claim.kind, **asdict(claim)} for claim in study.claims],
+        "references": [asdict(reference) for reference in study.references],
     }
     return dict(json.loads(json.dumps(declared)))
 

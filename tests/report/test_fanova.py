@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lstm_lab.report.fanova import _leaves, _variance, fanova
+from lstm_lab.report.fanova import GRID, _leaves, _variance, fanova
 
 
 def draw(n=3000, k=3):
@@ -17,6 +17,24 @@ def test_additive_functions_have_their_shares():
     assert found.single["b"] == pytest.approx(0.2, abs=0.02)
     assert found.single["c"] == pytest.approx(0.0, abs=0.01)
     assert max(abs(v) for v in found.pairs.values()) < 0.02
+
+
+def test_marginals_average_over_all_other_settings():
+    x = draw()
+    found = fanova(x, 2 * x[:, 0] + x[:, 1], ["a", "b", "c"])
+    mean, deviation = found.marginals["a"]
+    np.testing.assert_allclose(mean, 2 * GRID + 0.5, atol=0.15)
+    np.testing.assert_allclose(found.marginals["c"][0], 1.5, atol=0.1)
+    assert (deviation < 0.2).all()
+
+
+def test_permutation_is_the_covariance_that_is_lost():
+    """For a sum of independent parts, shuffling one loses twice its share of the variance."""
+    x = draw()
+    found = fanova(x, 2 * x[:, 0] + x[:, 1], ["a", "b", "c"]).permutation
+    assert found["a"] == pytest.approx(1.6, abs=0.1)
+    assert found["b"] == pytest.approx(0.4, abs=0.1)
+    assert found["c"] == pytest.approx(0.0, abs=0.01)
 
 
 def test_what_only_two_settings_explain_is_their_pairs():

@@ -13,8 +13,8 @@ from tests.report.test_stats import A
 
 # A second sample with another variance; t and p by hand from Welch 1947's formulas below.
 B = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 30.5, 24.4]
-# Demsar 2006, table 6: AUC of four forms of C4.5 on 14 data sets. It prints 0.975 twice for one, and
-# ranks them apart.
+# Demsar 2006, table 6: AUC of four forms of C4.5 on 14 data sets. It prints 0.975 twice for one,
+# and ranks them apart.
 DEMSAR = np.array(
     [
         [0.763, 0.768, 0.771, 0.798],

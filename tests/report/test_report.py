@@ -71,6 +71,11 @@ def test_the_comparison(folder):
     assert np.isnan(best.p)
     assert second.verdict == "differs"
     assert second.p_holm == pytest.approx(min(1, 2 * second.p))
+    # Pairs by seed: all five go the same way, which has the probability 1/32 on each side.
+    assert second.p_paired == pytest.approx(2 / 32)
+    assert (second.improvement, second.effect < -4) == (0.0, True)
+    assert comparison.pairwise["np", "nfg"] < 0.05
+    assert comparison.ranks is None  # two seeds have all variants
     assert third.failures == {"diverged": 3}
     assert last.failures == {"missing": 5}
     assert last.verdict == ""
@@ -82,6 +87,7 @@ def test_the_comparison(folder):
 def test_the_files_and_the_table(folder):
     text = build(folder)
     assert "3 diverged" in text
+    assert "unequal numbers of runs" in text
     assert "rnn 2, a|b 0" in text
     assert "holds" in text
     report = (folder / "report" / "report.md").read_text()
@@ -91,9 +97,13 @@ def test_the_files_and_the_table(folder):
         rows = list(csv.DictReader(file))
     assert len(rows) == 20
     assert rows[0]["test_accuracy"] == "0.94"
-    picture = (folder / "report" / "comparison.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) > 10_000
+    assert (folder / "report" / "ranking.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "report" / "curves.svg").read_text().startswith("<svg")
+    table = (folder / "report" / "table.tex").read_text()
+    assert r"\toprule" in table
+    assert (
+        r"nfg & 100 & 5 & 0 & 0.8920 & 0.8816 to 0.9024 & <0.0001 & <0.0001 & differs \\" in table
+    )
 
 
 def test_a_report_needs_no_jax(folder):

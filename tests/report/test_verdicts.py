@@ -60,7 +60,7 @@ def test_the_best_score_is_held_against_a_published_one():
 
 def test_a_share_is_judged_by_its_interval_over_variants():
     def found(*shares):
-        return {str(k): Importance({"lr": s}, {}, {}) for k, s in enumerate(shares)}
+        return {str(k): Importance({"lr": s}, {}, {}, {}, {}) for k, s in enumerate(shares)}
 
     claim = {"kind": "matters", "setting": "lr", "at_least": 0.6, "at_most": 1.0}
     assert verdict(claim, found=found(0.7, 0.71, 0.72)) == "holds"
@@ -98,6 +98,7 @@ def test_a_diverged_trial_counts_as_the_worst():
             step=0,
             parameters=1,
             wall_s=1.0,
+            flops=None,
             curve=[],
         )
 
