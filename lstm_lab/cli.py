@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -335,17 +335,26 @@ def _bench_trials(given: Any) -> dict[str, Any]:
     from lstm_lab.bench.trials import CONTENDERS, run_trials
     from lstm_lab.progress import Meter
 
-    path = studies.find("odyssey_jsb")
-    with Meter(given.rounds * len(CONTENDERS), "turns") as meter:
+    path, names = studies.find("odyssey_jsb"), _contenders(given, CONTENDERS)
+    with Meter(given.rounds * len(names), "turns") as meter:
         return run_trials(
             path,
             studies.load(path),
             _data_dir(given.data_dir),
+            names,
             trials=given.trials,
             epochs=given.epochs,
             rounds=given.rounds,
             meter=meter,
         )
+
+
+def _contenders(given: Any, allowed: Sequence[str]) -> list[str]:
+    names = given.contenders.split(",") if given.contenders else list(allowed)
+    for name in names:
+        if name not in allowed:
+            raise unknown("--contenders", name, allowed)
+    return names
 
 
 def _bench_cases(given: Any) -> dict[str, Any]:
@@ -354,10 +363,7 @@ def _bench_cases(given: Any) -> dict[str, Any]:
     from lstm_lab.bench.run import run_suite
     from lstm_lab.progress import Meter
 
-    names = given.contenders.split(",") if given.contenders else list(NEEDS)
-    for name in names:
-        if name not in NEEDS:
-            raise unknown("--contenders", name, list(NEEDS))
+    names = _contenders(given, tuple(NEEDS))
     with Meter(len(cases(given.suite))) as meter:
         return run_suite(
             given.suite, names, rounds=given.rounds, seconds=given.milliseconds / 1e3, meter=meter

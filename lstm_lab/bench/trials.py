@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def run_trials(
     path: Path,
     study: Study,
     data_dir: Path,
+    names: Sequence[str] = CONTENDERS,
     *,
     trials: int,
     epochs: int,
@@ -70,6 +71,7 @@ def run_trials(
     Args:
       path, study: the study and its file; tuned by random trials, on ragged pieces.
       data_dir: where its data are.
+      names: contenders; those not installed are named and left out.
       trials: how many, the first ones of the study.
       epochs: of each.
       rounds: turns of each contender.
@@ -78,10 +80,10 @@ def run_trials(
     Returns:
       JSON-ready, as `run_suite` gives it.
     """
-    absent = [name for name in CONTENDERS if missing(name)]
+    absent = [name for name in names if missing(name)]
     for name in absent:
         say(f"{name}: not installed, left out")
-    present = [name for name in CONTENDERS if name not in absent]
+    present = [name for name in names if name not in absent]
     turns: dict[str, list[float]] = {name: [] for name in present}
     with tempfile.TemporaryDirectory() as scratch:
         start = _prepare(Path(scratch), path, sample(study, trials, epochs), data_dir)

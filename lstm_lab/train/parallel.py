@@ -211,7 +211,7 @@ def program_spec(spec: RunSpec) -> RunSpec:
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # each may hold a hundred megabytes
 def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
     devices = (jax.local_devices() if layout.hosts == 1 else jax.devices())[: layout.devices]
     if len(devices) < layout.devices:

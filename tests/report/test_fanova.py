@@ -20,7 +20,7 @@ def test_additive_functions_have_their_shares():
 
 
 def test_marginals_average_over_all_other_settings():
-    x = draw()
+    x = draw(800)
     found = fanova(x, 2 * x[:, 0] + x[:, 1], ["a", "b", "c"])
     mean, deviation = found.marginals["a"]
     np.testing.assert_allclose(mean, 2 * GRID + 0.5, atol=0.15)
@@ -30,7 +30,7 @@ def test_marginals_average_over_all_other_settings():
 
 def test_permutation_is_the_covariance_that_is_lost():
     """For a sum of independent parts, shuffling one loses twice its share of the variance."""
-    x = draw()
+    x = draw(800)
     found = fanova(x, 2 * x[:, 0] + x[:, 1], ["a", "b", "c"]).permutation
     assert found["a"] == pytest.approx(1.6, abs=0.1)
     assert found["b"] == pytest.approx(0.4, abs=0.1)
