@@ -65,12 +65,14 @@ class ComputeSpec:
       devices: local devices to use; None is all.
       checkpoint_seconds: least time between checkpoints; 0 saves at every evaluation.
       log_every: largest number of steps in one compiled call.
+      gates: write statistics of gates and states to TensorBoard at every evaluation.
     """
 
     backend: Backend = "auto"
     devices: int | None = None
     checkpoint_seconds: float = 30.0
     log_every: int = 200
+    gates: bool = False
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -336,8 +338,8 @@ def backend_of(spec: RunSpec) -> Backend:
     return choose(cell, jnp.dtype(spec.model.dtype), widest, noise=drawn or None)
 
 
-def model_of(spec: RunSpec) -> SequenceModel:
-    """Builds the Flax module of a spec."""
+def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel:
+    """Builds the Flax module of a spec; one that keeps its gates has the backend that can."""
     inputs, target = spec.task.inputs, spec.task.target
     return build_model(
         spec.model,
@@ -345,7 +347,8 @@ def model_of(spec: RunSpec) -> SequenceModel:
         vocabulary=inputs.vocabulary if isinstance(inputs, Tokens) else None,
         outputs=target.size,
         every_step=target.every_step,
-        backend=spec.compute.backend,
+        backend="scan" if trace else spec.compute.backend,
+        trace=trace,
     )
 
 

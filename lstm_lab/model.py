@@ -14,7 +14,7 @@ from lstm_lab.cells import noise
 from lstm_lab.cells.cell import Spec, State
 from lstm_lab.cells.initialise import initialise, initialise_vector
 from lstm_lab.recurrence import unroll
-from lstm_lab.recurrence.unroll import Backend
+from lstm_lab.recurrence.unroll import EVERYTHING, Backend
 
 Merge = Literal["concat", "sum", "mean", "product"]
 States = tuple[tuple[State, ...], ...]
@@ -179,6 +179,7 @@ class LSTM(nn.Module):
       residual: add a layer's input to its output, from the second layer on.
       return_sequences: give every step's output rather than the last state's.
       backend: as in `recurrence.unroll`.
+      trace: keep gates and states of every step in the collection `traces`, by layer.
     """
 
     spec: Spec
@@ -189,6 +190,7 @@ class LSTM(nn.Module):
     residual: bool = False
     return_sequences: bool = True
     backend: Backend = "auto"
+    trace: bool = False
 
     @nn.compact
     def __call__(
@@ -231,7 +233,7 @@ class LSTM(nn.Module):
                     x_TBD,
                     _folded(regularise, place),
                 )
-                output, final = unroll(
+                output, final, *traced = unroll(
                     self.spec,
                     params,
                     inputs,
@@ -240,8 +242,11 @@ class LSTM(nn.Module):
                     resets=resets,
                     reverse=reverse,
                     noise=masks,
+                    trace=EVERYTHING if self.trace else (),
                     backend=self.backend,
-                )[:2]
+                )
+                if self.trace:
+                    self.sow("traces", name, *traced)
                 outputs.append(output)
                 finals.append(final)
             added = self.residual and layer > 0
@@ -342,6 +347,7 @@ def build_model(
     outputs: int,
     every_step: bool,
     backend: Backend = "auto",
+    trace: bool = False,
 ) -> SequenceModel:
     """Builds the module of a model spec.
 
@@ -352,6 +358,7 @@ def build_model(
       outputs: numbers that the head gives.
       every_step: read every step rather than the last state.
       backend: as in `recurrence.unroll`.
+      trace: as in `LSTM`.
 
     Returns:
       The module; its parameters come from `init(key, x)`.
@@ -366,6 +373,7 @@ def build_model(
             residual=model.residual,
             return_sequences=every_step,
             backend=backend,
+            trace=trace,
         ),
         vocabulary=vocabulary,
         embedding=model.embedding,

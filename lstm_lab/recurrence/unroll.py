@@ -17,6 +17,7 @@ from lstm_lab.recurrence.steps import Steps, before, effective_resets, select
 
 Backend = Literal["auto", "scan", "fused", "native", "associative"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
+EVERYTHING = ("*",)  # what `trace` may be, for all gates and state fields of a cell
 FUSED_UNITS = 256  # most hidden units with which fused is the faster of the two on CPU
 
 
@@ -53,7 +54,7 @@ def unroll(
       reverse: run from each row's last real step to the first; outputs stay at their places.
       noise: arrays with a leading axis of T steps, or of 1 where all steps share them, that the
         cell takes step by step; None for a cell without regularisers.
-      trace: names of gates and state fields to return over time.
+      trace: names of gates and state fields to return over time, or EVERYTHING.
       clamp: gates pinned to values, by name.
       backend: "scan", the reference; "fused", a backward pass arranged by hand, reverse mode and
         first order only; "native", compiled for the CPU; "associative", for linear cells; "auto"
@@ -202,6 +203,8 @@ def _traced(
 ) -> dict[str, jax.Array]:
     fields = {k: v for k, v in state._asdict().items() if v is not None}
     allowed = {**fields, **gates}
+    if names == EVERYTHING:
+        return allowed
     for name in names:
         if name not in allowed:
             raise ValueError(f"trace: found {name!r}, allowed {', '.join(allowed)}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from tensorboardX import SummaryWriter, summary
 from tensorboardX.proto.api_pb2 import Status as HParamsStatus
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo
@@ -33,6 +34,7 @@ from lstm_lab.files import (
 )
 from lstm_lab.identity import group_id, run_id
 from lstm_lab.tasks import metrics_of
+from lstm_lab.train.gates import LOG_TIMES, Layer, picture
 from lstm_lab.train.parallel import Layout
 
 Status = Literal[
@@ -187,6 +189,46 @@ class RunRecord:
         """Writes `perf/` scalars to TensorBoard."""
         for name, value in values.items():
             self._events.add_scalar(f"perf/{name}", value, step)
+
+    def gates(self, step: int, layers: dict[str, Layer]) -> None:
+        """Writes what gates and states do to TensorBoard: numbers and histograms."""
+        for layer, found in layers.items():
+            for gate, seen in found.gates.items():
+                tag = f"gates/{layer}/{gate}"
+                self._events.add_scalar(f"{tag}/mean", float(seen.mean), step)
+                self._events.add_scalar(f"{tag}/frac_below_0.1", float(seen.below), step)
+                self._events.add_scalar(f"{tag}/frac_above_0.9", float(seen.above), step)
+                self._histogram(f"{tag}/values", seen.counts, (0.0, 1.0), step)
+            if found.c_norm is not None:
+                self._events.add_scalar(f"state/{layer}/c_norm", float(found.c_norm), step)
+            if found.time_counts is not None:
+                tag = f"state/{layer}/log10_time_constant"
+                self._histogram(tag, found.time_counts, LOG_TIMES, step)
+
+    def pictures(self, step: int, layers: dict[str, Layer]) -> None:
+        """Writes images of each gate over time, for one sequence, to TensorBoard."""
+        for layer, found in layers.items():
+            for gate, values_TH in found.maps.items():
+                self._events.add_image(
+                    f"gates/{layer}/{gate}", picture(values_TH), step, dataformats="HWC"
+                )
+
+    def _histogram(
+        self, tag: str, counts: np.ndarray, bounds: tuple[float, float], step: int
+    ) -> None:
+        edges = np.linspace(*bounds, len(counts) + 1)
+        middles = (edges[1:] + edges[:-1]) / 2
+        self._events.add_histogram_raw(
+            tag,
+            min=bounds[0],
+            max=bounds[1],
+            num=int(counts.sum()),
+            sum=float(counts @ middles),
+            sum_squares=float(counts @ middles**2),
+            bucket_limits=edges[1:].tolist(),
+            bucket_counts=counts.tolist(),
+            global_step=step,
+        )
 
     def valid_at(self, step: int) -> dict[str, float]:
         """Returns the validation metrics of a step."""

@@ -19,6 +19,7 @@ from lstm_lab.summary import Summary, summarise
 from lstm_lab.tasks import Dataset, steps_per_epoch
 from lstm_lab.train import hosts
 from lstm_lab.train.checkpoint import Checkpoints
+from lstm_lab.train.gates import observe
 from lstm_lab.train.parallel import Layout, Program, build_program, trim
 from lstm_lab.train.record import RunRecord, Status, provenance
 from lstm_lab.train.state import DIVERGED, FINISHED, IDLE, PRUNED, RUNNING, TrainState
@@ -230,6 +231,7 @@ class Session:
             self._write(seat, jax.tree.map(lambda a, k=lane: a[k], report), evaluating)
             seat.record.perf(seat.step, steps_per_s=float(report.steps[lane]) / seconds)
         if evaluating:
+            self._observe()
             stopped = self._pruned(stopped)
         ended = [lane for lane in self.seats if stopped[lane] != RUNNING]
         spared = sum(self.total - self.seats[lane].step for lane in ended)
@@ -259,6 +261,20 @@ class Session:
         if evaluating:
             valid = {name: float(value) for name, value in report.valid.items()}
             seat.record.write({**count, "split": "valid", **valid})
+
+    def _observe(self) -> None:
+        """Measures gates and states, where the run wants it."""
+        if not self.spec.compute.gates:
+            return
+        params = self.program.collect(self.state.params)
+        for lane, seat in self.seats.items():
+            mine = self._own(seat, jax.tree.map(lambda a, k=lane: a[k], params))
+            layers = observe(seat.run.spec, mine, self.dataset.splits["valid"])
+            seat.record.gates(seat.step, layers)
+
+    def _own(self, seat: Seat, params: Any) -> Any:
+        """Returns a member's parameters at its own size."""
+        return trim(self.cohort.layout, seat.run.spec, params)
 
     def _pruned(self, stopped: np.ndarray) -> np.ndarray:
         """Ends runs that are behind their bar; returns what the lanes' states then say."""
@@ -310,12 +326,19 @@ class Session:
             mine, test = jax.tree.map(lambda a, k=lane: a[k], (best, scored))
             evaluated = bool(np.isfinite(mine.value))
             if evaluated and hosts.first():
-                kept = Checkpoints(seat.run.folder / "checkpoints" / "best")
-                kept.clear()
-                kept.save(int(mine.step), trim(self.cohort.layout, seat.run.spec, mine.params))
+                self._keep_best(seat, int(mine.step), self._own(seat, mine.params))
             status = ENDED[int(stopped[lane])]
             self._close(seat, status, int(mine.step), test if evaluated else {})
             del self.seats[lane]
+
+    def _keep_best(self, seat: Seat, step: int, params: Any) -> None:
+        """Saves the best weights, and what their gates do."""
+        kept = Checkpoints(seat.run.folder / "checkpoints" / "best")
+        kept.clear()
+        kept.save(step, params)
+        if self.spec.compute.gates:
+            layers = observe(seat.run.spec, params, self.dataset.splits["valid"])
+            seat.record.pictures(step, layers)
 
     def _close(self, seat: Seat, status: Status, best_step: int, test: dict[str, Any]) -> None:
         record = seat.record
