@@ -281,15 +281,21 @@ def _workdir(argv: list[str]) -> Path:
 def summary(argv: list[str]) -> int:
     """A model's parts."""
     from lstm_lab.overrides import take_overrides
-    from lstm_lab.summary import summarise
+    from lstm_lab.summary import layers
     from lstm_lab.tables import aligned
 
     argv, overrides = take_overrides(argv)
     given = _parse(argv, {"config": None})
-    found = summarise(_spec(given.config, overrides))
-    rows = [[name, shape, f"{count:,}"] for name, shape, count in found.parameters]
-    print(aligned([["parameter", "shape", "count"], *rows, ["total", "", f"{found.total:,}"]]))
-    print(f"\nmatrix products of a forward pass: {found.flops_per_token:,.0f} FLOP a time step")
+    found = layers(_spec(given.config, overrides))
+    lines = [["layer", "output", "parameters", "FLOP a step", ""]]
+    for layer in found:
+        flops = f"{layer.flops_per_token:,.0f}"
+        lines.append([layer.name, layer.output, f"{layer.total:,}", flops, ""])
+        for name, shape, count, purpose in layer.arrays:
+            lines.append([f"  {name}", shape.replace(" ", ""), f"{count:,}", "", purpose])
+    total, flops = (sum(getattr(layer, n) for layer in found) for n in ("total", "flops_per_token"))
+    print(aligned([*lines, ["total", "", f"{total:,}", f"{flops:,.0f}", ""]]))
+    print("\nFLOP of the matrix products of a forward pass, a time step of a sequence")
     return DONE
 
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from lstm_lab.config import RunSpec, model_of
+from lstm_lab.cells import CellSpec
+from lstm_lab.config import RunSpec, model_of, resolve_cell
 from lstm_lab.tasks import Tokens
 
 
@@ -63,14 +64,98 @@ def summarise(spec: RunSpec, T: int = 64) -> Summary:
     return Summary(rows, sum(count for _, _, count in rows), flops / T)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A part of a model, as a table shows it.
+
+    Attributes:
+      name: of its parameters.
+      output: its shape, with B sequences of T steps.
+      flops_per_token: as in `Summary`, of this part.
+      arrays: rows (name, shape, count, what it is for).
+    """
+
+    name: str
+    output: str
+    flops_per_token: float
+    arrays: list[tuple[str, str, int, str]]
+
+    @property
+    def total(self) -> int:
+        """Number of parameters."""
+        return sum(count for _, _, count, _ in self.arrays)
+
+
+def layers(spec: RunSpec, T: int = 64) -> list[Layer]:
+    """Splits a model into its parts, in the order of the data.
+
+    Args:
+      spec: the run.
+      T: as in `summarise`.
+    """
+    every_step = spec.task.target.every_step
+    grouped: dict[str, list[tuple[str, str, int]]] = {}
+    for path, shape, count in summarise(spec, T).parameters:
+        part, _, name = path.rpartition("/")
+        grouped.setdefault(part, []).append((name, shape, count))
+    ordered = sorted(grouped, key=lambda part: (part == "head", part != "embed", part))
+    found = []
+    for part in ordered:
+        arrays = [(n, shape, count, _purpose(spec, n)) for n, shape, count in grouped[part]]
+        products = sum(count for name, _, count in grouped[part] if name in PRODUCTS)
+        share = 1.0 if part != "head" or every_step else 1.0 / T
+        found.append(Layer(part, _output(spec, part), 2.0 * products * share, arrays))
+    return found
+
+
+# Arrays that a product reads at every step; the others are added, looked up, or multiplied by unit.
+PRODUCTS = ("wx", "wh", "wg", "wm_x", "wm_h", "proj", "kernel")
+PURPOSES = {
+    "wx": "input to {gates}",
+    "wh": "hidden state to {gates}",
+    "b": "biases of {gates}",
+    "wg": "gates of the step before to i, f, o",
+    "peephole": "cell state to gates",
+    "wm_x": "input to the multiplied state",
+    "wm_h": "hidden state to the multiplied state",
+    "proj": "projection of the hidden state",
+    "ln_x": "layer norm of the input's product",
+    "ln_h": "layer norm of the state's product",
+    "ln_c": "layer norm of the cell state",
+    "bn": "bias of the candidate, inside the reset gate",
+    "embedding": "a row a symbol",
+    "kernel": "features to outputs",
+    "bias": "biases of outputs",
+}
+
+
+def _purpose(spec: RunSpec, name: str) -> str:
+    cell = resolve_cell(spec.model)
+    gates = f"gates {', '.join([*cell.gates, 'g'])}" if isinstance(cell, CellSpec) else "gates"
+    return PURPOSES.get(name, "").format(gates=gates)
+
+
+def _output(spec: RunSpec, part: str) -> str:
+    every_step = spec.task.target.every_step
+    if part == "head":
+        return f"[B,T,{spec.task.target.size}]" if every_step else f"[B,{spec.task.target.size}]"
+    if part == "embed":
+        return f"[B,T,{spec.model.embedding}]"
+    number = int(part.removeprefix("lstm/layer_").removesuffix("_reverse"))
+    return f"[B,T,{spec.model.layer_widths[number]}]"
+
+
 def matmul_flops(closed: ClosedJaxpr) -> float:
     """Counts the operations of all matrix products of a program, with its loops."""
     return _flops(closed.jaxpr)
 
 
 def _flops(jaxpr: Jaxpr) -> float:
-    total = 0.0
-    for equation in jaxpr.eqns:
+    total, read = 0.0, set(map(id, jaxpr.outvars))
+    for equation in jaxpr.eqns[::-1]:
+        if not read & set(map(id, equation.outvars)):
+            continue  # compiled away
+        read |= set(map(id, equation.invars))
         if equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             left, out = (v.aval for v in (equation.invars[0], equation.outvars[0]))

@@ -23,7 +23,7 @@ BELOW = {
     "identity": {"cells", "config", "optim"},
     "overrides": {"config", "tasks", "errors"},
     "shorthand": {"cells", "errors"},
-    "summary": {"config", "tasks"},
+    "summary": {"cells", "config", "tasks"},
     "train": {
         "cells",
         "model",

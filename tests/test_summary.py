@@ -1,0 +1,25 @@
+"""The parts of a model add up to the whole, for every variant of the catalogue."""
+
+import pytest
+
+from lstm_lab.cells import CATALOGUE, CellSpec
+from lstm_lab.config import resolve_cell
+from lstm_lab.summary import layers, summarise
+from tests.train.helpers import small
+
+
+@pytest.mark.parametrize("cell", sorted(CATALOGUE))
+def test_parts_add_up(cell):
+    spec = small(model={"cell": cell, "hidden": 8, "layers": 2, "bidirectional": True})
+    found, whole = layers(spec, T=16), summarise(spec, T=16)
+    assert sum(layer.total for layer in found) == whole.total
+    assert sum(layer.flops_per_token for layer in found) == pytest.approx(whole.flops_per_token)
+    assert [layer.name for layer in found[-1:]] == ["head"]
+    assert len(found) == 5
+    variant = resolve_cell(spec.model)
+    for layer in found[:-1]:
+        assert layer.output == "[B,T,8]"
+        for name, shape, _, purpose in layer.arrays:
+            assert purpose
+            if name == "b" and isinstance(variant, CellSpec):
+                assert purpose.count(",") + 1 == int(shape.strip("()").split(",")[0])
