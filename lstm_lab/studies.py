@@ -5,21 +5,35 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lstm_lab.config import load_module
+from lstm_lab.config import load_module, resolve_cell
 from lstm_lab.errors import AGAIN, DONE, FAILED, INTERRUPTED, WRONG_USAGE, UserError, unknown
+from lstm_lab.model import ModelSpec
 from lstm_lab.progress import say
+from lstm_lab.recurrence.check import check_cell
+from lstm_lab.report.across import build_across
 from lstm_lab.report.build import build
-from lstm_lab.report.compare import compare
+from lstm_lab.report.compare import compare as compare_runs
 from lstm_lab.report.runs import read_study
 from lstm_lab.sweep import jobs as processes
 from lstm_lab.sweep import slurm
+from lstm_lab.sweep.battery import battery
 from lstm_lab.sweep.folder import StudyFolder, forget_failures
 from lstm_lab.sweep.launch import launch
+from lstm_lab.sweep.preview import seconds
 from lstm_lab.sweep.status import expected
 from lstm_lab.sweep.study import Study
 from lstm_lab.train.loop import stopping_on_signals
 
-__all__ = ["claims_hold", "find", "forget_failures", "hand_out", "load", "run", "run_jobs"]
+__all__ = [
+    "claims_hold",
+    "compare",
+    "find",
+    "forget_failures",
+    "hand_out",
+    "load",
+    "run",
+    "run_jobs",
+]
 
 
 def find(name: str) -> Path:
@@ -118,6 +132,64 @@ def hand_out(
     return DONE
 
 
+def compare(
+    cell: str, baseline: str, tasks: list[str], budget: str, folder: Path, data_dir: Path
+) -> int:
+    """Holds a cell against a baseline on a battery of tasks, and prints one verdict.
+
+    Args:
+      cell: a variant, or FILE.py:NAME.
+      baseline: the variant to beat.
+      tasks: of the battery; none is all whose data are there.
+      budget: trials for each of both on each task, or hours for everything, as "2h".
+      folder: where the studies and the report go.
+      data_dir: where data sets are.
+
+    Returns:
+      An exit code; failed where the cell fails its checks or a run failed.
+
+    Raises:
+      UserError: for a budget of another form, or what `battery` refuses.
+    """
+    for what, wrong in check_cell(resolve_cell(ModelSpec(cell=cell))):
+        say(f"{'ok    ' if wrong is None else 'FAILED'}  {what}" + (f": {wrong}" if wrong else ""))
+        if wrong is not None:
+            return FAILED
+    trials = _trials(cell, baseline, tasks, budget, data_dir)
+    declared, left_out = battery(cell, baseline, tasks, trials, data_dir)
+    for line in left_out:
+        say(f"left out: {line}")
+    failed = False
+    with stopping_on_signals() as stop:
+        for study in declared:
+            say(f"{study.name}: {trials} trials and {len(study.seeds)} seeds for each of both")
+            status = launch(study, folder / study.name, data_dir, stop)
+            if status == "interrupted":
+                say(AGAIN)
+                return INTERRUPTED
+            failed = failed or status == "failed"
+    places = [folder / study.name for study in declared]
+    print(build_across(places, folder / "report", f"{Path(cell).name} against {baseline}"))
+    print(f"\nreport: {folder / 'report' / 'report.html'}")
+    return FAILED if failed else DONE
+
+
+def _trials(cell: str, baseline: str, tasks: list[str], budget: str, data_dir: Path) -> int:
+    """Returns how many trials a budget allows each of both; two at least."""
+    number = budget.removesuffix("h")
+    if not number.replace(".", "", 1).isdigit() or float(number) <= 0:
+        raise UserError(f"--budget: found {budget!r}, allowed trials as 8, or hours as 1.5h")
+    if number == budget:
+        if not number.isdigit():
+            raise UserError(f"--budget: found {budget!r}, allowed a whole number of trials")
+        return int(number)
+    one, two = (
+        sum(seconds(s, data_dir) for s in battery(cell, baseline, tasks, n, data_dir)[0])
+        for n in (1, 2)
+    )
+    return max(2, int((3600 * float(number) - one) / (two - one)) + 1)
+
+
 def _absolute(argument: str) -> str:
     name, _, value = argument.partition("=")
     paths = ("--study", "--workdir", "--data_dir", "--results")
@@ -130,4 +202,4 @@ def _report(folder: Path) -> None:
 
 def claims_hold(folder: Path) -> bool:
     """Returns whether all that a study claimed holds."""
-    return all(judged.verdict == "holds" for judged in compare(read_study(folder)).claims)
+    return all(judged.verdict == "holds" for judged in compare_runs(read_study(folder)).claims)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lstm_lab import cli
+from lstm_lab.cli import runs, studies
 from lstm_lab.files import read_json
 from tests.conftest import ROOT, write_chorales
 
@@ -20,7 +21,8 @@ def run(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LSTM_LAB_DATA", raising=False)
     # The devices were chosen when the tests began.
-    monkeypatch.setattr(cli, "_request_devices", lambda count: None)
+    for verbs in (runs, studies):
+        monkeypatch.setattr(verbs, "request_devices", lambda count: None)
 
     def call(*argv):
         code = cli.main(list(argv))

@@ -49,7 +49,16 @@ BELOW = {
         "progress",
     },
     "report": {"sweep", "files", "errors", "progress", "tables"},
-    "studies": {"config", "train", "sweep", "report", "errors", "progress"},
+    "studies": {
+        "config",
+        "model",
+        "recurrence",
+        "train",
+        "sweep",
+        "report",
+        "errors",
+        "progress",
+    },
 }
 
 

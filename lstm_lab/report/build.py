@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 
 from lstm_lab.files import write_bytes, write_text
+from lstm_lab.progress import say
 from lstm_lab.report import words
-from lstm_lab.report.compare import Comparison, compare
+from lstm_lab.report.compare import FAILED, Comparison, compare
 from lstm_lab.report.page import page
 from lstm_lab.report.plots import Picture, pictures, png, svg
 from lstm_lab.report.runs import StudyRuns, read_study
 from lstm_lab.tables import aligned, latex_table, markdown_table
 
+WATCH_SECONDS = 30
+ENDED = ("completed", "diverged", "pruned", *FAILED)
 
-def build(workdir: Path) -> str:
+
+def watch(workdir: Path) -> str:
+    """Writes a study's report again and again until all its runs have ended; returns the last."""
+    while True:
+        runs = read_study(workdir)
+        ended = sum(run.status in ENDED for run in runs.runs)
+        if ended == runs.expected:
+            return build(workdir)
+        build(workdir, refresh=WATCH_SECONDS)
+        say(f"{ended} of {runs.expected} runs have ended; {workdir / 'report' / 'report.html'}")
+        time.sleep(WATCH_SECONDS)
+
+
+def build(workdir: Path, refresh: int | None = None) -> str:
     """Writes a study's report into WORKDIR/report.
 
     Args:
       workdir: the study's folder.
+      refresh: seconds after which a browser that shows the page loads it again, or None.
 
     Returns:
       The tables that matter most, for a terminal.
@@ -37,7 +55,7 @@ def build(workdir: Path) -> str:
     for picture in drawn:
         write_text(folder / f"{picture.name}.svg", svg(picture.figure))
         write_bytes(folder / f"{picture.name}.png", png(picture.figure))
-    write_text(folder / "report.html", page(comparison, drawn, sections(comparison)))
+    write_text(folder / "report.html", _page(comparison, drawn, refresh))
     plt.close("all")
     write_text(folder / "report.md", markdown(comparison, drawn))
     write_text(folder / "table.tex", latex_table(words.ranking(comparison)))
@@ -63,6 +81,10 @@ def sections(c: Comparison) -> list[tuple[str, words.Table, str]]:
         more = f"And {left} more, in results.csv." if left > 0 else ""
         found.append(("Failures", words.failures(c), more))
     return found
+
+
+def _page(c: Comparison, drawn: list[Picture], refresh: int | None) -> str:
+    return page(c.title, words.lead(c), sections(c), words.notes(c), drawn, refresh)
 
 
 def markdown(c: Comparison, drawn: list[Picture]) -> str:

@@ -10,46 +10,42 @@ from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
 from lstm_lab.report import words
-from lstm_lab.report.compare import Comparison
 from lstm_lab.report.plots import Picture, svg
 
 # What stands in a column of numbers: one, an interval, a share, or the baseline's nothing.
 NUMBER = re.compile(r"baseline|[<+-]?[\d.,]+(e[+-]?\d+)?( ?%| FLOP)?( to [+-]?[\d.,]+)?")
 
 
-def page(c: Comparison, drawn: list[Picture], sections: list[tuple[str, words.Table, str]]) -> str:
+def page(
+    title: str,
+    lead: str,
+    sections: list[tuple[str, words.Table, str]],
+    notes: list[str],
+    drawn: list[Picture],
+    refresh: int | None = None,
+) -> str:
     """Returns the page; all words of a study are escaped.
 
     Args:
-      c: the comparison.
-      drawn: its pictures.
-      sections: heading, table and note of each table.
+      title: a heading.
+      lead: the result in a sentence.
+      sections: heading, table and note of each table; the pictures follow the first, and planned
+        claims.
+      notes: what is said below the first table.
+      drawn: the pictures.
+      refresh: seconds after which a browser loads the page again, or None.
     """
-    figures = [(picture, Markup(svg(picture.figure, themed=True))) for picture in drawn]
+    headings = [heading for heading, _, _ in sections]
     return _template().render(
-        c=c,
+        title=title,
+        lead=lead,
         sections=[(heading, table, numeric(table), note) for heading, table, note in sections],
-        figures=figures,
-        notes=words.notes(c),
-        lead=lead(c),
+        notes=notes,
+        refresh=refresh,
+        figures=[(picture, Markup(svg(picture.figure, themed=True))) for picture in drawn],
         # Behind what a reader wants first.
-        pictures_after="Planned claims" if c.claims else "Ranking",
+        pictures_after="Planned claims" if "Planned claims" in headings else headings[0],
     )
-
-
-def lead(c: Comparison) -> str:
-    """Returns the result in a sentence or two."""
-    ended = [row for row in c.rows if row.scores]
-    if not ended:
-        return "No run has ended yet."
-    best = ended[0]
-    text = f"Best: {best.variant}, test {c.metric} {words.number(best.interval.mean)}"
-    text += f" over {len(best.scores)} runs." if len(best.scores) > 1 else " in one run."
-    if c.baseline is not None:
-        different = [row.variant for row in ended if row.verdict == "differs"]
-        shown = ", ".join(different) if different else "none"
-        text += f" Different from {c.baseline}: {shown}."
-    return text
 
 
 def numeric(table: words.Table) -> list[bool]:

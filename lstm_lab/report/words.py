@@ -199,6 +199,21 @@ def notes(c: Comparison) -> list[str]:
     return lines
 
 
+def lead(c: Comparison) -> str:
+    """Returns the result in a sentence or two."""
+    ended = [row for row in c.rows if row.scores]
+    if not ended:
+        return "No run has ended yet."
+    best = ended[0]
+    text = f"Best: {best.variant}, test {c.metric} {number(best.interval.mean)}"
+    text += f" over {len(best.scores)} runs." if len(best.scores) > 1 else " in one run."
+    if c.baseline is not None:
+        different = [row.variant for row in ended if row.verdict == "differs"]
+        shown = ", ".join(different) if different else "none"
+        text += f" Different from {c.baseline}: {shown}."
+    return text
+
+
 ROBUST_NOTE = (
     "Middle half: the interquartile mean, with a stratified bootstrap interval from "
     f"{ENOUGH_TO_RESAMPLE} runs on. Better than baseline: the probability that a run of the "

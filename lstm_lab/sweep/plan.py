@@ -90,7 +90,7 @@ def _buckets(
         load[spec.model.hidden] = load.get(spec.model.hidden, 0.0) + tokens(spec)
     sizes = sorted(load)
     flops = _flops_by_width(next(iter(specs.values())), sizes)
-    program = PROGRAM_FLOPS.get(jax.default_backend(), PROGRAM_FLOPS_ELSEWHERE)
+    program = program_flops()
     before = np.cumsum([0.0, *(load[size] for size in sizes)])
     best, starts = np.zeros(len(sizes) + 1), []
     for last, price in enumerate(flops):
@@ -106,6 +106,11 @@ def _buckets(
         buckets.append((sizes[end - 1] if len(bucket) > 1 else None, names))
         end = first
     return buckets[::-1]
+
+
+def program_flops() -> float:
+    """Returns what compiling a program costs on this machine's devices, in operations."""
+    return PROGRAM_FLOPS.get(jax.default_backend(), PROGRAM_FLOPS_ELSEWHERE)
 
 
 def _flops_by_width(spec: RunSpec, sizes: Sequence[int]) -> np.ndarray:

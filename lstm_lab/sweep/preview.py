@@ -15,7 +15,7 @@ from lstm_lab.identity import run_id
 from lstm_lab.progress import duration
 from lstm_lab.summary import summarise
 from lstm_lab.sweep.axes import label
-from lstm_lab.sweep.plan import PlannedCohort, lane_bytes, plan_cohorts, tokens_read
+from lstm_lab.sweep.plan import PlannedCohort, lane_bytes, plan_cohorts, program_flops, tokens_read
 from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
 from lstm_lab.tables import aligned
 from lstm_lab.tasks import Dataset, Task
@@ -83,23 +83,49 @@ def _cohort_rows(cohorts: list[PlannedCohort], runs: dict[str, PlannedRun]) -> l
 def _totals(
     cohorts: list[PlannedCohort], runs: dict[str, PlannedRun], datasets: dict[Task, Dataset]
 ) -> str:
+    flops = _flops(cohorts, runs, datasets)
+    programs = {
+        (cohort.layout, runs[cohort.runs[0]].variant, runs[cohort.runs[0]].spec.model.hidden)
+        for cohort in cohorts
+    }
+    rate = _matmul_rate()
+    took = flops / (SHARE * rate * jax.local_device_count())
+    return (
+        f"{len(runs)} runs in {len(cohorts)} cohorts, about {len(programs)} programs to compile; "
+        f"{flops:.3g} FLOP, about {duration(took)} at {SHARE:.0%} of the {rate / 1e9:.0f} "
+        "GFLOP/s of a device's matrix product, less where runs stop early"
+    )
+
+
+def _flops(
+    cohorts: list[PlannedCohort], runs: dict[str, PlannedRun], datasets: dict[Task, Dataset]
+) -> float:
     flops = 0.0
     for cohort in cohorts:
         for name in cohort.runs:
             spec = runs[name].spec
             tokens = tokens_read(spec, datasets[spec.task])
             flops += _flops_per_token(_as_computed(spec, cohort)) * tokens
-    programs = {
-        (cohort.layout, runs[cohort.runs[0]].variant, runs[cohort.runs[0]].spec.model.hidden)
-        for cohort in cohorts
-    }
-    rate = _matmul_rate()
-    seconds = flops / (SHARE * rate * jax.local_device_count())
-    return (
-        f"{len(runs)} runs in {len(cohorts)} cohorts, about {len(programs)} programs to compile; "
-        f"{flops:.3g} FLOP, about {duration(seconds)} at {SHARE:.0%} of the {rate / 1e9:.0f} "
-        "GFLOP/s of a device's matrix product, less where runs stop early"
+    return flops
+
+
+def seconds(study: Study, data_dir: Path) -> float:
+    """Returns about how long a study takes on this machine's devices, all its stages together.
+
+    Args:
+      study: the study.
+      data_dir: where data sets are.
+    """
+    tuning = tuning_runs(study)
+    final = final_runs(study, {run.variant: run.point for run in tuning})
+    runs = {run_id(run.spec): run for run in [*tuning, *final]}
+    datasets = {task: task.load(data_dir) for task in {run.spec.task for run in runs.values()}}
+    cohorts = plan_cohorts(
+        runs, jax.local_device_count(), lambda spec: tokens_read(spec, datasets[spec.task])
     )
+    programs = {runs[cohort.runs[0]].variant for cohort in cohorts}
+    flops = _flops(cohorts, runs, datasets) + len(programs) * program_flops()
+    return flops / (SHARE * _matmul_rate() * jax.local_device_count())
 
 
 def _as_computed(spec: RunSpec, cohort: PlannedCohort) -> RunSpec:
@@ -112,6 +138,7 @@ def _flops_per_token(spec: RunSpec) -> float:
     return summarise(spec).training_flops_per_token
 
 
+@cache
 def _matmul_rate() -> float:
     """Returns the operations a second of a float32 matrix product on the first device."""
     n = 1024

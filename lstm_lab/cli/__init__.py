@@ -1,0 +1,74 @@
+"""The command line: `lstm-lab VERB`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from absl.flags import Error as FlagsError
+
+from lstm_lab.cli.bench import bench
+from lstm_lab.cli.runs import check, summary, train
+from lstm_lab.cli.studies import compare, pack, report, reproduce, status, sweep
+from lstm_lab.errors import DONE, WRONG_USAGE, UserError, unknown
+from lstm_lab.progress import say
+
+USAGE = """lstm-lab VERB [flags]
+
+  train    --config=FILE.py[:WORDS] [--config.PATH=VALUE ...] [--seeds=N] [--workdir=DIR]
+           one run, or N seeds as one program; goes on by itself where it was stopped;
+           --hosts=K/N@ADDRESS:PORT on each of N hosts, or --hosts=auto: one run over all
+  sweep    --study=FILE.py [--workdir=DIR] [--jobs=N] [--results=FILE] [--rerun=failed] [--dry_run]
+           a study; runs only what is missing, by N processes that share the cores;
+           --launcher=slurm --slurm=timeout_min=60,... as a job array of N; --emit=commands
+           prints N command lines for another scheduler
+  reproduce NAME [--trials=N] [and what sweep takes]
+           a study of experiments/ that carries published figures; 1 if a claim does not hold
+  pack     --workdir=DIR --out=FILE.jsonl.gz   a study's results as one file, for --results
+  status   --workdir=DIR     what is done, running, failed and why; what is left
+  report   --workdir=DIR[,DIR ...]   tables, statistics and pictures of a study, or of several
+           side by side; --watch writes it again while a sweep runs
+  compare  FILE.py[:NAME] [--against=vanilla] [--tasks=A,B] [--budget=TRIALS|HOURSh]
+           a cell of your own against a baseline: gradients first, then equal tuning, matched
+           parameters and paired seeds on a battery of tasks; one verdict
+  summary  --config=FILE.py  layers, shapes, parameters and arithmetic of a model
+  check    --cell=NAME or FILE.py:NAME   gradients, lengths, chunks and backends of a cell
+  bench    --suite=layer|train|population [--contenders=A,B] [--rounds=N] [--out=FILE.json]
+           timings beside the libraries that are installed; FILE.md holds the tables;
+           --suite=trials [--trials=N] [--epochs=N]: the Odyssey's trials, end to end
+
+  --data_dir=DIR  where data sets are (default: $LSTM_LAB_DATA, or the user's cache)
+  --devices=N     CPU cores to use as devices (default: all)
+
+A config may also be the run.json of an earlier run. Exit codes: 0 done, 1 a run failed,
+2 wrong usage, config or data, 75 interrupted: run it again to go on."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a verb and returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("help", "--help", "-h"):
+        print(USAGE)
+        return DONE if arguments else WRONG_USAGE
+    verb, *rest = arguments
+    try:
+        if verb not in VERBS:
+            raise unknown("verb", verb, VERBS)
+        return VERBS[verb](rest)
+    except (UserError, FlagsError) as error:
+        say(f"lstm-lab: {' '.join(str(error).split())}")
+        return WRONG_USAGE
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "train": train,
+    "sweep": sweep,
+    "reproduce": reproduce,
+    "compare": compare,
+    "pack": pack,
+    "status": status,
+    "report": report,
+    "summary": summary,
+    "check": check,
+    "bench": bench,
+}

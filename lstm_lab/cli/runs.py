@@ -1,0 +1,109 @@
+"""Verbs of one run: train, summary, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lstm_lab.cli.flags import data_folder, load_spec, parse, request_devices
+from lstm_lab.errors import AGAIN, DONE, FAILED, INTERRUPTED, UserError
+from lstm_lab.progress import say
+
+
+def train(argv: list[str]) -> int:
+    """One run, or several seeds as one program."""
+    from lstm_lab.overrides import take_overrides
+    from lstm_lab.train import hosts
+
+    argv, overrides = take_overrides(argv)
+    strings = dict.fromkeys(("config", "workdir", "data_dir", "hosts"))
+    given = parse(argv, strings, seeds=None, devices=None)
+    request_devices(given.devices)
+    if given.hosts is not None:
+        if given.seeds is not None:
+            raise UserError("--seeds: several hosts train one run; sweep gives each its own")
+        hosts.join(given.hosts)
+    spec = load_spec(given.config, overrides)
+    data_dir = data_folder(given.data_dir)
+    shown = {path: "true" if text is None else text for path, text in overrides.items()}
+    if given.seeds is None:
+        return _train_one(spec, given.workdir, data_dir, shown)
+    from lstm_lab import studies
+    from lstm_lab.config import to_json
+    from lstm_lab.sweep.study import Study
+
+    seeds = tuple(range(spec.seed, spec.seed + given.seeds))
+    name = f"{spec.task.name}-{Path(spec.model.cell.replace(':', '-')).name}-{given.seeds}seeds"
+    folder = Path(given.workdir or f"runs/{name}")
+    return studies.run(Study(name, to_json(spec), (), seeds), folder, data_dir, overrides=shown)
+
+
+def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
+    from lstm_lab.files import read_json
+    from lstm_lab.identity import run_id
+    from lstm_lab.train import hosts
+    from lstm_lab.train.loop import stopping_on_signals, train_run
+
+    cell = Path(spec.model.cell.replace(":", "-")).name
+    folder = Path(workdir or f"runs/{spec.task.name}-{cell}-{run_id(spec)}")
+    with stopping_on_signals() as stop:
+        outcome = train_run(spec, folder, data_dir, stop=stop, overrides=overrides)
+    if outcome.status == "interrupted":
+        say(AGAIN)
+        return INTERRUPTED
+    if outcome.status != "completed":
+        return FAILED
+    result = hosts.told(lambda: read_json(folder / "result.json"))
+    if hosts.first():
+        _show(folder, result)
+    return DONE if result["status"] == "completed" else FAILED
+
+
+def _show(folder: Path, result: dict[str, Any]) -> None:
+    """Prints how a run ended."""
+    print(f"workdir     {folder}")
+    print(
+        f"status      {result['status']} after {result['steps']} steps in {result['wall_s']:.1f} s"
+    )
+    for split, values in (("valid", result["best"]["valid"]), ("test", result["test"])):
+        shown = "  ".join(f"{name} {value:.5f}" for name, value in values.items())
+        print(f"{split:<11} {shown}  (best checkpoint, step {result['best']['step']})")
+
+
+def summary(argv: list[str]) -> int:
+    """A model's parts."""
+    from lstm_lab.overrides import take_overrides
+    from lstm_lab.summary import layers
+    from lstm_lab.tables import aligned
+
+    argv, overrides = take_overrides(argv)
+    given = parse(argv, {"config": None})
+    found = layers(load_spec(given.config, overrides))
+    lines = [["layer", "output", "parameters", "FLOP a step", ""]]
+    for layer in found:
+        flops = f"{layer.flops_per_token:,.0f}"
+        lines.append([layer.name, layer.output, f"{layer.total:,}", flops, ""])
+        for name, shape, count, purpose in layer.arrays:
+            lines.append([f"  {name}", shape.replace(" ", ""), f"{count:,}", "", purpose])
+    total, flops = (sum(getattr(layer, n) for layer in found) for n in ("total", "flops_per_token"))
+    print(aligned([*lines, ["total", "", f"{total:,}", f"{flops:,.0f}", ""]]))
+    print("\nFLOP of the matrix products of a forward pass, a time step of a sequence")
+    return DONE
+
+
+def check(argv: list[str]) -> int:
+    """A cell's gradients, and what has to hold of it over time."""
+    from lstm_lab.config import resolve_cell
+    from lstm_lab.model import ModelSpec
+    from lstm_lab.recurrence.check import check_cell
+
+    given = parse(argv, {"cell": None})
+    if given.cell is None:
+        raise UserError("--cell: missing, allowed a variant's name or FILE.py:NAME")
+    failed = 0
+    for name, wrong in check_cell(resolve_cell(ModelSpec(cell=given.cell))):
+        failed += wrong is not None
+        print(
+            f"{'ok    ' if wrong is None else 'FAILED'}  {name}" + (f": {wrong}" if wrong else "")
+        )
+    return FAILED if failed else DONE

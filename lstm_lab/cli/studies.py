@@ -1,0 +1,125 @@
+"""Verbs of studies: sweep, reproduce, compare, pack, status, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lstm_lab.cli.flags import data_folder, parse, request_devices, study_folder
+from lstm_lab.errors import DONE, FAILED, UserError, unknown
+
+
+def sweep(argv: list[str]) -> int:
+    """A study."""
+    from lstm_lab import studies
+
+    strings = dict.fromkeys(
+        ("study", "workdir", "data_dir", "rerun", "results", "launcher", "emit")
+    )
+    given = parse(argv, {**strings, "slurm": ""}, devices=None, jobs=None, trials=None)
+    if given.study is None:
+        raise UserError("--study: missing, allowed a Python file with get_study()")
+    for name, allowed in (
+        ("rerun", (None, "failed")),
+        ("launcher", (None, "local", "slurm")),
+        ("emit", (None, "commands")),
+    ):
+        if given[name].value not in allowed:
+            found = given[name].value
+            raise unknown(f"--{name}", found, [one for one in allowed if one])
+    spread = given.jobs or given.launcher == "slurm" or given.emit
+    if not spread:
+        request_devices(given.devices)
+    study = studies.load(Path(given.study), given.trials)
+    folder, data_dir = Path(given.workdir or f"runs/{study.name}"), data_folder(given.data_dir)
+    if given.dry_run:
+        from lstm_lab.sweep.preview import preview
+
+        print(preview(study, data_dir))
+        return DONE
+    if given.rerun:
+        studies.forget_failures(folder)
+    if not spread:
+        results = Path(given.results) if given.results else None
+        return studies.run(study, folder, data_dir, worker=given.worker, results=results)
+    shared = [f"--study={given.study}", f"--workdir={folder}", f"--data_dir={data_dir}"]
+    for name in ("trials", "results"):
+        if given[name].value is not None:
+            shared.append(f"--{name}={given[name].value}")
+    if given.launcher == "slurm" or given.emit:
+        options = None if given.emit else given.slurm
+        return studies.hand_out(study, folder, given.jobs or 1, shared, options)
+    return studies.run_jobs(study, folder, given.jobs, shared)
+
+
+def reproduce(argv: list[str]) -> int:
+    """A study of experiments/, by its name."""
+    from lstm_lab import studies
+
+    if not argv or argv[0].startswith("-"):
+        raise UserError("reproduce: missing the study's name, such as odyssey_jsb")
+    name, *rest = argv
+    given = [a.partition("=")[2] for a in rest if a.startswith("--workdir=")]
+    folder = Path(given[-1]) if given else Path(f"runs/{name}")
+    code = sweep([f"--study={studies.find(name)}", *rest, f"--workdir={folder}"])
+    if code != DONE or not (folder / "study.json").is_file():
+        return code  # a preview or commands, which leave nothing
+    return DONE if studies.claims_hold(folder) else FAILED
+
+
+def pack(argv: list[str]) -> int:
+    """A study's results as one file."""
+    from lstm_lab.sweep import archive
+
+    given = parse(argv, {"workdir": None, "out": None})
+    if given.workdir is None or given.out is None:
+        raise UserError("pack: --workdir and --out are needed, a study and FILE.jsonl.gz")
+    print(f"{archive.pack(Path(given.workdir), Path(given.out))} runs: {given.out}")
+    return DONE
+
+
+def status(argv: list[str]) -> int:
+    """How far a study or a run is."""
+    from lstm_lab.sweep.status import describe
+
+    print("\n".join(describe(study_folder(argv))))
+    return DONE
+
+
+def report(argv: list[str]) -> int:
+    """A study's report, once or while it runs; or one over several studies."""
+    given = parse(argv, {"workdir": None, "out": None})
+    folders = [Path(name) for name in (given.workdir or "").split(",") if name]
+    if not folders:
+        raise UserError("--workdir: missing, allowed the folder of a study, or several: A,B")
+    if len(folders) > 1:
+        from lstm_lab.report.across import build_across
+
+        out = Path(given.out or "runs/report")
+        print(build_across(folders, out, "Several studies"))
+        print(f"\nreport: {out / 'report.html'}")
+        return DONE
+    from lstm_lab.report.build import build, watch
+
+    text = watch(folders[0]) if given.watch else build(folders[0])
+    print(f"{text}\n\nreport: {folders[0] / 'report' / 'report.html'}")
+    return DONE
+
+
+def compare(argv: list[str]) -> int:
+    """A cell of one's own against a baseline, on a battery of tasks."""
+    from lstm_lab import studies
+
+    if not argv or argv[0].startswith("-"):
+        raise UserError("compare: missing the cell, allowed FILE.py, FILE.py:NAME or a variant")
+    cell, *rest = argv
+    strings = {"against": "vanilla", "tasks": "", "budget": "8", "workdir": None, "data_dir": None}
+    given = parse(rest, strings, devices=None)
+    request_devices(given.devices)
+    if cell.endswith(".py"):
+        cell = f"{cell}:cell"
+    folder = Path(given.workdir or f"runs/compare-{Path(cell.replace(':', '-')).name}")
+    tasks = [name for name in given.tasks.split(",") if name]
+    verdict = studies.compare(
+        cell, given.against, tasks, given.budget, folder, data_folder(given.data_dir)
+    )
+    return verdict

@@ -1,0 +1,95 @@
+"""The verb compare, on tiny tasks: a renamed baseline, a broken cell, a budget in hours."""
+
+import pytest
+
+from lstm_lab import studies
+from lstm_lab.cli import main
+from lstm_lab.cli.studies import compare
+from lstm_lab.errors import UserError
+from lstm_lab.sweep import battery
+from tests.train.helpers import small
+
+CELL = """
+from lstm_lab.cells import CellSpec
+
+same = CellSpec(peephole="ifo", init="normal(0.1)")
+"""
+BROKEN = """
+from dataclasses import replace
+import jax
+from lstm_lab.cells import ALGEBRA, CellSpec
+
+def pointwise(spec, params, zx, zh, state, noise=None):
+    new, gates = ALGEBRA.pointwise(spec, params, zx, zh, state, noise)
+    return new._replace(h=jax.lax.stop_gradient(new.h)), gates
+
+broken = CellSpec(cell=replace(ALGEBRA, pointwise=pointwise))
+"""
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """A battery of two tasks that train in a moment."""
+    task = {"name": "adding", "valid_size": 20, "test_size": 20}
+    tasks = {
+        f"adding_{length}": battery.Task(
+            {
+                "task": {**task, "length": length},
+                "model": {"hidden": 4},
+                "optim": {"name": "adam"},
+                "train": {"batch_size": 8, "steps": 20, "eval_every": 10},
+            }
+        )
+        for length in (4, 6)
+    }
+    monkeypatch.setattr(battery, "TASKS", tasks)
+    # JAX runs already, with the devices of the tests.
+    monkeypatch.setattr("lstm_lab.cli.studies.request_devices", lambda count: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_cell.py").write_text(CELL + BROKEN)
+    return tmp_path
+
+
+def test_a_renamed_baseline_never_wins(tiny, capsys):
+    assert main(["compare", "my_cell.py:same", "--budget=2", "--workdir=w"]) == 0
+    out = capsys.readouterr().out
+    assert "are equivalent" in out or "inconclusive" in out
+    assert (tiny / "w" / "report" / "report.html").exists()
+    assert (tiny / "w" / "adding_4" / "study.json").exists()
+    # Called again it trains nothing.
+    assert main(["compare", "my_cell.py:same", "--budget=2", "--workdir=w"]) == 0
+
+
+def test_a_cell_with_a_wrong_gradient_is_not_trained(tiny, capsys):
+    assert main(["compare", "my_cell.py:broken", "--budget=2", "--workdir=w"]) == 1
+    assert "FAILED  one step has the derivatives that differences show" in capsys.readouterr().err
+    assert not (tiny / "w").exists()
+
+
+def test_hours_are_made_trials(tiny):
+    few = studies._trials("rnn", "lstm", [], "0.0001h", tiny)
+    many = studies._trials("rnn", "lstm", [], "1h", tiny)
+    assert few == 2  # less than compiling takes
+    assert many > 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--budget=0"], "--budget: found '0', allowed trials as 8, or hours as 1.5h"),
+        (["--budget=1.5"], "allowed a whole number of trials"),
+        (["--tasks=ading_4"], "--tasks: found 'ading_4'.*did you mean 'adding_4'"),
+        (["--against=my_cell.py:same"], "are both"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(tiny, flags, said):
+    with pytest.raises(UserError, match=said):
+        compare(["my_cell.py:same", *flags])
+
+
+def test_every_task_of_the_battery_builds():
+    from lstm_lab.config import build_spec
+
+    assert small().task.name == "adding"
+    for task in battery.TASKS.values():
+        assert build_spec({**task.config}).task is not None
