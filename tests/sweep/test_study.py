@@ -140,7 +140,7 @@ def test_a_study_goes_on_with_fewer_devices_and_says_so(tmp_path, monkeypatch, c
     assert launch(study(), tmp_path, tmp_path, StopAfter(2)) == "interrupted"
     plan = read_json(tmp_path / "study.json")["cohorts"]
     layout = next(iter(plan.values()))["layout"]
-    assert layout == {"kind": "batch", "devices": 4, "lanes": 3, "width": None}
+    assert layout == {"kind": "batch", "devices": 4, "lanes": 3, "width": None, "hosts": 1}
     monkeypatch.setattr("jax.local_device_count", lambda: 3)
     assert launch(study(), tmp_path, tmp_path, Stop()) == "completed"
     assert "began on 4 devices, goes on on 2: its bits will differ" in capsys.readouterr().err
