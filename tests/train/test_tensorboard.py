@@ -1,0 +1,79 @@
+"""TensorBoard itself, started on a study: its scalars, images, and the HParams tab's columns."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.launch import launch
+from lstm_lab.sweep.study import Study
+from lstm_lab.train.loop import Stop
+from tests.sweep.test_study import BASE
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """Runs a small study with a diverged variant and TensorBoard on it; gives a way to ask it."""
+    folder = tmp_path_factory.mktemp("study")
+    base = {**BASE, "compute": {**BASE["compute"], "gates": True}}
+    study = Study("board", base, (grid("optim.lr", (0.1, 1e30)),), (0, 1))
+    assert launch(study, folder, folder, Stop()) == "completed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tensorboard.main", f"--logdir={folder / 'runs'}", "--port=0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    address = None
+    for line in process.stderr:
+        found = re.search(r"http://\S+?:(\d+)/", line)
+        if found:
+            address = f"http://127.0.0.1:{found[1]}"
+            break
+
+    def ask(path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{address}/data/{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    for _ in range(100):
+        if len(ask("runs")) == 4:
+            break
+        time.sleep(0.2)
+    yield ask
+    process.kill()
+    process.communicate()
+
+
+def test_scalars_and_images_of_every_run(board):
+    scalars, images = board("plugin/scalars/tags"), board("plugin/images/tags")
+    assert len(scalars) == 4
+    for tags in scalars.values():
+        assert {"train/loss", "valid/mse", "optim/grad_norm", "perf/steps_per_s"} <= set(tags)
+        assert {"gates/layer_0/f/mean", "state/layer_0/c_norm"} <= set(tags)
+    assert sum("gates/layer_0/f" in tags for tags in images.values()) >= 2
+    run = next(iter(scalars))
+    points = board(f"plugin/scalars/scalars?run={run}&tag=valid/mse")
+    assert next(step for _, step, _ in points) == 5
+
+
+def test_hparams_tell_the_variants_apart_with_their_true_ends(board):
+    columns = {row["name"] for row in board("plugin/hparams/experiment", {})["hparamInfos"]}
+    assert {"optim.lr", "model.cell", "seed"} <= columns
+    wanted = {
+        "startIndex": 0,
+        "sliceSize": 10,
+        "allowedStatuses": ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_UNKNOWN"],
+        "colParams": [],
+    }
+    groups = board("plugin/hparams/session_groups", wanted)["sessionGroups"]
+    ends = sorted(
+        (group["hparams"]["optim.lr"], group["sessions"][0]["status"]) for group in groups
+    )
+    assert ends == [(0.1, "STATUS_SUCCESS")] * 2 + [(1e30, "STATUS_FAILURE")] * 2
