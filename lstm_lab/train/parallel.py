@@ -219,18 +219,23 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
     axis_name = AXIS if layout.kind == "batch" else None
     map_lanes = partial(_map_lanes, devices[0].platform)
 
+    def cuts_of(examples: Examples | None) -> tuple[int, ...]:
+        # Batched members would compute every cut.
+        return step.time_cuts(spec, examples) if devices[0].platform == "cpu" else ()
+
     def advance(state: Any, splits: Any, steps: Any, evaluating: Any) -> Any:
         padded = layout.width is not None
-        # Batched members would compute every cut.
-        mapped = devices[0].platform == "cpu"
-        cuts = step.time_cuts(spec, splits.get("train")) if mapped else ()
+        cuts = cuts_of(splits.get("train"))
         one = partial(step.advance, spec, horizon, padded=padded, cuts=cuts, axis_name=axis_name)
         return map_lanes(lambda state: one(state, splits, steps, evaluating), state)
 
     def evaluate(params: Any, hparams: Any, wanted: Any, examples: Examples) -> Any:
         def one(lane: tuple[Any, Any, Any]) -> Any:
             wanted, params, hparams = lane
-            return step.evaluate_where(spec, wanted, params, hparams, examples, axis_name=axis_name)
+            cuts = cuts_of(examples)
+            return step.evaluate_where(
+                spec, wanted, params, hparams, examples, cuts=cuts, axis_name=axis_name
+            )
 
         return map_lanes(one, (wanted, params, hparams))
 

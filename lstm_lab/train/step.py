@@ -30,6 +30,7 @@ from lstm_lab.train import widths
 from lstm_lab.train.state import DIVERGED, FINISHED, RUNNING, Best, TrainState
 
 EVAL_BATCH = 256  # most rows of an evaluation batch, about
+EVAL_CUT = 16  # rows of one that ends at its longest sequence
 FEW = 2  # most rows of a training batch that ends at its longest sequence
 
 Splits = dict[str, Examples]
@@ -114,17 +115,8 @@ def train_step(
         found = scores(target, apply(spec, params, batch, regularise), batch)
         return found[metrics_of(target)[0]][0], found
 
-    def gradients(T: int | None) -> Any:
-        part = batch if T is None else _cut(batch, T, target.every_step)
-        return jax.value_and_grad(loss_sum, has_aux=True)(state.params, part)
-
-    if cuts:
-        assert batch.examples.lengths is not None
-        first = (jnp.array(cuts) < batch.examples.lengths.max()).sum()
-        branches = [partial(gradients, T) for T in cuts]
-        (loss, found), grads = lax.switch(first, branches)
-    else:
-        (loss, found), grads = gradients(None)
+    gradients = partial(jax.value_and_grad(loss_sum, has_aux=True), state.params)
+    (loss, found), grads = _at_cut(cuts, batch, target.every_step, gradients)
     count = found[metrics_of(target)[0]][1]
     if spec.train.loss_reduction == "sum_time_mean_batch":
         count = batch.weight_B.sum()
@@ -144,12 +136,24 @@ def train_step(
 
 
 def time_cuts(spec: RunSpec, examples: Examples | None) -> tuple[int, ...]:
-    """Returns `train_step`'s cuts: with few sequences at a time most batches are far shorter than
-    the data's longest, and each cut is compiled."""
+    """Returns `train_step`'s cuts, or `evaluate`'s of its split: with few sequences at a time most
+    batches are far shorter than the data's longest, and each cut is compiled."""
     if examples is None or examples.lengths is None or spec.train.batch_size > FEW:
         return ()
     T = examples.x.shape[1]
     return tuple(-(-T * part // 8) for part in (3, 4, 5, 8))
+
+
+def _at_cut(
+    cuts: tuple[int, ...], batch: Batch, every_step: bool, function: Callable[[Batch], Any]
+) -> Any:
+    """Applies a function to a batch that ends at the first cut that holds its longest sequence."""
+    if not cuts:
+        return function(batch)
+    assert batch.examples.lengths is not None
+    first = (jnp.array(cuts) < batch.examples.lengths.max()).sum()
+    parts = [_cut(batch, T, every_step) for T in cuts]
+    return lax.switch(first, [partial(function, part) for part in parts])
 
 
 def _cut(batch: Batch, T: int, every_step: bool) -> Batch:
@@ -179,6 +183,7 @@ def evaluate(
     hparams: dict[str, jax.Array],
     examples: Examples,
     *,
+    cuts: tuple[int, ...] = (),
     axis_name: str | None = None,
 ) -> dict[str, jax.Array]:
     """Computes the metrics over a whole split: sums over batches, then one division.
@@ -188,22 +193,26 @@ def evaluate(
       params: the parameters.
       hparams: the member's numbers, for the rates of its regularisers.
       examples: the split.
+      cuts: as in `train_step`; the split then goes by length, a few sequences at a time.
       axis_name: the axis over devices that share each batch, or None.
 
     Returns:
       The mean of each metric over all that is predicted.
     """
     N = examples.x.shape[0]
-    batches = steps_per_epoch(N, EVAL_BATCH)
+    order_N = jnp.argsort(examples.lengths) if cuts and examples.lengths is not None else None
+    batches = steps_per_epoch(N, EVAL_BATCH if order_N is None else EVAL_CUT)
     devices = 1 if axis_name is None else lax.axis_size(axis_name)
     size = -(-N // (batches * devices)) * devices
     rows_B = device_rows(size, axis_name)
 
+    def score(batch: Batch) -> Scores:
+        logits = apply(spec, params, batch, Regularise(_rates(hparams)))
+        return scores(spec.task.target, logits, batch)
+
     def add(total: Scores, index: jax.Array) -> tuple[Scores, None]:
-        batch = take(examples, index * size + rows_B, rows_B)
-        found = scores(
-            spec.task.target, apply(spec, params, batch, Regularise(_rates(hparams))), batch
-        )
+        batch = take(examples, index * size + rows_B, rows_B, order_N)
+        found = _at_cut(cuts, batch, spec.task.target.every_step, score)
         return jax.tree.map(jnp.add, total, found), None
 
     total, _ = lax.scan(add, _no_scores(spec, axis_name), jnp.arange(batches))
@@ -217,12 +226,13 @@ def evaluate_where(
     hparams: dict[str, jax.Array],
     examples: Examples,
     *,
+    cuts: tuple[int, ...] = (),
     axis_name: str | None = None,
 ) -> dict[str, jax.Array]:
     """Computes what `evaluate` does if it is wanted, else NaN at no cost."""
     return lax.cond(
         wanted,
-        lambda: evaluate(spec, params, hparams, examples, axis_name=axis_name),
+        lambda: evaluate(spec, params, hparams, examples, cuts=cuts, axis_name=axis_name),
         lambda: _nothing_measured(spec),
     )
 
@@ -282,7 +292,14 @@ def advance(
         one = partial(train_step, spec, horizon, padded=padded, cuts=cuts, axis_name=axis_name)
         state, total = _train_steps(spec, one, state, splits.get("train"), steps_left, axis_name)
         valid = evaluate_where(
-            spec, evaluating, state.params, state.hparams, splits["valid"], axis_name=axis_name
+            spec,
+            evaluating,
+            state.params,
+            state.hparams,
+            splits["valid"],
+            # Another split may have longer sequences.
+            cuts=time_cuts(spec, splits["valid"]) if cuts else (),
+            axis_name=axis_name,
         )
         counted = jnp.maximum(steps_left, 1)
         report = Report(
