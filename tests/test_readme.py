@@ -62,7 +62,7 @@ def run(command, folder):
 def test_the_readme_has_what_it_promises():
     assert set(FILES) == {"my_config.py", "my_cell.py", "my_script.py", "my_study.py", "parity.py"}
     verbs = {c.split()[1] for c in COMMANDS if c.startswith("lstm-lab")}
-    assert verbs == {"train", "sweep", "status", "report", "summary", "check"}
+    assert verbs == {"train", "sweep", "status", "report", "summary", "check", "compare"}
     assert COMMANDS[:2] == ["make ablation", "source .venv/bin/activate"]
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / link).exists(), link
