@@ -119,7 +119,5 @@ def compare(argv: list[str]) -> int:
         cell = f"{cell}:cell"
     folder = Path(given.workdir or f"runs/compare-{Path(cell.replace(':', '-')).name}")
     tasks = [name for name in given.tasks.split(",") if name]
-    verdict = studies.compare(
-        cell, given.against, tasks, given.budget, folder, data_folder(given.data_dir)
-    )
-    return verdict
+    place = data_folder(given.data_dir)
+    return studies.compare(cell, given.against, tasks, given.budget, folder, place)
