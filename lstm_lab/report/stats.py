@@ -106,14 +106,6 @@ def hedges_g(a: Sequence[float], b: Sequence[float]) -> float:
     return float((1.0 - 3.0 / (4.0 * (n + m) - 9.0)) * difference / np.sqrt(pooled))
 
 
-def cliffs_delta(a: Sequence[float], b: Sequence[float]) -> float:
-    """Returns P(a > b) - P(a < b), the effect size of ranks; NaN where a side is empty.
-
-    Source: Cliff 1993, Dominance Statistics.
-    """
-    return 2.0 * probability_of_improvement(a, b) - 1.0
-
-
 def expected_best(chosen_by: Sequence[float], scores: Sequence[float]) -> np.ndarray:
     """Returns the expected score of the best of k trials, for k from 1 to all of them.
 

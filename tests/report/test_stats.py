@@ -8,7 +8,6 @@ import scipy.stats
 
 from lstm_lab.report.stats import (
     bootstrap_interval,
-    cliffs_delta,
     expected_best,
     hedges_g,
     interquartile_mean,
@@ -87,7 +86,6 @@ def test_the_probability_of_improvement_is_mann_whitneys():
     u = scipy.stats.mannwhitneyu(A, b).statistic
     assert probability_of_improvement(A, b) == pytest.approx(u / (len(A) * len(b)))
     assert probability_of_improvement([1.0, 2.0], [2.0, 0.0]) == 0.625
-    assert cliffs_delta([1.0, 2.0], [2.0, 0.0]) == 0.25
     assert np.isnan(probability_of_improvement([], b))
 
 
