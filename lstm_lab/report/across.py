@@ -9,7 +9,7 @@ import numpy as np
 import scipy.stats
 
 from lstm_lab.files import write_text
-from lstm_lab.report.build import build
+from lstm_lab.report.build import write
 from lstm_lab.report.compare import ALPHA, Comparison, compare
 from lstm_lab.report.hypotheses import Ranks, friedman, sign_flip
 from lstm_lab.report.page import page
@@ -157,10 +157,10 @@ def build_across(workdirs: list[Path], folder: Path, title: str) -> str:
     Returns:
       The tables, for a terminal.
     """
-    for workdir in workdirs:
-        build(workdir)
     studies = [read_study(workdir) for workdir in workdirs]
     comparisons = [compare(study) for study in studies]
+    for workdir, study, comparison in zip(workdirs, studies, comparisons, strict=True):
+        write(workdir / "report", study, comparison)
     found = across(comparisons)
     sections, lead = [("Means", mean_table(found), MEANS_NOTE)], f"{len(studies)} studies."
     pair = _pair(studies)

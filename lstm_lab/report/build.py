@@ -50,7 +50,20 @@ def build(workdir: Path, refresh: int | None = None) -> str:
     """
     runs = read_study(workdir)
     comparison = compare(runs)
-    folder = workdir / "report"
+    write(workdir / "report", runs, comparison, refresh)
+    return terminal(comparison)
+
+
+def write(
+    folder: Path, runs: StudyRuns, comparison: Comparison, refresh: int | None = None
+) -> None:
+    """Writes a study's report.
+
+    Args:
+      folder: where its files go.
+      runs, comparison: the study.
+      refresh: as in `build`.
+    """
     drawn = pictures(comparison)
     for picture in drawn:
         write_text(folder / f"{picture.name}.svg", svg(picture.figure))
@@ -61,7 +74,6 @@ def build(workdir: Path, refresh: int | None = None) -> str:
     write_text(folder / "table.tex", latex_table(words.ranking(comparison)))
     header, rows = results(runs)
     write_text(folder / "results.csv", results_csv(header, rows))
-    return terminal(comparison)
 
 
 def sections(c: Comparison) -> list[tuple[str, words.Table, str]]:
