@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 
@@ -16,6 +13,7 @@ from lstm_lab.report import words
 from lstm_lab.report.compare import FAILED, Comparison, compare
 from lstm_lab.report.page import page
 from lstm_lab.report.plots import Picture, pictures, png, svg
+from lstm_lab.report.results import write_results
 from lstm_lab.report.runs import StudyRuns, read_study
 from lstm_lab.tables import aligned, latex_table, markdown_table
 
@@ -72,8 +70,7 @@ def write(
     plt.close("all")
     write_text(folder / "report.md", markdown(comparison, drawn))
     write_text(folder / "table.tex", latex_table(words.ranking(comparison)))
-    header, rows = results(runs)
-    write_text(folder / "results.csv", results_csv(header, rows))
+    write_results(folder, runs)
 
 
 def sections(c: Comparison) -> list[tuple[str, words.Table, str]]:
@@ -117,26 +114,3 @@ def terminal(c: Comparison) -> str:
     if c.importances:
         parts += [words.IMPORTANCE_NOTE, aligned(words.importance(c))]
     return "\n\n".join(parts)
-
-
-def results(runs: StudyRuns) -> tuple[list[str], list[list[Any]]]:
-    """Returns a header and one row a run."""
-    paths = sorted({path for run in runs.runs for path in run.point})
-    metric = runs.study["metric"]
-    header = ["id", "variant", "stage", "seed", *paths, "status", "reason", "best_step"]
-    header += [f"valid_{metric}", f"test_{metric}", "parameters", "flops", "wall_s"]
-    rows = []
-    for run in runs.runs:
-        row = [run.id, run.variant, run.stage, run.seed, *(run.point.get(p) for p in paths)]
-        row += [run.status, run.reason, run.step]
-        rows.append([*row, run.valid, run.test, run.parameters, run.flops, run.wall_s])
-    return header, rows
-
-
-def results_csv(header: list[str], rows: list[list[Any]]) -> str:
-    """Returns them as CSV; nothing stands for none."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([["" if value is None else value for value in row] for row in rows])
-    return file.getvalue()

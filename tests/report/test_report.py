@@ -1,16 +1,19 @@
 """Reports from run folders, with failures said and without JAX."""
 
 import csv
+import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from lstm_lab.errors import UserError
 from lstm_lab.files import write_json, write_lines
 from lstm_lab.report.build import build
 from lstm_lab.report.compare import compare
+from lstm_lab.report.results import as_parquet
 from lstm_lab.report.runs import read_study
 
 SCORES = {
@@ -19,6 +22,22 @@ SCORES = {
     "rnn": [0.5, 0.6],
     "a|b": [],
 }
+
+
+@pytest.mark.parametrize(
+    ("column", "stored"),
+    [
+        ([1, None, 2], [1, None, 2]),
+        ([1, 0.5], [1.0, 0.5]),
+        (["adam", None], ["adam", None]),
+        ([[64, 32], None], ["[64, 32]", None]),
+        ([True, 3], ["true", "3"]),
+        ([None, None], [None, None]),
+    ],
+)
+def test_a_column_of_parquet_is_of_one_type(column, stored):
+    table = parquet.read_table(io.BytesIO(as_parquet(["x"], [[value] for value in column])))
+    assert table["x"].to_pylist() == stored
 
 
 @pytest.fixture
@@ -97,6 +116,10 @@ def test_the_files_and_the_table(folder):
         rows = list(csv.DictReader(file))
     assert len(rows) == 20
     assert rows[0]["test_accuracy"] == "0.94"
+    table = parquet.read_table(folder / "report" / "results.parquet")
+    assert table.column_names == list(rows[0])
+    assert table["test_accuracy"].to_pylist()[:5] == SCORES["np"]
+    assert table["test_accuracy"].null_count == sum(row["test_accuracy"] == "" for row in rows)
     assert (folder / "report" / "ranking.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "report" / "curves.svg").read_text().startswith("<svg")
     table = (folder / "report" / "table.tex").read_text()

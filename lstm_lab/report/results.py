@@ -1,0 +1,64 @@
+"""The runs of a study as a table: CSV, and Parquet where pyarrow is installed."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from lstm_lab.files import write_bytes, write_text
+from lstm_lab.report.runs import StudyRuns
+
+
+def write_results(folder: Path, runs: StudyRuns) -> None:
+    """Writes results.csv, and results.parquet where pyarrow is installed, into a folder."""
+    header, rows = results(runs)
+    write_text(folder / "results.csv", as_csv(header, rows))
+    if importlib.util.find_spec("pyarrow"):
+        write_bytes(folder / "results.parquet", as_parquet(header, rows))
+
+
+def results(runs: StudyRuns) -> tuple[list[str], list[list[Any]]]:
+    """Returns a header and one row a run."""
+    paths = sorted({path for run in runs.runs for path in run.point})
+    metric = runs.study["metric"]
+    header = ["id", "variant", "stage", "seed", *paths, "status", "reason", "best_step"]
+    header += [f"valid_{metric}", f"test_{metric}", "parameters", "flops", "wall_s"]
+    rows = []
+    for run in runs.runs:
+        row = [run.id, run.variant, run.stage, run.seed, *(run.point.get(p) for p in paths)]
+        row += [run.status, run.reason, run.step]
+        rows.append([*row, run.valid, run.test, run.parameters, run.flops, run.wall_s])
+    return header, rows
+
+
+def as_csv(header: list[str], rows: list[list[Any]]) -> str:
+    """Returns them as CSV; nothing stands for none."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([["" if value is None else value for value in row] for row in rows])
+    return file.getvalue()
+
+
+def as_parquet(header: list[str], rows: list[list[Any]]) -> bytes:
+    """Returns them as Parquet; a column is of one type, so tuples and mixtures are JSON text."""
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = [_of_one_type([row[i] for row in rows]) for i in range(len(header))]
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table(dict(zip(header, columns, strict=True))), file)
+    return file.getvalue()
+
+
+def _of_one_type(column: list[Any]) -> list[Any]:
+    types = {type(value) for value in column if value is not None}
+    if types <= {int, float}:
+        return [None if v is None else float(v) for v in column] if float in types else column
+    if types in ({str}, {bool}):
+        return column
+    return [None if value is None else json.dumps(value) for value in column]
