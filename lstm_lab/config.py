@@ -7,9 +7,9 @@ import importlib.util
 import json
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast
 
 import jax.numpy as jnp
 
@@ -19,7 +19,17 @@ from lstm_lab.errors import UserError, unknown
 from lstm_lab.model import ModelSpec, SequenceModel, build_model
 from lstm_lab.optim import OptimSpec
 from lstm_lab.recurrence.unroll import Backend, choose
-from lstm_lab.tasks import DIRECTIONS, TASKS, Task, Tokens, metrics_of, steps_per_epoch
+from lstm_lab.strict import build, expect_mapping
+from lstm_lab.tasks import (
+    DIRECTIONS,
+    TASKS,
+    Split,
+    Task,
+    Tokens,
+    is_stream,
+    metrics_of,
+    steps_per_epoch,
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,8 @@ class RunSpec:
             )
         if self.model.embedding is not None and not isinstance(self.task.inputs, Tokens):
             raise ValueError(f"model.embedding: the inputs of {self.task.name} are no tokens")
+        if self.model.bidirectional and is_stream(self.task):
+            raise ValueError(f"model.bidirectional: {self.task.name} is read forward, in chunks")
         if self.model.input_noise is not None and isinstance(self.task.inputs, Tokens):
             raise ValueError(f"model.input_noise: the inputs of {self.task.name} are tokens")
 
@@ -143,9 +155,9 @@ class RunSpec:
         own = {"init": self.init_seed, "data": self.data_seed, "noise": self.noise_seed}
         return {k: self.seed if v is None else v for k, v in own.items()}
 
-    def schedule_steps(self, train_examples: int | None) -> tuple[int, int]:
-        """Returns total steps, and steps between evaluations."""
-        epoch = train_examples and steps_per_epoch(train_examples, self.train.batch_size)
+    def schedule_steps(self, train: Split | None) -> tuple[int, int]:
+        """Returns total steps, and steps between evaluations, with this training split."""
+        epoch = None if train is None else steps_per_epoch(train, self.train.batch_size)
         if self.train.steps is not None:
             total = self.train.steps
         else:
@@ -168,15 +180,15 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     """
     config = {k: v for k, v in dict(config).items() if k != "cell_sha256"}
     task = config.pop("task", {})
-    _expect_mapping("task", task)
+    expect_mapping("task", task)
     options = dict(task)
     name = options.pop("name", None)
     if name not in TASKS:
         raise unknown("task.name", name, TASKS)
-    sections = {"task": _build(TASKS[name], options, "task.")}
+    sections = {"task": build(TASKS[name], options, "task.")}
     for key, cls in SECTIONS.items():
-        sections[key] = _build(cls, config.pop(key, {}), f"{key}.")
-    spec = _build(RunSpec, {**config, **sections}, "")
+        sections[key] = build(cls, config.pop(key, {}), f"{key}.")
+    spec = build(RunSpec, {**config, **sections}, "")
     resolve_cell(spec.model)
     path = cell_path(spec.model)
     return replace(spec, cell_sha256=_sha256(path) if path else None)
@@ -188,68 +200,6 @@ SECTIONS: dict[str, type] = {
     "train": TrainSpec,
     "compute": ComputeSpec,
 }
-
-
-def _expect_mapping(path: str, value: Any) -> None:
-    if not hasattr(value, "items"):
-        raise UserError(f"{path}: found {value!r}, allowed a section with options")
-
-
-def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
-    """Builds one frozen dataclass: every key known, every value of its type."""
-    _expect_mapping(prefix.rstrip("."), values)
-    types = field_types(cls)
-    built = {}
-    for key, value in values.items():
-        if key not in types:
-            raise unknown(f"{prefix}{key}", key, types)
-        built[key] = value if is_dataclass(value) else coerce(f"{prefix}{key}", types[key], value)
-    for f in fields(cls):
-        if f.default is MISSING and f.default_factory is MISSING and f.name not in built:
-            raise UserError(f"{prefix}{f.name}: missing")
-    try:
-        return cls(**built)
-    except ValueError as error:
-        raise UserError(f"{prefix}{error}") from None
-
-
-def field_types(cls: type) -> dict[str, Any]:
-    """Returns a dataclass's settable fields with their types."""
-    hints = get_type_hints(cls)
-    return {f.name: hints[f.name] for f in fields(cls) if f.init and f.name != "cell_sha256"}
-
-
-def coerce(path: str, kind: Any, value: Any) -> Any:
-    """Returns a value as a field's type takes it; an int serves as a float, a list as a tuple.
-
-    Raises:
-      UserError: where the value is not of the type.
-    """
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        options = [option for option in get_args(kind) if option is not type(None)]
-        if value is None and len(options) < len(get_args(kind)):
-            return None
-        return coerce(path, options[0], value)
-    if origin is Literal:
-        allowed = get_args(kind)
-        if value not in allowed or isinstance(value, bool):
-            if isinstance(value, str):
-                raise unknown(path, value, [str(a) for a in allowed])
-            raise UserError(f"{path}: found {value!r}, allowed {', '.join(map(str, allowed))}")
-        return value
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(
-            coerce(f"{path}[{k}]", get_args(kind)[0], item) for k, item in enumerate(value)
-        )
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    fits = isinstance(kind, type) and isinstance(value, kind)
-    if fits and (kind is bool or not isinstance(value, bool)):
-        return value
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    expected = names.get(kind, "a tuple of whole numbers")
-    raise UserError(f"{path}: found {value!r}, allowed {expected}")
 
 
 # ---- cells
@@ -390,6 +340,6 @@ def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
         if "." in section:
             raise UserError(f"{path}: no such setting")
         target = result.setdefault(section, {}) if section else result
-        _expect_mapping(section, target)
+        expect_mapping(section, target)
         target[name] = value
     return result

@@ -11,6 +11,9 @@ from lstm_lab.config import RunSpec, to_json
 from lstm_lab.optim import HPARAMS
 
 SCHEMA = 1
+# Settings that came later, and what they have to be for a run to be what it was without them. At
+# these they are left out, so that results keep their ids.
+LATER = {"optim.decay_begin": 0, "optim.staircase": False}
 
 
 def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
@@ -24,8 +27,16 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
     for name in ("seed", "init_seed", "data_seed", "noise_seed", "compute"):
         del data[name]
     data |= {"schema": SCHEMA, "seeds": spec.seeds}
+    if data["task"].get("sha256"):
+        # Files of the user's own: what they hold counts, not where they lie.
+        for name in getattr(spec.task, "files", ()):
+            del data["task"][name]
     if spec.cell_sha256:
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
+    for path, before in LATER.items():
+        section, _, name = path.rpartition(".")
+        if data[section][name] == before:
+            del data[section][name]
     for path in without:
         section, _, name = path.rpartition(".")
         del (data[section] if section else data)[name]

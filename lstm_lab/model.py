@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -15,12 +14,10 @@ from lstm_lab.cells.cell import Spec, State
 from lstm_lab.cells.initialise import initialise, initialise_vector
 from lstm_lab.recurrence import unroll
 from lstm_lab.recurrence.unroll import EVERYTHING, Backend
+from lstm_lab.regularise import Regularise, add_noise, dropout, folded
 
 Merge = Literal["concat", "sum", "mean", "product"]
 States = tuple[tuple[State, ...], ...]
-
-# Folded into an example's key for its input noise; layers and directions fold in small numbers.
-INPUT_NOISE = 2**31
 
 
 @dataclass(frozen=True)
@@ -97,20 +94,6 @@ class ModelSpec:
         return self.widths or (self.hidden,) * self.layers
 
 
-class Regularise(NamedTuple):
-    """What regularisers draw on.
-
-    Attributes:
-      rates: by name, numbers or scalar arrays; a variant's own where one is missing.
-      key: of the step, for what a batch shares; None means evaluation.
-      keys_B: a key for each example; None means evaluation.
-    """
-
-    rates: Mapping[str, Any]
-    key: jax.Array | None = None
-    keys_B: jax.Array | None = None
-
-
 def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
     """Joins the outputs of the directions along their last axis."""
     if len(outputs) == 1:
@@ -125,46 +108,6 @@ def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
             return (forward + backward) / 2
         case "product":
             return forward * backward
-
-
-def dropout(x_TBD: jax.Array, rate: float, keys_B: jax.Array, parts: int = 1) -> jax.Array:
-    """Zeroes units at `rate` and rescales the rest.
-
-    Each example has a key of its own and the unit axis leads, so that neither the batch's split
-    over devices nor padded units change a mask.
-
-    Args:
-      x_TBD: inputs [T,B,D].
-      rate: probability of zero.
-      keys_B: a key for each example.
-      parts: how many directions lie one after another in D.
-
-    Returns:
-      An array like x_TBD.
-    """
-    T, B, D = x_TBD.shape
-    shape = (D // parts, T, parts)
-    keep_BHTP = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, shape))(keys_B)
-    keep_TBD = keep_BHTP.transpose(2, 0, 3, 1).reshape(T, B, D)
-    return jnp.where(keep_TBD, x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
-
-
-def add_noise(x_TBD: jax.Array, regularise: Regularise | None) -> jax.Array:
-    """Adds Gaussian noise of standard deviation `input_noise`, where it is among the rates.
-
-    Args:
-      x_TBD: inputs [T,B,D].
-      regularise: rates and keys; without keys, as in evaluation, nothing is added.
-
-    Returns:
-      An array like x_TBD.
-    """
-    if regularise is None or regularise.keys_B is None or "input_noise" not in regularise.rates:
-        return x_TBD
-    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, INPUT_NOISE)
-    shape = (x_TBD.shape[0], x_TBD.shape[2])
-    noise_BTD = jax.vmap(lambda key: jax.random.normal(key, shape))(keys_B)
-    return x_TBD + regularise.rates["input_noise"] * noise_BTD.swapaxes(0, 1)
 
 
 class LSTM(nn.Module):
@@ -200,6 +143,7 @@ class LSTM(nn.Module):
         *,
         lengths: jax.Array | None = None,
         resets: jax.Array | None = None,
+        fresh: jax.Array | None = None,
         regularise: Regularise | None = None,
     ) -> tuple[jax.Array, States]:
         """Runs the stack.
@@ -209,6 +153,7 @@ class LSTM(nn.Module):
           states: for each layer and direction the state to start from, or None for zero.
           lengths: real steps of each row [B], or None for T.
           resets: [T,B], true where a new segment starts, or None.
+          fresh: whether to start from zero instead of from `states`, a scalar, or None.
           regularise: rates and keys; None means evaluation at the variant's own rates.
 
         Returns:
@@ -220,7 +165,7 @@ class LSTM(nn.Module):
         h_TBH, last_BH = x_TBD, jnp.zeros(())
         for layer, width in enumerate(self.widths):
             x_TBD = h_TBH
-            keys_B = _folded(regularise, layer).keys_B
+            keys_B = folded(regularise, layer).keys_B
             if layer and self.dropout and keys_B is not None:
                 parts = 2 if self.bidirectional and self.merge == "concat" else 1
                 x_TBD = dropout(h_TBH, self.dropout, keys_B, parts)
@@ -231,13 +176,15 @@ class LSTM(nn.Module):
                 params, inputs, masks = self._regularised(
                     self.param(name, self._init, x_TBD.shape[-1], width),
                     x_TBD,
-                    _folded(regularise, place),
+                    folded(regularise, place),
                 )
                 output, final, *traced = unroll(
                     self.spec,
                     params,
                     inputs,
-                    None if states is None else states[layer][direction],
+                    None
+                    if states is None
+                    else self._begin(params, inputs, states[layer][direction], fresh),
                     lengths=lengths,
                     resets=resets,
                     reverse=reverse,
@@ -258,6 +205,14 @@ class LSTM(nn.Module):
             final_states.append(tuple(finals))
         return (h_TBH if self.return_sequences else last_BH), tuple(final_states)
 
+    def _begin(self, params: Any, x_TBD: jax.Array, state: State, fresh: jax.Array | None) -> State:
+        """Returns the state to start from."""
+        if fresh is None:
+            return state
+        zx = self.spec.cell.project(self.spec, params, x_TBD[0])
+        zero = self.spec.cell.initial(self.spec, params, zx, x_TBD.dtype)
+        return jax.tree.map(lambda z, carried: jnp.where(fresh, z, carried), zero, state)
+
     def _init(self, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
         return self.spec.cell.init(self.spec, key, D, H)
 
@@ -273,14 +228,6 @@ class LSTM(nn.Module):
         return params, noise.drop_inputs(rates, regularise.keys_B, x_TBD), masks
 
 
-def _folded(regularise: Regularise, place: int) -> Regularise:
-    """Returns the same rates with keys of their own for a layer and direction."""
-    if regularise.key is None or regularise.keys_B is None:
-        return regularise
-    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, place)
-    return Regularise(regularise.rates, jax.random.fold_in(regularise.key, place), keys_B)
-
-
 class SequenceModel(nn.Module):
     """Embedding or vectors, then an LSTM stack, then a dense head, batch-major outside.
 
@@ -289,7 +236,7 @@ class SequenceModel(nn.Module):
       vocabulary: symbols where inputs are tokens; None where they are vectors.
       embedding: features of a token's embedding; None is one-hot.
       outputs: numbers that the head gives.
-      initialiser: of the head, as in `cells.gates.initialise`.
+      initialiser: of head and embedding, as in `cells.gates.initialise`.
       dtype: compute dtype.
     """
 
@@ -300,22 +247,34 @@ class SequenceModel(nn.Module):
     initialiser: str
     dtype: Any = jnp.float32
 
-    @nn.compact
     def __call__(
         self,
         x: jax.Array,
         lengths: jax.Array | None = None,
         regularise: Regularise | None = None,
     ) -> jax.Array:
-        """Computes logits.
+        """Computes the logits of whole sequences, as `run` does."""
+        return self.run(x, lengths, regularise)[0]
+
+    @nn.compact
+    def run(
+        self,
+        x: jax.Array,
+        lengths: jax.Array | None = None,
+        regularise: Regularise | None = None,
+        states: States | None = None,
+        fresh: jax.Array | None = None,
+    ) -> tuple[jax.Array, States]:
+        """Computes logits, from a state carried.
 
         Args:
           x: tokens [B,T] or vectors [B,T,D].
           lengths: real steps of each row [B], or None for T.
           regularise: rates and keys; None means evaluation at the variant's own rates.
+          states, fresh: as in `LSTM`.
 
         Returns:
-          float32 logits, [B,T,C] at every step or [B,C] at the last.
+          float32 logits, [B,T,C] at every step or [B,C] at the last; and the final states.
         """
         x_T = jnp.swapaxes(x, 0, 1)
         if self.vocabulary is None:
@@ -323,8 +282,16 @@ class SequenceModel(nn.Module):
         elif self.embedding is None:
             x_TBD = jax.nn.one_hot(x_T, self.vocabulary, dtype=self.dtype)
         else:
-            x_TBD = nn.Embed(self.vocabulary, self.embedding, dtype=self.dtype, name="embed")(x_T)
-        features, _ = self.lstm(x_TBD, lengths=lengths, regularise=regularise)
+            x_TBD = nn.Embed(
+                self.vocabulary,
+                self.embedding,
+                dtype=self.dtype,
+                embedding_init=self._embedding_init,
+                name="embed",
+            )(x_T)
+        features, finals = self.lstm(
+            x_TBD, states, lengths=lengths, fresh=fresh, regularise=regularise
+        )
         logits = nn.Dense(
             self.outputs,
             dtype=self.dtype,
@@ -332,7 +299,13 @@ class SequenceModel(nn.Module):
             bias_init=lambda key, shape, dtype: initialise_vector(self.initialiser, key, shape[0]),
             name="head",
         )(features).astype(jnp.float32)
-        return jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits
+        return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), finals
+
+    def _embedding_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
+        """Draws the embedding: at the initialiser's scale where it names one, else Flax's own."""
+        if "(" in self.initialiser and not self.initialiser.startswith("chrono"):
+            return initialise(self.initialiser, key, shape, shape[1], recurrent=False)
+        return nn.linear.default_embed_init(key, shape, dtype)
 
     def _kernel_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
         del dtype

@@ -32,6 +32,8 @@ class OptimSpec:
       warmup_steps: steps over which the learning rate rises from 0.
       final_lr: share of `lr` at the end of linear and cosine.
       decay_rate, decay_steps: of exponential.
+      decay_begin: steps before exponential begins to fall.
+      staircase: let exponential fall at once after each `decay_steps`, as Zaremba et al. 2014 do.
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -49,6 +51,8 @@ class OptimSpec:
     final_lr: float = 0.0
     decay_rate: float = 0.5
     decay_steps: int = 1000
+    decay_begin: int = 0
+    staircase: bool = False
 
     def __post_init__(self) -> None:
         for name in ("momentum", "beta1", "beta2"):
@@ -63,6 +67,7 @@ class OptimSpec:
             ("final_lr", 0.0 <= self.final_lr <= 1.0, "0 to 1"),
             ("decay_rate", 0.0 < self.decay_rate <= 1.0, "above 0, up to 1"),
             ("decay_steps", self.decay_steps >= 1, "1 or more"),
+            ("decay_begin", self.decay_begin >= 0, "0 or more"),
         ):
             if not value:
                 raise ValueError(f"{name}: found {getattr(self, name)}, allowed {allowed}")
@@ -94,7 +99,9 @@ def schedule(spec: OptimSpec, horizon: int) -> Callable[[jax.Array], jax.Array]:
         case "cosine":
             after = optax.cosine_decay_schedule(1.0, steps, spec.final_lr)
         case "exponential":
-            after = optax.exponential_decay(1.0, spec.decay_steps, spec.decay_rate)
+            after = optax.exponential_decay(
+                1.0, spec.decay_steps, spec.decay_rate, spec.decay_begin, spec.staircase
+            )
     if not spec.warmup_steps:
         return after
     # From 1/n, not 0, so that the first step already learns.

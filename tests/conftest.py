@@ -54,6 +54,25 @@ def write_chorales(data_dir, pieces=(7, 5, 12), splits=("train", "valid", "test"
     return path
 
 
+def write_texts(data_dir, seed=0):
+    """Writes small texts where the language models' data sets are."""
+    rng = np.random.default_rng(seed)
+    for split, lines in (("train", 60), ("valid", 9), ("test", 8)):
+        words = rng.choice(["a", "the", "<unk>", "cat", "N", "sat", "n.v."], (lines, 9))
+        path = data_dir / "ptb" / f"ptb.{split}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f" {' '.join(line)} \n" for line in words))
+    path = data_dir / "tinyshakespeare" / "input.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("ROMEO:\nWhat, shall this speech be spoke for our excuse?\n\n" * 30)
+
+
+def write_samples(data_dir):
+    """Writes a small example of every data set, in its true format."""
+    write_chorales(data_dir)
+    write_texts(data_dir)
+
+
 @pytest.fixture
 def chorales(tmp_path):
     """A data folder with a small JSB data set."""

@@ -8,7 +8,7 @@ import pytest
 from lstm_lab import cli
 from lstm_lab.cli import runs, studies
 from lstm_lab.files import read_json
-from tests.conftest import ROOT, write_chorales
+from tests.conftest import ROOT, write_samples
 
 TINY = ["--config.train.steps=4", "--config.train.eval_every=2", "--config.model.hidden=3"]
 TINY += ["--config.task.length=6", "--config.task.valid_size=9", "--config.task.test_size=9"]
@@ -190,7 +190,7 @@ def test_help(run):
 
 
 def test_music_trains_on_its_true_format(run, tmp_path):
-    write_chorales(tmp_path / "data")
+    write_samples(tmp_path / "data")
     argv = [f"--config={ROOT}/configs/jsb.py:np,stacked", "--config.train.epochs=2"]
     argv += ["--config.model.hidden=4", f"--data_dir={tmp_path / 'data'}", "--workdir=w"]
     code, out, _ = run("train", *argv, "--config.train.batch_size=2")

@@ -102,6 +102,16 @@ def test_json_reads_back_the_same_spec(cell, hidden, lr, seed, data_seed):
     assert run_id(again) == run_id(spec)
 
 
+def test_ids_of_results_that_lie_on_disk_stay():
+    """What is added to a spec must leave them alone: see identity.LATER."""
+    from configs import adding, digits
+
+    assert run_id(build_spec(digits.get_config())) == "7716c1215feb"
+    assert run_id(build_spec(adding.get_config("peephole"))) == "8970b0d06439"
+    later = {"optim": {"schedule": "exponential", "decay_begin": 5}}
+    assert run_id(build_spec({**digits.get_config(), **later})) not in ("7716c1215feb",)
+
+
 def test_what_an_id_depends_on():
     spec = build_spec(config())
     other_seed, other_lr = replace(spec, seed=1), replace(spec, optim=replace(spec.optim, lr=0.2))

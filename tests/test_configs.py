@@ -16,7 +16,7 @@ from lstm_lab.tasks import train_batch
 from lstm_lab.train.parallel import Layout, build_program
 from lstm_lab.train.state import init_state, member_of
 from lstm_lab.train.step import train_step
-from tests.conftest import ROOT, write_chorales
+from tests.conftest import ROOT, write_samples
 from tests.train.helpers import seated, small
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
@@ -36,7 +36,7 @@ def module(path):
 def test_a_config_trains_two_steps(path, tmp_path):
     config = module(path).get_config("peephole,stacked")
     spec = build_spec(config)
-    write_chorales(tmp_path)
+    write_samples(tmp_path)
     model = replace(spec.model, hidden=4, embedding=spec.model.embedding and 3)
     spec = replace(spec, model=model, train=replace(spec.train, batch_size=2))
     dataset = spec.task.load(tmp_path)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lstm_lab.cells import find
-from lstm_lab.model import LSTM, ModelSpec, Regularise, build_model, merge_directions
+from lstm_lab.model import LSTM, ModelSpec, build_model, merge_directions
 from lstm_lab.recurrence import unroll
+from lstm_lab.regularise import Regularise
 
 T, B, D = 5, 3, 4
 LENGTHS = jnp.array([5, 2, 0])
@@ -93,7 +94,7 @@ def test_dropout_acts_in_training_alone_and_by_example():
 
 
 def test_dropout_keeps_the_mean():
-    from lstm_lab.model import dropout
+    from lstm_lab.regularise import dropout
 
     x = jnp.ones((40, 10, 50))
     found = dropout(x, 0.3, jax.random.split(jax.random.key(0), 10))

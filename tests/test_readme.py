@@ -11,7 +11,7 @@ import pytest
 
 from lstm_lab.files import read_json
 from lstm_lab.tasks import TASKS
-from tests.conftest import ROOT, write_chorales
+from tests.conftest import ROOT, write_samples
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
@@ -40,7 +40,7 @@ def clone(tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name)
     for name, text in FILES.items():
         (folder / name).write_text(text)
-    write_chorales(folder / "data")
+    write_samples(folder / "data")
     return folder
 
 

@@ -24,6 +24,7 @@ from lstm_lab.bench.run import machine
 from lstm_lab.progress import Meter, say
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.study import Study, Trials, tuning_runs
+from lstm_lab.tasks import Examples
 
 CONTENDERS = ("lstm_lab", "torch", "torch processes")
 CELL = "np"  # PyTorch's nn.LSTM has no peepholes
@@ -119,7 +120,12 @@ def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[st
     runs = tuning_runs(study)
     spec = runs[0].spec
     splits = spec.task.load(data_dir).splits
-    arrays = {f"{s}_{k}": v for s, e in splits.items() for k, v in e._asdict().items()}
+    arrays = {
+        f"{name}_{part}": values
+        for name, split in splits.items()
+        if isinstance(split, Examples)
+        for part, values in split._asdict().items()
+    }
     np.savez(scratch / "data.npz", **arrays)
     points = [
         {

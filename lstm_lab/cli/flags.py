@@ -12,13 +12,21 @@ from absl import flags
 from lstm_lab.errors import UserError
 
 
-def parse(argv: list[str], strings: Mapping[str, str | None], **integers: int | None) -> Any:
+def parse(
+    argv: list[str],
+    strings: Mapping[str, str | None],
+    numbers: Mapping[str, float] | None = None,
+    **integers: int | None,
+) -> Any:
     """Parses a verb's flags; nothing may be left over."""
     values = flags.FlagValues()
     for name, default in strings.items():
         flags.DEFINE_string(name, default, "", flag_values=values)
     for name, number in integers.items():
-        flags.DEFINE_integer(name, number, "", lower_bound=1, flag_values=values)
+        least = 0 if name == "seed" else 1
+        flags.DEFINE_integer(name, number, "", lower_bound=least, flag_values=values)
+    for name, value in (numbers or {}).items():
+        flags.DEFINE_float(name, value, "", flag_values=values)
     for name in ("dry_run", "worker", "watch"):
         flags.DEFINE_bool(name, False, "", flag_values=values)
     left = values(["lstm-lab", *argv])[1:]

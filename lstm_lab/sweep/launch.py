@@ -220,5 +220,4 @@ def _everything(study: Study) -> list[PlannedRun]:
 
 
 def _steps(run: PlannedRun | Run, datasets: dict[Task, Dataset]) -> int:
-    train = datasets[run.spec.task].splits.get("train")
-    return run.spec.schedule_steps(None if train is None else len(train.x))[0]
+    return run.spec.schedule_steps(datasets[run.spec.task].splits.get("train"))[0]

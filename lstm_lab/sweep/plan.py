@@ -15,7 +15,7 @@ from lstm_lab.config import RunSpec
 from lstm_lab.identity import program_key
 from lstm_lab.summary import Summary, summarise
 from lstm_lab.sweep.study import PlannedRun
-from lstm_lab.tasks import Dataset
+from lstm_lab.tasks import Dataset, mean_steps
 from lstm_lab.train import widths
 from lstm_lab.train.parallel import Layout, choose_layout, program_spec
 
@@ -127,12 +127,8 @@ def _flops_by_width(spec: RunSpec, sizes: Sequence[int]) -> np.ndarray:
 def tokens_read(spec: RunSpec, dataset: Dataset) -> float:
     """Returns how many time steps a run reads that is not stopped early."""
     train = dataset.splits.get("train")
-    steps, _ = spec.schedule_steps(None if train is None else len(train.x))
-    examples = dataset.splits["valid"] if train is None else train
-    if examples.lengths is None:
-        length = float(examples.x.shape[1])
-    else:
-        length = float(examples.lengths.mean())
+    steps, _ = spec.schedule_steps(train)
+    length = mean_steps(dataset.splits["valid"] if train is None else train)
     return steps * spec.train.batch_size * length
 
 

@@ -1,28 +1,46 @@
 """Data sets and objectives, one file for each family."""
 
-from lstm_lab.tasks.dataset import (
+from lstm_lab.tasks.batches import (
     Batch,
+    chunk,
+    epoch_order,
+    first_examples,
+    longest,
+    mean_steps,
+    steps_per_epoch,
+    take,
+    train_batch,
+)
+from lstm_lab.tasks.dataset import (
     Bernoulli,
     Categorical,
     Dataset,
     Examples,
     Real,
+    Split,
+    Stream,
     Target,
     Task,
     Tokens,
     Vectors,
-    epoch_order,
-    steps_per_epoch,
-    take,
-    train_batch,
+    is_stream,
 )
 from lstm_lab.tasks.digits import Digits
 from lstm_lab.tasks.jsb import JSB
-from lstm_lab.tasks.objectives import DIRECTIONS, Scores, metrics_of, scores
+from lstm_lab.tasks.language import Language
+from lstm_lab.tasks.objectives import (
+    DIRECTIONS,
+    Scores,
+    loss_of,
+    means,
+    metrics_of,
+    no_scores,
+    scores,
+)
 from lstm_lab.tasks.synthetic import Adding, CopyMemory, TemporalOrder
 
-TASKS: dict[str, type[Adding | CopyMemory | TemporalOrder | Digits | JSB]] = {
-    task.name: task for task in (Adding, CopyMemory, TemporalOrder, Digits, JSB)
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (Adding, CopyMemory, TemporalOrder, Digits, JSB, Language)
 }
 
 __all__ = [
@@ -37,15 +55,26 @@ __all__ = [
     "Dataset",
     "Digits",
     "Examples",
+    "Language",
     "Real",
     "Scores",
+    "Split",
+    "Stream",
     "Target",
     "Task",
     "TemporalOrder",
     "Tokens",
     "Vectors",
+    "chunk",
     "epoch_order",
+    "first_examples",
+    "is_stream",
+    "longest",
+    "loss_of",
+    "mean_steps",
+    "means",
     "metrics_of",
+    "no_scores",
     "scores",
     "steps_per_epoch",
     "take",

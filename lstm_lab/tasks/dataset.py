@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+Measure = Literal["accuracy", "perplexity", "bits", "macro_f1", "span_f1"]
 Array = Any  # numpy on the host, jax on the device
 
 
@@ -30,10 +30,19 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Categorical:
-    """Targets are one of `size` classes: [B], or [B,T] at every step."""
+    """Targets are one of `size` classes: [B], or [B,T] at every step.
+
+    Attributes:
+      size: how many classes.
+      every_step: whether each step has one.
+      metrics: what is measured beside the negative log-likelihood.
+      labels: the classes' names, where a metric reads them.
+    """
 
     size: int
     every_step: bool = False
+    metrics: tuple[Measure, ...] = ("accuracy",)
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,25 +79,45 @@ class Examples(NamedTuple):
     lengths: Array | None = None
 
 
-class Batch(NamedTuple):
-    """Examples of one step.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Stream:
+    """One long sequence of symbols, each to be predicted from all before it.
+
+    It is cut into equally long tracks, which a batch reads side by side, a row each, a chunk of
+    time after the other; the model's state is carried from chunk to chunk. Symbols left over at
+    the end are not read.
 
     Attributes:
-      examples: the examples, B of them.
-      weight_B: 1 for an example that counts, 0 for one that only fills the batch.
-      rows_B: each example's place in the batch of all devices.
+      tokens: [N], int32.
+      T: time steps of a chunk.
+      tracks: how many of an evaluation; training has as many as the batch has rows.
     """
 
-    examples: Examples
-    weight_B: jax.Array
-    rows_B: jax.Array
+    tokens: Array
+    T: int = field(metadata={"static": True})
+    tracks: int = field(default=1, metadata={"static": True})
+
+    def track_steps(self, tracks: int) -> int:
+        """Returns the time steps that each of so many tracks predicts."""
+        return (self.tokens.shape[0] - 1) // tracks
+
+
+Split = Examples | Stream
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A task's examples by split: train (absent where generated), valid and test."""
+    """A task's data.
 
-    splits: dict[str, Examples]
+    Attributes:
+      splits: train (absent where generated), valid and test.
+      fitted: what was found in the training data and is kept with a run, JSON-ready: what numbers
+        stand for, as `inputs` and `outputs`, means and scales.
+    """
+
+    splits: dict[str, Split]
+    fitted: dict[str, Any] = field(default_factory=dict)
 
 
 class Task(Protocol):
@@ -99,6 +128,8 @@ class Task(Protocol):
       target: what comes out.
       metric: the metric that chooses checkpoints and ranks runs.
       sample: a key -> one example, where training data are generated without end; else None.
+
+    One whose splits are streams says so by `stream`, which others need not have.
     """
 
     @property
@@ -128,64 +159,9 @@ class Task(Protocol):
         ...
 
 
-def train_batch(
-    sample: Callable[[jax.Array], Examples] | None,
-    examples: Examples | None,
-    seed: jax.Array,
-    step: jax.Array,
-    rows_B: jax.Array,
-    size: int,
-    order_N: jax.Array | None = None,
-) -> Batch:
-    """Returns rows of the training batch of one step, a pure function of (seed, step).
-
-    Finite data are taken in an order shuffled anew each epoch, every example once; the last batch
-    of an epoch is filled up with examples of weight 0.
-
-    Args:
-      sample: generates an example from a key, or None.
-      examples: the training split where `sample` is None.
-      seed: the data seed, uint32.
-      step: the step, int32.
-      rows_B: which of the batch's rows to return.
-      size: rows of the whole batch.
-      order_N: what `epoch_order` gave for the step's epoch, where a caller of many steps keeps it.
-
-    Returns:
-      The batch's rows.
-    """
-    key = jax.random.key(seed)
-    if sample is not None:
-        keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), rows_B)
-        return Batch(jax.vmap(sample)(keys_B), jnp.ones(rows_B.shape), rows_B)
-    if examples is None:
-        raise ValueError("examples: needed where the task generates none")
-    steps = steps_per_epoch(examples.x.shape[0], size)
-    if order_N is None:
-        order_N = epoch_order(examples, seed, step // steps)
-    return take(examples, step % steps * size + rows_B, rows_B, order_N)
-
-
-def epoch_order(examples: Examples, seed: jax.Array, epoch: jax.Array) -> jax.Array:
-    """Returns the order in which an epoch shows the examples."""
-    key = jax.random.fold_in(jax.random.key(seed), epoch)
-    return jax.random.permutation(key, examples.x.shape[0])
-
-
-def take(
-    examples: Examples, places_B: jax.Array, rows_B: jax.Array, order_N: jax.Array | None = None
-) -> Batch:
-    """Returns the examples at places of an order; those past the end weigh 0."""
-    N = examples.x.shape[0]
-    places = jnp.minimum(places_B, N - 1)
-    chosen = places if order_N is None else order_N[places]
-    weight_B = (places_B < N).astype(jnp.float32)
-    return Batch(jax.tree.map(lambda a: jnp.asarray(a)[chosen], examples), weight_B, rows_B)
-
-
-def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Returns how many batches show every example once."""
-    return -(-examples // batch_size)
+def is_stream(task: Task) -> bool:
+    """Returns whether a task's splits are streams, through which the state is carried."""
+    return getattr(task, "stream", False)
 
 
 def check_folds(folds: int | None, fold: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,22 @@ class Source:
 def default_data_dir() -> Path:
     """Returns $LSTM_LAB_DATA, or the user's cache."""
     return Path(os.environ.get("LSTM_LAB_DATA") or pooch.os_cache("lstm_lab"))
+
+
+def locate(path: str, data_dir: Path, sources: Iterable[Source]) -> Path:
+    """Returns where a file is: a known one in the data folder, downloaded where it is missing, or
+    one of the user's own, as given or in the data folder.
+
+    Raises:
+      UserError: where there is none.
+    """
+    for source in sources:
+        if source.path == path:
+            return fetch(source, data_dir)
+    for place in (Path(path), data_dir / path):
+        if place.is_file():
+            return place
+    raise UserError(f"data: {path} does not exist, neither here nor in {data_dir}")
 
 
 def fetch(source: Source, data_dir: Path) -> Path:

@@ -2,34 +2,82 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.tasks.dataset import Batch, Bernoulli, Categorical, Real, Target
+from lstm_lab.tasks.batches import Batch
+from lstm_lab.tasks.dataset import Bernoulli, Categorical, Real, Target
 
 Scores = dict[str, tuple[jax.Array, jax.Array]]
 
-DIRECTIONS = {"nll": "min", "mse": "min", "accuracy": "max"}
+DIRECTIONS = {
+    "nll": "min",
+    "mse": "min",
+    "mae": "min",
+    "perplexity": "min",
+    "bits": "min",
+    "accuracy": "max",
+    "macro_f1": "max",
+    "span_f1": "max",
+}
 
 
 def metrics_of(target: Target) -> tuple[str, ...]:
     """Returns the names of a target's metrics; the first is the loss."""
     match target:
         case Categorical():
-            return ("nll", "accuracy")
+            return ("nll", *target.metrics)
         case Bernoulli(size=1):
             return ("nll", "accuracy")
         case Bernoulli():
             return ("nll",)
         case Real():
-            return ("mse",)
+            return ("mse", "mae")
+
+
+def loss_of(target: Target) -> str:
+    """Returns which of a target's metrics training minimises."""
+    return metrics_of(target)[0]
+
+
+def _summed(target: Target) -> tuple[str, ...]:
+    """Returns the metrics that are sums over counts; others derive from them."""
+    return tuple(name for name in metrics_of(target) if name not in ("perplexity", "bits"))
+
+
+def no_scores(target: Target) -> Scores:
+    """Returns sums of nothing."""
+
+    def nothing(name: str) -> jax.Array:
+        return jnp.zeros((target.size,) if name == "macro_f1" else ())
+
+    return {name: (nothing(name), nothing(name)) for name in _summed(target)}
+
+
+def means(target: Target, total: Scores) -> dict[str, jax.Array]:
+    """Divides sums by counts, and derives what is a function of them.
+
+    perplexity: exp of the mean nll; bits: the mean nll / ln 2; macro_f1: the mean of F1 over the
+    classes that occur, in truth or prediction.
+    """
+    found = {}
+    for name, (amount, count) in total.items():
+        # Per class where there are several: the mean over those that occur.
+        ratio = jnp.where(count > 0, amount / jnp.maximum(count, 1e-9), 0.0)
+        found[name] = ratio.sum() / jnp.maximum((count > 0).sum(), 1)
+    if "nll" in found:
+        found |= {"perplexity": jnp.exp(found["nll"]), "bits": found["nll"] / math.log(2)}
+    return {name: found[name] for name in metrics_of(target)}
 
 
 def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
     """Computes a batch's metrics.
 
     nll: negative log-likelihood in nats, summed over the C numbers of a Bernoulli target;
-    accuracy: share of right answers; mse: squared error, averaged over the C numbers.
+    accuracy: share of right answers; mse, mae: squared and absolute error, averaged over the C
+    numbers; macro_f1: by class, twice the right answers over predicted and true ones.
     The count is of steps (every-step targets) or sequences (last-step targets), so that sums and
     counts over batches divide to the mean over the split; a mean of means would be wrong for ragged
     sequences.
@@ -43,24 +91,41 @@ def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
       For each metric its float32 sum and count.
     """
     y = batch.examples.y
+    weight = _weights(target, batch, logits.shape)
+    found = {}
     match target:
         case Categorical():
             log_p = jax.nn.log_softmax(logits)
             nll = -jnp.take_along_axis(log_p, y[..., None], -1)[..., 0]
-            values = {"nll": nll, "accuracy": logits.argmax(-1) == y}
+            guess = logits.argmax(-1)
+            values = {"nll": nll, "accuracy": guess == y}
+            if "macro_f1" in target.metrics:
+                found["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
         case Bernoulli():
             sign = 1.0 - 2.0 * y
             nll = jax.nn.softplus(sign * logits).sum(-1)
             values = {"nll": nll, "accuracy": ((logits > 0) == (y > 0.5)).all(-1)}
         case Real():
-            values = {"mse": jnp.square(logits - y).mean(-1)}
-    weight = _weights(target, batch, logits.shape)
+            values = {
+                "mse": jnp.square(logits - y).mean(-1),
+                "mae": jnp.abs(logits - y).mean(-1),
+            }
     count = weight.sum()
     # where, not a product: a filler row's NaN must not reach the sum.
-    return {
-        name: (jnp.where(weight > 0, values[name], 0.0).astype(jnp.float32).sum(), count)
-        for name in metrics_of(target)
+    sums = {
+        name: (jnp.where(weight > 0, value, 0.0).astype(jnp.float32).sum(), count)
+        for name, value in values.items()
     }
+    return {name: (sums | found)[name] for name in _summed(target)}
+
+
+def _f1_by_class(
+    guess: jax.Array, y: jax.Array, weight: jax.Array, size: int
+) -> tuple[jax.Array, jax.Array]:
+    """Returns twice the right answers of each class [C], and its predicted and true ones."""
+    guessed, true = (jax.nn.one_hot(a, size) * weight[..., None] for a in (guess, y))
+    axes = tuple(range(guess.ndim))
+    return 2.0 * (guessed * true).sum(axes), (guessed + true).sum(axes)
 
 
 def _weights(target: Target, batch: Batch, shape: tuple[int, ...]) -> jax.Array:

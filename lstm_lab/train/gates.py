@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.config import RunSpec, model_of
-from lstm_lab.tasks import Examples
+from lstm_lab.tasks import Examples, Split, first_examples
 from lstm_lab.train.parallel import program_spec
 
 ROWS = 32  # sequences measured, the first of the validation split
@@ -52,18 +52,18 @@ class Layer(NamedTuple):
     time_counts: Any
 
 
-def observe(spec: RunSpec, params: Any, examples: Examples) -> dict[str, Layer]:
+def observe(spec: RunSpec, params: Any, split: Split) -> dict[str, Layer]:
     """Measures a member's gates and states.
 
     Args:
       spec: the run.
       params: its parameters, at its own size.
-      examples: a split, host arrays.
+      split: the sequences, or a stream's beginning; host arrays.
 
     Returns:
       A row of measures by layer, such as `layer_0` or `layer_0_reverse`; host arrays.
     """
-    few = jax.tree.map(lambda array: array[:ROWS], examples)
+    few = first_examples(split, ROWS)
     return jax.device_get(_compiled(program_spec(spec))(params, few))
 
 

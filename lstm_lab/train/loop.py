@@ -163,8 +163,7 @@ def train_run(
     if hosts.count() > 1:
         hosts.check_alike("data sets", _digest(dataset))
     layout = _layout(spec, head)
-    train = dataset.splits.get("train")
-    steps, _ = spec.schedule_steps(None if train is None else len(train.x))
+    steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with hosts.own(folder) as own, Meter(steps) as meter:
         cohort = Cohort((Run(spec, own),), layout, own / "checkpoints" / "latest")
         shown = meter if hosts.first() else None

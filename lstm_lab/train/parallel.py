@@ -20,7 +20,8 @@ from lstm_lab.config import RunSpec
 from lstm_lab.errors import UserError
 from lstm_lab.optim import horizon
 from lstm_lab.progress import say
-from lstm_lab.tasks import Examples
+from lstm_lab.tasks import Split
+from lstm_lab.train import evaluate as scoring
 from lstm_lab.train import step, widths
 from lstm_lab.train.state import IDLE, Member, TrainState, init_state, member_of
 
@@ -140,7 +141,7 @@ class Program(NamedTuple):
       collect: anything with lanes, from the devices -> host arrays [lanes, ...].
       begin: (spec, total steps) -> one member's state, padded, host arrays without lanes.
       advance: (state, splits, steps, evaluating) -> state, Report; the state passed is consumed.
-      evaluate: (params, hparams, wanted, examples) -> metrics, NaN in lanes that are not wanted.
+      evaluate: (params, hparams, wanted, split) -> metrics, NaN in lanes that are not wanted.
     """
 
     layout: Layout
@@ -149,7 +150,7 @@ class Program(NamedTuple):
     collect: Callable[[Any], Any]
     begin: Callable[[RunSpec, int], TrainState]
     advance: Callable[..., tuple[TrainState, step.Report]]
-    evaluate: Callable[[Any, Any, Any, Examples], dict[str, jax.Array]]
+    evaluate: Callable[[Any, Any, Any, Split], dict[str, jax.Array]]
 
     def seat(self, state: TrainState | None, members: Mapping[int, TrainState]) -> TrainState:
         """Returns the state with members in lanes, in place of what was there.
@@ -219,9 +220,9 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
     axis_name = AXIS if layout.kind == "batch" else None
     map_lanes = partial(_map_lanes, devices[0].platform)
 
-    def cuts_of(examples: Examples | None) -> tuple[int, ...]:
+    def cuts_of(split: Split | None) -> tuple[int, ...]:
         # Batched members would compute every cut.
-        return step.time_cuts(spec, examples) if devices[0].platform == "cpu" else ()
+        return scoring.time_cuts(spec, split) if devices[0].platform == "cpu" else ()
 
     def advance(state: Any, splits: Any, steps: Any, evaluating: Any) -> Any:
         padded = layout.width is not None
@@ -229,12 +230,12 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
         one = partial(step.advance, spec, horizon, padded=padded, cuts=cuts, axis_name=axis_name)
         return map_lanes(lambda state: one(state, splits, steps, evaluating), state)
 
-    def evaluate(params: Any, hparams: Any, wanted: Any, examples: Examples) -> Any:
+    def evaluate(params: Any, hparams: Any, wanted: Any, split: Split) -> Any:
         def one(lane: tuple[Any, Any, Any]) -> Any:
             wanted, params, hparams = lane
-            cuts = cuts_of(examples)
-            return step.evaluate_where(
-                spec, wanted, params, hparams, examples, cuts=cuts, axis_name=axis_name
+            cuts = cuts_of(split)
+            return scoring.evaluate_where(
+                spec, wanted, params, hparams, split, cuts=cuts, axis_name=axis_name
             )
 
         return map_lanes(one, (wanted, params, hparams))
@@ -365,8 +366,8 @@ def _members_program(
         collect=collect,
         begin=begin,
         advance=pmap(advance, in_axes=(0, None, None, None), donate_argnums=0),
-        evaluate=lambda params, hparams, wanted, examples: scored(
-            params, hparams, place(wanted), examples
+        evaluate=lambda params, hparams, wanted, split: scored(
+            params, hparams, place(wanted), split
         ),
     )
 

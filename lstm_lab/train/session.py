@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from lstm_lab.config import RunSpec
-from lstm_lab.files import read_json, read_lines
+from lstm_lab.files import read_json, read_lines, write_json
 from lstm_lab.identity import run_id
 from lstm_lab.summary import Summary, summarise
-from lstm_lab.tasks import Dataset, steps_per_epoch
+from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch
 from lstm_lab.train import hosts
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.gates import observe
@@ -108,9 +108,8 @@ class Session:
     ) -> None:
         self.cohort, self.dataset, self.overrides, self.held = cohort, dataset, overrides, held
         self.spec = cohort.runs[0].spec
-        train = dataset.splits.get("train")
-        self.examples = None if train is None else len(train.x)
-        self.total, self.every = self.spec.schedule_steps(self.examples)
+        self.train = dataset.splits.get("train")
+        self.total, self.every = self.spec.schedule_steps(self.train)
         self.program: Program = build_program(self.spec, self.total, cohort.layout)
         self.checkpoints = Checkpoints(cohort.checkpoints)
         self.provenance = provenance()
@@ -173,7 +172,7 @@ class Session:
         }
 
     def _sit(self, lane: int, run: Run, resumed_at: int | None) -> None:
-        summary = summarise(run.spec, T=self.dataset.splits["valid"].x.shape[1])
+        summary = summarise(run.spec, T=longest(self.dataset.splits["valid"]))
         record = RunRecord(
             run.folder,
             run.spec,
@@ -183,6 +182,8 @@ class Session:
             parameters=summary.parameters,
             resumed_at=resumed_at,
         )
+        if self.dataset.fitted:
+            write_json(run.folder / "fitted.json", self.dataset.fitted)
         self.seats[lane] = Seat(run, record, summary, resumed_at or 0, record.seconds)
 
     def fill(self) -> None:
@@ -293,10 +294,10 @@ class Session:
     def _sequences(self, step: int) -> int:
         """Returns how many sequences have been shown; an epoch's last batch may be short."""
         size = self.spec.train.batch_size
-        if self.examples is None:
+        if not isinstance(self.train, Examples):
             return step * size
-        epochs, steps = divmod(step, steps_per_epoch(self.examples, size))
-        return epochs * self.examples + steps * size
+        epochs, steps = divmod(step, steps_per_epoch(self.train, size))
+        return epochs * len(self.train.x) + steps * size
 
     def save(self) -> None:
         """Writes the checkpoint of all lanes."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lstm_lab.config import RunSpec, model_of, rates_of
+from lstm_lab.model import States
 from lstm_lab.optim import build_optimizer, hparams
-from lstm_lab.tasks import Tokens
+from lstm_lab.tasks import Tokens, is_stream
 
 # Values of TrainState.stopped. FINISHED is early, or after all its steps; PRUNED is by the host.
 RUNNING, FINISHED, DIVERGED, IDLE, PRUNED = range(5)
@@ -56,6 +58,7 @@ class TrainState(NamedTuple):
       units: hidden units of the member, int32; fewer than its arrays have where it is padded.
       params: float32 parameters.
       opt_state: optax's.
+      carry: of a stream, the model's states after the chunk before, for all rows; else None.
       data_seed, noise_seed: uint32; a batch and a mask are functions of a seed and the step.
       hparams: `lr`, `momentum`, `weight_decay` and the rates of regularisers, float32.
       stopped: RUNNING, FINISHED, DIVERGED, IDLE or PRUNED, int32.
@@ -67,6 +70,7 @@ class TrainState(NamedTuple):
     units: jax.Array
     params: Any
     opt_state: Any
+    carry: States | None
     data_seed: jax.Array
     noise_seed: jax.Array
     hparams: dict[str, jax.Array]
@@ -87,6 +91,13 @@ def member_of(spec: RunSpec, total: int) -> Member:
         },
         total=jnp.int32(total),
     )
+
+
+def empty_states(spec: RunSpec, params: Any, rows: int) -> States:
+    """Returns states of so many rows with nothing in them, as a stream's first chunk ignores."""
+    x = jnp.zeros((rows, 1), jnp.int32)
+    _, states = jax.eval_shape(partial(model_of(spec).apply, method="run"), {"params": params}, x)
+    return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), states)
 
 
 def init_state(spec: RunSpec, horizon: int, member: Member) -> TrainState:
@@ -114,6 +125,7 @@ def init_state(spec: RunSpec, horizon: int, member: Member) -> TrainState:
         units=jnp.int32(spec.model.hidden),
         params=params,
         opt_state=optimizer.init(params),
+        carry=empty_states(spec, params, spec.train.batch_size) if is_stream(spec.task) else None,
         data_seed=member.data_seed,
         noise_seed=member.noise_seed,
         hparams=member.hparams,

@@ -23,8 +23,8 @@ def test_an_epoch_shows_every_example_once(N, size, seed):
     orders = []
     for epoch in range(2):
         seen = []
-        for k in range(steps_per_epoch(N, size)):
-            b = batch(N, seed, epoch * steps_per_epoch(N, size) + k, range(size), size)
+        for k in range(steps_per_epoch(numbered(N), size)):
+            b = batch(N, seed, epoch * steps_per_epoch(numbered(N), size) + k, range(size), size)
             seen += list(np.asarray(b.examples.y)[np.asarray(b.weight_B) > 0])
         assert sorted(seen) == list(range(N))
         orders.append(seen)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from lstm_lab.tasks import Batch, Examples
+from lstm_lab.train.evaluate import evaluate, time_cuts
 from lstm_lab.train.state import init_state, member_of
-from lstm_lab.train.step import evaluate, time_cuts, train_step
+from lstm_lab.train.step import train_step
 from tests.train.helpers import close, ragged
 
 

@@ -1,0 +1,74 @@
+"""What training adds to a model: rates and keys, dropout between layers, noise on inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+# Folded into an example's key for its input noise; layers and directions fold in small numbers.
+INPUT_NOISE = 2**31
+
+
+class Regularise(NamedTuple):
+    """What regularisers draw on.
+
+    Attributes:
+      rates: by name, numbers or scalar arrays; a variant's own where one is missing.
+      key: of the step, for what a batch shares; None means evaluation.
+      keys_B: a key for each example; None means evaluation.
+    """
+
+    rates: Mapping[str, Any]
+    key: jax.Array | None = None
+    keys_B: jax.Array | None = None
+
+
+def dropout(x_TBD: jax.Array, rate: float, keys_B: jax.Array, parts: int = 1) -> jax.Array:
+    """Zeroes units at `rate` and rescales the rest.
+
+    Each example has a key of its own and the unit axis leads, so that neither the batch's split
+    over devices nor padded units change a mask.
+
+    Args:
+      x_TBD: inputs [T,B,D].
+      rate: probability of zero.
+      keys_B: a key for each example.
+      parts: how many directions lie one after another in D.
+
+    Returns:
+      An array like x_TBD.
+    """
+    T, B, D = x_TBD.shape
+    shape = (D // parts, T, parts)
+    keep_BHTP = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, shape))(keys_B)
+    keep_TBD = keep_BHTP.transpose(2, 0, 3, 1).reshape(T, B, D)
+    return jnp.where(keep_TBD, x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
+
+
+def add_noise(x_TBD: jax.Array, regularise: Regularise | None) -> jax.Array:
+    """Adds Gaussian noise of standard deviation `input_noise`, where it is among the rates.
+
+    Args:
+      x_TBD: inputs [T,B,D].
+      regularise: rates and keys; without keys, as in evaluation, nothing is added.
+
+    Returns:
+      An array like x_TBD.
+    """
+    if regularise is None or regularise.keys_B is None or "input_noise" not in regularise.rates:
+        return x_TBD
+    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, INPUT_NOISE)
+    shape = (x_TBD.shape[0], x_TBD.shape[2])
+    noise_BTD = jax.vmap(lambda key: jax.random.normal(key, shape))(keys_B)
+    return x_TBD + regularise.rates["input_noise"] * noise_BTD.swapaxes(0, 1)
+
+
+def folded(regularise: Regularise, place: int) -> Regularise:
+    """Returns the same rates with keys of their own for a layer and direction."""
+    if regularise.key is None or regularise.keys_B is None:
+        return regularise
+    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, place)
+    return Regularise(regularise.rates, jax.random.fold_in(regularise.key, place), keys_B)

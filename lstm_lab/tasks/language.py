@@ -1,0 +1,156 @@
+"""Language models: the next word or character of a text, with the state carried along it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lstm_lab.errors import UserError
+from lstm_lab.tasks.dataset import Categorical, Dataset, Measure, Split, Stream, Tokens
+from lstm_lab.tasks.download import Source, locate
+from lstm_lab.tasks.text import END, Unit, encode, most_frequent, read_text, sha256_of
+
+_PTB = "https://raw.githubusercontent.com/tomsercu/lstm/master/data/"
+SOURCES = (
+    Source(
+        "ptb/ptb.train.txt",
+        _PTB + "ptb.train.txt",
+        "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+    ),
+    Source(
+        "ptb/ptb.valid.txt",
+        _PTB + "ptb.valid.txt",
+        "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+    ),
+    Source(
+        "ptb/ptb.test.txt",
+        _PTB + "ptb.test.txt",
+        "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+    ),
+    Source(
+        "tinyshakespeare/input.txt",
+        "https://raw.githubusercontent.com/karpathy/char-rnn/"
+        "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
+        "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    ),
+)
+MEASURES: dict[Unit, tuple[Measure, ...]] = {
+    "word": ("perplexity", "accuracy"),
+    "character": ("bits", "accuracy"),
+}
+
+
+@dataclass(frozen=True)
+class Language:
+    """Which symbol of a text comes next.
+
+    Words are what white space separates, and `<eos>` ends each line, as in the Penn Treebank
+    of Mikolov et al. 2010; symbols that the training part lacks are `<unk>`.
+
+    Attributes:
+      train: a UTF-8 text, of any language; gzipped where its name ends in .gz.
+      valid, test: texts of these splits; without them they are the last parts of `train`.
+      unit: what a symbol is.
+      vocabulary: symbols, `<unk>` among them; rarer ones are left out.
+      unroll: time steps of a chunk, through which gradients flow.
+      eval_tracks: into how many parts valid and test are cut, to be read side by side; 1 reads them
+        as they are.
+      valid_share, test_share: of `train`, where these splits have no files of their own.
+      sha256: hash of the files, for texts of the user's own; see `options`.
+    """
+
+    train: str
+    valid: str | None = None
+    test: str | None = None
+    unit: Unit = "word"
+    vocabulary: int = 10_000
+    unroll: int = 20
+    eval_tracks: int = 1
+    valid_share: float = 0.05
+    test_share: float = 0.05
+    sha256: str | None = None
+
+    name: ClassVar[str] = "language"
+    sample: ClassVar[None] = None
+    stream: ClassVar[bool] = True
+    files: ClassVar[tuple[str, ...]] = ("train", "valid", "test")
+
+    def __post_init__(self) -> None:
+        for name, least in (("vocabulary", 2), ("unroll", 1), ("eval_tracks", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: found {getattr(self, name)}, allowed {least} or more")
+        if (self.valid is None) != (self.test is None):
+            raise ValueError(f"valid, test: found {self.valid} and {self.test}, allowed both, none")
+        for name in ("valid_share", "test_share"):
+            if not 0.0 < getattr(self, name) < 0.5:
+                found = getattr(self, name)
+                raise ValueError(f"{name}: found {found}, allowed above 0, below 0.5")
+
+    @property
+    def inputs(self) -> Tokens:
+        """The symbol before."""
+        return Tokens(self.vocabulary)
+
+    @property
+    def target(self) -> Categorical:
+        """The symbol after."""
+        return Categorical(self.vocabulary, every_step=True, metrics=MEASURES[self.unit])
+
+    @property
+    def metric(self) -> str:
+        """Perplexity of words, bits of characters."""
+        return MEASURES[self.unit][0]
+
+    def load(self, data_dir: Path) -> Dataset:
+        """Reads the texts.
+
+        Raises:
+          UserError: for a file that is missing, changed or no text, or a part that is too short.
+        """
+        given = [path for path in (self.train, self.valid, self.test) if path is not None]
+        paths = [locate(path, data_dir, SOURCES) for path in given]
+        if self.sha256 is not None and sha256_of(paths) != self.sha256:
+            raise UserError(
+                f"task.sha256: {', '.join(map(str, paths))} changed since the run was configured"
+            )
+        texts = [self._symbols(read_text(path)) for path in paths]
+        train, valid, test = texts if len(texts) == 3 else self._parts(texts[0])
+        vocabulary = most_frequent(train, self.vocabulary)
+        splits: dict[str, Split] = {}
+        for split, symbols in (("train", train), ("valid", valid), ("test", test)):
+            if len(symbols) < 2:
+                raise UserError(f"data: {paths[0]} leaves {split} {len(symbols)} symbols of 2")
+            tracks = 1 if split == "train" else min(self.eval_tracks, len(symbols) - 1)
+            splits[split] = Stream(encode(symbols, vocabulary), self.unroll, tracks)
+        return Dataset(splits, {"inputs": vocabulary, "outputs": vocabulary})
+
+    def _symbols(self, text: str) -> list[str]:
+        if self.unit == "character":
+            return list(text)
+        return [symbol for line in text.splitlines() for symbol in (*line.split(), END)]
+
+    def _parts(self, symbols: list[str]) -> tuple[list[str], list[str], list[str]]:
+        """Cuts one text into its splits, in its order: the future is never trained on."""
+        ends = 1.0 - np.cumsum([0.0, self.test_share, self.valid_share])[::-1]
+        first, second = (round(len(symbols) * end) for end in ends[:2])
+        return symbols[:first], symbols[first:second], symbols[second:]
+
+
+def options(train: str, unit: Unit = "character", most: int = 10_000) -> dict[str, Any]:
+    """Returns the task's options for a text of the user's own: its vocabulary and its hash.
+
+    Args:
+      train: the file.
+      unit: what a symbol is.
+      most: symbols of the vocabulary, at most.
+
+    Raises:
+      UserError: as `Language.load`.
+    """
+    task = Language(train, unit=unit)
+    symbols, _, _ = task._parts(task._symbols(read_text(Path(train))))
+    found = {"train": train, "unit": unit, "vocabulary": len(most_frequent(symbols, most))}
+    return {"name": Language.name, **found, "sha256": sha256_of([Path(train)])}

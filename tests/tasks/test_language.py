@@ -1,0 +1,100 @@
+"""Texts: what a symbol is, what a split holds, and what is wrong with a file."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lstm_lab.config import build_spec
+from lstm_lab.errors import UserError
+from lstm_lab.identity import run_id
+from lstm_lab.tasks import Language, steps_per_epoch
+from lstm_lab.tasks.language import options
+from lstm_lab.tasks.text import encode, most_frequent, read_text, words_of
+from tests.conftest import write_texts
+
+
+def test_words_end_at_lines_and_rare_ones_are_unknown(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat sat\nthe dog\n\nthe cat <unk>\n" * 2)
+    task = Language(str(tmp_path / "a.txt"), vocabulary=4, valid_share=0.25, test_share=0.25)
+    dataset = task.load(tmp_path)
+    assert dataset.fitted["inputs"] == ("<unk>", "<eos>", "the", "cat")
+    train = dataset.splits["train"].tokens
+    np.testing.assert_array_equal(train, [2, 3, 0, 1, 2, 0, 1, 1, 2, 3, 0, 1])
+    parts = [dataset.splits[k].tokens for k in ("train", "valid", "test")]
+    assert sum(map(len, parts)) == 24
+    assert [len(p) for p in parts] == [12, 6, 6]
+
+
+def test_splits_of_their_own_share_the_training_part_s_vocabulary(tmp_path):
+    write_texts(tmp_path)
+    names = {split: f"ptb/ptb.{split}.txt" for split in ("train", "valid", "test")}
+    dataset = Language(**names, vocabulary=8).load(tmp_path)
+    assert len(dataset.splits["valid"].tokens) == 9 * 10
+    assert set(dataset.fitted["inputs"]) == {
+        "<unk>",
+        "<eos>",
+        "a",
+        "the",
+        "cat",
+        "N",
+        "sat",
+        "n.v.",
+    }
+    assert steps_per_epoch(dataset.splits["train"], 4) == (599 // 4) // 20
+
+
+def test_any_writing_is_text(tmp_path):
+    text = "春眠不覺曉,處處聞啼鳥。\r\n夜來風雨聲,花落知多少。\r\n" * 20
+    path = tmp_path / "poem.txt.gz"
+    path.write_bytes(gzip.compress(text.encode("utf-8-sig")))
+    task = build_spec({"task": options(str(path)), "train": {"steps": 1}}).task
+    dataset = task.load(tmp_path)
+    assert task.vocabulary == 1 + len(set(text) - {"\r"})
+    symbols = dataset.fitted["inputs"]
+    whole = "".join(
+        symbols[n] for k in ("train", "valid", "test") for n in dataset.splits[k].tokens
+    )
+    assert whole == text.replace("\r\n", "\n")
+    assert words_of("I don't—know <br/> 晓晓!") == [
+        "i", "don't", "—", "know", "<", "br", "/", ">", "晓", "晓", "!",
+    ]  # fmt: skip
+
+
+def test_the_most_frequent_words_come_first_and_ties_keep_their_order():
+    assert most_frequent(["b", "a", "b", "c", "a", "d"], 4) == ("<unk>", "b", "a", "c")
+    np.testing.assert_array_equal(encode(["d", "a"], ("<unk>", "a")), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b" \n \n", "is empty"),
+        ("été\nété\n".encode() + "été".encode("latin-1"), "line 3 is not UTF-8 .byte 0xe9"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_line(tmp_path, content, said):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        read_text(tmp_path / "a.txt")
+
+
+def test_files_that_are_missing_short_or_changed(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.txt does not exist, neither here nor in"):
+        Language("nowhere.txt").load(tmp_path)
+    path = tmp_path / "a.txt"
+    path.write_text("abc\n")
+    with pytest.raises(UserError, match="leaves valid 0 symbols of 2"):
+        Language(str(path), unit="character").load(tmp_path)
+    path.write_text("abcd" * 50)
+    config = {"task": options(str(path)), "train": {"steps": 1}}
+    spec = build_spec(config)
+    spec.task.load(tmp_path)
+    path.rename(tmp_path / "b.txt")
+    moved = build_spec({**config, "task": {**config["task"], "train": str(tmp_path / "b.txt")}})
+    assert run_id(moved) == run_id(spec)  # where a file lies does not count
+    (tmp_path / "b.txt").write_text("abcd" * 51)
+    with pytest.raises(UserError, match="changed since the run was configured"):
+        moved.task.load(Path())

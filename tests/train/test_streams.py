@@ -1,0 +1,145 @@
+"""Streams: the state goes from chunk to chunk, through any layout, kill or padding."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_lab.config import build_spec, model_of
+from lstm_lab.errors import UserError
+from lstm_lab.files import read_json, read_lines
+from lstm_lab.tasks import Stream
+from lstm_lab.train.evaluate import evaluate
+from lstm_lab.train.loop import Stop
+from lstm_lab.train.parallel import Layout, build_program
+from lstm_lab.train.state import init_state, member_of
+from tests.train.helpers import close, seated, steps, train
+
+TEXT = "the quick brown fox jumps over the lazy dog and runs away " * 6
+TRACKS, T = 4, 5
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    rng = np.random.default_rng(0)
+    path.write_text("".join(rng.permutation(list(TEXT))))
+    return path
+
+
+def reading(text, **sections):
+    """A spec of a small language model of characters."""
+    task = {"name": "language", "train": str(text), "unit": "character", "vocabulary": 40}
+    base = {
+        "task": {**task, "unroll": T, "valid_share": 0.1, "test_share": 0.1},
+        "model": {"cell": "lstm", "hidden": 6, "embedding": 4},
+        "optim": {"name": "sgd", "lr": 0.1, "clip": None},
+        "train": {"batch_size": TRACKS, "steps": 130, "eval_every": 10},
+        "compute": {"checkpoint_seconds": 0.0},
+    }
+    return build_spec({k: {**values, **sections.get(k, {})} for k, values in base.items()})
+
+
+def nll_at_once(spec, params, tokens):
+    """The negative log-likelihood of each symbol of rows read at once."""
+    logits = model_of(spec).apply({"params": params}, tokens[:, :-1])
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(log_p, tokens[:, 1:, None], -1)[..., 0]
+
+
+@pytest.mark.parametrize("tracks", [1, 3])
+def test_an_evaluation_in_chunks_is_one_in_a_piece(text, tracks):
+    spec = reading(text)
+    params = init_state(spec, 0, member_of(spec, 1)).params
+    tokens = np.random.default_rng(1).integers(0, 40, 53)
+    found = evaluate(spec, params, {}, Stream(jnp.array(tokens), T, tracks))
+    n = 52 // tracks
+    rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(tracks)])
+    expected = nll_at_once(spec, params, rows).mean()
+    np.testing.assert_allclose(found["bits"], expected / np.log(2), rtol=1e-6)
+
+
+def test_training_carries_the_state_and_begins_each_epoch_anew(text):
+    spec = reading(text, optim={"lr": 1e-30})  # the weights stay, so that losses can be foreseen
+    dataset = spec.task.load(Path())
+    tokens = dataset.splits["train"].tokens
+    n = (len(tokens) - 1) // TRACKS
+    chunks = n // T
+    rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(TRACKS)])
+    losses, params = steps([spec], Layout("single", 1, 1), dataset, chunks + 2)
+    whole = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)
+    expected = whole[:, : chunks * T].reshape(TRACKS, chunks, T).mean((0, 2))
+    np.testing.assert_allclose(losses[:, 0], [*expected, *expected[:2]], rtol=1e-5)
+    # The state matters: a chunk read from zero is another.
+    alone = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows[:, T : 2 * T + 1])
+    assert abs(alone.mean() - expected[1]) > 1e-4
+
+
+@pytest.mark.parametrize("cell", ["lstm", "slstm"])
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_pmap_equals_jit(text, cell, lanes):
+    specs = [replace(reading(text, model={"cell": cell}), seed=k) for k in range(lanes)]
+    dataset = specs[0].task.load(Path())
+    alone = [steps([spec], Layout("single", 1, 1), dataset) for spec in specs]
+    kind = "batch" if lanes == 1 else "members"
+    losses, params = steps(specs, Layout(kind, 2, lanes), dataset)
+    for k, (loss, param) in enumerate(alone):
+        close(losses[:, k], loss[:, 0])
+        close(jax.tree.map(lambda a, k=k: a[k], params), jax.tree.map(lambda a: a[0], param))
+    program = build_program(specs[0], 10, Layout(kind, 2, lanes))
+    state = seated(program, specs)
+    valid = program.place_data({"valid": dataset.splits["valid"]})["valid"]
+    wanted = np.ones(lanes, bool)
+    found = program.collect(program.evaluate(state.params, state.hparams, wanted, valid))
+    own = init_state(specs[0], 0, member_of(specs[0], 1)).params
+    np.testing.assert_allclose(
+        found["bits"][0], evaluate(specs[0], own, {}, dataset.splits["valid"])["bits"], rtol=1e-5
+    )
+
+
+def test_members_of_different_width_equal_lone_runs(text):
+    narrow, wide = (reading(text, model={"hidden": h, "embedding": None}) for h in (3, 6))
+    dataset = wide.task.load(Path())
+    _, params = steps([narrow, wide], Layout("single", 1, 2, 6), dataset)
+    for k, spec in enumerate((narrow, wide)):
+        _, alone = steps([spec], Layout("single", 1, 1), dataset)
+        h = spec.model.hidden
+        found = params["lstm"]["layer_0"]["wh"][k][:h, :, :h]
+        close(found, alone["lstm"]["layer_0"]["wh"][0])
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path):
+    class After(Stop):
+        asked = 0
+
+        @property
+        def requested(self):
+            After.asked += 1
+            return After.asked > 7
+
+    spec = reading(text)
+    train([spec], tmp_path / "whole")
+    assert train([spec], tmp_path / "parts", stop=After()).status == "interrupted"
+    assert train([spec], tmp_path / "parts").status == "completed"
+    rows = [read_lines(tmp_path / name / "0" / "metrics.jsonl") for name in ("whole", "parts")]
+    for whole, part in zip(*rows, strict=True):
+        assert {**whole, "seconds": 0} == {**part, "seconds": 0}
+    result = read_json(tmp_path / "parts" / "0" / "result.json")
+    assert set(result["test"]) == {"nll", "bits", "accuracy"}
+    fitted = read_json(tmp_path / "parts" / "0" / "fitted.json")
+    assert fitted["inputs"][0] == "<unk>"
+    assert set(TEXT) <= set(fitted["inputs"])
+
+
+def test_a_stream_is_not_read_backwards(text):
+    with pytest.raises(UserError, match="bidirectional: language is read forward"):
+        build_spec(
+            {
+                "task": {"name": "language", "train": str(text)},
+                "model": {"bidirectional": True},
+                "train": {"steps": 1},
+            }
+        )
