@@ -43,6 +43,7 @@ class TrainSpec:
       eval_every: steps between evaluations; None is one epoch, or a twentieth of the steps.
       patience: evaluations without a better one after which a run stops; None never stops it.
       metric: chooses the best checkpoint on validation; None is the task's own.
+      bucket: put sequences of like length into a batch, which then ends at its longest.
       loss_reduction: `mean` over everything predicted; `sum_time_mean_batch` sums over time and
         averages over sequences.
     """
@@ -53,6 +54,7 @@ class TrainSpec:
     eval_every: int | None = None
     patience: int | None = None
     metric: str | None = None
+    bucket: bool = False
     loss_reduction: Literal["mean", "sum_time_mean_batch"] = "mean"
 
     def __post_init__(self) -> None:

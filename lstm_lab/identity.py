@@ -13,7 +13,7 @@ from lstm_lab.optim import HPARAMS
 SCHEMA = 1
 # Settings that came later, and what they have to be for a run to be what it was without them. At
 # these they are left out, so that results keep their ids.
-LATER = {"optim.decay_begin": 0, "optim.staircase": False}
+LATER = {"optim.decay_begin": 0, "optim.staircase": False, "train.bucket": False}
 
 
 def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:

@@ -1,6 +1,8 @@
 """Strict surroundings: four CPU devices, no silent broadcasting of ranks; warnings are errors."""
 
 import gc
+import gzip
+import json
 import os
 from pathlib import Path
 
@@ -67,10 +69,42 @@ def write_texts(data_dir, seed=0):
     path.write_text("ROMEO:\nWhat, shall this speech be spoke for our excuse?\n\n" * 30)
 
 
+def write_sentences(data_dir, seed=0):
+    """Writes small sets of reviews and of requests with slots."""
+    rng = np.random.default_rng(seed)
+    folder = data_dir / "imdb"
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        rows = []
+        for label in rng.integers(0, 2, 40):
+            mood = ["dull", "great"][label]
+            words = [*rng.choice(["the", "film", "was", "so"], rng.integers(1, 9)), mood, "!"]
+            rows.append(json.dumps({"label": int(label), "text": " ".join(words)}))
+        with gzip.open(folder / f"{split}.jsonl.gz", "wt") as file:
+            file.write("\n".join(rows))
+    for split in ("train", "dev", "test"):
+        folder = data_dir / "atis" / split
+        folder.mkdir(parents=True, exist_ok=True)
+        cities = rng.choice(["boston", "denver", "new york"], (12, 2))
+        words, tags = [], []
+        for start, end in cities:
+            slots = [
+                " ".join(f"{'I' if k else 'B'}-{way}" for k, _ in enumerate(city.split()))
+                for way, city in (("from", start), ("to", end))
+            ]
+            words.append(f"flights from {start} to {end}")
+            tags.append(f"O O {slots[0]} O {slots[1]}")
+        (folder / "seq.in").write_text("\n".join(words) + "\n")
+        (folder / "seq.out").write_text("\n".join(tags) + "\n")
+        labels = rng.choice(["flight", "fare"], 12)
+        (folder / "label").write_text("\n".join(labels) + "\n")
+
+
 def write_samples(data_dir):
     """Writes a small example of every data set, in its true format."""
     write_chorales(data_dir)
     write_texts(data_dir)
+    write_sentences(data_dir)
 
 
 @pytest.fixture

@@ -25,6 +25,16 @@ STUDIES = sorted(
 )
 
 
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """A data folder with a little of everything, where configs look for it."""
+    folder = tmp_path_factory.mktemp("data")
+    write_samples(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LSTM_LAB_DATA", str(folder))
+        yield folder
+
+
 def module(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     found = importlib.util.module_from_spec(spec)
@@ -33,13 +43,12 @@ def module(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_a_config_trains_two_steps(path, tmp_path):
+def test_a_config_trains_two_steps(path, samples):
     config = module(path).get_config("peephole,stacked")
     spec = build_spec(config)
-    write_samples(tmp_path)
     model = replace(spec.model, hidden=4, embedding=spec.model.embedding and 3)
     spec = replace(spec, model=model, train=replace(spec.train, batch_size=2))
-    dataset = spec.task.load(tmp_path)
+    dataset = spec.task.load(samples)
     program = build_program(spec, 2, Layout("single", 1, 1))
     state = seated(program, [spec])
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
@@ -60,6 +69,7 @@ def test_every_variant_can_be_trained(cell):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+@pytest.mark.usefixtures("samples")
 def test_a_config_says_its_command_time_and_score(path):
     doc = module(path).__doc__
     for word in ("Command: lstm-lab ", "Time: ", "Score: "):

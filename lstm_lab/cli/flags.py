@@ -32,6 +32,9 @@ def parse(
     left = values(["lstm-lab", *argv])[1:]
     if left:
         raise UserError(f"arguments: found {left[0]!r}, allowed flags only, as --name=value")
+    if strings.keys() & {"data_dir"} and values.data_dir:
+        # So that config files, which may look into their data, find the same.
+        os.environ["LSTM_LAB_DATA"] = values.data_dir
     return values
 
 

@@ -11,6 +11,7 @@ from lstm_lab.tasks.batches import (
     take,
     train_batch,
 )
+from lstm_lab.tasks.classify import Text
 from lstm_lab.tasks.dataset import (
     Bernoulli,
     Categorical,
@@ -38,9 +39,11 @@ from lstm_lab.tasks.objectives import (
     scores,
 )
 from lstm_lab.tasks.synthetic import Adding, CopyMemory, TemporalOrder
+from lstm_lab.tasks.tags import Tags
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Adding, CopyMemory, TemporalOrder, Digits, JSB, Language)
+    task.name: task
+    for task in (Adding, CopyMemory, TemporalOrder, Digits, JSB, Language, Text, Tags)
 }
 
 __all__ = [
@@ -60,9 +63,11 @@ __all__ = [
     "Scores",
     "Split",
     "Stream",
+    "Tags",
     "Target",
     "Task",
     "TemporalOrder",
+    "Text",
     "Tokens",
     "Vectors",
     "chunk",

@@ -95,10 +95,35 @@ def chunk(
     return Batch(examples, (rows_B < tracks).astype(jnp.float32), rows_B, index == 0)
 
 
-def epoch_order(examples: Examples, seed: jax.Array, epoch: jax.Array) -> jax.Array:
-    """Returns the order in which an epoch shows the examples."""
+WINDOW = 50  # batches among which examples of like length are brought together
+
+
+def epoch_order(
+    examples: Examples, seed: jax.Array, epoch: jax.Array, bucket: int | None = None
+) -> jax.Array:
+    """Returns the order in which an epoch shows the examples.
+
+    Args:
+      examples: the training split.
+      seed: the data seed, uint32.
+      epoch: which epoch, int32.
+      bucket: the batch size, where batches shall hold examples of like length: the shuffled
+        examples are sorted by length within windows of 50 batches, and the batches shuffled again.
+        None shuffles all.
+    """
     key = jax.random.fold_in(jax.random.key(seed), epoch)
-    return jax.random.permutation(key, examples.x.shape[0])
+    N = examples.x.shape[0]
+    order_N = jax.random.permutation(key, N)
+    if bucket is None or examples.lengths is None:
+        return order_N
+    lengths_N = jnp.asarray(examples.lengths)[order_N]
+    window_N = jnp.arange(N) // (WINDOW * bucket)
+    order_N = order_N[jnp.lexsort((lengths_N, window_N))]
+    # The last batch, where it is short, stays last.
+    whole = N // bucket * bucket
+    batches = order_N[:whole].reshape(-1, bucket)
+    shuffled = jax.random.permutation(jax.random.fold_in(key, 1), batches)
+    return jnp.concatenate([shuffled.ravel(), order_N[whole:]])
 
 
 def take(

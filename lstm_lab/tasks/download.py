@@ -33,7 +33,7 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("LSTM_LAB_DATA") or pooch.os_cache("lstm_lab"))
 
 
-def locate(path: str, data_dir: Path, sources: Iterable[Source]) -> Path:
+def locate(path: str, data_dir: Path, sources: Iterable[Source] = ()) -> Path:
     """Returns where a file is: a known one in the data folder, downloaded where it is missing, or
     one of the user's own, as given or in the data folder.
 

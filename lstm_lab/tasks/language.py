@@ -11,7 +11,16 @@ import numpy as np
 from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Categorical, Dataset, Measure, Split, Stream, Tokens
 from lstm_lab.tasks.download import Source, locate
-from lstm_lab.tasks.text import END, Unit, encode, most_frequent, read_text, sha256_of
+from lstm_lab.tasks.records import check_shares
+from lstm_lab.tasks.text import (
+    END,
+    Unit,
+    check_unchanged,
+    encode,
+    most_frequent,
+    read_text,
+    sha256_of,
+)
 
 _PTB = "https://raw.githubusercontent.com/tomsercu/lstm/master/data/"
 SOURCES = (
@@ -84,10 +93,7 @@ class Language:
                 raise ValueError(f"{name}: found {getattr(self, name)}, allowed {least} or more")
         if (self.valid is None) != (self.test is None):
             raise ValueError(f"valid, test: found {self.valid} and {self.test}, allowed both, none")
-        for name in ("valid_share", "test_share"):
-            if not 0.0 < getattr(self, name) < 0.5:
-                found = getattr(self, name)
-                raise ValueError(f"{name}: found {found}, allowed above 0, below 0.5")
+        check_shares(valid_share=self.valid_share, test_share=self.test_share)
 
     @property
     def inputs(self) -> Tokens:
@@ -112,10 +118,7 @@ class Language:
         """
         given = [path for path in (self.train, self.valid, self.test) if path is not None]
         paths = [locate(path, data_dir, SOURCES) for path in given]
-        if self.sha256 is not None and sha256_of(paths) != self.sha256:
-            raise UserError(
-                f"task.sha256: {', '.join(map(str, paths))} changed since the run was configured"
-            )
+        check_unchanged(paths, self.sha256)
         texts = [self._symbols(read_text(path)) for path in paths]
         train, valid, test = texts if len(texts) == 3 else self._parts(texts[0])
         vocabulary = most_frequent(train, self.vocabulary)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from lstm_lab.tasks.batches import Batch
 from lstm_lab.tasks.dataset import Bernoulli, Categorical, Real, Target
+from lstm_lab.tasks.spans import span_f1
 
 Scores = dict[str, tuple[jax.Array, jax.Array]]
 
@@ -77,7 +78,8 @@ def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
 
     nll: negative log-likelihood in nats, summed over the C numbers of a Bernoulli target;
     accuracy: share of right answers; mse, mae: squared and absolute error, averaged over the C
-    numbers; macro_f1: by class, twice the right answers over predicted and true ones.
+    numbers; macro_f1: by class, twice the right answers over predicted and true ones; span_f1: the
+    same of whole spans.
     The count is of steps (every-step targets) or sequences (last-step targets), so that sums and
     counts over batches divide to the mean over the split; a mean of means would be wrong for ragged
     sequences.
@@ -101,6 +103,8 @@ def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
             values = {"nll": nll, "accuracy": guess == y}
             if "macro_f1" in target.metrics:
                 found["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
+            if "span_f1" in target.metrics:
+                found["span_f1"] = span_f1(target.labels, guess, y, weight)
         case Bernoulli():
             sign = 1.0 - 2.0 * y
             nll = jax.nn.softplus(sign * logits).sum(-1)

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -69,6 +69,24 @@ def encode(tokens: Iterable[str], vocabulary: tuple[str, ...]) -> np.ndarray:
     """Returns the numbers of tokens [N]; one that the vocabulary lacks is `<unk>`, number 0."""
     numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
     return np.array([numbers.get(token, 0) for token in tokens], np.int32)
+
+
+def padded(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows of numbers as one array [N,T], zero behind their ends, and their lengths [N]."""
+    lengths = np.array([len(row) for row in rows], np.int32)
+    filled = np.zeros((len(rows), lengths.max()), np.int32)
+    for place, row in zip(filled, rows, strict=True):
+        place[: len(row)] = row
+    return filled, lengths
+
+
+def check_unchanged(paths: Iterable[Path], sha256: str | None) -> None:
+    """Raises UserError for files that are not those which a run was configured for."""
+    paths = list(paths)
+    if sha256 is not None and sha256_of(paths) != sha256:
+        raise UserError(
+            f"task.sha256: {', '.join(map(str, paths))} changed since the run was configured"
+        )
 
 
 def sha256_of(paths: Iterable[Path]) -> str:

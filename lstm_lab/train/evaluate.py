@@ -61,10 +61,13 @@ def apply(
 
 
 def time_cuts(spec: RunSpec, split: Split | None) -> tuple[int, ...]:
-    """Returns `train_step`'s cuts, or `evaluate`'s of its split: with few sequences at a time most
-    batches are far shorter than the data's longest, and each cut is compiled."""
-    if not isinstance(split, Examples) or split.lengths is None or spec.train.batch_size > FEW:
+    """Returns `train_step`'s cuts, or `evaluate`'s of its split: with few sequences at a time, or
+    those of like length, most batches are far shorter than the data's longest, and each cut is
+    compiled."""
+    ragged = isinstance(split, Examples) and split.lengths is not None
+    if not ragged or not (spec.train.bucket or spec.train.batch_size <= FEW):
         return ()
+    assert isinstance(split, Examples)
     T = split.x.shape[1]
     return tuple(-(-T * part // 8) for part in (3, 4, 5, 8))
 

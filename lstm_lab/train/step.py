@@ -240,7 +240,8 @@ def _train_steps(
     def order(state: TrainState) -> jax.Array:
         assert isinstance(train, Examples)
         epoch = state.step // steps_per_epoch(train, spec.train.batch_size)
-        return epoch_order(train, state.data_seed, epoch)
+        bucket = spec.train.batch_size if spec.train.bucket else None
+        return epoch_order(train, state.data_seed, epoch, bucket)
 
     def one(_: jax.Array, carry: Any) -> Any:
         state, total, order_N = carry

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_lab.tasks import Adding, Examples, steps_per_epoch, train_batch
+from lstm_lab.tasks import Adding, Examples, epoch_order, steps_per_epoch, train_batch
 
 
 def numbered(N):
@@ -29,6 +29,21 @@ def test_an_epoch_shows_every_example_once(N, size, seed):
         assert sorted(seen) == list(range(N))
         orders.append(seen)
     assert N < 10 or orders[0] != orders[1]
+
+
+def test_batches_of_like_length_show_every_example_once():
+    lengths = np.random.default_rng(0).integers(1, 90, 1003).astype(np.int32)
+    examples = Examples(np.zeros((1003, 1, 1)), np.arange(1003), lengths)
+    order, other = (np.asarray(epoch_order(examples, jnp.uint32(3), e, 8)) for e in (0, 1))
+    assert sorted(order) == list(range(1003))
+    assert (order != other).mean() > 0.9
+    batches = lengths[order[:1000]].reshape(-1, 8)
+    plain = lengths[np.asarray(epoch_order(examples, jnp.uint32(3), 0))[:1000]].reshape(-1, 8)
+    padding = [1 - b.sum() / (b.max(1).sum() * 8) for b in (batches, plain)]
+    assert padding[0] < 0.05 < 0.3 < padding[1]
+    # Short and long batches come mixed.
+    means = batches.mean(1)
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
 
 
 def test_rows_of_a_device_are_the_rows_of_the_batch():

@@ -1,0 +1,40 @@
+"""Sentiment of films' reviews: IMDB, Maas et al. 2011, 25,000 reviews to train and 25,000 to test.
+
+Command: lstm-lab train --config=configs/imdb.py
+Time: 10 minutes on 2 CPU cores.
+Score: test accuracy 0.87 (seed 0); Keras' bidirectional example reaches 0.82 to 0.88.
+Data: imdb/train.jsonl.gz and imdb/test.jsonl.gz under --data_dir or $LSTM_LAB_DATA: a JSON object
+a line with `text` and `label`, 0 or 1 as the review is negative or positive, made from
+aclImdb_v1.tar.gz of https://ai.stanford.edu/~amaas/data/sentiment.
+
+Words after the colon: a file of your own, CSV with a header or JSON lines, with columns `text` and
+`label`, as in configs/imdb.py:reviews.csv; a variant of the catalogue; `bidirectional`; `stacked`;
+joined by commas.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+from lstm_lab.tasks import classify
+
+IMDB = {
+    "name": "text",
+    "train": "imdb/train.jsonl.gz",
+    "test": "imdb/test.jsonl.gz",
+    "labels": ("0", "1"),
+    "vocabulary": 10_000,
+}
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    file, words = shorthand.take_file(words)
+    config = ConfigDict(
+        {
+            "task": {**(classify.options(file) if file else IMDB), "max_length": 300},
+            "model": {"cell": "lstm", "hidden": 64, "embedding": 64},
+            "optim": {"name": "adam", "lr": 0.002, "clip": 1.0},
+            "train": {"batch_size": 64, "epochs": 6, "patience": 2, "bucket": True},
+        }
+    )
+    return shorthand.apply(config, words)

@@ -1,0 +1,39 @@
+"""Slots of requests ("arrive Beijing", "leave Beijing"): ATIS; or tags of a file of your own.
+
+Command: lstm-lab train --config=configs/tags.py
+Time: 3 minutes on 2 CPU cores.
+Score: test F1 of slots 0.944 (seed 0); 0.94 to 0.957 are published for LSTMs.
+Data: atis/{train,dev,test}/{seq.in,seq.out,label} under --data_dir or $LSTM_LAB_DATA, from
+https://github.com/monologg/JointBERT, data/atis.
+
+Words after the colon: a CoNLL file of your own, a word and its tag a line, empty lines between
+sentences, as in configs/tags.py:my.conll; `intent` for the sentence's intent instead; a variant of
+the catalogue; `bidirectional`; `stacked`; joined by commas.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+from lstm_lab.tasks import tags
+from lstm_lab.tasks.download import default_data_dir
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    file, words = shorthand.take_file(words)
+    listed = (words or "").split(",")
+    predict: tags.Predicted = "intent" if "intent" in listed else "tags"
+    if file:
+        task = tags.options(file, predict=predict)
+    else:
+        train, dev, test = (f"atis/{part}" for part in ("train", "dev", "test"))
+        task = tags.options(train, dev, test, predict, default_data_dir())
+    config = ConfigDict(
+        {
+            "task": task,
+            "model": {"cell": "lstm", "hidden": 100, "embedding": 100, "bidirectional": True},
+            "optim": {"name": "adam", "lr": 0.002, "clip": 5.0, "schedule": "cosine"},
+            "train": {"batch_size": 16, "epochs": 20, "bucket": True},
+        }
+    )
+    return shorthand.apply(config, ",".join(w for w in listed if w != "intent"))

@@ -1,0 +1,104 @@
+"""Records of files: CSV with a header, or JSON lines; and how they are split."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lstm_lab.errors import UserError, unknown
+from lstm_lab.tasks.text import read_text
+
+Record = dict[str, Any]
+Row = TypeVar("Row")
+
+
+def read_records(path: Path, columns: Iterable[str]) -> list[tuple[int, Record]]:
+    """Reads the records of a file: JSON lines where its name has .json, else CSV.
+
+    Args:
+      path: the file, gzipped where its name ends in .gz.
+      columns: those that each record must have.
+
+    Returns:
+      For each record its line and its values by column; empty lines are none.
+
+    Raises:
+      UserError: for a file without records, a line that is none, or a column that is missing.
+    """
+    text = read_text(path)
+    found = _json_lines(path, text) if ".json" in path.name else _csv(path, text)
+    if not found:
+        raise UserError(f"data: {path} holds no records")
+    for line, record in found:
+        for column in columns:
+            if column not in record:
+                raise unknown(f"data: {path} line {line}: column", column, record)
+            if record[column] is None:
+                raise UserError(f"data: {path} line {line} has nothing for column {column!r}")
+    return found
+
+
+def _json_lines(path: Path, text: str) -> list[tuple[int, Record]]:
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"data: {path} line {number} is no JSON: {error.msg}") from None
+        if not isinstance(record, dict):
+            raise UserError(f"data: {path} line {number} is no JSON object")
+        found.append((number, record))
+    return found
+
+
+def _csv(path: Path, text: str) -> list[tuple[int, Record]]:
+    reader = csv.DictReader(text.splitlines(keepends=True))
+    found = []
+    for record in reader:
+        if None in record:
+            raise UserError(
+                f"data: {path} line {reader.line_num} has more values than the "
+                f"{len(reader.fieldnames or ())} columns of the header"
+            )
+        found.append((reader.line_num, record))
+    return found
+
+
+def complete(
+    rows: Mapping[str, list[Row]], shares: Mapping[str, float], seed: int
+) -> dict[str, list[Row]]:
+    """Returns the three splits; those without rows of their own are held out of `train` at random.
+
+    Args:
+      rows: by split, `train` among them.
+      shares: of `train`, for each split that may be held out.
+      seed: of the order.
+    """
+    missing = [split for split in shares if split not in rows]
+    order = np.random.default_rng(seed).permutation(len(rows["train"]))
+    sizes = [round(shares[split] * len(order)) for split in missing]
+    *parts, rest = np.split(order, np.cumsum(sizes))
+    taken = dict(zip((*missing, "train"), (*parts, rest), strict=True))
+    held_out = {split: [rows["train"][k] for k in part] for split, part in taken.items()}
+    return {**rows, **held_out}
+
+
+def check_shares(**shares: float) -> None:
+    """Raises ValueError for a share that cannot be held out."""
+    for name, share in shares.items():
+        if not 0.0 < share < 0.5:
+            raise ValueError(f"{name}: found {share}, allowed above 0, below 0.5")
+
+
+def check_filled(path: Path, splits: dict[str, Any]) -> None:
+    """Raises UserError where a split has no example."""
+    for split, examples in splits.items():
+        if not len(examples):
+            raise UserError(f"data: {path} leaves no example for {split}; allowed one or more")

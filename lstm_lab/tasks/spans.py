@@ -1,0 +1,53 @@
+"""Spans of tags, such as B-city I-city: which are found whole, with the right type."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+OUTSIDE = "O"
+
+
+def span_f1(
+    labels: tuple[str, ...], guess_BT: jax.Array, y_BT: jax.Array, weight_BT: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Counts spans as conlleval does: F1 = 2 right / (predicted + true).
+
+    A span begins at B-X, and at I-X behind anything but B-X or I-X; it ends before the next tag
+    that is not I-X.
+
+    Args:
+      labels: the tags' names: O, or B-X and I-X of a type X.
+      guess_BT, y_BT: predicted and true tags.
+      weight_BT: 0 past a sentence's end.
+
+    Returns:
+      Twice the spans that are right in type, begin and end; and predicted plus true ones.
+
+    Source: Tjong Kim Sang and Buchholz 2000, conlleval.
+    """
+    types = sorted({label.partition("-")[2] or label for label in labels if label != OUTSIDE})
+    type_L = np.array(
+        [-1 if x == OUTSIDE else types.index(x.partition("-")[2] or x) for x in labels], np.int32
+    )
+    inside_L = np.array([label.startswith("I-") for label in labels])
+    outside = jnp.int32(-1)
+
+    def spans(tags_BT: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns where spans begin, their types, and where one that is open there ends."""
+        type_BT = jnp.where(weight_BT > 0, jnp.asarray(type_L)[tags_BT], outside)
+        before_BT = jnp.pad(type_BT[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
+        goes_on_BT = jnp.asarray(inside_L)[tags_BT] & (type_BT == before_BT) & (type_BT >= 0)
+        begins_BT = (type_BT >= 0) & ~goes_on_BT
+        T = tags_BT.shape[1]
+        last_BT = jnp.pad(~goes_on_BT[:, 1:], ((0, 0), (0, 1)), constant_values=True)
+        places_BT = jnp.where(last_BT, jnp.arange(T)[None], T)
+        return begins_BT, type_BT, lax.cummin(places_BT, axis=1, reverse=True)
+
+    begins, kind, end = spans(guess_BT)
+    true_begins, true_kind, true_end = spans(y_BT)
+    right = begins & true_begins & (kind == true_kind) & (end == true_end)
+    found = begins.sum() + true_begins.sum()
+    return 2.0 * right.sum().astype(jnp.float32), found.astype(jnp.float32)

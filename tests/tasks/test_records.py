@@ -1,0 +1,176 @@
+"""Texts with labels and sentences with tags: files of the user's own, good and bad."""
+
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from seqeval.metrics import f1_score
+from sklearn.metrics import f1_score as class_f1
+
+from lstm_lab.config import build_spec
+from lstm_lab.errors import UserError
+from lstm_lab.tasks import Batch, Examples, Tags, Text, classify, means, scores, tags
+from lstm_lab.tasks.dataset import Categorical
+from lstm_lab.tasks.objectives import no_scores
+from lstm_lab.tasks.records import read_records
+from tests.conftest import write_sentences
+
+REVIEWS = "text,label\n" + "".join(
+    f'"{word}, it was {word} {k}",{label}\n'
+    for k in range(15)
+    for word, label in (("great", "good"), ("dull", "bad"))
+)
+
+
+def test_a_csv_of_the_user_s_own(tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_text(REVIEWS)
+    spec = build_spec({"task": classify.options(str(path)), "train": {"steps": 1}})
+    assert spec.task.labels == ("bad", "good")
+    dataset = spec.task.load(tmp_path)
+    sizes = {split: len(part.y) for split, part in dataset.splits.items()}
+    assert sizes == {"train": 24, "valid": 3, "test": 3}
+    words = dataset.fitted["inputs"]
+    texts = set()
+    for part in dataset.splits.values():
+        for x, y, length in zip(*part, strict=True):
+            text = [words[number] for number in x[:length]]
+            assert text[0] == ("dull", "great")[y]
+            texts.add(text[-1])
+    assert len(texts - {"<unk>"}) >= 12  # all the numbers of the texts
+
+
+def test_long_texts_end_and_short_ones_do_not(tmp_path):
+    rows = [{"text": "a b c d", "label": 1}, {"text": "", "label": 0}] * 4
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    for keep, expected in (("last", ["c", "d"]), ("first", ["a", "b"])):
+        task = Text(str(path), ("0", "1"), max_length=2, keep=keep)
+        dataset = task.load(tmp_path)
+        found = {
+            tuple(dataset.fitted["inputs"][n] for n in x[:length])
+            for part in dataset.splits.values()
+            for x, _, length in zip(*part, strict=True)
+        }
+        assert tuple(expected) in found
+        assert found <= {tuple(expected), ("<unk>",)}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "text,label\n", "holds no records"),
+        ("a.csv", "words,label\nx,1\n", "line 2: column: found 'text', allowed words, label"),
+        ("a.csv", "text,label\nx,1,2\n", "line 2 has more values than the 2 columns"),
+        ("a.csv", "text,label\nx\n", "line 2 has nothing for column 'label'"),
+        ("a.csv", "text,label\nx,1\n", "has the label '1' alone"),
+        ("a.csv", "text,label\nx,1\ny,0\n", "leaves no example for valid"),
+        ("a.jsonl", '{"text": "x", "label": 1}\n{oops\n', "line 2 is no JSON"),
+        ("a.jsonl", "[1]\n", "line 1 is no JSON object"),
+    ],
+)
+def test_what_is_wrong_with_records_is_one_line(tmp_path, name, content, said):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(UserError, match=said):
+        Text(**{k: v for k, v in classify.options(str(path)).items() if k != "name"}).load(tmp_path)
+
+
+def test_a_label_that_training_lacks_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text(REVIEWS)
+    (tmp_path / "b.csv").write_text("text,label\nso so,middling\n")
+    task = Text("a.csv", ("bad", "good"), test="b.csv")
+    with pytest.raises(UserError, match="line 2 has the label 'middling', allowed those"):
+        task.load(tmp_path)
+
+
+def test_a_quoted_line_break_is_no_record(tmp_path):
+    (tmp_path / "a.csv").write_text('text,label\n"one\n\ntwo",1\nthree,0\n')
+    found = read_records(tmp_path / "a.csv", ("text", "label"))
+    assert [record["text"] for _, record in found] == ["one\n\ntwo", "three"]
+
+
+CONLL = "-DOCSTART- X O\n\nEU B-ORG\nrejects O\n\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
+
+
+def test_a_conll_file_of_the_user_s_own(tmp_path):
+    path = tmp_path / "a.conll"
+    path.write_text(CONLL * 10)
+    found = tags.read_sentences(path)
+    assert found[0] == (["EU", "rejects"], ["B-ORG", "O"], "", 3)
+    assert found[1].tags == ["B-PER", "I-PER"]
+    task = build_spec({"task": tags.options(str(path)), "train": {"steps": 1}}).task
+    assert task.labels == ("B-ORG", "B-PER", "I-PER", "O")
+    dataset = task.load(tmp_path)
+    assert len(dataset.splits["train"].x) == 16
+    path.write_text("EU\n")
+    with pytest.raises(UserError, match="line 1 has 'EU' and no tag"):
+        tags.read_sentences(path)
+
+
+def test_a_folder_of_requests(tmp_path):
+    write_sentences(tmp_path)
+    names = [f"atis/{part}" for part in ("train", "dev", "test")]
+    for predict, labels in (
+        ("tags", ("B-from", "B-to", "I-from", "I-to", "O")),
+        ("intent", ("fare", "flight")),
+    ):
+        options = tags.options(*names, predict=predict, data_dir=tmp_path)
+        task = build_spec({"task": options, "train": {"steps": 1}}).task
+        assert task.labels == labels
+        train = task.load(tmp_path).splits["train"]
+        assert train.y.shape == (train.x.shape if predict == "tags" else train.x.shape[:1])
+    (tmp_path / "atis" / "dev" / "label").write_text("fare\n")
+    with pytest.raises(UserError, match="seq.in, seq.out and label of 12, 12, 1 lines"):
+        tags.read_sentences(tmp_path / "atis" / "dev")
+    lost = Tags(names[0], ("O", "B-to"))
+    with pytest.raises(UserError, match=r"line \d+ has 'B-from', which is not among the 2"):
+        lost.load(tmp_path)
+
+
+def scored(target, guess, y, lengths):
+    """The metrics of predictions, batch by batch."""
+    total = no_scores(target)
+    for rows in np.array_split(np.arange(len(y)), 3):
+        logits = jnp.eye(target.size)[guess[rows]]
+        examples = Examples(y[rows], y[rows], None if lengths is None else lengths[rows])
+        batch = Batch(examples, jnp.ones(len(rows)), jnp.arange(len(rows)))
+        found = scores(target, logits, batch)
+        total = {k: tuple(a + b for a, b in zip(total[k], found[k], strict=True)) for k in total}
+    return {name: float(value) for name, value in means(target, total).items()}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_span_f1_is_seqeval_s(seed):
+    labels = ("O", "B-a", "I-a", "B-b", "I-b")
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 12, 30)
+    y = rng.choice(5, (30, 12), p=[0.4, 0.15, 0.2, 0.15, 0.1])
+    guess = np.where(rng.random(y.shape) < 0.3, rng.integers(0, 5, y.shape), y)
+    names = [
+        [[labels[k] for k in row[:n]] for row, n in zip(part, lengths, strict=True)]
+        for part in (y, guess)
+    ]
+    found = scored(Categorical(5, True, ("span_f1",), labels), guess, y, lengths)
+    assert found["span_f1"] == pytest.approx(f1_score(*names), abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_macro_f1_is_scikit_learn_s(seed):
+    rng = np.random.default_rng(seed)
+    y = rng.choice(4, 50, p=[0.7, 0.2, 0.1, 0.0])  # one class never occurs
+    guess = np.where(rng.random(50) < 0.4, rng.integers(0, 3, 50), y)
+    found = scored(Categorical(4, metrics=("accuracy", "macro_f1")), guess, y, None)
+    assert found["macro_f1"] == pytest.approx(class_f1(y, guess, average="macro"), abs=1e-6)
+    assert found["accuracy"] == pytest.approx((y == guess).mean(), abs=1e-6)
+
+
+def test_the_hash_of_files_is_part_of_the_run(tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_text(REVIEWS)
+    task = build_spec({"task": classify.options(str(path)), "train": {"steps": 1}}).task
+    path.write_text(REVIEWS.replace("great", "good"))
+    with pytest.raises(UserError, match="changed since the run was configured"):
+        task.load(Path())
