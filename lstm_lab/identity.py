@@ -13,7 +13,13 @@ from lstm_lab.optim import HPARAMS
 SCHEMA = 1
 # Settings that came later, and what they have to be for a run to be what it was without them. At
 # these they are left out, so that results keep their ids.
-LATER = {"optim.decay_begin": 0, "optim.staircase": False, "train.bucket": False}
+LATER = {
+    "optim.decay_begin": 0,
+    "optim.staircase": False,
+    "train.bucket": False,
+    "task.test_length": None,
+    "task.test_delay": None,
+}
 
 
 def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
@@ -35,7 +41,7 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
     for path, before in LATER.items():
         section, _, name = path.rpartition(".")
-        if data[section][name] == before:
+        if name in data[section] and data[section][name] == before:
             del data[section][name]
     for path in without:
         section, _, name = path.rpartition(".")

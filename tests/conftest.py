@@ -2,8 +2,10 @@
 
 import gc
 import gzip
+import io
 import json
 import os
+import tarfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -12,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 import scipy.io
+import scipy.io.wavfile
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -100,11 +103,62 @@ def write_sentences(data_dir, seed=0):
         (folder / "label").write_text("\n".join(labels) + "\n")
 
 
+def write_series(data_dir, seed=0):
+    """Writes small series: to be forecast, with labels, and a table of applicants."""
+    rng = np.random.default_rng(seed)
+    for path, columns in (
+        ("ett/ETTh1.csv", ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")),
+        ("series/airline-passengers.csv", ("Passengers",)),
+        ("series/monthly-sunspots.csv", ("Sunspots",)),
+        ("series/sp500-2000.csv", ("open", "close")),
+    ):
+        values = 10.0 + np.cumsum(rng.normal(0, 0.1, (400, len(columns))), 0)
+        rows = [f"2000-{k}," + ",".join(f"{v:.3f}" for v in row) for k, row in enumerate(values)]
+        (data_dir / path).parent.mkdir(parents=True, exist_ok=True)
+        (data_dir / path).write_text("\n".join([",".join(("date", *columns)), *rows]) + "\n")
+    labels = rng.permutation(np.arange(30) % 5 + 1)
+    beats = [f"  {k:.7e}  " + "  ".join(f"{v:.7e}" for v in rng.normal(k, 1, 12)) for k in labels]
+    (data_dir / "ecg5000").mkdir(exist_ok=True)
+    (data_dir / "ecg5000" / "ECG5000_TRAIN.txt").write_text("\n".join(beats) + "\n")
+    rows = []
+    for good in rng.permutation(np.arange(60) % 2):
+        words = [f"A{k}{rng.integers(1, 4)}" for k in range(13)]
+        numbers = [str(value) for value in rng.integers(1, 60, 7) + 40 * good]
+        rows.append(",".join([*words, *numbers, str(good + 1)]))
+    (data_dir / "german_credit").mkdir(exist_ok=True)
+    (data_dir / "german_credit" / "german.csv").write_text("\n".join(rows) + "\n")
+
+
+def write_signals(data_dir, seed=0):
+    """Writes a few handwritten and spoken digits."""
+    rng = np.random.default_rng(seed)
+    (data_dir / "mnist").mkdir(exist_ok=True)
+    for part, count in (("train", 24), ("t10k", 6)):
+        for name, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+            head = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">i4").tobytes()
+            values = rng.integers(0, 10 if len(shape) == 1 else 256, shape).astype(np.uint8)
+            path = data_dir / "mnist" / f"{part}-{name}-ubyte.gz"
+            path.write_bytes(gzip.compress(head + values.tobytes()))
+    (data_dir / "fsdd").mkdir(exist_ok=True)
+    with tarfile.open(data_dir / "fsdd" / "fsdd.tar.gz", "w:gz") as archive:
+        for digit in range(3):
+            for take in (0, 4, 5, 9, 10, 49):
+                samples = int(rng.integers(1200, 3000))
+                tone = np.sin(2 * np.pi * 200 * (digit + 1) * np.arange(samples) / 8000)
+                file = io.BytesIO()
+                scipy.io.wavfile.write(file, 8000, (8000 * tone).astype(np.int16))
+                info = tarfile.TarInfo(f"recordings/{digit}_anna_{take}.wav")
+                info.size = len(file.getvalue())
+                archive.addfile(info, io.BytesIO(file.getvalue()))
+
+
 def write_samples(data_dir):
     """Writes a small example of every data set, in its true format."""
     write_chorales(data_dir)
     write_texts(data_dir)
     write_sentences(data_dir)
+    write_series(data_dir)
+    write_signals(data_dir)
 
 
 @pytest.fixture

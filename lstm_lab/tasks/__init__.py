@@ -27,8 +27,11 @@ from lstm_lab.tasks.dataset import (
     is_stream,
 )
 from lstm_lab.tasks.digits import Digits
+from lstm_lab.tasks.formal import Counting, Dyck, Parity
+from lstm_lab.tasks.images import MNIST
 from lstm_lab.tasks.jsb import JSB
 from lstm_lab.tasks.language import Language
+from lstm_lab.tasks.naive import naive_scores
 from lstm_lab.tasks.objectives import (
     DIRECTIONS,
     Scores,
@@ -38,31 +41,59 @@ from lstm_lab.tasks.objectives import (
     no_scores,
     scores,
 )
+from lstm_lab.tasks.series import Series
+from lstm_lab.tasks.speech import SpokenDigits
 from lstm_lab.tasks.synthetic import Adding, CopyMemory, TemporalOrder
+from lstm_lab.tasks.table import Table
 from lstm_lab.tasks.tags import Tags
+from lstm_lab.tasks.waves import Waves
 
 TASKS: dict[str, type[Task]] = {
     task.name: task
-    for task in (Adding, CopyMemory, TemporalOrder, Digits, JSB, Language, Text, Tags)
+    for task in (
+        Adding,
+        CopyMemory,
+        TemporalOrder,
+        Parity,
+        Dyck,
+        Counting,
+        Digits,
+        MNIST,
+        JSB,
+        SpokenDigits,
+        Language,
+        Text,
+        Tags,
+        Series,
+        Waves,
+        Table,
+    )
 }
 
 __all__ = [
     "DIRECTIONS",
     "JSB",
+    "MNIST",
     "TASKS",
     "Adding",
     "Batch",
     "Bernoulli",
     "Categorical",
     "CopyMemory",
+    "Counting",
     "Dataset",
     "Digits",
+    "Dyck",
     "Examples",
     "Language",
+    "Parity",
     "Real",
     "Scores",
+    "Series",
     "Split",
+    "SpokenDigits",
     "Stream",
+    "Table",
     "Tags",
     "Target",
     "Task",
@@ -70,6 +101,7 @@ __all__ = [
     "Text",
     "Tokens",
     "Vectors",
+    "Waves",
     "chunk",
     "epoch_order",
     "first_examples",
@@ -79,6 +111,7 @@ __all__ = [
     "mean_steps",
     "means",
     "metrics_of",
+    "naive_scores",
     "no_scores",
     "scores",
     "steps_per_epoch",

@@ -37,12 +37,14 @@ class Categorical:
       every_step: whether each step has one.
       metrics: what is measured beside the negative log-likelihood.
       labels: the classes' names, where a metric reads them.
+      weighted: whether examples weigh differently in the loss, by `Examples.weights`.
     """
 
     size: int
     every_step: bool = False
     metrics: tuple[Measure, ...] = ("accuracy",)
     labels: tuple[str, ...] = ()
+    weighted: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,13 @@ class Examples(NamedTuple):
       x: inputs, tokens [N,T] or vectors [N,T,D].
       y: targets, as the task's `target` says.
       lengths: real steps of each sequence [N], or None where all have T.
+      weights: of each sequence in the loss [N], or None where all weigh the same.
     """
 
     x: Array
     y: Array
     lengths: Array | None = None
+    weights: Array | None = None
 
 
 @jax.tree_util.register_dataclass

@@ -39,13 +39,15 @@ def metrics_of(target: Target) -> tuple[str, ...]:
 
 
 def loss_of(target: Target) -> str:
-    """Returns which of a target's metrics training minimises."""
-    return metrics_of(target)[0]
+    """Returns what training minimises: a metric, or the weighted `loss`."""
+    weighted = isinstance(target, Categorical) and target.weighted
+    return "loss" if weighted else metrics_of(target)[0]
 
 
 def _summed(target: Target) -> tuple[str, ...]:
-    """Returns the metrics that are sums over counts; others derive from them."""
-    return tuple(name for name in metrics_of(target) if name not in ("perplexity", "bits"))
+    """Returns what is a sum over a count: the loss, and metrics that do not derive from others."""
+    metrics = [name for name in metrics_of(target) if name not in ("perplexity", "bits")]
+    return tuple(dict.fromkeys([*metrics, loss_of(target)]))
 
 
 def no_scores(target: Target) -> Scores:
@@ -79,7 +81,7 @@ def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
     nll: negative log-likelihood in nats, summed over the C numbers of a Bernoulli target;
     accuracy: share of right answers; mse, mae: squared and absolute error, averaged over the C
     numbers; macro_f1: by class, twice the right answers over predicted and true ones; span_f1: the
-    same of whole spans.
+    same of whole spans; loss, where examples have weights: nll by them.
     The count is of steps (every-step targets) or sequences (last-step targets), so that sums and
     counts over batches divide to the mean over the split; a mean of means would be wrong for ragged
     sequences.
@@ -103,6 +105,8 @@ def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
             values = {"nll": nll, "accuracy": guess == y}
             if "macro_f1" in target.metrics:
                 found["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
+            if target.weighted:
+                found["loss"] = _weighted(nll, weight, batch)
             if "span_f1" in target.metrics:
                 found["span_f1"] = span_f1(target.labels, guess, y, weight)
         case Bernoulli():
@@ -121,6 +125,14 @@ def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
         for name, value in values.items()
     }
     return {name: (sums | found)[name] for name in _summed(target)}
+
+
+def _weighted(nll: jax.Array, weight: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """Returns the sum of losses by the examples' own weights, and of the weights."""
+    own = batch.examples.weights
+    assert own is not None
+    weight = weight * own.reshape(-1, *(1,) * (weight.ndim - 1))
+    return jnp.where(weight > 0, nll * weight, 0.0).sum(), weight.sum()
 
 
 def _f1_by_class(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lstm_lab.errors import UserError, unknown
+from lstm_lab.tasks.dataset import cross_validation
 from lstm_lab.tasks.text import read_text
 
 Record = dict[str, Any]
@@ -88,6 +89,25 @@ def complete(
     taken = dict(zip((*missing, "train"), (*parts, rest), strict=True))
     held_out = {split: [rows["train"][k] for k in part] for split, part in taken.items()}
     return {**rows, **held_out}
+
+
+def parts_of(
+    count: int, folds: int | None, fold: int | None, shares: Mapping[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """Returns which of `count` examples each split has: those of a fold, or held out at random.
+
+    Args:
+      count: how many examples.
+      folds, fold: as in `cross_validation`; both or none.
+      shares: of valid and test, where there are no folds.
+      seed: of the order.
+    """
+    if folds is not None and fold is not None:
+        order = np.random.default_rng(seed).permutation(count)
+        parts = cross_validation(order, folds, fold)
+        return dict(zip(("train", "valid", "test"), parts, strict=True))
+    found = complete({"train": list(range(count))}, shares, seed)
+    return {split: np.array(found[split], int) for split in ("train", "valid", "test")}
 
 
 def check_shares(**shares: float) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from lstm_lab.tasks.dataset import (
     Dataset,
     Examples,
     Real,
+    Split,
     Target,
     Tokens,
     Vectors,
@@ -34,12 +34,14 @@ class Adding:
       length: steps of a sequence.
       valid_size, test_size: fixed examples of these splits.
       split_seed: seed of the fixed splits, the same for every run.
+      test_length: steps of the test split's sequences, where others are to be tested.
     """
 
     length: int = 100
     valid_size: int = 1000
     test_size: int = 1000
     split_seed: int = 0
+    test_length: int | None = None
 
     name: ClassVar[str] = "adding"
     inputs: ClassVar[Vectors] = Vectors(2)
@@ -47,7 +49,7 @@ class Adding:
     metric: ClassVar[str] = "mse"
 
     def __post_init__(self) -> None:
-        _check(self.length, 2, self.valid_size, self.test_size)
+        check_sizes(self.length, 2, self.valid_size, self.test_size, self.test_length)
 
     def sample(self, key: jax.Array) -> Examples:
         """Draws one sequence."""
@@ -62,7 +64,8 @@ class Adding:
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws the fixed splits."""
-        return _fixed_splits(self.sample, self.split_seed, self.valid_size, self.test_size)
+        tested = replace(self, length=self.test_length or self.length)
+        return fixed_splits(self, tested)
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,14 @@ class CopyMemory:
       delay: T of the paper; a sequence has delay + 20 steps.
       valid_size, test_size: fixed examples of these splits.
       split_seed: seed of the fixed splits, the same for every run.
+      test_delay: of the test split, where another is to be tested.
     """
 
     delay: int = 100
     valid_size: int = 1000
     test_size: int = 1000
     split_seed: int = 0
+    test_delay: int | None = None
 
     name: ClassVar[str] = "copy_memory"
     inputs: ClassVar[Tokens] = Tokens(10)
@@ -89,9 +94,11 @@ class CopyMemory:
     metric: ClassVar[str] = "nll"
 
     def __post_init__(self) -> None:
-        if self.delay < 1:
-            raise ValueError(f"delay: found {self.delay}, allowed 1 or more")
-        _check(20, 1, self.valid_size, self.test_size)
+        for name in ("delay", "test_delay"):
+            delay = getattr(self, name)
+            if delay is not None and delay < 1:
+                raise ValueError(f"{name}: found {delay}, allowed 1 or more")
+        check_sizes(20, 1, self.valid_size, self.test_size)
 
     def sample(self, key: jax.Array) -> Examples:
         """Draws one sequence: 0 is blank, 1 to 8 the symbols, 9 the marker."""
@@ -102,7 +109,7 @@ class CopyMemory:
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws the fixed splits."""
-        return _fixed_splits(self.sample, self.split_seed, self.valid_size, self.test_size)
+        return fixed_splits(self, replace(self, delay=self.test_delay or self.delay))
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,7 @@ class TemporalOrder:
         logit.
       valid_size, test_size: fixed examples of these splits.
       split_seed: seed of the fixed splits, the same for every run.
+      test_length: as in `Adding`.
     """
 
     length: int = 100
@@ -127,12 +135,13 @@ class TemporalOrder:
     valid_size: int = 1000
     test_size: int = 1000
     split_seed: int = 0
+    test_length: int | None = None
 
     name: ClassVar[str] = "temporal_order"
     metric: ClassVar[str] = "accuracy"
 
     def __post_init__(self) -> None:
-        _check(self.length, 10, self.valid_size, self.test_size)
+        check_sizes(self.length, 10, self.valid_size, self.test_size, self.test_length)
         if self.distractors < 1:
             raise ValueError(f"distractors: found {self.distractors}, allowed 1 or more")
 
@@ -161,30 +170,60 @@ class TemporalOrder:
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws the fixed splits."""
-        return _fixed_splits(self.sample, self.split_seed, self.valid_size, self.test_size)
+        tested = replace(self, length=self.test_length or self.length)
+        return fixed_splits(self, tested)
 
 
-def _check(length: int, shortest: int, valid_size: int, test_size: int) -> None:
+def check_sizes(
+    length: int, shortest: int, valid_size: int, test_size: int, test_length: int | None = None
+) -> None:
+    """Raises ValueError for sequences that are too short, or splits without any."""
     for name, value, least in (
         ("length", length, shortest),
         ("valid_size", valid_size, 1),
         ("test_size", test_size, 1),
+        ("test_length", test_length, shortest),
     ):
-        if value < least:
+        if value is not None and value < least:
             raise ValueError(f"{name}: found {value}, allowed {least} or more")
 
 
-def _fixed_splits(
-    sample: Callable[[jax.Array], Examples], seed: int, valid_size: int, test_size: int
-) -> Dataset:
-    """Draws validation and test examples under keys that no training step uses."""
+class Drawn(Protocol):
+    """A task whose examples are drawn."""
+
+    @property
+    def split_seed(self) -> int:
+        """Seed of the fixed splits."""
+        ...
+
+    @property
+    def valid_size(self) -> int:
+        """Examples of valid."""
+        ...
+
+    @property
+    def test_size(self) -> int:
+        """Examples of test."""
+        ...
+
+    def sample(self, key: jax.Array) -> Examples:
+        """Draws one sequence."""
+        ...
+
+
+def fixed_splits(task: Drawn, tested: Drawn) -> Dataset:
+    """Draws validation and test examples under keys that no training step uses.
+
+    Args:
+      task: draws valid.
+      tested: draws test; the same task, perhaps of another length.
+    """
     # Training folds (step, row) into key(seed); this purpose tag is no step.
-    root = jax.random.fold_in(jax.random.key(seed), 0x7FFFFFFF)
-    sizes = {"valid": valid_size, "test": test_size}
-    draw = jax.jit(jax.vmap(sample))
-    return Dataset(
-        {
-            split: jax.device_get(draw(jax.random.split(jax.random.fold_in(root, k), sizes[split])))
-            for k, split in enumerate(sizes)
-        }
-    )
+    root = jax.random.fold_in(jax.random.key(task.split_seed), 0x7FFFFFFF)
+    splits: dict[str, Split] = {}
+    for k, (split, size, drawn) in enumerate(
+        (("valid", task.valid_size, task), ("test", task.test_size, tested))
+    ):
+        keys = jax.random.split(jax.random.fold_in(root, k), size)
+        splits[split] = jax.device_get(jax.jit(jax.vmap(drawn.sample))(keys))
+    return Dataset(splits)

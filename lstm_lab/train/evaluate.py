@@ -51,7 +51,7 @@ def apply(
     Returns:
       The model's logits and states.
     """
-    x, _, lengths = batch.examples
+    x, lengths = batch.examples.x, batch.examples.lengths
     fresh = None if states is None else batch.fresh
     with jax.default_matmul_precision(spec.model.precision):
         found: Any = model_of(spec).apply(
@@ -86,8 +86,9 @@ def at_cut(
 
 def _cut(batch: Batch, T: int, every_step: bool) -> Batch:
     """Returns a batch without the steps from T on."""
-    x, y, lengths = batch.examples
-    return batch._replace(examples=Examples(x[:, :T], y[:, :T] if every_step else y, lengths))
+    examples = batch.examples
+    y = examples.y[:, :T] if every_step else examples.y
+    return batch._replace(examples=examples._replace(x=examples.x[:, :T], y=y))
 
 
 def rates(hparams: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -72,7 +72,7 @@ def _compiled(spec: RunSpec) -> Callable[[Any, Examples], dict[str, Layer]]:
     model = model_of(spec, trace=True)
 
     def measure(params: Any, examples: Examples) -> dict[str, Layer]:
-        x, _, lengths = examples
+        x, lengths = examples.x, examples.lengths
         _, kept = model.apply({"params": params}, x, lengths, mutable=["traces"])
         T, B = x.shape[1], x.shape[0]
         length_B = jnp.full(B, T) if lengths is None else lengths

@@ -16,10 +16,11 @@ from lstm_lab.config import RunSpec
 from lstm_lab.files import read_json, read_lines, write_json
 from lstm_lab.identity import run_id
 from lstm_lab.summary import Summary, summarise
-from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch
+from lstm_lab.tasks import Dataset, Examples, longest, naive_scores, steps_per_epoch
 from lstm_lab.train import hosts
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.gates import observe
+from lstm_lab.train.outputs import final_scores
 from lstm_lab.train.parallel import Layout, Program, build_program, trim
 from lstm_lab.train.record import RunRecord, Status, provenance
 from lstm_lab.train.state import DIVERGED, FINISHED, IDLE, PRUNED, RUNNING, TrainState
@@ -109,6 +110,7 @@ class Session:
         self.cohort, self.dataset, self.overrides, self.held = cohort, dataset, overrides, held
         self.spec = cohort.runs[0].spec
         self.train = dataset.splits.get("train")
+        self.naive = naive_scores(self.spec.task, dataset)
         self.total, self.every = self.spec.schedule_steps(self.train)
         self.program: Program = build_program(self.spec, self.total, cohort.layout)
         self.checkpoints = Checkpoints(cohort.checkpoints)
@@ -326,11 +328,21 @@ class Session:
             seat = self.seats[lane]
             mine, test = jax.tree.map(lambda a, k=lane: a[k], (best, scored))
             evaluated = bool(np.isfinite(mine.value))
-            if evaluated and hosts.first():
-                self._keep_best(seat, int(mine.step), self._own(seat, mine.params))
+            if evaluated:
+                test |= self._end(seat, int(mine.step), self._own(seat, mine.params))
             status = ENDED[int(stopped[lane])]
             self._close(seat, status, int(mine.step), test if evaluated else {})
             del self.seats[lane]
+
+    def _end(self, seat: Seat, step: int, params: Any) -> dict[str, float]:
+        """Keeps a member's best weights; returns the test metrics that need all outputs."""
+        if not hosts.first():
+            return {}
+        self._keep_best(seat, step, params)
+        test = self.dataset.splits["test"]
+        if not isinstance(test, Examples):
+            return {}
+        return final_scores(seat.run.spec, params, test, self.dataset.fitted)
 
     def _keep_best(self, seat: Seat, step: int, params: Any) -> None:
         """Saves the best weights, and what their gates do."""
@@ -352,6 +364,7 @@ class Session:
             "best": {"step": best_step, "valid": record.valid_at(best_step)},
             "final": {row["split"]: row for row in record.rows[-2:]},
             "test": {name: float(value) for name, value in test.items()},
+            "naive": self.naive,
             "parameters": seat.summary.total,
             "wall_s": record.seconds,
             "compile_s": self.compile_seconds,

@@ -23,6 +23,7 @@ from lstm_lab.tasks import (
     epoch_order,
     loss_of,
     means,
+    metrics_of,
     no_scores,
     scores,
     steps_per_epoch,
@@ -284,7 +285,7 @@ def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array
         stale,
         jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, best.params),
     )
-    measured = report.valid[loss_of(spec.task.target)]
+    measured = report.valid[metrics_of(spec.task.target)[0]]
     diverged = ~jnp.isfinite(report.loss) | (evaluated & ~jnp.isfinite(measured))
     done = stale >= spec.train.patience if spec.train.patience is not None else jnp.asarray(False)
     done = done | (evaluated & (state.step >= state.total))

@@ -104,7 +104,11 @@ def test_impossible_options_are_refused(make, said):
 
 def test_every_task_names_its_metric():
     for task in TASKS.values():
-        needed = {"train": "a.txt", "labels": ("a", "b")}
+        needed = {
+            **dict.fromkeys(("train", "file"), "a.txt"),
+            **dict.fromkeys(("labels", "inputs_of", "targets"), ("a", "b")),
+            **dict.fromkeys(("attributes", "categories"), 2),
+        }
         made = task(**{k: v for k, v in needed.items() if k in task.__dataclass_fields__})
         assert made.metric in metrics_of(made.target)
     assert metrics_of(Categorical(3)) == ("nll", "accuracy")

@@ -1,0 +1,41 @@
+"""Credit risk: the attributes of 1,000 applicants as sequences (Statlog, German credit).
+
+Command: lstm-lab train --config=configs/credit.py
+Time: 20 seconds on 2 CPU cores.
+Score: see docs/reproductions.md, beside logistic regression on the same folds.
+Data: german_credit/german.csv under --data_dir or $LSTM_LAB_DATA, from
+https://archive.ics.uci.edu/dataset/144 (german.data with commas).
+
+Words after the colon: a CSV file of your own with a header, whose last column is the label, as in
+configs/credit.py:my.csv; a variant of the catalogue; `bidirectional`; joined by commas.
+`--config.task.fold=K` with --config.task.folds=5 makes part K the test split.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+from lstm_lab.tasks import table
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    file, words = shorthand.take_file(words)
+    known = {
+        "name": table.Table.name,
+        "file": "german_credit/german.csv",
+        "header": False,
+        "labels": ("1", "2"),  # good, bad
+        "attributes": 20,
+        "categories": 10,
+        "folds": 5,
+        "fold": 0,
+    }
+    config = ConfigDict(
+        {
+            "task": {**(table.options(file) if file else known), "balanced": True},
+            "model": {"cell": "lstm", "hidden": 16, "bidirectional": True},
+            "optim": {"name": "adamw", "lr": 0.003, "weight_decay": 0.01},
+            "train": {"batch_size": 32, "epochs": 60, "patience": 10},
+        }
+    )
+    return shorthand.apply(config, words)

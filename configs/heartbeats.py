@@ -1,0 +1,38 @@
+"""Classes of heartbeats: ECG5000 of the UCR archive, its 500 training series by cross-validation.
+
+Command: lstm-lab train --config=configs/heartbeats.py
+Time: 2 minutes on 2 CPU cores.
+Score: see docs/reproductions.md; the commonest class makes 0.584.
+Data: ecg5000/ECG5000_TRAIN.txt under --data_dir or $LSTM_LAB_DATA, from
+https://www.timeseriesclassification.com/description.php?Dataset=ECG5000.
+
+Words after the colon: a file of your own, a label and its values a line, as in
+configs/heartbeats.py:my.csv; a variant of the catalogue; `bidirectional`; joined by commas.
+`--config.task.fold=K` with --config.task.folds=5 makes part K the test split.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+from lstm_lab.tasks import waves
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    file, words = shorthand.take_file(words)
+    known = {
+        "name": waves.Waves.name,
+        "file": "ecg5000/ECG5000_TRAIN.txt",
+        "labels": ("1", "2", "3", "4", "5"),
+        "folds": 5,
+        "fold": 0,
+    }
+    config = ConfigDict(
+        {
+            "task": waves.options(file) if file else known,
+            "model": {"cell": "lstm", "hidden": 48, "layers": 2},
+            "optim": {"name": "adam", "lr": 0.004, "clip": 1.0},
+            "train": {"batch_size": 16, "epochs": 60, "patience": 15},
+        }
+    )
+    return shorthand.apply(config, words)

@@ -1,0 +1,34 @@
+"""MNIST pixel by pixel, 784 steps, in order or permuted (Le, Jaitly and Hinton 2015).
+
+Command: lstm-lab train --config=configs/mnist.py:permuted
+Time: 4 minutes an epoch on 2 CPU cores.
+Score: 98.9 in order, 90.2 permuted for an LSTM of 100 units (Cooijmans et al. 2017).
+Data: mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz under --data_dir or $LSTM_LAB_DATA, from
+any mirror of http://yann.lecun.com/exdb/mnist.
+
+Words after the colon: `permuted`; `rows` reads 28 rows of 28 pixels; a variant of the catalogue;
+`bidirectional`; `stacked`; joined by commas.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    listed = (words or "").split(",")
+    config = ConfigDict(
+        {
+            "task": {
+                "name": "mnist",
+                "permuted": "permuted" in listed,
+                "pixels_per_step": 28 if "rows" in listed else 1,
+            },
+            "model": {"cell": "lstm", "hidden": 100},
+            "optim": {"name": "adam", "lr": 0.002, "clip": 1.0, "schedule": "cosine"},
+            "train": {"batch_size": 128, "epochs": 10},
+        }
+    )
+    rest = [word for word in listed if word not in ("permuted", "rows")]
+    return shorthand.apply(config, ",".join(rest))

@@ -1,0 +1,61 @@
+"""Forecasts of one or several series: ETTh1, airline passengers, sunspots, S&P 500, or a CSV file.
+
+Command: lstm-lab train --config=configs/series.py
+Time: 2 minutes on 2 CPU cores.
+Score: see docs/reproductions.md, beside the naive forecasts that each run prints.
+Data: ett/ETTh1.csv, series/*.csv, downloaded, or under --data_dir or $LSTM_LAB_DATA.
+
+Words after the colon: `etth1` (oil temperature, the next 24 hours), `etth1_all` (all seven
+columns), `airline`, `sunspots`, `sp500`; or a CSV file of your own with a header, whose last column
+of numbers is forecast, as in configs/series.py:my.csv; a variant of the catalogue; `stacked`.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+from lstm_lab.tasks import series
+
+LOADS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+ETTH1 = {"file": "ett/ETTh1.csv", "rows": 14_400, "context": 48, "horizon": 24, "season": 24}
+KNOWN = {
+    "etth1": {**ETTH1, "inputs_of": ("OT",), "targets": ("OT",)},
+    "etth1_all": {**ETTH1, "inputs_of": LOADS, "targets": LOADS},
+    "airline": {
+        "file": "series/airline-passengers.csv",
+        "inputs_of": ("Passengers",),
+        "targets": ("Passengers",),
+        "context": 14,
+        "log": True,
+        "season": 12,
+    },
+    "sunspots": {
+        "file": "series/monthly-sunspots.csv",
+        "inputs_of": ("Sunspots",),
+        "targets": ("Sunspots",),
+        "context": 36,
+    },
+    "sp500": {
+        "file": "series/sp500-2000.csv",
+        "inputs_of": ("close",),
+        "targets": ("close",),
+        "context": 20,
+        "log": True,
+    },
+}
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    file, words = shorthand.take_file(words)
+    listed = (words or "").split(",")
+    named = [word for word in listed if word in KNOWN] or ["etth1"]
+    known = {"name": series.Series.name, **KNOWN[named[0]]}
+    config = ConfigDict(
+        {
+            "task": {**(series.options(file) if file else known), "relative": True},
+            "model": {"cell": "lstm", "hidden": 32},
+            "optim": {"name": "adam", "lr": 0.002, "clip": 1.0},
+            "train": {"batch_size": 32, "epochs": 30, "patience": 5},
+        }
+    )
+    return shorthand.apply(config, ",".join(word for word in listed if word not in KNOWN))

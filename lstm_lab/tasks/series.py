@@ -1,0 +1,247 @@
+"""Forecasting: the next values of one or several series, from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lstm_lab.errors import UserError, unknown
+from lstm_lab.tasks.dataset import Dataset, Examples, Real, Vectors
+from lstm_lab.tasks.download import Source, locate
+from lstm_lab.tasks.records import check_shares
+from lstm_lab.tasks.text import check_unchanged, read_text, sha256_of
+
+_BROWNLEE = "https://raw.githubusercontent.com/jbrownlee/Datasets/"
+SOURCES = (
+    Source(
+        "ett/ETTh1.csv",
+        "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/"
+        "1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/ETTh1.csv",
+        "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+    ),
+    Source(
+        "series/airline-passengers.csv",
+        _BROWNLEE + "d20fcb6402ae34e653d4513b00f39257bb37ed7f/airline-passengers.csv",
+        "8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621",
+    ),
+    Source(
+        "series/monthly-sunspots.csv",
+        _BROWNLEE + "d20fcb6402ae34e653d4513b00f39257bb37ed7f/monthly-sunspots.csv",
+        "c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3",
+    ),
+    Source(
+        "series/sp500-2000.csv",
+        "https://raw.githubusercontent.com/vega/vega-datasets/"
+        "cad85578e232704bb0453544742440038038c6a2/data/sp500-2000.csv",
+        "9409e9342d0657c747324e4cfabce8a8c7f663bc485b95a3378f36b0a160f8c8",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Series:
+    """The next values of series, from those before.
+
+    The rows are cut, in their order, into train, valid and test; no window crosses a cut, and
+    means and deviations are those of the training part, so nothing of the future is known.
+
+    Attributes:
+      file: CSV with a header, a time a row.
+      inputs_of: columns that are read.
+      targets: columns that are forecast, among those read.
+      context: rows that are read.
+      horizon: rows that are forecast.
+      rows: rows of the file that count, from the first on; None is all.
+      valid_share, test_share: of them.
+      log: take logarithms first, of series that grow by rates.
+      relative: forecast differences to the last row read; errors stay those of the values.
+      season: rows of a period, for the naive forecast that repeats the last one.
+      sha256: hash of the file, for one of the user's own.
+    """
+
+    file: str
+    inputs_of: tuple[str, ...]
+    targets: tuple[str, ...]
+    context: int = 24
+    horizon: int = 1
+    rows: int | None = None
+    valid_share: float = 0.2
+    test_share: float = 0.2
+    log: bool = False
+    relative: bool = False
+    season: int = 1
+    sha256: str | None = None
+
+    name: ClassVar[str] = "series"
+    metric: ClassVar[str] = "mse"
+    sample: ClassVar[None] = None
+    files: ClassVar[tuple[str, ...]] = ("file",)
+
+    def __post_init__(self) -> None:
+        for name in ("context", "horizon", "season"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: found {getattr(self, name)}, allowed 1 or more")
+        check_shares(valid_share=self.valid_share, test_share=self.test_share)
+        if not self.targets or not set(self.targets) <= set(self.inputs_of):
+            raise ValueError(f"targets: found {self.targets}, allowed some of {self.inputs_of}")
+        if self.season > self.context:
+            raise ValueError(f"season: found {self.season}, allowed up to context, {self.context}")
+
+    @property
+    def inputs(self) -> Vectors:
+        """The columns read."""
+        return Vectors(len(self.inputs_of))
+
+    @property
+    def target(self) -> Real:
+        """The values forecast: all columns of the next row, then of the one after."""
+        return Real(self.horizon * len(self.targets))
+
+    def load(self, data_dir: Path) -> Dataset:
+        """Reads the series; values are in deviations of the training part.
+
+        Raises:
+          UserError: for a file that is missing, changed, too short, or without such columns.
+        """
+        path = locate(self.file, data_dir, SOURCES)
+        check_unchanged([path], self.sha256)
+        values_ND = read_columns(path, self.inputs_of)[: self.rows]
+        if self.log:
+            if (values_ND <= 0).any():
+                raise UserError(f"task.log: {path} has values that are not above 0")
+            values_ND = np.log(values_ND)
+        ends = np.cumsum([1.0 - self.valid_share - self.test_share, self.valid_share])
+        parts = np.split(values_ND, [round(end * len(values_ND)) for end in ends])
+        mean_D, std_D = parts[0].mean(0), parts[0].std(0)
+        std_D[std_D == 0] = 1.0
+        least = self.context + self.horizon
+        splits = {}
+        for split, part in zip(("train", "valid", "test"), parts, strict=True):
+            if len(part) < least:
+                raise UserError(
+                    f"data: {path} leaves {split} {len(part)} rows, allowed {least} or more: "
+                    "context and horizon"
+                )
+            splits[split] = self._windows((part - mean_D) / std_D)
+        columns = [self.inputs_of.index(name) for name in self.targets]
+        fitted = {"mean": mean_D.tolist(), "std": std_D.tolist(), "targets": columns}
+        fitted["naive_mae"] = self._step_of_a_season((parts[0] - mean_D) / std_D)
+        return Dataset({**splits}, fitted)
+
+    def _windows(self, values_ND: np.ndarray) -> Examples:
+        columns = [self.inputs_of.index(name) for name in self.targets]
+        span = self.context + self.horizon
+        windows = np.lib.stride_tricks.sliding_window_view(values_ND, span, axis=0)
+        windows_NTD = windows.transpose(0, 2, 1).astype(np.float32)
+        x_NTD = np.ascontiguousarray(windows_NTD[:, : self.context])
+        y_NTK = windows_NTD[:, self.context :, columns]
+        if self.relative:
+            y_NTK = y_NTK - x_NTD[:, -1:, columns]
+        return Examples(x_NTD, y_NTK.reshape(len(y_NTK), -1))
+
+    def _step_of_a_season(self, values_ND: np.ndarray) -> float:
+        """Returns the training part's mean absolute difference over a season: MASE's unit."""
+        columns = [self.inputs_of.index(name) for name in self.targets]
+        steps = values_ND[self.season :, columns] - values_ND[: -self.season, columns]
+        return float(np.abs(steps).mean())
+
+    def naive(self, test: Examples) -> dict[str, np.ndarray]:
+        """Returns naive forecasts of examples: the last value, and the value of a season ago."""
+        columns = [self.inputs_of.index(name) for name in self.targets]
+        x_NTK = test.x[:, :, columns]
+        last_N1K = x_NTK[:, -1:]
+        period = np.arange(self.horizon) % self.season
+        season_NHK = x_NTK[:, self.context - self.season + period]
+        forecasts = {"persistence": np.repeat(last_N1K, self.horizon, 1), "seasonal": season_NHK}
+        if self.relative:
+            forecasts = {name: f - last_N1K for name, f in forecasts.items()}
+        return {name: f.reshape(len(f), -1) for name, f in forecasts.items()}
+
+    def final(
+        self, outputs: np.ndarray, test: Examples, fitted: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Returns sMAPE (percent, of the original values) and MASE of forecasts.
+
+        Source: Hyndman and Koehler 2006, Another look at measures of forecast accuracy.
+        """
+        guess, true = (self.original(test.x, y, fitted) for y in (outputs, test.y))
+        smape = 200.0 * np.abs(guess - true) / np.maximum(np.abs(guess) + np.abs(true), 1e-12)
+        mae = float(np.abs(outputs - test.y).mean())
+        return {"smape": float(smape.mean()), "mase": mae / fitted["naive_mae"]}
+
+    def original(
+        self, x_NTD: np.ndarray, y_NC: np.ndarray, fitted: Mapping[str, Any]
+    ) -> np.ndarray:
+        """Returns targets or forecasts [N,horizon,K] in the units of the file."""
+        columns = fitted["targets"]
+        y_NHK = y_NC.reshape(len(y_NC), self.horizon, len(columns))
+        if self.relative:
+            y_NHK = y_NHK + x_NTD[:, -1:, columns]
+        values = y_NHK * np.array(fitted["std"])[columns] + np.array(fitted["mean"])[columns]
+        return np.exp(values) if self.log else values
+
+
+def read_columns(path: Path, columns: tuple[str, ...]) -> np.ndarray:
+    """Reads columns of numbers [N,D] from a CSV file.
+
+    Raises:
+      UserError: for a column that is missing, or a value that is no number; it names the line.
+    """
+    reader = csv.DictReader(read_text(path).splitlines(keepends=True))
+    rows = []
+    for record in reader:
+        row = []
+        for column in columns:
+            if column not in record:
+                raise unknown(f"data: {path}: column", column, [k for k in record if k])
+            try:
+                row.append(float(record[column]))
+            except (TypeError, ValueError):
+                raise UserError(
+                    f"data: {path} line {reader.line_num} has {record[column]!r} for {column!r}, "
+                    "allowed a number"
+                ) from None
+        rows.append(row)
+    if not rows:
+        raise UserError(f"data: {path} holds no rows")
+    values = np.array(rows)
+    if not np.isfinite(values).all():
+        line = int(np.flatnonzero(~np.isfinite(values).all(1))[0]) + 2
+        raise UserError(f"data: {path} line {line} has a value that is not finite")
+    return values
+
+
+def options(file: str, targets: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Returns the task's options for a CSV file of the user's own: its columns and its hash.
+
+    Args:
+      file: the file; columns that are no numbers, such as dates, are left out.
+      targets: columns to forecast; none are the last one.
+
+    Raises:
+      UserError: for a file without a column of numbers.
+    """
+    reader = csv.DictReader(read_text(Path(file)).splitlines(keepends=True))
+    first = next(iter(reader), {})
+    columns = tuple(name for name, value in first.items() if name and _is_number(value))
+    if not columns:
+        raise UserError(f"data: {file} line 2 has no number, allowed a header and rows of numbers")
+    return {
+        "name": Series.name,
+        "file": file,
+        "inputs_of": columns,
+        "targets": targets or columns[-1:],
+        "sha256": sha256_of([Path(file)]),
+    }
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except (TypeError, ValueError):
+        return False

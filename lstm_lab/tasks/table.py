@@ -1,0 +1,208 @@
+"""Tables: the attributes of a row, one after another, as a sequence; credit risk."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lstm_lab.errors import UserError
+from lstm_lab.tasks.dataset import (
+    Categorical,
+    Dataset,
+    Examples,
+    Split,
+    Vectors,
+    check_folds,
+)
+from lstm_lab.tasks.download import locate
+from lstm_lab.tasks.records import check_filled, check_shares, parts_of
+from lstm_lab.tasks.text import check_unchanged, read_text, sha256_of
+from lstm_lab.tasks.waves import class_weights
+
+
+@dataclass(frozen=True)
+class Table:
+    """Which label a row of attributes has; its last column.
+
+    Each attribute is a step: which one it is (one of n), its number in deviations of the training
+    part, or its category (one of n).
+
+    Attributes:
+      file: CSV.
+      labels: all labels.
+      attributes: columns before the label.
+      categories: most categories of an attribute.
+      header: whether the first row has names.
+      balanced: let every class weigh the same in the loss.
+      folds, fold: as in `Waves`.
+      valid_share, test_share: of what is held out without folds.
+      split_seed: of the order, the same for every run.
+      sha256: hash of the file, for one of the user's own; see `options`.
+    """
+
+    file: str
+    labels: tuple[str, ...]
+    attributes: int
+    categories: int
+    header: bool = True
+    balanced: bool = False
+    folds: int | None = None
+    fold: int | None = None
+    valid_share: float = 0.15
+    test_share: float = 0.2
+    split_seed: int = 0
+    sha256: str | None = None
+
+    name: ClassVar[str] = "table"
+    metric: ClassVar[str] = "nll"
+    sample: ClassVar[None] = None
+    files: ClassVar[tuple[str, ...]] = ("file",)
+
+    def __post_init__(self) -> None:
+        check_folds(self.folds, self.fold)
+        check_shares(valid_share=self.valid_share, test_share=self.test_share)
+
+    @property
+    def inputs(self) -> Vectors:
+        """Which attribute, its number, its category."""
+        return Vectors(self.attributes + 1 + self.categories)
+
+    @property
+    def target(self) -> Categorical:
+        """The label."""
+        return Categorical(
+            len(self.labels), metrics=("accuracy", "macro_f1"), weighted=self.balanced
+        )
+
+    def load(self, data_dir: Path) -> Dataset:
+        """Reads the table.
+
+        Raises:
+          UserError: for a file that is missing, changed or not of this form, or an unknown label.
+        """
+        path = locate(self.file, data_dir)
+        check_unchanged([path], self.sha256)
+        rows = read_rows(path, self.header)
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        for row in rows:
+            if row[-1] not in numbers:
+                allowed = ", ".join(self.labels)
+                raise UserError(f"data: {path} has the label {row[-1]!r}, allowed {allowed}")
+        y = np.array([numbers[row[-1]] for row in rows], np.int32)
+        parts = parts_of(
+            len(y),
+            self.folds,
+            self.fold,
+            {"valid": self.valid_share, "test": self.test_share},
+            self.split_seed,
+        )
+        check_filled(path, parts)
+        columns = [_column([row[k] for row in rows]) for k in range(len(rows[0]) - 1)]
+        fitted = [_fit(column, parts["train"]) for column in columns]
+        x_NTD = self._encoded(columns, fitted)
+        weights = class_weights(y[parts["train"]], len(self.labels)) if self.balanced else None
+        splits: dict[str, Split] = {
+            split: Examples(
+                x_NTD[part], y[part], weights=None if weights is None else weights[y[part]]
+            )
+            for split, part in parts.items()
+        }
+        return Dataset(splits, {"outputs": self.labels, "columns": fitted})
+
+    def _encoded(self, columns: list[Any], fitted: list[Any]) -> np.ndarray:
+        """Returns the rows as sequences [N,T,D]."""
+        x_NTD = np.zeros((len(columns[0]), self.attributes, self.inputs.features), np.float32)
+        for k, (column, found) in enumerate(zip(columns, fitted, strict=True)):
+            x_NTD[:, k, k] = 1.0
+            if isinstance(found, dict):
+                x_NTD[:, k, self.attributes] = (column - found["mean"]) / found["std"]
+            else:
+                places = [found.index(value) if value in found else -1 for value in column]
+                for row, place in enumerate(places):
+                    if place >= 0:
+                        x_NTD[row, k, self.attributes + 1 + place] = 1.0
+        return x_NTD
+
+    def final(
+        self, outputs: np.ndarray, test: Examples, fitted: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Returns the area under the ROC curve; of several classes each against the rest."""
+        from sklearn.metrics import roc_auc_score
+
+        p_NC = np.exp(outputs - outputs.max(-1, keepdims=True))
+        p_NC /= p_NC.sum(-1, keepdims=True)
+        if len(set(np.asarray(test.y).tolist())) < len(self.labels):
+            return {"auc": float("nan")}  # a class is missing: there is none
+        several = {"multi_class": "ovr", "labels": range(len(self.labels))}
+        two = len(self.labels) == 2
+        scores, more = (p_NC[:, 1], {}) if two else (p_NC, several)
+        return {"auc": float(roc_auc_score(test.y, scores, **more))}
+
+
+def _column(values: list[str]) -> Any:
+    """Returns a column as numbers, where all are."""
+    try:
+        return np.array([float(value) for value in values])
+    except ValueError:
+        return values
+
+
+def _fit(column: Any, train: np.ndarray) -> Any:
+    """Returns mean and deviation of a column's training part, or its categories."""
+    if isinstance(column, np.ndarray):
+        known = column[train]
+        return {"mean": float(known.mean()), "std": float(known.std()) or 1.0}
+    return sorted({column[k] for k in train})
+
+
+def read_rows(path: Path, header: bool) -> list[list[str]]:
+    """Reads the rows of a CSV file, all as long as the first.
+
+    Raises:
+      UserError: for a file without rows, or a row of another length.
+    """
+    reader = csv.reader(read_text(path).splitlines(keepends=True))
+    rows = []
+    for number, row in enumerate(reader, 1):
+        if not row or (header and number == 1):
+            continue
+        rows.append([value.strip() for value in row])
+        if len(row) != len(rows[0]) or len(row) < 2:
+            raise UserError(
+                f"data: {path} line {reader.line_num} has {len(row)} values, allowed as many as "
+                f"the first row, {len(rows[0])}, and two or more"
+            )
+    if not rows:
+        raise UserError(f"data: {path} holds no rows")
+    return rows
+
+
+def options(file: str, header: bool = True, data_dir: Path = Path()) -> dict[str, Any]:
+    """Returns the task's options for a table of the user's own: its labels, sizes and hash.
+
+    Args:
+      file: the file.
+      header: whether the first row has names.
+      data_dir: where else to look for it.
+
+    Raises:
+      UserError: as `Table.load`.
+    """
+    path = locate(file, data_dir)
+    rows = read_rows(path, header)
+    columns = [_column([row[k] for row in rows]) for k in range(len(rows[0]) - 1)]
+    categories = [len(set(c)) for c in columns if not isinstance(c, np.ndarray)]
+    return {
+        "name": Table.name,
+        "file": file,
+        "header": header,
+        "labels": tuple(sorted({row[-1] for row in rows})),
+        "attributes": len(columns),
+        "categories": max(categories, default=0),
+        "sha256": sha256_of([path]),
+    }

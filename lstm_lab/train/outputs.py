@@ -1,0 +1,55 @@
+"""A model's outputs for all examples of a split, on the host: what no sum over batches can say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+
+from lstm_lab.config import RunSpec, model_of
+from lstm_lab.tasks import Examples
+from lstm_lab.train.parallel import program_spec
+
+ROWS = 256  # of a compiled call
+
+
+def outputs(spec: RunSpec, params: Any, examples: Examples) -> np.ndarray:
+    """Computes a model's logits or values [N,...] in evaluation.
+
+    Args:
+      spec: the run.
+      params: its parameters, at its own size.
+      examples: inputs and lengths; targets are not read.
+    """
+    apply, N = _compiled(program_spec(spec)), examples.x.shape[0]
+    found = []
+    for begin in range(0, N, ROWS):
+        # Filled up with the last example, so that all calls have one shape.
+        rows = np.minimum(np.arange(begin, begin + min(ROWS, N)), N - 1)
+        lengths = None if examples.lengths is None else examples.lengths[rows]
+        found.append(np.asarray(apply(params, examples.x[rows], lengths)))
+    return np.concatenate(found)[:N]
+
+
+def final_scores(
+    spec: RunSpec, params: Any, test: Examples, fitted: dict[str, Any]
+) -> dict[str, float]:
+    """Returns the metrics that a task computes of all outputs at once, where it has such."""
+    final = getattr(spec.task, "final", None)
+    return {} if final is None else final(outputs(spec, params, test), test, fitted)
+
+
+@lru_cache(maxsize=8)
+def _compiled(spec: RunSpec) -> Callable[..., jax.Array]:
+    model = model_of(spec)
+
+    def apply(params: Any, x: jax.Array, lengths: jax.Array | None) -> jax.Array:
+        with jax.default_matmul_precision(spec.model.precision):
+            logits = model.apply({"params": params}, x, lengths)
+        assert isinstance(logits, jax.Array)
+        return logits
+
+    return jax.jit(apply)

@@ -1,0 +1,152 @@
+"""Forecasts, heartbeats, tables: windows, folds, scales, and what is wrong with a file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from lstm_lab.config import build_spec
+from lstm_lab.errors import UserError
+from lstm_lab.tasks import Examples, Series, Table, Waves, naive_scores, series, table, waves
+from tests.conftest import write_series
+
+
+def counted(tmp_path, rows=100, **options):
+    """A task of a file whose row k holds k, 10 k and a date."""
+    path = tmp_path / "a.csv"
+    lines = [f"2000-{k},{k},{10 * k}" for k in range(1, rows + 1)]
+    path.write_text("\n".join(["date,one,ten", *lines]) + "\n")
+    return Series(str(path), ("one", "ten"), ("ten",), context=6, horizon=3, **options)
+
+
+def test_windows_lie_in_their_own_part_and_in_order(tmp_path):
+    task = counted(tmp_path)
+    dataset = task.load(tmp_path)
+    mean, std = np.array(dataset.fitted["mean"]), np.array(dataset.fitted["std"])
+    np.testing.assert_allclose(mean, [30.5, 305.0])  # of the first 60 rows alone
+    for split, rows in (("train", (1, 60)), ("valid", (61, 80)), ("test", (81, 100))):
+        part = dataset.splits[split]
+        x = part.x * std + mean
+        assert len(x) == rows[1] - rows[0] + 1 - 8
+        np.testing.assert_allclose(x[:, :, 0], x[:, :1, 0] + np.arange(6)[None], rtol=1e-4)
+        assert round(float(x[0, 0, 0])) == rows[0]
+        y = task.original(part.x, part.y, dataset.fitted)
+        np.testing.assert_allclose(y[:, :, 0], 10 * (x[:, -1:, 0] + [[1, 2, 3]]), rtol=1e-4)
+        assert round(float(y[-1, -1, 0])) == 10 * rows[1]
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("relative", [False, True])
+def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, relative):
+    plain, other = (counted(tmp_path, log=log, relative=r, season=2) for r in (False, relative))
+    data, expected = other.load(tmp_path), plain.load(tmp_path)
+    test = data.splits["test"]
+    truth = other.original(test.x, test.y, data.fitted)
+    np.testing.assert_allclose(truth[0, :, 0], [870, 880, 890], rtol=1e-4)
+    scores, reference = naive_scores(other, data), naive_scores(plain, expected)
+    for name in ("persistence", "seasonal"):
+        for metric in ("mse", "mae", "smape", "mase"):
+            assert scores[name][metric] == pytest.approx(reference[name][metric], rel=1e-3)
+    if not log:
+        std = data.fitted["std"][1]
+        assert scores["persistence"]["mae"] == pytest.approx(10 * 2 / std, rel=1e-3)
+        # A season is two rows: the forecasts are 2, 2 and 4 rows late.
+        assert scores["seasonal"]["mae"] == pytest.approx(10 * 8 / 3 / std, rel=1e-3)
+        assert scores["persistence"]["mase"] == pytest.approx(20 / 20, rel=1e-3)
+        late = np.array([[10, 20, 30]]) / (truth[:, :, 0] - [[5, 10, 15]])
+        assert scores["persistence"]["smape"] == pytest.approx(100 * late.mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("date,one,ten\n2000,1,x\n", "line 2 has 'x' for 'ten', allowed a number"),
+        ("date,one,ten\n2000,1\n", "line 2 has None for 'ten'"),
+        ("date,one,tin\n2000,1,2\n", "column: found 'ten', allowed date, one, tin; did you mean"),
+        ("date,one,ten\n", "holds no rows"),
+        ("date,one,ten\n2000,1,inf\n", "line 2 has a value that is not finite"),
+        ("date,one,ten\n2000,1,1\n", "leaves train 1 rows, allowed 9 or more"),
+    ],
+)
+def test_what_is_wrong_with_a_series_is_one_line(tmp_path, content, said):
+    task = counted(tmp_path)
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(UserError, match=said):
+        task.load(tmp_path)
+
+
+def test_a_file_of_the_user_s_own_is_described(tmp_path):
+    counted(tmp_path, rows=150)
+    found = series.options(str(tmp_path / "a.csv"))
+    assert (found["inputs_of"], found["targets"]) == (("one", "ten"), ("ten",))
+    build_spec({"task": found, "train": {"steps": 1}}).task.load(tmp_path)
+    (tmp_path / "b.csv").write_text("a,b\nx,y\n")
+    with pytest.raises(UserError, match="line 2 has no number"):
+        series.options(str(tmp_path / "b.csv"))
+    with pytest.raises(ValueError, match="season: found 9, allowed up to context, 6"):
+        counted(tmp_path, season=9)
+
+
+def test_folds_test_every_heartbeat_once(tmp_path):
+    write_series(tmp_path)
+    options = waves.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
+    task = build_spec({"task": {**options, "folds": 5, "fold": 0}, "train": {"steps": 1}}).task
+    assert task.labels == ("1", "2", "3", "4", "5")
+    parts = [replace(task, fold=k).load(tmp_path).splits for k in range(5)]
+    tested = np.concatenate([part["test"].x for part in parts])
+    assert len(np.unique(tested, axis=0)) == 30
+    held_out = Waves(task.file, task.labels, values_per_step=4).load(tmp_path)
+    assert held_out.splits["train"].x.shape == (20, 3, 4)
+    with pytest.raises(UserError, match="found 5, which does not divide the 12 values"):
+        Waves(task.file, task.labels, values_per_step=5).load(tmp_path)
+    with pytest.raises(UserError, match=r"line \d+ has '[345]', allowed 1, 2"):
+        Waves(task.file, ("1", "2")).load(tmp_path)
+    (tmp_path / "b.txt").write_text("1 2 3\n1 2\n")
+    with pytest.raises(UserError, match="line 2 has 1 values, allowed as many as the first"):
+        waves.read_series(tmp_path / "b.txt")
+
+
+def test_classes_that_are_balanced_weigh_the_same():
+    y = np.array([0] * 8 + [1] * 2)
+    weights = waves.class_weights(y, 3)[y]
+    assert weights[:8].sum() == pytest.approx(weights[8:].sum())
+    assert weights.mean() == pytest.approx(1.0)
+
+
+def test_a_table_is_a_sequence_of_attributes(tmp_path):
+    write_series(tmp_path)
+    options = table.options("german_credit/german.csv", header=False, data_dir=tmp_path)
+    assert (options["attributes"], options["categories"], options["labels"]) == (20, 3, ("1", "2"))
+    task = build_spec({"task": {**options, "balanced": True}, "train": {"steps": 1}}).task
+    dataset = task.load(tmp_path)
+    train = dataset.splits["train"]
+    assert train.x.shape == (39, 20, 24)
+    np.testing.assert_array_equal(train.x[:, :, :20], np.eye(20)[None].repeat(39, 0))
+    numbers = train.x[:, 13:, 20]
+    np.testing.assert_allclose(numbers.mean(0), np.zeros(7), atol=1e-5)
+    np.testing.assert_allclose(numbers.std(0), np.ones(7), atol=1e-5)
+    np.testing.assert_array_equal(train.x[:, :13, 21:].sum(-1), np.ones((39, 13)))
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(len(dataset.splits["test"].y), 2))
+    found = task.final(outputs, dataset.splits["test"], dataset.fitted)
+    expected = roc_auc_score(dataset.splits["test"].y, outputs[:, 1] - outputs[:, 0])
+    assert found["auc"] == pytest.approx(expected)
+    one = Examples(None, np.zeros(4, int))
+    assert np.isnan(task.final(outputs[:4], one, {})["auc"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b,good\n1,2\n", "line 2 has 2 values, allowed as many as the first row, 3"),
+        ("a,b,good\n", "holds no rows"),
+        ("a,b,good\n1,2,no\n", "has the label 'no', allowed 1, 2"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_one_line(tmp_path, content, said):
+    header = said.startswith("holds") or "label" in said
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(UserError, match=said):
+        Table(str(tmp_path / "a.csv"), ("1", "2"), 2, 3, header=header).load(Path())
