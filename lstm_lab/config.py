@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells import Spec, find
@@ -302,6 +303,14 @@ def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel:
         backend="scan" if trace else spec.compute.backend,
         trace=trace,
     )
+
+
+def blank_input(task: Task, rows: int, T: int) -> jax.Array:
+    """Returns zeros of the shape and type of a task's inputs: [rows,T], or [rows,T,D]."""
+    inputs = task.inputs
+    if isinstance(inputs, Tokens):
+        return jnp.zeros((rows, T), jnp.int32)
+    return jnp.zeros((rows, T, inputs.features))
 
 
 def _sha256(path: Path) -> str:

@@ -1,27 +1,28 @@
-"""A finished run on new input: what it predicts, and what it writes."""
+"""A finished run: its weights, and what it says of new input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from scipy.special import expit, softmax
 
 from lstm_lab.config import RunSpec, from_json, model_of
 from lstm_lab.errors import UserError
 from lstm_lab.files import read_json
-from lstm_lab.tasks import Language, is_stream
-from lstm_lab.tasks.text import END, encode
+from lstm_lab.tasks import Bernoulli, Categorical, Examples, Series, Tokens
 from lstm_lab.train.checkpoint import Checkpoints
+from lstm_lab.train.outputs import ROWS, outputs
 from lstm_lab.train.state import empty_states, init_state, member_of
 
-PIECE = 32  # symbols of one compiled call
+Answer = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,121 +64,114 @@ def load_run(folder: Path) -> Trained:
     return Trained(spec, params, read_json(folder / "fitted.json") or {})
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next symbol is drawn.
-
-    Attributes:
-      temperature: divides the logits; 0 takes the likeliest symbol.
-      top_k: draw among so many likeliest symbols alone; None among all.
-      top_p: draw among the likeliest symbols that hold this share of the probability.
-      seed: of the draws.
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, found, right, allowed in (
-            ("temperature", self.temperature, self.temperature >= 0.0, "0 or more"),
-            ("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "1 or more"),
-            ("top_p", self.top_p, 0.0 < self.top_p <= 1.0, "above 0, up to 1"),
-        ):
-            if not right:
-                raise UserError(f"--{name}: found {found}, allowed {allowed}")
-
-
-def likeliest(logits_V: jax.Array, sampling: Sampling) -> jax.Array:
-    """Returns the logits over the temperature, minus infinity for symbols that are not drawn.
-
-    Args:
-      logits_V: of the next symbol; number 0, the unknown one, is never drawn.
-      sampling: how.
-    """
-    logits_V = logits_V.at[0].set(-jnp.inf) / (sampling.temperature or 1.0)
-    kept = 1 if sampling.temperature == 0.0 else sampling.top_k
-    descending_V = jnp.sort(logits_V, descending=True)
-    if kept is not None:
-        logits_V = jnp.where(logits_V >= descending_V[kept - 1], logits_V, -jnp.inf)
-        descending_V = jnp.sort(logits_V, descending=True)
-    p_V = jax.nn.softmax(descending_V)
-    before_V = jnp.cumsum(p_V) - p_V
-    least = jnp.where(before_V < sampling.top_p, descending_V, jnp.inf).min()
-    return jnp.where(logits_V >= least, logits_V, -jnp.inf)
-
-
-def generate(
-    trained: Trained, prompt: str, length: int, sampling: Sampling = Sampling()
-) -> Iterator[str]:
-    """Writes on from a prompt.
-
-    Args:
-      trained: a run of a language model.
-      prompt: what comes before; an empty one stands for the end of a line.
-      length: symbols to write.
-      sampling: how they are drawn.
-
-    Yields:
-      The text, in pieces, without the prompt.
+def read_line(trained: Trained, line: str) -> np.ndarray:
+    """Returns what the model reads of a line: symbols [T], or vectors [T,D].
 
     Raises:
-      UserError: for a run that is no language model.
+      UserError: for a line that the task cannot read.
+    """
+    read = getattr(trained.spec.task, "read", None)
+    if read is not None:
+        return read(line, trained.fitted)
+    inputs = trained.spec.task.inputs
+    try:
+        numbers = np.array([float(part) for part in line.replace(",", " ").split()], np.float32)
+    except ValueError as error:
+        raise UserError(f"input: {error}; allowed numbers") from None
+    if isinstance(inputs, Tokens):
+        symbols = numbers.astype(np.int32)
+        if (symbols != numbers).any() or not ((symbols >= 0) & (symbols < inputs.vocabulary)).all():
+            raise UserError(f"input: found {line.strip()!r}, allowed 0 to {inputs.vocabulary - 1}")
+        return symbols
+    if not len(numbers) or len(numbers) % inputs.features:
+        raise UserError(f"input: found {len(numbers)} numbers, allowed {inputs.features} a step")
+    return numbers.reshape(-1, inputs.features)
+
+
+def predict(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
+    """Answers each line, as a sequence of its own; a series' CSV is one, to be gone on with.
+
+    Args:
+      trained: the run.
+      lines: the input; empty ones are left out.
+
+    Yields:
+      For each line what `answer` says; of a series its `forecast` by column.
+    """
+    task = trained.spec.task
+    if isinstance(task, Series):
+        x_TD = task.read_all(lines, trained.fitted)
+        (values,) = outputs(trained.spec, trained.params, Examples(x_TD[None], None))
+        yield {"forecast": task.forecast(x_TD, values, trained.fitted)}
+        return
+    rows = (read_line(trained, line) for line in lines if line.strip())
+    while batch := list(islice(rows, ROWS)):
+        lengths = np.array([len(row) for row in batch], np.int32)
+        # A power of two, so that few shapes are compiled.
+        T = 1 << int(lengths.max() - 1).bit_length()
+        x = np.zeros((len(batch), T, *batch[0].shape[1:]), batch[0].dtype)
+        for place, row in zip(x, batch, strict=True):
+            place[: len(row)] = row
+        found = outputs(trained.spec, trained.params, Examples(x, None, lengths))
+        for logits, length in zip(found, lengths, strict=True):
+            yield answer(trained, logits[:length] if task.target.every_step else logits)
+
+
+def follow(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
+    """Answers after each line, as one sequence that goes on: the state is kept.
+
+    Args:
+      trained: the run.
+      lines: pieces of the sequence, of a step or more.
+
+    Yields:
+      For each line what `answer` says, of its last step.
+
+    Raises:
+      UserError: for a model that reads sequences backwards, too.
     """
     spec = trained.spec
-    if not isinstance(spec.task, Language) or not is_stream(spec.task):
-        raise UserError(f"generate: the run is of {spec.task.name}, allowed language")
-    vocabulary = tuple(trained.fitted["inputs"])
-    line_end = END if spec.task.unit == "word" else "\n"
-    symbols = list(prompt) if spec.task.unit == "character" else prompt.split()
-    read_B1 = encode(symbols or [line_end], vocabulary)[None]
-    states = empty_states(spec, trained.params, 1)
-    write = _writer(spec, sampling)
-    logits_V, states = _reader(spec)(trained.params, read_B1, states)
-    key = jax.random.key(sampling.seed)
-    for begin in range(0, length, PIECE):
-        numbers, logits_V, states = write(trained.params, logits_V, states, key, begin)
-        for number in np.asarray(numbers)[: length - begin]:
-            yield _shown(vocabulary[number], spec.task.unit)
-
-
-def _shown(symbol: str, unit: str) -> str:
-    if unit == "character":
-        return symbol
-    return "\n" if symbol == END else f"{symbol} "
+    if spec.model.bidirectional:
+        raise UserError("--stream: a bidirectional model has to know a sequence's end")
+    states, fresh = empty_states(spec, trained.params, 1), True
+    for line in lines:
+        if line.strip():
+            x = read_line(trained, line)[None]
+            logits, states = _stepper(spec)(trained.params, x, states, jnp.asarray(fresh))
+            fresh = False
+            last = np.asarray(logits[0])
+            yield answer(trained, last[-1] if spec.task.target.every_step else last)
 
 
 @lru_cache(maxsize=4)
-def _reader(spec: RunSpec) -> Callable[..., Any]:
-    """Returns (params, tokens [1,T], states) -> logits [V] after the last, states; from zero."""
+def _stepper(spec: RunSpec) -> Callable[..., Any]:
     model = model_of(spec)
 
-    def read(params: Any, tokens: jax.Array, states: Any) -> Any:
-        logits, states = model.apply(
-            {"params": params}, tokens, None, None, states, jnp.asarray(True), method="run"
-        )
-        return logits[0, -1], states
+    def step(params: Any, x: jax.Array, states: Any, fresh: jax.Array) -> Any:
+        return model.apply({"params": params}, x, None, None, states, fresh, method="run")
 
-    return jax.jit(read)
+    return jax.jit(step)
 
 
-@lru_cache(maxsize=4)
-def _writer(spec: RunSpec, sampling: Sampling) -> Callable[..., Any]:
-    """Returns (params, logits [V], states, key, begin) -> PIECE symbols, logits, states."""
-    model = model_of(spec)
+def answer(trained: Trained, logits: np.ndarray) -> Answer:
+    """Returns what logits [C], or [T,C] of each step, say.
 
-    def write(params: Any, logits_V: Any, states: Any, key: Any, begin: Any) -> Any:
-        def one(carry: Any, place: jax.Array) -> Any:
-            logits_V, states = carry
-            draw = jax.random.fold_in(key, place)
-            symbol = jax.random.categorical(draw, likeliest(logits_V, sampling))
-            logits, states = model.apply(
-                {"params": params}, symbol[None, None], None, None, states, method="run"
-            )
-            return (logits[0, 0], states), symbol
-
-        (logits_V, states), symbols = lax.scan(one, (logits_V, states), begin + jnp.arange(PIECE))
-        return symbols, logits_V, states
-
-    return jax.jit(write)
+    Returns:
+      Of classes the likeliest `label` and all `probabilities`, or each step's `labels`; of
+      independent bits their `probabilities`; of numbers the `values`.
+    """
+    target = trained.spec.task.target
+    match target:
+        case Categorical():
+            names = trained.fitted.get("outputs") or [str(k) for k in range(target.size)]
+            if logits.ndim == 2:
+                return {"labels": [names[k] for k in logits.argmax(-1)]}
+            p_C = softmax(logits).tolist()
+            return {
+                "label": names[int(logits.argmax())],
+                "probabilities": dict(zip(names, p_C, strict=True)),
+            }
+        case Bernoulli():
+            return {"probabilities": expit(logits).tolist()}
+        case _:
+            return {"values": logits.tolist()}

@@ -7,12 +7,10 @@ from math import prod
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from lstm_lab.cells import CellSpec
-from lstm_lab.config import RunSpec, model_of, resolve_cell
-from lstm_lab.tasks import Tokens
+from lstm_lab.config import RunSpec, blank_input, model_of, resolve_cell
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,7 @@ def summarise(spec: RunSpec, T: int = 64) -> Summary:
     """
     # The reference backend: products inside a kernel could not be counted.
     counted = replace(spec, compute=replace(spec.compute, backend="scan"))
-    model, inputs = model_of(counted), spec.task.inputs
-    x = (
-        jnp.zeros((1, T), jnp.int32)
-        if isinstance(inputs, Tokens)
-        else jnp.zeros((1, T, inputs.features))
-    )
+    model, x = model_of(counted), blank_input(spec.task, 1, T)
     variables = jax.eval_shape(model.init, jax.random.key(0), x)
     leaves = jax.tree_util.tree_flatten_with_path(variables["params"])[0]
     rows = [

@@ -53,6 +53,7 @@ BELOW = {
     },
     "report": {"sweep", "files", "errors", "progress", "tables"},
     "infer": {"config", "tasks", "train", "errors", "files"},
+    "generate": {"infer", "config", "tasks", "train", "errors"},
     "studies": {
         "config",
         "model",

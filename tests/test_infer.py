@@ -1,14 +1,23 @@
 """Finished runs on new input."""
 
+import gzip
+import io
+from dataclasses import asdict, replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lstm_lab.cli import main
-from lstm_lab.config import model_of
+from lstm_lab.config import build_spec, model_of
 from lstm_lab.errors import UserError
-from lstm_lab.infer import Sampling, generate, likeliest, load_run
+from lstm_lab.generate import Sampling, generate, likeliest
+from lstm_lab.infer import follow, load_run, predict
+from lstm_lab.tasks import Examples, Tags, Text, table, tags, waves
+from lstm_lab.tasks.records import parts_of
+from lstm_lab.train.outputs import outputs
+from tests.conftest import write_samples
 from tests.train.helpers import small, train
 from tests.train.test_streams import reading
 
@@ -97,3 +106,105 @@ def test_what_cannot_write_is_said(tmp_path, folder):
     (tmp_path / "study.json").touch()
     with pytest.raises(UserError, match="it is a study: choose one of"):
         load_run(tmp_path)
+
+
+def finished(task, folder, **model):
+    """A run of a few steps of a task."""
+    spec = build_spec(
+        {
+            "task": task,
+            "model": {"hidden": 4, **model},
+            "train": {"steps": 3, "batch_size": 4, "eval_every": 3},
+        }
+    )
+    train([spec], folder, data_dir=folder.parent)
+    return spec, load_run(folder / "0")
+
+
+def test_lines_are_answered_as_the_test_split_is(tmp_path):
+    write_samples(tmp_path)
+    sentences = tags.options("atis/train", "atis/dev", "atis/test", data_dir=tmp_path)
+    for k, (task, column) in enumerate(
+        (
+            (Text("imdb/train.jsonl.gz", ("0", "1"), test="imdb/test.jsonl.gz"), "text"),
+            (Tags(**{k: v for k, v in sentences.items() if k != "name"}), "words"),
+        )
+    ):
+        options = {"name": task.name, **asdict(task)}
+        spec, trained = finished(options, tmp_path / str(k), embedding=5, bidirectional=True)
+        test = task.load(tmp_path).splits["test"]
+        if column == "text":
+            with gzip.open(tmp_path / "imdb" / "test.jsonl.gz", "rt") as file:
+                lines = file.read().splitlines()
+        else:
+            lines = (tmp_path / "atis" / "test" / "seq.in").read_text().splitlines()
+        found = list(predict(trained, [*lines[:3], "", *lines[3:]]))
+        logits = outputs(spec, trained.params, test)
+        assert len(found) == len(test.x)
+        for said, row, length in zip(found, logits, test.lengths, strict=True):
+            if column == "text":
+                assert said["label"] == ("0", "1")[row.argmax()]
+                assert sum(said["probabilities"].values()) == pytest.approx(1.0)
+            else:
+                assert said["labels"] == [task.labels[j] for j in row[:length].argmax(-1)]
+
+
+def test_a_table_and_a_series_are_read_as_in_training(tmp_path):
+    write_samples(tmp_path)
+    found = table.options("german_credit/german.csv", header=False, data_dir=tmp_path)
+    spec, trained = finished(found, tmp_path / "table")
+    rows = (tmp_path / "german_credit" / "german.csv").read_text().splitlines()
+    lines = [row.rpartition(",")[0] for row in rows]
+    labels = [said["label"] for said in predict(trained, lines)]
+    dataset = spec.task.load(tmp_path)
+    order = np.concatenate(list(parts_of(60, None, None, SHARES, 0).values()))
+    x = np.concatenate([dataset.splits[k].x for k in ("train", "valid", "test")])
+    logits = outputs(spec, trained.params, Examples(x, None))
+    for place, row in zip(order, logits, strict=True):
+        assert labels[place] == ("1", "2")[row.argmax()]
+    with pytest.raises(UserError, match="found 2 values, allowed 20"):
+        list(predict(trained, ["1,2"]))
+    options = {"name": "series", "file": "ett/ETTh1.csv", "inputs_of": ("HUFL", "OT")}
+    options |= {"targets": ("OT",), "context": 6, "horizon": 2, "relative": True, "log": True}
+    spec, trained = finished(options, tmp_path / "series")
+    lines = (tmp_path / "ett" / "ETTh1.csv").read_text().splitlines()
+    (said,) = predict(trained, lines[:-2])  # the last window of the test split
+    test = spec.task.load(tmp_path).splits["test"]
+    values = outputs(spec, trained.params, test)
+    expected = spec.task.original(test.x, values, trained.fitted)[-1, :, 0]
+    np.testing.assert_allclose(said["forecast"]["OT"], expected, rtol=1e-5)
+
+
+SHARES = {"valid": 0.15, "test": 0.2}
+
+
+def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch, capsys):
+    write_samples(tmp_path)
+    options = waves.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
+    spec, trained = finished(options, tmp_path / "waves")
+    series = np.random.default_rng(0).normal(size=9).astype(np.float32)
+    steps = [f"{value:.9f}" for value in series]
+    said = list(follow(trained, steps))
+    for k in (1, 5, 9):
+        (whole,) = predict(trained, [" ".join(steps[:k])])
+        assert said[k - 1]["label"] == whole["label"]
+        for name, p in whole["probabilities"].items():
+            assert said[k - 1]["probabilities"][name] == pytest.approx(p, abs=1e-5)
+    # Several steps at a time are the same.
+    together = list(follow(trained, [" ".join(steps[:4]), "", " ".join(steps[4:])]))
+    assert together[1]["probabilities"] == pytest.approx(said[-1]["probabilities"], abs=1e-5)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(steps[:2])))
+    command = ["predict", f"--workdir={tmp_path / 'waves' / '0'}", "--devices=4"]
+    assert main([*command, "--stream", "--format=csv"]) == 0
+    head, first, _ = capsys.readouterr().out.splitlines()
+    assert head == "label,1,2,3,4,5"
+    assert first.startswith(said[0]["label"])
+    (tmp_path / "in.txt").write_text("1 2 x\n")
+    assert main([*command, f"--input={tmp_path / 'in.txt'}"]) == 2
+    assert "could not convert string to float: 'x'; allowed numbers" in capsys.readouterr().err
+    with pytest.raises(UserError, match="has to know a sequence's end"):
+        next(follow(replace(trained, spec=twoway(spec)), steps))
+
+
+def twoway(spec):
+    return replace(spec, model=replace(spec.model, bidirectional=True))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from absl.flags import Error as FlagsError
 
 from lstm_lab.cli.bench import bench
-from lstm_lab.cli.inference import generate
+from lstm_lab.cli.inference import generate, predict
 from lstm_lab.cli.runs import check, summary, train
 from lstm_lab.cli.studies import compare, pack, report, reproduce, status, sweep
 from lstm_lab.errors import DONE, WRONG_USAGE, UserError, unknown
@@ -32,6 +32,9 @@ USAGE = """lstm-lab VERB [flags]
   compare  FILE.py[:NAME] [--against=vanilla] [--tasks=A,B] [--budget=TRIALS|HOURSh]
            a cell of your own against a baseline: gradients first, then equal tuning, matched
            parameters and paired seeds on a battery of tasks; one verdict
+  predict  --workdir=DIR [--input=FILE] [--format=json|csv]
+           what a finished run says of each line of a file, or of standard input; --stream: one
+           sequence that goes on, answered line by line
   generate --workdir=DIR [--prompt=TEXT] [--length=N] [--temperature=0.8] [--top_k=N] [--top_p=P]
            [--seed=N]        a trained language model writes on
   summary  --config=FILE.py  layers, shapes, parameters and arithmetic of a model
@@ -69,6 +72,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "reproduce": reproduce,
     "compare": compare,
     "generate": generate,
+    "predict": predict,
     "pack": pack,
     "status": status,
     "report": report,

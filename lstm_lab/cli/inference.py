@@ -1,12 +1,56 @@
-"""Verbs of finished runs: generate."""
+"""Verbs of finished runs: predict, generate."""
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from lstm_lab.cli.flags import parse, request_devices
-from lstm_lab.errors import DONE, UserError
+from lstm_lab.errors import DONE, UserError, unknown
+
+
+def predict(argv: list[str]) -> int:
+    """What a finished run says of new input, a line each."""
+    strings = {"workdir": None, "input": "-", "format": "json"}
+    given = parse(argv, strings, devices=1)
+    request_devices(given.devices)
+    from lstm_lab import infer
+
+    if given.format not in ("json", "csv"):
+        raise unknown("--format", given.format, ("json", "csv"))
+    trained = infer.load_run(_run_folder(given.workdir))
+    with ExitStack() as stack:
+        lines: Iterable[str] = sys.stdin
+        if given.input != "-":
+            path = Path(given.input)
+            if not path.is_file():
+                raise UserError(f"--input: {path} does not exist")
+            lines = stack.enter_context(path.open(encoding="utf-8-sig"))
+        answer = infer.follow if given.stream else infer.predict
+        _write(answer(trained, lines), given.format)
+    return DONE
+
+
+def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
+    """Prints answers as they come: JSON lines, or CSV of labels and probabilities."""
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    for number, answer in enumerate(answers):
+        if form == "json":
+            print(json.dumps(answer, ensure_ascii=False), flush=True)
+            continue
+        label, p = answer.get("label"), answer.get("probabilities", {})
+        if label is None and "values" not in answer:
+            raise UserError("--format: csv has one label or its values a line, allowed json here")
+        named = isinstance(p, dict) and label is not None
+        if named and number == 0:
+            table.writerow(["label", *p])
+        table.writerow([label, *p.values()] if named else answer["values"])
+        sys.stdout.flush()
 
 
 def generate(argv: list[str]) -> int:
@@ -15,15 +59,20 @@ def generate(argv: list[str]) -> int:
     numbers = {"temperature": 0.8, "top_p": 1.0}
     given = parse(argv, strings, numbers, length=500, top_k=None, seed=0, devices=1)
     request_devices(given.devices)
-    from lstm_lab import infer
+    from lstm_lab.generate import Sampling, generate
+    from lstm_lab.infer import load_run
 
-    if given.workdir is None:
-        raise UserError("--workdir: missing, allowed the folder of a run")
-    trained = infer.load_run(Path(given.workdir))
-    sampling = infer.Sampling(given.temperature, given.top_k, given.top_p, given.seed)
+    trained = load_run(_run_folder(given.workdir))
+    sampling = Sampling(given.temperature, given.top_k, given.top_p, given.seed)
     sys.stdout.write(given.prompt)
-    for piece in infer.generate(trained, given.prompt, given.length, sampling):
+    for piece in generate(trained, given.prompt, given.length, sampling):
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
     return DONE
+
+
+def _run_folder(given: str | None) -> Path:
+    if given is None:
+        raise UserError("--workdir: missing, allowed the folder of a run")
+    return Path(given)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -110,6 +111,15 @@ class Text:
             y = self._numbers(paths.get(split, paths["train"]), part)
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
+
+    def read(self, line: str, fitted: Mapping[str, Any]) -> np.ndarray:
+        """Returns the symbols of a line [T]: a text, or a JSON object that has one."""
+        if line.lstrip().startswith("{"):
+            try:
+                line = json.loads(line)[self.text]
+            except (json.JSONDecodeError, KeyError):
+                raise UserError(f"input: found {line!r}, allowed JSON with {self.text!r}") from None
+        return encode(self.symbols(line), tuple(fitted["inputs"]))
 
     @property
     def columns(self) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -174,6 +174,26 @@ class Series:
         mae = float(np.abs(outputs - test.y).mean())
         return {"smape": float(smape.mean()), "mase": mae / fitted["naive_mae"]}
 
+    def read_all(self, lines: Iterable[str], fitted: Mapping[str, Any]) -> np.ndarray:
+        """Returns the last `context` rows of a CSV with a header [T,D], as the model reads them.
+
+        Raises:
+          UserError: as `read_columns`, or for fewer rows.
+        """
+        values_ND = numbers_of("input", lines, self.inputs_of)
+        if len(values_ND) < self.context:
+            raise UserError(f"input: found {len(values_ND)} rows, allowed {self.context} or more")
+        known = np.log(values_ND) if self.log else values_ND
+        scaled = (known - np.array(fitted["mean"])) / np.array(fitted["std"])
+        return scaled[-self.context :].astype(np.float32)
+
+    def forecast(
+        self, x_TD: np.ndarray, values_C: np.ndarray, fitted: Mapping[str, Any]
+    ) -> dict[str, list[float]]:
+        """Returns a forecast by column, in the units of the file."""
+        values_HK = self.original(x_TD[None], values_C[None], fitted)[0]
+        return {name: values_HK[:, k].tolist() for k, name in enumerate(self.targets)}
+
     def original(
         self, x_NTD: np.ndarray, y_NC: np.ndarray, fitted: Mapping[str, Any]
     ) -> np.ndarray:
@@ -192,27 +212,32 @@ def read_columns(path: Path, columns: tuple[str, ...]) -> np.ndarray:
     Raises:
       UserError: for a column that is missing, or a value that is no number; it names the line.
     """
-    reader = csv.DictReader(read_text(path).splitlines(keepends=True))
+    return numbers_of(f"data: {path}", read_text(path).splitlines(keepends=True), columns)
+
+
+def numbers_of(what: str, lines: Iterable[str], columns: tuple[str, ...]) -> np.ndarray:
+    """Does the same of lines; `what` names them in errors."""
+    reader = csv.DictReader(lines)
     rows = []
     for record in reader:
         row = []
         for column in columns:
             if column not in record:
-                raise unknown(f"data: {path}: column", column, [k for k in record if k])
+                raise unknown(f"{what}: column", column, [k for k in record if k])
             try:
                 row.append(float(record[column]))
             except (TypeError, ValueError):
                 raise UserError(
-                    f"data: {path} line {reader.line_num} has {record[column]!r} for {column!r}, "
+                    f"{what} line {reader.line_num} has {record[column]!r} for {column!r}, "
                     "allowed a number"
                 ) from None
         rows.append(row)
     if not rows:
-        raise UserError(f"data: {path} holds no rows")
+        raise UserError(f"{what} holds no rows")
     values = np.array(rows)
     if not np.isfinite(values).all():
         line = int(np.flatnonzero(~np.isfinite(values).all(1))[0]) + 2
-        raise UserError(f"data: {path} line {line} has a value that is not finite")
+        raise UserError(f"{what} line {line} has a value that is not finite")
     return values
 
 

@@ -114,6 +114,20 @@ class Table:
         }
         return Dataset(splits, {"outputs": self.labels, "columns": fitted})
 
+    def read(self, line: str, fitted: Mapping[str, Any]) -> np.ndarray:
+        """Returns the attributes of a row without label [T,D]."""
+        values = [value.strip() for value in next(csv.reader([line]))]
+        if len(values) != self.attributes:
+            raise UserError(f"input: found {len(values)} values, allowed {self.attributes}")
+        columns = [
+            _column([value]) if isinstance(found, dict) else [value]
+            for value, found in zip(values, fitted["columns"], strict=True)
+        ]
+        for value, column, found in zip(values, columns, fitted["columns"], strict=True):
+            if isinstance(found, dict) and not isinstance(column, np.ndarray):
+                raise UserError(f"input: found {value!r}, allowed a number")
+        return self._encoded(columns, fitted["columns"])[0]
+
     def _encoded(self, columns: list[Any], fitted: list[Any]) -> np.ndarray:
         """Returns the rows as sequences [N,T,D]."""
         x_NTD = np.zeros((len(columns[0]), self.attributes, self.inputs.features), np.float32)

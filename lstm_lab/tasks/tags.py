@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
 
 from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Split, Tokens
@@ -112,6 +115,10 @@ class Tags:
             y = self._numbers(paths.get(split, paths["train"]), part)
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
+
+    def read(self, line: str, fitted: Mapping[str, Any]) -> np.ndarray:
+        """Returns the words of a line [T], as white space separates them."""
+        return encode(self.words(line.split()), tuple(fitted["inputs"]))
 
     def words(self, words: list[str]) -> list[str]:
         """Returns words as the vocabulary has them."""

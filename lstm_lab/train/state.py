@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.config import RunSpec, model_of, rates_of
+from lstm_lab.config import RunSpec, blank_input, model_of, rates_of
 from lstm_lab.model import States
 from lstm_lab.optim import build_optimizer, hparams
-from lstm_lab.tasks import Tokens, is_stream
+from lstm_lab.tasks import is_stream
 
 # Values of TrainState.stopped. FINISHED is early, or after all its steps; PRUNED is by the host.
 RUNNING, FINISHED, DIVERGED, IDLE, PRUNED = range(5)
@@ -95,7 +95,7 @@ def member_of(spec: RunSpec, total: int) -> Member:
 
 def empty_states(spec: RunSpec, params: Any, rows: int) -> States:
     """Returns states of so many rows with nothing in them, as a stream's first chunk ignores."""
-    x = jnp.zeros((rows, 1), jnp.int32)
+    x = blank_input(spec.task, rows, 1)
     _, states = jax.eval_shape(partial(model_of(spec).apply, method="run"), {"params": params}, x)
     return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), states)
 
@@ -111,12 +111,7 @@ def init_state(spec: RunSpec, horizon: int, member: Member) -> TrainState:
     Returns:
       The state; the cell, the head and the embedding are drawn from the initialisation seed.
     """
-    inputs = spec.task.inputs
-    x = (
-        jnp.zeros((1, 1), jnp.int32)
-        if isinstance(inputs, Tokens)
-        else jnp.zeros((1, 1, inputs.features))
-    )
+    x = blank_input(spec.task, 1, 1)
     params = model_of(spec).init(jax.random.key(member.init_seed), x)["params"]
     optimizer = build_optimizer(spec.optim, member.hparams, horizon)
     return TrainState(

@@ -17,8 +17,7 @@ import numpy as np
 
 from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.gates import ALGEBRA
-from lstm_lab.config import RunSpec, model_of, resolve_cell
-from lstm_lab.tasks import Tokens
+from lstm_lab.config import RunSpec, blank_input, model_of, resolve_cell
 
 
 def refusal(spec: RunSpec) -> str | None:
@@ -64,9 +63,7 @@ def unit_axes(spec: RunSpec) -> Any:
 
 
 def _shapes(spec: RunSpec, hidden: int) -> Any:
-    inputs = spec.task.inputs
-    features = () if isinstance(inputs, Tokens) else (inputs.features,)
-    x = jax.ShapeDtypeStruct((1, 1, *features), jnp.float32 if features else jnp.int32)
+    x = blank_input(spec.task, 1, 1)
     wide = replace(spec, model=replace(spec.model, hidden=hidden))
     return jax.eval_shape(model_of(wide).init, jax.random.key(0), x)["params"]
 
