@@ -20,10 +20,11 @@ from lstm_lab.errors import UserError, unknown
 from lstm_lab.model import ModelSpec, SequenceModel, build_model
 from lstm_lab.optim import OptimSpec
 from lstm_lab.recurrence.unroll import Backend, choose
-from lstm_lab.strict import build, expect_mapping
+from lstm_lab.strict import FILLED_IN, build, expect_mapping
 from lstm_lab.tasks import (
     DIRECTIONS,
     TASKS,
+    Categorical,
     Split,
     Task,
     Tokens,
@@ -44,6 +45,7 @@ class TrainSpec:
       eval_every: steps between evaluations; None is one epoch, or a twentieth of the steps.
       patience: evaluations without a better one after which a run stops; None never stops it.
       metric: chooses the best checkpoint on validation; None is the task's own.
+      label_smoothing: share of the probability that every class gets in the loss.
       bucket: put sequences of like length into a batch, which then ends at its longest.
       loss_reduction: `mean` over everything predicted; `sum_time_mean_batch` sums over time and
         averages over sequences.
@@ -55,6 +57,7 @@ class TrainSpec:
     eval_every: int | None = None
     patience: int | None = None
     metric: str | None = None
+    label_smoothing: float = 0.0
     bucket: bool = False
     loss_reduction: Literal["mean", "sum_time_mean_batch"] = "mean"
 
@@ -63,6 +66,9 @@ class TrainSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: found {value}, allowed 1 or more")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            found = self.label_smoothing
+            raise ValueError(f"label_smoothing: found {found}, allowed 0 or more, below 1")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(
                 f"steps, epochs: found {self.steps} and {self.epochs}, allowed exactly one of them"
@@ -110,6 +116,7 @@ class RunSpec:
       init_seed, data_seed, noise_seed: that one's seed, or None.
       compute: how it is computed; not part of the run's id.
       cell_sha256: hash of the file of a cell of the user's own; filled in by `build_spec`.
+      vectors_sha256: hash of the file of `model.vectors`; filled in likewise.
     """
 
     task: Task
@@ -122,6 +129,7 @@ class RunSpec:
     noise_seed: int | None = None
     compute: ComputeSpec = field(default_factory=ComputeSpec)
     cell_sha256: str | None = None
+    vectors_sha256: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("seed", "init_seed", "data_seed", "noise_seed"):
@@ -137,6 +145,8 @@ class RunSpec:
             )
         if self.model.embedding is not None and not isinstance(self.task.inputs, Tokens):
             raise ValueError(f"model.embedding: the inputs of {self.task.name} are no tokens")
+        if self.train.label_smoothing and not isinstance(self.task.target, Categorical):
+            raise ValueError(f"train.label_smoothing: {self.task.name} has no classes")
         if self.model.bidirectional and is_stream(self.task):
             raise ValueError(f"model.bidirectional: {self.task.name} is read forward, in chunks")
         if self.model.input_noise is not None and isinstance(self.task.inputs, Tokens):
@@ -181,7 +191,7 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
       UserError: for an unknown key, a wrong type, a bad range, an unknown name or a conflict; the
         line names the key.
     """
-    config = {k: v for k, v in dict(config).items() if k != "cell_sha256"}
+    config = {k: v for k, v in dict(config).items() if k not in FILLED_IN}
     task = config.pop("task", {})
     expect_mapping("task", task)
     options = dict(task)
@@ -194,7 +204,14 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     spec = build(RunSpec, {**config, **sections}, "")
     resolve_cell(spec.model)
     path = cell_path(spec.model)
-    return replace(spec, cell_sha256=_sha256(path) if path else None)
+    vectors = Path(spec.model.vectors) if spec.model.vectors else None
+    if vectors is not None and not vectors.is_file():
+        raise UserError(f"model.vectors: {vectors} does not exist")
+    return replace(
+        spec,
+        cell_sha256=_sha256(path) if path else None,
+        vectors_sha256=_sha256(vectors) if vectors else None,
+    )
 
 
 SECTIONS: dict[str, type] = {

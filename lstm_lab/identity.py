@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 from lstm_lab.cells.noise import RATES
 from lstm_lab.config import RunSpec, to_json
@@ -13,10 +14,22 @@ from lstm_lab.optim import HPARAMS
 SCHEMA = 1
 # Settings that came later, and what they have to be for a run to be what it was without them. At
 # these they are left out, so that results keep their ids.
-LATER = {
+LATER: dict[str, Any] = {
     "optim.decay_begin": 0,
     "optim.staircase": False,
+    "model.dropout_in": 0.0,
+    "model.dropout_out": 0.0,
+    "model.dropout_words": 0.0,
+    "model.locked": False,
+    "model.tied": False,
+    "model.vectors": None,
+    "vectors_sha256": None,
+    "optim.plateau": None,
+    "optim.plateau_factor": 0.5,
+    "optim.accumulate": 1,
+    "optim.freeze": [],
     "train.bucket": False,
+    "train.label_smoothing": 0.0,
     "task.test_length": None,
     "task.test_delay": None,
 }
@@ -39,10 +52,13 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
             del data["task"][name]
     if spec.cell_sha256:
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
+    if spec.vectors_sha256:
+        del data["model"]["vectors"]
     for path, before in LATER.items():
         section, _, name = path.rpartition(".")
-        if name in data[section] and data[section][name] == before:
-            del data[section][name]
+        place = data[section] if section else data
+        if name in place and place[name] == before:
+            del place[name]
     for path in without:
         section, _, name = path.rpartition(".")
         del (data[section] if section else data)[name]

@@ -55,6 +55,7 @@ def load_run(folder: Path) -> Trained:
     if (folder / "cell.py").is_file():
         name = data["model"]["cell"].rpartition(":")[2]
         data["model"]["cell"] = f"{folder / 'cell.py'}:{name}"
+    data["model"]["vectors"] = None  # they are in the weights
     spec = from_json(data)
     best = Checkpoints(folder / "checkpoints" / "best")
     if best.latest_step() is None:

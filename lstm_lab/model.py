@@ -1,4 +1,4 @@
-"""Flax modules over the pure core: embedding, stacked and bidirectional layers, heads."""
+"""The model of a spec: embedding, recurrent stack and head, as a Flax module."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells import noise
-from lstm_lab.cells.cell import Spec, State
+from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.initialise import initialise, initialise_vector
-from lstm_lab.recurrence import unroll
-from lstm_lab.recurrence.unroll import EVERYTHING, Backend
-from lstm_lab.regularise import Regularise, add_noise, dropout, folded
-
-Merge = Literal["concat", "sum", "mean", "product"]
-States = tuple[tuple[State, ...], ...]
+from lstm_lab.recurrence.unroll import Backend
+from lstm_lab.regularise import OUTPUT, Regularise, add_noise, drop_words, dropout
+from lstm_lab.stack import LSTM, Merge, States
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,13 @@ class ModelSpec:
       bidirectional: run every layer in both directions.
       merge: how the two directions are joined.
       dropout: rate between layers, in training.
+      dropout_in, dropout_out: rates before the first layer and after the last.
+      dropout_words: rate at which words are dropped, wherever they occur in a batch.
+      locked: let dropout keep its mask over the steps of a sequence.
       residual: add a layer's input to its output, from the second layer on.
+      tied: use the embedding as the head's matrix, too.
+      vectors: file of word vectors in text, a word and its numbers a line, with which the
+        embedding begins.
       embedding: features of a token's embedding; None feeds tokens as one-hot vectors.
       forget_bias: initial forget-gate bias; None is the variant's own.
       init: initialiser of cell and head (cells/gates.py); None is the variant's own.
@@ -51,7 +54,13 @@ class ModelSpec:
     bidirectional: bool = False
     merge: Merge = "concat"
     dropout: float = 0.0
+    dropout_in: float = 0.0
+    dropout_out: float = 0.0
+    dropout_words: float = 0.0
+    locked: bool = False
     residual: bool = False
+    tied: bool = False
+    vectors: str | None = None
     embedding: int | None = None
     forget_bias: float | None = None
     init: str | None = None
@@ -77,7 +86,7 @@ class ModelSpec:
             raise ValueError("widths: found (), allowed one width or more")
         if self.widths is not None and self.layers not in (1, len(self.widths)):
             raise ValueError(f"widths: found {len(self.widths)} for {self.layers} layers")
-        for name in ("dropout", *noise.RATES):
+        for name in ("dropout", "dropout_in", "dropout_out", "dropout_words", *noise.RATES):
             rate = getattr(self, name)
             if rate is not None and not 0.0 <= rate < 1.0:
                 raise ValueError(f"{name}: found {rate}, allowed 0 or more and below 1")
@@ -85,147 +94,26 @@ class ModelSpec:
             raise ValueError(f"input_noise: found {self.input_noise}, allowed 0 or more")
         if self.dropout and len(self.layer_widths) == 1:
             raise ValueError("dropout: acts between layers, and the model has one layer")
+        for name in ("dropout_words", "tied", "vectors"):
+            if getattr(self, name) and self.embedding is None:
+                raise ValueError(f"{name}: needs an embedding, found none")
+        if self.tied and self.embedding != self.layer_widths[-1] * self._joined:
+            raise ValueError(
+                f"tied: the last layer gives {self.layer_widths[-1] * self._joined} features, "
+                f"the embedding has {self.embedding}"
+            )
         if self.residual and len(set(self.layer_widths)) > 1:
             raise ValueError(f"residual: needs equal widths, found {self.layer_widths}")
+
+    @property
+    def _joined(self) -> int:
+        """How many directions lie side by side in a layer's output."""
+        return 2 if self.bidirectional and self.merge == "concat" else 1
 
     @property
     def layer_widths(self) -> tuple[int, ...]:
         """Hidden units of each layer."""
         return self.widths or (self.hidden,) * self.layers
-
-
-def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
-    """Joins the outputs of the directions along their last axis."""
-    if len(outputs) == 1:
-        return outputs[0]
-    forward, backward = outputs
-    match merge:
-        case "concat":
-            return jnp.concatenate(outputs, -1)
-        case "sum":
-            return forward + backward
-        case "mean":
-            return (forward + backward) / 2
-        case "product":
-            return forward * backward
-
-
-class LSTM(nn.Module):
-    """Stacked, optionally bidirectional layers of one cell, time-major.
-
-    Attributes:
-      spec: the variant.
-      widths: hidden units of each layer.
-      bidirectional: run every layer in both directions.
-      merge: how the two directions are joined.
-      dropout: rate between layers.
-      residual: add a layer's input to its output, from the second layer on.
-      return_sequences: give every step's output rather than the last state's.
-      backend: as in `recurrence.unroll`.
-      trace: keep gates and states of every step in the collection `traces`, by layer.
-    """
-
-    spec: Spec
-    widths: tuple[int, ...]
-    bidirectional: bool = False
-    merge: Merge = "concat"
-    dropout: float = 0.0
-    residual: bool = False
-    return_sequences: bool = True
-    backend: Backend = "auto"
-    trace: bool = False
-
-    @nn.compact
-    def __call__(
-        self,
-        x_TBD: jax.Array,
-        states: States | None = None,
-        *,
-        lengths: jax.Array | None = None,
-        resets: jax.Array | None = None,
-        fresh: jax.Array | None = None,
-        regularise: Regularise | None = None,
-    ) -> tuple[jax.Array, States]:
-        """Runs the stack.
-
-        Args:
-          x_TBD: inputs [T,B,D].
-          states: for each layer and direction the state to start from, or None for zero.
-          lengths: real steps of each row [B], or None for T.
-          resets: [T,B], true where a new segment starts, or None.
-          fresh: whether to start from zero instead of from `states`, a scalar, or None.
-          regularise: rates and keys; None means evaluation at the variant's own rates.
-
-        Returns:
-          Outputs [T,B,H], or [B,H] of the last state without `return_sequences`; and the final
-          states. H doubles when two directions are concatenated.
-        """
-        regularise = regularise or Regularise({})
-        final_states: list[tuple[State, ...]] = []
-        h_TBH, last_BH = x_TBD, jnp.zeros(())
-        for layer, width in enumerate(self.widths):
-            x_TBD = h_TBH
-            keys_B = folded(regularise, layer).keys_B
-            if layer and self.dropout and keys_B is not None:
-                parts = 2 if self.bidirectional and self.merge == "concat" else 1
-                x_TBD = dropout(h_TBH, self.dropout, keys_B, parts)
-            outputs, finals = [], []
-            for direction, reverse in enumerate((False, True)[: 1 + self.bidirectional]):
-                name = f"layer_{layer}{'_reverse' if reverse else ''}"
-                place = len(self.widths) * (1 + direction) + layer
-                params, inputs, masks = self._regularised(
-                    self.param(name, self._init, x_TBD.shape[-1], width),
-                    x_TBD,
-                    folded(regularise, place),
-                )
-                output, final, *traced = unroll(
-                    self.spec,
-                    params,
-                    inputs,
-                    None
-                    if states is None
-                    else self._begin(params, inputs, states[layer][direction], fresh),
-                    lengths=lengths,
-                    resets=resets,
-                    reverse=reverse,
-                    noise=masks,
-                    trace=EVERYTHING if self.trace else (),
-                    backend=self.backend,
-                )
-                if self.trace:
-                    self.sow("traces", name, *traced)
-                outputs.append(output)
-                finals.append(final)
-            added = self.residual and layer > 0
-            output, last = (
-                merge_directions(h, self.merge) for h in (outputs, [s.h for s in finals])
-            )
-            h_TBH = output + h_TBH if added else output
-            last_BH = last + last_BH if added else last
-            final_states.append(tuple(finals))
-        return (h_TBH if self.return_sequences else last_BH), tuple(final_states)
-
-    def _begin(self, params: Any, x_TBD: jax.Array, state: State, fresh: jax.Array | None) -> State:
-        """Returns the state to start from."""
-        if fresh is None:
-            return state
-        zx = self.spec.cell.project(self.spec, params, x_TBD[0])
-        zero = self.spec.cell.initial(self.spec, params, zx, x_TBD.dtype)
-        return jax.tree.map(lambda z, carried: jnp.where(fresh, z, carried), zero, state)
-
-    def _init(self, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
-        return self.spec.cell.init(self.spec, key, D, H)
-
-    def _regularised(
-        self, params: Any, x_TBD: jax.Array, regularise: Regularise
-    ) -> tuple[Any, jax.Array, noise.Noise | None]:
-        """Returns a direction's parameters, inputs and noise, in training or in evaluation."""
-        rates = {**noise.default_rates(self.spec), **regularise.rates}
-        if regularise.key is None or regularise.keys_B is None:
-            return params, x_TBD, noise.expected(self.spec, rates)
-        params = noise.drop_weights(rates, regularise.key, params)
-        masks = noise.draw(self.spec, rates, regularise.keys_B, params, x_TBD.shape[0])
-        return params, noise.drop_inputs(rates, regularise.keys_B, x_TBD), masks
 
 
 class SequenceModel(nn.Module):
@@ -237,6 +125,9 @@ class SequenceModel(nn.Module):
       embedding: features of a token's embedding; None is one-hot.
       outputs: numbers that the head gives.
       initialiser: of head and embedding, as in `cells.gates.initialise`.
+      dropout_out: rate before the head.
+      dropout_words: rate at which words are dropped, wherever they occur in a batch.
+      tied: use the embedding as the head's matrix, too.
       dtype: compute dtype.
     """
 
@@ -245,7 +136,29 @@ class SequenceModel(nn.Module):
     embedding: int | None
     outputs: int
     initialiser: str
+    dropout_out: float = 0.0
+    dropout_words: float = 0.0
+    tied: bool = False
     dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        """Declares the parameters around the stack."""
+        if self.vocabulary is not None and self.embedding is not None:
+            self.embed = nn.Embed(
+                self.vocabulary,
+                self.embedding,
+                dtype=self.dtype,
+                embedding_init=self._embedding_init,
+            )
+        if self.tied:
+            self.bias = self.param("bias", self._bias_init, (self.outputs,), jnp.float32)
+        else:
+            self.head = nn.Dense(
+                self.outputs,
+                dtype=self.dtype,
+                kernel_init=self._kernel_init,
+                bias_init=self._bias_init,
+            )
 
     def __call__(
         self,
@@ -256,7 +169,6 @@ class SequenceModel(nn.Module):
         """Computes the logits of whole sequences, as `run` does."""
         return self.run(x, lengths, regularise)[0]
 
-    @nn.compact
     def run(
         self,
         x: jax.Array,
@@ -276,30 +188,35 @@ class SequenceModel(nn.Module):
         Returns:
           float32 logits, [B,T,C] at every step or [B,C] at the last; and the final states.
         """
-        x_T = jnp.swapaxes(x, 0, 1)
-        if self.vocabulary is None:
-            x_TBD = add_noise(x_T, regularise).astype(self.dtype)
-        elif self.embedding is None:
-            x_TBD = jax.nn.one_hot(x_T, self.vocabulary, dtype=self.dtype)
-        else:
-            x_TBD = nn.Embed(
-                self.vocabulary,
-                self.embedding,
-                dtype=self.dtype,
-                embedding_init=self._embedding_init,
-                name="embed",
-            )(x_T)
+        x_TBD = self._read(jnp.swapaxes(x, 0, 1), regularise)
         features, finals = self.lstm(
             x_TBD, states, lengths=lengths, fresh=fresh, regularise=regularise
         )
-        logits = nn.Dense(
-            self.outputs,
-            dtype=self.dtype,
-            kernel_init=self._kernel_init,
-            bias_init=lambda key, shape, dtype: initialise_vector(self.initialiser, key, shape[0]),
-            name="head",
-        )(features).astype(jnp.float32)
+        logits = self._answer(features, regularise).astype(jnp.float32)
         return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), finals
+
+    def _read(self, x_T: jax.Array, regularise: Regularise | None) -> jax.Array:
+        """Returns what the stack reads [T,B,D]."""
+        if self.vocabulary is None:
+            return add_noise(x_T, regularise).astype(self.dtype)
+        if self.embedding is None:
+            return jax.nn.one_hot(x_T, self.vocabulary, dtype=self.dtype)
+        if not self.dropout_words or regularise is None or regularise.key is None:
+            return self.embed(x_T)
+        table_VD = drop_words(self.embed.embedding, self.dropout_words, regularise.key)
+        return table_VD.astype(self.dtype)[x_T]
+
+    def _answer(self, features: jax.Array, regularise: Regularise | None) -> jax.Array:
+        """Returns the head's outputs of features [T,B,H] or [B,H]."""
+        if self.dropout_out and regularise is not None and regularise.keys_B is not None:
+            keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, OUTPUT)
+            features_TBH = features.reshape(-1, *features.shape[-2:])
+            locked = self.lstm.locked
+            dropped = dropout(features_TBH, self.dropout_out, keys_B, locked=locked)
+            features = dropped.reshape(features.shape)
+        if not self.tied:
+            return self.head(features)
+        return self.embed.attend(features) + jnp.expand_dims(self.bias, range(features.ndim - 1))
 
     def _embedding_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
         """Draws the embedding: at the initialiser's scale where it names one, else Flax's own."""
@@ -310,6 +227,10 @@ class SequenceModel(nn.Module):
     def _kernel_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
         del dtype
         return initialise(self.initialiser, key, shape, shape[0], recurrent=False)
+
+    def _bias_init(self, key: jax.Array, shape: tuple[int], dtype: Any) -> jax.Array:
+        del dtype
+        return initialise_vector(self.initialiser, key, shape[0])
 
 
 def build_model(
@@ -343,6 +264,8 @@ def build_model(
             bidirectional=model.bidirectional,
             merge=model.merge,
             dropout=model.dropout,
+            dropout_in=model.dropout_in,
+            locked=model.locked,
             residual=model.residual,
             return_sequences=every_step,
             backend=backend,
@@ -352,5 +275,8 @@ def build_model(
         embedding=model.embedding,
         outputs=outputs,
         initialiser=getattr(cell, "init", "glorot"),
+        dropout_out=model.dropout_out,
+        dropout_words=model.dropout_words,
+        tied=model.tied,
         dtype=jnp.dtype(model.dtype),
     )

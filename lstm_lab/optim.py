@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,12 +28,18 @@ class OptimSpec:
       beta1, beta2, eps: of adam and adamw; rmsprop decays by beta2.
       clip: largest global norm of the gradient; None does not clip.
       weight_decay: added to the gradient (L2), or for adamw to the update.
-      schedule: of the learning rate after warm-up: constant, linear or cosine to `final_lr`, or
-        exponential, times `decay_rate` every `decay_steps`.
+      schedule: of the learning rate after warm-up: constant, linear or cosine to `final_lr`;
+        one_cycle, over three tenths of the steps up from a twenty-fifth and then down (Smith 2018);
+        or exponential, times `decay_rate` every `decay_steps`.
       warmup_steps: steps over which the learning rate rises from 0.
       final_lr: share of `lr` at the end of linear and cosine.
       decay_rate, decay_steps: of exponential.
       decay_begin: steps before exponential begins to fall.
+      plateau: evaluations without a better one after which the rate falls; None never lets it.
+      plateau_factor: to which share.
+      accumulate: batches whose gradients are averaged into one update.
+      freeze: parts of the model that are not trained, by the beginning of their names, such as
+        `embed`.
       staircase: let exponential fall at once after each `decay_steps`, as Zaremba et al. 2014 do.
     """
 
@@ -46,13 +53,17 @@ class OptimSpec:
     eps: float = 1e-8
     clip: float | None = 1.0
     weight_decay: float = 0.0
-    schedule: Literal["constant", "linear", "cosine", "exponential"] = "constant"
+    schedule: Literal["constant", "linear", "cosine", "one_cycle", "exponential"] = "constant"
     warmup_steps: int = 0
     final_lr: float = 0.0
     decay_rate: float = 0.5
     decay_steps: int = 1000
     decay_begin: int = 0
     staircase: bool = False
+    plateau: int | None = None
+    plateau_factor: float = 0.5
+    accumulate: int = 1
+    freeze: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("momentum", "beta1", "beta2"):
@@ -68,6 +79,9 @@ class OptimSpec:
             ("decay_rate", 0.0 < self.decay_rate <= 1.0, "above 0, up to 1"),
             ("decay_steps", self.decay_steps >= 1, "1 or more"),
             ("decay_begin", self.decay_begin >= 0, "0 or more"),
+            ("plateau", self.plateau is None or self.plateau >= 1, "1 or more, or none"),
+            ("plateau_factor", 0.0 < self.plateau_factor < 1.0, "above 0, below 1"),
+            ("accumulate", self.accumulate >= 1, "1 or more"),
         ):
             if not value:
                 raise ValueError(f"{name}: found {getattr(self, name)}, allowed {allowed}")
@@ -85,7 +99,8 @@ def hparams(spec: OptimSpec) -> dict[str, float]:
 def horizon(spec: OptimSpec, total_steps: int) -> int:
     """Returns what the schedule has to know of a run's length: 0 where nothing, so that runs of
     different length share a program."""
-    return total_steps if spec.schedule in ("linear", "cosine") else 0
+    updates = -(-total_steps // spec.accumulate)
+    return updates if spec.schedule in ("linear", "cosine", "one_cycle") else 0
 
 
 def schedule(spec: OptimSpec, horizon: int) -> Callable[[jax.Array], jax.Array]:
@@ -98,6 +113,10 @@ def schedule(spec: OptimSpec, horizon: int) -> Callable[[jax.Array], jax.Array]:
             after = optax.linear_schedule(1.0, spec.final_lr, steps)
         case "cosine":
             after = optax.cosine_decay_schedule(1.0, steps, spec.final_lr)
+        case "one_cycle":
+            after = optax.cosine_onecycle_schedule(
+                steps, 1.0, pct_start=0.3, div_factor=25.0, final_div_factor=25.0e4
+            )
         case "exponential":
             after = optax.exponential_decay(
                 1.0, spec.decay_steps, spec.decay_rate, spec.decay_begin, spec.staircase
@@ -135,4 +154,23 @@ def build_optimizer(
     shape = schedule(spec, horizon)
     peak = hparams["lr"] * (1.0 - hparams["momentum"]) if spec.dampening else hparams["lr"]
     rate = optax.scale_by_schedule(lambda step: -peak * jnp.asarray(shape(step)))
-    return optax.chain(*clip, *decayed, rate)
+    frozen = [optax.masked(optax.set_to_zero(), partial(_frozen, spec.freeze))]
+    chain = optax.chain(*clip, *decayed, rate, *(frozen if spec.freeze else []))
+    if spec.accumulate == 1:
+        return chain
+    return optax.MultiSteps(chain, spec.accumulate).gradient_transformation()
+
+
+def _frozen(parts: tuple[str, ...], params: Any) -> Any:
+    """Returns which parameters are not trained."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: is_frozen(parts, path), params)
+
+
+def is_frozen(parts: tuple[str, ...], path: Any) -> bool:
+    """Returns whether a parameter, by its path in the tree, is among the parts named."""
+    return names_part(parts, "/".join(str(part.key) for part in path))
+
+
+def names_part(parts: tuple[str, ...], name: str) -> bool:
+    """Returns whether a parameter's name, such as `lstm/layer_0/wx`, is of one of the parts."""
+    return any(name == part or name.startswith(f"{part}/") for part in parts)

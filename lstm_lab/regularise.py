@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-# Folded into an example's key for its input noise; layers and directions fold in small numbers.
-INPUT_NOISE = 2**31
+# Folded into keys for noise on inputs, outputs and words; layers and directions fold in small ones.
+INPUT_NOISE, OUTPUT, WORDS = range(2**31, 2**31 + 3)
 
 
 class Regularise(NamedTuple):
@@ -26,7 +26,9 @@ class Regularise(NamedTuple):
     keys_B: jax.Array | None = None
 
 
-def dropout(x_TBD: jax.Array, rate: float, keys_B: jax.Array, parts: int = 1) -> jax.Array:
+def dropout(
+    x_TBD: jax.Array, rate: float, keys_B: jax.Array, parts: int = 1, *, locked: bool = False
+) -> jax.Array:
     """Zeroes units at `rate` and rescales the rest.
 
     Each example has a key of its own and the unit axis leads, so that neither the batch's split
@@ -37,14 +39,16 @@ def dropout(x_TBD: jax.Array, rate: float, keys_B: jax.Array, parts: int = 1) ->
       rate: probability of zero.
       keys_B: a key for each example.
       parts: how many directions lie one after another in D.
+      locked: draw one mask for all steps of a sequence (Gal and Ghahramani 2016).
 
     Returns:
       An array like x_TBD.
     """
     T, B, D = x_TBD.shape
-    shape = (D // parts, T, parts)
+    drawn = 1 if locked else T
+    shape = (D // parts, drawn, parts)
     keep_BHTP = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, shape))(keys_B)
-    keep_TBD = keep_BHTP.transpose(2, 0, 3, 1).reshape(T, B, D)
+    keep_TBD = keep_BHTP.transpose(2, 0, 3, 1).reshape(drawn, B, D)
     return jnp.where(keep_TBD, x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
 
 
@@ -72,3 +76,19 @@ def folded(regularise: Regularise, place: int) -> Regularise:
         return regularise
     keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, place)
     return Regularise(regularise.rates, jax.random.fold_in(regularise.key, place), keys_B)
+
+
+def drop_words(embedding_VD: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+    """Zeroes the embeddings of words, for a whole batch, and rescales the rest.
+
+    Args:
+      embedding_VD: the table.
+      rate: probability of zero.
+      key: of the step.
+
+    Source: Gal and Ghahramani 2016, section 4.2.
+    """
+    keep_V1 = jax.random.bernoulli(
+        jax.random.fold_in(key, WORDS), 1.0 - rate, (embedding_VD.shape[0], 1)
+    )
+    return jnp.where(keep_V1, embedding_VD / (1.0 - rate), jnp.zeros_like(embedding_VD))

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lstm_lab.errors import UserError, unknown
 
-FILLED_IN = ("cell_sha256",)  # by the program, not by a config
+FILLED_IN = ("cell_sha256", "vectors_sha256")  # by the program, not by a config
 
 
 def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:

@@ -11,6 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from lstm_lab.cells import CellSpec
 from lstm_lab.config import RunSpec, blank_input, model_of, resolve_cell
+from lstm_lab.optim import names_part
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,14 @@ class Layer:
       output: its shape, with B sequences of T steps.
       flops_per_token: as in `Summary`, of this part.
       arrays: rows (name, shape, count, what it is for).
+      frozen: number of parameters that are not trained.
     """
 
     name: str
     output: str
     flops_per_token: float
     arrays: list[tuple[str, str, int, str]]
+    frozen: int
 
     @property
     def total(self) -> int:
@@ -90,14 +93,19 @@ def layers(spec: RunSpec, T: int = 64) -> list[Layer]:
     grouped: dict[str, list[tuple[str, str, int]]] = {}
     for path, shape, count in summarise(spec, T).parameters:
         part, _, name = path.rpartition("/")
-        grouped.setdefault(part, []).append((name, shape, count))
+        grouped.setdefault(part or "head", []).append((name, shape, count))  # a tied head's bias
     ordered = sorted(grouped, key=lambda part: (part == "head", part != "embed", part))
     found = []
     for part in ordered:
         arrays = [(n, shape, count, _purpose(spec, n)) for n, shape, count in grouped[part]]
         products = sum(count for name, _, count in grouped[part] if name in PRODUCTS)
+        if part == "head" and spec.model.tied:
+            products += sum(count for _, _, count in grouped["embed"])
         share = 1.0 if part != "head" or every_step else 1.0 / T
-        found.append(Layer(part, _output(spec, part), 2.0 * products * share, arrays))
+        frozen = sum(
+            count for n, _, count in grouped[part] if names_part(spec.optim.freeze, f"{part}/{n}")
+        )
+        found.append(Layer(part, _output(spec, part), 2.0 * products * share, arrays, frozen))
     return found
 
 

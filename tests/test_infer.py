@@ -18,8 +18,7 @@ from lstm_lab.tasks import Examples, Tags, Text, table, tags, waves
 from lstm_lab.tasks.records import parts_of
 from lstm_lab.train.outputs import outputs
 from tests.conftest import write_samples
-from tests.train.helpers import small, train
-from tests.train.test_streams import reading
+from tests.train.helpers import reading, small, train
 
 SONG = "row row row your boat gently down the stream\nmerrily merrily life is but a dream\n" * 12
 

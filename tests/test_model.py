@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lstm_lab.cells import find
-from lstm_lab.model import LSTM, ModelSpec, build_model, merge_directions
+from lstm_lab.model import ModelSpec, build_model
 from lstm_lab.recurrence import unroll
 from lstm_lab.regularise import Regularise
+from lstm_lab.stack import LSTM, merge_directions
 
 T, B, D = 5, 3, 4
 LENGTHS = jnp.array([5, 2, 0])
@@ -102,6 +103,56 @@ def test_dropout_keeps_the_mean():
     assert abs(float((found == 0).mean()) - 0.3) < 0.02
 
 
+def test_a_locked_mask_lasts_for_a_sequence():
+    from lstm_lab.regularise import dropout
+
+    keys = jax.random.split(jax.random.key(0), 10)
+    found = dropout(jnp.ones((40, 10, 50)), 0.3, keys, locked=True)
+    np.testing.assert_array_equal(found, jnp.broadcast_to(found[:1], found.shape))
+    assert abs(float((found == 0).mean()) - 0.3) < 0.05
+    assert (found[0, 0] != found[0, 1]).any()
+
+
+def reading(**fields):
+    """A model of words, its parameters, tokens, and what training draws on."""
+    spec = ModelSpec(hidden=6, embedding=6, layers=2, **fields)
+    model = build_model(spec, find("lstm").spec, vocabulary=11, outputs=11, every_step=True)
+    x = jax.random.randint(jax.random.key(5), (B, T), 0, 11)
+    keys = jax.random.split(jax.random.key(3), B)
+    return model, model.init(jax.random.key(0), x), x, Regularise({}, keys[0], keys)
+
+
+@pytest.mark.parametrize("field", ["dropout_in", "dropout_out", "dropout_words"])
+def test_each_dropout_acts_in_training_alone(field):
+    model, variables, x, regularise = reading(**{field: 0.5})
+    still = model.apply(variables, x)
+    np.testing.assert_array_equal(still, reading()[0].apply(variables, x))
+    noisy = model.apply(variables, x, regularise=regularise)
+    assert np.abs(noisy - still).max() > 1e-3
+
+
+def test_dropped_words_are_dropped_wherever_they_occur():
+    from lstm_lab.regularise import drop_words
+
+    table = drop_words(jnp.ones((400, 3)), 0.25, jax.random.key(1))
+    assert set(np.unique(table)) == {0.0, np.float32(1 / 0.75)}
+    assert abs(float((table[:, 0] == 0).mean()) - 0.25) < 0.07
+    np.testing.assert_array_equal(table, jnp.broadcast_to(table[:, :1], table.shape))
+
+
+def test_a_tied_head_is_the_embedding():
+    model, variables, x, _ = reading(tied=True)
+    params = variables["params"]
+    assert set(params) == {"embed", "lstm", "bias"}
+    features, _ = LSTM(find("lstm").spec, (6, 6)).apply(
+        {"params": params["lstm"]}, params["embed"]["embedding"][x.T]
+    )
+    expected = np.asarray(features) @ np.asarray(params["embed"]["embedding"]).T
+    np.testing.assert_allclose(
+        model.apply(variables, x), expected.swapaxes(0, 1) + np.asarray(params["bias"]), atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("every_step", [False, True])
 @pytest.mark.parametrize("embedding", [None, 8])
 def test_heads_and_inputs(every_step, embedding):
@@ -127,6 +178,9 @@ def test_heads_and_inputs(every_step, embedding):
         ({"dropout": 0.5}, "dropout: acts between layers"),
         ({"widths": (4, 5), "residual": True}, "residual: needs equal widths"),
         ({"embedding": 0}, "embedding: found 0"),
+        ({"tied": True}, "tied: needs an embedding"),
+        ({"tied": True, "embedding": 9}, "tied: the last layer gives 64 features"),
+        ({"dropout_out": 1.5}, "dropout_out: found 1.5"),
     ],
 )
 def test_impossible_models_are_refused(fields, said):

@@ -54,6 +54,11 @@ def test_equals_optax(fields, reference):
         ({"schedule": "linear", "final_lr": 0.1}, {0: 1.0, 50: 0.55, 100: 0.1}),
         ({"schedule": "cosine"}, {0: 1.0, 50: 0.5, 100: 0.0}),
         ({"schedule": "exponential", "decay_steps": 10}, {0: 1.0, 10: 0.5, 20: 0.25}),
+        (
+            {"schedule": "exponential", "decay_steps": 10, "decay_begin": 30, "staircase": True},
+            {0: 1.0, 39: 1.0, 40: 0.5, 49: 0.5, 50: 0.25},
+        ),
+        ({"schedule": "one_cycle"}, {0: 0.04, 30: 1.0, 65: 0.5, 100: 0.0}),
         ({"warmup_steps": 4}, {0: 0.25, 1: 0.5, 3: 1.0, 50: 1.0}),
         ({"schedule": "linear", "warmup_steps": 20}, {19: 1.0, 20: 1.0, 60: 0.5, 100: 0.0}),
     ],
@@ -67,3 +72,32 @@ def test_schedules(fields, at):
 def test_only_a_schedule_with_an_end_depends_on_the_length():
     assert horizon(OptimSpec(), 70) == 0
     assert horizon(OptimSpec(schedule="cosine"), 70) == 70
+
+
+def test_accumulated_batches_make_one_update():
+    spec = OptimSpec(name="adam", lr=0.1, accumulate=3, schedule="linear")
+    numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
+    assert horizon(spec, 10) == 4
+    optimizer = build_optimizer(spec, numbers, 4)
+    plain = build_optimizer(OptimSpec(name="adam", lr=0.1, schedule="linear"), numbers, 4)
+    params, state, other = PARAMS, optimizer.init(PARAMS), plain.init(PARAMS)
+    for k in range(3):
+        grads = jax.tree.map(lambda p, k=k: p * k, PARAMS)
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        if k < 2:
+            assert all((u == 0).all() for u in jax.tree.leaves(updates))
+    updates, _ = plain.update(PARAMS, other, PARAMS)  # the mean of 0, 1 and 2 times
+    expected = optax.apply_updates(PARAMS, updates)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), params, expected)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_frozen_parts_stay(name):
+    tree = {"embed": {"table": jnp.ones(3)}, "embedder": jnp.ones(2)}
+    spec = OptimSpec(name=name, lr=0.1, weight_decay=0.1, freeze=("embed",))
+    numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
+    optimizer = build_optimizer(spec, numbers, 0)
+    updates, _ = optimizer.update(tree, optimizer.init(tree), tree)
+    assert (updates["embed"]["table"] == 0).all()
+    assert (updates["embedder"] < 0).all()

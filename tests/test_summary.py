@@ -3,7 +3,7 @@
 import pytest
 
 from lstm_lab.cells import CATALOGUE, CellSpec
-from lstm_lab.config import resolve_cell
+from lstm_lab.config import build_spec, resolve_cell
 from lstm_lab.summary import layers, summarise
 from tests.train.helpers import small
 
@@ -23,3 +23,21 @@ def test_parts_add_up(cell):
             assert purpose
             if name == "b" and isinstance(variant, CellSpec):
                 assert purpose.count(",") + 1 == int(shape.strip("()").split(",")[0])
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_tied_and_frozen_parts_are_counted_once(tied):
+    spec = build_spec(
+        {
+            "task": {"name": "language", "train": "a.txt", "vocabulary": 30},
+            "model": {"hidden": 8, "embedding": 8, "tied": tied},
+            "optim": {"freeze": ("embed",)},
+            "train": {"steps": 1},
+        }
+    )
+    found, whole = layers(spec, T=16), summarise(spec, T=16)
+    assert [layer.name for layer in found] == ["embed", "lstm/layer_0", "head"]
+    assert sum(layer.total for layer in found) == whole.total
+    assert sum(layer.flops_per_token for layer in found) == pytest.approx(whole.flops_per_token)
+    assert [layer.frozen for layer in found] == [240, 0, 0]
+    assert found[2].total == (30 if tied else 30 + 240)

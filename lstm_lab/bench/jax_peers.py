@@ -66,7 +66,7 @@ def _widths(case: Case) -> list[int]:
 
 def _ours(case: Case, backend: Any) -> Layer:
     from lstm_lab.cells import find
-    from lstm_lab.model import LSTM
+    from lstm_lab.stack import LSTM
 
     model = LSTM(
         find("lstm").spec,

@@ -18,6 +18,7 @@ USAGE = """lstm-lab VERB [flags]
 
   train    --config=FILE.py[:WORDS] [--config.PATH=VALUE ...] [--seeds=N] [--workdir=DIR]
            one run, or N seeds as one program; goes on by itself where it was stopped;
+           --find_lr: a range test of learning rates instead, with a picture;
            --hosts=K/N@ADDRESS:PORT on each of N hosts, or --hosts=auto: one run over all
   sweep    --study=FILE.py [--workdir=DIR] [--jobs=N] [--results=FILE] [--rerun=failed] [--dry_run]
            a study; runs only what is missing, by N processes that share the cores;

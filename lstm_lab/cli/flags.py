@@ -27,7 +27,7 @@ def parse(
         flags.DEFINE_integer(name, number, "", lower_bound=least, flag_values=values)
     for name, value in (numbers or {}).items():
         flags.DEFINE_float(name, value, "", flag_values=values)
-    for name in ("dry_run", "worker", "watch", "stream"):
+    for name in ("dry_run", "worker", "watch", "stream", "find_lr"):
         flags.DEFINE_bool(name, False, "", flag_values=values)
     left = values(["lstm-lab", *argv])[1:]
     if left:

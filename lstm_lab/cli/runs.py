@@ -26,6 +26,8 @@ def train(argv: list[str]) -> int:
     spec = load_spec(given.config, overrides)
     data_dir = data_folder(given.data_dir)
     shown = {path: "true" if text is None else text for path, text in overrides.items()}
+    if given.find_lr:
+        return _find_lr(spec, Path(given.workdir or f"runs/{spec.task.name}-lr"), data_dir)
     if given.seeds is None:
         return _train_one(spec, given.workdir, data_dir, shown)
     from lstm_lab import studies
@@ -59,6 +61,18 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
     return DONE if result["status"] == "completed" else FAILED
 
 
+def _find_lr(spec: Any, folder: Path, data_dir: Path) -> int:
+    from lstm_lab import range_test
+
+    found = range_test.find_lr(spec, spec.task.load(data_dir))
+    range_test.write(found, folder)
+    print(
+        f"the loss falls fastest at {found.suggested:.2g}; above {found.highest:.2g} it is at risk"
+    )
+    print(folder / "lr_range.png")
+    return DONE
+
+
 def _show(folder: Path, result: dict[str, Any]) -> None:
     """Prints how a run ended."""
     print(f"workdir     {folder}")
@@ -81,7 +95,8 @@ def summary(argv: list[str]) -> int:
 
     argv, overrides = take_overrides(argv)
     given = parse(argv, {"config": None})
-    found = layers(load_spec(given.config, overrides))
+    spec = load_spec(given.config, overrides)
+    found = layers(spec)
     lines = [["layer", "output", "parameters", "FLOP a step", ""]]
     for layer in found:
         flops = f"{layer.flops_per_token:,.0f}"
@@ -89,7 +104,11 @@ def summary(argv: list[str]) -> int:
         for name, shape, count, purpose in layer.arrays:
             lines.append([f"  {name}", shape.replace(" ", ""), f"{count:,}", "", purpose])
     total, flops = (sum(getattr(layer, n) for layer in found) for n in ("total", "flops_per_token"))
-    print(aligned([*lines, ["total", "", f"{total:,}", f"{flops:,.0f}", ""]]))
+    lines.append(["total", "", f"{total:,}", f"{flops:,.0f}", ""])
+    if spec.optim.freeze:
+        frozen = sum(layer.frozen for layer in found)
+        lines += [["  trained", "", f"{total - frozen:,}"], ["  frozen", "", f"{frozen:,}"]]
+    print(aligned([[*line, "", ""][:5] for line in lines]))
     print("\nFLOP of the matrix products of a forward pass, a time step of a sequence")
     return DONE
 

@@ -35,10 +35,10 @@ from lstm_lab.tasks.naive import naive_scores
 from lstm_lab.tasks.objectives import (
     DIRECTIONS,
     Scores,
-    loss_of,
     means,
     metrics_of,
     no_scores,
+    objective,
     scores,
 )
 from lstm_lab.tasks.series import Series
@@ -107,12 +107,12 @@ __all__ = [
     "first_examples",
     "is_stream",
     "longest",
-    "loss_of",
     "mean_steps",
     "means",
     "metrics_of",
     "naive_scores",
     "no_scores",
+    "objective",
     "scores",
     "steps_per_epoch",
     "take",

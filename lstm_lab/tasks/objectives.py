@@ -38,16 +38,9 @@ def metrics_of(target: Target) -> tuple[str, ...]:
             return ("mse", "mae")
 
 
-def loss_of(target: Target) -> str:
-    """Returns what training minimises: a metric, or the weighted `loss`."""
-    weighted = isinstance(target, Categorical) and target.weighted
-    return "loss" if weighted else metrics_of(target)[0]
-
-
 def _summed(target: Target) -> tuple[str, ...]:
-    """Returns what is a sum over a count: the loss, and metrics that do not derive from others."""
-    metrics = [name for name in metrics_of(target) if name not in ("perplexity", "bits")]
-    return tuple(dict.fromkeys([*metrics, loss_of(target)]))
+    """Returns the metrics that are sums over counts; others derive from them."""
+    return tuple(name for name in metrics_of(target) if name not in ("perplexity", "bits"))
 
 
 def no_scores(target: Target) -> Scores:
@@ -75,13 +68,44 @@ def means(target: Target, total: Scores) -> dict[str, jax.Array]:
     return {name: found[name] for name in metrics_of(target)}
 
 
+def objective(
+    target: Target, logits: jax.Array, batch: Batch, smoothing: float = 0.0
+) -> tuple[jax.Array, jax.Array]:
+    """Computes what training minimises: the first of the metrics, as sum and count.
+
+    Of classes, examples may have weights w, and labels may be smoothed by e:
+    sum w ((1 - e) nll - e mean_C log p) over sum w.
+
+    Args:
+      target, logits, batch: as in `scores`.
+      smoothing: e.
+
+    Returns:
+      The float32 sum and count.
+
+    Source: Szegedy et al. 2016, Rethinking the Inception architecture, section 7.
+    """
+    name = metrics_of(target)[0]
+    if not isinstance(target, Categorical) or not (target.weighted or smoothing):
+        return scores(target, logits, batch)[name]
+    log_p = jax.nn.log_softmax(logits)
+    nll = -jnp.take_along_axis(log_p, batch.examples.y[..., None], -1)[..., 0]
+    loss = (1.0 - smoothing) * nll - smoothing * log_p.mean(-1)
+    weight = _weights(target, batch, logits.shape)
+    if target.weighted:
+        own = batch.examples.weights
+        assert own is not None
+        weight = weight * own.reshape(-1, *(1,) * (weight.ndim - 1))
+    return jnp.where(weight > 0, loss * weight, 0.0).sum(), weight.sum()
+
+
 def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
     """Computes a batch's metrics.
 
     nll: negative log-likelihood in nats, summed over the C numbers of a Bernoulli target;
     accuracy: share of right answers; mse, mae: squared and absolute error, averaged over the C
     numbers; macro_f1: by class, twice the right answers over predicted and true ones; span_f1: the
-    same of whole spans; loss, where examples have weights: nll by them.
+    same of whole spans.
     The count is of steps (every-step targets) or sequences (last-step targets), so that sums and
     counts over batches divide to the mean over the split; a mean of means would be wrong for ragged
     sequences.
@@ -105,8 +129,6 @@ def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
             values = {"nll": nll, "accuracy": guess == y}
             if "macro_f1" in target.metrics:
                 found["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
-            if target.weighted:
-                found["loss"] = _weighted(nll, weight, batch)
             if "span_f1" in target.metrics:
                 found["span_f1"] = span_f1(target.labels, guess, y, weight)
         case Bernoulli():
@@ -125,14 +147,6 @@ def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
         for name, value in values.items()
     }
     return {name: (sums | found)[name] for name in _summed(target)}
-
-
-def _weighted(nll: jax.Array, weight: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Returns the sum of losses by the examples' own weights, and of the weights."""
-    own = batch.examples.weights
-    assert own is not None
-    weight = weight * own.reshape(-1, *(1,) * (weight.ndim - 1))
-    return jnp.where(weight > 0, nll * weight, 0.0).sum(), weight.sum()
 
 
 def _f1_by_class(

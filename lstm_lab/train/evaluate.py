@@ -12,8 +12,8 @@ from jax import lax
 
 from lstm_lab.cells.noise import RATES
 from lstm_lab.config import RunSpec, model_of
-from lstm_lab.model import States
 from lstm_lab.regularise import Regularise
+from lstm_lab.stack import States
 from lstm_lab.tasks import (
     Batch,
     Examples,

@@ -25,6 +25,7 @@ from lstm_lab.train.parallel import Layout, Program, build_program, trim
 from lstm_lab.train.record import RunRecord, Status, provenance
 from lstm_lab.train.state import DIVERGED, FINISHED, IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.train.step import Report
+from lstm_lab.train.vectors import with_vectors
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,8 @@ class Session:
         for lane in range(self.cohort.layout.lanes):
             if lane not in self.seats and self.waiting:
                 run = self.waiting.pop(0)
-                members[lane] = self.program.begin(run.spec, self.total)
+                begun = self.program.begin(run.spec, self.total)
+                members[lane] = with_vectors(run.spec, begun, self.dataset.fitted)
                 self._sit(lane, run, None)
         if members:
             self.state = self.program.seat(self.state, members)

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.config import RunSpec, blank_input, model_of, rates_of
-from lstm_lab.model import States
 from lstm_lab.optim import build_optimizer, hparams
+from lstm_lab.stack import States
 from lstm_lab.tasks import is_stream
 
 # Values of TrainState.stopped. FINISHED is early, or after all its steps; PRUNED is by the host.

@@ -12,19 +12,19 @@ import optax
 from jax import lax
 
 from lstm_lab.config import RunSpec
-from lstm_lab.model import States
 from lstm_lab.optim import build_optimizer, schedule
 from lstm_lab.regularise import Regularise
+from lstm_lab.stack import States
 from lstm_lab.tasks import (
     Batch,
     Examples,
     Scores,
     Split,
     epoch_order,
-    loss_of,
     means,
     metrics_of,
     no_scores,
+    objective,
     scores,
     steps_per_epoch,
     train_batch,
@@ -111,14 +111,13 @@ def train_step(
 
     carry = own_rows(state.carry, batch.rows_B, axis_name)
 
-    def loss_sum(params: Any, batch: Batch) -> tuple[jax.Array, tuple[Scores, States | None]]:
+    def loss_sum(params: Any, batch: Batch) -> tuple[jax.Array, Any]:
         logits, states = apply(spec, params, batch, regularise, carry)
-        found = scores(target, logits, batch)
-        return found[loss_of(target)][0], (found, carry and states)
+        loss, count = objective(target, logits, batch, spec.train.label_smoothing)
+        return loss, (count, scores(target, logits, batch), carry and states)
 
     gradients = partial(jax.value_and_grad(loss_sum, has_aux=True), state.params)
-    (loss, (found, carry)), grads = at_cut(cuts, batch, target.every_step, gradients)
-    count = found[loss_of(target)][1]
+    (loss, (count, found, carry)), grads = at_cut(cuts, batch, target.every_step, gradients)
     if spec.train.loss_reduction == "sum_time_mean_batch":
         count = batch.weight_B.sum()
     loss, found, grads, count, tokens = all_devices(
@@ -206,10 +205,11 @@ def advance(
             axis_name=axis_name,
         )
         counted = jnp.maximum(steps_left, 1)
+        updates = -(-state.step // spec.optim.accumulate)
         report = Report(
             steps=steps_left,
             tokens=total.tokens,
-            lr=state.hparams["lr"] * schedule(spec.optim, horizon)(state.step - 1),
+            lr=state.hparams["lr"] * schedule(spec.optim, horizon)(updates - 1),
             loss=total.loss / counted,
             grad_norm=total.grad_norm / counted,
             update_ratio=total.update_ratio / counted,
@@ -273,7 +273,8 @@ def _no_report(spec: RunSpec) -> StepReport:
 
 
 def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array) -> TrainState:
-    """Keeps the best parameters, and stops a member at its end, or stale, or not finite."""
+    """Keeps the best parameters; lowers the rate on a plateau; stops a member at its end, or stale,
+    or not finite."""
     value = report.valid[spec.metric]
     best = state.best
     better = value < best.value if spec.direction == "min" else value > best.value
@@ -290,4 +291,9 @@ def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array
     done = stale >= spec.train.patience if spec.train.patience is not None else jnp.asarray(False)
     done = done | (evaluated & (state.step >= state.total))
     stopped = jnp.where(diverged, DIVERGED, jnp.where(done, FINISHED, RUNNING))
-    return state._replace(best=best, stopped=stopped.astype(jnp.int32))
+    hparams = state.hparams
+    if spec.optim.plateau is not None:
+        falls = evaluated & (stale > 0) & (stale % spec.optim.plateau == 0)
+        factor = jnp.where(falls, spec.optim.plateau_factor, 1.0)
+        hparams = hparams | {"lr": hparams["lr"] * factor}
+    return state._replace(best=best, hparams=hparams, stopped=stopped.astype(jnp.int32))

@@ -25,6 +25,8 @@ def refusal(spec: RunSpec) -> str | None:
     cell = resolve_cell(spec.model)
     if spec.model.widths is not None:
         return "widths: runs are padded by their one hidden size"
+    if spec.model.tied:
+        return "tied: the embedding is as wide as the layer"
     if isinstance(cell, CellSpec) and cell.cell is ALGEBRA:
         for name, reason in (
             ("layer_norm", "its mean and variance would see the padding"),

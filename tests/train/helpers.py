@@ -65,3 +65,20 @@ def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None,
     runs = tuple(Run(spec, folder / str(k), bars.get(k, {})) for k, spec in enumerate(specs))
     cohort = Cohort(runs, layout or Layout("single", 1, len(specs)), folder / "checkpoints")
     return train_cohort(cohort, specs[0].task.load(data_dir), stop=stop or Stop())
+
+
+TEXT = "the quick brown fox jumps over the lazy dog and runs away " * 6
+TRACKS, T = 4, 5
+
+
+def reading(text, **sections):
+    """A spec of a small language model of characters."""
+    task = {"name": "language", "train": str(text), "unit": "character", "vocabulary": 40}
+    base = {
+        "task": {**task, "unroll": T, "valid_share": 0.1, "test_share": 0.1},
+        "model": {"cell": "lstm", "hidden": 6, "embedding": 4},
+        "optim": {"name": "sgd", "lr": 0.1, "clip": None},
+        "train": {"batch_size": TRACKS, "steps": 130, "eval_every": 10},
+        "compute": {"checkpoint_seconds": 0.0},
+    }
+    return build_spec({k: {**values, **sections.get(k, {})} for k, values in base.items()})

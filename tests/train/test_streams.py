@@ -16,31 +16,7 @@ from lstm_lab.train.evaluate import evaluate
 from lstm_lab.train.loop import Stop
 from lstm_lab.train.parallel import Layout, build_program
 from lstm_lab.train.state import init_state, member_of
-from tests.train.helpers import close, seated, steps, train
-
-TEXT = "the quick brown fox jumps over the lazy dog and runs away " * 6
-TRACKS, T = 4, 5
-
-
-@pytest.fixture
-def text(tmp_path):
-    path = tmp_path / "text.txt"
-    rng = np.random.default_rng(0)
-    path.write_text("".join(rng.permutation(list(TEXT))))
-    return path
-
-
-def reading(text, **sections):
-    """A spec of a small language model of characters."""
-    task = {"name": "language", "train": str(text), "unit": "character", "vocabulary": 40}
-    base = {
-        "task": {**task, "unroll": T, "valid_share": 0.1, "test_share": 0.1},
-        "model": {"cell": "lstm", "hidden": 6, "embedding": 4},
-        "optim": {"name": "sgd", "lr": 0.1, "clip": None},
-        "train": {"batch_size": TRACKS, "steps": 130, "eval_every": 10},
-        "compute": {"checkpoint_seconds": 0.0},
-    }
-    return build_spec({k: {**values, **sections.get(k, {})} for k, values in base.items()})
+from tests.train.helpers import TEXT, TRACKS, T, close, reading, seated, steps, train
 
 
 def nll_at_once(spec, params, tokens):

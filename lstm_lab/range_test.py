@@ -1,0 +1,116 @@
+"""The learning-rate range test: which rates a model can begin with, from one short run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_lab.config import RunSpec
+from lstm_lab.files import write_bytes, write_json
+from lstm_lab.progress import Meter
+from lstm_lab.report.plots import ACCENT, INK, MUTED, png
+from lstm_lab.tasks import Dataset
+from lstm_lab.train.parallel import Layout, build_program
+
+LOWEST, HIGHEST = 1e-6, 10.0
+STEPS = 120
+SMOOTHING = 0.9  # of the losses' running mean
+BEYOND = 4.0  # times the best loss, where it ends
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a range test found.
+
+    Attributes:
+      rates: learning rates, rising.
+      losses: of a step at each, smoothed.
+      suggested: the rate at which the loss falls fastest with the rate's logarithm.
+      highest: a tenth of the rate at which the loss is least; above it training is at risk.
+    """
+
+    rates: list[float]
+    losses: list[float]
+    suggested: float
+    highest: float
+
+
+def find_lr(spec: RunSpec, dataset: Dataset) -> Range:
+    """Trains some steps, each at a higher rate than the one before, until the loss rises.
+
+    Args:
+      spec: the run; its learning rate and schedule are not used.
+      dataset: its data.
+
+    Returns:
+      The losses by rate, and the rates to choose from.
+
+    Source: Smith 2017, Cyclical learning rates for training neural networks, section 3.3.
+    """
+    flat = replace(spec.optim, schedule="constant", warmup_steps=0, plateau=None, accumulate=1)
+    spec = replace(spec, optim=flat, train=replace(spec.train, steps=STEPS, epochs=None))
+    program = build_program(spec, STEPS, Layout("single", 1, 1))
+    state = program.seat(None, {0: program.begin(spec, STEPS)})
+    data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
+    rates: list[float] = []
+    losses: list[float] = []
+    mean = 0.0
+    with Meter(STEPS) as meter:
+        for k, rate in enumerate(np.geomspace(LOWEST, HIGHEST, STEPS)):
+            lr = program.place(np.array([rate], np.float32))
+            state = state._replace(hparams=state.hparams | {"lr": lr})
+            state, report = program.advance(state, data, jnp.int32(1), jnp.asarray(False))
+            loss = float(program.collect(report.loss)[0])
+            mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss
+            smoothed = mean / (1.0 - SMOOTHING ** (k + 1))
+            meter.advance(1, f"learning rate {rate:.2e}")
+            if not np.isfinite(loss) or (losses and smoothed > BEYOND * min(losses)):
+                break
+            rates.append(float(rate))
+            losses.append(smoothed)
+    return judge(rates, losses)
+
+
+def judge(rates: list[float], losses: list[float]) -> Range:
+    """Chooses rates from the losses of a range test."""
+    best = int(np.argmin(losses))
+    falling = np.gradient(losses, np.log(rates))[: best + 1] if len(losses) > 1 else [0.0]
+    return Range(rates, losses, rates[int(np.argmin(falling))], rates[best] / 10.0)
+
+
+def write(found: Range, folder: Path) -> None:
+    """Writes lr_range.json and lr_range.png."""
+    write_json(folder / "lr_range.json", {**vars(found)})
+    figure = _drawn(found)
+    write_bytes(folder / "lr_range.png", png(figure))
+    plt.close(figure)
+
+
+def _drawn(found: Range) -> Figure:
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    axes.plot(found.rates, found.losses, color=INK)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss, smoothed")
+    for rate, color, text in (
+        (found.suggested, ACCENT, "falls fastest"),
+        (found.highest, MUTED, "tenth of the least"),
+    ):
+        axes.axvline(rate, color=color, linewidth=1.2)
+        axes.annotate(
+            f"{text}\n{rate:.1e}",
+            (rate, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -4),
+            textcoords="offset points",
+            va="top",
+            color=color,
+            fontsize=8,
+        )
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,14 @@
+"""A text to learn."""
+
+import numpy as np
+import pytest
+
+from tests.train.helpers import TEXT
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    rng = np.random.default_rng(0)
+    path.write_text("".join(rng.permutation(list(TEXT))))
+    return path
