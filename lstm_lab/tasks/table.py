@@ -181,9 +181,9 @@ def read_rows(path: Path, header: bool) -> list[list[str]]:
       UserError: for a file without rows, or a row of another length.
     """
     reader = csv.reader(read_text(path).splitlines(keepends=True))
-    rows = []
-    for number, row in enumerate(reader, 1):
-        if not row or (header and number == 1):
+    rows: list[list[str]] = []
+    for row in reader:
+        if not row:
             continue
         rows.append([value.strip() for value in row])
         if len(row) != len(rows[0]) or len(row) < 2:
@@ -191,9 +191,9 @@ def read_rows(path: Path, header: bool) -> list[list[str]]:
                 f"data: {path} line {reader.line_num} has {len(row)} values, allowed as many as "
                 f"the first row, {len(rows[0])}, and two or more"
             )
-    if not rows:
+    if len(rows) <= header:
         raise UserError(f"data: {path} holds no rows")
-    return rows
+    return rows[header:]
 
 
 def options(file: str, header: bool = True, data_dir: Path = Path()) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""A file of the user's own trains by one command; what is wrong with one is said in one line."""
+
+import pytest
+
+from lstm_lab.cli import main
+from lstm_lab.files import read_json
+from tests.conftest import ROOT
+
+REVIEWS = "text,label\n" + 'a great film,good\n\n"dull, dull, dull",bad\n' * 12
+WORDS = "the O\ncat B-animal\n\nin O\nnew B-city\nyork I-city\n\n" * 8
+STEPS = "when,load,heat\n" + "".join(f"{k},{k % 7},{k % 5}\n" for k in range(200))
+BEATS = "".join(f"{k % 2},{k},{k + 1},{k + 2},{k - 3}\n" for k in range(30))
+LOANS = "job,age,risk\n" + "".join(f"{'ab'[k % 2]},{20 + k},{k % 2}\n" for k in range(30))
+SHORT = ("--config.train.epochs=1", "--config.model.hidden=4", "--devices=4")
+
+
+def run(config, path, tmp_path, *flags):
+    command = f"--config={ROOT / 'configs' / config}:{path}"
+    return main(["train", command, f"--workdir={tmp_path / 'run'}", *SHORT, *flags])
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "content", "metric"),
+    [
+        ("imdb.py", "reviews.csv", REVIEWS, "accuracy"),
+        ("imdb.py", "reviews.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": 2}\n' * 9,
+         "accuracy"),
+        ("tags.py", "words.conll", WORDS, "span_f1"),
+        ("characters.py", "poem.txt", "春眠不覺曉\n處處聞啼鳥\n" * 90, "bits"),
+        ("ptb.py", "words.txt", "to be or not to be\n" * 150, "perplexity"),
+        ("series.py", "load.csv", STEPS, "mase"),
+        ("heartbeats.py", "beats.csv", BEATS, "macro_f1"),
+        ("credit.py", "loans.csv", LOANS, "auc"),
+    ],
+)  # fmt: skip
+def test_one_command_trains_on_it(tmp_path, capsys, config, name, content, metric):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert run(config, path, tmp_path) == 0
+    result = read_json(tmp_path / "run" / "result.json")
+    assert metric in result["test"]
+    assert result["naive"]["constant"]
+    assert "naive" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "content", "said"),
+    [
+        ("imdb.py", "a.csv", b"review,label\nx,1\n", "column: found 'text', allowed review, label"),
+        ("imdb.py", "a.csv", b"text,label\nx,1\n", "has the label '1' alone"),
+        ("imdb.py", "a.csv", "text,label\nété,1\n".encode("latin-1"), "line 2 is not UTF-8"),
+        ("imdb.py", "a.csv", b"", "a.csv is empty"),
+        ("characters.py", "a.txt", b"x", "leaves train 1 symbols of 2"),
+        ("characters.py", "a.txt", "abc\nété".encode() + b"\xe9", "line 2 is not UTF-8"),
+        ("tags.py", "a.conll", b"the\n", "line 1 has 'the' and no tag"),
+        ("series.py", "a.csv", b"when,load\nmay,1\njune,x\n", "line 3 has 'x' for 'load'"),
+        ("series.py", "a.csv", b"when\nmay\n", "line 2 has no number"),
+        ("heartbeats.py", "a.csv", b"1,2,3\n1,2\n", "line 2 has 1 values, allowed as many"),
+        ("credit.py", "a.csv", b"a,b,c\n1,2\n", "line 2 has 2 values, allowed as many as"),
+        ("imdb.py", "nowhere.csv", None, "nowhere.csv does not exist"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path, capsys, config, name, content, said):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    assert run(config, path, tmp_path) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
