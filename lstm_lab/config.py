@@ -9,17 +9,19 @@ import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells import Spec, find
 from lstm_lab.cells.noise import RATES, default_rates
+from lstm_lab.encoder_decoder import EncoderDecoder
 from lstm_lab.errors import UserError, unknown
-from lstm_lab.model import ModelSpec, SequenceModel, build_model
+from lstm_lab.model import ModelSpec, SequenceModel, build_encoder_decoder, build_model
 from lstm_lab.optim import OptimSpec
 from lstm_lab.recurrence.unroll import Backend, choose
+from lstm_lab.sections import ComputeSpec, TrainSpec
 from lstm_lab.strict import FILLED_IN, build, expect_mapping
 from lstm_lab.tasks import (
     DIRECTIONS,
@@ -28,79 +30,11 @@ from lstm_lab.tasks import (
     Split,
     Task,
     Tokens,
+    Translation,
     is_stream,
     metrics_of,
     steps_per_epoch,
 )
-
-
-@dataclass(frozen=True)
-class TrainSpec:
-    """How long and on what a run trains.
-
-    Attributes:
-      batch_size: sequences of one step.
-      steps: optimiser steps; or
-      epochs: passes over the training split, for tasks that have one.
-      eval_every: steps between evaluations; None is one epoch, or a twentieth of the steps.
-      patience: evaluations without a better one after which a run stops; None never stops it.
-      metric: chooses the best checkpoint on validation; None is the task's own.
-      label_smoothing: share of the probability that every class gets in the loss.
-      bucket: put sequences of like length into a batch, which then ends at its longest.
-      loss_reduction: `mean` over everything predicted; `sum_time_mean_batch` sums over time and
-        averages over sequences.
-    """
-
-    batch_size: int = 32
-    steps: int | None = None
-    epochs: int | None = None
-    eval_every: int | None = None
-    patience: int | None = None
-    metric: str | None = None
-    label_smoothing: float = 0.0
-    bucket: bool = False
-    loss_reduction: Literal["mean", "sum_time_mean_batch"] = "mean"
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "epochs", "eval_every", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: found {value}, allowed 1 or more")
-        if not 0.0 <= self.label_smoothing < 1.0:
-            found = self.label_smoothing
-            raise ValueError(f"label_smoothing: found {found}, allowed 0 or more, below 1")
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError(
-                f"steps, epochs: found {self.steps} and {self.epochs}, allowed exactly one of them"
-            )
-
-
-@dataclass(frozen=True)
-class ComputeSpec:
-    """How a run is computed and logged: nothing that defines its result, so not part of its id.
-
-    Attributes:
-      backend: of the recurrence.
-      devices: local devices to use; None is all.
-      checkpoint_seconds: least time between checkpoints; 0 saves at every evaluation.
-      log_every: largest number of steps in one compiled call.
-      gates: write statistics of gates and states to TensorBoard at every evaluation.
-    """
-
-    backend: Backend = "auto"
-    devices: int | None = None
-    checkpoint_seconds: float = 30.0
-    log_every: int = 200
-    gates: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("devices", self.devices, 1),
-            ("checkpoint_seconds", self.checkpoint_seconds, 0),
-            ("log_every", self.log_every, 1),
-        ):
-            if value is not None and value < least:
-                raise ValueError(f"{name}: found {value}, allowed {least} or more")
 
 
 @dataclass(frozen=True)
@@ -149,8 +83,29 @@ class RunSpec:
             raise ValueError(f"train.label_smoothing: {self.task.name} has no classes")
         if self.model.bidirectional and is_stream(self.task):
             raise ValueError(f"model.bidirectional: {self.task.name} is read forward, in chunks")
+        self._check_translation()
         if self.model.input_noise is not None and isinstance(self.task.inputs, Tokens):
             raise ValueError(f"model.input_noise: the inputs of {self.task.name} are tokens")
+
+    def _check_translation(self) -> None:
+        """Raises ValueError for what a decoder cannot have."""
+        if not isinstance(self.task, Translation):
+            if self.model.attention != "luong":
+                raise ValueError(f"model.attention: {self.task.name} has nothing to attend to")
+            return
+        if self.model.embedding is None:
+            raise ValueError("model.embedding: translation needs one, found none")
+        for name in ("tied", "vectors", "dropout_words"):
+            if getattr(self.model, name):
+                raise ValueError(f"model.{name}: translation has no such option")
+        if self.model.cell == "slstm":
+            raise ValueError("model.cell: slstm's normaliser has no meaning for a decoder's start")
+        if self.model.attention == "bahdanau" and (self.model.dropout or self.model.dropout_in):
+            raise ValueError("model.dropout, dropout_in: bahdanau's decoder takes neither")
+        if self.model.attention == "bahdanau" and default_rates(resolve_cell(self.model)):
+            raise ValueError(f"model.cell: bahdanau's decoder draws no noise for {self.model.cell}")
+        if self.compute.gates:
+            raise ValueError("compute.gates: translation has no such statistics")
 
     @property
     def metric(self) -> str:
@@ -308,9 +263,17 @@ def backend_of(spec: RunSpec) -> Backend:
     return choose(cell, jnp.dtype(spec.model.dtype), widest, noise=drawn or None)
 
 
-def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel:
+def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecoder:
     """Builds the Flax module of a spec; one that keeps its gates has the backend that can."""
     inputs, target = spec.task.inputs, spec.task.target
+    if isinstance(spec.task, Translation):
+        return build_encoder_decoder(
+            spec.model,
+            resolve_cell(spec.model),
+            source_vocabulary=spec.task.source_vocabulary,
+            vocabulary=spec.task.vocabulary,
+            backend=spec.compute.backend,
+        )
     return build_model(
         spec.model,
         resolve_cell(spec.model),

@@ -17,8 +17,9 @@ from scipy.special import expit, softmax
 from lstm_lab.config import RunSpec, from_json, model_of
 from lstm_lab.errors import UserError
 from lstm_lab.files import read_json
-from lstm_lab.tasks import Bernoulli, Categorical, Examples, Series, Tokens
+from lstm_lab.tasks import Bernoulli, Categorical, Examples, Given, Series, Tokens, Translation
 from lstm_lab.train.checkpoint import Checkpoints
+from lstm_lab.train.decode import translate
 from lstm_lab.train.outputs import ROWS, outputs
 from lstm_lab.train.state import empty_states, init_state, member_of
 
@@ -89,15 +90,17 @@ def read_line(trained: Trained, line: str) -> np.ndarray:
     return numbers.reshape(-1, inputs.features)
 
 
-def predict(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
+def predict(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iterator[Answer]:
     """Answers each line, as a sequence of its own; a series' CSV is one, to be gone on with.
 
     Args:
       trained: the run.
       lines: the input; empty ones are left out.
+      beam: of translations, as in `decode.translate`.
 
     Yields:
-      For each line what `answer` says; of a series its `forecast` by column.
+      For each line what `answer` says; of a series its `forecast` by column; of a translation its
+      `text`.
     """
     task = trained.spec.task
     if isinstance(task, Series):
@@ -113,6 +116,10 @@ def predict(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
         x = np.zeros((len(batch), T, *batch[0].shape[1:]), batch[0].dtype)
         for place, row in zip(x, batch, strict=True):
             place[: len(row)] = row
+        if isinstance(task, Translation):
+            for numbers in translate(trained.spec, trained.params, Given(x, lengths), beam):
+                yield {"text": task.text(numbers, trained.fitted)}
+            continue
         found = outputs(trained.spec, trained.params, Examples(x, None, lengths))
         for logits, length in zip(found, lengths, strict=True):
             yield answer(trained, logits[:length] if task.target.every_step else logits)
@@ -132,6 +139,8 @@ def follow(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
       UserError: for a model that reads sequences backwards, too.
     """
     spec = trained.spec
+    if isinstance(spec.task, Translation):
+        raise UserError("--stream: a translation begins when its source has ended")
     if spec.model.bidirectional:
         raise UserError("--stream: a bidirectional model has to know a sequence's end")
     states, fresh = empty_states(spec, trained.params, 1), True

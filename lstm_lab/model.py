@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from lstm_lab.cells import noise
 from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.initialise import initialise, initialise_vector
+from lstm_lab.encoder_decoder import Attention, EncoderDecoder
 from lstm_lab.recurrence.unroll import Backend
 from lstm_lab.regularise import OUTPUT, Regularise, add_noise, drop_words, dropout
 from lstm_lab.stack import LSTM, Merge, States
@@ -36,6 +37,7 @@ class ModelSpec:
       tied: use the embedding as the head's matrix, too.
       vectors: file of word vectors in text, a word and its numbers a line, with which the
         embedding begins.
+      attention: of a decoder to the encoder's outputs; see encoder_decoder.py.
       embedding: features of a token's embedding; None feeds tokens as one-hot vectors.
       forget_bias: initial forget-gate bias; None is the variant's own.
       init: initialiser of cell and head (cells/gates.py); None is the variant's own.
@@ -61,6 +63,7 @@ class ModelSpec:
     residual: bool = False
     tied: bool = False
     vectors: str | None = None
+    attention: Attention = "luong"
     embedding: int | None = None
     forget_bias: float | None = None
     init: str | None = None
@@ -278,5 +281,49 @@ def build_model(
         dropout_out=model.dropout_out,
         dropout_words=model.dropout_words,
         tied=model.tied,
+        dtype=jnp.dtype(model.dtype),
+    )
+
+
+def build_encoder_decoder(
+    model: ModelSpec,
+    cell: Spec,
+    *,
+    source_vocabulary: int,
+    vocabulary: int,
+    backend: Backend = "auto",
+) -> EncoderDecoder:
+    """Builds the module of a model spec that gives one sequence from another.
+
+    Args:
+      model: the spec; `bidirectional` is of its encoder.
+      cell: as in `build_model`.
+      source_vocabulary, vocabulary: symbols.
+      backend: as in `recurrence.unroll`.
+
+    Returns:
+      The module.
+    """
+    assert model.embedding is not None
+    stepwise = model.attention == "bahdanau"
+    decoder = LSTM(
+        spec=cell,
+        widths=model.layer_widths,
+        dropout=model.dropout,
+        dropout_in=model.dropout_in,
+        locked=model.locked,
+        residual=model.residual,
+        backend="scan" if stepwise else backend,
+    )
+    return EncoderDecoder(
+        encoder=decoder.clone(
+            bidirectional=model.bidirectional, merge=model.merge, backend=backend
+        ),
+        decoder=decoder,
+        source_vocabulary=source_vocabulary,
+        vocabulary=vocabulary,
+        embedding=model.embedding,
+        attention=model.attention,
+        dropout_out=model.dropout_out,
         dtype=jnp.dtype(model.dtype),
     )

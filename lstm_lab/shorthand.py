@@ -34,8 +34,9 @@ def apply(config: ConfigDict, words: str | None) -> ConfigDict:
 
 
 def take_file(words: str | None) -> tuple[str | None, str | None]:
-    """Splits a file, which is what has a dot or a slash in it, from the other words."""
+    """Splits the first file, which is what has a dot or a slash in it, from the other words."""
     listed = (words or "").split(",")
-    files = [word for word in listed if "." in word or "/" in word]
-    rest = [word for word in listed if word not in files]
-    return (files[0] if files else None), ",".join(rest)
+    file = next((word for word in listed if "." in word or "/" in word), None)
+    if file is not None:
+        listed.remove(file)
+    return file, ",".join(listed)

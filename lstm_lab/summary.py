@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -140,10 +141,10 @@ def _output(spec: RunSpec, part: str) -> str:
     every_step = spec.task.target.every_step
     if part == "head":
         return f"[B,T,{spec.task.target.size}]" if every_step else f"[B,{spec.task.target.size}]"
-    if part == "embed":
+    if part.startswith("embed"):
         return f"[B,T,{spec.model.embedding}]"
-    number = int(part.removeprefix("lstm/layer_").removesuffix("_reverse"))
-    return f"[B,T,{spec.model.layer_widths[number]}]"
+    layer = re.search(r"layer_(\d+)", part)
+    return f"[B,T,{spec.model.layer_widths[int(layer[1]) if layer else -1]}]"
 
 
 def matmul_flops(closed: ClosedJaxpr) -> float:

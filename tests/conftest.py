@@ -152,8 +152,24 @@ def write_signals(data_dir, seed=0):
                 archive.addfile(info, io.BytesIO(file.getvalue()))
 
 
+def write_pairs(data_dir, seed=0):
+    """Writes a few pairs of sentences."""
+    rng = np.random.default_rng(seed)
+    (data_dir / "multi30k").mkdir(parents=True, exist_ok=True)
+    words = {"a": "ein", "dog": "hund", "man": "mann", "runs": "rennt", "sits": "sitzt"}
+    for part, count in (("train", 40), ("val", 6), ("test_2016_flickr", 6)):
+        pairs = [rng.choice(list(words), rng.integers(1, 6)) for _ in range(count)]
+        for language, lines in (
+            ("en", [" ".join(pair) + " ." for pair in pairs]),
+            ("de", [" ".join(words[word] for word in pair) + "." for pair in pairs]),
+        ):
+            path = data_dir / "multi30k" / f"{part}.{language}.gz"
+            path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
+
+
 def write_samples(data_dir):
     """Writes a small example of every data set, in its true format."""
+    write_pairs(data_dir)
     write_chorales(data_dir)
     write_texts(data_dir)
     write_sentences(data_dir)

@@ -43,6 +43,24 @@ def test_one_command_trains_on_it(tmp_path, capsys, config, name, content, metri
     assert "naive" in capsys.readouterr().out
 
 
+def test_a_pair_of_files_is_translated(tmp_path, capsys):
+    pair = tmp_path / "a.en", tmp_path / "a.de"
+    pair[0].write_text("a dog runs\na man sits\n" * 20)
+    pair[1].write_text("ein hund rennt\nein mann sitzt\n" * 20)
+    small = ("--config.model.embedding=4", "--config.train.batch_size=4")
+    assert run("translation.py", f"{pair[0]},{pair[1]}", tmp_path, *small) == 0
+    result = read_json(tmp_path / "run" / "result.json")
+    assert {"perplexity", "bleu"} <= set(result["test"])
+    capsys.readouterr()
+    (tmp_path / "in.txt").write_text("a dog sits\n")
+    command = ["predict", f"--workdir={tmp_path / 'run'}", f"--input={tmp_path / 'in.txt'}"]
+    assert main([*command, "--devices=4", "--beam=2"]) == 0
+    assert capsys.readouterr().out.startswith('{"text": ')
+    pair[1].write_text("ein hund\n")
+    assert run("translation.py", f"{pair[0]},{pair[1]}", tmp_path) == 2
+    assert "has 40 lines and" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("config", "name", "content", "said"),
     [

@@ -17,7 +17,7 @@ from lstm_lab.errors import DONE, UserError, unknown
 def predict(argv: list[str]) -> int:
     """What a finished run says of new input, a line each."""
     strings = {"workdir": None, "input": "-", "format": "json"}
-    given = parse(argv, strings, devices=1)
+    given = parse(argv, strings, devices=1, beam=4)
     request_devices(given.devices)
     from lstm_lab import infer
 
@@ -31,8 +31,10 @@ def predict(argv: list[str]) -> int:
             if not path.is_file():
                 raise UserError(f"--input: {path} does not exist")
             lines = stack.enter_context(path.open(encoding="utf-8-sig"))
-        answer = infer.follow if given.stream else infer.predict
-        _write(answer(trained, lines), given.format)
+        if given.stream:
+            _write(infer.follow(trained, lines), given.format)
+        else:
+            _write(infer.predict(trained, lines, given.beam), given.format)
     return DONE
 
 

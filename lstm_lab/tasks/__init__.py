@@ -17,6 +17,7 @@ from lstm_lab.tasks.dataset import (
     Categorical,
     Dataset,
     Examples,
+    Given,
     Real,
     Split,
     Stream,
@@ -46,6 +47,7 @@ from lstm_lab.tasks.speech import SpokenDigits
 from lstm_lab.tasks.synthetic import Adding, CopyMemory, TemporalOrder
 from lstm_lab.tasks.table import Table
 from lstm_lab.tasks.tags import Tags
+from lstm_lab.tasks.translation import Translation
 from lstm_lab.tasks.waves import Waves
 
 TASKS: dict[str, type[Task]] = {
@@ -64,6 +66,7 @@ TASKS: dict[str, type[Task]] = {
         Language,
         Text,
         Tags,
+        Translation,
         Series,
         Waves,
         Table,
@@ -85,6 +88,7 @@ __all__ = [
     "Digits",
     "Dyck",
     "Examples",
+    "Given",
     "Language",
     "Parity",
     "Real",
@@ -100,6 +104,7 @@ __all__ = [
     "TemporalOrder",
     "Text",
     "Tokens",
+    "Translation",
     "Vectors",
     "Waves",
     "chunk",

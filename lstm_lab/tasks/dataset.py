@@ -67,6 +67,18 @@ Inputs = Tokens | Vectors
 Target = Categorical | Bernoulli | Real
 
 
+class Given(NamedTuple):
+    """What an encoder reads before a sequence is predicted.
+
+    Attributes:
+      tokens: [N,S].
+      lengths: real steps of each [N].
+    """
+
+    tokens: Array
+    lengths: Array
+
+
 class Examples(NamedTuple):
     """Sequences with their targets, with a leading example axis.
 
@@ -75,12 +87,14 @@ class Examples(NamedTuple):
       y: targets, as the task's `target` says.
       lengths: real steps of each sequence [N], or None where all have T.
       weights: of each sequence in the loss [N], or None where all weigh the same.
+      given: what is read before, or None.
     """
 
     x: Array
     y: Array
     lengths: Array | None = None
     weights: Array | None = None
+    given: Given | None = None
 
 
 @jax.tree_util.register_dataclass

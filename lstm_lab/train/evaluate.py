@@ -53,9 +53,11 @@ def apply(
     """
     x, lengths = batch.examples.x, batch.examples.lengths
     fresh = None if states is None else batch.fresh
+    given = batch.examples.given
+    more: dict[str, Any] = {} if given is None else {"given": given}
     with jax.default_matmul_precision(spec.model.precision):
         found: Any = model_of(spec).apply(
-            {"params": params}, x, lengths, regularise, states, fresh, method="run"
+            {"params": params}, x, lengths, regularise, states, fresh, method="run", **more
         )
     return found
 

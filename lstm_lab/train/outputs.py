@@ -11,6 +11,7 @@ import numpy as np
 
 from lstm_lab.config import RunSpec, model_of
 from lstm_lab.tasks import Examples
+from lstm_lab.train.decode import translate
 from lstm_lab.train.parallel import program_spec
 
 ROWS = 256  # of a compiled call
@@ -39,7 +40,11 @@ def final_scores(
 ) -> dict[str, float]:
     """Returns the metrics that a task computes of all outputs at once, where it has such."""
     final = getattr(spec.task, "final", None)
-    return {} if final is None else final(outputs(spec, params, test), test, fitted)
+    if final is None:
+        return {}
+    if test.given is not None:
+        return final(translate(spec, params, test.given), test, fitted)
+    return final(outputs(spec, params, test), test, fitted)
 
 
 @lru_cache(maxsize=8)

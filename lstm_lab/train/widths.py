@@ -18,6 +18,7 @@ import numpy as np
 from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.gates import ALGEBRA
 from lstm_lab.config import RunSpec, blank_input, model_of, resolve_cell
+from lstm_lab.tasks import Translation
 
 
 def refusal(spec: RunSpec) -> str | None:
@@ -25,6 +26,8 @@ def refusal(spec: RunSpec) -> str | None:
     cell = resolve_cell(spec.model)
     if spec.model.widths is not None:
         return "widths: runs are padded by their one hidden size"
+    if isinstance(spec.task, Translation):
+        return "task: a decoder is not padded"
     if spec.model.tied:
         return "tied: the embedding is as wide as the layer"
     if isinstance(cell, CellSpec) and cell.cell is ALGEBRA:

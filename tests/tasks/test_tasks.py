@@ -105,7 +105,7 @@ def test_impossible_options_are_refused(make, said):
 def test_every_task_names_its_metric():
     for task in TASKS.values():
         needed = {
-            **dict.fromkeys(("train", "file"), "a.txt"),
+            **dict.fromkeys(("train", "file", "train_source", "train_target"), "a.txt"),
             **dict.fromkeys(("labels", "inputs_of", "targets"), ("a", "b")),
             **dict.fromkeys(("attributes", "categories"), 2),
         }

@@ -1,0 +1,250 @@
+"""Encoder, attention, decoder and beam search, beside loops written out."""
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sacrebleu
+
+from lstm_lab.config import build_spec, model_of
+from lstm_lab.encoder_decoder import Memory
+from lstm_lab.errors import UserError
+from lstm_lab.files import read_json
+from lstm_lab.infer import follow, load_run, predict
+from lstm_lab.tasks import Given
+from lstm_lab.tasks.translation import BEGIN_NUMBER, END_NUMBER
+from lstm_lab.train.decode import LENGTH_PENALTY, beam_search, translate
+from tests.conftest import write_pairs
+from tests.train.helpers import train
+
+FILES = {
+    f"{part}_{side}": f"multi30k/{file}.{language}.gz"
+    for part, file in (("train", "train"), ("valid", "val"), ("test", "test_2016_flickr"))
+    for side, language in (("source", "en"), ("target", "de"))
+}
+SIZES = {"source_vocabulary": 9, "vocabulary": 10}
+
+
+def translating(folder, **sections):
+    base = {
+        "task": {"name": "translation", **FILES, **SIZES},
+        "model": {"cell": "lstm", "hidden": 6, "embedding": 5, "layers": 2, "bidirectional": True},
+        "optim": {"name": "adam", "lr": 0.01},
+        "train": {"batch_size": 8, "steps": 20, "eval_every": 10},
+        "compute": {"checkpoint_seconds": 0.0},
+    }
+    if not (folder / "multi30k").exists():
+        write_pairs(folder)
+    return build_spec({k: {**v, **sections.get(k, {})} for k, v in base.items()})
+
+
+def drawn(spec, S=4, T=3, B=2):
+    """Its model, parameters and a batch: sources, symbols before."""
+    model = model_of(spec)
+    keys = jax.random.split(jax.random.key(1), 2)
+    given = Given(jax.random.randint(keys[0], (B, S), 0, 9), jnp.array([S, S - 2]))
+    x = jax.random.randint(keys[1], (B, T), 0, 10)
+    return model, model.init(jax.random.key(0), x), given, x
+
+
+def numbers(tree):
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
+
+
+def cell(params, x, h, c):
+    """One step of an LSTM, written out: gates i, f, o, g."""
+    z = np.einsum("bd,dgh->bgh", x, params["wx"]) + np.einsum("bd,dgh->bgh", h, params["wh"])
+    i, f, o = 1 / (1 + np.exp(-(z + params["b"])[:, :3].swapaxes(0, 1)))
+    c = f * c + i * np.tanh((z + params["b"])[:, 3])
+    return o * np.tanh(c), c
+
+
+def dense(params, x):
+    return x @ params["kernel"] + params.get("bias", 0.0)
+
+
+def by_hand(params, given, x, attention):
+    """One layer, one direction: the logits of each row on its own."""
+    rows = []
+    for tokens, length, symbols in zip(given.tokens, given.lengths, x, strict=True):
+        h = c = np.zeros((1, 6))
+        memory = []
+        for token in tokens[: int(length)]:
+            embedded = params["embed_source"]["embedding"][int(token)][None]
+            h, c = cell(params["encoder"]["layer_0"], embedded, h, c)
+            memory.append(h[0])
+        memory = np.array(memory)
+        h, c = (dense(params[f"bridge_0_{part}"], s) for part, s in (("h", h), ("c", c)))
+        logits = []
+        for symbol in symbols:
+            inputs = params["embed"]["embedding"][int(symbol)][None]
+            if attention == "bahdanau":
+                hidden = np.tanh(dense(params["query"], h) + dense(params["keys"], memory))
+                context = softmax(dense(params["score"], hidden)[:, 0]) @ memory
+                h, c = cell(
+                    params["decoder"]["layer_0"], np.concatenate([inputs, context[None]], 1), h, c
+                )
+                features = np.concatenate([h[0], context])
+            else:
+                h, c = cell(params["decoder"]["layer_0"], inputs, h, c)
+                features = h[0]
+            if attention == "luong":
+                context = softmax(dense(params["keys"], memory) @ h[0]) @ memory
+                features = np.tanh(dense(params["mix"], np.concatenate([context, h[0]])))
+            logits.append(dense(params["head"], features))
+        rows.append(logits)
+    return np.array(rows)
+
+
+def softmax(scores):
+    shares = np.exp(scores - scores.max())
+    return shares / shares.sum()
+
+
+@pytest.mark.parametrize("attention", ["none", "luong", "bahdanau"])
+def test_logits_are_those_of_the_equations(tmp_path, attention):
+    model = {"layers": 1, "bidirectional": False, "attention": attention}
+    module, variables, given, x = drawn(translating(tmp_path, model=model))
+    found = module.apply(variables, x, given=given)
+    expected = by_hand(numbers(variables["params"]), given, x, attention)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("attention", ["luong", "bahdanau"])
+def test_decoding_step_by_step_is_decoding_at_once(tmp_path, attention):
+    module, variables, given, x = drawn(translating(tmp_path, model={"attention": attention}))
+    whole = module.apply(variables, x, given=given)
+    memory = module.apply(variables, *given, method="encode")
+    states, parts = memory.states, []
+    for t in range(x.shape[1]):
+        logits, states = module.apply(variables, x[:, t : t + 1], states, memory, method="decode")
+        parts.append(logits)
+    np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)
+    # Padding of a source changes nothing.
+    padded = Given(jnp.pad(given.tokens, ((0, 0), (0, 3))), given.lengths)
+    np.testing.assert_allclose(module.apply(variables, x, given=padded), whole, atol=1e-5)
+
+
+def test_a_beam_that_holds_all_finds_the_best():
+    """Two steps of four symbols: every text is weighed by hand."""
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 4)), rng.normal(size=(2, 4, 4))
+    log = {k: jax.nn.log_softmax(jnp.array(v)) for k, v in (("first", first), ("second", second))}
+    memory = Memory(
+        jnp.zeros((2, 1, 1)), jnp.zeros((2, 1, 1)), jnp.ones((2, 1), bool), jnp.arange(2)
+    )
+
+    def step(symbols_R, sentences_R, memory):
+        begins = symbols_R == BEGIN_NUMBER
+        later = log["second"][sentences_R, symbols_R]
+        return jnp.where(begins[:, None], log["first"][sentences_R], later), sentences_R
+
+    found = beam_search(step, memory, 16, 2)
+    for sentence in range(2):
+        best, score = None, -np.inf
+        for text in product((1, 2, 3), repeat=2):
+            if text[0] == END_NUMBER and text[1] != END_NUMBER:
+                continue
+            p = float(log["first"][sentence, text[0]])
+            if text[0] != END_NUMBER:
+                # A begin inside a text is read as a begin again.
+                after = log["first"][sentence] if text[0] == 1 else log["second"][sentence, text[0]]
+                p += float(after[text[1]])
+            words = sum(symbol != END_NUMBER for symbol in text)
+            p /= ((5 + words) / 6) ** LENGTH_PENALTY
+            if p > score:
+                best, score = text, p
+        assert tuple(np.asarray(found[sentence]).tolist()) == best
+
+
+def test_a_beam_of_one_takes_the_likeliest_word(tmp_path):
+    spec = translating(tmp_path)
+    train([spec], tmp_path / "run", data_dir=tmp_path)
+    trained = load_run(tmp_path / "run" / "0")
+    test = spec.task.load(tmp_path).splits["test"]
+    (found,) = translate(spec, trained.params, jax.tree.map(lambda a: a[:1], test.given), beam=1)
+    module = model_of(spec)
+    text = [BEGIN_NUMBER]
+    for _ in range(len(found)):
+        logits = module.apply(
+            {"params": trained.params},
+            jnp.array([text]),
+            given=jax.tree.map(lambda a: a[:1], test.given),
+        )
+        text.append(int(logits[0, -1, 1:].argmax()) + 1)
+        if text[-1] == END_NUMBER:
+            break
+    np.testing.assert_array_equal(found[: len(text) - 1], text[1:])
+    assert (found[len(text) - 1 :] == END_NUMBER).all()
+
+
+def test_a_run_translates_and_is_scored(tmp_path):
+    spec = translating(
+        tmp_path,
+        model={"hidden": 32, "layers": 1, "embedding": 16},
+        train={"steps": 300, "eval_every": 100},
+    )
+    train([spec], tmp_path / "run", data_dir=tmp_path)
+    trained = load_run(tmp_path / "run" / "0")
+    result = read_json(tmp_path / "run" / "0" / "result.json")
+    references = trained.fitted["references"]
+    dataset = spec.task.load(tmp_path)
+    sources = dataset.splits["test"].given
+    words = trained.fitted["given"]
+    lines = [
+        " ".join(words[k] for k in row[:n])
+        for row, n in zip(sources.tokens, sources.lengths, strict=True)
+    ]
+    texts = [said["text"] for said in predict(trained, lines)]
+    bleu = sacrebleu.corpus_bleu(texts, [references], lowercase=True).score
+    assert result["test"]["bleu"] == pytest.approx(bleu)
+    assert bleu > 30
+    assert texts[0].endswith(".")
+    with pytest.raises(UserError, match="a translation begins when its source has ended"):
+        next(follow(trained, lines))
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"model": {"embedding": None}}, "model.embedding: translation needs one"),
+        ({"model": {"tied": True, "embedding": 12}}, "model.tied: translation has no such"),
+        ({"model": {"cell": "slstm"}}, "slstm's normaliser"),
+        ({"model": {"attention": "bahdanau", "dropout": 0.1}}, "bahdanau's decoder takes neither"),
+        ({"model": {"attention": "bahdanau", "cell": "zoneout"}}, "draws no noise for zoneout"),
+        ({"compute": {"gates": True}}, "compute.gates: translation has no such"),
+        ({"task": {"valid_target": None}}, "valid_source, valid_target: allowed both or none"),
+        ({"task": {"vocabulary": 3}}, "vocabulary: found 3, allowed 4"),
+    ],
+)
+def test_what_a_decoder_cannot_have_is_said(tmp_path, sections, said):
+    with pytest.raises(UserError, match=said):
+        translating(tmp_path, **sections)
+
+
+def test_attention_is_of_translation():
+    with pytest.raises(UserError, match="counting has nothing to attend to"):
+        build_spec(
+            {
+                "task": {"name": "counting"},
+                "model": {"attention": "none"},
+                "train": {"steps": 1},
+            }
+        )
+
+
+def test_long_pairs_are_left_out_of_training_alone(tmp_path):
+    spec = translating(tmp_path)
+    short = replace(spec.task, max_length=3)
+    sizes = [
+        {k: len(part.y) for k, part in task.load(tmp_path).splits.items()}
+        for task in (spec.task, short)
+    ]
+    assert sizes[1]["train"] < sizes[0]["train"]
+    assert sizes[1]["test"] == sizes[0]["test"] == 6
+    assert short.load(tmp_path).splits["train"].x.shape[1] <= 4
+    assert Path(spec.task.train_source).name == "train.en.gz"
