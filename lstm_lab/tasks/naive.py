@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
+from scipy.special import log_softmax
 
 from lstm_lab.tasks.dataset import (
     Bernoulli,
@@ -28,7 +29,8 @@ def naive_scores(task: Task, dataset: Dataset) -> dict[str, Metrics]:
     """Returns the test metrics of naive answers, by name.
 
     `constant` answers what is best of all answers that are always the same: the training part's
-    frequencies, or its mean. A task may know more, such as the last value of a series.
+    frequencies, or its mean. A task may know more, such as the last value of a series, or what a
+    linear model says of a table.
 
     Args:
       task: the task.
@@ -37,11 +39,11 @@ def naive_scores(task: Task, dataset: Dataset) -> dict[str, Metrics]:
     train = dataset.splits.get("train", dataset.splits["valid"])
     test = dataset.splits["test"]
     found = {"constant": _constant(task.target, _targets(task, train), _targets(task, test))}
-    own = cast(Callable[[Split], dict[str, np.ndarray]] | None, getattr(task, "naive", None))
+    own = cast(Callable[[Dataset], dict[str, np.ndarray]] | None, getattr(task, "naive", None))
     final = getattr(task, "final", None)
     if own is not None and isinstance(test, Examples):
-        for name, outputs in own(test).items():
-            found[name] = _errors(outputs, np.asarray(test.y))
+        for name, outputs in own(dataset).items():
+            found[name] = _scored(task.target, outputs, np.asarray(test.y))
             if final is not None:
                 found[name] |= final(outputs, test, dataset.fitted)
     return found
@@ -79,6 +81,14 @@ def _constant(target: Target, train: np.ndarray, test: np.ndarray) -> Metrics:
         case Real():
             found = _errors(np.broadcast_to(train.mean(0), test.shape), test)
     return {name: found[name] for name in metrics_of(target) if name in found}
+
+
+def _scored(target: Target, outputs: np.ndarray, y: np.ndarray) -> Metrics:
+    """Returns the metrics of a task's own naive answers: values, or logits of classes."""
+    if not isinstance(target, Categorical):
+        return _errors(outputs, y)
+    nll = -log_softmax(outputs, axis=-1)[np.arange(len(y)), y].mean()
+    return {"nll": float(nll), "accuracy": float((outputs.argmax(-1) == y).mean())}
 
 
 def _errors(outputs: Any, y: np.ndarray) -> Metrics:

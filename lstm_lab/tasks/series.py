@@ -150,8 +150,10 @@ class Series:
         steps = values_ND[self.season :, columns] - values_ND[: -self.season, columns]
         return float(np.abs(steps).mean())
 
-    def naive(self, test: Examples) -> dict[str, np.ndarray]:
-        """Returns naive forecasts of examples: the last value, and the value of a season ago."""
+    def naive(self, dataset: Dataset) -> dict[str, np.ndarray]:
+        """Returns naive forecasts of the test part: the last value, and that of a season ago."""
+        test = dataset.splits["test"]
+        assert isinstance(test, Examples)
         columns = [self.inputs_of.index(name) for name in self.targets]
         x_NTK = test.x[:, :, columns]
         last_N1K = x_NTK[:, -1:]

@@ -142,6 +142,22 @@ class Table:
                         x_NTD[row, k, self.attributes + 1 + place] = 1.0
         return x_NTD
 
+    def naive(self, dataset: Dataset) -> dict[str, np.ndarray]:
+        """Returns the logits of logistic regression on the same attributes, for the test part."""
+        from sklearn.linear_model import LogisticRegression
+
+        train, test = (dataset.splits[split] for split in ("train", "test"))
+        assert isinstance(train, Examples)
+        assert isinstance(test, Examples)
+        balanced = "balanced" if self.balanced else None
+        model = LogisticRegression(max_iter=5000, class_weight=balanced)
+        model.fit(train.x.reshape(len(train.x), -1), train.y)
+        # Classes that the training part lacks are as good as never.
+        logits_NC = np.full((len(test.x), len(self.labels)), -30.0)
+        p_NC = model.predict_log_proba(test.x.reshape(len(test.x), -1))
+        logits_NC[:, model.classes_] = p_NC
+        return {"logistic_regression": logits_NC}
+
     def final(
         self, outputs: np.ndarray, test: Examples, fitted: Mapping[str, Any]
     ) -> dict[str, float]:
