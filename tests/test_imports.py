@@ -68,6 +68,7 @@ BELOW = {
     "report": {"sweep", "files", "errors", "progress", "tables"},
     "range_test": {"config", "files", "progress", "report", "tasks", "train"},
     "infer": {"config", "tasks", "train", "errors", "files"},
+    "music": {"infer", "config", "tasks", "train", "errors"},
     "generate": {"infer", "config", "tasks", "train", "errors"},
     "studies": {
         "config",

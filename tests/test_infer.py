@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import jax
 import jax.numpy as jnp
+import mido
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from lstm_lab.config import build_spec, model_of
 from lstm_lab.errors import UserError
 from lstm_lab.generate import Sampling, generate, likeliest
 from lstm_lab.infer import follow, load_run, predict
+from lstm_lab.music import compose
 from lstm_lab.tasks import Examples, Tags, Text, table, tags, waves
 from lstm_lab.tasks.records import parts_of
 from lstm_lab.train.outputs import outputs
@@ -207,3 +209,37 @@ def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch,
 
 def twoway(spec):
     return replace(spec, model=replace(spec.model, bidirectional=True))
+
+
+def test_a_model_of_music_composes(tmp_path, capsys):
+    write_samples(tmp_path)
+    finished({"name": "jsb"}, tmp_path / "music")
+    out = tmp_path / "chorale.mid"
+    command = ["generate", f"--workdir={tmp_path / 'music' / '0'}", "--format=midi", "--devices=4"]
+    assert main([*command, f"--out={out}", "--length=12", "--seed=3"]) == 0
+    assert "12 quarter notes" in capsys.readouterr().out
+    trained = load_run(tmp_path / "music" / "0")
+    notes_TD = compose(trained, 12, 0.8, 3)
+    # The file holds these notes, frame by frame.
+    sounding, found, now = set(), np.zeros((12, 88)), 0
+    for message in mido.MidiFile(out).tracks[0]:
+        for frame in range(now // 480, (now + message.time) // 480):
+            found[frame, sorted(sounding)] = 1
+        now += message.time
+        if message.type == "note_on":
+            sounding.add(message.note - 21)
+        elif message.type == "note_off":
+            sounding.remove(message.note - 21)
+    assert not sounding
+    np.testing.assert_array_equal(found, notes_TD)
+    # Frames are drawn from what the model says of all before.
+    x = np.concatenate([np.zeros((1, 1, 88)), notes_TD[None, :-1]], 1).astype(np.float32)
+    logits = outputs(trained.spec, trained.params, Examples(x, None))[0]
+    keys = [jax.random.fold_in(jax.random.key(3), t) for t in range(12)]
+    drawn = [
+        jax.random.bernoulli(key, jax.nn.sigmoid(row / 0.8))
+        for key, row in zip(keys, logits, strict=True)
+    ]
+    np.testing.assert_array_equal(notes_TD, np.array(drawn))
+    with pytest.raises(UserError, match="midi needs a run of jsb, this is adding"):
+        compose(replace(trained, spec=small()), 3)

@@ -37,7 +37,8 @@ USAGE = """lstm-lab VERB [flags]
            what a finished run says of each line of a file, or of standard input; --stream: one
            sequence that goes on, answered line by line
   generate --workdir=DIR [--prompt=TEXT] [--length=N] [--temperature=0.8] [--top_k=N] [--top_p=P]
-           [--seed=N]        a trained language model writes on
+           [--seed=N]        a trained language model writes on; one of music composes:
+           --format=midi --out=FILE.mid
   summary  --config=FILE.py  layers, shapes, parameters and arithmetic of a model
   check    --cell=NAME or FILE.py:NAME   gradients, lengths, chunks and backends of a cell
   bench    --suite=layer|train|population [--contenders=A,B] [--rounds=N] [--out=FILE.json]

@@ -56,21 +56,34 @@ def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
 
 
 def generate(argv: list[str]) -> int:
-    """A language model writes on from a prompt."""
-    strings = {"workdir": None, "prompt": ""}
+    """A language model writes on from a prompt, a model of music composes."""
+    strings = {"workdir": None, "prompt": "", "format": "text", "out": "music.mid"}
     numbers = {"temperature": 0.8, "top_p": 1.0}
     given = parse(argv, strings, numbers, length=500, top_k=None, seed=0, devices=1)
     request_devices(given.devices)
     from lstm_lab.generate import Sampling, generate
     from lstm_lab.infer import load_run
 
+    if given.format not in ("text", "midi"):
+        raise unknown("--format", given.format, ("text", "midi"))
     trained = load_run(_run_folder(given.workdir))
+    if given.format == "midi":
+        return _compose(trained, given)
     sampling = Sampling(given.temperature, given.top_k, given.top_p, given.seed)
     sys.stdout.write(given.prompt)
     for piece in generate(trained, given.prompt, given.length, sampling):
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
+    return DONE
+
+
+def _compose(trained: Any, given: Any) -> int:
+    from lstm_lab.music import compose, write_midi
+
+    notes_TD = compose(trained, given.length, given.temperature, given.seed)
+    write_midi(notes_TD, Path(given.out))
+    print(f"{given.out}: {len(notes_TD)} quarter notes, {notes_TD.sum(1).mean():.1f} voices")
     return DONE
 
 
