@@ -15,14 +15,13 @@ from lstm_lab.tasks.dataset import (
     Categorical,
     Dataset,
     Examples,
-    Split,
     Vectors,
     check_folds,
 )
 from lstm_lab.tasks.download import locate
+from lstm_lab.tasks.labelled import label_numbers, split_examples
 from lstm_lab.tasks.records import check_filled, check_shares, parts_of
 from lstm_lab.tasks.text import check_unchanged, read_text, sha256_of
-from lstm_lab.tasks.waves import class_weights
 
 
 @dataclass(frozen=True)
@@ -88,30 +87,14 @@ class Table:
         path = locate(self.file, data_dir)
         check_unchanged([path], self.sha256)
         rows = read_rows(path, self.header)
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        for row in rows:
-            if row[-1] not in numbers:
-                allowed = ", ".join(self.labels)
-                raise UserError(f"data: {path} has the label {row[-1]!r}, allowed {allowed}")
-        y = np.array([numbers[row[-1]] for row in rows], np.int32)
-        parts = parts_of(
-            len(y),
-            self.folds,
-            self.fold,
-            {"valid": self.valid_share, "test": self.test_share},
-            self.split_seed,
-        )
+        y = label_numbers(path, [row[-1] for row in rows], self.labels)
+        shares = {"valid": self.valid_share, "test": self.test_share}
+        parts = parts_of(len(y), self.folds, self.fold, shares, self.split_seed)
         check_filled(path, parts)
         columns = [_column([row[k] for row in rows]) for k in range(len(rows[0]) - 1)]
         fitted = [_fit(column, parts["train"]) for column in columns]
         x_NTD = self._encoded(columns, fitted)
-        weights = class_weights(y[parts["train"]], len(self.labels)) if self.balanced else None
-        splits: dict[str, Split] = {
-            split: Examples(
-                x_NTD[part], y[part], weights=None if weights is None else weights[y[part]]
-            )
-            for split, part in parts.items()
-        }
+        splits = split_examples(x_NTD, y, parts, len(self.labels), self.balanced)
         return Dataset(splits, {"outputs": self.labels, "columns": fitted})
 
     def read(self, line: str, fitted: Mapping[str, Any]) -> np.ndarray:

@@ -12,12 +12,11 @@ from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import (
     Categorical,
     Dataset,
-    Examples,
-    Split,
     Vectors,
     check_folds,
 )
 from lstm_lab.tasks.download import locate
+from lstm_lab.tasks.labelled import label_numbers, split_examples
 from lstm_lab.tasks.records import check_filled, check_shares, parts_of
 from lstm_lab.tasks.text import check_unchanged, read_text, sha256_of
 
@@ -83,41 +82,18 @@ class Waves:
         path = locate(self.file, data_dir)
         check_unchanged([path], self.sha256)
         names, values_NT = read_series(path)
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        for line, name in enumerate(names, 1):
-            if name not in numbers:
-                allowed = ", ".join(self.labels)
-                raise UserError(f"data: {path} line {line} has {name!r}, allowed {allowed}")
         if values_NT.shape[1] % self.values_per_step:
             raise UserError(
                 f"task.values_per_step: found {self.values_per_step}, which does not divide the "
                 f"{values_NT.shape[1]} values of a series"
             )
         x_NTD = values_NT.reshape(len(values_NT), -1, self.values_per_step)
-        y = np.array([numbers[name] for name in names], np.int32)
-        rows = parts_of(
-            len(y),
-            self.folds,
-            self.fold,
-            {"valid": self.valid_share, "test": self.test_share},
-            self.split_seed,
-        )
-        check_filled(path, rows)
-        weights = class_weights(y[rows["train"]], len(self.labels)) if self.balanced else None
-        splits: dict[str, Split] = {
-            split: Examples(
-                x_NTD[part], y[part], weights=None if weights is None else weights[y[part]]
-            )
-            for split, part in rows.items()
-        }
+        y = label_numbers(path, names, self.labels)
+        shares = {"valid": self.valid_share, "test": self.test_share}
+        parts = parts_of(len(y), self.folds, self.fold, shares, self.split_seed)
+        check_filled(path, parts)
+        splits = split_examples(x_NTD, y, parts, len(self.labels), self.balanced)
         return Dataset(splits, {"outputs": self.labels})
-
-
-def class_weights(y_N: np.ndarray, classes: int) -> np.ndarray:
-    """Returns a weight for each class [C] by which all classes weigh the same, one on average."""
-    counts = np.bincount(y_N, minlength=classes)
-    weights = np.where(counts > 0, len(y_N) / np.maximum(counts, 1), 0.0)
-    return (weights / (counts > 0).sum()).astype(np.float32)
 
 
 def read_series(path: Path) -> tuple[list[str], np.ndarray]:

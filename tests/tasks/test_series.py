@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from lstm_lab.config import build_spec
 from lstm_lab.errors import UserError
 from lstm_lab.tasks import Examples, Series, Table, Waves, naive_scores, series, table, waves
+from lstm_lab.tasks.labelled import class_weights
 from tests.conftest import write_series
 
 
@@ -101,7 +102,7 @@ def test_folds_test_every_heartbeat_once(tmp_path):
     assert held_out.splits["train"].x.shape == (20, 3, 4)
     with pytest.raises(UserError, match="found 5, which does not divide the 12 values"):
         Waves(task.file, task.labels, values_per_step=5).load(tmp_path)
-    with pytest.raises(UserError, match=r"line \d+ has '[345]', allowed 1, 2"):
+    with pytest.raises(UserError, match=r"example \d+ has '[345]', allowed 1, 2"):
         Waves(task.file, ("1", "2")).load(tmp_path)
     (tmp_path / "b.txt").write_text("1 2 3\n1 2\n")
     with pytest.raises(UserError, match="line 2 has 1 values, allowed as many as the first"):
@@ -110,7 +111,7 @@ def test_folds_test_every_heartbeat_once(tmp_path):
 
 def test_classes_that_are_balanced_weigh_the_same():
     y = np.array([0] * 8 + [1] * 2)
-    weights = waves.class_weights(y, 3)[y]
+    weights = class_weights(y, 3)[y]
     assert weights[:8].sum() == pytest.approx(weights[8:].sum())
     assert weights.mean() == pytest.approx(1.0)
 
@@ -142,11 +143,11 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
     [
         ("a,b,good\n1,2\n", "line 2 has 2 values, allowed as many as the first row, 3"),
         ("a,b,good\n", "holds no rows"),
-        ("a,b,good\n1,2,no\n", "has the label 'no', allowed 1, 2"),
+        ("a,b,good\n1,2,no\n", "example 1 has 'no', allowed 1, 2"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_one_line(tmp_path, content, said):
-    header = said.startswith("holds") or "label" in said
+    header = said.startswith("holds") or "example" in said
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=said):
         Table(str(tmp_path / "a.csv"), ("1", "2"), 2, 3, header=header).load(Path())
