@@ -125,6 +125,7 @@ def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[st
         for name, split in splits.items()
         if isinstance(split, Examples)
         for part, values in split._asdict().items()
+        if values is not None
     }
     np.savez(scratch / "data.npz", **arrays)
     points = [

@@ -36,6 +36,7 @@ from lstm_lab.tasks.naive import naive_scores
 from lstm_lab.tasks.objectives import (
     DIRECTIONS,
     Scores,
+    in_order,
     means,
     metrics_of,
     no_scores,
@@ -110,6 +111,7 @@ __all__ = [
     "chunk",
     "epoch_order",
     "first_examples",
+    "in_order",
     "is_stream",
     "longest",
     "mean_steps",

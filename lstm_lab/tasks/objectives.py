@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +38,12 @@ def metrics_of(target: Target) -> tuple[str, ...]:
             return ("nll",)
         case Real():
             return ("mse", "mae")
+
+
+def in_order(target: Target, values: Mapping[str, Any]) -> dict[str, float]:
+    """Returns metrics as floats, the target's own first; what a compiled call gives is sorted."""
+    names = dict.fromkeys([*metrics_of(target), *values])
+    return {name: float(values[name]) for name in names if name in values}
 
 
 def _summed(target: Target) -> tuple[str, ...]:

@@ -16,7 +16,14 @@ from lstm_lab.config import RunSpec
 from lstm_lab.files import read_json, read_lines, write_json
 from lstm_lab.identity import run_id
 from lstm_lab.summary import Summary, summarise
-from lstm_lab.tasks import Dataset, Examples, longest, naive_scores, steps_per_epoch
+from lstm_lab.tasks import (
+    Dataset,
+    Examples,
+    in_order,
+    longest,
+    naive_scores,
+    steps_per_epoch,
+)
 from lstm_lab.train import hosts
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.gates import observe
@@ -365,7 +372,7 @@ class Session:
             "steps": seat.step,
             "best": {"step": best_step, "valid": record.valid_at(best_step)},
             "final": {row["split"]: row for row in record.rows[-2:]},
-            "test": {name: float(value) for name, value in test.items()},
+            "test": in_order(self.spec.task.target, test),
             "naive": self.naive,
             "parameters": seat.summary.total,
             "wall_s": record.seconds,

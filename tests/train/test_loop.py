@@ -56,7 +56,7 @@ def test_a_run_leaves_its_record(tmp_path):
     valid = [row for row in rows if row["split"] == "valid"]
     assert [row["step"] for row in valid] == [5, 10, 15, 20]
     best = min(valid, key=lambda row: row["mse"])
-    assert result["best"] == {"step": best["step"], "valid": {"mse": best["mse"]}}
+    assert result["best"] == {"step": best["step"], "valid": {k: best[k] for k in ("mse", "mae")}}
     assert result["id"] == head["id"]
     assert rows[-1]["tokens"] == 20 * 8 * 8
     assert rows[-1]["sequences"] == 160

@@ -37,7 +37,7 @@ def test_scalars_text_and_hparams(tmp_path):
         assert start.hparams["model.cell"].string_value == "lstm"
         assert start.hparams["model.hidden"].number_value == 5
         names = [m.name.tag for m in plugin["_hparams_/experiment"].experiment.metric_infos]
-        assert names == ["valid/mse", "test/mse"]
+        assert names == ["valid/mse", "valid/mae", "test/mse", "test/mae"]
         statuses.append(plugin["_hparams_/session_end_info"].session_end_info.status)
     assert statuses == [1, 2]
     first = [v.tag for event in events(tmp_path / "0") for v in event.summary.value]
