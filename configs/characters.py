@@ -1,8 +1,8 @@
 """The next character of a text: Karpathy's char-rnn on tiny Shakespeare, or on a text of your own.
 
 Command: lstm-lab train --config=configs/characters.py
-Time: 10 minutes on 2 CPU cores.
-Score: 2.1 bits a character on the last twentieth of the text (nll 1.46); see docs/reproductions.md.
+Time: not measured yet.
+Score: not measured yet; bits a character on the last twentieth of the text.
 Data: tinyshakespeare/input.txt, downloaded, or under --data_dir or $LSTM_LAB_DATA.
 
 Words after the colon: a UTF-8 text of any language, as in configs/characters.py:my.txt; a variant

@@ -1,8 +1,8 @@
 """Brackets of four kinds: which one is closed, on longer sequences than those of training.
 
 Command: lstm-lab train --config=configs/dyck.py
-Time: 1 minute on 2 CPU cores.
-Score: see docs/reproductions.md; whoever knows no kind has 0.625.
+Time: not measured yet.
+Score: not measured yet; whoever knows no kind has 0.625.
 
 Words after the colon: a variant of the catalogue, `stacked`, joined by commas.
 """

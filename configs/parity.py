@@ -1,8 +1,8 @@
 """Whether the ones so far are odd, at every step, on longer sequences than those of training.
 
 Command: lstm-lab train --config=configs/parity.py
-Time: 30 seconds on 2 CPU cores.
-Score: see docs/reproductions.md; chance is 0.5.
+Time: not measured yet.
+Score: not measured yet; chance is 0.5.
 
 Words after the colon: a variant of the catalogue, `stacked`, joined by commas.
 """

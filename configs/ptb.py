@@ -1,8 +1,8 @@
 """Penn Treebank by words: Zaremba, Sutskever and Vinyals 2014, the small model.
 
 Command: lstm-lab train --config=configs/ptb.py
-Time: about 40 minutes on 2 CPU cores.
-Score: test perplexity 115.9 in the authors' log, 114.5 in the paper.
+Time: 35 minutes on 2 CPU cores, by the first hundred steps.
+Score: not measured yet; test perplexity 115.9 in the authors' log, 114.5 in the paper.
 Data: ptb/ptb.{train,valid,test}.txt, downloaded, or under --data_dir or $LSTM_LAB_DATA.
 
 Words after the colon: a text of your own, of words that white space separates, as in

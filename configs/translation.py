@@ -1,8 +1,8 @@
 """English to German: Multi30k, captions of pictures, with attention.
 
 Command: lstm-lab train --config=configs/translation.py
-Time: 40 minutes on 2 CPU cores.
-Score: see docs/reproductions.md, with the signature of sacrebleu.
+Time: not measured yet.
+Score: not measured yet; BLEU of the test part, by sacrebleu.
 Data: multi30k/{train,val,test_2016_flickr}.{en,de}.gz, downloaded, or under --data_dir or
 $LSTM_LAB_DATA.
 
