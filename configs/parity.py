@@ -1,8 +1,8 @@
 """Whether the ones so far are odd, at every step, on longer sequences than those of training.
 
 Command: lstm-lab train --config=configs/parity.py
-Time: not measured yet.
-Score: not measured yet; chance is 0.5.
+Time: 15 seconds on 2 CPU cores.
+Score: test accuracy 1.000 at 300 steps (seed 0); chance is 0.5.
 
 Words after the colon: a variant of the catalogue, `stacked`, joined by commas.
 """
