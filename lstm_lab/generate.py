@@ -48,14 +48,17 @@ class Sampling:
                 raise UserError(f"--{name}: found {found}, allowed {allowed}")
 
 
-def likeliest(logits_V: jax.Array, sampling: Sampling) -> jax.Array:
+def likeliest(logits_V: jax.Array, sampling: Sampling, known: int | None = None) -> jax.Array:
     """Returns the logits over the temperature, minus infinity for symbols that are not drawn.
 
     Args:
       logits_V: of the next symbol; number 0, the unknown one, is never drawn.
       sampling: how.
+      known: symbols that the vocabulary has, where it is smaller than the model's; None is all.
     """
-    logits_V = logits_V.at[0].set(-jnp.inf) / (sampling.temperature or 1.0)
+    V = len(logits_V)
+    drawn_V = (jnp.arange(V) > 0) & (jnp.arange(V) < (known or V))
+    logits_V = jnp.where(drawn_V, logits_V, -jnp.inf) / (sampling.temperature or 1.0)
     kept = 1 if sampling.temperature == 0.0 else sampling.top_k
     descending_V = jnp.sort(logits_V, descending=True)
     if kept is not None:
@@ -92,7 +95,7 @@ def generate(
     symbols = list(prompt) if spec.task.unit == "character" else prompt.split()
     read_B1 = encode(symbols or [line_end], vocabulary)[None]
     states = empty_states(spec, trained.params, 1)
-    write = _writer(spec, sampling)
+    write = _writer(spec, sampling, len(vocabulary))
     logits_V, states = _reader(spec)(trained.params, read_B1, states)
     key = jax.random.key(sampling.seed)
     for begin in range(0, length, PIECE):
@@ -122,7 +125,7 @@ def _reader(spec: RunSpec) -> Callable[..., Any]:
 
 
 @lru_cache(maxsize=4)
-def _writer(spec: RunSpec, sampling: Sampling) -> Callable[..., Any]:
+def _writer(spec: RunSpec, sampling: Sampling, known: int) -> Callable[..., Any]:
     """Returns (params, logits [V], states, key, begin) -> PIECE symbols, logits, states."""
     model = model_of(spec)
 
@@ -130,7 +133,7 @@ def _writer(spec: RunSpec, sampling: Sampling) -> Callable[..., Any]:
         def one(carry: Any, place: jax.Array) -> Any:
             logits_V, states = carry
             draw = jax.random.fold_in(key, place)
-            symbol = jax.random.categorical(draw, likeliest(logits_V, sampling))
+            symbol = jax.random.categorical(draw, likeliest(logits_V, sampling, known))
             logits, states = model.apply(
                 {"params": params}, symbol[None, None], None, None, states, method="run"
             )

@@ -81,6 +81,11 @@ def test_only_the_likeliest_are_drawn(sampling, drawn):
     assert set(np.flatnonzero(np.isfinite(logits)).tolist()) == drawn
 
 
+def test_numbers_that_stand_for_nothing_are_not_drawn():
+    logits = likeliest(jnp.array(LOGITS), Sampling(), known=3)
+    assert np.flatnonzero(np.isfinite(logits)).tolist() == [1, 2]
+
+
 def test_the_temperature_flattens():
     p = jax.nn.softmax(likeliest(jnp.array(LOGITS), Sampling(temperature=2.0)))
     expected = np.sqrt([0.0, 0.4, 0.3, 0.2, 0.09])

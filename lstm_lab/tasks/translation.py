@@ -174,7 +174,9 @@ class Translation:
 
     def text(self, numbers: np.ndarray, fitted: Mapping[str, Any]) -> str:
         """Returns the sentence of target words' numbers, up to its end."""
-        words = [fitted["outputs"][number] for number in numbers]
+        names = fitted["outputs"]
+        # A model may have more numbers than the data have words.
+        words = [names[number] if number < len(names) else names[0] for number in numbers]
         words = words[: words.index(END)] if END in words else words
         return re.sub(r" ([.,!?;:])", r"\1", " ".join(words))
 
