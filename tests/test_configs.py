@@ -80,6 +80,7 @@ def test_a_config_says_its_command_time_and_score(path):
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+@pytest.mark.usefixtures("samples")
 def test_a_study_expands(path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     study = module(path).get_study()

@@ -80,6 +80,7 @@ def sections(c: Comparison) -> list[tuple[str, words.Table, str]]:
         found.append(("Planned claims", words.claims(c), ""))
     if c.references:
         found.append(("Published figures", words.references(c), ""))
+    found.append(("All test metrics", words.metrics(c), words.METRICS_NOTE))
     found.append(("Sizes of differences", words.robust(c), words.ROBUST_NOTE))
     if c.importances:
         found.append(("Which settings matter", words.importance(c), words.IMPORTANCE_NOTE))
@@ -109,6 +110,7 @@ def markdown(c: Comparison, drawn: list[Picture]) -> str:
 def terminal(c: Comparison) -> str:
     """Returns the tables for a terminal."""
     parts = [aligned(words.ranking(c)), *words.notes(c)]
+    parts += [words.METRICS_NOTE, aligned(words.metrics(c))]
     if c.claims:
         parts.append(aligned(words.claims(c)))
     if c.importances:

@@ -53,6 +53,8 @@ def judge(
             return _judge_best(claim, scores, sign)
         case "matters":
             return _judge_share(claim, importances)
+        case "scores":
+            return _judge_scores(claim, runs)
         case other:
             raise ValueError(f"claims: found kind {other!r}")
     p = "< 0.0001" if result.p < 1e-4 else f"= {result.p:.4f}"
@@ -73,6 +75,22 @@ def _judge_best(claim: dict[str, Any], scores: dict[str, list[float]], sign: flo
     best, name = max(found)
     near = abs(sign * best - published) <= tolerance
     return Judged(text, f"{sign * best:.4f}, {name}", "holds" if near else "fails")
+
+
+def _judge_scores(claim: dict[str, Any], runs: StudyRuns) -> Judged:
+    """Holds where every run is within the bounds, fails where none is."""
+    low, high = claim["at_least"], claim["at_most"]
+    bounds = [f"{low} or more"] * (low is not None) + [f"{high} or less"] * (high is not None)
+    text = f"{claim['variant']}: test {claim['metric']} {' and '.join(bounds)}"
+    text += f" ({claim['source']})" if claim["source"] else ""
+    tests = [run.tests.get(claim["metric"]) for run in runs.compared(claim["variant"])]
+    known = [value for value in tests if value is not None]
+    if not known:
+        return Judged(text, "no run", "inconclusive")
+    within = [(low is None or v >= low) and (high is None or v <= high) for v in known]
+    evidence = f"{sum(within)} of {len(known)} runs, {min(known):.4f} to {max(known):.4f}"
+    verdict = "holds" if all(within) else "inconclusive" if any(within) else "fails"
+    return Judged(text, evidence, verdict)
 
 
 def _judge_share(claim: dict[str, Any], importances: dict[str, Importance]) -> Judged:

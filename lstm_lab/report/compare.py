@@ -53,6 +53,9 @@ class Row:
       curves: validation curves of the runs that ended well.
       trials: test scores of all its tuning runs that ended well.
       best_of: expected test score of the best of k trials, for k from 1 on.
+      valid: mean of the metric on validation, over the runs that ended well, or None.
+      tests: all test metrics, means over the runs that ended well.
+      naive: those of answers that need no model, likewise, by name.
     """
 
     variant: str
@@ -74,6 +77,9 @@ class Row:
     curves: list[list[tuple[int, float]]]
     trials: list[float]
     best_of: np.ndarray
+    valid: float | None
+    tests: dict[str, float]
+    naive: dict[str, dict[str, float]]
 
     @property
     def verdict(self) -> str:
@@ -88,7 +94,7 @@ class Comparison:
     """All that a study's tables and pictures show; rows are ranked, best first.
 
     Attributes:
-      title, metric, direction, baseline, seeds, top: as declared.
+      title, metric, direction, baseline, seeds, top, folds: as declared.
       rows: the variants.
       claims: judged.
       references: published figures, as declared.
@@ -107,6 +113,7 @@ class Comparison:
     baseline: str | None
     seeds: list[int]
     top: float
+    folds: int | None
     rows: list[Row]
     claims: list[Judged]
     references: list[dict[str, Any]]
@@ -140,6 +147,7 @@ def compare(runs: StudyRuns) -> Comparison:
         baseline=study["baseline"],
         seeds=study["seeds"],
         top=study["top"],
+        folds=study.get("folds"),
         rows=rows,
         claims=[judge(claim, runs, scores, found) for claim in study["claims"]],
         references=study.get("references", []),
@@ -201,7 +209,19 @@ def _row(
         curves=[run.curve for run in ended if run.curve],
         trials=_scores(trials),
         best_of=expected_best(valid, _scores(trials)),
+        valid=_mean([run.valid for run in ended]),
+        tests=_means([run.tests for run in ended]),
+        naive={
+            answer: _means([run.naive.get(answer, {}) for run in ended])
+            for answer in dict.fromkeys(answer for run in ended for answer in run.naive)
+        },
     )
+
+
+def _means(tables: list[dict[str, float]]) -> dict[str, float]:
+    """Returns the mean of each metric over the runs that have it."""
+    names = dict.fromkeys(name for table in tables for name in table)
+    return {n: float(np.mean([table[n] for table in tables if n in table])) for n in names}
 
 
 def _by_seed(runs: list[RunRow]) -> dict[int, float]:

@@ -21,6 +21,8 @@ class RunRow:
       status: as in run.json.
       reason: why it failed.
       valid, test: the primary metric at the best validation checkpoint, or None.
+      tests: all test metrics there.
+      naive: test metrics of answers that need no model, by name.
       step: of that checkpoint, or None.
       parameters: number of parameters, or None.
       wall_s: training seconds of its cohort, or None.
@@ -37,6 +39,8 @@ class RunRow:
     reason: str
     valid: float | None
     test: float | None
+    tests: dict[str, float]
+    naive: dict[str, dict[str, float]]
     step: int | None
     parameters: int | None
     wall_s: float | None
@@ -113,6 +117,8 @@ def _read_run(
         reason=reason,
         valid=best.get("valid", {}).get(metric),
         test=result.get("test", {}).get(metric),
+        tests={k: v for k, v in result.get("test", {}).items() if v is not None},
+        naive=result.get("naive", {}),
         step=best.get("step"),
         parameters=result.get("parameters"),
         wall_s=result.get("wall_s"),

@@ -119,6 +119,24 @@ def references(c: Comparison) -> Table:
     return lines
 
 
+def metrics(c: Comparison) -> Table:
+    """All test metrics of each variant, and those of answers that need no model."""
+    names = list(dict.fromkeys(name for row in c.rows for name in row.tests))
+    lines = [["variant", f"valid {c.metric}", *names]]
+    for row in c.rows:
+        lines.append([row.variant, number(row.valid), *(number(row.tests.get(n)) for n in names)])
+    naive = {
+        (answer, *(number(found.get(n)) for n in names)): row.variant
+        for row in reversed(c.rows)
+        for answer, found in row.naive.items()
+    }
+    shared = len({answer for answer, *_ in naive}) == len(naive)
+    for (answer, *values), variant in sorted(naive.items()):
+        of = "" if shared else f" on {variant}'s data"
+        lines.append([f"no model: {answer.replace('_', ' ')}{of}", "", *values])
+    return lines
+
+
 def importance(c: Comparison) -> Table:
     """Each setting's share of the variance, by variant; and the largest interaction."""
     names = list(dict.fromkeys(name for found in c.importances.values() for name in found.single))
@@ -189,6 +207,11 @@ def notes(c: Comparison) -> list[str]:
             f"{len(c.rows) - 1} comparisons; 'differs' means p (Holm) < {ALPHA}. 'no difference "
             "shown' is not evidence of equality."
         )
+    if c.folds:
+        lines.append(
+            f"Cross-validation: seed s tests on part s modulo {c.folds}. The parts share training "
+            "data, so that intervals are too narrow and p-values too small."
+        )
     few = [f"{row.variant} {len(row.scores)}" for row in c.rows if len(row.scores) < FEW_SEEDS]
     if few:
         lines.append(f"Fewer than {FEW_SEEDS} runs, so weak evidence: {', '.join(few)}.")
@@ -214,6 +237,10 @@ def lead(c: Comparison) -> str:
     return text
 
 
+METRICS_NOTE = (
+    "Means over the runs compared, on the test split but for the first column; and answers that "
+    "need no model, on the same split."
+)
 ROBUST_NOTE = (
     "Middle half: the interquartile mean, with a stratified bootstrap interval from "
     f"{ENOUGH_TO_RESAMPLE} runs on. Better than baseline: the probability that a run of the "

@@ -67,17 +67,6 @@ def chain(*axes: Axis) -> Axis:
     return Axis(tuple(point for axis in axes for point in axis.points))
 
 
-def folds(k: int) -> Axis:
-    """Returns the axis of k-fold cross-validation, for a task that has `folds` and `fold`.
-
-    Raises:
-      UserError: for fewer than three, which leave nothing to train, validate and test on.
-    """
-    if k < 3:
-        raise UserError(f"folds: found {k}, allowed 3 or more")
-    return Axis(tuple({"task.folds": k, "task.fold": fold} for fold in range(k)))
-
-
 # ---- random trials
 
 
@@ -221,6 +210,7 @@ def label(point: Point) -> str:
     """Returns a variant's name: its value, or `name=value` for several settings."""
     if not point:
         return "base"
-    if len(point) == 1:
-        return str(next(iter(point.values())))
+    values = list(point.values())
+    if len(values) == 1 and not isinstance(values[0], bool):
+        return str(values[0])
     return " ".join(f"{path.rpartition('.')[2]}={value}" for path, value in point.items())

@@ -63,6 +63,21 @@ TASKS = {
             "train": {"batch_size": 32, "epochs": 20},
         }
     ),
+    "characters": Task(
+        {
+            "task": {
+                "name": "language",
+                "train": "tinyshakespeare/input.txt",
+                "unit": "character",
+                "vocabulary": 66,
+                "unroll": 50,
+                "eval_tracks": 50,
+            },
+            "model": {"hidden": 64},
+            "optim": {"name": "adam", "clip": 5.0},
+            "train": {"batch_size": 32, "steps": 1500, "eval_every": 300},
+        }
+    ),
     "jsb": Task(
         {
             "task": {"name": "jsb"},

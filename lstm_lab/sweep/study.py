@@ -152,6 +152,26 @@ class Matters:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """A planned claim that every run of a variant scores within bounds on the test split.
+
+    Attributes:
+      variant: whose runs.
+      metric: of the test split; it need not be the one that chooses checkpoints.
+      at_least, at_most: the bounds; one is enough.
+      source: where the bound comes from.
+    """
+
+    variant: str
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    source: str = ""
+
+    kind: ClassVar[str] = "scores"
+
+
+@dataclass(frozen=True)
 class Reference:
     """A published figure, shown beside ours.
 
@@ -168,7 +188,7 @@ class Reference:
     variant: str | None = None
 
 
-AnyClaim = Claim | Equivalent | Best | Matters
+AnyClaim = Claim | Equivalent | Best | Matters | Scores
 
 
 @dataclass(frozen=True)
@@ -189,6 +209,8 @@ class Study:
         parameters or of operations, by a hidden size of its own.
       top: share of each variant's tuning runs, best on validation, that is compared where there are
         no seeds.
+      folds: cross-validation: seed s tests on part s modulo this number, so that pairs by seed are
+        pairs by fold; None for none.
     """
 
     name: str
@@ -202,6 +224,14 @@ class Study:
     title: str = ""
     match: Match = "hidden"
     top: float = 0.1
+    folds: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.folds is not None and self.folds < 3:
+            raise UserError(
+                f"study {self.name}: folds: found {self.folds}, allowed 3 or more: to train, "
+                "validate and test"
+            )
 
 
 @dataclass(frozen=True)
@@ -241,6 +271,8 @@ def variants(study: Study) -> dict[str, Point]:
                 named |= {f"claims[{k}].better": claim.better, f"claims[{k}].worse": claim.worse}
             case Equivalent():
                 named |= {f"claims[{k}].a": claim.a, f"claims[{k}].b": claim.b}
+            case Scores():
+                named |= {f"claims[{k}].variant": claim.variant}
     for k, reference in enumerate(study.references):
         if reference.variant is not None:
             named[f"references[{k}].variant"] = reference.variant
@@ -305,6 +337,8 @@ def _planned(
     overrides: Mapping[str, Any],
 ) -> PlannedRun:
     shared = {**overrides, **point, "seed": seed}
+    if study.folds is not None:
+        shared |= {"task.folds": study.folds, "task.fold": seed % study.folds}
     spec = build_spec(with_values(study.base, {**values, **shared}))
     if study.match != "hidden" and study.baseline is not None:
         baseline = variants(study)[study.baseline]
@@ -329,6 +363,7 @@ def declaration(study: Study) -> dict[str, Any]:
         "direction": spec.direction,
         "match": study.match,
         "top": study.top,
+        "folds": study.folds,
         "tuning": tuning
         and {
             "points": {name: len(tuning.points(name)) for name in names},

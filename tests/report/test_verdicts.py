@@ -95,6 +95,8 @@ def test_a_diverged_trial_counts_as_the_worst():
             reason="",
             valid=None if diverged else 1.0,
             test=None if diverged else 1.0 + float(rng.normal(0, 0.01)),
+            tests={},
+            naive={},
             step=0,
             parameters=1,
             wall_s=1.0,

@@ -12,7 +12,6 @@ from lstm_lab.sweep.axes import (
     Uniform,
     chain,
     cross,
-    folds,
     grid,
     label,
     random,
@@ -40,7 +39,6 @@ def test_axes_cross_zip_and_chain():
         {"a.x": 2, "b.z": "u"},
         {"a.x": 7, "a.y": 8, "b.z": "u"},
     ]
-    assert cross((folds(3),))[2] == {"task.folds": 3, "task.fold": 2}
 
 
 def test_a_condition_leaves_its_axis_out():
@@ -65,7 +63,6 @@ def test_a_condition_leaves_its_axis_out():
         (lambda: cross((grid("a", (1,)), grid("a", (2,)))), "stands on two axes"),
         (lambda: cross((grid("a", (1,), when={"b": 2}),)), "no config sets 'b'"),
         (lambda: chain(grid("a", (1,), when={"b": 2})), "allowed axes without"),
-        (lambda: folds(2), "found 2, allowed 3 or more"),
         (lambda: LogUniform(0.0, 1.0), "allowed 0 < low <= high"),
         (lambda: random(1, 0, {"a": Given({"b": 1}, Uniform(0, 1))}), "a setting before it"),
     ],

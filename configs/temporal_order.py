@@ -1,0 +1,25 @@
+"""Temporal order (Hochreiter and Schmidhuber 1997): which of X and Y stood at two places.
+
+Command: lstm-lab train --config=configs/temporal_order.py
+Time: not measured yet.
+Score: not measured yet; chance is 0.25.
+
+Words after the colon: a variant of the catalogue, `bidirectional`, `stacked`, joined by commas.
+"""
+
+from ml_collections import ConfigDict
+
+from lstm_lab import shorthand
+
+
+def get_config(words: str | None = None) -> ConfigDict:
+    """Returns the config, changed as the words say."""
+    config = ConfigDict(
+        {
+            "task": {"name": "temporal_order", "length": 100},
+            "model": {"cell": "lstm", "hidden": 64},
+            "optim": {"name": "adam", "lr": 0.005, "clip": 1.0},
+            "train": {"batch_size": 50, "steps": 3000, "eval_every": 200},
+        }
+    )
+    return shorthand.apply(config, words)

@@ -1,0 +1,24 @@
+"""Credit risk, German credit: an LSTM over the attributes beside logistic regression.
+
+Command: lstm-lab reproduce credit
+Data: german_credit/german.csv under --data_dir or $LSTM_LAB_DATA; see configs/credit.py.
+
+Five-fold cross-validation; every run states what logistic regression scores on its fold.
+"""
+
+from configs import credit
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    return Study(
+        name="credit",
+        title="Credit risk (German credit), by cross-validation",
+        base=credit.get_config(),
+        axes=(grid("model.cell", ("lstm", "gru", "rnn")),),
+        seeds=(0, 1, 2, 3, 4),
+        folds=5,
+        baseline="lstm",
+    )

@@ -1,0 +1,22 @@
+"""Classes of heartbeats, ECG5000: one layer and two, by five-fold cross-validation.
+
+Command: lstm-lab reproduce heartbeats
+Data: ecg5000/ECG5000_TRAIN.txt under --data_dir or $LSTM_LAB_DATA; see configs/heartbeats.py.
+"""
+
+from configs import heartbeats
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    return Study(
+        name="heartbeats",
+        title="Classes of heartbeats (ECG5000), by cross-validation",
+        base=heartbeats.get_config(),
+        axes=(grid("model.layers", (1, 2)),),
+        seeds=(0, 1, 2, 3, 4),
+        folds=5,
+        baseline="1",
+    )

@@ -1,0 +1,21 @@
+"""Intents of requests, ATIS: what a sentence asks for, from its last state.
+
+Command: lstm-lab reproduce intents
+Data: atis/{train,dev,test} under --data_dir or $LSTM_LAB_DATA; see configs/tags.py.
+"""
+
+from configs import tags
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    return Study(
+        name="intents",
+        title="Intents of requests (ATIS)",
+        base=tags.get_config("intent"),
+        axes=(grid("model.bidirectional", (True, False)),),
+        seeds=(0, 1, 2, 3, 4),
+        baseline="bidirectional=False",
+    )

@@ -1,0 +1,16 @@
+"""The adding problem by length: predicting 1 always gives an error of 0.1667.
+
+Command: lstm-lab reproduce memory_adding
+"""
+
+from configs import adding
+from experiments.long_memory import memory
+from lstm_lab.sweep.study import Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    config = adding.get_config()
+    return memory(
+        "memory_adding", "Adding two of many numbers", config, (50, 100, 200), 400, "length"
+    )

@@ -1,0 +1,16 @@
+"""Copy memory by delay: without memory the cross-entropy is 10 ln 8 / (delay + 20).
+
+Command: lstm-lab reproduce memory_copy
+"""
+
+from configs import copy_memory
+from experiments.long_memory import memory
+from lstm_lab.sweep.study import Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    config = copy_memory.get_config()
+    return memory(
+        "memory_copy", "Copying ten symbols after a delay", config, (10, 30, 100), 200, "delay"
+    )

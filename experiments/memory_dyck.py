@@ -1,0 +1,14 @@
+"""Brackets of four kinds by length: whoever knows no kind has 0.625.
+
+Command: lstm-lab reproduce memory_dyck
+"""
+
+from configs import dyck
+from experiments.long_memory import memory
+from lstm_lab.sweep.study import Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    config = dyck.get_config()
+    return memory("memory_dyck", "Which bracket is closed", config, (20, 40, 80), 160, "length")

@@ -1,0 +1,14 @@
+"""Temporal order by length: chance is 0.25.
+
+Command: lstm-lab reproduce memory_order
+"""
+
+from configs import temporal_order
+from experiments.long_memory import memory
+from lstm_lab.sweep.study import Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    config = temporal_order.get_config()
+    return memory("memory_order", "Which of two came first", config, (50, 100, 200), 400, "length")

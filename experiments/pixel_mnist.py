@@ -1,0 +1,29 @@
+"""MNIST pixel by pixel in a permuted order: LSTM, chrono and JANET on a part of the images.
+
+Command: lstm-lab reproduce pixel_mnist
+Data: mnist/, under --data_dir or $LSTM_LAB_DATA; see configs/mnist.py.
+
+10,000 of the 55,000 images train, for ten epochs, so that it ends within an hour on two cores; the
+published figures are of all images and a hundred epochs and more.
+"""
+
+from configs import mnist
+from lstm_lab.config import with_values
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Reference, Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    return Study(
+        name="pixel_mnist",
+        title="Permuted MNIST, 10,000 images",
+        base=with_values(mnist.get_config("permuted"), {"task.train_size": 10_000}),
+        axes=(grid("model.cell", ("lstm", "chrono", "janet")),),
+        seeds=(0,),
+        baseline="lstm",
+        references=(
+            Reference("LSTM, all images", 0.902, "Cooijmans et al. 2017", "lstm"),
+            Reference("JANET, all images", 0.925, "van der Westhuizen and Lasenby 2018", "janet"),
+        ),
+    )

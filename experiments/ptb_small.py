@@ -1,0 +1,25 @@
+"""Penn Treebank by words: the small model of Zaremba, Sutskever and Vinyals 2014.
+
+Command: lstm-lab reproduce ptb_small
+Data: ptb/ptb.{train,valid,test}.txt, downloaded, or under --data_dir or $LSTM_LAB_DATA.
+"""
+
+from configs import ptb
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Reference, Scores, Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    return Study(
+        name="ptb_small",
+        title="Penn Treebank, the small model of Zaremba et al. 2014",
+        base=ptb.get_config(),
+        axes=(grid("model.cell", ("np",)),),
+        seeds=(0,),
+        claims=(Scores("np", "perplexity", at_most=117.0, source="115.9 in the authors' log"),),
+        references=(
+            Reference("small model, log", 115.91, "the authors' repository"),
+            Reference("small model, paper", 114.5, "Zaremba et al. 2014, quoted second-hand"),
+        ),
+    )

@@ -1,0 +1,28 @@
+"""Sentiment of films' reviews, IMDB: an LSTM that reads forward, and one that reads both ways.
+
+Command: lstm-lab reproduce sentiment
+Data: imdb/{train,test}.jsonl.gz under --data_dir or $LSTM_LAB_DATA; see configs/imdb.py.
+"""
+
+from configs import imdb
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Reference, Scores, Study
+
+FORWARD, BOTH = "bidirectional=False", "bidirectional=True"
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    return Study(
+        name="sentiment",
+        title="Sentiment of films' reviews (IMDB)",
+        base=imdb.get_config(),
+        axes=(grid("model.bidirectional", (False, True)),),
+        seeds=(0, 1, 2),
+        baseline=FORWARD,
+        claims=tuple(Scores(name, "accuracy", at_least=0.85) for name in (FORWARD, BOTH)),
+        references=(
+            Reference("bidirectional example of Keras, lowest", 0.815, "reports of users", BOTH),
+            Reference("bidirectional example of Keras, highest", 0.878, "reports of users", BOTH),
+        ),
+    )

@@ -1,0 +1,31 @@
+"""Slots of requests, ATIS: an LSTM that reads both ways, and one that reads forward.
+
+Command: lstm-lab reproduce slots
+Data: atis/{train,dev,test} under --data_dir or $LSTM_LAB_DATA; see configs/tags.py.
+"""
+
+from configs import tags
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Claim, Reference, Scores, Study
+
+FORWARD, BOTH = "bidirectional=False", "bidirectional=True"
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    return Study(
+        name="slots",
+        title="Slots of requests (ATIS)",
+        base=tags.get_config(),
+        axes=(grid("model.bidirectional", (True, False)),),
+        seeds=(0, 1, 2, 3, 4),
+        baseline=FORWARD,
+        claims=(
+            Scores(BOTH, "span_f1", at_least=0.94, source="LSTMs, 0.94 to 0.957 published"),
+            Claim(better=BOTH, worse=FORWARD),
+        ),
+        references=(
+            Reference("LSTM, lowest published", 0.94, "several papers, second-hand", BOTH),
+            Reference("LSTM, highest published", 0.957, "several papers, second-hand", BOTH),
+        ),
+    )

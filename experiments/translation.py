@@ -1,0 +1,22 @@
+"""English to German, Multi30k: with attention and without.
+
+Command: lstm-lab reproduce translation
+Data: multi30k/, downloaded, or under --data_dir or $LSTM_LAB_DATA; see configs/translation.py.
+"""
+
+from configs import translation
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Claim, Study
+
+
+def get_study() -> Study:
+    """Returns the study."""
+    return Study(
+        name="translation",
+        title="English to German (Multi30k)",
+        base=translation.get_config(),
+        axes=(grid("model.attention", ("luong", "none")),),
+        seeds=(0, 1),
+        baseline="none",
+        claims=(Claim(better="luong", worse="none"),),
+    )
