@@ -79,6 +79,11 @@ class RunSpec:
             )
         if self.model.embedding is not None and not isinstance(self.task.inputs, Tokens):
             raise ValueError(f"model.embedding: the inputs of {self.task.name} are no tokens")
+        no_end = isinstance(self.task.inputs, Tokens) or self.task.target.every_step
+        if self.model.centre and no_end:
+            raise ValueError(
+                f"model.centre: needs vectors, and an answer at their end; found {self.task.name}"
+            )
         if self.train.label_smoothing and not isinstance(self.task.target, Categorical):
             raise ValueError(f"train.label_smoothing: {self.task.name} has no classes")
         if self.model.bidirectional and is_stream(self.task):

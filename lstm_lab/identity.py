@@ -23,6 +23,7 @@ LATER: dict[str, Any] = {
     "model.locked": False,
     "model.tied": False,
     "model.vectors": None,
+    "model.centre": False,
     "model.attention": "luong",
     "vectors_sha256": None,
     "optim.plateau": None,

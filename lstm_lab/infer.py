@@ -143,6 +143,8 @@ def follow(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
         raise UserError("--stream: a translation begins when its source has ended")
     if spec.model.bidirectional:
         raise UserError("--stream: a bidirectional model has to know a sequence's end")
+    if spec.model.centre:
+        raise UserError("--stream: a model that centres has to know a sequence's last value")
     states, fresh = empty_states(spec, trained.params, 1), True
     for line in lines:
         if line.strip():

@@ -39,6 +39,8 @@ class ModelSpec:
         embedding begins.
       attention: of a decoder to the encoder's outputs; see encoder_decoder.py.
       embedding: features of a token's embedding; None feeds tokens as one-hot vectors.
+      centre: read vectors as differences to a sequence's last one, so that no level is seen (as the
+        NLinear of Zeng et al. 2023).
       forget_bias: initial forget-gate bias; None is the variant's own.
       init: initialiser of cell and head (cells/gates.py); None is the variant's own.
       dtype: compute dtype; parameters and cell states stay float32.
@@ -65,6 +67,7 @@ class ModelSpec:
     vectors: str | None = None
     attention: Attention = "luong"
     embedding: int | None = None
+    centre: bool = False
     forget_bias: float | None = None
     init: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -131,6 +134,7 @@ class SequenceModel(nn.Module):
       dropout_out: rate before the head.
       dropout_words: rate at which words are dropped, wherever they occur in a batch.
       tied: use the embedding as the head's matrix, too.
+      centre: read vectors as differences to a sequence's last one.
       dtype: compute dtype.
     """
 
@@ -142,6 +146,7 @@ class SequenceModel(nn.Module):
     dropout_out: float = 0.0
     dropout_words: float = 0.0
     tied: bool = False
+    centre: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
@@ -191,6 +196,8 @@ class SequenceModel(nn.Module):
         Returns:
           float32 logits, [B,T,C] at every step or [B,C] at the last; and the final states.
         """
+        if self.centre:
+            x = centred(x, lengths)
         x_TBD = self._read(jnp.swapaxes(x, 0, 1), regularise)
         features, finals = self.lstm(
             x_TBD, states, lengths=lengths, fresh=fresh, regularise=regularise
@@ -234,6 +241,14 @@ class SequenceModel(nn.Module):
     def _bias_init(self, key: jax.Array, shape: tuple[int], dtype: Any) -> jax.Array:
         del dtype
         return initialise_vector(self.initialiser, key, shape[0])
+
+
+def centred(x_BTD: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    """Returns vectors [B,T,D] as differences to each row's last real one."""
+    if lengths is None:
+        return x_BTD - x_BTD[:, -1:]
+    last_B11 = jnp.maximum(lengths - 1, 0)[:, None, None]
+    return x_BTD - jnp.take_along_axis(x_BTD, last_B11, axis=1)
 
 
 def build_model(
@@ -281,6 +296,7 @@ def build_model(
         dropout_out=model.dropout_out,
         dropout_words=model.dropout_words,
         tied=model.tied,
+        centre=model.centre,
         dtype=jnp.dtype(model.dtype),
     )
 

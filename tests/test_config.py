@@ -57,6 +57,7 @@ def config(**sections):
             "model.dtype: found 'float16', allowed float32, bfloat16",
         ),
         ({"model": {"embedding": 8}}, "model.embedding: the inputs of adding are no tokens"),
+        ({"task": {"name": "parity"}, "model": {"centre": True}}, "centre: needs vectors, and"),
         ({"model": {"bidirectional": 1}}, "model.bidirectional: found 1, allowed true or false"),
         ({"task": {"name": "ading"}}, "task.name: found 'ading'.*did you mean 'adding'"),
         ({"task": {"length": 1}}, "task.length: found 1, allowed 2 or more"),

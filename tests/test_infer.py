@@ -187,7 +187,7 @@ SHARES = {"valid": 0.15, "test": 0.2}
 def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch, capsys):
     write_samples(tmp_path)
     options = waves.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
-    spec, trained = finished(options, tmp_path / "waves")
+    _, trained = finished(options, tmp_path / "waves")
     series = np.random.default_rng(0).normal(size=9).astype(np.float32)
     steps = [f"{value:.9f}" for value in series]
     said = list(follow(trained, steps))
@@ -209,11 +209,14 @@ def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch,
     assert main([*command, f"--input={tmp_path / 'in.txt'}"]) == 2
     assert "could not convert string to float: 'x'; allowed numbers" in capsys.readouterr().err
     with pytest.raises(UserError, match="has to know a sequence's end"):
-        next(follow(replace(trained, spec=twoway(spec)), steps))
+        next(follow(changed(trained, bidirectional=True), steps))
+    with pytest.raises(UserError, match="has to know a sequence's last value"):
+        next(follow(changed(trained, centre=True), steps))
 
 
-def twoway(spec):
-    return replace(spec, model=replace(spec.model, bidirectional=True))
+def changed(trained, **fields):
+    model = replace(trained.spec.model, **fields)
+    return replace(trained, spec=replace(trained.spec, model=model))
 
 
 def test_a_model_of_music_composes(tmp_path, capsys):

@@ -167,6 +167,22 @@ def test_heads_and_inputs(every_step, embedding):
     assert variables["params"]["lstm"]["layer_0"]["wx"].shape == (inputs, 4, 6)
 
 
+def test_a_model_that_centres_sees_no_level():
+    spec = ModelSpec(hidden=6, centre=True)
+    options = {"vocabulary": None, "outputs": 2, "every_step": False}
+    model = build_model(spec, find("lstm").spec, **options)
+    x = jax.random.normal(jax.random.key(0), (B, T, D))
+    variables = model.init(jax.random.key(1), x)
+    level = jnp.array([3.0, -1.0, 2.0])[:, None, None]
+    for lengths in (None, LENGTHS):
+        got = model.apply(variables, x, lengths)
+        np.testing.assert_allclose(got, model.apply(variables, x + level, lengths), atol=1e-5)
+    plain = build_model(ModelSpec(hidden=6), find("lstm").spec, **options)
+    last = jnp.stack([x[0, 4], x[1, 1], x[2, 0]])[:, None]
+    expected = plain.apply(variables, x - last, LENGTHS)
+    np.testing.assert_array_equal(model.apply(variables, x, LENGTHS), expected)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

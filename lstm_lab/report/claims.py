@@ -78,18 +78,19 @@ def _judge_best(claim: dict[str, Any], scores: dict[str, list[float]], sign: flo
 
 
 def _judge_scores(claim: dict[str, Any], runs: StudyRuns) -> Judged:
-    """Holds where every run is within the bounds, fails where none is."""
+    """Holds where every run that was planned is within the bounds, fails where none is."""
     low, high = claim["at_least"], claim["at_most"]
     bounds = [f"{low} or more"] * (low is not None) + [f"{high} or less"] * (high is not None)
     text = f"{claim['variant']}: test {claim['metric']} {' and '.join(bounds)}"
     text += f" ({claim['source']})" if claim["source"] else ""
-    tests = [run.tests.get(claim["metric"]) for run in runs.compared(claim["variant"])]
-    known = [value for value in tests if value is not None]
+    compared = runs.compared(claim["variant"])
+    known = [run.tests[claim["metric"]] for run in compared if claim["metric"] in run.tests]
     if not known:
         return Judged(text, "no run", "inconclusive")
-    within = [(low is None or v >= low) and (high is None or v <= high) for v in known]
-    evidence = f"{sum(within)} of {len(known)} runs, {min(known):.4f} to {max(known):.4f}"
-    verdict = "holds" if all(within) else "inconclusive" if any(within) else "fails"
+    within = sum((low is None or v >= low) and (high is None or v <= high) for v in known)
+    planned = max(len(compared), len(runs.study["seeds"]))
+    evidence = f"{within} of {planned} runs, {min(known):.4f} to {max(known):.4f}"
+    verdict = "holds" if within == planned else "inconclusive" if within else "fails"
     return Judged(text, evidence, verdict)
 
 

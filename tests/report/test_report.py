@@ -58,7 +58,8 @@ def folder(tmp_path):
                 place / "result.json",
                 {
                     "status": "completed",
-                    "test": {"accuracy": scores[seed]},
+                    "test": {"accuracy": scores[seed], "auc": 0.5 + 0.1 * seed},
+                    "naive": {"constant": {"accuracy": 0.25}},
                     "best": {"step": 20, "valid": {"accuracy": 0.9}},
                     "parameters": 100,
                     "wall_s": 1.5,
@@ -109,6 +110,9 @@ def test_the_files_and_the_table(folder):
     assert "unequal numbers of runs" in text
     assert "rnn 2, a|b 0" in text
     assert "holds" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["np", "0.9000", "0.9420", "0.7000"] in rows
+    assert ["no", "model:", "constant", "0.2500"] in rows
     report = (folder / "report" / "report.md").read_text()
     assert r"| a\|b |" in report
     assert "![" in report

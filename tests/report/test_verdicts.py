@@ -26,6 +26,27 @@ def study(runs=(), **options):
     return StudyRuns(declared, {}, list(runs), len(runs))
 
 
+def row(stage="final", seed=0, point=None, status="completed", valid=1.0, test=1.0, tests=None):
+    return RunRow(
+        id=str(seed),
+        variant="np",
+        stage=stage,
+        seed=seed,
+        point=point or {},
+        status=status,
+        reason="",
+        valid=valid,
+        test=test,
+        tests=tests or {},
+        naive={},
+        step=0,
+        parameters=1,
+        wall_s=1.0,
+        flops=None,
+        curve=[],
+    )
+
+
 def verdict(claim, scores=None, found=None):
     return judge(claim, study(), scores or {}, found or {}).verdict
 
@@ -69,6 +90,25 @@ def test_a_share_is_judged_by_its_interval_over_variants():
     assert verdict(claim, found=found(0.7)) == "inconclusive"
 
 
+def test_every_run_has_to_score_within_bounds():
+    runs = [row(seed=k, tests={"bleu": score}) for k, score in enumerate((31.0, 33.0))]
+    unscored = row(seed=2, status="diverged", test=None, tests={})
+
+    def judged(runs=runs, **bounds):
+        bounds = {"at_least": None, "at_most": None, **bounds}
+        claim = {"kind": "scores", "variant": "np", "metric": "bleu", "source": "", **bounds}
+        return judge(claim, study(runs, seeds=[0, 1]), {}, {})
+
+    assert judged(at_least=30.0).verdict == "holds"
+    assert judged(at_least=32.0).verdict == "inconclusive"
+    assert judged(at_least=32.0).evidence == "1 of 2 runs, 31.0000 to 33.0000"
+    assert judged(at_least=34.0).verdict == "fails"
+    assert judged(at_most=32.0).verdict == "inconclusive"
+    assert judged(at_least=30.0, at_most=33.0).verdict == "holds"
+    assert judged([*runs, unscored], at_least=30.0).verdict == "inconclusive"
+    assert judged([], at_least=30.0).verdict == "inconclusive"
+
+
 def test_settings_are_scaled_as_they_were_drawn():
     assert _unit(RANGES["optim.lr"], 1e-2) == pytest.approx(0.5)
     assert _unit({**RANGES["optim.lr"], "one_minus": True}, 0.9) == pytest.approx(0.75)
@@ -84,25 +124,9 @@ def test_a_diverged_trial_counts_as_the_worst():
         point = {"optim.lr": lr, "noise": float(rng.uniform(1, 3)), "cell": "ab"[k % 2]}
         if k % 3:
             point.pop("noise")  # a conditional setting
-        diverged = lr > 0.1
-        return RunRow(
-            id=str(k),
-            variant="np",
-            stage="tuning",
-            seed=k,
-            point=point,
-            status="diverged" if diverged else "completed",
-            reason="",
-            valid=None if diverged else 1.0,
-            test=None if diverged else 1.0 + float(rng.normal(0, 0.01)),
-            tests={},
-            naive={},
-            step=0,
-            parameters=1,
-            wall_s=1.0,
-            flops=None,
-            curve=[],
-        )
+        if lr > 0.1:
+            return row("tuning", k, point, status="diverged", valid=None, test=None)
+        return row("tuning", k, point, test=1.0 + float(rng.normal(0, 0.01)))
 
     found = importances(study([run(k) for k in range(300)]))
     assert found["np"].single["optim.lr"] > 0.4

@@ -12,7 +12,7 @@ from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.folder import StudyFolder, choose_points
 from lstm_lab.sweep.launch import launch
 from lstm_lab.sweep.status import describe
-from lstm_lab.sweep.study import Claim, Study, Tuning, final_runs, tuning_runs, variants
+from lstm_lab.sweep.study import Claim, Scores, Study, Tuning, final_runs, tuning_runs, variants
 from lstm_lab.train.loop import Stop
 from tests.train.helpers import small
 from tests.train.test_loop import StopAfter, leaves
@@ -44,6 +44,7 @@ TUNED = {"tuning": Tuning((grid("optim.lr", (0.1, 0.01)),), (0, 1), {"train.step
         ({"seeds": ()}, "it has no runs"),
         ({"axes": (grid("model.cell", ()),)}, "it has no runs"),
         ({"baseline": "lstn"}, "baseline: found 'lstn'.*did you mean 'lstm'"),
+        ({"claims": (Scores("gru", "mse"),)}, r"claims\[0\].variant: found 'gru'"),
         ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: found 'gru'"),
         ({"tuning": Tuning((grid("optim.lr", (0.1,)),), (10,))}, "winners need fresh ones"),
     ],
@@ -54,6 +55,23 @@ def test_impossible_studies_are_refused(options, said, tmp_path):
     with pytest.raises(UserError, match=said):
         launch(study(**options), tmp_path / "s", tmp_path, Stop())
     assert not (tmp_path / "s").exists()
+
+
+def test_seeds_of_a_cross_validation_are_its_folds():
+    base = {
+        "task": {"name": "waves", "file": "a.csv", "labels": ("1", "2")},
+        "train": {"epochs": 1},
+    }
+    runs = final_runs(study(base=base, seeds=(0, 1, 2, 3, 4), folds=3), {})
+    assert [(r.spec.seed, r.spec.task.folds, r.spec.task.fold) for r in runs[:5]] == [
+        (0, 3, 0),
+        (1, 3, 1),
+        (2, 3, 2),
+        (3, 3, 0),
+        (4, 3, 1),
+    ]
+    with pytest.raises(UserError, match="folds: found 2, allowed 3 or more"):
+        study(folds=2)
 
 
 def test_a_wrong_setting_on_an_axis_is_named():
