@@ -79,6 +79,12 @@ class RunSpec:
             )
         if self.model.embedding is not None and not isinstance(self.task.inputs, Tokens):
             raise ValueError(f"model.embedding: the inputs of {self.task.name} are no tokens")
+        if self.train.penalised and (
+            not self.task.target.every_step or isinstance(self.task, Translation)
+        ):
+            raise ValueError(
+                f"train.activation_reg, temporal_reg: {self.task.name} has no outputs of each step"
+            )
         no_end = isinstance(self.task.inputs, Tokens) or self.task.target.every_step
         if self.model.centre and no_end:
             raise ValueError(

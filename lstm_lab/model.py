@@ -202,6 +202,7 @@ class SequenceModel(nn.Module):
         features, finals = self.lstm(
             x_TBD, states, lengths=lengths, fresh=fresh, regularise=regularise
         )
+        self._keep("raw", features)
         logits = self._answer(features, regularise).astype(jnp.float32)
         return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), finals
 
@@ -224,9 +225,15 @@ class SequenceModel(nn.Module):
             locked = self.lstm.locked
             dropped = dropout(features_TBH, self.dropout_out, keys_B, locked=locked)
             features = dropped.reshape(features.shape)
+        self._keep("dropped", features)
         if not self.tied:
             return self.head(features)
         return self.embed.attend(features) + jnp.expand_dims(self.bias, range(features.ndim - 1))
+
+    def _keep(self, name: str, features: jax.Array) -> None:
+        """Keeps the last layer's outputs for whoever applies the model with mutable `features`."""
+        if not self.is_initializing():
+            self.sow("features", name, features)
 
     def _embedding_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
         """Draws the embedding: at the initialiser's scale where it names one, else Flax's own."""

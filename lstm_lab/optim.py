@@ -37,6 +37,8 @@ class OptimSpec:
       decay_begin: steps before exponential begins to fall.
       plateau: evaluations without a better one after which the rate falls; None never lets it.
       plateau_factor: to which share.
+      average: n of NT-ASGD (Merity et al. 2018): where an evaluation is worse than the best of all
+        but the last n, averaging of the weights begins, and the mean is what counts; None never.
       accumulate: batches whose gradients are averaged into one update.
       freeze: parts of the model that are not trained, by the beginning of their names, such as
         `embed`.
@@ -62,6 +64,7 @@ class OptimSpec:
     staircase: bool = False
     plateau: int | None = None
     plateau_factor: float = 0.5
+    average: int | None = None
     accumulate: int = 1
     freeze: tuple[str, ...] = ()
 
@@ -81,6 +84,7 @@ class OptimSpec:
             ("decay_begin", self.decay_begin >= 0, "0 or more"),
             ("plateau", self.plateau is None or self.plateau >= 1, "1 or more, or none"),
             ("plateau_factor", 0.0 < self.plateau_factor < 1.0, "above 0, below 1"),
+            ("average", self.average is None or self.average >= 1, "1 or more, or none"),
             ("accumulate", self.accumulate >= 1, "1 or more"),
         ):
             if not value:

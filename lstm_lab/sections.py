@@ -20,6 +20,8 @@ class TrainSpec:
       patience: evaluations without a better one after which a run stops; None never stops it.
       metric: chooses the best checkpoint on validation; None is the task's own.
       label_smoothing: share of the probability that every class gets in the loss.
+      activation_reg, temporal_reg: weights of the penalties on the last layer's outputs and on
+        their changes from step to step (AR and TAR, Merity et al. 2017).
       bucket: put sequences of like length into a batch, which then ends at its longest.
       loss_reduction: `mean` over everything predicted; `sum_time_mean_batch` sums over time and
         averages over sequences.
@@ -32,6 +34,8 @@ class TrainSpec:
     patience: int | None = None
     metric: str | None = None
     label_smoothing: float = 0.0
+    activation_reg: float = 0.0
+    temporal_reg: float = 0.0
     bucket: bool = False
     loss_reduction: Literal["mean", "sum_time_mean_batch"] = "mean"
 
@@ -40,6 +44,9 @@ class TrainSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: found {value}, allowed 1 or more")
+        for name in ("activation_reg", "temporal_reg"):
+            if getattr(self, name) < 0.0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, allowed 0 or more")
         if not 0.0 <= self.label_smoothing < 1.0:
             found = self.label_smoothing
             raise ValueError(f"label_smoothing: found {found}, allowed 0 or more, below 1")
@@ -47,6 +54,11 @@ class TrainSpec:
             raise ValueError(
                 f"steps, epochs: found {self.steps} and {self.epochs}, allowed exactly one of them"
             )
+
+    @property
+    def penalised(self) -> bool:
+        """Whether the loss has penalties on outputs."""
+        return bool(self.activation_reg or self.temporal_reg)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.config import build_spec
+from lstm_lab.summary import layers
 from lstm_lab.sweep.study import final_runs, tuning_runs, variants
 from lstm_lab.tasks import train_batch
 from lstm_lab.train.parallel import Layout, build_program
@@ -42,12 +43,8 @@ def module(path):
     return found
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_a_config_trains_two_steps(path, samples):
-    config = module(path).get_config("peephole,stacked")
-    spec = build_spec(config)
-    model = replace(spec.model, hidden=4, embedding=spec.model.embedding and 3)
-    spec = replace(spec, model=model, train=replace(spec.train, batch_size=2))
+def trains_two_steps(spec, samples):
+    spec = replace(spec, train=replace(spec.train, batch_size=2))
     dataset = spec.task.load(samples)
     program = build_program(spec, 2, Layout("single", 1, 1))
     state = seated(program, [spec])
@@ -55,6 +52,32 @@ def test_a_config_trains_two_steps(path, samples):
     state, report = program.advance(state, data, jnp.int32(2), jnp.asarray(True))
     assert np.isfinite(report.loss).all()
     assert state.step == 2
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_config_trains_two_steps(path, samples):
+    spec = build_spec(module(path).get_config("peephole,stacked"))
+    model = replace(spec.model, hidden=4, embedding=spec.model.embedding and 3)
+    trains_two_steps(replace(spec, model=model), samples)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size"),
+    [
+        ("small", 4_651_600),
+        ("medium", 19_775_200),
+        ("large", 66_022_000),
+        ("gal", None),
+        ("awd", 24_210_800),  # published with two biases a gate: 24,221,600
+    ],
+)
+def test_recipes_of_ptb_have_the_published_sizes(recipe, size, samples):
+    spec = build_spec(module(ROOT / "configs" / "ptb.py").get_config(recipe))
+    if size is not None:
+        assert sum(layer.total for layer in layers(spec)) == size
+    widths = spec.model.widths and (5, 5, 4)
+    model = replace(spec.model, hidden=4, embedding=4, widths=widths)
+    trains_two_steps(replace(spec, model=model), samples)
 
 
 @pytest.mark.parametrize("cell", CATALOGUE)

@@ -61,7 +61,11 @@ def train_batch(
         raise ValueError("split: needed where the task generates no examples")
     steps = steps_per_epoch(split, size)
     if isinstance(split, Stream):
-        return chunk(split, step % steps, rows_B, size, whole=split.track_steps(size) >= split.T)
+        index = step % steps
+        if split.std:
+            ends = _cuts(split, jax.random.fold_in(key, step // steps), index, steps)
+            return _piece(split, ends, index == 0, rows_B, size, split.T + 2 * split.shift)
+        return chunk(split, index, rows_B, size, whole=split.track_steps(size) >= split.T)
     if order_N is None:
         order_N = epoch_order(split, seed, step // steps)
     return take(split, step % steps * size + rows_B, rows_B, order_N)
@@ -82,17 +86,42 @@ def chunk(
     Returns:
       The batch.
     """
-    steps = stream.track_steps(tracks)
     begin = index * stream.T
-    starts_B = jnp.minimum(rows_B, tracks - 1) * steps + begin
-    places_BT = jnp.minimum(
-        starts_B[:, None] + jnp.arange(stream.T)[None], stream.tokens.shape[0] - 2
-    )
-    length = jnp.clip(steps - begin, 0, stream.T)
-    lengths_B = None if whole else jnp.broadcast_to(length, rows_B.shape)
+    end = jnp.minimum(begin + stream.T, stream.track_steps(tracks))
+    batch = _piece(stream, (begin, end), index == 0, rows_B, tracks, stream.T)
+    return batch._replace(examples=batch.examples._replace(lengths=None)) if whole else batch
+
+
+def _piece(
+    stream: Stream,
+    ends: tuple[jax.Array, jax.Array],
+    fresh: jax.Array,
+    rows_B: jax.Array,
+    tracks: int,
+    T: int,
+) -> Batch:
+    """Returns what lies between two steps of each track, padded to T."""
+    begin, end = ends
+    starts_B = jnp.minimum(rows_B, tracks - 1) * stream.track_steps(tracks) + begin
+    places_BT = jnp.minimum(starts_B[:, None] + jnp.arange(T)[None], stream.tokens.shape[0] - 2)
+    lengths_B = jnp.broadcast_to(jnp.clip(end - begin, 0, T), rows_B.shape)
     tokens = jnp.asarray(stream.tokens)
     examples = Examples(tokens[places_BT], tokens[places_BT + 1], lengths_B)
-    return Batch(examples, (rows_B < tracks).astype(jnp.float32), rows_B, index == 0)
+    return Batch(examples, (rows_B < tracks).astype(jnp.float32), rows_B, fresh)
+
+
+def _cuts(
+    stream: Stream, key: jax.Array, index: jax.Array, steps: int
+) -> tuple[jax.Array, jax.Array]:
+    """Returns where a training chunk of an epoch begins and ends: each cut is moved at random, by a
+    normal number that makes the chunks' lengths deviate by `std`, but for the epoch's ends."""
+
+    def cut(k: jax.Array) -> jax.Array:
+        moved = jax.random.normal(jax.random.fold_in(key, k)) * stream.std / 2**0.5
+        moved = jnp.clip(jnp.round(moved), -stream.shift, stream.shift).astype(jnp.int32)
+        return k * stream.T + jnp.where((k == 0) | (k == steps), 0, moved)
+
+    return cut(index), cut(index + 1)
 
 
 WINDOW = 50  # batches among which examples of like length are brought together
@@ -154,7 +183,7 @@ def first_examples(split: Split, rows: int) -> Examples:
 
 def longest(split: Split) -> int:
     """Returns the time steps of a split's longest sequence, or of a stream's chunks."""
-    return split.T if isinstance(split, Stream) else split.x.shape[1]
+    return split.T + 2 * split.shift if isinstance(split, Stream) else split.x.shape[1]
 
 
 def mean_steps(split: Split) -> float:

@@ -110,11 +110,18 @@ class Stream:
       tokens: [N], int32.
       T: time steps of a chunk.
       tracks: how many of an evaluation; training has as many as the batch has rows.
+      std: standard deviation of a training chunk's steps, about T; 0 where all are as long.
     """
 
     tokens: Array
     T: int = field(metadata={"static": True})
     tracks: int = field(default=1, metadata={"static": True})
+    std: float = field(default=0.0, metadata={"static": True})
+
+    @property
+    def shift(self) -> int:
+        """The most steps by which a cut between training chunks is off its place."""
+        return round(1.5 * self.std)
 
     def track_steps(self, tracks: int) -> int:
         """Returns the time steps that each of so many tracks predicts."""

@@ -64,7 +64,9 @@ class Language:
       valid, test: texts of these splits; without them they are the last parts of `train`.
       unit: what a symbol is.
       vocabulary: symbols, `<unk>` among them; rarer ones are left out.
-      unroll: time steps of a chunk, through which gradients flow.
+      unroll: time steps of a chunk, through which gradients flow;
+      unroll_std: their standard deviation in training, where the cuts shall fall elsewhere in each
+        epoch (Merity et al. 2018; without their occasional chunks of half the length).
       eval_tracks: into how many parts valid and test are cut, to be read side by side; 1 reads them
         as they are.
       valid_share, test_share: of `train`, where these splits have no files of their own.
@@ -77,6 +79,7 @@ class Language:
     unit: Unit = "word"
     vocabulary: int = 10_000
     unroll: int = 20
+    unroll_std: float = 0.0
     eval_tracks: int = 1
     valid_share: float = 0.05
     test_share: float = 0.05
@@ -93,6 +96,11 @@ class Language:
                 raise ValueError(f"{name}: found {getattr(self, name)}, allowed {least} or more")
         if (self.valid is None) != (self.test is None):
             raise ValueError(f"valid, test: found {self.valid} and {self.test}, allowed both, none")
+        if not 0.0 <= self.unroll_std <= self.unroll / 4:
+            raise ValueError(
+                f"unroll_std: found {self.unroll_std}, allowed 0 to a quarter of unroll, "
+                f"{self.unroll / 4}"
+            )
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
 
     @property
@@ -126,8 +134,12 @@ class Language:
         for split, symbols in (("train", train), ("valid", valid), ("test", test)):
             if len(symbols) < 2:
                 raise UserError(f"data: {paths[0]} leaves {split} {len(symbols)} symbols of 2")
-            tracks = 1 if split == "train" else min(self.eval_tracks, len(symbols) - 1)
-            splits[split] = Stream(encode(symbols, vocabulary), self.unroll, tracks)
+            tokens = encode(symbols, vocabulary)
+            if split == "train":
+                splits[split] = Stream(tokens, self.unroll, std=self.unroll_std)
+            else:
+                tracks = min(self.eval_tracks, len(symbols) - 1)
+                splits[split] = Stream(tokens, self.unroll, tracks)
         return Dataset(splits, {"inputs": vocabulary, "outputs": vocabulary})
 
     def _symbols(self, text: str) -> list[str]:

@@ -39,6 +39,17 @@ Splits = dict[str, Split]
 def apply(
     spec: RunSpec, params: Any, batch: Batch, regularise: Regularise, states: States | None = None
 ) -> tuple[jax.Array, States]:
+    """Computes a batch's logits and final states, as `apply_keeping`."""
+    return apply_keeping(spec, params, batch, regularise, states)[0]
+
+
+def apply_keeping(
+    spec: RunSpec,
+    params: Any,
+    batch: Batch,
+    regularise: Regularise,
+    states: States | None = None,
+) -> tuple[tuple[jax.Array, States], dict[str, Any]]:
     """Computes a batch's logits, with keys as in training; and the final states.
 
     Args:
@@ -49,17 +60,21 @@ def apply(
       states: of a stream, what the chunk before ended with.
 
     Returns:
-      The model's logits and states.
+      The model's logits and states; and the last layer's outputs, as `penalties.penalty` has them.
     """
     x, lengths = batch.examples.x, batch.examples.lengths
     fresh = None if states is None else batch.fresh
     given = batch.examples.given
     more: dict[str, Any] = {} if given is None else {"given": given}
     with jax.default_matmul_precision(spec.model.precision):
-        found: Any = model_of(spec).apply(
-            {"params": params}, x, lengths, regularise, states, fresh, method="run", **more
+        found, kept = model_of(spec).apply(
+            {"params": params},
+            *(x, lengths, regularise, states, fresh),
+            method="run",
+            mutable=["features"],
+            **more,
         )
-    return found
+    return found, kept.get("features", {})
 
 
 def time_cuts(spec: RunSpec, split: Split | None) -> tuple[int, ...]:

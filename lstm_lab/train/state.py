@@ -12,6 +12,7 @@ from lstm_lab.config import RunSpec, blank_input, model_of, rates_of
 from lstm_lab.optim import build_optimizer, hparams
 from lstm_lab.stack import States
 from lstm_lab.tasks import is_stream
+from lstm_lab.train.average import Average, waiting
 
 # Values of TrainState.stopped. FINISHED is early, or after all its steps; PRUNED is by the host.
 RUNNING, FINISHED, DIVERGED, IDLE, PRUNED = range(5)
@@ -63,6 +64,7 @@ class TrainState(NamedTuple):
       hparams: `lr`, `momentum`, `weight_decay` and the rates of regularisers, float32.
       stopped: RUNNING, FINISHED, DIVERGED, IDLE or PRUNED, int32.
       best: the best evaluation so far.
+      average: of `optim.average`; else None.
     """
 
     step: jax.Array
@@ -76,6 +78,7 @@ class TrainState(NamedTuple):
     hparams: dict[str, jax.Array]
     stopped: jax.Array
     best: Best
+    average: Average | None
 
 
 def member_of(spec: RunSpec, total: int) -> Member:
@@ -126,4 +129,5 @@ def init_state(spec: RunSpec, horizon: int, member: Member) -> TrainState:
         hparams=member.hparams,
         stopped=jnp.int32(RUNNING),
         best=Best(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
+        average=None if spec.optim.average is None else waiting(spec.optim.average, params),
     )

@@ -29,11 +29,12 @@ from lstm_lab.tasks import (
     steps_per_epoch,
     train_batch,
 )
+from lstm_lab.train import average as averaging
 from lstm_lab.train import widths
 from lstm_lab.train.evaluate import (
     Splits,
     all_devices,
-    apply,
+    apply_keeping,
     at_cut,
     device_rows,
     evaluate_where,
@@ -41,6 +42,7 @@ from lstm_lab.train.evaluate import (
     rates,
     time_cuts,
 )
+from lstm_lab.train.penalties import penalty
 from lstm_lab.train.state import DIVERGED, FINISHED, RUNNING, Best, TrainState
 
 
@@ -112,8 +114,10 @@ def train_step(
     carry = own_rows(state.carry, batch.rows_B, axis_name)
 
     def loss_sum(params: Any, batch: Batch) -> tuple[jax.Array, Any]:
-        logits, states = apply(spec, params, batch, regularise, carry)
+        (logits, states), kept = apply_keeping(spec, params, batch, regularise, carry)
         loss, count = objective(target, logits, batch, spec.train.label_smoothing)
+        if spec.train.penalised:
+            loss += penalty(spec.train, kept, batch)
         return loss, (count, scores(target, logits, batch), carry and states)
 
     gradients = partial(jax.value_and_grad(loss_sum, has_aux=True), state.params)
@@ -133,7 +137,10 @@ def train_step(
     ratio = optax.tree.norm(updates) / optax.tree.norm(state.params)
     report = StepReport(loss / count, found, optax.tree.norm(grads), ratio, tokens)
     carry = all_rows(carry, state.carry, batch.rows_B, axis_name)
-    state = state._replace(step=state.step + 1, params=params, opt_state=opt_state, carry=carry)
+    average = state.average and averaging.add(state.average, params)
+    state = state._replace(
+        step=state.step + 1, params=params, opt_state=opt_state, carry=carry, average=average
+    )
     return state, report
 
 
@@ -197,7 +204,7 @@ def advance(
         valid = evaluate_where(
             spec,
             evaluating,
-            state.params,
+            averaging.weights(state.average, state.params),
             state.hparams,
             splits["valid"],
             # Another split may have longer sequences.
@@ -276,6 +283,9 @@ def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array
     """Keeps the best parameters; lowers the rate on a plateau; stops a member at its end, or stale,
     or not finite."""
     value = report.valid[spec.metric]
+    params = averaging.weights(state.average, state.params)
+    signed = value if spec.direction == "min" else -value
+    average = state.average and averaging.observe(state.average, signed, evaluated)
     best = state.best
     better = value < best.value if spec.direction == "min" else value > best.value
     better = evaluated & jnp.isfinite(value) & (better | jnp.isnan(best.value))
@@ -284,7 +294,7 @@ def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array
         jnp.where(better, value, best.value),
         jnp.where(better, state.step, best.step),
         stale,
-        jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, best.params),
+        jax.tree.map(lambda new, old: jnp.where(better, new, old), params, best.params),
     )
     measured = report.valid[metrics_of(spec.task.target)[0]]
     diverged = ~jnp.isfinite(report.loss) | (evaluated & ~jnp.isfinite(measured))
@@ -296,4 +306,5 @@ def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array
         falls = evaluated & (stale > 0) & (stale % spec.optim.plateau == 0)
         factor = jnp.where(falls, spec.optim.plateau_factor, 1.0)
         hparams = hparams | {"lr": hparams["lr"] * factor}
-    return state._replace(best=best, hparams=hparams, stopped=stopped.astype(jnp.int32))
+    stopped = stopped.astype(jnp.int32)
+    return state._replace(best=best, hparams=hparams, stopped=stopped, average=average)

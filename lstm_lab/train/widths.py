@@ -28,6 +28,8 @@ def refusal(spec: RunSpec) -> str | None:
         return "widths: runs are padded by their one hidden size"
     if isinstance(spec.task, Translation):
         return "task: a decoder is not padded"
+    if spec.train.penalised:
+        return "activation_reg, temporal_reg: their means would see the padding"
     if spec.model.tied:
         return "tied: the embedding is as wide as the layer"
     if isinstance(cell, CellSpec) and cell.cell is ALGEBRA:

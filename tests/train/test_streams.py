@@ -87,7 +87,19 @@ def test_members_of_different_width_equal_lone_runs(text):
         close(found, alone["lstm"]["layer_0"]["wh"][0])
 
 
-def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path):
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {
+            "task": {"unroll": 12, "unroll_std": 2.0},
+            "optim": {"average": 1},
+            "train": {"activation_reg": 2.0, "temporal_reg": 1.0},
+        },
+    ],
+    ids=["plain", "awd"],
+)
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path, sections):
     class After(Stop):
         asked = 0
 
@@ -96,7 +108,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path):
             After.asked += 1
             return After.asked > 7
 
-    spec = reading(text)
+    spec = reading(text, **sections)
     train([spec], tmp_path / "whole")
     assert train([spec], tmp_path / "parts", stop=After()).status == "interrupted"
     assert train([spec], tmp_path / "parts").status == "completed"

@@ -1,0 +1,174 @@
+"""AWD-LSTM's parts: averaged weights, penalties on activations, chunks of varied length."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lstm_lab.errors import UserError
+from lstm_lab.identity import run_id
+from lstm_lab.sections import TrainSpec
+from lstm_lab.tasks import Batch, Examples, Stream, train_batch
+from lstm_lab.train import average as averaging
+from lstm_lab.train import widths
+from lstm_lab.train.parallel import Layout, build_program
+from lstm_lab.train.penalties import penalty
+from tests.train.helpers import TRACKS, close, reading, seated, small, steps
+from tests.train.test_streams import nll_at_once
+
+VARIED = {"unroll": 12, "unroll_std": 2.0}
+
+
+def begins(values, patience):
+    """Where averaging begins, as Merity et al. write it; None for never."""
+    for k, value in enumerate(values):
+        if k > patience and value > min(values[: k - patience]):
+            return k
+    return None
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_averaging_begins_where_the_paper_begins_it(patience, seed):
+    values = np.random.default_rng(seed).normal(size=12).astype(np.float32) - np.arange(12) / 3
+    average = averaging.waiting(patience, {"w": jnp.zeros(2)})
+    found = None
+    for k, value in enumerate(values):
+        # What is not an evaluation changes nothing.
+        average = averaging.observe(average, jnp.float32(jnp.nan), jnp.asarray(False))
+        average = averaging.observe(average, jnp.float32(value), jnp.asarray(True))
+        if found is None and average.steps != averaging.WAITING:
+            found = k
+    assert found == begins(values, patience)
+
+
+def test_what_is_evaluated_is_the_mean_once_it_has_begun(text):
+    # Steps so large that validation gets worse.
+    spec = reading(text, optim={"average": 1, "lr": 8.0})
+    dataset = spec.task.load(Path())
+    program = build_program(spec, 40, Layout("single", 1, 1))
+    state, data = seated(program, [spec], 40), program.place_data(dataset.splits)
+    values, weights, since = [], [], None
+    for k in range(30):
+        state, report = program.advance(state, data, jnp.int32(1), jnp.asarray(True))
+        host, valid = program.collect((state, report.valid["bits"][0]))
+        if since is not None:
+            weights.append(host.params)
+            mean = jax.tree.map(lambda *a: np.mean(a, axis=0), *weights)
+            close(host.average.params, mean)
+            scored = program.evaluate(mean, state.hparams, np.ones(1, bool), data["valid"])
+            np.testing.assert_allclose(valid, scored["bits"][0], rtol=1e-5)
+        values.append(float(valid))
+        if since is None:
+            since = begins(values, 1)
+            assert (host.average.steps[0] != averaging.WAITING) == (since is not None), k
+    assert since is not None
+    assert len(weights) > 5
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 2, 0]])
+def test_penalties_by_hand(lengths):
+    rng = np.random.default_rng(0)
+    raw, dropped = rng.normal(size=(2, 4, 3, 5))
+    weight = np.array([1.0, 1.0, 1.0]) if lengths else np.array([1.0, 0.0, 1.0])
+    expected = 0.0
+    for b in range(3):
+        for t in range(4 if lengths is None else lengths[b]):
+            expected += weight[b] * 2.0 * np.mean(dropped[t, b] ** 2)
+            if t:
+                expected += weight[b] * 0.5 * np.mean((raw[t, b] - raw[t - 1, b]) ** 2)
+    examples = Examples(jnp.zeros((3, 4)), None, None if lengths is None else jnp.array(lengths))
+    batch = Batch(examples, jnp.array(weight), jnp.arange(3))
+    train = TrainSpec(steps=1, activation_reg=2.0, temporal_reg=0.5)
+    kept = {"raw": (jnp.array(raw),), "dropped": (jnp.array(dropped),)}
+    np.testing.assert_allclose(penalty(train, kept, batch), expected, rtol=1e-5)
+
+
+def test_penalties_shrink_what_they_are_on(text):
+    def outputs(**train):
+        spec = reading(text, train=train)
+        losses, params = steps([spec], Layout("single", 1, 1), spec.task.load(Path()), 60)
+        return losses[-1, 0], np.abs(params["lstm"]["layer_0"]["wh"]).mean()
+
+    (plain, large), (penalised, less) = outputs(), outputs(activation_reg=20.0, temporal_reg=20.0)
+    assert less < large
+    assert penalised > plain
+
+
+@pytest.mark.parametrize("kind", ["batch", "members"])
+def test_pmap_equals_jit_with_all_parts(text, kind):
+    spec = reading(
+        text,
+        task=VARIED,
+        optim={"average": 1},
+        train={"activation_reg": 2.0, "temporal_reg": 1.0},
+    )
+    dataset = spec.task.load(Path())
+    losses, params = steps([spec], Layout("single", 1, 1), dataset)
+    lanes = 1 if kind == "batch" else 2
+    found, others = steps([spec] * lanes, Layout(kind, 2, lanes), dataset)
+    close(found[:, :1], losses)
+    close(jax.tree.map(lambda a: a[:1], others), params)
+
+
+def test_chunks_of_varied_length_are_the_whole_text_in_order():
+    N, T, tracks = 2003, 20, 3
+    stream = Stream(jnp.arange(N, dtype=jnp.int32), T, std=4.0)
+    length = (N - 1) // tracks
+    chunks = length // T
+    seen, lengths = [], []
+    for step in range(2 * chunks):
+        batch = train_batch(None, stream, jnp.uint32(7), jnp.int32(step), jnp.arange(3), tracks)
+        x, y, n = (
+            np.asarray(a) for a in (batch.examples.x, batch.examples.y, batch.examples.lengths)
+        )
+        assert (n == n[0]).all()
+        assert x.shape == (3, T + 2 * stream.shift)
+        np.testing.assert_array_equal(y[:, : n[0]], x[:, : n[0]] + 1)
+        assert bool(batch.fresh) == (step % chunks == 0)
+        seen.append(x[:, : n[0]])
+        lengths.append(n[0])
+    first, second = np.concatenate(seen[:chunks], 1), np.concatenate(seen[chunks:], 1)
+    rows = np.arange(tracks)[:, None] * length + np.arange(chunks * T)[None]
+    np.testing.assert_array_equal(first, rows)
+    np.testing.assert_array_equal(second, rows)
+    assert lengths[:chunks] != lengths[chunks:]
+    assert 2.0 < np.std(lengths) < 6.0
+
+
+def test_the_state_goes_through_chunks_of_varied_length(text):
+    spec = reading(text, task=VARIED, optim={"lr": 1e-30})
+    dataset = spec.task.load(Path())
+    tokens = dataset.splits["train"].tokens
+    n = (len(tokens) - 1) // TRACKS
+    chunks = n // 12
+    rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(TRACKS)])
+    losses, params = steps([spec], Layout("single", 1, 1), dataset, chunks)
+    whole = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)[:, : chunks * 12]
+    sizes = [
+        int(
+            train_batch(
+                None, dataset.splits["train"], *place, jnp.arange(1), TRACKS
+            ).examples.lengths[0]
+        )
+        for place in ((jnp.uint32(0), jnp.int32(k)) for k in range(chunks))
+    ]
+    assert len(set(sizes)) > 1
+    parts = np.split(whole, np.cumsum(sizes)[:-1], axis=1)
+    np.testing.assert_allclose(losses[:, 0], [part.mean() for part in parts], rtol=1e-5)
+
+
+def test_what_has_no_meaning_is_refused(text):
+    with pytest.raises(UserError, match="temporal_reg: adding has no outputs of each step"):
+        small(train={"temporal_reg": 1.0})
+    with pytest.raises(UserError, match="activation_reg: found -1.0, allowed 0 or more"):
+        reading(text, train={"activation_reg": -1.0})
+    with pytest.raises(UserError, match="average: found 0, allowed 1 or more, or none"):
+        reading(text, optim={"average": 0})
+    with pytest.raises(UserError, match="unroll_std: found 2.0, allowed 0 to a quarter of unroll"):
+        reading(text, task={"unroll_std": 2.0})
+    penalised = reading(text, train={"activation_reg": 1.0}, model={"embedding": None})
+    assert "would see the padding" in widths.refusal(penalised)
+    assert run_id(penalised) != run_id(reading(text, model={"embedding": None}))
