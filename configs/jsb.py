@@ -6,20 +6,25 @@ Score: test NLL 8.41 a frame, every frame counted from the first on; the notes' 
 alone give 11.060. Greff et al. 2017 report 8.38 as their best.
 Data: jsb/JSB_Chorales.mat, downloaded, or under --data_dir or $LSTM_LAB_DATA.
 
-Words after the colon: a variant of the catalogue, `stacked`, joined by commas. `bidirectional`
+Words after the colon: `nottingham`, `musedata` or `piano_midi` for these collections, whose files
+are not downloaded (`--data_dir`/nottingham/Nottingham.mat and so on, from beside that of the
+chorales) and not measured; a variant of the catalogue, `stacked`, joined by commas. `bidirectional`
 sees the frame that it predicts: its score means nothing.
 """
 
 from ml_collections import ConfigDict
 
 from lstm_lab import shorthand
+from lstm_lab.tasks import jsb
 
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
+    listed = (words or "").split(",")
+    others = [word for word in listed if word in jsb.OTHERS]
     config = ConfigDict(
         {
-            "task": {"name": "jsb"},
+            "task": {"name": "jsb", "collection": [*others, "jsb"][0]},
             "model": {"cell": "np", "hidden": 100},
             "optim": {"name": "adam", "lr": 0.005, "clip": 5.0},
             "train": {
@@ -30,4 +35,4 @@ def get_config(words: str | None = None) -> ConfigDict:
             },
         }
     )
-    return shorthand.apply(config, words)
+    return shorthand.apply(config, ",".join(word for word in listed if word not in jsb.OTHERS))

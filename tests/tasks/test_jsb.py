@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from configs.jsb import get_config
+from lstm_lab.config import build_spec
 from lstm_lab.errors import UserError
 from lstm_lab.tasks import JSB, jsb
 from lstm_lab.tasks.download import fetch
@@ -33,6 +35,19 @@ def test_the_first_frame_may_be_only_read(chorales):
     assert list(e.lengths) == [6, 4, 11]
     np.testing.assert_array_equal(e.x[2, :11], raw[2][:-1])
     np.testing.assert_array_equal(e.y[2, :11], raw[2][1:])
+
+
+@pytest.mark.parametrize("collection", jsb.OTHERS)
+def test_other_collections_are_the_users_copies(collection, tmp_path):
+    task = JSB(collection)
+    with pytest.raises(UserError, match=r"does not exist.*; get it from https://.*/mdata/\w+.mat"):
+        task.load(tmp_path)
+    place = tmp_path / jsb.OTHERS[collection]
+    place.parent.mkdir()
+    write_chorales(tmp_path, pieces=(3, 9)).rename(place)
+    assert list(task.load(tmp_path).splits["test"].lengths) == [3, 9]
+    spec = build_spec(get_config(f"{collection},vanilla"))
+    assert (spec.task, spec.model.cell) == (task, "vanilla")
 
 
 def test_damage_is_named(tmp_path):
