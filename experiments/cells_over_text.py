@@ -98,7 +98,7 @@ def draw(text: str, values_TH: np.ndarray, chosen: list[tuple[str, int, float]])
         grid = np.full((rows, COLUMNS + 1), np.nan)
         for (y, x), value in zip(places, values_TH[:, cell], strict=True):
             grid[y, x] = value
-        panel.imshow(grid, cmap="RdBu", vmin=-1.0, vmax=1.0, aspect="auto")
+        image = panel.imshow(grid, cmap="RdBu", vmin=-1.0, vmax=1.0, aspect="auto")
         for character, (y, x) in zip(text, places, strict=True):
             dark = abs(grid[y, x]) > 0.6
             panel.text(
@@ -113,6 +113,9 @@ def draw(text: str, values_TH: np.ndarray, chosen: list[tuple[str, int, float]])
             )
         panel.set_title(f"cell {cell}: {name} (r = {r:+.2f})", fontsize=9, loc="left")
         panel.axis("off")
+        bar = figure.colorbar(image, ax=panel, ticks=(-1, 0, 1), pad=0.01, aspect=30)
+        bar.set_label("tanh(c)", fontsize=8)
+        bar.ax.tick_params(labelsize=7)
     return figure
 
 
