@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,11 +15,10 @@ import numpy as np
 from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Measure, Split, Tokens
 from lstm_lab.tasks.download import locate
-from lstm_lab.tasks.records import Record, check_filled, check_shares, complete, read_records
+from lstm_lab.tasks.records import Record, check_shares, read_records, read_splits
 from lstm_lab.tasks.text import (
     UNKNOWN,
     Unit,
-    check_unchanged,
     encode,
     most_frequent,
     padded,
@@ -93,13 +93,8 @@ class Text:
         Raises:
           UserError: for a file that is missing, changed, or not of this form, or an unknown label.
         """
-        given = {split: getattr(self, split) for split in self.files if getattr(self, split)}
-        paths = {split: locate(path, data_dir) for split, path in given.items()}
-        check_unchanged(paths.values(), self.sha256)
-        rows = {split: read_records(path, self.columns) for split, path in paths.items()}
-        shares = {"valid": self.valid_share, "test": self.test_share}
-        splits = complete(rows, shares, self.split_seed)
-        check_filled(paths["train"], splits)
+        find = partial(locate, data_dir=data_dir)
+        paths, splits = read_splits(self, find, partial(read_records, columns=self.columns))
         symbols = {
             split: [self.symbols(record[self.text]) for _, record in part]
             for split, part in splits.items()
@@ -108,7 +103,7 @@ class Text:
         examples: dict[str, Split] = {}
         for split, part in splits.items():
             x_NT, lengths = padded([encode(text, vocabulary) for text in symbols[split]])
-            y = self._numbers(paths.get(split, paths["train"]), part)
+            y = self._numbers(paths[split], part)
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from lstm_lab.errors import UserError, unknown
 from lstm_lab.tasks.dataset import cross_validation
-from lstm_lab.tasks.text import read_text
+from lstm_lab.tasks.text import check_unchanged, read_text
 
 Record = dict[str, Any]
 Row = TypeVar("Row")
@@ -70,6 +70,57 @@ def _csv(path: Path, text: str) -> list[tuple[int, Record]]:
             )
         found.append((reader.line_num, record))
     return found
+
+
+class FromFiles(Protocol):
+    """A task whose splits have a file each, or are held out of that of `train`."""
+
+    files: ClassVar[tuple[str, ...]]
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the files, or None."""
+
+    @property
+    def valid_share(self) -> float:
+        """Of `train`, where valid has no file."""
+
+    @property
+    def test_share(self) -> float:
+        """Of `train`, where test has no file."""
+
+    @property
+    def split_seed(self) -> int:
+        """Of what is held out."""
+
+
+def read_splits(
+    task: FromFiles,
+    find: Callable[[str], Path],
+    read: Callable[[Path], list[Row]],
+    files_of: Callable[[Iterable[Path]], list[Path]] = list,
+) -> tuple[dict[str, Path], dict[str, list[Row]]]:
+    """Reads a task's splits from their files.
+
+    Args:
+      task: the task.
+      find: where a file is.
+      read: its rows.
+      files_of: what the task's hash is of, from where its files are.
+
+    Returns:
+      Where each split's rows are from, and its rows.
+
+    Raises:
+      UserError: for a file that is missing, changed, or not of its form, or a split without rows.
+    """
+    given = {split: getattr(task, split) for split in task.files}
+    found = {split: find(path) for split, path in given.items() if path}
+    check_unchanged(files_of(found.values()), task.sha256)
+    shares = {"valid": task.valid_share, "test": task.test_share}
+    splits = complete({k: read(path) for k, path in found.items()}, shares, task.split_seed)
+    check_filled(found["train"], splits)
+    return {split: found.get(split, found["train"]) for split in splits}, splits
 
 
 def complete(

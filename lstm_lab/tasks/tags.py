@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -12,15 +13,8 @@ import numpy as np
 from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Split, Tokens
 from lstm_lab.tasks.download import locate
-from lstm_lab.tasks.records import check_filled, check_shares, complete
-from lstm_lab.tasks.text import (
-    check_unchanged,
-    encode,
-    most_frequent,
-    padded,
-    read_text,
-    sha256_of,
-)
+from lstm_lab.tasks.records import check_shares, read_splits
+from lstm_lab.tasks.text import encode, most_frequent, padded, read_text, sha256_of
 
 Predicted = Literal["tags", "intent"]
 
@@ -100,19 +94,14 @@ class Tags:
           UserError: for a file that is missing, changed, or not of this form, or a tag or intent
             that is not among the labels.
         """
-        given = {split: getattr(self, split) for split in self.files if getattr(self, split)}
-        paths = {split: find(path, data_dir) for split, path in given.items()}
-        check_unchanged(_files(paths.values()), self.sha256)
-        read = {split: read_sentences(path) for split, path in paths.items()}
-        shares = {"valid": self.valid_share, "test": self.test_share}
-        splits = complete(read, shares, self.split_seed)
-        check_filled(paths["train"], splits)
+        place = partial(find, data_dir=data_dir)
+        paths, splits = read_splits(self, place, read_sentences, _files)
         words = {k: [self.words(s.words) for s in part] for k, part in splits.items()}
         vocabulary = most_frequent((w for s in words["train"] for w in s), self.vocabulary)
         examples: dict[str, Split] = {}
         for split, part in splits.items():
             x_NT, lengths = padded([encode(sentence, vocabulary) for sentence in words[split]])
-            y = self._numbers(paths.get(split, paths["train"]), part)
+            y = self._numbers(paths[split], part)
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
 
@@ -148,7 +137,7 @@ def find(path: str, data_dir: Path) -> Path:
     return locate(path, data_dir)
 
 
-def _files(paths: Any) -> list[Path]:
+def _files(paths: Iterable[Path]) -> list[Path]:
     """Returns the files of paths, the three of a folder."""
     names = ("seq.in", "seq.out", "label")
     return [f for p in paths for f in ([p / n for n in names] if p.is_dir() else [p])]
