@@ -43,6 +43,24 @@ def test_one_command_trains_on_it(tmp_path, capsys, config, name, content, metri
     assert "naive" in capsys.readouterr().out
 
 
+def test_a_chinese_text_is_written_on(tmp_path, capsys):
+    path = tmp_path / "poem.txt"
+    path.write_text("春眠不覺曉\n處處聞啼鳥\n夜來風雨聲\n花落知多少\n" * 90, encoding="utf-8")
+    config = f"--config={ROOT / 'configs' / 'characters.py'}:{path}"
+    trained = (
+        "--config.model.hidden=24",
+        "--config.train.batch_size=8",
+        "--config.train.epochs=80",
+        "--config.optim.lr=0.02",
+    )
+    folder = f"--workdir={tmp_path / 'run'}"
+    assert main(["train", config, folder, *trained, "--devices=4"]) == 0
+    capsys.readouterr()
+    command = ["generate", folder, "--prompt=春眠", "--length=21", "--temperature=0"]
+    assert main([*command, "--devices=4"]) == 0
+    assert capsys.readouterr().out.strip() == "春眠不覺曉\n處處聞啼鳥\n夜來風雨聲\n花落知多少"
+
+
 def test_a_pair_of_files_is_translated(tmp_path, capsys):
     pair = tmp_path / "a.en", tmp_path / "a.de"
     pair[0].write_text("a dog runs\na man sits\n" * 20)
