@@ -99,18 +99,7 @@ def _ranking(c: Comparison) -> Picture | None:
         if np.isfinite(row.interval.low):
             axes.plot(row.interval[1:], [y, y], color=color, lw=2, zorder=2)
         axes.plot(row.interval.mean, y, "o", color=color, ms=6, zorder=3)
-    for reference in c.references:
-        axes.axvline(reference["value"], color=MUTED, lw=1, ls="--", zorder=0)
-        axes.annotate(
-            reference["label"],
-            (reference["value"], 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -3),
-            textcoords="offset points",
-            color=MUTED,
-            fontsize=8,
-            va="top",
-        )
+    _published(axes, c, [row.variant for row in rows])
     axes.set_yticks(range(len(rows)), [row.variant for row in rows])
     axes.set_xlabel(f"test {c.metric}: mean, 95 % interval, single runs")
     axes.grid(axis="x", color=GRID_LINE)
@@ -119,6 +108,34 @@ def _ranking(c: Comparison) -> Picture | None:
     best = rows[-1]
     alt = f"Mean test {c.metric} by variant with 95 % intervals; best is {best.variant}."
     return Picture("ranking", "Ranking", alt, figure)
+
+
+def _published(axes: Axes, c: Comparison, variants: list[str]) -> None:
+    """Draws published figures: of a variant on its line, others as lines with their names above."""
+    top = len(variants) - 0.5
+    for reference in c.references:
+        value = reference["value"]
+        if reference["variant"] in variants:
+            y = variants.index(reference["variant"])
+            axes.plot(value, y, "D", color=MUTED, mfc="none", ms=6, label="published", zorder=3)
+            continue
+        axes.axvline(value, color=MUTED, lw=1, ls="--", zorder=0)
+        axes.annotate(
+            reference["label"],
+            (value, top),
+            xytext=(3, 0),
+            textcoords="offset points",
+            color=MUTED,
+            fontsize=8,
+            va="bottom",
+        )
+        top += 0.45
+    axes.set_ylim(-0.6, top)
+    known = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    if known:
+        axes.legend(
+            known.values(), known.keys(), fontsize=8, frameon=False, loc="best", labelcolor=INK
+        )
 
 
 def _curves(c: Comparison) -> Picture | None:
