@@ -55,10 +55,10 @@ class Duel:
             "inconclusive": f"{self.variant} against {self.baseline}: inconclusive",
         }[self.verdict]
         mean, low, high = self.interval
-        n = len(self.studies)
+        over = "1 study" if len(self.studies) == 1 else f"{len(self.studies)} studies"
         return (
             f"{how}: mean difference {mean:+.2f} standard deviations (90 % {low:+.2f} to "
-            f"{high:+.2f}) over {n} {'study' if n == 1 else 'studies'}, p (better) {self.p_better:.4f}, "
+            f"{high:+.2f}) over {over}, p (better) {self.p_better:.4f}, "
             f"p (worse) {self.p_worse:.4f}."
         )
 
