@@ -20,7 +20,7 @@ from lstm_lab.encoder_decoder import EncoderDecoder
 from lstm_lab.errors import UserError, unknown
 from lstm_lab.model import ModelSpec, SequenceModel, build_encoder_decoder, build_model
 from lstm_lab.optim import OptimSpec
-from lstm_lab.recurrence.unroll import Backend, choose
+from lstm_lab.recurrence.unroll import Backend, choose, refusal
 from lstm_lab.sections import ComputeSpec, TrainSpec
 from lstm_lab.strict import FILLED_IN, build, expect_mapping
 from lstm_lab.tasks import (
@@ -265,13 +265,19 @@ def rates_of(model: ModelSpec) -> dict[str, float]:
 
 
 def backend_of(spec: RunSpec) -> Backend:
-    """Returns the backend of the recurrence that training takes here, in its widest layer."""
-    if spec.compute.backend != "auto":
-        return spec.compute.backend
-    cell = resolve_cell(spec.model)
-    drawn = set(default_rates(cell)) - {"weight_drop", "input_dropout"}
-    widest = max(spec.model.layer_widths)
-    return choose(cell, jnp.dtype(spec.model.dtype), widest, noise=drawn or None)
+    """Returns the backend of the recurrence that training takes here, in its widest layer.
+
+    Raises:
+      UserError: for one that is named and cannot serve the run here.
+    """
+    cell, dtype, named = resolve_cell(spec.model), jnp.dtype(spec.model.dtype), spec.compute.backend
+    drawn = set(default_rates(cell)) - {"weight_drop", "input_dropout"} or None
+    if named == "auto":
+        return choose(cell, dtype, max(spec.model.layer_widths), noise=drawn)
+    reason = refusal(named, cell, dtype, noise=drawn)
+    if reason:
+        raise UserError(f"compute.backend: found {named!r}, which cannot serve this; {reason}")
+    return named
 
 
 def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecoder:

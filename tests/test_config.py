@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE, find
-from lstm_lab.config import build_spec, from_json, resolve_cell, to_json
+from lstm_lab.config import backend_of, build_spec, from_json, resolve_cell, to_json
 from lstm_lab.errors import UserError
 from lstm_lab.identity import canonical, group_id, program_key, run_id
 from lstm_lab.overrides import apply_overrides, take_overrides
@@ -198,3 +198,19 @@ def test_an_override_may_choose_another_task():
     merged = apply_overrides(config(task={}), values)
     merged["task"].pop("length")
     assert build_spec(merged).task.delay == 5
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"model": {"cell": "layernorm"}, "compute": {"backend": "native"}}, "layer_norm: native"),
+        ({"model": {"cell": "zoneout"}, "compute": {"backend": "native"}}, "noise: native takes"),
+        ({"compute": {"backend": "associative"}}, "cell: associative"),
+        ({"compute": {"backend": "cudnn"}}, "platform: found cpu, cudnn serves gpu"),
+    ],
+)
+def test_a_backend_that_cannot_serve_a_run_is_refused(sections, said):
+    with pytest.raises(UserError, match=f"compute.backend: found '.*', which cannot .*; .*{said}"):
+        backend_of(build_spec(config(**sections)))
+    named = {**sections, "compute": {"backend": "fused"}}
+    assert backend_of(build_spec(config(**named))) == "fused"

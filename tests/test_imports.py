@@ -47,6 +47,7 @@ BELOW = {
         "config",
         "identity",
         "summary",
+        "sections",
         "tasks",
         "optim",
         "errors",

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, advance
 from lstm_lab.cells.gates import CellSpec
-from lstm_lab.recurrence import associative, fused, native
+from lstm_lab.recurrence import associative, cudnn, fused, native
 from lstm_lab.recurrence.steps import Steps, before, effective_resets, select
 
-Backend = Literal["auto", "scan", "fused", "native", "associative"]
+Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 EVERYTHING = ("*",)  # what `trace` may be, for all gates and state fields of a cell
 FUSED_UNITS = 256  # most hidden units with which fused is the faster of the two on CPU
@@ -57,8 +57,8 @@ def unroll(
       trace: names of gates and state fields to return over time, or EVERYTHING.
       clamp: gates pinned to values, by name.
       backend: "scan", the reference; "fused", a backward pass arranged by hand, reverse mode and
-        first order only; "native", compiled for the CPU; "associative", for linear cells; "auto"
-        chooses, see `choose`.
+        first order only; "native", compiled for the CPU; "associative", for linear cells; "cudnn",
+        for the plain LSTM on NVIDIA's GPUs; "auto" chooses, see `choose`.
       precision: precision of matrix products, as in `jax.default_matmul_precision`;
         None keeps the one in force.
 
@@ -71,6 +71,8 @@ def unroll(
     _check_shapes(x_TBD, lengths, resets)
     trace = tuple(trace)
     backend = _resolved(backend, spec, params, x_TBD.dtype, noise, trace, clamp)
+    if backend == "cudnn" and resets is not None:
+        raise ValueError("backend: 'cudnn' cannot serve this; resets: cudnn takes none")
     cell, T = spec.cell, x_TBD.shape[0]
     real_TB = None
     if lengths is not None:
@@ -86,6 +88,8 @@ def unroll(
         if backend == "native":
             assert isinstance(spec, native.Served)
             return native.unroll(spec, params, x_TBD, state, lengths, resets, reverse)
+        if backend == "cudnn":
+            return cudnn.unroll(params, x_TBD, state, lengths, reverse)
         if backend == "associative":
             return associative.unroll(spec, params, x_TBD, state, real_TB, resets, reverse)
         if backend == "fused":
@@ -130,7 +134,8 @@ def choose(
     """Returns the backend that `auto` takes: the fastest that serves the call.
 
     Native on CPU, associative for linear cells, fused where it was measured to be faster than scan
-    on CPU, and elsewhere for its memory; docs/benchmarks.md has the measurements.
+    on CPU, and elsewhere for its memory; docs/benchmarks.md has the measurements. cuDNN only where
+    it is asked for: it was not measured yet.
     """
     among: tuple[Backend, ...] = ("native", "associative")
     for backend in among:
@@ -161,7 +166,13 @@ def refusal(
         return f"noise: {backend} takes none"
     if clamp:
         return f"clamp: {backend} pins no gates"
-    return native.refusal(spec, dtype) if backend == "native" else associative.refusal(spec)
+    match backend:
+        case "native":
+            return native.refusal(spec, dtype)
+        case "cudnn":
+            return cudnn.refusal(spec, dtype)
+        case _:
+            return associative.refusal(spec)
 
 
 def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lstm_lab.config import RunSpec
+from lstm_lab.config import RunSpec, backend_of
 from lstm_lab.files import read_json, read_lines, write_json
 from lstm_lab.identity import run_id
 from lstm_lab.summary import Summary, summarise
@@ -117,6 +117,7 @@ class Session:
     ) -> None:
         self.cohort, self.dataset, self.overrides, self.held = cohort, dataset, overrides, held
         self.spec = cohort.runs[0].spec
+        backend_of(self.spec)  # what cannot be served is said before anything compiles
         self.train = dataset.splits.get("train")
         self.naive = naive_scores(self.spec.task, dataset)
         self.total, self.every = self.spec.schedule_steps(self.train)
