@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lstm_lab.errors import UserError, unknown
-from lstm_lab.tasks.dataset import Dataset, Examples, Real, Vectors
+from lstm_lab.tasks.dataset import Dataset, Examples, Real, Vectors, check_folds
 from lstm_lab.tasks.download import Source, locate
 from lstm_lab.tasks.records import check_shares
 from lstm_lab.tasks.text import check_unchanged, read_text, sha256_of
@@ -58,6 +58,9 @@ class Series:
       horizon: rows that are forecast.
       rows: rows of the file that count, from the first on; None is all.
       valid_share, test_share: of them.
+      folds, fold: forecasts from a rolling origin in their place: the rows are cut into `folds` + 2
+        blocks, and fold k trains on all before the block that validates, which is number k + 1
+        counted from 0; the next one tests.
       log: take logarithms first, of series that grow by rates.
       relative: forecast differences to the last row read; errors stay those of the values.
       season: rows of a period, for the naive forecast that repeats the last one.
@@ -72,6 +75,8 @@ class Series:
     rows: int | None = None
     valid_share: float = 0.2
     test_share: float = 0.2
+    folds: int | None = None
+    fold: int | None = None
     log: bool = False
     relative: bool = False
     season: int = 1
@@ -87,6 +92,7 @@ class Series:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, allowed 1 or more")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
+        check_folds(self.folds, self.fold)
         if not self.targets or not set(self.targets) <= set(self.inputs_of):
             raise ValueError(f"targets: found {self.targets}, allowed some of {self.inputs_of}")
         if self.season > self.context:
@@ -115,8 +121,8 @@ class Series:
             if (values_ND <= 0).any():
                 raise UserError(f"task.log: {path} has values that are not above 0")
             values_ND = np.log(values_ND)
-        ends = np.cumsum([1.0 - self.valid_share - self.test_share, self.valid_share])
-        parts = np.split(values_ND, [round(end * len(values_ND)) for end in ends])
+        ends = [round(end * len(values_ND)) for end in self._ends()]
+        parts = np.split(values_ND[: ends[2]], ends[:2])
         mean_D, std_D = parts[0].mean(0), parts[0].std(0)
         std_D[std_D == 0] = 1.0
         least = self.context + self.horizon
@@ -132,6 +138,13 @@ class Series:
         fitted = {"mean": mean_D.tolist(), "std": std_D.tolist(), "targets": columns}
         fitted["naive_mae"] = self._step_of_a_season((parts[0] - mean_D) / std_D)
         return Dataset({**splits}, fitted)
+
+    def _ends(self) -> tuple[float, float, float]:
+        """Returns where train, valid and test end, as shares of the rows."""
+        if self.folds is None or self.fold is None:
+            return 1.0 - self.valid_share - self.test_share, 1.0 - self.test_share, 1.0
+        first, second, third = ((self.fold + k) / (self.folds + 2) for k in (1, 2, 3))
+        return first, second, third
 
     def _windows(self, values_ND: np.ndarray) -> Examples:
         columns = [self.inputs_of.index(name) for name in self.targets]

@@ -38,6 +38,25 @@ def test_windows_lie_in_their_own_part_and_in_order(tmp_path):
         assert round(float(y[-1, -1, 0])) == 10 * rows[1]
 
 
+def test_a_rolling_origin_trains_on_the_past_alone(tmp_path):
+    ends = []
+    for fold in range(3):
+        task = counted(tmp_path, folds=3, fold=fold)
+        dataset = task.load(tmp_path)
+        mean, std = np.array(dataset.fitted["mean"]), np.array(dataset.fitted["std"])
+        rows = [
+            (round(float(part.x[0, 0, 0] * std[0] + mean[0])), len(part.x) + 8)
+            for part in (dataset.splits[split] for split in ("train", "valid", "test"))
+        ]
+        ends.append(rows)
+    # A hundred rows in five blocks: where each part begins, and its rows.
+    assert ends == [
+        [(1, 20), (21, 20), (41, 20)],
+        [(1, 40), (41, 20), (61, 20)],
+        [(1, 60), (61, 20), (81, 20)],
+    ]
+
+
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("relative", [False, True])
 def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, relative):
