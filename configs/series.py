@@ -1,8 +1,9 @@
 """Forecasts of one or several series: ETTh1, airline passengers, sunspots, S&P 500, or a CSV file.
 
 Command: lstm-lab train --config=configs/series.py
-Time: not measured yet.
-Score: not measured yet; each run prints that of naive forecasts beside its own.
+Time: 15 seconds on 2 CPU cores.
+Score: test mse 0.029 on etth1 (seed 0), where the last value has 0.034; each run prints the scores
+of naive forecasts beside its own.
 Data: ett/ETTh1.csv, series/*.csv, downloaded, or under --data_dir or $LSTM_LAB_DATA.
 
 Words after the colon: `etth1` (oil temperature, the next 24 hours), `etth1_all` (all seven

@@ -1,8 +1,9 @@
 """Slots of requests ("arrive Beijing", "leave Beijing"): ATIS; or tags of a file of your own.
 
 Command: lstm-lab train --config=configs/tags.py
-Time: not measured yet.
-Score: not measured yet; for LSTMs an F1 of slots of 0.94 to 0.957 is published.
+Time: 40 seconds on 2 CPU cores.
+Score: test F1 of slots 0.948 (mean of five seeds), accuracy of intents 0.956; for LSTMs an F1 of
+0.94 to 0.957 is published.
 Data: atis/{train,dev,test}/{seq.in,seq.out,label} under --data_dir or $LSTM_LAB_DATA, from
 https://github.com/monologg/JointBERT, data/atis.
 

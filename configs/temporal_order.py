@@ -1,8 +1,8 @@
 """Temporal order (Hochreiter and Schmidhuber 1997): which of X and Y stood at two places.
 
 Command: lstm-lab train --config=configs/temporal_order.py
-Time: not measured yet.
-Score: not measured yet; chance is 0.25.
+Time: 50 seconds on one CPU core.
+Score: test accuracy 1.000 (seed 0); chance is 0.25.
 
 Words after the colon: a variant of the catalogue, `bidirectional`, `stacked`, joined by commas.
 """
