@@ -117,11 +117,16 @@ def _read_run(
         reason=reason,
         valid=best.get("valid", {}).get(metric),
         test=result.get("test", {}).get(metric),
-        tests={k: v for k, v in result.get("test", {}).items() if v is not None},
-        naive=result.get("naive", {}),
+        tests=_known(result.get("test", {})),
+        naive={answer: _known(found) for answer, found in result.get("naive", {}).items()},
         step=best.get("step"),
         parameters=result.get("parameters"),
         wall_s=result.get("wall_s"),
         flops=rows[-1].get("flops") if rows else None,
         curve=list(valid_by_step(rows, metric).items()),
     )
+
+
+def _known(metrics: dict[str, float | None]) -> dict[str, float]:
+    """Returns the metrics that are numbers: what is not finite stands as null on disk."""
+    return {name: value for name, value in metrics.items() if value is not None}

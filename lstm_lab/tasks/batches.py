@@ -86,9 +86,8 @@ def chunk(
     Returns:
       The batch.
     """
-    begin = index * stream.T
-    end = jnp.minimum(begin + stream.T, stream.track_steps(tracks))
-    batch = _piece(stream, (begin, end), index == 0, rows_B, tracks, stream.T)
+    ends = index * stream.T, (index + 1) * stream.T
+    batch = _piece(stream, ends, index == 0, rows_B, tracks, stream.T)
     return batch._replace(examples=batch.examples._replace(lengths=None)) if whole else batch
 
 
@@ -100,9 +99,10 @@ def _piece(
     tracks: int,
     T: int,
 ) -> Batch:
-    """Returns what lies between two steps of each track, padded to T."""
-    begin, end = ends
-    starts_B = jnp.minimum(rows_B, tracks - 1) * stream.track_steps(tracks) + begin
+    """Returns what lies between two steps of each track, as far as it goes, padded to T."""
+    steps = stream.track_steps(tracks)
+    begin, end = ends[0], jnp.minimum(ends[1], steps)
+    starts_B = jnp.minimum(rows_B, tracks - 1) * steps + begin
     places_BT = jnp.minimum(starts_B[:, None] + jnp.arange(T)[None], stream.tokens.shape[0] - 2)
     lengths_B = jnp.broadcast_to(jnp.clip(end - begin, 0, T), rows_B.shape)
     tokens = jnp.asarray(stream.tokens)
