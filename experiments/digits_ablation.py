@@ -3,7 +3,7 @@
 The nine of Greff et al. 2017 (LSTM: A Search Space Odyssey), lstm, rnn and gru.
 
 Command: make ablation, or lstm-lab sweep --study=experiments/digits_ablation.py
-Time: six minutes on 2 CPU cores.
+Time: four to seven minutes on 2 CPU cores.
 
 Every variant gets the same trials: three learning rates, two seeds each, over the first 12 epochs;
 the mean of the best validation accuracy chooses the rate, ties going to the first. Five fresh seeds

@@ -151,9 +151,10 @@ def _curves(c: Comparison) -> Picture | None:
         values = np.array([[value for _, value in curve[:shortest]] for curve in row.curves])
         middle = values.mean(0)
         error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0 * middle
-        color = _color(c, row)
-        axes.plot(steps, middle, color=color, lw=1.6, label=row.variant)
-        axes.fill_between(steps, middle - error, middle + error, color=color, alpha=0.15, lw=0)
+        style = _style(c, row)
+        axes.plot(steps, middle, **style, lw=1.6, label=row.variant)
+        band = {"color": style["color"], "alpha": 0.15, "lw": 0}
+        axes.fill_between(steps, middle - error, middle + error, **band)
         lowest.append(np.quantile(middle, 0.0 if c.direction == "min" else 0.1))
         highest.append(np.quantile(middle, 0.9 if c.direction == "min" else 1.0))
     margin = 0.05 * (max(highest) - min(lowest) or 1.0)
@@ -172,7 +173,7 @@ def _best_of(c: Comparison) -> Picture | None:
     figure, axes = _axes()
     for row in rows:
         numbers = np.arange(1, len(row.best_of) + 1)
-        axes.plot(numbers, row.best_of, color=_color(c, row), lw=1.6, label=row.variant)
+        axes.plot(numbers, row.best_of, **_style(c, row), lw=1.6, label=row.variant)
     _logarithmic(axes, np.array([1, max(len(row.best_of) for row in rows)]))
     axes.set_xlabel("trials k")
     axes.set_ylabel(f"expected test {c.metric} of the best of k")
@@ -306,7 +307,7 @@ def _marginals(c: Comparison) -> Picture | None:
             marginals = c.importances[row.variant].marginals
             if path in marginals:
                 at, scale, label = _values(path, c.ranges[path])
-                axes.plot(at, marginals[path][0], color=_color(c, row), lw=1.4, label=row.variant)
+                axes.plot(at, marginals[path][0], **_style(c, row), lw=1.4, label=row.variant)
                 axes.set_xlabel(label)
                 if scale == "log":
                     _logarithmic(axes, at)
@@ -370,11 +371,13 @@ def _shown(c: Comparison, wanted: Callable[[Row], bool]) -> list[Row]:
     return [*rows[:SHOWN], *extra]
 
 
-def _color(c: Comparison, row: Row) -> Any:
-    """Returns a variant's colour, the same in all pictures; the baseline has the accent."""
+def _style(c: Comparison, row: Row) -> dict[str, Any]:
+    """Returns a variant's line, the same in all pictures: the baseline has the accent, and more
+    variants than colours are told apart by dashes."""
     if row.variant == c.baseline:
-        return ACCENT
-    return COLORS[[other.variant for other in c.rows].index(row.variant) % len(COLORS)]
+        return {"color": ACCENT, "ls": "-"}
+    turn, place = divmod([other.variant for other in c.rows].index(row.variant), len(COLORS))
+    return {"color": COLORS[place], "ls": ("-", "--", ":", "-.")[turn % 4]}
 
 
 def _legend(axes: Axes, c: Comparison, rows: list[Row]) -> None:
