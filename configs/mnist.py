@@ -1,8 +1,8 @@
 """MNIST pixel by pixel, 784 steps, in order or permuted (Le, Jaitly and Hinton 2015).
 
 Command: lstm-lab train --config=configs/mnist.py:permuted
-Time: six minutes on one CPU core for 10,000 images (--config.task.train_size=10000), half an hour
-for all.
+Time: six minutes on one CPU core for 10,000 images (--config.task.train_size=10000), by
+that rate half an hour for all.
 Score: permuted, with 10,000 images, test accuracy 0.633 (seed 0); for an LSTM of 100 units, all
 images and many more epochs 0.989 in order and 0.902 permuted are published (Cooijmans et al. 2017).
 Data: mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz under --data_dir or $LSTM_LAB_DATA, from

@@ -29,9 +29,8 @@ class Average(NamedTuple):
 
 def waiting(patience: int, params: Any) -> Average:
     """Returns a mean that has not begun; `patience` evaluations are the recent ones."""
-    nothing = jnp.zeros_like(jax.tree.leaves(params)[0], shape=())
-    recent_K = jnp.broadcast_to(nothing + jnp.inf, (patience,))
-    return Average(params, jnp.int32(WAITING), recent_K, nothing + jnp.inf)
+    never = jnp.float32(jnp.inf)
+    return Average(params, jnp.int32(WAITING), jnp.full((patience,), never), never)
 
 
 def add(average: Average, params: Any) -> Average:
