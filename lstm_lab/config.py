@@ -20,7 +20,7 @@ from lstm_lab.encoder_decoder import EncoderDecoder
 from lstm_lab.errors import UserError, unknown
 from lstm_lab.model import ModelSpec, SequenceModel, build_encoder_decoder, build_model
 from lstm_lab.optim import OptimSpec
-from lstm_lab.recurrence.unroll import Backend, choose, refusal
+from lstm_lab.recurrence import Backend, Call, refusal, resolve
 from lstm_lab.sections import ComputeSpec, TrainSpec
 from lstm_lab.strict import FILLED_IN, build, expect_mapping
 from lstm_lab.tasks import (
@@ -264,22 +264,6 @@ def rates_of(model: ModelSpec) -> dict[str, float]:
     return rates if model.input_noise is None else rates | {"input_noise": model.input_noise}
 
 
-def backend_of(spec: RunSpec) -> Backend:
-    """Returns the backend of the recurrence that training takes here, in its widest layer.
-
-    Raises:
-      UserError: for one that is named and cannot serve the run here.
-    """
-    cell, dtype, named = resolve_cell(spec.model), jnp.dtype(spec.model.dtype), spec.compute.backend
-    drawn = set(default_rates(cell)) - {"weight_drop", "input_dropout"} or None
-    if named == "auto":
-        return choose(cell, dtype, max(spec.model.layer_widths), noise=drawn)
-    reason = refusal(named, cell, dtype, noise=drawn)
-    if reason:
-        raise UserError(f"compute.backend: found {named!r}, which cannot serve this; {reason}")
-    return named
-
-
 def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecoder:
     """Builds the Flax module of a spec; one that keeps its gates has the backend that can."""
     inputs, target = spec.task.inputs, spec.task.target
@@ -300,6 +284,33 @@ def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecod
         backend="scan" if trace else spec.compute.backend,
         trace=trace,
     )
+
+
+def backends_of(spec: RunSpec, rows: int) -> list[Backend]:
+    """Returns the backends of the recurrence that training takes here, each once, by layer.
+
+    Args:
+      spec: the run.
+      rows: sequences of a step on one device.
+
+    Raises:
+      UserError: for one that is named and cannot serve the run here.
+    """
+    model, inputs = model_of(spec), spec.task.inputs
+    width = inputs.vocabulary if isinstance(inputs, Tokens) else inputs.features
+    cell, dtype = resolve_cell(spec.model), jnp.dtype(spec.model.dtype)
+    first = Call(cell, dtype, rows, spec.model.embedding or width)
+    single = isinstance(model, SequenceModel)
+    taken: dict[Backend, None] = {}
+    for stack in (model.lstm,) if single else (model.encoder, model.decoder):
+        for call in stack.calls(first):
+            reason = None if stack.backend == "auto" else refusal(stack.backend, call)
+            if reason:
+                raise UserError(
+                    f"compute.backend: found {stack.backend!r}, which cannot serve this; {reason}"
+                )
+            taken[resolve(stack.backend, call)] = None
+    return list(taken)
 
 
 def blank_input(task: Task, rows: int, T: int) -> jax.Array:

@@ -13,7 +13,7 @@ from lstm_lab.cells import noise
 from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.initialise import initialise, initialise_vector
 from lstm_lab.encoder_decoder import Attention, EncoderDecoder
-from lstm_lab.recurrence.unroll import Backend
+from lstm_lab.recurrence import Backend
 from lstm_lab.regularise import OUTPUT, Regularise, add_noise, drop_words, dropout
 from lstm_lab.stack import LSTM, Merge, States
 

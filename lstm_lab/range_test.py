@@ -15,7 +15,8 @@ from lstm_lab.files import write_bytes, write_json
 from lstm_lab.progress import Meter
 from lstm_lab.report.plots import ACCENT, INK, MUTED, png
 from lstm_lab.tasks import Dataset
-from lstm_lab.train.parallel import Layout, build_program
+from lstm_lab.train.layout import Layout
+from lstm_lab.train.parallel import build_program
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 120

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lstm_lab.recurrence.unroll import Backend
+from lstm_lab.recurrence import Backend
 
 
 @dataclass(frozen=True)

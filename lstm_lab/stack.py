@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -10,12 +12,14 @@ import jax.numpy as jnp
 
 from lstm_lab.cells import noise
 from lstm_lab.cells.cell import Spec, State
-from lstm_lab.recurrence import unroll
-from lstm_lab.recurrence.unroll import EVERYTHING, Backend
+from lstm_lab.recurrence import EVERYTHING, Backend, Call, cudnn, resolve, unroll
+from lstm_lab.recurrence.steps import hide_padding
 from lstm_lab.regularise import Regularise, dropout, folded
 
 Merge = Literal["concat", "sum", "mean", "product"]
 States = tuple[tuple[State, ...], ...]
+Outcome = tuple[list[jax.Array], list[tuple[State, ...]]]  # outputs by direction, states by layer
+Carried = Sequence[Sequence[State | None]]
 
 
 def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
@@ -32,6 +36,11 @@ def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
             return (forward + backward) / 2
         case "product":
             return forward * backward
+
+
+def _name(layer: int, reverse: bool) -> str:
+    """Returns the name of a direction's parameters."""
+    return f"layer_{layer}{'_reverse' if reverse else ''}"
 
 
 class LSTM(nn.Module):
@@ -89,58 +98,156 @@ class LSTM(nn.Module):
           states. H doubles when two directions are concatenated.
         """
         regularise = regularise or Regularise({})
+        if self._by_cudnn(x_TBD, resets):
+            between = self.dropout and regularise.keys_B is not None
+            calls = self._one_by_one() if between else self._together()
+            run = partial(self._stacked, lengths=lengths, fresh=fresh)
+        else:
+            calls = self._one_by_one()
+            run = partial(
+                self._layer, lengths=lengths, resets=resets, fresh=fresh, regularise=regularise
+            )
+        carried = states or ((None,) * len(self._directions),) * len(self.widths)
         final_states: list[tuple[State, ...]] = []
         h_TBH, last_BH = x_TBD, jnp.zeros(())
-        for layer, width in enumerate(self.widths):
-            x_TBD = h_TBH
-            keys_B = folded(regularise, layer).keys_B
-            rate = self.dropout if layer else self.dropout_in
-            if rate and keys_B is not None:
-                parts = 2 if layer and self.bidirectional and self.merge == "concat" else 1
-                x_TBD = dropout(h_TBH, rate, keys_B, parts, locked=self.locked)
-            outputs, finals = [], []
-            for direction, reverse in enumerate((False, True)[: 1 + self.bidirectional]):
-                name = f"layer_{layer}{'_reverse' if reverse else ''}"
-                place = len(self.widths) * (1 + direction) + layer
-                params, inputs, masks = self._regularised(
-                    self.param(name, self._init, x_TBD.shape[-1], width),
-                    x_TBD,
-                    folded(regularise, place),
-                )
-                output, final, *traced = unroll(
-                    self.spec,
-                    params,
-                    inputs,
-                    None
-                    if states is None
-                    else self._begin(params, inputs, states[layer][direction], fresh),
-                    lengths=lengths,
-                    resets=resets,
-                    reverse=reverse,
-                    noise=masks,
-                    trace=EVERYTHING if self.trace else (),
-                    backend=self.backend,
-                )
-                if self.trace:
-                    self.sow("traces", name, *traced)
-                outputs.append(output)
-                finals.append(final)
-            added = self.residual and layer > 0
+        for layers in calls:
+            x_TBD = self._dropped(h_TBH, layers[0], regularise)
+            outputs, finals = run(layers, x_TBD, carried)
             output, last = (
-                merge_directions(h, self.merge) for h in (outputs, [s.h for s in finals])
+                merge_directions(h, self.merge) for h in (outputs, [s.h for s in finals[-1]])
             )
+            added = self.residual and layers[0] > 0
             h_TBH = output + h_TBH if added else output
             last_BH = last + last_BH if added else last
-            final_states.append(tuple(finals))
+            final_states += finals
         return (h_TBH if self.return_sequences else last_BH), tuple(final_states)
 
-    def _begin(self, params: Any, x_TBD: jax.Array, state: State, fresh: jax.Array | None) -> State:
-        """Returns the state to start from."""
-        if fresh is None:
+    @property
+    def _directions(self) -> tuple[bool, ...]:
+        """Whether each direction is the reverse one."""
+        return (False, True)[: 1 + self.bidirectional]
+
+    @property
+    def _parts(self) -> int:
+        """How many directions lie side by side in a layer's output."""
+        return 2 if self.bidirectional and self.merge == "concat" else 1
+
+    # ---- which layers one call computes
+
+    def _by_cudnn(self, x_TBD: jax.Array, resets: jax.Array | None) -> bool:
+        """Returns whether cuDNN computes every layer."""
+        if self.backend not in ("auto", "cudnn"):
+            return False
+        _, B, D = x_TBD.shape
+        resetting = resets is not None
+        first = Call(self.spec, x_TBD.dtype, B, D, trace=self.trace, resets=resetting)
+        return all(resolve(self.backend, call) == "cudnn" for call in self.calls(first))
+
+    def calls(self, first: Call) -> list[Call]:
+        """Returns what each layer asks of a backend, from what the first one reads."""
+        features = (first.D, *(self._parts * width for width in self.widths))
+        drawn = noise.is_drawn(self.spec)
+        return [
+            first._replace(D=D, H=H, noise=drawn)
+            for D, H in zip(features, self.widths, strict=False)
+        ]
+
+    def _one_by_one(self) -> list[range]:
+        return [range(layer, layer + 1) for layer in range(len(self.widths))]
+
+    def _together(self) -> list[range]:
+        """Returns all layers at once, where each reads what the one below gives and no more."""
+        alike = len(set(self.widths)) == 1 and not self.residual
+        merged = self.bidirectional and self.merge != "concat"
+        return [range(len(self.widths))] if alike and not merged else self._one_by_one()
+
+    # ---- what a call computes
+
+    def _dropped(self, x_TBD: jax.Array, layer: int, regularise: Regularise) -> jax.Array:
+        """Returns what a layer reads, after dropout."""
+        keys_B = folded(regularise, layer).keys_B
+        rate = self.dropout if layer else self.dropout_in
+        if not rate or keys_B is None:
+            return x_TBD
+        parts = self._parts if layer else 1
+        return dropout(x_TBD, rate, keys_B, parts, locked=self.locked)
+
+    def _layer(
+        self,
+        layers: range,
+        x_TBD: jax.Array,
+        carried: Carried,
+        *,
+        lengths: jax.Array | None,
+        resets: jax.Array | None,
+        fresh: jax.Array | None,
+        regularise: Regularise,
+    ) -> Outcome:
+        """Runs one layer, a call a direction."""
+        (layer,) = layers
+        outputs, finals = [], []
+        for direction, reverse in enumerate(self._directions):
+            name = _name(layer, reverse)
+            place = len(self.widths) * (1 + direction) + layer
+            params, inputs, masks = self._regularised(
+                self.param(name, self._init, x_TBD.shape[-1], self.widths[layer]),
+                x_TBD,
+                folded(regularise, place),
+            )
+            output, final, *traced = unroll(
+                self.spec,
+                params,
+                inputs,
+                self._begin(params, inputs, carried[layer][direction], fresh),
+                lengths=lengths,
+                resets=resets,
+                reverse=reverse,
+                noise=masks,
+                trace=EVERYTHING if self.trace else (),
+                backend=self.backend,
+            )
+            if self.trace:
+                self.sow("traces", name, *traced)
+            outputs.append(output)
+            finals.append(final)
+        return outputs, [tuple(finals)]
+
+    def _stacked(
+        self,
+        layers: range,
+        x_TBD: jax.Array,
+        carried: Carried,
+        *,
+        lengths: jax.Array | None,
+        fresh: jax.Array | None,
+    ) -> Outcome:
+        """Runs layers, in both directions where there are two, as one call of cuDNN."""
+        inputs, _ = hide_padding(x_TBD, lengths)
+        params: list[list[Any]] = []
+        begun: list[list[State]] = []
+        D = x_TBD.shape[-1]
+        for layer in layers:
+            width = self.widths[layer]
+            names = [_name(layer, reverse) for reverse in self._directions]
+            params.append([self.param(name, self._init, D, width) for name in names])
+            begun.append(
+                [self._begin(params[0][0], inputs, state, fresh) for state in carried[layer]]
+            )
+            D = self._parts * width
+        h_TBH, finals = cudnn.unroll(params, inputs, begun, lengths)
+        return jnp.split(h_TBH, len(self._directions), -1), finals
+
+    def _begin(
+        self, params: Any, x_TBD: jax.Array, state: State | None, fresh: jax.Array | None
+    ) -> State:
+        """Returns the state to start from: zero, where none is carried or a segment begins."""
+        if state is not None and fresh is None:
             return state
         zx = self.spec.cell.project(self.spec, params, x_TBD[0])
         zero = self.spec.cell.initial(self.spec, params, zx, x_TBD.dtype)
-        return jax.tree.map(lambda z, carried: jnp.where(fresh, z, carried), zero, state)
+        if state is None:
+            return zero
+        return jax.tree.map(partial(jnp.where, fresh), zero, state)
 
     def _init(self, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
         return self.spec.cell.init(self.spec, key, D, H)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE, find
-from lstm_lab.config import backend_of, build_spec, from_json, resolve_cell, to_json
+from lstm_lab.config import backends_of, build_spec, from_json, resolve_cell, to_json
 from lstm_lab.errors import UserError
 from lstm_lab.identity import canonical, group_id, program_key, run_id
 from lstm_lab.overrides import apply_overrides, take_overrides
@@ -211,6 +211,6 @@ def test_an_override_may_choose_another_task():
 )
 def test_a_backend_that_cannot_serve_a_run_is_refused(sections, said):
     with pytest.raises(UserError, match=f"compute.backend: found '.*', which cannot .*; .*{said}"):
-        backend_of(build_spec(config(**sections)))
+        backends_of(build_spec(config(**sections)), 32)
     named = {**sections, "compute": {"backend": "fused"}}
-    assert backend_of(build_spec(config(**named))) == "fused"
+    assert backends_of(build_spec(config(**named)), 32) == ["fused"]

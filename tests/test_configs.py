@@ -14,7 +14,8 @@ from lstm_lab.config import build_spec
 from lstm_lab.summary import layers
 from lstm_lab.sweep.study import final_runs, tuning_runs, variants
 from lstm_lab.tasks import train_batch
-from lstm_lab.train.parallel import Layout, build_program
+from lstm_lab.train.layout import Layout
+from lstm_lab.train.parallel import build_program
 from lstm_lab.train.state import init_state, member_of
 from lstm_lab.train.step import train_step
 from tests.conftest import ROOT, write_samples

@@ -41,6 +41,7 @@ BELOW = {
     "summary": {"cells", "config", "optim"},
     "train": {
         "cells",
+        "recurrence",
         "encoder_decoder",
         "regularise",
         "stack",
@@ -54,7 +55,17 @@ BELOW = {
         "files",
         "progress",
     },
-    "bench": {"cells", "stack", "train", "sweep", "tasks", "progress", "tables"},
+    "bench": {
+        "cells",
+        "recurrence",
+        "stack",
+        "train",
+        "sweep",
+        "tasks",
+        "files",
+        "progress",
+        "tables",
+    },
     "sweep": {
         "train",
         "config",

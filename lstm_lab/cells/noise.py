@@ -65,6 +65,11 @@ def default_rates(spec: Any) -> dict[str, float]:
     return rates | ({"weight_drop": 0.5} if getattr(spec, "weight_drop", False) else {})
 
 
+def is_drawn(spec: Any) -> bool:
+    """Returns whether a variant takes noise step by step, rather than in its weights or inputs."""
+    return bool(set(default_rates(spec)) - {"weight_drop", "input_dropout"})
+
+
 def expected(spec: Any, rates: Mapping[str, Any]) -> Noise | None:
     """Returns the noise of evaluation: zoneout's expectation, and nothing for what drops."""
     if not getattr(spec, "zoneout", False):

@@ -12,7 +12,8 @@ import numpy as np
 from jax.test_util import check_grads
 
 from lstm_lab.cells.cell import Params, Spec, State, step
-from lstm_lab.recurrence.unroll import Backend, refusal, unroll
+from lstm_lab.recurrence.choice import Backend, Call, refusal
+from lstm_lab.recurrence.unroll import unroll
 
 T, B, D, H = 7, 4, 3, 6
 LENGTHS = np.array([7, 0, 3, 1])
@@ -44,7 +45,7 @@ def check_cell(spec: Spec) -> Iterator[tuple[str, str | None]]:
         # The kernel is float32, and the same for every variant: the project's tests hold it.
         among: tuple[Backend, ...] = ("fused", "associative")
         for backend in among:
-            if refusal(backend, spec, x_TBD.dtype) is None:
+            if refusal(backend, Call(spec, x_TBD.dtype)) is None:
                 name = f"{backend} equals scan in outputs, states and gradients"
                 checks.append((name, partial(_backend, backend)))
         for name, check in checks:

@@ -1,18 +1,22 @@
-"""NVIDIA's kernel for the plain LSTM: a layer is one cuDNN call, by `jax.experimental.rnn`.
+"""NVIDIA's kernel for the plain LSTM: a whole stack is one cuDNN call, by `jax.experimental.rnn`.
 
-It computes in float32, or in TF32 unless the precision in force is "highest", and cannot be mapped
-by `vmap`.
+It computes in float32, or in TF32 unless the precision in force is "highest". Dropout between
+layers is ours, and divides a stack into calls: JAX gives cuDNN's own one seed, 123, for all steps.
+Under `vmap` members are called one after another, since the kernel cannot be batched.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_batching import sequential_vmap
 from jax.experimental import rnn
 
 from lstm_lab.cells.cell import Params, Spec, State
@@ -20,6 +24,17 @@ from lstm_lab.cells.gates import CellSpec
 
 INITIAL = ("init", "forget_bias")  # what a spec says of its first weights alone
 ORDER = np.array([0, 1, 3, 2])  # i, f, g, o of our i, f, o, g
+
+
+class Static(NamedTuple):
+    """What a call knows beforehand, in the order in which `jax.experimental.rnn` takes it."""
+
+    D: int
+    H: int
+    layers: int
+    dropout: float
+    both: bool
+    precision: lax.Precision
 
 
 def refusal(spec: Spec, dtype: Any) -> str | None:
@@ -38,47 +53,82 @@ def refusal(spec: Spec, dtype: Any) -> str | None:
 
 
 def unroll(
-    params: Params, x_TBD: jax.Array, state: State, lengths: jax.Array | None, reverse: bool
-) -> tuple[jax.Array, State]:
-    """Runs a layer by cuDNN.
+    layers: Sequence[Sequence[Params]],
+    x_TBD: jax.Array,
+    states: Sequence[Sequence[State]],
+    lengths: jax.Array | None,
+    reverse: bool = False,
+) -> tuple[jax.Array, list[tuple[State, ...]]]:
+    """Runs stacked layers of equal width by cuDNN, each reading the one below.
 
     Args:
-      params: those of a plain LSTM.
+      layers: for each layer the parameters of its direction, or of both, whose outputs then lie
+        side by side.
       x_TBD: inputs [T,B,D], float32, zero past each row's length.
-      state: the state to start from.
+      states: for each layer and direction the state to start from.
       lengths: real steps of each row [B], or None.
-      reverse: run from each row's last real step to the first.
+      reverse: run a lone direction from each row's last real step to the first.
 
     Returns:
-      Hidden states h [T,B,H] and the final state.
+      The last layer's h [T,B,H], or [T,B,2H]; and the final states, as `states`.
     """
     T, B, D = x_TBD.shape
-    H = params["wh"].shape[-1]
-    assert state.c is not None
+    directions = len(layers[0])
     length_B = jnp.full((B,), T, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
+    begun = [state for each in states for state in each]
+    h_PBH, c_PBH = (jnp.stack([getattr(s, name) for s in begun]) for name in ("h", "c"))
+    static = Static(D, h_PBH.shape[-1], len(layers), 0.0, directions == 2, _precision())
     ordered = flipped(x_TBD, length_B) if reverse else x_TBD
     # A row without steps is none to cuDNN: it gets one, of which nothing is kept.
-    y_BTH, h_1BH, c_1BH = rnn.lstm(
+    y_BTH, h_end, c_end = _call(
+        static,
         jnp.swapaxes(ordered, 0, 1),
-        state.h[None],
-        state.c[None],
-        packed(params),
+        h_PBH,
+        c_PBH,
+        packed([params for each in layers for params in each]),
         jnp.maximum(length_B, 1),
-        *(D, H, 1, 0.0, False, _precision()),
     )
     h_TBH = jnp.swapaxes(y_BTH, 0, 1)
     h_TBH = jnp.where((jnp.arange(T)[:, None] < length_B[None])[..., None], h_TBH, 0.0)
     some_B1 = (length_B > 0)[:, None]
-    final = State(jnp.where(some_B1, h_1BH[0], state.h), jnp.where(some_B1, c_1BH[0], state.c))
-    return (flipped(h_TBH, length_B) if reverse else h_TBH), final
+    h_end, c_end = jnp.where(some_B1, h_end, h_PBH), jnp.where(some_B1, c_end, c_PBH)
+    ends = [State(h_end[k], c_end[k]) for k in range(len(begun))]
+    finals = [tuple(ends[k : k + directions]) for k in range(0, len(ends), directions)]
+    return (flipped(h_TBH, length_B) if reverse else h_TBH), finals
 
 
-def packed(params: Params) -> jax.Array:
-    """Returns a layer's weights as cuDNN has them: W_ih, W_hh, b_ih and b_hh, which is zero here,
-    each by the gates i, f, g, o, flat."""
-    matrices = [jnp.transpose(params[name], (1, 2, 0))[ORDER] for name in ("wx", "wh")]
-    bias_GH = params["b"][ORDER]
-    return jnp.concatenate([a.ravel() for a in (*matrices, bias_GH, jnp.zeros_like(bias_GH))])
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _call(static: Static, *arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """Calls the kernel on x [B,T,D], h and c [layers * directions,B,H], weights and lengths."""
+    return _forward(static, *arrays)[0]
+
+
+def _forward(static: Static, *arrays: jax.Array) -> Any:
+    return sequential_vmap(lambda x, h, c, w, n: rnn.lstm_fwd(x, h, c, w, n, *static))(*arrays)
+
+
+def _backward(static: Static, kept: Any, cotangents: Any) -> tuple[Any, ...]:
+    pull = sequential_vmap(lambda *given: rnn.lstm_bwd(*static, *given)[:4])
+    return (*pull(kept, cotangents), None)
+
+
+_call.defvjp(_forward, _backward)
+
+
+def packed(pseudo_layers: Sequence[Params]) -> jax.Array:
+    """Returns weights as cuDNN has them: of each layer and direction W_ih and W_hh, then of each
+    b_ih and b_hh, which is zero here, all by the gates i, f, g, o, flat."""
+    matrices = [
+        jnp.transpose(params[name], (1, 2, 0))[ORDER]
+        for params in pseudo_layers
+        for name in ("wx", "wh")
+    ]
+    biases = [
+        bias
+        for params in pseudo_layers
+        for bias in (params["b"][ORDER], jnp.zeros_like(params["b"]))
+    ]
+    return jnp.concatenate([a.ravel() for a in (*matrices, *biases)])
 
 
 def flipped(x_TBD: jax.Array, length_B: jax.Array) -> jax.Array:

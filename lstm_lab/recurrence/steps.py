@@ -19,6 +19,17 @@ class Steps(NamedTuple):
     noise: Any
 
 
+def hide_padding(x_TBD: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+    """Returns inputs that are zero in the padding, and which steps [T,B] are real, or None for all.
+
+    Padding may hold anything, and a NaN times a zero cotangent would reach the weights.
+    """
+    if lengths is None:
+        return x_TBD, None
+    real_TB = jnp.arange(x_TBD.shape[0])[:, None] < lengths[None]
+    return jnp.where(real_TB[..., None], x_TBD, jnp.zeros_like(x_TBD)), real_TB
+
+
 def effective_resets(
     resets: jax.Array | None, real_TB: jax.Array | None, reverse: bool
 ) -> jax.Array | None:

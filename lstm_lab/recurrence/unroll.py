@@ -1,24 +1,20 @@
-"""The one entry to the recurrence, the choice of a backend, and the reference: `lax.scan`."""
+"""The one entry to the recurrence, and the reference: `lax.scan`."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, advance
-from lstm_lab.cells.gates import CellSpec
 from lstm_lab.recurrence import associative, cudnn, fused, native
-from lstm_lab.recurrence.steps import Steps, before, effective_resets, select
+from lstm_lab.recurrence.choice import Backend, Call, resolve
+from lstm_lab.recurrence.steps import Steps, before, effective_resets, hide_padding, select
 
-Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn"]
-BACKENDS: tuple[str, ...] = get_args(Backend)
 EVERYTHING = ("*",)  # what `trace` may be, for all gates and state fields of a cell
-FUSED_UNITS = 256  # most hidden units with which fused is the faster of the two on CPU
 
 
 def unroll(
@@ -58,7 +54,7 @@ def unroll(
       clamp: gates pinned to values, by name.
       backend: "scan", the reference; "fused", a backward pass arranged by hand, reverse mode and
         first order only; "native", compiled for the CPU; "associative", for linear cells; "cudnn",
-        for the plain LSTM on NVIDIA's GPUs; "auto" chooses, see `choose`.
+        for the plain LSTM on NVIDIA's GPUs; "auto" takes the fastest, see `choice.choose`.
       precision: precision of matrix products, as in `jax.default_matmul_precision`;
         None keeps the one in force.
 
@@ -70,15 +66,21 @@ def unroll(
     """
     _check_shapes(x_TBD, lengths, resets)
     trace = tuple(trace)
-    backend = _resolved(backend, spec, params, x_TBD.dtype, noise, trace, clamp)
-    if backend == "cudnn" and resets is not None:
-        raise ValueError("backend: 'cudnn' cannot serve this; resets: cudnn takes none")
+    B, D = x_TBD.shape[1:]
+    call = Call(
+        spec,
+        x_TBD.dtype,
+        B,
+        D,
+        params["wx"].shape[-1] if "wx" in params else D,
+        noise=noise is not None,
+        trace=bool(trace),
+        clamp=bool(clamp),
+        resets=resets is not None,
+    )
+    backend = resolve(backend, call)
     cell, T = spec.cell, x_TBD.shape[0]
-    real_TB = None
-    if lengths is not None:
-        real_TB = jnp.arange(T)[:, None] < lengths[None]
-        # Padding may hold anything, and a NaN times a zero cotangent would reach the weights.
-        x_TBD = jnp.where(real_TB[..., None], x_TBD, jnp.zeros_like(x_TBD))
+    x_TBD, real_TB = hide_padding(x_TBD, lengths)
     resets = effective_resets(resets, real_TB, reverse)
     noise = jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), noise)
     with jax.default_matmul_precision(precision) if precision else nullcontext():
@@ -89,7 +91,8 @@ def unroll(
             assert isinstance(spec, native.Served)
             return native.unroll(spec, params, x_TBD, state, lengths, resets, reverse)
         if backend == "cudnn":
-            return cudnn.unroll(params, x_TBD, state, lengths, reverse)
+            h_TBH, ((final,),) = cudnn.unroll([[params]], x_TBD, [[state]], lengths, reverse)
+            return h_TBH, final
         if backend == "associative":
             return associative.unroll(spec, params, x_TBD, state, real_TB, resets, reverse)
         if backend == "fused":
@@ -97,82 +100,6 @@ def unroll(
         steps = Steps(cell.project(spec, params, x_TBD), real_TB, resets, noise)
         h_TBH, final, traced = _scan(spec, params, steps, state, reverse, trace, clamp)
     return (h_TBH, final, traced) if trace else (h_TBH, final)
-
-
-def _resolved(
-    backend: Backend,
-    spec: Spec,
-    params: Params,
-    dtype: Any,
-    noise: Any,
-    trace: tuple[str, ...],
-    clamp: Mapping[str, float] | None,
-) -> Backend:
-    """Returns the backend to call; raises ValueError where there is none, or it cannot serve."""
-    if backend not in BACKENDS:
-        raise ValueError(f"backend: found {backend!r}, allowed {', '.join(BACKENDS)}")
-    if clamp and "clamp" not in inspect.signature(spec.cell.pointwise).parameters:
-        raise ValueError("clamp: this cell's pointwise takes no clamp")
-    if backend == "auto":
-        hidden = params["wh"].shape[-1] if "wh" in params else 0
-        return choose(spec, dtype, hidden, noise=noise, trace=trace, clamp=clamp)
-    reason = refusal(backend, spec, dtype, noise=noise, trace=trace, clamp=clamp)
-    if reason:
-        raise ValueError(f"backend: {backend!r} cannot serve this; {reason}")
-    return backend
-
-
-def choose(
-    spec: Spec,
-    dtype: Any,
-    hidden: int,
-    *,
-    noise: Any = None,
-    trace: tuple[str, ...] = (),
-    clamp: Mapping[str, float] | None = None,
-) -> Backend:
-    """Returns the backend that `auto` takes: the fastest that serves the call.
-
-    Native on CPU, associative for linear cells, fused where it was measured to be faster than scan
-    on CPU, and elsewhere for its memory; docs/benchmarks.md has the measurements. cuDNN only where
-    it is asked for: it was not measured yet.
-    """
-    among: tuple[Backend, ...] = ("native", "associative")
-    for backend in among:
-        if refusal(backend, spec, dtype, noise=noise, trace=trace, clamp=clamp) is None:
-            return backend
-    algebra = isinstance(spec, CellSpec) and not spec.projection
-    pays = jax.default_backend() != "cpu" or (algebra and hidden <= FUSED_UNITS)
-    return "fused" if pays and refusal("fused", spec, dtype, trace=trace) is None else "scan"
-
-
-def refusal(
-    backend: Backend,
-    spec: Spec,
-    dtype: Any,
-    *,
-    noise: Any = None,
-    trace: tuple[str, ...] = (),
-    clamp: Mapping[str, float] | None = None,
-) -> str | None:
-    """Returns why a backend cannot serve a call, naming the field, or None where it can."""
-    if backend == "scan":
-        return None
-    if trace:
-        return f"trace: {backend} returns no gates"
-    if backend == "fused":
-        return None
-    if noise is not None:
-        return f"noise: {backend} takes none"
-    if clamp:
-        return f"clamp: {backend} pins no gates"
-    match backend:
-        case "native":
-            return native.refusal(spec, dtype)
-        case "cudnn":
-            return cudnn.refusal(spec, dtype)
-        case _:
-            return associative.refusal(spec)
 
 
 def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array | None) -> None:

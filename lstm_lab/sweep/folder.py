@@ -18,7 +18,7 @@ from lstm_lab.identity import run_id
 from lstm_lab.sweep.axes import Point
 from lstm_lab.sweep.plan import plan_cohorts
 from lstm_lab.sweep.study import PlannedRun, Study, declaration
-from lstm_lab.train.parallel import Layout, fit_layout
+from lstm_lab.train.layout import Layout, fit_layout
 from lstm_lab.train.session import Cohort, Run
 
 SCHEMA = 2

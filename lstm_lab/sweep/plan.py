@@ -17,7 +17,8 @@ from lstm_lab.summary import Summary, summarise
 from lstm_lab.sweep.study import PlannedRun
 from lstm_lab.tasks import Dataset, mean_steps
 from lstm_lab.train import widths
-from lstm_lab.train.parallel import Layout, choose_layout, program_spec
+from lstm_lab.train.layout import Layout, choose_layout
+from lstm_lab.train.parallel import program_spec
 
 # Runs of one cohort: few enough that several workers find something to do.
 MOST_RUNS = 64

@@ -21,7 +21,7 @@ from lstm_lab.identity import run_id
 from lstm_lab.progress import Meter, say
 from lstm_lab.tasks import Dataset
 from lstm_lab.train import hosts
-from lstm_lab.train.parallel import Layout, choose_layout, fit_layout
+from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.train.record import Status
 from lstm_lab.train.session import Cohort, Run, Session, TakenOverError
 

@@ -6,10 +6,10 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,96 +17,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstm_lab.config import RunSpec
-from lstm_lab.errors import UserError
 from lstm_lab.optim import horizon
-from lstm_lab.progress import say
 from lstm_lab.tasks import Split
 from lstm_lab.train import evaluate as scoring
 from lstm_lab.train import step, widths
+from lstm_lab.train.layout import Layout
 from lstm_lab.train.state import IDLE, Member, TrainState, init_state, member_of
 
 AXIS = "devices"
-
-Kind = Literal["single", "members", "batch"]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a cohort lies on the devices; decided once, since bits depend on it.
-
-    Attributes:
-      kind: `single`: one device trains all lanes; `members`: each device trains its share of lanes;
-        `batch`: every device trains all lanes on its share of each batch.
-      devices: devices used, of all hosts together.
-      lanes: places for members; a multiple of `devices` where members are spread.
-      width: hidden units of the program's arrays, to which narrower members are padded; None where
-        all members have the same.
-      hosts: processes that train together, each on its own devices.
-    """
-
-    kind: Kind
-    devices: int
-    lanes: int
-    width: int | None = None
-    hosts: int = 1
-
-
-def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -> Layout:
-    """Spreads members where there are enough, else splits the batch if it divides, else neither.
-
-    Args:
-      members: runs of the cohort.
-      batch_size: sequences of a step.
-      devices: devices at hand, of all hosts together.
-      hosts: processes that train together; they always split the batch.
-
-    Returns:
-      The layout.
-
-    Raises:
-      UserError: for a batch that several hosts cannot split.
-    """
-    if hosts > 1:
-        if batch_size % devices:
-            raise UserError(
-                f"train.batch_size: found {batch_size}, allowed multiples of {devices}, "
-                f"the devices of {hosts} hosts"
-            )
-        return Layout("batch", devices, members, hosts=hosts)
-    if devices > 1 and members >= devices:
-        return Layout("members", devices, -(-members // devices) * devices)
-    if devices > 1 and batch_size % devices == 0:
-        return Layout("batch", devices, members)
-    return Layout("single", 1, members)
-
-
-def fit_layout(layout: Layout, batch_size: int, devices: int, hosts: int = 1) -> Layout:
-    """Returns a layout decided before, or where devices are missing the nearest one that fits.
-
-    Args:
-      layout: the layout that a run or a cohort began with.
-      batch_size: sequences of a step.
-      devices: devices at hand, of all hosts together.
-      hosts: processes that train together.
-
-    Returns:
-      A layout with the same lanes; another one is said, since its bits differ.
-    """
-    fits = layout.devices <= devices if hosts == 1 else layout.devices == devices
-    if layout.hosts == hosts and fits:
-        return layout
-    if hosts > 1 or layout.hosts > 1:
-        fitting = choose_layout(layout.lanes, batch_size, devices, hosts)
-        say(
-            f"note: began on {layout.devices} devices of {layout.hosts} hosts, goes on on "
-            f"{fitting.devices} of {hosts}: its bits will differ"
-        )
-        return fitting
-    divided = layout.lanes if layout.kind == "members" else batch_size
-    shared = max(n for n in range(1, devices + 1) if divided % n == 0)
-    fitting = replace(layout, kind=layout.kind if shared > 1 else "single", devices=shared)
-    say(f"note: began on {layout.devices} devices, goes on on {shared}: its bits will differ")
-    return fitting
 
 
 def request_cpu_devices(count: int) -> None:
@@ -184,9 +102,7 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
     Returns:
       The program.
     """
-    if layout.width is not None:
-        spec = replace(spec, model=replace(spec.model, hidden=layout.width))
-    return _build(program_spec(spec), horizon(spec.optim, total_steps), layout)
+    return _build(program_spec(layout.widen(spec)), horizon(spec.optim, total_steps), layout)
 
 
 def program_spec(spec: RunSpec) -> RunSpec:
@@ -285,8 +201,8 @@ def trim(layout: Layout, spec: RunSpec, params: Any) -> Any:
     """Returns a member's parameters, host arrays, without what a program's width adds to them."""
     if layout.width is None:
         return params
-    wide = replace(spec, model=replace(spec.model, hidden=layout.width))
-    return widths.cut(widths.unit_axes(program_spec(wide)), params, spec.model.hidden)
+    wide = program_spec(layout.widen(spec))
+    return widths.cut(widths.unit_axes(wide), params, spec.model.hidden)
 
 
 @lru_cache(maxsize=64)
@@ -388,5 +304,9 @@ def spread(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _map_lanes(platform: str, one: Callable[[Any], Any], lanes: Any) -> Any:
     """Maps over a device's lanes: one after another on CPU, where a stopped lane then costs nothing
-    and a member's arrays stay in the cache; batched elsewhere."""
+    and a member's arrays stay in the cache; batched elsewhere, but for a lane alone, whose branches
+    stay branches."""
+    if platform != "cpu" and jax.tree.leaves(lanes)[0].shape[0] == 1:
+        alone = one(jax.tree.map(lambda a: a[0], lanes))
+        return jax.tree.map(lambda a: a[None], alone)
     return jax.lax.map(one, lanes) if platform == "cpu" else jax.vmap(one)(lanes)

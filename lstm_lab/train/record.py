@@ -22,7 +22,7 @@ from tensorboardX.proto.api_pb2 import Status as HParamsStatus
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-from lstm_lab.config import RunSpec, backend_of, cell_path, to_json
+from lstm_lab.config import RunSpec, cell_path, to_json
 from lstm_lab.files import (
     finite,
     flatten,
@@ -35,7 +35,7 @@ from lstm_lab.files import (
 from lstm_lab.identity import group_id, run_id
 from lstm_lab.tasks import metrics_of
 from lstm_lab.train.gates import LOG_TIMES, Layer, picture
-from lstm_lab.train.parallel import Layout
+from lstm_lab.train.layout import Layout
 
 Status = Literal[
     "running", "completed", "diverged", "pruned", "interrupted", "out_of_memory", "failed"
@@ -113,7 +113,7 @@ class RunRecord:
             "overrides": overrides or before.get("overrides", {}),
             "seeds": spec.seeds,
             "layout": asdict(layout),
-            "backend": backend_of(spec),
+            "backend": ", ".join(layout.backends(spec)),
             **provenance,
             "started": before.get("started") if resumed_at is not None else None,
             "resumed_at": [*before.get("resumed_at", []), resumed_at]

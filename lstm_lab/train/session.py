@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lstm_lab.config import RunSpec, backend_of
+from lstm_lab.config import RunSpec
 from lstm_lab.files import read_json, read_lines, write_json
 from lstm_lab.identity import run_id
 from lstm_lab.summary import Summary, summarise
@@ -27,8 +27,9 @@ from lstm_lab.tasks import (
 from lstm_lab.train import hosts
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.gates import observe
+from lstm_lab.train.layout import Layout
 from lstm_lab.train.outputs import final_scores
-from lstm_lab.train.parallel import Layout, Program, build_program, trim
+from lstm_lab.train.parallel import Program, build_program, trim
 from lstm_lab.train.record import RunRecord, Status, provenance
 from lstm_lab.train.state import DIVERGED, FINISHED, IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.train.step import Report
@@ -117,7 +118,7 @@ class Session:
     ) -> None:
         self.cohort, self.dataset, self.overrides, self.held = cohort, dataset, overrides, held
         self.spec = cohort.runs[0].spec
-        backend_of(self.spec)  # what cannot be served is said before anything compiles
+        cohort.layout.backends(self.spec)  # what cannot serve is said before anything compiles
         self.train = dataset.splits.get("train")
         self.naive = naive_scores(self.spec.task, dataset)
         self.total, self.every = self.spec.schedule_steps(self.train)

@@ -1,35 +1,85 @@
-"""cuDNN's layer, as far as a machine without a GPU can see: what it is given and what comes back.
+"""cuDNN's layers, as far as a machine without a GPU can see: what it is given and what comes back.
 
-`jax.experimental.rnn.lstm_ref`, JAX's statement of what the kernel computes, stands in for it.
+`jax.experimental.rnn.lstm_ref`, JAX's statement of what the kernel computes, stands in for it, and
+like the kernel it refuses to be batched.
 """
+
+import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.custom_batching import custom_vmap
 from jax.experimental import rnn
 
 from lstm_lab.cells import find
-from lstm_lab.recurrence import choose, cudnn, refusal, unroll
+from lstm_lab.recurrence import Call, choice, choose, cudnn, refusal, unroll
+from lstm_lab.regularise import Regularise
 from lstm_lab.stack import LSTM
+from lstm_lab.train import parallel
+from lstm_lab.train.layout import Layout
 from tests.recurrence.cases import LENGTHS, B, T, case
-from tests.train.helpers import close
+from tests.train.helpers import close, small, steps
+
+SPEC = find("lstm").spec
+H = 6
+
+
+def quickly(function):
+    """Compiles a function without optimising it: it runs once or twice."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def same(found, expected, *arguments):
+    close(quickly(found)(*arguments), quickly(expected)(*arguments))
+
+
+def unbatched(function):
+    wrapped = custom_vmap(function)
+
+    @wrapped.def_vmap
+    def rule(*_):
+        raise NotImplementedError("the kernel has no batching rule")
+
+    return wrapped
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """What is asked of the kernel; JAX says that it runs on a GPU."""
+    """What is asked of the kernel, call by call; JAX says that it runs on a GPU."""
     asked = []
 
-    def lstm(x, h_0, c_0, weights, seq_lengths, *sizes):
-        *sizes, precision = sizes
-        asked.append(precision)
-        D, H, layers, _, bidirectional = sizes
-        unpacked = rnn.unpack_lstm_weights(weights, D, H, layers, bidirectional)
-        return rnn.lstm_ref(x, h_0, c_0, *unpacked, seq_lengths, *sizes)
+    def reference(static):
+        D, H, layers, dropout, bidirectional, _ = static
 
-    monkeypatch.setattr(rnn, "lstm", lstm)
+        def run(x, h_0, c_0, weights, seq_lengths):
+            unpacked = rnn.unpack_lstm_weights(weights, D, H, layers, bidirectional)
+            sizes = (D, H, layers, dropout, bidirectional)
+            return rnn.lstm_ref(x, h_0, c_0, *unpacked, seq_lengths, *sizes)
+
+        return run
+
+    def forward(*given):
+        arrays, static = given[:5], given[5:]
+        asked.append(static)
+        return unbatched(reference(static))(*arrays), arrays
+
+    def backward(*given):
+        static, (arrays, cotangents) = given[:6], given[6:]
+        *floats, lengths = arrays
+
+        def pull(lengths, cotangents, *floats):
+            run = reference(static)
+            return jax.vjp(lambda *floats: run(*floats, lengths), *floats)[1](cotangents)
+
+        gradients = unbatched(pull)(lengths, cotangents, *floats)
+        return (*gradients, jnp.zeros_like(lengths))
+
+    monkeypatch.setattr(rnn, "lstm_fwd", forward)
+    monkeypatch.setattr(rnn, "lstm_bwd", backward)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     return asked
 
@@ -37,7 +87,7 @@ def gpu(monkeypatch):
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("stateful", [False, True])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_equals_scan(gpu, reverse, stateful, lengths):
+def test_a_layer_equals_scan(gpu, reverse, stateful, lengths):
     spec, params, x, state = case("np")
     weights = jax.random.normal(jax.random.key(3), (T, B, params["wh"].shape[-1]))
 
@@ -53,20 +103,129 @@ def test_equals_scan(gpu, reverse, stateful, lengths):
         )
         return (weights * h).sum() + final.h.sum() + jnp.square(final.c).sum(), (h, final)
 
-    run = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
-    close(run(params, x, state, "cudnn"), run(params, x, state, "scan"))
-    assert gpu == [lax.Precision.HIGH]
+    def run(backend):
+        differentiated = jax.value_and_grad(partial(loss, backend=backend), (0, 1, 2), has_aux=True)
+        return quickly(differentiated)(params, x, state)
+
+    close(run("cudnn"), run("scan"))
+    assert [static[-1] for static in gpu] == [lax.Precision.HIGH]
 
 
-def test_a_stack_in_both_directions_equals_scan(gpu):
-    x = jax.random.normal(jax.random.key(0), (T, B, 4))
-    models = [
-        LSTM(find("lstm").spec, (6, 6), bidirectional=True, backend=b) for b in ("scan", "cudnn")
-    ]
-    variables = models[0].init(jax.random.key(1), x)
-    expected, found = (model.apply(variables, x, lengths=jnp.array(LENGTHS)) for model in models)
+def stacked(backend, widths=(H, H), **options):
+    """Returns gradients and outputs of a stack as a function of parameters, inputs and states."""
+    model = LSTM(SPEC, widths, backend=backend, **options)
+
+    def loss(variables, x, states, regularise=None):
+        h, finals = model.apply(
+            variables, x, states, lengths=jnp.array(LENGTHS), regularise=regularise
+        )
+        total = jnp.sin(3.0 * h).sum()
+        for leaf in jax.tree.leaves(finals):
+            total += jnp.cos(leaf).sum()
+        return total, (h, finals)
+
+    return model, jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+
+
+def inputs(model, key=0):
+    x = jax.random.normal(jax.random.key(key), (T, B, 4))
+    variables = quickly(model.init)(jax.random.key(key + 1), x)
+    _, finals = quickly(model.apply)(variables, x)
+    return variables, x, jax.tree.map(lambda leaf: leaf + 0.1, finals)
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful):
+    reference, expected = stacked("scan", bidirectional=bidirectional)
+    _, found = stacked("cudnn", bidirectional=bidirectional)
+    variables, x, states = inputs(reference)
+    states = states if stateful else None
+    same(found, expected, variables, x, states)
+    assert gpu == [(4, H, 2, 0.0, bidirectional, lax.Precision.HIGH)]
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"),
+    [
+        ({"merge": "sum"}, 2),
+        ({"residual": True, "bidirectional": False}, 2),
+        ({"widths": (H, H + 2)}, 2),
+        ({"return_sequences": False}, 1),
+    ],
+)
+def test_what_lies_between_layers_divides_a_stack(gpu, options, calls):
+    options = {"bidirectional": True, **options}
+    reference, expected = stacked("scan", **options)
+    _, found = stacked("cudnn", **options)
+    variables, x, _ = inputs(reference)
+    same(found, expected, variables, x, None)
+    assert len(gpu) == calls
+
+
+def test_dropout_between_layers_is_ours(gpu):
+    reference, expected = stacked("scan", dropout=0.4, dropout_in=0.2, bidirectional=True)
+    _, found = stacked("cudnn", dropout=0.4, dropout_in=0.2, bidirectional=True)
+    variables, x, _ = inputs(reference)
+    training = Regularise({}, jax.random.key(4), jax.random.split(jax.random.key(5), B))
+    same(found, expected, variables, x, None, training)
+    assert len(gpu) == 2
+    same(found, expected, variables, x, None)
+    assert len(gpu) == 3
+
+
+def test_a_stream_begins_anew_where_it_is_fresh(gpu):
+    reference, _ = stacked("scan")
+    variables, x, states = inputs(reference)
+    for fresh in (False, True):
+        expected, found = (
+            stacked(backend)[0].apply(variables, x, states, fresh=jnp.array(fresh))
+            for backend in ("scan", "cudnn")
+        )
+        close(found, expected)
+
+
+def test_members_are_called_one_after_another(gpu):
+    reference, expected = stacked("scan")
+    _, found = stacked("cudnn")
+    members = [inputs(reference, key) for key in (0, 10, 20)]
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    same(jax.vmap(found), jax.vmap(expected), *together)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_training_equals_scan(gpu, monkeypatch, members):
+    """Whole optimiser steps, members mapped as on a GPU."""
+    mapped = parallel._map_lanes
+    monkeypatch.setattr(parallel, "_map_lanes", lambda _, one, lanes: mapped("gpu", one, lanes))
+    sections = {"layers": 2, "bidirectional": True}
+    parallel._build.cache_clear()
+    try:
+        found, expected = (
+            steps(
+                [
+                    small(model=sections, compute={"backend": backend}, seed=k)
+                    for k in range(members)
+                ],
+                Layout("single", 1, members),
+                small().task.load(None),
+                n=3,
+            )
+            for backend in ("cudnn", "scan")
+        )
+    finally:
+        parallel._build.cache_clear()
     close(found, expected)
-    assert len(gpu) == 4
+    assert gpu
+
+
+def test_padding_is_never_read(gpu):
+    reference, _ = stacked("scan")
+    _, found = stacked("cudnn")
+    variables, x, _ = inputs(reference)
+    real = (jnp.arange(T)[:, None] < LENGTHS[None])[..., None]
+    spoilt = found(variables, jnp.where(real, x, jnp.nan), None)
+    jax.tree.map(np.testing.assert_array_equal, spoilt, found(variables, x, None))
 
 
 def test_the_precision_in_force_is_passed_on(gpu):
@@ -74,7 +233,7 @@ def test_the_precision_in_force_is_passed_on(gpu):
     for named, passed in (("highest", "HIGHEST"), ("high", "HIGH"), ("default", "HIGH")):
         with jax.default_matmul_precision(named):
             unroll(spec, params, x, backend="cudnn")
-        assert gpu.pop().name == passed
+        assert gpu.pop()[-1].name == passed
 
 
 @pytest.mark.parametrize(
@@ -88,24 +247,44 @@ def test_the_precision_in_force_is_passed_on(gpu):
     ],
 )
 def test_what_it_does_not_serve_is_named(gpu, name, said):
-    assert said in refusal("cudnn", find(name).spec, jnp.float32)
+    assert said in refusal("cudnn", Call(find(name).spec, jnp.float32))
+    x = jnp.zeros((T, B, 4))
+    with pytest.raises(ValueError, match="'cudnn' cannot serve this; "):
+        LSTM(find(name).spec, (H,), backend="cudnn").init(jax.random.key(0), x)
 
 
 def test_what_a_call_cannot_have_is_named(gpu):
     spec, params, x, _ = case("np")
-    assert "dtype: found bfloat16" in refusal("cudnn", spec, jnp.bfloat16)
-    assert "trace: cudnn" in refusal("cudnn", spec, jnp.float32, trace=("i",))
+    assert "dtype: found bfloat16" in refusal("cudnn", Call(spec, jnp.bfloat16))
+    assert "trace: cudnn" in refusal("cudnn", Call(spec, jnp.float32, trace=True))
     with pytest.raises(ValueError, match="resets: cudnn takes none"):
         unroll(spec, params, x, resets=jnp.zeros((T, B), bool), backend="cudnn")
-    # It was not measured yet.
-    assert choose(spec, jnp.float32, 64) == "fused"
 
 
 def test_without_a_gpu_it_is_refused():
-    assert refusal("cudnn", find("np").spec, jnp.float32) == "platform: found cpu, cudnn serves gpu"
+    assert refusal("cudnn", Call(SPEC, jnp.float32)) == "platform: found cpu, cudnn serves gpu"
     spec, params, x, _ = case("np")
     with pytest.raises(ValueError, match="'cudnn' cannot serve this; platform: found cpu"):
         unroll(spec, params, x, backend="cudnn")
+
+
+def test_auto_takes_it_where_it_was_measured_to_be_fastest(gpu, monkeypatch, tmp_path):
+    row = {"cell": "plain", "B": 16, "T": 8, "D": 8, "H": 64, "ms": {"scan": 3.0, "fused": 2.0}}
+    row["ms"]["cudnn"] = 1.0
+    table = {"platform": "gpu", "device": "some GPU", "rows": [row]}
+    monkeypatch.setattr(choice, "TIMINGS", tmp_path / "timings.json")
+    choice.TIMINGS.write_text(json.dumps({"tables": [table]}))
+    choice.measured.cache_clear()
+    try:
+        assert choose(Call(SPEC, jnp.float32)) == "cudnn"
+        assert choose(Call(SPEC, jnp.float32, resets=True)) == "fused"
+        assert choose(Call(SPEC, jnp.bfloat16)) == "fused"
+        reference, _ = stacked("scan", bidirectional=True)
+        variables, x, _ = inputs(reference)
+        stacked("auto", bidirectional=True)[0].apply(variables, x)
+        assert len(gpu) == 1
+    finally:
+        choice.measured.cache_clear()
 
 
 def test_rows_are_flipped_within_their_lengths():

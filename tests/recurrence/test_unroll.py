@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_lab.cells import CATALOGUE, find
-from lstm_lab.recurrence import choose, refusal, unroll
+from lstm_lab.cells import CATALOGUE
+from lstm_lab.recurrence import unroll
 from tests.recurrence.cases import LENGTHS, RESETS, B, D, H, T, case
 
 
@@ -188,30 +188,7 @@ def test_fused_needs_less_memory_than_scan(name):
     assert temporary("fused") < 0.6 * temporary("scan")
 
 
-def test_auto_takes_the_fastest_that_serves():
-    def chosen(name, dtype=jnp.float32, hidden=64, **given):
-        return choose(find(name).spec, dtype, hidden, **given)
-
-    assert chosen("vanilla") == chosen("fgr") == chosen("janet") == chosen("gru") == "native"
-    assert chosen("layernorm") == chosen("multiplicative", hidden=256) == "fused"
-    assert chosen("layernorm", hidden=512) == chosen("rnn") == chosen("lstmp") == "scan"
-    assert chosen("minlstm") == "associative"
-    assert chosen("vanilla", jnp.bfloat16) == chosen("np", clamp={"f": 1.0}) == "fused"
-    assert chosen("zoneout", noise=jnp.ones((T, B, H))) == "fused"
-    assert chosen("vanilla", trace=("f",)) == "scan"
-
-
-def test_a_backend_says_what_it_does_not_serve():
-    vanilla = find("vanilla").spec
-    for name, backend, said in (
-        ("layernorm", "native", "layer_norm: native does not serve it"),
-        ("lstmp", "native", "projection: native does not serve it"),
-        ("slstm", "native", "cell: native serves the gate algebra and gru"),
-        ("np", "associative", "cell: associative serves cells with coefficients"),
-    ):
-        assert said in refusal(backend, find(name).spec, jnp.float32)
-    assert "dtype: found bfloat16" in refusal("native", vanilla, jnp.bfloat16)
-    assert "trace: fused returns no gates" in refusal("fused", vanilla, jnp.float32, trace=("f",))
+def test_a_backend_that_cannot_serve_is_refused():
     spec, params, x, _ = case("layernorm")
     with pytest.raises(ValueError, match="'native' cannot serve this; layer_norm"):
         unroll(spec, params, x, backend="native")

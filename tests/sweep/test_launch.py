@@ -26,8 +26,9 @@ from lstm_lab.sweep.plan import PROGRAM_FLOPS, plan_cohorts
 from lstm_lab.sweep.preview import preview
 from lstm_lab.sweep.status import describe
 from lstm_lab.sweep.study import Study, Trials, Tuning, tuning_runs
+from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Outcome, Stop
-from lstm_lab.train.parallel import Layout, trim
+from lstm_lab.train.parallel import trim
 from tests.conftest import ROOT
 from tests.sweep.test_study import BASE, study
 from tests.train.helpers import close, steps

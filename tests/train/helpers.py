@@ -9,8 +9,9 @@ import numpy as np
 
 from lstm_lab.config import build_spec
 from lstm_lab.tasks import JSB
+from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Stop, train_cohort
-from lstm_lab.train.parallel import Layout, build_program
+from lstm_lab.train.parallel import build_program
 from lstm_lab.train.session import Cohort, Run
 
 

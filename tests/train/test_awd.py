@@ -13,7 +13,8 @@ from lstm_lab.sections import TrainSpec
 from lstm_lab.tasks import Batch, Examples, Stream, train_batch
 from lstm_lab.train import average as averaging
 from lstm_lab.train import widths
-from lstm_lab.train.parallel import Layout, build_program
+from lstm_lab.train.layout import Layout
+from lstm_lab.train.parallel import build_program
 from lstm_lab.train.penalties import penalty
 from tests.train.helpers import TRACKS, close, reading, seated, small, steps
 from tests.train.test_streams import nll_at_once

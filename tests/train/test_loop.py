@@ -13,8 +13,8 @@ import pytest
 
 from lstm_lab.files import read_json, read_lines
 from lstm_lab.train.checkpoint import Checkpoints
+from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Stop, train_cohort
-from lstm_lab.train.parallel import Layout
 from lstm_lab.train.session import Cohort, Run, TakenOverError
 from tests.conftest import ROOT
 from tests.train.helpers import small, train

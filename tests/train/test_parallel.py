@@ -11,13 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_lab.train.parallel import (
-    Layout,
-    _build,
-    build_program,
-    choose_layout,
-    fit_layout,
-)
+from lstm_lab.train.layout import Layout, choose_layout, fit_layout
+from lstm_lab.train.parallel import _build, build_program
 from lstm_lab.train.state import DIVERGED, IDLE, member_of
 from tests.conftest import write_chorales
 from tests.train.helpers import close, ragged, seated, small, steps
@@ -64,24 +59,57 @@ def test_a_cohort_of_five_seeds_equals_five_lone_runs(music, devices):
         close(jax.tree.map(lambda a, k=k: a[k : k + 1], params), lone_params)
 
 
-def test_batched_members_equal_mapped_ones(music, monkeypatch):
-    """GPUs batch members where CPUs map them."""
+@pytest.mark.parametrize("members", [1, 3])
+def test_batched_members_equal_mapped_ones(music, monkeypatch, members):
+    """GPUs batch members where CPUs map them, and run a lone one as it is."""
     from lstm_lab.train import parallel
 
     spec = ragged(train={"batch_size": 4})
-    specs = [replace(spec, seed=k) for k in range(3)]
+    specs = [replace(spec, seed=k) for k in range(members)]
     dataset = spec.task.load(music)
-    mapped = steps(specs, Layout("single", 1, 3), dataset)
+    mapped = steps(specs, Layout("single", 1, members), dataset)
     real = parallel._map_lanes
     monkeypatch.setattr(
         parallel, "_map_lanes", lambda platform, one, lanes: real("gpu", one, lanes)
     )
     _build.cache_clear()
     try:
-        batched = steps(specs, Layout("single", 1, 3), dataset)
+        batched = steps(specs, Layout("single", 1, members), dataset)
     finally:
         _build.cache_clear()
     close(batched, mapped)
+
+
+def test_a_lane_alone_keeps_its_branches_off_the_cpu():
+    from lstm_lab.train.parallel import _map_lanes
+
+    def one(x):
+        return jax.lax.cond(x > 0, lambda: 2.0 * x, lambda: x)
+
+    def operations(lanes):
+        return str(jax.make_jaxpr(lambda x: _map_lanes("gpu", one, x))(jnp.ones(lanes)))
+
+    assert "cond[" in operations(1)
+    assert "cond[" not in operations(2)
+
+
+@pytest.mark.parametrize(
+    ("layout", "hidden", "rows"),
+    [
+        (Layout("single", 1, 1), 5, 8),
+        (Layout("members", 2, 4), 5, 8),
+        (Layout("batch", 4, 1), 5, 2),
+        (Layout("single", 1, 2, width=9), 9, 8),
+    ],
+)
+def test_backends_are_chosen_for_what_a_device_computes(monkeypatch, layout, hidden, rows):
+    from lstm_lab.recurrence import choice
+
+    asked = []
+    monkeypatch.setattr(choice, "choose", lambda call: asked.append(call) or "scan")
+    spec = small(model={"layers": 2, "bidirectional": True})
+    assert layout.backends(spec) == ["scan"]
+    assert [(c.B, c.D, c.H) for c in asked] == [(rows, 2, hidden), (rows, 2 * hidden, hidden)]
 
 
 def loop_bodies(text):

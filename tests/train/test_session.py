@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.files import read_json
-from lstm_lab.train.parallel import Layout
+from lstm_lab.train.layout import Layout
 from tests.train.helpers import small, train
 from tests.train.test_loop import StopAfter, assert_same, leaves
 

@@ -13,8 +13,9 @@ from lstm_lab.errors import UserError
 from lstm_lab.files import read_json, read_lines
 from lstm_lab.tasks import Stream
 from lstm_lab.train.evaluate import evaluate
+from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Stop
-from lstm_lab.train.parallel import Layout, build_program
+from lstm_lab.train.parallel import build_program
 from lstm_lab.train.state import init_state, member_of
 from tests.train.helpers import TEXT, TRACKS, T, close, reading, seated, steps, train
 

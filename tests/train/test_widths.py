@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.train.parallel import Layout, build_program, trim
+from lstm_lab.train.layout import Layout
+from lstm_lab.train.parallel import build_program, trim
 from lstm_lab.train.widths import own, refusal, unit_axes
 from tests.train.helpers import close, ragged, seated, small, steps
 

@@ -1,0 +1,120 @@
+"""Which backend computes a call: what each one serves, and which was measured to be fastest."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+
+from lstm_lab.cells.cell import Spec
+from lstm_lab.cells.gates import CellSpec
+from lstm_lab.recurrence import associative, cudnn, native
+
+Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+NAMED: tuple[Backend, ...] = BACKENDS[1:]
+# Milliseconds forward + backward by platform, cell and shape: `lstm-lab bench --suite=backends`.
+TIMINGS = Path(__file__).with_name("timings.json")
+FIELDS_WITH_A_COST = ("multiplicative", "layer_norm", "gate_recurrence", "projection", "peephole")
+
+
+class Call(NamedTuple):
+    """What is asked of a backend.
+
+    Attributes:
+      spec: the variant.
+      dtype: of the inputs.
+      B, D, H: rows, input features, hidden units. Every backend's time grows with T alike.
+      noise, trace, clamp, resets: whether the call has any.
+    """
+
+    spec: Spec
+    dtype: Any
+    B: int = 32
+    D: int = 64
+    H: int = 64
+    noise: bool = False
+    trace: bool = False
+    clamp: bool = False
+    resets: bool = False
+
+
+def resolve(backend: Backend, call: Call) -> Backend:
+    """Returns the backend to call: the one that is named, or for "auto" the fastest that serves.
+
+    Raises:
+      ValueError: for an unknown backend, or one that cannot serve the call.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend: found {backend!r}, allowed {', '.join(BACKENDS)}")
+    if call.clamp and "clamp" not in inspect.signature(call.spec.cell.pointwise).parameters:
+        raise ValueError("clamp: this cell's pointwise takes no clamp")
+    if backend == "auto":
+        return choose(call)
+    reason = refusal(backend, call)
+    if reason:
+        raise ValueError(f"backend: {backend!r} cannot serve this; {reason}")
+    return backend
+
+
+def choose(call: Call) -> Backend:
+    """Returns what `auto` takes: the fastest that serves, in the measured row nearest to the call.
+
+    Where a platform was not measured it is fused, for its memory; where a cell was not, scan.
+    """
+    rows = measured(jax.default_backend(), jax.local_devices()[0].device_kind)
+    like = [row for row in rows if row["cell"] == family(call.spec)]
+    if not like:
+        return "scan" if rows or refusal("fused", call) else "fused"
+    times = min(like, key=lambda row: _distance(row, call))["ms"]
+    serving: list[Backend] = [b for b in NAMED if b in times and refusal(b, call) is None]
+    return min(serving, key=times.__getitem__)
+
+
+def refusal(backend: Backend, call: Call) -> str | None:
+    """Returns why a backend cannot serve a call, naming the field, or None where it can."""
+    if backend == "scan":
+        return None
+    if call.trace:
+        return f"trace: {backend} returns no gates"
+    if backend == "fused":
+        return None
+    if call.noise:
+        return f"noise: {backend} takes none"
+    if call.clamp:
+        return f"clamp: {backend} pins no gates"
+    match backend:
+        case "native":
+            return native.refusal(call.spec, call.dtype)
+        case "cudnn":
+            if call.resets:
+                return "resets: cudnn takes none"
+            return cudnn.refusal(call.spec, call.dtype)
+        case _:
+            return associative.refusal(call.spec)
+
+
+def family(spec: Spec) -> str:
+    """Returns the name under which a variant is timed: variants that cost alike share one."""
+    if not isinstance(spec, CellSpec):
+        return type(spec).__name__.removesuffix("Spec").lower()
+    costly = [name for name in FIELDS_WITH_A_COST if getattr(spec, name)]
+    return costly[0] if costly else "plain"
+
+
+@cache
+def measured(platform: str, device: str) -> list[dict[str, Any]]:
+    """Returns the rows of the table for a device: its own kind's, else its platform's, or none."""
+    tables = [t for t in json.loads(TIMINGS.read_text())["tables"] if t["platform"] == platform]
+    own = [t for t in tables if t["device"] == device]
+    return [row for table in (own or tables)[:1] for row in table["rows"]]
+
+
+def _distance(row: dict[str, Any], call: Call) -> float:
+    """Returns how far a call's shape is from a row's, in powers of two."""
+    return sum(abs(math.log2(getattr(call, name) / row[name])) for name in "BDH")

@@ -1,0 +1,105 @@
+"""Which backend computes a call: what each serves, and the nearest measured row."""
+
+import json
+
+import jax.numpy as jnp
+import pytest
+
+from lstm_lab.cells import CATALOGUE, find
+from lstm_lab.recurrence import BACKENDS, Call, choice, choose, refusal, resolve
+
+LAYERNORM = find("layernorm").spec
+
+
+@pytest.fixture
+def table(monkeypatch, tmp_path):
+    """Writes tables in place of those that ship."""
+
+    def write(*tables):
+        monkeypatch.setattr(choice, "TIMINGS", tmp_path / "timings.json")
+        choice.TIMINGS.write_text(json.dumps({"tables": tables}))
+        choice.measured.cache_clear()
+
+    yield write
+    choice.measured.cache_clear()
+
+
+def row(H, scan, fused, B=32, D=64, cell="layer_norm"):
+    return {"cell": cell, "B": B, "T": 64, "D": D, "H": H, "ms": {"scan": scan, "fused": fused}}
+
+
+def cpu(*rows, device="cpu"):
+    return {"platform": "cpu", "device": device, "rows": rows}
+
+
+def chosen(name="layernorm", dtype=jnp.float32, **asked):
+    return choose(Call(find(name).spec, dtype, **asked))
+
+
+def test_the_nearest_row_decides(table):
+    table(cpu(row(64, 2.0, 1.0), row(1024, 1.0, 2.0)))
+    assert [chosen(H=H) for H in (16, 64, 250, 260, 4096)] == [*["fused"] * 3, "scan", "scan"]
+    assert chosen(H=250, B=1, D=8) == "fused"
+    table(cpu(row(64, 2.0, 1.0, B=1), row(64, 1.0, 2.0, B=256)))
+    assert [chosen(B=B) for B in (1, 8, 32, 512)] == ["fused", "fused", "scan", "scan"]
+    table(cpu(row(64, 2.0, 1.0, D=1), row(64, 1.0, 2.0, D=512)))
+    assert [chosen(D=D) for D in (2, 300)] == ["fused", "scan"]
+
+
+def test_what_cannot_serve_is_passed_over(table):
+    fast = {"cell": "plain", "B": 32, "T": 64, "D": 64, "H": 64}
+    times = {"scan": 3.0, "fused": 2.0, "native": 1.0, "cudnn": 0.1}
+    table(cpu({**fast, "ms": times}))
+    assert chosen("np") == "native"
+    assert chosen("np", jnp.bfloat16) == chosen("np", clamp=True) == chosen("zoneout", noise=True)
+    assert chosen("np", jnp.bfloat16) == "fused"
+    assert chosen("np", trace=True) == "scan"
+
+
+def test_a_device_of_the_same_kind_counts_before_its_platform(table):
+    table(cpu(row(64, 2.0, 1.0), device="another"), cpu(row(64, 1.0, 2.0)))
+    assert chosen() == "scan"
+    table(cpu(row(64, 2.0, 1.0), device="another"))
+    assert chosen() == "fused"
+
+
+def test_what_was_not_measured(table):
+    table(cpu(row(64, 2.0, 1.0, cell="plain")))
+    assert chosen("layernorm") == "scan"
+    table()
+    assert chosen("layernorm") == "fused"
+    assert chosen("layernorm", trace=True) == "scan"
+
+
+def test_the_table_that_ships_serves_every_variant():
+    rows = choice.measured("cpu", "cpu")
+    measured = {row["cell"] for row in rows}
+    assert {choice.family(find(name).spec) for name in CATALOGUE} == measured
+    for row in rows:
+        assert {"scan", "fused"} <= set(row["ms"]) <= set(BACKENDS)
+        assert min(row["ms"].values()) > 0.0
+    for name in ("vanilla", "fgr", "janet", "gru"):
+        assert chosen(name, H=128) == "native"
+
+
+def test_a_named_backend_is_taken_or_refused():
+    assert resolve("scan", Call(LAYERNORM, jnp.float32)) == "scan"
+    with pytest.raises(ValueError, match="'native' cannot serve this; layer_norm"):
+        resolve("native", Call(LAYERNORM, jnp.float32))
+    with pytest.raises(ValueError, match="backend: found 'cuda', allowed auto, scan, fused"):
+        resolve("cuda", Call(LAYERNORM, jnp.float32))
+
+
+def test_a_backend_says_what_it_does_not_serve():
+    vanilla = find("vanilla").spec
+    for name, backend, said in (
+        ("layernorm", "native", "layer_norm: native does not serve it"),
+        ("lstmp", "native", "projection: native does not serve it"),
+        ("slstm", "native", "cell: native serves the gate algebra and gru"),
+        ("np", "associative", "cell: associative serves cells with coefficients"),
+    ):
+        assert said in refusal(backend, Call(find(name).spec, jnp.float32))
+    assert "dtype: found bfloat16" in refusal("native", Call(vanilla, jnp.bfloat16))
+    traced = Call(vanilla, jnp.float32, trace=True)
+    assert "trace: fused returns no gates" in refusal("fused", traced)
+    assert "noise: native takes none" in refusal("native", Call(vanilla, jnp.float32, noise=True))
