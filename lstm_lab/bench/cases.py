@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-Suite = Literal["layer", "train", "population"]
+Suite = Literal["layer", "train", "population", "backends"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
 Work = Literal["forward", "gradient", "language", "classifier", "population"]
 
@@ -24,6 +24,7 @@ class Case:
       bidirectional: both directions.
       ragged: rows have lengths between T / 4 and T.
       members: runs of a population.
+      cell: the variant; other libraries have "lstm" alone.
     """
 
     work: Work
@@ -35,11 +36,14 @@ class Case:
     bidirectional: bool = False
     ragged: bool = False
     members: int = 1
+    cell: str = "lstm"
 
     @property
     def label(self) -> str:
         """The shape in words."""
-        words = [f"B {self.B}, T {self.T}, D {self.D}, H {self.H}"]
+        words = [] if self.cell == "lstm" else [self.cell]
+        words += [f"{self.members} members"] if self.members not in (1, MEMBERS) else []
+        words += [f"B {self.B}, T {self.T}, D {self.D}, H {self.H}"]
         words += [f"{self.layers} layers"] if self.layers > 1 else []
         words += ["both directions"] * self.bidirectional + ["ragged"] * self.ragged
         return ", ".join(words)
@@ -70,24 +74,50 @@ MORE: tuple[dict[str, Any], ...] = (
     {"B": 32, "T": 64, "D": 64, "H": 128, "bidirectional": True},
     {"B": 32, "T": 64, "D": 64, "H": 128, "layers": 2},
 )
+# FlashRNN's shape first, then the layers of Zaremba's medium and large models.
+GPU_SHAPES = ((16, 1024, 768, 768), *SHAPES, (20, 35, 1500, 1500))
+GPU_MORE: tuple[dict[str, Any], ...] = (
+    {"B": 16, "T": 1024, "D": 768, "H": 768, "ragged": True},
+    {"B": 16, "T": 1024, "D": 768, "H": 768, "bidirectional": True},
+    {"B": 16, "T": 1024, "D": 768, "H": 768, "layers": 2},
+)
 POPULATION = ((32, 50, 8, 32), (32, 100, 32, 64), (32, 64, 64, 128), (64, 64, 88, 200))
+GPU_POPULATION = tuple((32, 64, 32, H) for H in (32, 64, 128, 256))
+GPU_MEMBERS = (16, 64, 256, 1024)
 # A word model in the shape of Zaremba's small one, and rows of pixels.
 TRAIN = (Case("language", 20, 35, 200, 200, layers=2), Case("classifier", 128, 28, 28, 128))
+GPU_TRAIN = (*TRAIN, *(Case("language", 20, 35, H, H, layers=2) for H in (650, 1500)))
 VOCABULARY, CLASSES, MEMBERS = 10_000, 10, 16
+# One variant of each family of cost (recurrence/choice.py), and the shapes that decide for `auto`.
+VARIANTS = (
+    *("lstm", "vanilla", "fgr", "layernorm", "lstmp", "multiplicative"),
+    *("rnn", "gru", "slstm", "minlstm"),
+)
+DECIDING = ((1, 60, 88, 100), (32, 64, 1, 64), *SHAPES)
 
 
-def cases(suite: Suite) -> list[Case]:
-    """Returns a suite's cases."""
+def cases(suite: Suite, platform: str = "cpu") -> list[Case]:
+    """Returns a suite's cases, on a GPU of larger shapes and more members."""
+    gpu = platform == "gpu"
+    shapes, more = (GPU_SHAPES, GPU_MORE) if gpu else (SHAPES, MORE)
     if suite == "train":
-        return list(TRAIN)
+        return list(GPU_TRAIN if gpu else TRAIN)
     if suite == "population":
-        return [Case("population", *shape, members=MEMBERS) for shape in POPULATION]
+        populations = GPU_POPULATION if gpu else POPULATION
+        return [
+            Case("population", *shape, members=members)
+            for members in (GPU_MEMBERS if gpu else (MEMBERS,))
+            for shape in populations
+        ]
+    if suite == "backends":
+        deciding = (*DECIDING[:2], *GPU_SHAPES) if gpu else DECIDING
+        return [Case("gradient", *shape, cell=cell) for cell in VARIANTS for shape in deciding]
     works: tuple[Work, ...] = ("forward", "gradient")
     return [
         case
         for work in works
         for case in (
-            *(Case(work, *shape) for shape in SHAPES),
-            *(Case(work, **more) for more in MORE),
+            *(Case(work, *shape) for shape in shapes),
+            *(Case(work, **changes) for changes in more),
         )
     ]

@@ -11,24 +11,42 @@ import numpy as np
 import optax
 
 from lstm_lab.bench.cases import CLASSES, VOCABULARY, Case
+from lstm_lab.bench.contenders import library, numbers
+from lstm_lab.cells import find
+from lstm_lab.recurrence import BACKENDS, Backend, Call, refusal
 
 Layer = tuple[Any, Callable[..., jax.Array]]
 
 
+def serves(name: str, case: Case) -> bool:
+    """Returns whether ours computes a case by the backend that its name has."""
+    dtype, _ = numbers(name)
+    call = Call(find(case.cell).spec, jnp.dtype(dtype), case.B, case.D, case.H)
+    return backend_of(name) == "auto" or refusal(backend_of(name), call) is None
+
+
+def backend_of(name: str) -> Backend:
+    """Returns the backend that a contender's name has."""
+    named = [backend for backend in BACKENDS if backend in name.split()]
+    return named[0] if named else "auto"
+
+
 def build(name: str, case: Case) -> Callable[[], None]:
     """Returns a function that does a case's work once and waits for it."""
+    dtype, exact = numbers(name)
+    jax.config.update("jax_default_matmul_precision", "highest" if exact else None)
     if name == "floor":
         return _compiled(_floor(case), *_floor_arrays(case))
     if case.work == "population":
         return _population(name, case)
     params, apply = layer(name, case)
-    x = jax.random.normal(jax.random.key(1), (case.B, case.T, case.D))
+    x = jax.random.normal(jax.random.key(1), (case.B, case.T, case.D)).astype(dtype)
     lengths = None if case.lengths is None else jnp.array(case.lengths)
     if case.work == "forward":
         return _compiled(lambda params, x: apply(params, x, lengths), params, x)
     if case.work == "gradient":
-        width = case.H * (1 + case.bidirectional)
-        weights = jax.random.normal(jax.random.key(2), (case.B, case.T, width))
+        h_BTH = jax.eval_shape(apply, params, x, lengths)
+        weights = jax.random.normal(jax.random.key(2), h_BTH.shape).astype(h_BTH.dtype)
 
         def loss(params: Any, x: jax.Array) -> jax.Array:
             h = apply(params, x, lengths)
@@ -54,8 +72,8 @@ def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Non
 
 def layer(name: str, case: Case) -> Layer:
     """Returns a library's stack for a case: parameters, and (params, x_BTD, lengths) -> h_BTH."""
-    if name.startswith("lstm_lab"):
-        return _ours(case, name.removeprefix("lstm_lab").strip() or "auto")
+    if library(name) == "lstm_lab":
+        return _ours(case, backend_of(name), numbers(name)[0])
     return {"flax": _flax, "keras": _keras, "haiku": _haiku, "equinox": _equinox}[name](case)
 
 
@@ -64,12 +82,11 @@ def _widths(case: Case) -> list[int]:
     return [case.D] + [case.H * (1 + case.bidirectional)] * (case.layers - 1)
 
 
-def _ours(case: Case, backend: Any) -> Layer:
-    from lstm_lab.cells import find
+def _ours(case: Case, backend: Backend, dtype: str) -> Layer:
     from lstm_lab.stack import LSTM
 
     model = LSTM(
-        find("lstm").spec,
+        find(case.cell).spec,
         (case.H,) * case.layers,
         bidirectional=case.bidirectional,
         backend=backend,
@@ -77,7 +94,7 @@ def _ours(case: Case, backend: Any) -> Layer:
     params = model.init(jax.random.key(0), jnp.zeros((1, 1, case.D)))
 
     def apply(params: Any, x: jax.Array, lengths: Any) -> jax.Array:
-        h_TBH, _ = model.apply(params, jnp.swapaxes(x, 0, 1), lengths=lengths)
+        h_TBH, _ = model.apply(params, jnp.swapaxes(x, 0, 1).astype(dtype), lengths=lengths)
         return jnp.swapaxes(h_TBH, 0, 1)
 
     return params, apply
@@ -218,29 +235,28 @@ def _population(name: str, case: Case) -> Callable[[], None]:
     """One SGD step of each member: ours in one program, other libraries' one after another."""
     from lstm_lab.train.parallel import spread
 
-    members = [layer(name, case) for _ in range(case.members)]
-    apply = members[0][1]
+    params, apply = layer(name, case)
     x = jax.random.normal(jax.random.key(1), (case.B, case.T, case.D))
 
     def step(params: Any) -> Any:
         grads = jax.grad(lambda params: jnp.square(apply(params, x, None)).mean())(params)
         return jax.tree.map(lambda p, g: p - 0.01 * g, params, grads)
 
-    if name.startswith("lstm_lab"):
+    if library(name) == "lstm_lab" and "in turn" not in name:
         together = spread(step)
         devices = jax.local_device_count()
 
-        def stack(*leaves: jax.Array) -> jax.Array:
-            return jnp.stack(leaves).reshape(devices, -1, *leaves[0].shape)
+        def stack(leaf: jax.Array) -> jax.Array:
+            return jnp.tile(leaf, (devices, case.members // devices, *(1 for _ in leaf.shape)))
 
-        stacked = [jax.tree.map(stack, *(params for params, _ in members))]
+        stacked = [jax.tree.map(stack, params)]
 
         def run_together() -> None:
             stacked[0] = jax.block_until_ready(together(stacked[0]))
 
         return run_together
     compiled = jax.jit(step, donate_argnums=0)
-    states = [params for params, _ in members]
+    states = [jax.tree.map(jnp.copy, params) for _ in range(case.members)]
 
     def run() -> None:
         for k, params in enumerate(states):
@@ -282,4 +298,6 @@ def _floor(case: Case) -> Callable[..., Any]:
 
     if case.work != "population":
         return one
-    return lambda *arrays: jax.lax.map(lambda k: one(arrays[0] + k, *arrays[1:]), jnp.arange(16.0))
+    return lambda *arrays: jax.lax.map(
+        lambda k: one(arrays[0] + k, *arrays[1:]), jnp.arange(float(case.members))
+    )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.bench.cases import Case, Suite, cases
-from lstm_lab.bench.contenders import missing, serves, settings
+from lstm_lab.bench.contenders import missing, settings
 from lstm_lab.progress import Meter, say
 
 # What keeps glibc from giving memory back between calls, so that no page is fresh twice.
@@ -57,10 +57,14 @@ class Contender:
             for _ in range(self.parts)
         ]
 
-    def build(self, case: Case) -> float:
-        """Makes a case ready; returns the milliseconds of one run."""
+    def build(self, case: Case) -> bool:
+        """Makes a case ready; returns whether the contender serves it, and says what went wrong."""
         share = replace(case, members=case.members // self.parts) if self.parts > 1 else case
-        return max(self._ask({"build": share.to_json()}))
+        answers = self._ask({"build": share.to_json()})
+        for answer in answers:
+            if isinstance(answer, str):
+                say(f"{self.name} at {case.label}: {answer}")
+        return all(answer is True for answer in answers)
 
     def time(self, seconds: float) -> float:
         """Runs for about so long; returns the median milliseconds, of the slowest process."""
@@ -70,7 +74,7 @@ class Contender:
         """Ends the processes."""
         for process in self.processes:
             process.kill()
-            process.wait()
+            process.communicate()
 
     def _ask(self, request: dict[str, Any]) -> list[Any]:
         for process in self.processes:
@@ -88,7 +92,8 @@ class Contender:
 def run_suite(
     suite: Suite, names: list[str], *, rounds: int, seconds: float, meter: Meter
 ) -> dict[str, Any]:
-    """Times a suite, each contender as its users start it and again with the memory settings.
+    """Times a suite, each contender as its users start it and, on CPU and beside peers, again with
+    the memory settings.
 
     Args:
       suite: which.
@@ -106,10 +111,12 @@ def run_suite(
         say(f"{name}: not installed, left out")
     rows = []
     present = [name for name in names if name not in absent]
-    contenders = [Contender(name, suite, memory) for name in present for memory in (False, True)]
+    found = machine()
+    memory = (False, True) if suite != "backends" and found["platform"] == "cpu" else (False,)
+    contenders = [Contender(name, suite, kept) for name in present for kept in memory]
     try:
-        for case in cases(suite):
-            taking_part = [c for c in contenders if serves(c.name, case)]
+        for case in cases(suite, found["platform"]):
+            taking_part = [contender for contender in contenders if contender.build(case)]
             for contender, turns in zip(
                 taking_part, _interleaved(taking_part, case, rounds, seconds), strict=True
             ):
@@ -126,21 +133,34 @@ def run_suite(
     finally:
         for contender in contenders:
             contender.close()
-    return {"suite": suite, "machine": machine(), "left_out": absent, "rows": rows}
+    return {"suite": suite, "machine": found, "left_out": absent, "rows": rows}
 
 
 def _interleaved(
     contenders: list[Contender], case: Case, rounds: int, seconds: float
 ) -> list[list[float]]:
     """Returns each contender's turns: in order, then in reverse, and so on."""
-    for contender in contenders:
-        contender.build(case)
     turns: list[list[float]] = [[] for _ in contenders]
     for k in range(rounds):
         order = list(range(len(contenders)))
         for index in order if k % 2 == 0 else reversed(order):
             turns[index].append(contenders[index].time(seconds))
     return turns
+
+
+def device() -> dict[str, str]:
+    """Returns the platform and the kind of JAX's first device, asked in a process of its own: one
+    that looked would hold a GPU's memory."""
+    code = "import jax; d = jax.local_devices()[0]; print(d.platform, d.device_kind)"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **settings("lstm_lab")},
+    )
+    name, kind = said.stdout.strip().split(maxsplit=1)
+    return {"platform": name, "device": kind}
 
 
 def machine() -> dict[str, Any]:
@@ -157,6 +177,7 @@ def machine() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
+        **device(),
         "cpu": model,
         "cores": os.cpu_count(),
         "python": platform.python_version(),

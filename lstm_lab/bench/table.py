@@ -14,7 +14,7 @@ WORKS = {
     "gradient": "Forward + backward",
     "language": "Language model, one optimiser step",
     "classifier": "Classifier, one optimiser step",
-    "population": "Population of 16, one SGD step each",
+    "population": "Population, one SGD step each",
     "trials": "Whole trials, one process a core but for torch's one with all threads",
 }
 
@@ -25,16 +25,22 @@ def ratios(ours: list[float], theirs: list[float]) -> tuple[float, float, float]
     return float(np.median(each)), float(each.min()), float(each.max())
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """Returns the tables of a suite, one for each kind of work and memory setting."""
+def head(result: dict[str, Any]) -> list[str]:
+    """Returns lines that say what a suite ran on, and what was left out."""
     machine = result["machine"]
     versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items())
     lines = [
-        f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; {versions}; "
+        f"{_device(machine)}, {machine['cores']} cores, Python {machine['python']}; {versions}; "
         f"{machine['date']}.",
     ]
     if result["left_out"]:
         lines.append(f"Not installed and left out: {', '.join(result['left_out'])}.")
+    return lines
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Returns the tables of a suite, one for each kind of work and memory setting."""
+    lines = head(result)
     works = dict.fromkeys(row["case"]["work"] for row in result["rows"])
     for memory in sorted({row["memory_settings"] for row in result["rows"]}):
         for work in works:
@@ -46,6 +52,12 @@ def markdown(result: dict[str, Any]) -> str:
             suffix = ", with the memory settings" if memory else ""
             lines += ["", f"**{WORKS[work]}{suffix}**, ms", "", _table(rows)]
     return "\n".join(lines)
+
+
+def _device(machine: dict[str, Any]) -> str:
+    """Returns what computed: a GPU beside its host's processor, or the processor."""
+    cpu = str(machine["cpu"])
+    return cpu if machine["platform"] == "cpu" else f"{machine['device']} in {cpu}"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

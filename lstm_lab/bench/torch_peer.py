@@ -1,4 +1,4 @@
-"""PyTorch's nn.LSTM on CPU (oneDNN), with the thread count that is fastest for a case."""
+"""PyTorch's nn.LSTM: on a GPU by cuDNN, else by oneDNN with the thread count that is fastest."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 from lstm_lab.bench.cases import CLASSES, VOCABULARY, Case
+from lstm_lab.bench.contenders import numbers
 
 
-def build(case: Case) -> Callable[[], None]:
-    """Returns a function that does a case's work once, at the best of the thread counts allowed."""
+def build(name: str, case: Case) -> Callable[[], None]:
+    """Returns a function that does a case's work once and waits for it."""
     import torch
 
     torch.manual_seed(0)
+    dtype, exact = numbers(name)
+    torch.set_default_dtype(getattr(torch, dtype))
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not exact
+    on_gpu = torch.cuda.is_available()
+    torch.set_default_device("cuda" if on_gpu else "cpu")
     run = {
         "forward": _forward,
         "gradient": _gradient,
@@ -22,6 +28,19 @@ def build(case: Case) -> Callable[[], None]:
         "classifier": _classifier,
         "population": _population,
     }[case.work](torch, case)
+    return _waited(torch, run) if on_gpu else _at_best_threads(torch, run)
+
+
+def _waited(torch: Any, run: Callable[[], None]) -> Callable[[], None]:
+    def wait() -> None:
+        run()
+        torch.cuda.synchronize()
+
+    return wait
+
+
+def _at_best_threads(torch: Any, run: Callable[[], None]) -> Callable[[], None]:
+    """Returns the function after setting the thread count that is best among those allowed."""
     cores = int(os.environ.get("LSTM_LAB_BENCH_THREADS") or os.cpu_count() or 1)
 
     def timed(threads: int) -> float:
@@ -47,7 +66,7 @@ def _apply(torch: Any, case: Case, lstm: Any, x: Any) -> Any:
         return lstm(x)[0]
     packing = torch.nn.utils.rnn
     packed = packing.pack_padded_sequence(
-        x, torch.tensor(case.lengths), batch_first=True, enforce_sorted=False
+        x, torch.tensor(case.lengths, device="cpu"), batch_first=True, enforce_sorted=False
     )
     return packing.pad_packed_sequence(lstm(packed)[0], batch_first=True, total_length=case.T)[0]
 

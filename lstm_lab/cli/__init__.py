@@ -43,7 +43,9 @@ USAGE = """lstm-lab VERB [flags]
   check    --cell=NAME or FILE.py:NAME   gradients, lengths, chunks and backends of a cell
   bench    --suite=layer|train|population [--contenders=A,B] [--rounds=N] [--out=FILE.json]
            timings beside the libraries that are installed; FILE.md holds the tables;
-           --suite=trials [--trials=N] [--epochs=N]: the Odyssey's trials, end to end
+           --suite=trials [--trials=N] [--epochs=N]: the Odyssey's trials, end to end;
+           --suite=backends [--table=FILE]: our own backends by cell and shape, from which auto
+           chooses; --suite=errors: float32, TF32 and bfloat16 beside float64
 
   --data_dir=DIR  where data sets are (default: $LSTM_LAB_DATA, or the user's cache)
   --devices=N     CPU cores to use as devices (default: all)

@@ -1,0 +1,106 @@
+"""The bench: what its processes answer, its tables, and the table from which `auto` chooses."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from lstm_lab.bench import run as bench
+from lstm_lab.bench.cases import SUITES, Case, cases
+from lstm_lab.bench.contenders import ALL, build, numbers, serves, usual
+from lstm_lab.bench.jax_peers import layer
+from lstm_lab.bench.table import markdown
+from lstm_lab.bench.timings import renew
+from lstm_lab.cli import main
+from lstm_lab.progress import Meter
+
+SMALL = {"B": 4, "T": 6, "D": 5, "H": 8}
+WHOLE = ("forward", "gradient", "classifier")
+
+
+@pytest.fixture(autouse=True)
+def own_process():
+    """A contender sets the precision of its own process, and broadcasts as its users do."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+    jax.config.update("jax_default_matmul_precision", None)
+
+
+@pytest.mark.parametrize("work", ["forward", "gradient", "classifier", "population"])
+@pytest.mark.parametrize(
+    "name", ["lstm_lab", "lstm_lab bf16", "lstm_lab fp32", "lstm_lab in turn", "flax", "floor"]
+)
+def test_every_kind_of_work_is_done(name, work):
+    case = Case(work, **SMALL, members=4 if work == "population" else 1)
+    if serves(name, case):
+        build(name, case)()
+    else:
+        assert (name, work) in (("floor", "classifier"), *(("lstm_lab in turn", w) for w in WHOLE))
+
+
+def test_numbers_are_as_named():
+    assert numbers("lstm_lab cudnn") == numbers("torch") == ("float32", False)
+    assert numbers("torch fp32") == ("float32", True)
+    case = Case("forward", **SMALL)
+    for name, dtype in (("lstm_lab bf16", jnp.bfloat16), ("lstm_lab fp32", jnp.float32)):
+        params, apply = layer(name, case)
+        assert apply(params, jnp.ones((4, 6, 5)), None).dtype == dtype
+
+
+def test_a_backend_takes_part_where_it_serves():
+    def serving(cell):
+        case = Case("gradient", **SMALL, cell=cell)
+        return [name.split()[1] for name in usual("backends", "cpu") if serves(name, case)]
+
+    assert serving("lstm") == serving("gru") == ["scan", "fused", "native"]
+    assert serving("layernorm") == ["scan", "fused"]
+    assert serving("minlstm") == ["scan", "fused", "associative"]
+    assert not serves("flax", Case("gradient", **SMALL, cell="vanilla"))
+
+
+def test_suites_differ_by_platform():
+    for suite in SUITES:
+        assert set(usual(suite, "cpu")) | set(usual(suite, "gpu")) <= set(ALL)
+        assert cases(suite) != cases(suite, "gpu")
+    assert Case("gradient", 16, 1024, 768, 768) in cases("layer", "gpu")
+    population = {(case.members, case.H) for case in cases("population", "gpu")}
+    assert population == {(M, H) for M in (16, 64, 256, 1024) for H in (32, 64, 128, 256)}
+
+
+def test_what_was_measured_becomes_the_table(monkeypatch, tmp_path):
+    """Through the processes of two contenders, one of which serves one case of two."""
+    few = [Case("gradient", **SMALL, cell=cell) for cell in ("lstm", "layernorm")]
+    monkeypatch.setattr(bench, "cases", lambda suite, platform: few)
+    with Meter(2, "cases") as meter:
+        names = ["lstm_lab scan", "lstm_lab native"]
+        result = bench.run_suite("backends", names, rounds=2, seconds=0.001, meter=meter)
+    assert [(row["label"], row["contender"]) for row in result["rows"]] == [
+        ("B 4, T 6, D 5, H 8", "lstm_lab scan"),
+        ("B 4, T 6, D 5, H 8", "lstm_lab native"),
+        ("layernorm, B 4, T 6, D 5, H 8", "lstm_lab scan"),
+    ]
+    assert "| layernorm, B 4, T 6, D 5, H 8 |" in markdown(result)
+    path = tmp_path / "timings.json"
+    elsewhere = {"platform": "gpu", "device": "another", "rows": []}
+    path.write_text(json.dumps({"tables": [elsewhere]}))
+    renew(path, result)
+    renew(path, result)
+    other, table = json.loads(path.read_text())["tables"]
+    assert other == elsewhere
+    assert (table["platform"], table["device"]) == ("cpu", "cpu")
+    assert [row["cell"] for row in table["rows"]] == ["plain", "layer_norm"]
+    assert [set(row["ms"]) for row in table["rows"]] == [{"scan", "native"}, {"scan"}]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--suite=layers"], "--suite: found 'layers'"),
+        (["--contenders=tensorflow"], "--contenders: found 'tensorflow'"),
+        (["--suite=train", "--table=t.json"], "--table: found suite train, allowed backends"),
+    ],
+)
+def test_wrong_flags_are_named(capsys, flags, said):
+    assert main(["bench", *flags]) == 2
+    assert said in capsys.readouterr().err
