@@ -6,6 +6,7 @@ like the kernel it refuses to be batched.
 
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -291,3 +292,21 @@ def test_rows_are_flipped_within_their_lengths():
     x = jnp.arange(12.0).reshape(4, 3, 1)
     found = cudnn.flipped(x, jnp.array([4, 2, 0]))[..., 0]
     np.testing.assert_array_equal(found.T, [[9, 6, 3, 0], [4, 1, 7, 10], [2, 5, 8, 11]])
+
+
+@pytest.mark.parametrize("members", [None, 3])
+def test_the_kernel_itself_is_asked_once(monkeypatch, members):
+    """The program as JAX traces it for a GPU, with the primitives of `jax.experimental.rnn`."""
+    sizes = SimpleNamespace(compute_rnn_workspace_reserve_space_sizes=lambda *_: (0, 64))
+    reference, _ = stacked("scan", bidirectional=True)
+    _, run = stacked("cudnn", bidirectional=True)
+    arguments = inputs(reference)
+    monkeypatch.setattr(rnn, "gpu_rnn", sizes)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    if members is not None:
+        run = jax.vmap(run)
+        arguments = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), arguments)
+    program = str(jax.make_jaxpr(run)(*arguments))
+    assert program.count("rnn_fwd[") == program.count("rnn_bwd[") == 1
+    assert program.count("num_layers=2") == program.count("bidirectional=True") == 2
+    assert ("scan[" in program) == (members is not None)
