@@ -286,12 +286,13 @@ def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecod
     )
 
 
-def backends_of(spec: RunSpec, rows: int) -> list[Backend]:
+def backends_of(spec: RunSpec, rows: int, members: int = 1) -> list[Backend]:
     """Returns the backends of the recurrence that training takes here, each once, by layer.
 
     Args:
       spec: the run.
       rows: sequences of a step on one device.
+      members: how many members are batched there.
 
     Raises:
       UserError: for one that is named and cannot serve the run here.
@@ -299,7 +300,7 @@ def backends_of(spec: RunSpec, rows: int) -> list[Backend]:
     model, inputs = model_of(spec), spec.task.inputs
     width = inputs.vocabulary if isinstance(inputs, Tokens) else inputs.features
     cell, dtype = resolve_cell(spec.model), jnp.dtype(spec.model.dtype)
-    first = Call(cell, dtype, rows, spec.model.embedding or width)
+    first = Call(cell, dtype, rows, spec.model.embedding or width, members=members)
     single = isinstance(model, SequenceModel)
     taken: dict[Backend, None] = {}
     for stack in (model.lstm,) if single else (model.encoder, model.decoder):

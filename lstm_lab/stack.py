@@ -12,7 +12,15 @@ import jax.numpy as jnp
 
 from lstm_lab.cells import noise
 from lstm_lab.cells.cell import Spec, State
-from lstm_lab.recurrence import EVERYTHING, Backend, Call, cudnn, resolve, unroll
+from lstm_lab.recurrence import (
+    EVERYTHING,
+    Backend,
+    Call,
+    batched_members,
+    cudnn,
+    resolve,
+    unroll,
+)
 from lstm_lab.recurrence.steps import hide_padding
 from lstm_lab.regularise import Regularise, dropout, folded
 
@@ -139,8 +147,15 @@ class LSTM(nn.Module):
         if self.backend not in ("auto", "cudnn"):
             return False
         _, B, D = x_TBD.shape
-        resetting = resets is not None
-        first = Call(self.spec, x_TBD.dtype, B, D, trace=self.trace, resets=resetting)
+        first = Call(
+            self.spec,
+            x_TBD.dtype,
+            B,
+            D,
+            trace=self.trace,
+            resets=resets is not None,
+            members=batched_members(),
+        )
         return all(resolve(self.backend, call) == "cudnn" for call in self.calls(first))
 
     def calls(self, first: Call) -> list[Call]:

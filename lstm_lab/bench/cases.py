@@ -111,7 +111,15 @@ def cases(suite: Suite, platform: str = "cpu") -> list[Case]:
         ]
     if suite == "backends":
         deciding = (*DECIDING[:2], *GPU_SHAPES) if gpu else DECIDING
-        return [Case("gradient", *shape, cell=cell) for cell in VARIANTS for shape in deciding]
+        populations = GPU_POPULATION if gpu else ()  # on CPU members are not batched
+        return [
+            case
+            for cell in VARIANTS
+            for case in (
+                *(Case("gradient", *shape, cell=cell) for shape in deciding),
+                *(Case("population", *shape, members=64, cell=cell) for shape in populations),
+            )
+        ]
     works: tuple[Work, ...] = ("forward", "gradient")
     return [
         case

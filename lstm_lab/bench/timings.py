@@ -13,7 +13,7 @@ from lstm_lab.files import write_text
 from lstm_lab.recurrence.choice import family
 
 COMMAND = "lstm-lab bench --suite=backends"
-SHAPE = ("B", "T", "D", "H")
+SHAPE = ("members", "B", "T", "D", "H")
 
 
 def renew(path: Path, result: dict[str, Any]) -> None:

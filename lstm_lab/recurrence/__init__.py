@@ -1,6 +1,26 @@
 """One step over time: lengths, resets, direction, and the backends that compute it."""
 
-from lstm_lab.recurrence.choice import BACKENDS, Backend, Call, choose, refusal, resolve
+from lstm_lab.recurrence.choice import (
+    BACKENDS,
+    MEMBERS,
+    Backend,
+    Call,
+    batched_members,
+    choose,
+    refusal,
+    resolve,
+)
 from lstm_lab.recurrence.unroll import EVERYTHING, unroll
 
-__all__ = ["BACKENDS", "EVERYTHING", "Backend", "Call", "choose", "refusal", "resolve", "unroll"]
+__all__ = [
+    "BACKENDS",
+    "EVERYTHING",
+    "MEMBERS",
+    "Backend",
+    "Call",
+    "batched_members",
+    "choose",
+    "refusal",
+    "resolve",
+    "unroll",
+]

@@ -20,6 +20,8 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 NAMED: tuple[Backend, ...] = BACKENDS[1:]
 # Milliseconds forward + backward by platform, cell and shape: `lstm-lab bench --suite=backends`.
 TIMINGS = Path(__file__).with_name("timings.json")
+MEMBERS = "members"  # the name of the axis under which `vmap` batches the members of a population
+MEASURED = ("members", "B", "D", "H")  # what a row's distance counts
 FIELDS_WITH_A_COST = ("multiplicative", "layer_norm", "gate_recurrence", "projection", "peephole")
 
 
@@ -31,6 +33,7 @@ class Call(NamedTuple):
       dtype: of the inputs.
       B, D, H: rows, input features, hidden units. Every backend's time grows with T alike.
       noise, trace, clamp, resets: whether the call has any.
+      members: how many of a population are batched.
     """
 
     spec: Spec
@@ -42,6 +45,15 @@ class Call(NamedTuple):
     trace: bool = False
     clamp: bool = False
     resets: bool = False
+    members: int = 1
+
+
+def batched_members() -> int:
+    """Returns how many members the `vmap` around a call batches, 1 where there is none."""
+    try:
+        return jax.lax.axis_size(MEMBERS)
+    except NameError:
+        return 1
 
 
 def resolve(backend: Backend, call: Call) -> Backend:
@@ -117,4 +129,4 @@ def measured(platform: str, device: str) -> list[dict[str, Any]]:
 
 def _distance(row: dict[str, Any], call: Call) -> float:
     """Returns how far a call's shape is from a row's, in powers of two."""
-    return sum(abs(math.log2(getattr(call, name) / row[name])) for name in "BDH")
+    return sum(abs(math.log2(getattr(call, name) / row[name])) for name in MEASURED)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, advance
 from lstm_lab.recurrence import associative, cudnn, fused, native
-from lstm_lab.recurrence.choice import Backend, Call, resolve
+from lstm_lab.recurrence.choice import Backend, Call, batched_members, resolve
 from lstm_lab.recurrence.steps import Steps, before, effective_resets, hide_padding, select
 
 EVERYTHING = ("*",)  # what `trace` may be, for all gates and state fields of a cell
@@ -77,6 +77,7 @@ def unroll(
         trace=bool(trace),
         clamp=bool(clamp),
         resets=resets is not None,
+        members=batched_members(),
     )
     backend = resolve(backend, call)
     cell, T = spec.cell, x_TBD.shape[0]

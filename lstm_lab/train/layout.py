@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import jax
+
 from lstm_lab.config import RunSpec, backends_of
 from lstm_lab.errors import UserError
 from lstm_lab.progress import say
 from lstm_lab.recurrence import Backend
 
+
 Kind = Literal["single", "members", "batch"]
+
+
+def on_cpu() -> bool:
+    """Returns whether this computes on CPU, where members are mapped in turn and not batched."""
+    return jax.local_devices()[0].platform == "cpu"
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,9 @@ class Layout:
 
     def backends(self, spec: RunSpec) -> list[Backend]:
         """Returns the backends that a member's training takes, as `config.backends_of`."""
-        share = self.devices if self.kind == "batch" else 1
-        return backends_of(self.widen(spec), spec.train.batch_size // share)
+        rows = spec.train.batch_size // (self.devices if self.kind == "batch" else 1)
+        lanes = self.lanes // (self.devices if self.kind == "members" else 1)
+        return backends_of(self.widen(spec), rows, 1 if on_cpu() else lanes)
 
 
 def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -> Layout:

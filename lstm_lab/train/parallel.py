@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstm_lab.config import RunSpec
 from lstm_lab.optim import horizon
+from lstm_lab.recurrence import MEMBERS
 from lstm_lab.tasks import Split
 from lstm_lab.train import evaluate as scoring
 from lstm_lab.train import step, widths
@@ -309,4 +310,4 @@ def _map_lanes(platform: str, one: Callable[[Any], Any], lanes: Any) -> Any:
     if platform != "cpu" and jax.tree.leaves(lanes)[0].shape[0] == 1:
         alone = one(jax.tree.map(lambda a: a[0], lanes))
         return jax.tree.map(lambda a: a[None], alone)
-    return jax.lax.map(one, lanes) if platform == "cpu" else jax.vmap(one)(lanes)
+    return jax.lax.map(one, lanes) if platform == "cpu" else jax.vmap(one, axis_name=MEMBERS)(lanes)

@@ -2,11 +2,21 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import pytest
 
 from lstm_lab.cells import CATALOGUE, find
-from lstm_lab.recurrence import BACKENDS, Call, choice, choose, refusal, resolve
+from lstm_lab.recurrence import (
+    BACKENDS,
+    MEMBERS,
+    Call,
+    batched_members,
+    choice,
+    choose,
+    refusal,
+    resolve,
+)
 
 LAYERNORM = find("layernorm").spec
 
@@ -24,8 +34,9 @@ def table(monkeypatch, tmp_path):
     choice.measured.cache_clear()
 
 
-def row(H, scan, fused, B=32, D=64, cell="layer_norm"):
-    return {"cell": cell, "B": B, "T": 64, "D": D, "H": H, "ms": {"scan": scan, "fused": fused}}
+def row(H, scan, fused, B=32, D=64, cell="layer_norm", members=1):
+    shape = {"members": members, "B": B, "T": 64, "D": D, "H": H}
+    return {"cell": cell, **shape, "ms": {"scan": scan, "fused": fused}}
 
 
 def cpu(*rows, device="cpu"):
@@ -46,10 +57,24 @@ def test_the_nearest_row_decides(table):
     assert [chosen(D=D) for D in (2, 300)] == ["fused", "scan"]
 
 
+def test_members_that_are_batched_count(table):
+    table(cpu(row(64, 2.0, 1.0), row(64, 1.0, 2.0, members=64)))
+    chosen = []
+
+    def one(x):
+        chosen.append(choose(Call(LAYERNORM, jnp.float32, members=batched_members())))
+        return x
+
+    one(1.0)
+    jax.vmap(one)(jnp.ones(100))
+    jax.vmap(one, axis_name=MEMBERS)(jnp.ones(4))
+    jax.vmap(one, axis_name=MEMBERS)(jnp.ones(100))
+    assert chosen == ["fused", "fused", "fused", "scan"]
+
+
 def test_what_cannot_serve_is_passed_over(table):
-    fast = {"cell": "plain", "B": 32, "T": 64, "D": 64, "H": 64}
     times = {"scan": 3.0, "fused": 2.0, "native": 1.0, "cudnn": 0.1}
-    table(cpu({**fast, "ms": times}))
+    table(cpu({**row(64, 3.0, 2.0, cell="plain"), "ms": times}))
     assert chosen("np") == "native"
     assert chosen("np", jnp.bfloat16) == chosen("np", clamp=True) == chosen("zoneout", noise=True)
     assert chosen("np", jnp.bfloat16) == "fused"

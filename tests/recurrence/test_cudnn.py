@@ -270,7 +270,15 @@ def test_without_a_gpu_it_is_refused():
 
 
 def test_auto_takes_it_where_it_was_measured_to_be_fastest(gpu, monkeypatch, tmp_path):
-    row = {"cell": "plain", "B": 16, "T": 8, "D": 8, "H": 64, "ms": {"scan": 3.0, "fused": 2.0}}
+    row = {
+        "cell": "plain",
+        "members": 1,
+        "B": 16,
+        "T": 8,
+        "D": 8,
+        "H": 64,
+        "ms": {"scan": 3.0, "fused": 2.0},
+    }
     row["ms"]["cudnn"] = 1.0
     table = {"platform": "gpu", "device": "some GPU", "rows": [row]}
     monkeypatch.setattr(choice, "TIMINGS", tmp_path / "timings.json")

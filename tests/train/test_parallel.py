@@ -110,6 +110,10 @@ def test_backends_are_chosen_for_what_a_device_computes(monkeypatch, layout, hid
     spec = small(model={"layers": 2, "bidirectional": True})
     assert layout.backends(spec) == ["scan"]
     assert [(c.B, c.D, c.H) for c in asked] == [(rows, 2, hidden), (rows, 2 * hidden, hidden)]
+    assert {call.members for call in asked} == {1}
+    monkeypatch.setattr("lstm_lab.train.layout.on_cpu", lambda: False)
+    layout.backends(spec)
+    assert asked[-1].members == layout.lanes // (2 if layout.kind == "members" else 1)
 
 
 def loop_bodies(text):
