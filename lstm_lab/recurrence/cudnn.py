@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.custom_batching import sequential_vmap
 from jax.experimental import rnn
@@ -23,7 +22,6 @@ from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.cells.gates import CellSpec
 
 INITIAL = ("init", "forget_bias")  # what a spec says of its first weights alone
-ORDER = np.array([0, 1, 3, 2])  # i, f, g, o of our i, f, o, g
 
 
 class Static(NamedTuple):
@@ -119,16 +117,21 @@ def packed(pseudo_layers: Sequence[Params]) -> jax.Array:
     """Returns weights as cuDNN has them: of each layer and direction W_ih and W_hh, then of each
     b_ih and b_hh, which is zero here, all by the gates i, f, g, o, flat."""
     matrices = [
-        jnp.transpose(params[name], (1, 2, 0))[ORDER]
+        _reordered(jnp.transpose(params[name], (1, 2, 0)))
         for params in pseudo_layers
         for name in ("wx", "wh")
     ]
     biases = [
         bias
         for params in pseudo_layers
-        for bias in (params["b"][ORDER], jnp.zeros_like(params["b"]))
+        for bias in (_reordered(params["b"]), jnp.zeros_like(params["b"]))
     ]
     return jnp.concatenate([a.ravel() for a in (*matrices, *biases)])
+
+
+def _reordered(gates_G: jax.Array) -> jax.Array:
+    """Returns i, f, g, o of our i, f, o, g; by slices, whose gradients need no scatter."""
+    return jnp.concatenate([gates_G[:2], gates_G[3:], gates_G[2:3]])
 
 
 def flipped(x_TBD: jax.Array, length_B: jax.Array) -> jax.Array:

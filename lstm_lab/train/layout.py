@@ -12,7 +12,6 @@ from lstm_lab.errors import UserError
 from lstm_lab.progress import say
 from lstm_lab.recurrence import Backend
 
-
 Kind = Literal["single", "members", "batch"]
 
 

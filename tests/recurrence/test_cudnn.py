@@ -318,3 +318,7 @@ def test_the_kernel_itself_is_asked_once(monkeypatch, members):
     assert program.count("rnn_fwd[") == program.count("rnn_bwd[") == 1
     assert program.count("num_layers=2") == program.count("bidirectional=True") == 2
     assert ("scan[" in program) == (members is not None)
+    assert program.count("cudnn_allow_tf32=True") == 2
+    with jax.default_matmul_precision("highest"):
+        exact = str(jax.make_jaxpr(run)(*arguments))
+    assert exact.count("cudnn_allow_tf32=False") == 2
