@@ -26,12 +26,12 @@ class Meter:
     """Shows how far a piece of work is, its rate and the time left.
 
     Args:
-      total: steps of work.
+      total: steps of work; none at all are shown as one.
       unit: what a step is called.
     """
 
     def __init__(self, total: float, unit: str = "steps") -> None:
-        self.total, self.done, self.unit = total, 0.0, unit
+        self.total, self.done, self.unit = total or 1.0, 0.0, unit
         self._first, self._start = 0.0, time.monotonic()
         self._last_line = 0.0
         console = Console(stderr=True)

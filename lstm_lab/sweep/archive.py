@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lstm_lab.errors import UserError
 from lstm_lab.files import finite, read_json, write_bytes, write_json
@@ -42,6 +43,29 @@ def pack(workdir: Path, path: Path) -> int:
     return len(rows)
 
 
+class Place(NamedTuple):
+    """Where in a study a run belongs, but for its point, which tuning may still have to choose."""
+
+    variant: str
+    stage: str
+    seed: int
+
+
+def place(row: dict[str, Any]) -> Place:
+    """Returns the place of a planned or an archived run."""
+    return Place(row["variant"], row["stage"], row["seed"])
+
+
+def places(path: Path) -> Counter[Place]:
+    """Returns how many runs an archive holds for each place."""
+    return Counter(place(row) for row in _rows(path))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    text = gzip.decompress(path.read_bytes()).decode()
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def unpack(path: Path, workdir: Path) -> int:
     """Puts results into a study's folder for planned runs that have none there.
 
@@ -57,8 +81,7 @@ def unpack(path: Path, workdir: Path) -> int:
     plan = read_json(workdir / "study.json")
     planned = {_key(row): run for run, row in plan["runs"].items()}
     given = 0
-    for line in gzip.decompress(path.read_bytes()).decode().splitlines():
-        row = json.loads(line)
+    for row in _rows(path):
         run = planned.get(_key(row))
         if run is None or (workdir / "runs" / run / "result.json").exists():
             continue

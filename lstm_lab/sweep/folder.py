@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -15,6 +16,8 @@ from lstm_lab.config import RunSpec
 from lstm_lab.errors import UserError
 from lstm_lab.files import check_workdir, read_json, read_lines, write_json
 from lstm_lab.identity import run_id
+from lstm_lab.progress import say
+from lstm_lab.sweep.archive import Place, place, unpack
 from lstm_lab.sweep.axes import Point
 from lstm_lab.sweep.plan import plan_cohorts
 from lstm_lab.sweep.study import PlannedRun, Study, declaration
@@ -72,14 +75,19 @@ class StudyFolder:
             pass
 
     def add(
-        self, runs: Sequence[PlannedRun], devices: int, tokens: Callable[[RunSpec], float]
+        self,
+        runs: Sequence[PlannedRun],
+        devices: int,
+        tokens: Callable[[RunSpec], float],
+        results: Path | None = None,
     ) -> list[tuple[str, Cohort]]:
         """Plans runs that are not planned yet, and returns the cohorts that hold those given.
 
         Args:
           runs: the runs.
           devices: local devices at hand; planned cohorts keep their layout where they can.
-          tokens: how many time steps a run reads.
+          tokens: how many time steps a run reads; not asked where every run has a result.
+          results: an archive of runs that need not be trained again, or None.
 
         Returns:
           Cohorts with what they are called, in the order of the plan.
@@ -89,19 +97,20 @@ class StudyFolder:
         """
         by_id = _by_id(runs)
         with self.changing() as plan:
-            new = {k: run for k, run in by_id.items() if k not in plan["runs"]}
-            for planned in plan_cohorts(new, devices, tokens):
-                plan["cohorts"][planned.id] = {
-                    "layout": asdict(planned.layout),
-                    "runs": planned.runs,
-                }
-            for k, run in new.items():
-                plan["runs"][k] = {
-                    "variant": run.variant,
-                    "stage": run.stage,
-                    "point": run.point,
-                    "seed": run.spec.seed,
-                }
+            plan["runs"] |= {k: row_of(run) for k, run in by_id.items() if k not in plan["runs"]}
+        if results is not None:
+            taken = unpack(results, self.folder)
+            if taken:
+                say(f"{taken} runs taken over from {results}")
+        with self.changing() as plan:
+            placed = {k for row in plan["cohorts"].values() for k in row["runs"]}
+            new = {k: run for k, run in by_id.items() if k not in placed}
+            if not all(Run(run.spec, self.run_folder(k)).done for k, run in new.items()):
+                for planned in plan_cohorts(new, devices, tokens):
+                    plan["cohorts"][planned.id] = {
+                        "layout": asdict(planned.layout),
+                        "runs": planned.runs,
+                    }
         cohorts = []
         for cid, row in self.plan["cohorts"].items():
             if any(k in by_id for k in row["runs"]):
@@ -113,6 +122,12 @@ class StudyFolder:
                 cohort = Cohort(members, layout, self.cohort_folder(cid) / "checkpoints")
                 cohorts.append((_called([by_id[k] for k in row["runs"]]), cohort))
         return cohorts
+
+    def done(self) -> Counter[Place]:
+        """Returns how many runs have a result here, for each place in the study."""
+        rows = self.plan["runs"].items()
+        found = (row for k, row in rows if (self.run_folder(k) / "result.json").exists())
+        return Counter(place(row) for row in found)
 
     def run_folder(self, run: str) -> Path:
         """Returns a run's folder."""
@@ -140,6 +155,12 @@ class StudyFolder:
             unit = layout.devices if layout.kind == "members" else 1
             lanes = max(unit, layout.lanes // 2 // unit * unit)
             plan["cohorts"][cid]["layout"] = asdict(replace(layout, lanes=lanes))
+
+
+def row_of(run: PlannedRun) -> dict[str, Any]:
+    """Returns what a plan says of a run."""
+    seed = run.spec.seed
+    return {"variant": run.variant, "stage": run.stage, "point": run.point, "seed": seed}
 
 
 def _by_id(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:

@@ -13,9 +13,9 @@ import jax
 from lstm_lab.errors import UserError
 from lstm_lab.identity import run_id
 from lstm_lab.progress import Meter, say
-from lstm_lab.sweep.archive import unpack
+from lstm_lab.sweep.archive import place, places
 from lstm_lab.sweep.claims import Claim, claimed
-from lstm_lab.sweep.folder import Failures, StudyFolder, choose_points
+from lstm_lab.sweep.folder import Failures, StudyFolder, choose_points, row_of
 from lstm_lab.sweep.plan import tokens_read
 from lstm_lab.sweep.search import next_generation
 from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
@@ -32,18 +32,37 @@ ALIKE = 3
 POLL_SECONDS = 0.5
 
 
+class _Datasets(dict[Task, Dataset]):
+    """Data sets by task, loaded when they are first asked for."""
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__()
+        self.data_dir = data_dir
+
+    def __missing__(self, task: Task) -> Dataset:
+        self[task] = task.load(self.data_dir)
+        return self[task]
+
+
 @dataclass
 class _Work:
     """What all stages of a launch share."""
 
     folder: StudyFolder
-    datasets: dict[Task, Dataset]
+    datasets: _Datasets
     stop: Stop
     overrides: dict[str, str] | None
     results: Path | None
     devices: int
     meter: Meter
+    counted: set[Path] = field(default_factory=set)  # runs that are done, and that the meter knows
     failures: dict[str, set[str]] = field(default_factory=dict)  # reasons, and whose they were
+
+    def newly_done(self, cohort: Cohort) -> list[Run]:
+        """Returns the runs of a cohort that are done since this was asked before."""
+        new = [run for run in cohort.runs if run.folder not in self.counted and run.done]
+        self.counted |= {run.folder for run in new}
+        return new
 
     @property
     def hopeless(self) -> str | None:
@@ -73,12 +92,11 @@ def launch(
       `completed`, `interrupted`, or `failed` where a run failed; a diverged run is a result.
     """
     devices = jax.local_device_count()
-    everything = _everything(study)
-    # Data that is missing is found before anything is written.
-    datasets = {task: task.load(data_dir) for task in {run.spec.task for run in everything}}
-    folder = StudyFolder(workdir, study)
+    folder, datasets = StudyFolder(workdir, study), _Datasets(data_dir)
+    # Data that is missing is found before anything is written; none is needed for known results.
+    steps = sum(_steps(run, datasets) for run in _unknown(study, folder, results))
     failed = False
-    with Meter(sum(_steps(run, datasets) for run in everything)) as meter:
+    with Meter(steps) as meter:
         work = _Work(folder, datasets, stop, overrides, results, devices, meter)
         if study.tuning:
             outcome = _tune(work, study)
@@ -113,13 +131,14 @@ def _tune(work: _Work, study: Study) -> Status:
 def _work_through(work: _Work, runs: list[PlannedRun]) -> Status:
     """Plans runs, trains every cohort that nobody else does, and waits for those that others do."""
     cohorts = work.folder.add(
-        runs, work.devices, lambda spec: tokens_read(spec, work.datasets[spec.task])
+        runs,
+        work.devices,
+        lambda spec: tokens_read(spec, work.datasets[spec.task]),
+        work.results,
     )
+    for _, cohort in cohorts:
+        work.newly_done(cohort)
     left, failed = dict(enumerate(cohorts)), False
-    if work.results is not None:
-        taken = unpack(work.results, work.folder.folder)
-        if taken:
-            say(f"{taken} runs taken over from {work.results}")
     while left:
         held_by_others = True
         for k, (name, cohort) in list(left.items()):
@@ -151,16 +170,15 @@ def _attempt(work: _Work, name: str, cohort: Cohort) -> str:
       `completed`, `interrupted`, `claimed` where another process has it, `again` where its budget
       allows another attempt, or the reason why it failed.
     """
-    steps = float(sum(_steps(run, work.datasets) for run in cohort.runs))
+    work.meter.skip(sum(_steps(run, work.datasets) for run in work.newly_done(cohort)))
     if all(run.done for run in cohort.runs):
-        work.meter.skip(steps)
         return "completed"
-    place = cohort.checkpoints.parent
-    failures = Failures(place)
+    home = cohort.checkpoints.parent
+    failures = Failures(home)
     spent = exhausted(failures)
     if spent is not None:
         return spent
-    with claimed(place) as claim:
+    with claimed(home) as claim:
         if claim is None:
             return "claimed"
         try:
@@ -168,6 +186,7 @@ def _attempt(work: _Work, name: str, cohort: Cohort) -> str:
         except TakenOverError:
             say(f"{name}: another process took it over")
             return "claimed"
+        work.newly_done(cohort)
         if outcome.status == "completed":
             Checkpoints(cohort.checkpoints).clear()
         if outcome.status in RETRIES:
@@ -175,7 +194,7 @@ def _attempt(work: _Work, name: str, cohort: Cohort) -> str:
             if outcome.status == "out_of_memory":
                 work.folder.halve(cohort)
             else:
-                work.failures.setdefault(outcome.reason, set()).add(place.name)
+                work.failures.setdefault(outcome.reason, set()).add(home.name)
     if outcome.status not in RETRIES:
         return outcome.status
     return exhausted(failures) or "again"
@@ -212,6 +231,19 @@ def exhausted(failures: Failures) -> str | None:
     return None
 
 
+def _unknown(study: Study, folder: StudyFolder, results: Path | None) -> list[PlannedRun]:
+    """Returns the runs of a study that have no result, here or in an archive."""
+    known = folder.done() | (Counter() if results is None else places(results))
+    unknown = []
+    for run in _everything(study):
+        at = place(row_of(run))
+        if known[at]:
+            known[at] -= 1
+        else:
+            unknown.append(run)
+    return unknown
+
+
 def _everything(study: Study) -> list[PlannedRun]:
     """Returns all runs of a study; the final stage is as long for any tuned values."""
     tuning = tuning_runs(study)
@@ -219,5 +251,5 @@ def _everything(study: Study) -> list[PlannedRun]:
     return [*tuning, *final_runs(study, chosen)]
 
 
-def _steps(run: PlannedRun | Run, datasets: dict[Task, Dataset]) -> int:
+def _steps(run: PlannedRun | Run, datasets: _Datasets) -> int:
     return run.spec.schedule_steps(datasets[run.spec.task].splits.get("train"))[0]

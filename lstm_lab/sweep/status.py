@@ -62,8 +62,9 @@ def describe(workdir: Path) -> list[str]:
 
 
 def worked_on(workdir: Path, plan: dict[str, Any]) -> dict[str, bool]:
-    """Returns for each planned run of a study whether a process holds its cohort."""
-    return {
+    """Returns for each planned run of a study whether a process holds its cohort; runs whose
+    results were taken over have none."""
+    return dict.fromkeys(plan["runs"], False) | {
         run: held
         for cid, cohort in plan["cohorts"].items()
         for held in [holder(workdir / "cohorts" / cid) is not None]

@@ -145,9 +145,8 @@ class Session:
 
     @property
     def steps_done(self) -> int:
-        """Steps that need not be done any more, of all members."""
-        ended = len(self.cohort.runs) - len(self.waiting) - len(self.seats)
-        return self.total * ended + sum(seat.step for seat in self.seats.values())
+        """Steps that the members in lanes have behind them."""
+        return sum(seat.step for seat in self.seats.values())
 
     def _restored(self) -> TrainState | None:
         """Returns the checkpoint's state with its runs seated, or None where there is none."""

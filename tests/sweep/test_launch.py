@@ -26,11 +26,12 @@ from lstm_lab.sweep.plan import PROGRAM_FLOPS, plan_cohorts
 from lstm_lab.sweep.preview import preview
 from lstm_lab.sweep.status import describe
 from lstm_lab.sweep.study import Study, Trials, Tuning, tuning_runs
+from lstm_lab.tasks import Adding
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Outcome, Stop
 from lstm_lab.train.parallel import trim
 from tests.conftest import ROOT
-from tests.sweep.test_study import BASE, study
+from tests.sweep.test_study import BASE, TUNED, study
 from tests.train.helpers import close, steps
 from tests.train.test_loop import assert_same, leaves
 
@@ -162,6 +163,28 @@ def test_an_archive_takes_the_place_of_training(tmp_path):
     trained = list((tmp_path / "b").glob("runs/*/metrics.jsonl"))
     assert len(trained) == 2
     assert unpack(archive, tmp_path / "b") == 0
+
+
+def test_with_all_results_no_data_are_read(tmp_path, monkeypatch):
+    tuned = study(**TUNED)
+    archive = tmp_path / "runs.jsonl.gz"
+    assert launch(tuned, tmp_path / "a", tmp_path, Stop()) == "completed"
+    pack(tmp_path / "a", archive)
+    read = []
+    load = Adding.load
+    monkeypatch.setattr(Adding, "load", lambda task, folder: read.append(1) or load(task, folder))
+    folder = tmp_path / "b"
+    assert launch(tuned, folder, tmp_path, Stop(), results=archive) == "completed"
+    assert launch(tuned, folder, tmp_path, Stop()) == "completed"
+    assert describe(folder) == ["tiny: 14 runs, 14 planned so far", "     14 completed"]
+    assert build(folder).splitlines()[1:] == build(tmp_path / "a").splitlines()[1:]
+    assert not read
+    # A result that is lost is trained again, alone.
+    lost = next(folder.glob("runs/*/result.json"))
+    lost.unlink()
+    assert launch(tuned, folder, tmp_path, Stop()) == "completed"
+    assert lost.exists()
+    assert len(list(folder.glob("runs/*/metrics.jsonl"))) == len(read) == 1
 
 
 def failing(monkeypatch, outcomes):
