@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_lab.tables import markdown_table
 
-OURS = "lstm_lab"
+OURS = ("lstm_lab", "lstm_lab tf32")  # whose time is held against the others', the first there is
 WORKS = {
     "forward": "Forward",
     "gradient": "Forward + backward",
@@ -63,6 +63,7 @@ def _device(machine: dict[str, Any]) -> str:
 def _table(rows: list[dict[str, Any]]) -> str:
     """One line a case: the median of each contender, and (our time over theirs)."""
     names = list(dict.fromkeys(row["contender"] for row in rows))
+    ours = next((name for name in OURS if name in names), None)
     lines = [["shape", *names]]
     gathered: dict[str, list[float]] = {name: [] for name in names}
     for label in dict.fromkeys(row["label"] for row in rows):
@@ -73,13 +74,13 @@ def _table(rows: list[dict[str, Any]]) -> str:
                 line.append("")
                 continue
             cell = f"{np.median(times[name]):.3g}"
-            if name != OURS and OURS in times:
-                middle, low, high = ratios(times[OURS], times[name])
+            if ours in times and name != ours:
+                middle, low, high = ratios(times[ours], times[name])
                 gathered[name].append(middle)
                 cell += f" ({middle:.2f}; {low:.2f}-{high:.2f})"
             line.append(cell)
         lines.append(line)
-    if OURS in names:
+    if ours is not None:
         means = [
             f"{np.exp(np.mean(np.log(gathered[name]))):.2f}" if gathered[name] else ""
             for name in names

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from lstm_lab.bench import errors
 from lstm_lab.bench import run as bench
 from lstm_lab.bench.cases import SUITES, Case, cases
 from lstm_lab.bench.contenders import ALL, build, numbers, serves, usual
@@ -91,6 +92,36 @@ def test_what_was_measured_becomes_the_table(monkeypatch, tmp_path):
     assert (table["platform"], table["device"]) == ("cpu", "cpu")
     assert [row["cell"] for row in table["rows"]] == ["plain", "layer_norm"]
     assert [set(row["ms"]) for row in table["rows"]] == [{"scan", "native"}, {"scan"}]
+
+
+def test_ratios_are_ours_over_theirs():
+    def row(name, ms):
+        case = {"work": "gradient"}
+        return {"case": case, "label": "a", "contender": name, "memory_settings": False, "ms": ms}
+
+    machine = {"platform": "gpu", "device": "some GPU", "cpu": "a CPU", "cores": 2}
+    machine |= {"python": "3.11", "versions": {"jax": "1"}, "date": "today"}
+    for ours in ("lstm_lab", "lstm_lab tf32"):
+        rows = [row(ours, [1.0, 2.0, 3.0]), row("torch bf16", [2.0, 2.0, 2.0])]
+        text = markdown({"machine": machine, "left_out": [], "rows": rows})
+        assert "some GPU in a CPU" in text
+        assert "| a | 2 | 2 (1.00; 0.50-1.50) |" in text
+    rows = [row("lstm_lab scan", [1.0]), row("lstm_lab fused", [2.0])]
+    assert "| a | 1 | 2 |" in markdown({"machine": machine, "left_out": [], "rows": rows})
+
+
+def test_deviations_from_float64_are_as_the_numbers_allow(monkeypatch):
+    few = [Case("gradient", **SMALL, cell=cell) for cell in ("lstm", "gru")]
+    monkeypatch.setattr(errors, "cases", lambda: few)
+    with Meter(2, "cases") as meter:
+        names = ["lstm_lab scan fp32", "lstm_lab native fp32", "lstm_lab fused bf16"]
+        result = errors.run_errors([*names, "lstm_lab cudnn fp32"], meter)
+    assert [row["contender"] for row in result["rows"]] == 2 * names
+    for row in result["rows"]:
+        low, high = (1e-4, 5e-2) if "bf16" in row["contender"] else (1e-9, 2e-6)
+        assert low < row["outputs"] < high
+        assert low < row["gradients"] < high
+    assert "| gru, B 4, T 6, D 5, H 8 |" in errors.markdown(result)
 
 
 @pytest.mark.parametrize(
