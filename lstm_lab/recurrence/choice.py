@@ -85,7 +85,7 @@ def choose(call: Call) -> Backend:
         return "scan" if rows or refusal("fused", call) else "fused"
     times = min(like, key=lambda row: _distance(row, call))["ms"]
     serving: list[Backend] = [b for b in NAMED if b in times and refusal(b, call) is None]
-    return min(serving, key=times.__getitem__)
+    return min(serving, key=times.__getitem__, default="scan")
 
 
 def refusal(backend: Backend, call: Call) -> str | None:

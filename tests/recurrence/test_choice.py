@@ -81,6 +81,12 @@ def test_what_cannot_serve_is_passed_over(table):
     assert chosen("np", trace=True) == "scan"
 
 
+def test_scan_is_left_where_nothing_measured_serves(table):
+    table(cpu({**row(64, 3.0, 2.0), "ms": {"fused": 2.0}}))
+    assert chosen() == "fused"
+    assert chosen(trace=True) == "scan"
+
+
 def test_a_device_of_the_same_kind_counts_before_its_platform(table):
     table(cpu(row(64, 2.0, 1.0), device="another"), cpu(row(64, 1.0, 2.0)))
     assert chosen() == "scan"
