@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstm_lab.recurrence import batched_members
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.train.parallel import _build, build_program
 from lstm_lab.train.state import DIVERGED, IDLE, member_of
@@ -91,6 +92,17 @@ def test_a_lane_alone_keeps_its_branches_off_the_cpu():
 
     assert "cond[" in operations(1)
     assert "cond[" not in operations(2)
+
+
+@pytest.mark.parametrize(
+    ("platform", "lanes", "members"), [("gpu", 3, 3), ("gpu", 1, 1), ("cpu", 3, 1)]
+)
+def test_a_call_knows_how_many_members_are_batched(platform, lanes, members):
+    from lstm_lab.train.parallel import _map_lanes
+
+    seen = []
+    _map_lanes(platform, lambda x: seen.append(batched_members()) or x, jnp.ones(lanes))
+    assert set(seen) == {members}
 
 
 @pytest.mark.parametrize(
