@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -90,7 +91,13 @@ class Contender:
 
 
 def run_suite(
-    suite: Suite, names: list[str], *, rounds: int, seconds: float, meter: Meter
+    suite: Suite,
+    names: list[str],
+    *,
+    rounds: int,
+    seconds: float,
+    meter: Meter,
+    keep: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Times a suite, each contender as its users start it and, on CPU and beside peers, again with
     the memory settings.
@@ -101,6 +108,7 @@ def run_suite(
       rounds: interleaved turns of each contender at each case.
       seconds: of each turn.
       meter: counts the cases.
+      keep: is given what there is after every case, so that a suite that is killed leaves it.
 
     Returns:
       JSON-ready: the machine, the contenders left out, and a row for each case and contender with
@@ -109,10 +117,11 @@ def run_suite(
     absent = [name for name in names if missing(name)]
     for name in absent:
         say(f"{name}: not installed, left out")
-    rows = []
+    rows: list[dict[str, Any]] = []
     present = [name for name in names if name not in absent]
     found = machine()
     memory = (False, True) if suite != "backends" and found["platform"] == "cpu" else (False,)
+    result = {"suite": suite, "machine": found, "left_out": absent, "rows": rows}
     contenders = [Contender(name, suite, kept) for name in present for kept in memory]
     try:
         for case in cases(suite, found["platform"]):
@@ -129,11 +138,12 @@ def run_suite(
                         "ms": turns,
                     }
                 )
+            keep(result)
             meter.advance(1, f"{case.work} {case.label}")
     finally:
         for contender in contenders:
             contender.close()
-    return {"suite": suite, "machine": found, "left_out": absent, "rows": rows}
+    return result
 
 
 def _interleaved(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def bench(argv: list[str]) -> int:
         raise unknown("--suite", given.suite, runs)
     if given.table and given.suite != "backends":
         raise UserError(f"--table: found suite {given.suite}, allowed backends")
-    out = Path(given.out or f"bench_{given.suite}.json")
+    given.out = given.out or f"bench_{given.suite}.json"
+    out = Path(given.out)
     result = runs[given.suite](given)
     text = (errors if given.suite == "errors" else table).markdown(result)
     write_json(out, result)
@@ -51,13 +53,19 @@ def _bench_cases(given: Any) -> dict[str, Any]:
     from lstm_lab.bench.cases import cases
     from lstm_lab.bench.contenders import ALL, usual
     from lstm_lab.bench.run import device, run_suite
+    from lstm_lab.files import write_json
     from lstm_lab.progress import Meter
 
     platform = device()["platform"]
     names = _contenders(given, usual(given.suite, platform), ALL)
     with Meter(len(cases(given.suite, platform)), "cases") as meter:
         return run_suite(
-            given.suite, names, rounds=given.rounds, seconds=given.milliseconds / 1e3, meter=meter
+            given.suite,
+            names,
+            rounds=given.rounds,
+            seconds=given.milliseconds / 1e3,
+            meter=meter,
+            keep=partial(write_json, Path(given.out)),
         )
 
 

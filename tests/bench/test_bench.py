@@ -75,7 +75,16 @@ def test_what_was_measured_becomes_the_table(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "cases", lambda suite, platform: few)
     with Meter(2, "cases") as meter:
         names = ["lstm_lab scan", "lstm_lab native"]
-        result = bench.run_suite("backends", names, rounds=2, seconds=0.001, meter=meter)
+        kept = []
+        result = bench.run_suite(
+            "backends",
+            names,
+            rounds=2,
+            seconds=0.001,
+            meter=meter,
+            keep=lambda result: kept.append(len(result["rows"])),
+        )
+    assert kept == [2, 3]
     assert [(row["label"], row["contender"]) for row in result["rows"]] == [
         ("B 4, T 6, D 5, H 8", "lstm_lab scan"),
         ("B 4, T 6, D 5, H 8", "lstm_lab native"),
