@@ -20,7 +20,7 @@ from lstm_lab.encoder_decoder import EncoderDecoder
 from lstm_lab.errors import UserError, unknown
 from lstm_lab.model import ModelSpec, SequenceModel, build_encoder_decoder, build_model
 from lstm_lab.optim import OptimSpec
-from lstm_lab.recurrence import Backend, Call, refusal, resolve
+from lstm_lab.recurrence import Backend, Call, resolve
 from lstm_lab.sections import ComputeSpec, TrainSpec
 from lstm_lab.strict import FILLED_IN, build, expect_mapping
 from lstm_lab.tasks import (
@@ -299,18 +299,15 @@ def backends_of(spec: RunSpec, rows: int, members: int = 1) -> list[Backend]:
     """
     model, inputs = model_of(spec), spec.task.inputs
     width = inputs.vocabulary if isinstance(inputs, Tokens) else inputs.features
-    cell, dtype = resolve_cell(spec.model), jnp.dtype(spec.model.dtype)
-    first = Call(cell, dtype, rows, spec.model.embedding or width, members=members)
+    D, dtype = spec.model.embedding or width, jnp.dtype(spec.model.dtype)
     single = isinstance(model, SequenceModel)
     taken: dict[Backend, None] = {}
     for stack in (model.lstm,) if single else (model.encoder, model.decoder):
-        for call in stack.calls(first):
-            reason = None if stack.backend == "auto" else refusal(stack.backend, call)
-            if reason:
-                raise UserError(
-                    f"compute.backend: found {stack.backend!r}, which cannot serve this; {reason}"
-                )
-            taken[resolve(stack.backend, call)] = None
+        for call in stack.calls(Call(stack.spec, dtype, rows, D, members=members)):
+            try:
+                taken[resolve(stack.backend, call)] = None
+            except ValueError as error:
+                raise UserError(f"compute.{error}") from None
     return list(taken)
 
 

@@ -209,11 +209,13 @@ class LSTM(nn.Module):
                 x_TBD,
                 folded(regularise, place),
             )
+            state = carried[layer][direction]
             output, final, *traced = unroll(
                 self.spec,
                 params,
                 inputs,
-                self._begin(params, inputs, carried[layer][direction], fresh),
+                # Without a state it is unroll that begins, where padding is hidden.
+                None if state is None else self._begin(params, inputs, state, fresh),
                 lengths=lengths,
                 resets=resets,
                 reverse=reverse,

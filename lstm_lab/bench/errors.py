@@ -19,7 +19,7 @@ from lstm_lab.recurrence import Backend, unroll
 from lstm_lab.tables import markdown_table
 
 SHAPES = ((32, 64, 64, 128), (8, 1000, 32, 64))
-# On CPU products of float32 are exact, and "tf32" is the same as "fp32".
+# A CPU has no TF32: there "tf32" is the same as "fp32".
 CONTENDERS = (
     *("lstm_lab scan fp32", "lstm_lab fused fp32", "lstm_lab native fp32", "lstm_lab cudnn fp32"),
     *("lstm_lab scan tf32", "lstm_lab cudnn tf32", "lstm_lab scan bf16", "lstm_lab fused bf16"),

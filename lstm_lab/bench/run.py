@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,7 @@ def _interleaved(
     return turns
 
 
+@cache
 def device() -> dict[str, str]:
     """Returns the platform and the kind of JAX's first device, asked in a process of its own: one
     that looked would hold a GPU's memory."""

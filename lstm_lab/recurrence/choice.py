@@ -31,7 +31,7 @@ class Call(NamedTuple):
     Attributes:
       spec: the variant.
       dtype: of the inputs.
-      B, D, H: rows, input features, hidden units. Every backend's time grows with T alike.
+      B, D, H: rows, input features, hidden units. T has no part in the choice.
       noise, trace, clamp, resets: whether the call has any.
       members: how many of a population are batched.
     """
@@ -70,7 +70,7 @@ def resolve(backend: Backend, call: Call) -> Backend:
         return choose(call)
     reason = refusal(backend, call)
     if reason:
-        raise ValueError(f"backend: {backend!r} cannot serve this; {reason}")
+        raise ValueError(f"backend: found {backend!r}, which cannot serve this; {reason}")
     return backend
 
 

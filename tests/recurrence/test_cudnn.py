@@ -250,7 +250,7 @@ def test_the_precision_in_force_is_passed_on(gpu):
 def test_what_it_does_not_serve_is_named(gpu, name, said):
     assert said in refusal("cudnn", Call(find(name).spec, jnp.float32))
     x = jnp.zeros((T, B, 4))
-    with pytest.raises(ValueError, match="'cudnn' cannot serve this; "):
+    with pytest.raises(ValueError, match="found 'cudnn', which cannot serve this; "):
         LSTM(find(name).spec, (H,), backend="cudnn").init(jax.random.key(0), x)
 
 
@@ -265,7 +265,9 @@ def test_what_a_call_cannot_have_is_named(gpu):
 def test_without_a_gpu_it_is_refused():
     assert refusal("cudnn", Call(SPEC, jnp.float32)) == "platform: found cpu, cudnn serves gpu"
     spec, params, x, _ = case("np")
-    with pytest.raises(ValueError, match="'cudnn' cannot serve this; platform: found cpu"):
+    with pytest.raises(
+        ValueError, match="found 'cudnn', which cannot serve this; platform: found cpu"
+    ):
         unroll(spec, params, x, backend="cudnn")
 
 

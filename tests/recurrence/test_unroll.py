@@ -190,5 +190,5 @@ def test_fused_needs_less_memory_than_scan(name):
 
 def test_a_backend_that_cannot_serve_is_refused():
     spec, params, x, _ = case("layernorm")
-    with pytest.raises(ValueError, match="'native' cannot serve this; layer_norm"):
+    with pytest.raises(ValueError, match="found 'native', which cannot serve this; layer_norm"):
         unroll(spec, params, x, backend="native")
