@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from lstm_lab.cells import Spec, find
 from lstm_lab.cells.noise import RATES, default_rates
 from lstm_lab.encoder_decoder import EncoderDecoder
-from lstm_lab.errors import UserError, unknown
 from lstm_lab.model import ModelSpec, SequenceModel, build_encoder_decoder, build_model
 from lstm_lab.optim import OptimSpec
 from lstm_lab.recurrence import Backend, Call, resolve
@@ -35,6 +34,7 @@ from lstm_lab.tasks import (
     metrics_of,
     steps_per_epoch,
 )
+from lstm_lab.utils.errors import UserError, unknown
 
 
 @dataclass(frozen=True)

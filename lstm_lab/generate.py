@@ -13,11 +13,11 @@ import numpy as np
 from jax import lax
 
 from lstm_lab.config import RunSpec, model_of
-from lstm_lab.errors import UserError
 from lstm_lab.infer import Trained
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.text import END, encode
 from lstm_lab.train.state import empty_states
+from lstm_lab.utils.errors import UserError
 
 PIECE = 32  # symbols of one compiled call
 

@@ -12,10 +12,10 @@ import numpy as np
 from jax import lax
 
 from lstm_lab.config import RunSpec, model_of
-from lstm_lab.errors import UserError
 from lstm_lab.infer import Trained
 from lstm_lab.tasks import JSB
 from lstm_lab.train.state import empty_states
+from lstm_lab.utils.errors import UserError
 
 LOWEST = 21  # MIDI number of the first of 88 notes
 TICKS = 480  # of a quarter note

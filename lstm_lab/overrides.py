@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from lstm_lab.config import SECTIONS, RunSpec, with_values
-from lstm_lab.errors import UserError, unknown
 from lstm_lab.strict import coerce, field_types
 from lstm_lab.tasks import TASKS
+from lstm_lab.utils.errors import UserError, unknown
 
 
 def take_overrides(argv: list[str]) -> tuple[list[str], dict[str, str | None]]:

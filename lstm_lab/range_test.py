@@ -11,12 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_lab.config import RunSpec
-from lstm_lab.files import write_bytes, write_json
-from lstm_lab.progress import Meter
 from lstm_lab.report.plots import ACCENT, INK, MUTED, png
 from lstm_lab.tasks import Dataset
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program
+from lstm_lab.utils.files import write_bytes, write_json
+from lstm_lab.utils.progress import Meter
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 120

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from lstm_lab.cells import CATALOGUE
-from lstm_lab.errors import unknown
+from lstm_lab.utils.errors import unknown
 
 _MODEL = {"bidirectional": {"bidirectional": True}, "stacked": {"layers": 2}}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from lstm_lab.errors import UserError, unknown
+from lstm_lab.utils.errors import UserError, unknown
 
 FILLED_IN = ("cell_sha256", "vectors_sha256")  # by the program, not by a config
 

@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 
 from lstm_lab.config import load_module, resolve_cell
-from lstm_lab.errors import AGAIN, DONE, FAILED, INTERRUPTED, WRONG_USAGE, UserError, unknown
 from lstm_lab.model import ModelSpec
-from lstm_lab.progress import say
 from lstm_lab.recurrence.check import check_cell
 from lstm_lab.report.across import build_across
 from lstm_lab.report.build import build
@@ -23,6 +21,8 @@ from lstm_lab.sweep.preview import seconds
 from lstm_lab.sweep.status import expected
 from lstm_lab.sweep.study import Study
 from lstm_lab.train.loop import stopping_on_signals
+from lstm_lab.utils.errors import AGAIN, DONE, FAILED, INTERRUPTED, WRONG_USAGE, UserError, unknown
+from lstm_lab.utils.progress import say
 
 __all__ = [
     "claims_hold",

@@ -7,7 +7,7 @@ import pytest
 
 from lstm_lab import cli
 from lstm_lab.cli import runs, studies
-from lstm_lab.files import read_json
+from lstm_lab.utils.files import read_json
 from tests.conftest import ROOT, write_samples
 
 TINY = ["--config.train.steps=4", "--config.train.eval_every=2", "--config.model.hidden=3"]

@@ -5,8 +5,8 @@ import pytest
 from lstm_lab import studies
 from lstm_lab.cli import main
 from lstm_lab.cli.studies import compare
-from lstm_lab.errors import UserError
 from lstm_lab.sweep import battery
+from lstm_lab.utils.errors import UserError
 from tests.train.helpers import small
 
 CELL = """

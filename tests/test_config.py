@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE, find
 from lstm_lab.config import backends_of, build_spec, from_json, resolve_cell, to_json
-from lstm_lab.errors import UserError
 from lstm_lab.identity import canonical, group_id, program_key, run_id
 from lstm_lab.overrides import apply_overrides, take_overrides
+from lstm_lab.utils.errors import UserError
 
 CELL = """
 import dataclasses

@@ -1,125 +1,98 @@
-"""Imports run downward, and the core needs JAX and NumPy alone."""
+"""The architecture: imports point downward, no cycles, one meaning per class name, a small core."""
 
 import ast
 import subprocess
 import sys
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
 from tests.conftest import ROOT
 
-# What each part may import of the package.
-BELOW = {
-    "cells": set(),
-    "recurrence": {"cells"},
-    "regularise": set(),
-    "strict": {"errors"},
-    "sections": {"recurrence"},
-    "stack": {"cells", "recurrence", "regularise"},
-    "encoder_decoder": {"cells", "regularise", "stack"},
-    "model": {"cells", "recurrence", "regularise", "stack", "encoder_decoder"},
-    "errors": set(),
-    "progress": set(),
-    "tables": set(),
-    "files": {"errors"},
-    "tasks": {"errors"},
-    "optim": set(),
-    "config": {
-        "cells",
-        "recurrence",
-        "encoder_decoder",
-        "model",
-        "tasks",
-        "optim",
-        "sections",
-        "strict",
-        "errors",
-    },
-    "identity": {"cells", "config", "optim"},
-    "overrides": {"config", "tasks", "strict", "errors"},
-    "shorthand": {"cells", "errors"},
-    "summary": {"cells", "config", "optim"},
-    "train": {
-        "cells",
-        "recurrence",
-        "encoder_decoder",
-        "regularise",
-        "stack",
-        "config",
-        "identity",
-        "summary",
-        "sections",
-        "tasks",
-        "optim",
-        "errors",
-        "files",
-        "progress",
-    },
-    "bench": {
-        "cells",
-        "recurrence",
-        "stack",
-        "train",
-        "sweep",
-        "tasks",
-        "files",
-        "progress",
-        "tables",
-    },
-    "sweep": {
-        "train",
-        "config",
-        "identity",
-        "summary",
-        "tasks",
-        "files",
-        "errors",
-        "tables",
-        "progress",
-    },
-    "report": {"sweep", "files", "errors", "progress", "tables"},
-    "range_test": {"config", "files", "progress", "report", "tasks", "train"},
-    "infer": {"config", "tasks", "train", "errors", "files"},
-    "music": {"infer", "config", "tasks", "train", "errors"},
-    "generate": {"infer", "config", "tasks", "train", "errors"},
-    "studies": {
-        "config",
-        "model",
-        "recurrence",
-        "train",
-        "sweep",
-        "report",
-        "errors",
-        "progress",
-    },
-}
+PACKAGE = ROOT / "lstm_lab"
+
+# Lowest layer first: a part imports only from parts before it. docs/design.md explains each.
+ORDER = (
+    "utils",
+    "cells",
+    "recurrence",
+    "regularise",
+    "stack",
+    "encoder_decoder",
+    "model",
+    "tasks",
+    "optim",
+    "sections",
+    "strict",
+    "config",
+    "identity",
+    "overrides",
+    "shorthand",
+    "summary",
+    "train",
+    "sweep",
+    "report",
+    "range_test",
+    "infer",
+    "music",
+    "generate",
+    "studies",
+    "bench",
+    "cli",
+)
+ENTRY_POINTS = {"__init__", "__main__"}
 
 
-def imported(path):
-    """Returns the parts of the package that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-            if node.module == "lstm_lab":
-                names = [f"lstm_lab.{alias.name}" for alias in node.names]
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imported_modules(tree):
+    """Returns the package's own modules that a file imports, at its top or inside a function."""
+    modules = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                modules.add(whole if whole in MODULES else node.module)
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        yield from (name.split(".")[1] for name in names if name.startswith("lstm_lab."))
+            modules.update(alias.name for alias in node.names)
+    return {name for name in modules if name.split(".")[0] == "lstm_lab"}
 
 
-@pytest.mark.parametrize("part", BELOW)
-def test_a_part_imports_only_what_lies_below(part):
-    package = ROOT / "lstm_lab"
-    paths = [package / f"{part}.py"] if (package / f"{part}.py").exists() else []
-    paths += (package / part).glob("*.py")
-    assert paths
-    for path in paths:
-        assert set(imported(path)) <= BELOW[part] | {part}, path
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+IMPORTS = {name: imported_modules(tree) for name, tree in TREES.items()}
 
 
-def test_only_one_file_maps():
-    for path in (ROOT / "lstm_lab").rglob("*.py"):
+def part(module):
+    return [*module.split("."), "__init__"][1]
+
+
+def test_the_order_lists_every_part_of_the_package():
+    assert {part(name) for name in MODULES} - ENTRY_POINTS == set(ORDER)
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"lstm_lab", "lstm_lab.__main__"}))
+def test_a_module_imports_only_what_lies_below(name):
+    level = ORDER.index(part(name))
+    below = {m for m in IMPORTS[name] if m != "lstm_lab" and ORDER.index(part(m)) <= level}
+    assert IMPORTS[name] == below
+
+
+def test_no_files_import_each_other_in_a_circle():
+    try:
+        TopologicalSorter(IMPORTS).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_only_one_file_maps_over_devices():
+    for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
         if path.name != "parallel.py":
             assert "pmap" not in text.replace("pmapped", ""), path
@@ -132,3 +105,13 @@ def test_the_core_needs_jax_and_numpy_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def class_names():
+    """Returns the modules that define each class name at their top level."""
+    defined = defaultdict(list)
+    for name, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                defined[node.name].append(name)
+    return defined

@@ -12,13 +12,13 @@ import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.config import build_spec, model_of
-from lstm_lab.errors import UserError
 from lstm_lab.generate import Sampling, generate, likeliest
 from lstm_lab.infer import follow, load_run, predict
 from lstm_lab.music import compose
 from lstm_lab.tasks import Examples, Tags, Text, table, tags, waves
 from lstm_lab.tasks.records import parts_of
 from lstm_lab.train.outputs import outputs
+from lstm_lab.utils.errors import UserError
 from tests.conftest import write_samples
 from tests.train.helpers import reading, small, train
 

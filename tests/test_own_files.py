@@ -3,7 +3,7 @@
 import pytest
 
 from lstm_lab.cli import main
-from lstm_lab.files import read_json
+from lstm_lab.utils.files import read_json
 from tests.conftest import ROOT
 
 REVIEWS = "text,label\n" + 'a great film,good\n\n"dull, dull, dull",bad\n' * 12

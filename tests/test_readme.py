@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lstm_lab.files import read_json
 from lstm_lab.tasks import TASKS
+from lstm_lab.utils.files import read_json
 from tests.conftest import ROOT, write_samples
 
 README = (ROOT / "README.md").read_text()

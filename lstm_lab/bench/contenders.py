@@ -1,19 +1,14 @@
-"""What each contender runs for a case: `build(name, case)` gives a function of no arguments.
+"""The contenders of a benchmark: their names, and what each needs before it starts.
 
-A name is a library and, after it, what it is told: a backend of ours, and numbers (`NUMBERS`).
-JAX's libraries differ in their layer alone, `layer(case) -> (params, apply)` with
-`apply(params, x_BTD, lengths) -> h_BTH`; gradients, losses and optimisers around it are the same.
-A library without lengths computes the padding too, as its users do.
+A name is a library, followed by its options: a backend of ours, and a number format (`NUMBERS`).
+`workloads.py` builds what a contender runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
 
-from lstm_lab.bench.cases import Case, Suite
-
-Run = Callable[[], None]
+from lstm_lab.bench.cases import Suite
 
 # What has to be installed, beside what the package needs itself.
 NEEDS = {"torch": "torch", "keras": "keras", "haiku": "haiku", "equinox": "equinox"}
@@ -55,31 +50,6 @@ def missing(name: str) -> bool:
     """Returns whether a contender is not installed."""
     needed = NEEDS.get(library(name))
     return needed is not None and find_spec(needed) is None
-
-
-def serves(name: str, case: Case) -> bool:
-    """Returns whether a contender takes part in a case; asked in its own process."""
-    if name == "floor":
-        plain = case.layers == 1 and not case.bidirectional and not case.ragged
-        return case.work in ("forward", "gradient", "population") and plain
-    if name in ("torch processes", "lstm_lab in turn"):
-        return case.work == "population"
-    if library(name) != "lstm_lab":
-        return case.cell == "lstm"
-    from lstm_lab.bench import jax_peers
-
-    return jax_peers.serves(name, case)
-
-
-def build(name: str, case: Case) -> Run:
-    """Returns a function that does a case's work once and waits for it."""
-    if library(name) == "torch":
-        from lstm_lab.bench import torch_peer
-
-        return torch_peer.build(name, case)
-    from lstm_lab.bench import jax_peers
-
-    return jax_peers.build(name, case)
 
 
 def settings(name: str) -> dict[str, str]:

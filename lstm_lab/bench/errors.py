@@ -14,9 +14,9 @@ from lstm_lab.bench.jax_peers import backend_of, serves
 from lstm_lab.bench.run import machine
 from lstm_lab.bench.table import head
 from lstm_lab.cells import find
-from lstm_lab.progress import Meter
 from lstm_lab.recurrence import Backend, unroll
-from lstm_lab.tables import markdown_table
+from lstm_lab.utils.progress import Meter
+from lstm_lab.utils.tables import markdown_table
 
 SHAPES = ((32, 64, 64, 128), (8, 1000, 32, 64))
 # A CPU has no TF32: there "tf32" is the same as "fp32".

@@ -19,7 +19,7 @@ import numpy as np
 
 from lstm_lab.bench.cases import Case, Suite, cases
 from lstm_lab.bench.contenders import missing, settings
-from lstm_lab.progress import Meter, say
+from lstm_lab.utils.progress import Meter, say
 
 # What keeps glibc from giving memory back between calls, so that no page is fresh twice.
 MEMORY = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.tables import markdown_table
+from lstm_lab.utils.tables import markdown_table
 
 OURS = ("lstm_lab", "lstm_lab tf32")  # whose time is held against the others', the first there is
 WORKS = {

@@ -21,10 +21,10 @@ import numpy as np
 
 from lstm_lab.bench.contenders import missing
 from lstm_lab.bench.run import machine
-from lstm_lab.progress import Meter, say
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.study import Study, Trials, tuning_runs
 from lstm_lab.tasks import Examples
+from lstm_lab.utils.progress import Meter, say
 
 CONTENDERS = ("lstm_lab", "torch", "torch processes")
 CELL = "np"  # PyTorch's nn.LSTM has no peepholes

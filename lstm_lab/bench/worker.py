@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from lstm_lab.bench.cases import Case
-from lstm_lab.bench.contenders import Run, build, serves
+from lstm_lab.bench.workloads import Run, build, serves
 
 
 def _timed(run: Run) -> float:

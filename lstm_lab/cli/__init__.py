@@ -11,8 +11,8 @@ from lstm_lab.cli.bench import bench
 from lstm_lab.cli.inference import generate, predict
 from lstm_lab.cli.runs import check, summary, train
 from lstm_lab.cli.studies import compare, pack, report, reproduce, status, sweep
-from lstm_lab.errors import DONE, WRONG_USAGE, UserError, unknown
-from lstm_lab.progress import say
+from lstm_lab.utils.errors import DONE, WRONG_USAGE, UserError, unknown
+from lstm_lab.utils.progress import say
 
 USAGE = """lstm-lab VERB [flags]
 

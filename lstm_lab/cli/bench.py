@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lab.cli.flags import data_folder, parse
-from lstm_lab.errors import DONE, UserError, unknown
+from lstm_lab.utils.errors import DONE, UserError, unknown
 
 
 def bench(argv: list[str]) -> int:
     """Timings beside peers."""
     from lstm_lab.bench import errors, table, timings
     from lstm_lab.bench.cases import SUITES
-    from lstm_lab.files import write_json, write_text
+    from lstm_lab.utils.files import write_json, write_text
 
     strings = {"suite": "layer", "contenders": None, "out": None, "table": None, "data_dir": None}
     given = parse(argv, strings, rounds=5, milliseconds=500, trials=16, epochs=30)
@@ -53,8 +53,8 @@ def _bench_cases(given: Any) -> dict[str, Any]:
     from lstm_lab.bench.cases import cases
     from lstm_lab.bench.contenders import ALL, usual
     from lstm_lab.bench.run import device, run_suite
-    from lstm_lab.files import write_json
-    from lstm_lab.progress import Meter
+    from lstm_lab.utils.files import write_json
+    from lstm_lab.utils.progress import Meter
 
     platform = device()["platform"]
     names = _contenders(given, usual(given.suite, platform), ALL)
@@ -71,7 +71,7 @@ def _bench_cases(given: Any) -> dict[str, Any]:
 
 def _bench_errors(given: Any) -> dict[str, Any]:
     from lstm_lab.bench.errors import CONTENDERS, cases, run_errors
-    from lstm_lab.progress import Meter
+    from lstm_lab.utils.progress import Meter
 
     with Meter(len(cases()), "cases") as meter:
         return run_errors(_contenders(given, CONTENDERS, CONTENDERS), meter)
@@ -80,7 +80,7 @@ def _bench_errors(given: Any) -> dict[str, Any]:
 def _bench_trials(given: Any) -> dict[str, Any]:
     from lstm_lab import studies
     from lstm_lab.bench.trials import CONTENDERS, run_trials
-    from lstm_lab.progress import Meter
+    from lstm_lab.utils.progress import Meter
 
     path, names = studies.find("odyssey_jsb"), _contenders(given, CONTENDERS, CONTENDERS)
     with Meter(given.rounds * len(names), "turns") as meter:

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from lstm_lab.errors import UserError
+from lstm_lab.utils.errors import UserError
 
 
 def parse(
@@ -41,8 +41,8 @@ def parse(
 def load_spec(config: str | None, overrides: dict[str, str | None]) -> Any:
     """Loads a config file or a run.json, applies overrides, and builds the spec."""
     from lstm_lab.config import build_spec, from_json
-    from lstm_lab.files import read_json
     from lstm_lab.overrides import apply_overrides
+    from lstm_lab.utils.files import read_json
 
     if config is None:
         raise UserError("--config: missing, allowed FILE.py[:WORDS] or a run.json")

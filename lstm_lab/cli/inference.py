@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lab.cli.flags import parse, request_devices
-from lstm_lab.errors import DONE, UserError, unknown
+from lstm_lab.utils.errors import DONE, UserError, unknown
 
 
 def predict(argv: list[str]) -> int:

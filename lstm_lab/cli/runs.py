@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lab.cli.flags import data_folder, load_spec, parse, request_devices
-from lstm_lab.errors import AGAIN, DONE, FAILED, INTERRUPTED, UserError
-from lstm_lab.progress import say
+from lstm_lab.utils.errors import AGAIN, DONE, FAILED, INTERRUPTED, UserError
+from lstm_lab.utils.progress import say
 
 
 def train(argv: list[str]) -> int:
@@ -41,10 +41,10 @@ def train(argv: list[str]) -> int:
 
 
 def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
-    from lstm_lab.files import read_json
     from lstm_lab.identity import run_id
     from lstm_lab.train import hosts
     from lstm_lab.train.loop import stopping_on_signals, train_run
+    from lstm_lab.utils.files import read_json
 
     cell = Path(spec.model.cell.replace(":", "-")).name
     folder = Path(workdir or f"runs/{spec.task.name}-{cell}-{run_id(spec)}")
@@ -91,7 +91,7 @@ def summary(argv: list[str]) -> int:
     """A model's parts."""
     from lstm_lab.overrides import take_overrides
     from lstm_lab.summary import layers
-    from lstm_lab.tables import aligned
+    from lstm_lab.utils.tables import aligned
 
     argv, overrides = take_overrides(argv)
     given = parse(argv, {"config": None})

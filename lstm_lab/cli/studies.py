@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lstm_lab.cli.flags import data_folder, parse, request_devices, study_folder
-from lstm_lab.errors import DONE, FAILED, UserError, unknown
+from lstm_lab.utils.errors import DONE, FAILED, UserError, unknown
 
 
 def sweep(argv: list[str]) -> int:

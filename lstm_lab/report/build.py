@@ -7,15 +7,15 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from lstm_lab.files import write_bytes, write_text
-from lstm_lab.progress import say
 from lstm_lab.report import words
 from lstm_lab.report.compare import FAILED, Comparison, compare
 from lstm_lab.report.page import page
 from lstm_lab.report.plots import Picture, pictures, png, svg
 from lstm_lab.report.results import write_results
 from lstm_lab.report.runs import StudyRuns, read_study
-from lstm_lab.tables import aligned, latex_table, markdown_table
+from lstm_lab.utils.files import write_bytes, write_text
+from lstm_lab.utils.progress import say
+from lstm_lab.utils.tables import aligned, latex_table, markdown_table
 
 WATCH_SECONDS = 30
 ENDED = ("completed", "diverged", "pruned", *FAILED)

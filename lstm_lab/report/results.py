@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.files import write_bytes, write_text
 from lstm_lab.report.runs import StudyRuns
+from lstm_lab.utils.files import write_bytes, write_text
 
 
 def write_results(folder: Path, runs: StudyRuns) -> None:

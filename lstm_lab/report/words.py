@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.progress import duration
 from lstm_lab.report.compare import ALPHA, ENOUGH_TO_RESAMPLE, Comparison
 from lstm_lab.report.stats import Interval
+from lstm_lab.utils.progress import duration
 
 FEW_SEEDS = 5
 SHOWN_FAILURES = 50

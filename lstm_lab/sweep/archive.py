@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_lab.errors import UserError
-from lstm_lab.files import finite, read_json, write_bytes, write_json
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import finite, read_json, write_bytes, write_json
 
 ROW = ("variant", "stage", "point", "seed")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.errors import UserError
+from lstm_lab.utils.errors import UserError
 
 Point = dict[str, Any]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lab.config import build_spec
-from lstm_lab.errors import UserError, unknown
 from lstm_lab.sweep.axes import LogUniform, grid
 from lstm_lab.sweep.study import Study, Trials, Tuning
+from lstm_lab.utils.errors import UserError, unknown
 
 SEEDS = (100, 101, 102, 103, 104)
 

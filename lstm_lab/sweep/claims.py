@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.files import read_json, write_json
+from lstm_lab.utils.files import read_json, write_json
 
 STALE_SECONDS = 120.0
 TOUCH_SECONDS = 10.0

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lab.config import RunSpec
-from lstm_lab.errors import UserError
-from lstm_lab.files import check_workdir, read_json, read_lines, write_json
 from lstm_lab.identity import run_id
-from lstm_lab.progress import say
 from lstm_lab.sweep.archive import Place, place, unpack
 from lstm_lab.sweep.axes import Point
 from lstm_lab.sweep.plan import plan_cohorts
 from lstm_lab.sweep.study import PlannedRun, Study, declaration
 from lstm_lab.train.layout import Layout, fit_layout
 from lstm_lab.train.session import Cohort, Run
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import check_workdir, read_json, read_lines, write_json
+from lstm_lab.utils.progress import say
 
 SCHEMA = 2
 

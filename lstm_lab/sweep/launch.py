@@ -10,9 +10,7 @@ from pathlib import Path
 
 import jax
 
-from lstm_lab.errors import UserError
 from lstm_lab.identity import run_id
-from lstm_lab.progress import Meter, say
 from lstm_lab.sweep.archive import place, places
 from lstm_lab.sweep.claims import Claim, claimed
 from lstm_lab.sweep.folder import Failures, StudyFolder, choose_points, row_of
@@ -24,6 +22,8 @@ from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.loop import Outcome, Stop, train_cohort
 from lstm_lab.train.record import Status
 from lstm_lab.train.session import Cohort, Run, TakenOverError
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import Meter, say
 
 # How often a cohort is tried again after each class of failure.
 RETRIES = {"out_of_memory": 3, "failed": 1}

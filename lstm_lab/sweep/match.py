@@ -7,9 +7,9 @@ from functools import cache
 from typing import Literal
 
 from lstm_lab.config import RunSpec
-from lstm_lab.errors import UserError
 from lstm_lab.summary import summarise
 from lstm_lab.train.parallel import program_spec
+from lstm_lab.utils.errors import UserError
 
 Match = Literal["hidden", "params", "flops"]
 

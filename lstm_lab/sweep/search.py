@@ -12,12 +12,12 @@ from dataclasses import replace
 from statistics import fmean, median
 from typing import Any
 
-from lstm_lab.errors import UserError
-from lstm_lab.files import read_json, read_lines, valid_by_step
 from lstm_lab.identity import run_id
 from lstm_lab.sweep.axes import Choice, Given, LogUniform, Point, Uniform
 from lstm_lab.sweep.folder import StudyFolder
 from lstm_lab.sweep.study import PlannedRun, Search, Study, trial_runs, variants
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, read_lines, valid_by_step
 
 JOURNAL = "search.journal"
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.errors import DONE, FAILED, UserError
+from lstm_lab.utils.errors import DONE, FAILED, UserError
 
 
 def worker_command(arguments: Sequence[str]) -> list[str]:

@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.errors import UserError
-from lstm_lab.files import read_json, read_lines
 from lstm_lab.sweep.claims import alive, holder
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, read_lines
 
 TRACE_LINES = 6  # of Python's account of an error
 

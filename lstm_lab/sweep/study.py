@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from lstm_lab.config import RunSpec, build_spec, to_json, with_values
-from lstm_lab.errors import UserError, unknown
-from lstm_lab.files import flatten
 from lstm_lab.sweep.axes import Axis, Given, Point, Range, cross, label, random
 from lstm_lab.sweep.match import Match, matched
+from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.files import flatten
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Measure, Split, Tokens
 from lstm_lab.tasks.download import locate
 from lstm_lab.tasks.records import Record, check_shares, read_records, read_splits
@@ -25,6 +24,7 @@ from lstm_lab.tasks.text import (
     sha256_of,
     words_of,
 )
+from lstm_lab.utils.errors import UserError
 
 Rows = list[tuple[int, Record]]
 

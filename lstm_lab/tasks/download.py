@@ -10,7 +10,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from lstm_lab.errors import UserError
+from lstm_lab.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Examples, Split
+from lstm_lab.utils.errors import UserError
 
 
 def label_numbers(path: Path, names: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Categorical, Dataset, Measure, Split, Stream, Tokens
 from lstm_lab.tasks.download import Source, locate
 from lstm_lab.tasks.records import check_shares
@@ -21,6 +20,7 @@ from lstm_lab.tasks.text import (
     read_text,
     sha256_of,
 )
+from lstm_lab.utils.errors import UserError
 
 _PTB = "https://raw.githubusercontent.com/tomsercu/lstm/master/data/"
 SOURCES = (

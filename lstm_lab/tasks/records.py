@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from lstm_lab.errors import UserError, unknown
 from lstm_lab.tasks.dataset import cross_validation
 from lstm_lab.tasks.text import check_unchanged, read_text
+from lstm_lab.utils.errors import UserError, unknown
 
 Record = dict[str, Any]
 Row = TypeVar("Row")

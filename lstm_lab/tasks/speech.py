@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Split, Vectors
 from lstm_lab.tasks.download import locate
+from lstm_lab.utils.errors import UserError
 
 RATE = 8000
 _NAME = re.compile(r"(?:.*/)?(\d)_([a-z]+)_(\d+)\.wav")

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import (
     Categorical,
     Dataset,
@@ -22,6 +21,7 @@ from lstm_lab.tasks.download import locate
 from lstm_lab.tasks.labelled import label_numbers, split_examples
 from lstm_lab.tasks.records import check_filled, check_shares, parts_of
 from lstm_lab.tasks.text import check_unchanged, read_text, sha256_of
+from lstm_lab.utils.errors import UserError
 
 
 @dataclass(frozen=True)

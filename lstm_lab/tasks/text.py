@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from lstm_lab.errors import UserError
+from lstm_lab.utils.errors import UserError
 
 Unit = Literal["word", "character"]
 

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.errors import UserError
 from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Given, Split, Tokens
 from lstm_lab.tasks.download import Source, locate
 from lstm_lab.tasks.records import check_filled, check_shares, complete
@@ -23,6 +22,7 @@ from lstm_lab.tasks.text import (
     sha256_of,
     words_of,
 )
+from lstm_lab.utils.errors import UserError
 
 BEGIN, END = "<s>", "</s>"
 BEGIN_NUMBER, END_NUMBER = 1, 2  # behind `<unk>`

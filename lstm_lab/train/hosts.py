@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from lstm_lab.errors import UserError
+from lstm_lab.utils.errors import UserError
 
 _PLACE = re.compile(r"(?P<index>\d+)/(?P<count>\d+)@(?P<address>.+:\d+)")
 

@@ -8,9 +8,9 @@ from typing import Literal
 import jax
 
 from lstm_lab.config import RunSpec, backends_of
-from lstm_lab.errors import UserError
-from lstm_lab.progress import say
 from lstm_lab.recurrence import Backend
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import say
 
 Kind = Literal["single", "members", "batch"]
 

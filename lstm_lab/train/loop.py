@@ -15,15 +15,15 @@ import jax
 import numpy as np
 
 from lstm_lab.config import RunSpec
-from lstm_lab.errors import UserError
-from lstm_lab.files import check_workdir, read_json
 from lstm_lab.identity import run_id
-from lstm_lab.progress import Meter, say
 from lstm_lab.tasks import Dataset
 from lstm_lab.train import hosts
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.train.record import Status
 from lstm_lab.train.session import Cohort, Run, Session, TakenOverError
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import check_workdir, read_json
+from lstm_lab.utils.progress import Meter, say
 
 
 @dataclass(frozen=True)

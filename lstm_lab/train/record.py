@@ -23,7 +23,11 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndI
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
 from lstm_lab.config import RunSpec, cell_path, to_json
-from lstm_lab.files import (
+from lstm_lab.identity import group_id, run_id
+from lstm_lab.tasks import metrics_of
+from lstm_lab.train.gates import LOG_TIMES, Layer, picture
+from lstm_lab.train.layout import Layout
+from lstm_lab.utils.files import (
     finite,
     flatten,
     read_json,
@@ -32,10 +36,6 @@ from lstm_lab.files import (
     write_json,
     write_lines,
 )
-from lstm_lab.identity import group_id, run_id
-from lstm_lab.tasks import metrics_of
-from lstm_lab.train.gates import LOG_TIMES, Layer, picture
-from lstm_lab.train.layout import Layout
 
 Status = Literal[
     "running", "completed", "diverged", "pruned", "interrupted", "out_of_memory", "failed"

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 
 from lstm_lab.config import RunSpec
-from lstm_lab.files import read_json, read_lines, write_json
 from lstm_lab.identity import run_id
 from lstm_lab.summary import Summary, summarise
 from lstm_lab.tasks import (
@@ -34,6 +33,7 @@ from lstm_lab.train.record import RunRecord, Status, provenance
 from lstm_lab.train.state import DIVERGED, FINISHED, IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.train.step import Report
 from lstm_lab.train.vectors import with_vectors
+from lstm_lab.utils.files import read_json, read_lines, write_json
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.config import RunSpec
-from lstm_lab.errors import UserError
-from lstm_lab.progress import say
 from lstm_lab.tasks.text import read_text
 from lstm_lab.train.state import TrainState
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import say
 
 
 def with_vectors(spec: RunSpec, state: TrainState, fitted: dict[str, Any]) -> TrainState:

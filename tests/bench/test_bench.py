@@ -9,12 +9,13 @@ import pytest
 from lstm_lab.bench import errors
 from lstm_lab.bench import run as bench
 from lstm_lab.bench.cases import SUITES, Case, cases
-from lstm_lab.bench.contenders import ALL, build, numbers, serves, usual
+from lstm_lab.bench.contenders import ALL, numbers, usual
 from lstm_lab.bench.jax_peers import layer
 from lstm_lab.bench.table import markdown
 from lstm_lab.bench.timings import renew
+from lstm_lab.bench.workloads import build, serves
 from lstm_lab.cli import main
-from lstm_lab.progress import Meter
+from lstm_lab.utils.progress import Meter
 
 SMALL = {"B": 4, "T": 6, "D": 5, "H": 8}
 WHOLE = ("forward", "gradient", "classifier")

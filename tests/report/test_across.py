@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from lstm_lab.files import read_json, write_json
 from lstm_lab.report.across import across, build_across, duel
 from lstm_lab.report.compare import compare
 from lstm_lab.report.hypotheses import sign_flip
 from lstm_lab.report.runs import read_study
+from lstm_lab.utils.files import read_json, write_json
 
 
 def study(folder, name, scores, direction="min"):

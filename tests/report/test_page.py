@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lstm_lab.files import read_json, write_json
 from lstm_lab.report.build import build
+from lstm_lab.utils.files import read_json, write_json
 from tests.report.test_report import folder
 
 __all__ = ["folder"]

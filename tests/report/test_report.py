@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from lstm_lab.errors import UserError
-from lstm_lab.files import write_json, write_lines
 from lstm_lab.report.build import build
 from lstm_lab.report.compare import compare
 from lstm_lab.report.results import as_parquet
 from lstm_lab.report.runs import read_study
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import write_json, write_lines
 
 SCORES = {
     "np": [0.94, 0.95, 0.93, 0.94, 0.95],

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lstm_lab.errors import UserError
 from lstm_lab.sweep.axes import (
     Choice,
     Given,
@@ -17,6 +16,7 @@ from lstm_lab.sweep.axes import (
     random,
     zipped,
 )
+from lstm_lab.utils.errors import UserError
 
 RANGES = {
     "model.hidden": LogUniform(20, 200, integer=True),

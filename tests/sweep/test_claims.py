@@ -6,9 +6,9 @@ import subprocess
 import sys
 import threading
 
-from lstm_lab.files import read_json, write_json
 from lstm_lab.sweep import claims
 from lstm_lab.sweep.claims import claimed, holder
+from lstm_lab.utils.files import read_json, write_json
 
 
 def test_a_claim_keeps_others_out_until_it_is_over(tmp_path):

@@ -14,7 +14,6 @@ from dataclasses import replace
 import jax
 import pytest
 
-from lstm_lab.files import read_json, read_lines
 from lstm_lab.report.build import build
 from lstm_lab.summary import summarise
 from lstm_lab.sweep import launch as launching
@@ -30,6 +29,7 @@ from lstm_lab.tasks import Adding
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Outcome, Stop
 from lstm_lab.train.parallel import trim
+from lstm_lab.utils.files import read_json, read_lines
 from tests.conftest import ROOT
 from tests.sweep.test_study import BASE, TUNED, study
 from tests.train.helpers import close, steps

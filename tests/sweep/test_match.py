@@ -2,11 +2,11 @@
 
 import pytest
 
-from lstm_lab.errors import UserError
 from lstm_lab.summary import summarise
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.match import matched
 from lstm_lab.sweep.study import final_runs
+from lstm_lab.utils.errors import UserError
 from tests.sweep.test_study import study
 from tests.train.helpers import small
 

@@ -6,8 +6,6 @@ from statistics import fmean
 import optuna
 import pytest
 
-from lstm_lab.errors import UserError
-from lstm_lab.files import read_json, read_lines, valid_by_step, write_json
 from lstm_lab.report.build import build
 from lstm_lab.sweep import search as searching
 from lstm_lab.sweep.axes import Choice, Given, LogUniform, Uniform, grid
@@ -16,6 +14,8 @@ from lstm_lab.sweep.launch import launch
 from lstm_lab.sweep.search import JOURNAL, next_generation
 from lstm_lab.sweep.study import Search, Study, Tuning
 from lstm_lab.train.loop import Stop
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, read_lines, valid_by_step, write_json
 from tests.sweep.test_study import BASE, study
 from tests.train.helpers import small, train
 from tests.train.test_loop import StopAfter

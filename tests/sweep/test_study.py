@@ -5,8 +5,6 @@ import json
 import pytest
 
 from lstm_lab.config import to_json
-from lstm_lab.errors import UserError
-from lstm_lab.files import read_json, write_json
 from lstm_lab.identity import run_id
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.folder import StudyFolder, choose_points
@@ -14,6 +12,8 @@ from lstm_lab.sweep.launch import launch
 from lstm_lab.sweep.status import describe
 from lstm_lab.sweep.study import Claim, Scores, Study, Tuning, final_runs, tuning_runs, variants
 from lstm_lab.train.loop import Stop
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, write_json
 from tests.train.helpers import small
 from tests.train.test_loop import StopAfter, leaves
 

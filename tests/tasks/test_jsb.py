@@ -12,9 +12,9 @@ import scipy.io
 
 from configs.jsb import get_config
 from lstm_lab.config import build_spec
-from lstm_lab.errors import UserError
 from lstm_lab.tasks import JSB, jsb
 from lstm_lab.tasks.download import fetch
+from lstm_lab.utils.errors import UserError
 from tests.conftest import write_chorales
 
 

@@ -10,11 +10,11 @@ from seqeval.metrics import f1_score
 from sklearn.metrics import f1_score as class_f1
 
 from lstm_lab.config import build_spec
-from lstm_lab.errors import UserError
 from lstm_lab.tasks import Batch, Examples, Tags, Text, classify, means, scores, tags
 from lstm_lab.tasks.dataset import Categorical
 from lstm_lab.tasks.objectives import no_scores
 from lstm_lab.tasks.records import read_records
+from lstm_lab.utils.errors import UserError
 from tests.conftest import write_sentences
 
 REVIEWS = "text,label\n" + "".join(

@@ -8,9 +8,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lstm_lab.config import build_spec
-from lstm_lab.errors import UserError
 from lstm_lab.tasks import Examples, Series, Table, Waves, naive_scores, series, table, waves
 from lstm_lab.tasks.labelled import class_weights
+from lstm_lab.utils.errors import UserError
 from tests.conftest import write_series
 
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.errors import UserError
 from lstm_lab.identity import run_id
 from lstm_lab.sections import TrainSpec
 from lstm_lab.tasks import Batch, Examples, Stream, train_batch
@@ -16,6 +15,7 @@ from lstm_lab.train import widths
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program
 from lstm_lab.train.penalties import penalty
+from lstm_lab.utils.errors import UserError
 from tests.train.helpers import TRACKS, close, reading, seated, small, steps
 from tests.train.test_streams import nll_at_once
 

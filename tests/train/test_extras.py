@@ -11,12 +11,12 @@ import pytest
 from lstm_lab import range_test
 from lstm_lab.cli import main
 from lstm_lab.config import build_spec
-from lstm_lab.errors import UserError
-from lstm_lab.files import read_json, read_lines
 from lstm_lab.identity import run_id
 from lstm_lab.tasks import Batch, Categorical, Examples, objective
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.vectors import read_vectors
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, read_lines
 from tests.train.helpers import reading, small, train
 
 

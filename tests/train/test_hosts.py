@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_lab.errors import UserError
-from lstm_lab.files import read_json, read_lines
 from lstm_lab.train import hosts
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, read_lines
 from tests.conftest import ROOT
 from tests.train.test_loop import assert_same, leaves, wait_for_step
 

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_lab.files import read_json, read_lines
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Stop, train_cohort
 from lstm_lab.train.session import Cohort, Run, TakenOverError
+from lstm_lab.utils.files import read_json, read_lines
 from tests.conftest import ROOT
 from tests.train.helpers import small, train
 

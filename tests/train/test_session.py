@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_lab.files import read_json
 from lstm_lab.train.layout import Layout
+from lstm_lab.utils.files import read_json
 from tests.train.helpers import small, train
 from tests.train.test_loop import StopAfter, assert_same, leaves
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from lstm_lab.config import build_spec, model_of
-from lstm_lab.errors import UserError
-from lstm_lab.files import read_json, read_lines
 from lstm_lab.tasks import Stream
 from lstm_lab.train.evaluate import evaluate
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Stop
 from lstm_lab.train.parallel import build_program
 from lstm_lab.train.state import init_state, member_of
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, read_lines
 from tests.train.helpers import TEXT, TRACKS, T, close, reading, seated, steps, train
 
 

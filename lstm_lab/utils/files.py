@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.errors import UserError
+from lstm_lab.utils.errors import UserError
 
 
 def check_workdir(folder: Path, marker: str) -> None:

@@ -5,11 +5,11 @@ import pty
 import subprocess
 import sys
 
-from lstm_lab import progress
-from lstm_lab.progress import Meter, duration
+from lstm_lab.utils import progress
+from lstm_lab.utils.progress import Meter, duration
 
 CODE = (
-    "import time; from lstm_lab.progress import Meter\n"
+    "import time; from lstm_lab.utils.progress import Meter\n"
     "with Meter(10) as m:\n"
     "    for k in range(10):\n"
     "        m.advance(1, f'step {k}'); time.sleep(0.03)\n"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lstm_lab.files import read_json, read_lines, write_json, write_lines
+from lstm_lab.utils.files import read_json, read_lines, write_json, write_lines
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Errors, files, progress and tables: nothing about machine learning."""
