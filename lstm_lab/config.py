@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells import Spec, find
-from lstm_lab.cells.noise import RATES, default_rates
+from lstm_lab.cells.masks import RATES, default_rates
 from lstm_lab.encoder_decoder import EncoderDecoder
 from lstm_lab.model import ModelSpec, SequenceModel, build_encoder_decoder, build_model
 from lstm_lab.optim import OptimSpec

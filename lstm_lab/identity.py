@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, replace
 from typing import Any
 
-from lstm_lab.cells.noise import RATES
+from lstm_lab.cells.masks import RATES
 from lstm_lab.config import RunSpec, to_json
 from lstm_lab.optim import HPARAMS
 

@@ -9,9 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells import noise
+from lstm_lab.cells import masks
 from lstm_lab.cells.cell import Spec
-from lstm_lab.cells.initialise import initialise, initialise_vector
+from lstm_lab.cells.initializers import initialise, initialise_vector
 from lstm_lab.encoder_decoder import Attention, EncoderDecoder
 from lstm_lab.recurrence import Backend
 from lstm_lab.regularise import OUTPUT, Regularise, add_noise, drop_words, dropout
@@ -42,7 +42,7 @@ class ModelSpec:
       centre: read vectors as differences to a sequence's last one, so that no level is seen (as the
         NLinear of Zeng et al. 2023).
       forget_bias: initial forget-gate bias; None is the variant's own.
-      init: initialiser of cell and head (cells/gates.py); None is the variant's own.
+      init: initialiser of cell and head (cells/gated.py); None is the variant's own.
       dtype: compute dtype; parameters and cell states stay float32.
       precision: of matrix products, as in `jax.default_matmul_precision`.
       input_noise: standard deviation of the Gaussian noise that training adds to vectors; None
@@ -92,7 +92,7 @@ class ModelSpec:
             raise ValueError("widths: found (), allowed one width or more")
         if self.widths is not None and self.layers not in (1, len(self.widths)):
             raise ValueError(f"widths: found {len(self.widths)} for {self.layers} layers")
-        for name in ("dropout", "dropout_in", "dropout_out", "dropout_words", *noise.RATES):
+        for name in ("dropout", "dropout_in", "dropout_out", "dropout_words", *masks.RATES):
             rate = getattr(self, name)
             if rate is not None and not 0.0 <= rate < 1.0:
                 raise ValueError(f"{name}: found {rate}, allowed 0 or more and below 1")

@@ -10,17 +10,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells import noise
+from lstm_lab.cells import masks
 from lstm_lab.cells.cell import Spec, State
-from lstm_lab.recurrence import (
-    EVERYTHING,
-    Backend,
-    Call,
-    batched_members,
-    cudnn,
-    resolve,
-    unroll,
-)
+from lstm_lab.recurrence import EVERYTHING, Backend, Call, batched_members, resolve, unroll
+from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.recurrence.steps import hide_padding
 from lstm_lab.regularise import Regularise, dropout, folded
 
@@ -161,7 +154,7 @@ class LSTM(nn.Module):
     def calls(self, first: Call) -> list[Call]:
         """Returns what each layer asks of a backend, from what the first one reads."""
         features = (first.D, *(self._parts * width for width in self.widths))
-        drawn = noise.is_drawn(self.spec)
+        drawn = masks.is_drawn(self.spec)
         return [
             first._replace(D=D, H=H, noise=drawn)
             for D, H in zip(features, self.widths, strict=False)
@@ -271,11 +264,11 @@ class LSTM(nn.Module):
 
     def _regularised(
         self, params: Any, x_TBD: jax.Array, regularise: Regularise
-    ) -> tuple[Any, jax.Array, noise.Noise | None]:
+    ) -> tuple[Any, jax.Array, masks.Noise | None]:
         """Returns a direction's parameters, inputs and noise, in training or in evaluation."""
-        rates = {**noise.default_rates(self.spec), **regularise.rates}
+        rates = {**masks.default_rates(self.spec), **regularise.rates}
         if regularise.key is None or regularise.keys_B is None:
-            return params, x_TBD, noise.expected(self.spec, rates)
-        params = noise.drop_weights(rates, regularise.key, params)
-        masks = noise.draw(self.spec, rates, regularise.keys_B, params, x_TBD.shape[0])
-        return params, noise.drop_inputs(rates, regularise.keys_B, x_TBD), masks
+            return params, x_TBD, masks.expected(self.spec, rates)
+        params = masks.drop_weights(rates, regularise.key, params)
+        drawn = masks.draw(self.spec, rates, regularise.keys_B, params, x_TBD.shape[0])
+        return params, masks.drop_inputs(rates, regularise.keys_B, x_TBD), drawn

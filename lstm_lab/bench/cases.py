@@ -88,7 +88,7 @@ GPU_MEMBERS = (16, 64, 256, 1024)
 TRAIN = (Case("language", 20, 35, 200, 200, layers=2), Case("classifier", 128, 28, 28, 128))
 GPU_TRAIN = (*TRAIN, *(Case("language", 20, 35, H, H, layers=2) for H in (650, 1500)))
 VOCABULARY, CLASSES, MEMBERS = 10_000, 10, 16
-# One variant of each family of cost (recurrence/choice.py), and the shapes that decide for `auto`.
+# One variant of each family of cost (recurrence/dispatch.py), and shapes, for `auto`.
 VARIANTS = (
     *("lstm", "vanilla", "fgr", "layernorm", "lstmp", "multiplicative"),
     *("rnn", "gru", "slstm", "minlstm"),

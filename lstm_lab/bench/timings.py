@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.cells import find
-from lstm_lab.recurrence.choice import family
+from lstm_lab.recurrence.dispatch import family
 from lstm_lab.utils.files import write_text
 
 COMMAND = "lstm-lab bench --suite=backends"

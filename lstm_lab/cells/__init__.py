@@ -1,10 +1,10 @@
 """The mathematics of one time step: specs, parameters, equations."""
 
 from lstm_lab.cells.baselines import GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
+from lstm_lab.cells.catalogue import CATALOGUE, Variant, find
 from lstm_lab.cells.cell import Cell, Params, Spec, State, advance, read, step
-from lstm_lab.cells.gates import ALGEBRA, CellSpec
-from lstm_lab.cells.noise import Noise
-from lstm_lab.cells.variants import CATALOGUE, Variant, find
+from lstm_lab.cells.gated import ALGEBRA, CellSpec
+from lstm_lab.cells.masks import Noise
 
 __all__ = [
     "ALGEBRA",

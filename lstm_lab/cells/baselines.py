@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Cell, Params, State, identity, wide
-from lstm_lab.cells.gates import check_clamp, pin, project, recur
-from lstm_lab.cells.initialise import check_init, initialise_gates, initialise_vector
-from lstm_lab.cells.noise import refuse_noise
+from lstm_lab.cells.gated import check_clamp, pin, project, recur
+from lstm_lab.cells.initializers import check_init, initialise_gates, initialise_vector
+from lstm_lab.cells.masks import refuse_noise
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """One step over time: lengths, resets, direction, and the backends that compute it."""
 
-from lstm_lab.recurrence.choice import (
+from lstm_lab.recurrence.dispatch import (
     BACKENDS,
     MEMBERS,
     Backend,

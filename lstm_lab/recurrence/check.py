@@ -12,7 +12,7 @@ import numpy as np
 from jax.test_util import check_grads
 
 from lstm_lab.cells.cell import Params, Spec, State, step
-from lstm_lab.recurrence.choice import Backend, Call, refusal
+from lstm_lab.recurrence.dispatch import Backend, Call, refusal
 from lstm_lab.recurrence.unroll import unroll
 
 T, B, D, H = 7, 4, 3, 6

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, advance
-from lstm_lab.recurrence import associative, cudnn, fused, native
-from lstm_lab.recurrence.choice import Backend, Call, batched_members, resolve
+from lstm_lab.recurrence.backends import associative, cudnn, fused, native
+from lstm_lab.recurrence.dispatch import Backend, Call, batched_members, resolve
 from lstm_lab.recurrence.steps import Steps, before, effective_resets, hide_padding, select
 
 EVERYTHING = ("*",)  # what `trace` may be, for all gates and state fields of a cell

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lstm_lab.cells.noise import RATES
+from lstm_lab.cells.masks import RATES
 from lstm_lab.config import RunSpec, model_of
 from lstm_lab.regularise import Regularise
 from lstm_lab.stack import States

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
-from lstm_lab.cells.gates import ALGEBRA
+from lstm_lab.cells.gated import ALGEBRA
 from lstm_lab.config import RunSpec, blank_input, model_of, resolve_cell
 from lstm_lab.tasks import Translation
 

@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from lstm_lab.cells import CATALOGUE, CellSpec, Noise, SLSTMSpec, State, find, step
-from lstm_lab.cells.noise import default_rates
+from lstm_lab.cells.masks import default_rates
 
 pytestmark = pytest.mark.usefixtures("strict")
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.cells import State, find
-from lstm_lab.cells import noise as regularisers
+from lstm_lab.cells import masks as regularisers
 
 T, B, D, H = 7, 4, 3, 5
 LENGTHS = np.array([7, 0, 3, 1])

@@ -38,7 +38,7 @@ UNSCALED = ("slstm",)
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr("lstm_lab.recurrence.fused.CHUNK", 4)
+    monkeypatch.setattr("lstm_lab.recurrence.backends.fused.CHUNK", 4)
 
 
 def compiled(name, backend, way):

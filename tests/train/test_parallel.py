@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_lab.recurrence import batched_members
+from lstm_lab.recurrence import batched_members, dispatch
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.train.parallel import _build, build_program
 from lstm_lab.train.state import DIVERGED, IDLE, member_of
@@ -115,10 +115,8 @@ def test_a_call_knows_how_many_members_are_batched(platform, lanes, members):
     ],
 )
 def test_backends_are_chosen_for_what_a_device_computes(monkeypatch, layout, hidden, rows):
-    from lstm_lab.recurrence import choice
-
     asked = []
-    monkeypatch.setattr(choice, "choose", lambda call: asked.append(call) or "scan")
+    monkeypatch.setattr(dispatch, "choose", lambda call: asked.append(call) or "scan")
     spec = small(model={"layers": 2, "bidirectional": True})
     assert layout.backends(spec) == ["scan"]
     assert [(c.B, c.D, c.H) for c in asked] == [(rows, 2, hidden), (rows, 2 * hidden, hidden)]

@@ -23,7 +23,7 @@ import numpy as np
 
 from lstm_lab.cells.baselines import GRU, GRUSpec
 from lstm_lab.cells.cell import Params, Spec, State
-from lstm_lab.cells.gates import ALGEBRA, SIGMOID_GATES, Activation, CellSpec
+from lstm_lab.cells.gated import ALGEBRA, SIGMOID_GATES, Activation, CellSpec
 
 KERNEL = Path(__file__).parent / "kernel"
 

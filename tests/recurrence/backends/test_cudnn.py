@@ -17,7 +17,8 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import rnn
 
 from lstm_lab.cells import find
-from lstm_lab.recurrence import Call, choice, choose, cudnn, refusal, unroll
+from lstm_lab.recurrence import Call, choose, dispatch, refusal, unroll
+from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.regularise import Regularise
 from lstm_lab.stack import LSTM
 from lstm_lab.train import parallel
@@ -283,9 +284,9 @@ def test_auto_takes_it_where_it_was_measured_to_be_fastest(gpu, monkeypatch, tmp
     }
     row["ms"]["cudnn"] = 1.0
     table = {"platform": "gpu", "device": "some GPU", "rows": [row]}
-    monkeypatch.setattr(choice, "TIMINGS", tmp_path / "timings.json")
-    choice.TIMINGS.write_text(json.dumps({"tables": [table]}))
-    choice.measured.cache_clear()
+    monkeypatch.setattr(dispatch, "TIMINGS", tmp_path / "timings.json")
+    dispatch.TIMINGS.write_text(json.dumps({"tables": [table]}))
+    dispatch.measured.cache_clear()
     try:
         assert choose(Call(SPEC, jnp.float32)) == "cudnn"
         assert choose(Call(SPEC, jnp.float32, resets=True)) == "fused"
@@ -295,7 +296,7 @@ def test_auto_takes_it_where_it_was_measured_to_be_fastest(gpu, monkeypatch, tmp
         stacked("auto", bidirectional=True)[0].apply(variables, x)
         assert len(gpu) == 1
     finally:
-        choice.measured.cache_clear()
+        dispatch.measured.cache_clear()
 
 
 def test_rows_are_flipped_within_their_lengths():

@@ -12,8 +12,8 @@ from lstm_lab.recurrence import (
     MEMBERS,
     Call,
     batched_members,
-    choice,
     choose,
+    dispatch,
     refusal,
     resolve,
 )
@@ -26,12 +26,12 @@ def table(monkeypatch, tmp_path):
     """Writes tables in place of those that ship."""
 
     def write(*tables):
-        monkeypatch.setattr(choice, "TIMINGS", tmp_path / "timings.json")
-        choice.TIMINGS.write_text(json.dumps({"tables": tables}))
-        choice.measured.cache_clear()
+        monkeypatch.setattr(dispatch, "TIMINGS", tmp_path / "timings.json")
+        dispatch.TIMINGS.write_text(json.dumps({"tables": tables}))
+        dispatch.measured.cache_clear()
 
     yield write
-    choice.measured.cache_clear()
+    dispatch.measured.cache_clear()
 
 
 def row(H, scan, fused, B=32, D=64, cell="layer_norm", members=1):
@@ -103,9 +103,9 @@ def test_what_was_not_measured(table):
 
 
 def test_the_table_that_ships_serves_every_variant():
-    rows = choice.measured("cpu", "cpu")
+    rows = dispatch.measured("cpu", "cpu")
     measured = {row["cell"] for row in rows}
-    assert {choice.family(find(name).spec) for name in CATALOGUE} == measured
+    assert {dispatch.family(find(name).spec) for name in CATALOGUE} == measured
     for row in rows:
         assert {"scan", "fused"} <= set(row["ms"]) <= set(BACKENDS)
         assert min(row["ms"].values()) > 0.0

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lstm_lab.cells import find
-from lstm_lab.recurrence import Call, choose, native, refusal, unroll
+from lstm_lab.recurrence import Call, choose, refusal, unroll
+from lstm_lab.recurrence.backends import native
 from tests.recurrence.cases import B, D, H, T, case
 from tests.recurrence.test_unroll import assert_near, loss_and_gradients
 

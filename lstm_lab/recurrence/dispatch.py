@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 
 from lstm_lab.cells.cell import Spec
-from lstm_lab.cells.gates import CellSpec
-from lstm_lab.recurrence import associative, cudnn, native
+from lstm_lab.cells.gated import CellSpec
+from lstm_lab.recurrence.backends import associative, cudnn, native
 
 Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.cells import CellSpec, find
-from lstm_lab.cells.noise import default_rates, draw, drop_inputs, drop_weights, expected
+from lstm_lab.cells.masks import default_rates, draw, drop_inputs, drop_weights, expected
 from lstm_lab.regularise import Regularise
 from lstm_lab.stack import LSTM
 

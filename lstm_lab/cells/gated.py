@@ -29,14 +29,14 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Cell, Params, State, wide
-from lstm_lab.cells.initialise import (
+from lstm_lab.cells.initializers import (
     check_init,
     chrono_bias,
     initialise,
     initialise_gates,
     initialise_vector,
 )
-from lstm_lab.cells.noise import Noise, RecurrentDropout, mix, refuse_noise
+from lstm_lab.cells.masks import Noise, RecurrentDropout, mix, refuse_noise
 
 Activation = Literal["tanh", "identity", "sigmoid", "relu"]
 
@@ -286,7 +286,7 @@ def pointwise(
       zx: the input's part [B,GH].
       zh: the carried state's part [B,GH].
       state: the carried state.
-      noise: what the variant's regularisers draw on (cells/noise.py), or None.
+      noise: what the variant's regularisers draw on (cells/masks.py), or None.
       clamp: values for gates that are pinned, by name.
 
     Returns:

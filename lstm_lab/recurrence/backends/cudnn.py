@@ -19,7 +19,7 @@ from jax.custom_batching import sequential_vmap
 from jax.experimental import rnn
 
 from lstm_lab.cells.cell import Params, Spec, State
-from lstm_lab.cells.gates import CellSpec
+from lstm_lab.cells.gated import CellSpec
 
 INITIAL = ("init", "forget_bias")  # what a spec says of its first weights alone
 

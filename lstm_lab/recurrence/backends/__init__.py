@@ -1,0 +1,1 @@
+"""The backends: each computes the same recurrence in another way, behind `unroll`."""
