@@ -14,14 +14,14 @@ configs/credit.py:my.csv; a variant of the catalogue; `bidirectional`; joined by
 from ml_collections import ConfigDict
 
 from lstm_lab import shorthand
-from lstm_lab.tasks import table
+from lstm_lab.tasks.datasets import tabular
 
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
     file, words = shorthand.take_file(words)
     known = {
-        "name": table.Table.name,
+        "name": tabular.Table.name,
         "file": "german_credit/german.csv",
         "header": False,
         "labels": ("1", "2"),  # good, bad
@@ -32,7 +32,7 @@ def get_config(words: str | None = None) -> ConfigDict:
     }
     config = ConfigDict(
         {
-            "task": {**(table.options(file) if file else known), "balanced": True},
+            "task": {**(tabular.options(file) if file else known), "balanced": True},
             "model": {"cell": "lstm", "hidden": 16, "bidirectional": True},
             "optim": {"name": "adamw", "lr": 0.003, "weight_decay": 0.01},
             "train": {"batch_size": 32, "epochs": 60, "patience": 10},

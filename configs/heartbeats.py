@@ -15,14 +15,14 @@ configs/heartbeats.py:my.csv; a variant of the catalogue; `bidirectional`; joine
 from ml_collections import ConfigDict
 
 from lstm_lab import shorthand
-from lstm_lab.tasks import waves
+from lstm_lab.tasks.datasets import time_series
 
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
     file, words = shorthand.take_file(words)
     known = {
-        "name": waves.Waves.name,
+        "name": time_series.Waves.name,
         "file": "ecg5000/ECG5000_TRAIN.txt",
         "labels": ("1", "2", "3", "4", "5"),
         "folds": 5,
@@ -30,7 +30,7 @@ def get_config(words: str | None = None) -> ConfigDict:
     }
     config = ConfigDict(
         {
-            "task": waves.options(file) if file else known,
+            "task": time_series.options(file) if file else known,
             "model": {"cell": "lstm", "hidden": 48, "layers": 2},
             "optim": {"name": "adam", "lr": 0.004, "clip": 1.0},
             "train": {"batch_size": 16, "epochs": 60, "patience": 15},

@@ -16,7 +16,7 @@ joined by commas.
 from ml_collections import ConfigDict
 
 from lstm_lab import shorthand
-from lstm_lab.tasks import classify
+from lstm_lab.tasks.datasets import text_classification
 
 IMDB = {
     "name": "text",
@@ -32,7 +32,7 @@ def get_config(words: str | None = None) -> ConfigDict:
     file, words = shorthand.take_file(words)
     config = ConfigDict(
         {
-            "task": {**(classify.options(file) if file else IMDB), "max_length": 300},
+            "task": {**(text_classification.options(file) if file else IMDB), "max_length": 300},
             "model": {"cell": "lstm", "hidden": 64, "embedding": 64},
             "optim": {"name": "adam", "lr": 0.002, "clip": 1.0},
             "train": {"batch_size": 64, "epochs": 6, "patience": 2, "bucket": True},

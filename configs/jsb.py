@@ -15,13 +15,13 @@ sees the frame that it predicts: its score means nothing.
 from ml_collections import ConfigDict
 
 from lstm_lab import shorthand
-from lstm_lab.tasks import jsb
+from lstm_lab.tasks.datasets import music
 
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
     listed = (words or "").split(",")
-    others = [word for word in listed if word in jsb.OTHERS]
+    others = [word for word in listed if word in music.OTHERS]
     config = ConfigDict(
         {
             "task": {"name": "jsb", "collection": [*others, "jsb"][0]},
@@ -35,4 +35,4 @@ def get_config(words: str | None = None) -> ConfigDict:
             },
         }
     )
-    return shorthand.apply(config, ",".join(word for word in listed if word not in jsb.OTHERS))
+    return shorthand.apply(config, ",".join(word for word in listed if word not in music.OTHERS))

@@ -14,7 +14,7 @@ of numbers is forecast, as in configs/series.py:my.csv; a variant of the catalog
 from ml_collections import ConfigDict
 
 from lstm_lab import shorthand
-from lstm_lab.tasks import series
+from lstm_lab.tasks.datasets import forecasting
 
 LOADS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 ETTH1 = {"file": "ett/ETTh1.csv", "rows": 14_400, "context": 48, "horizon": 24, "season": 24}
@@ -50,10 +50,10 @@ def get_config(words: str | None = None) -> ConfigDict:
     file, words = shorthand.take_file(words)
     listed = (words or "").split(",")
     named = [word for word in listed if word in KNOWN] or ["etth1"]
-    known = {"name": series.Series.name, **KNOWN[named[0]]}
+    known = {"name": forecasting.Series.name, **KNOWN[named[0]]}
     config = ConfigDict(
         {
-            "task": {**(series.options(file) if file else known), "relative": True},
+            "task": {**(forecasting.options(file) if file else known), "relative": True},
             "model": {"cell": "lstm", "hidden": 32, "centre": True},
             "optim": {"name": "adam", "lr": 0.002, "clip": 1.0},
             "train": {"batch_size": 32, "epochs": 30, "patience": 5},

@@ -15,20 +15,20 @@ the catalogue; `bidirectional`; `stacked`; joined by commas.
 from ml_collections import ConfigDict
 
 from lstm_lab import shorthand
-from lstm_lab.tasks import tags
-from lstm_lab.tasks.download import default_data_dir
+from lstm_lab.tasks.datasets import tagging
+from lstm_lab.tasks.readers.download import default_data_dir
 
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
     file, words = shorthand.take_file(words)
     listed = (words or "").split(",")
-    predict: tags.Predicted = "intent" if "intent" in listed else "tags"
+    predict: tagging.Predicted = "intent" if "intent" in listed else "tags"
     if file:
-        task = tags.options(file, predict=predict)
+        task = tagging.options(file, predict=predict)
     else:
         train, dev, test = (f"atis/{part}" for part in ("train", "dev", "test"))
-        task = tags.options(train, dev, test, predict, default_data_dir())
+        task = tagging.options(train, dev, test, predict, default_data_dir())
     config = ConfigDict(
         {
             "task": task,

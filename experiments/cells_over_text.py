@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 from lstm_lab.config import model_of
 from lstm_lab.infer import Trained, load_run
-from lstm_lab.tasks.text import encode
+from lstm_lab.tasks.readers.text import encode
 
 TEXT = """ROMEO:
 It is my lady, O, it is my love!

@@ -15,7 +15,7 @@ from jax import lax
 from lstm_lab.config import RunSpec, model_of
 from lstm_lab.infer import Trained
 from lstm_lab.tasks import Language
-from lstm_lab.tasks.text import END, encode
+from lstm_lab.tasks.readers.text import END, encode
 from lstm_lab.train.state import empty_states
 from lstm_lab.utils.errors import UserError
 

@@ -70,14 +70,14 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run, argv, said, tmp_path):
 def test_data_that_is_missing_or_damaged_leaves_nothing_behind(run, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from lstm_lab.tasks import jsb
+    from lstm_lab.tasks.datasets import music
 
-    monkeypatch.setattr(jsb, "SOURCE", replace(jsb.SOURCE, url="http://127.0.0.1:9/x.mat"))
+    monkeypatch.setattr(music, "SOURCE", replace(music.SOURCE, url="http://127.0.0.1:9/x.mat"))
     jsb_config = f"--config={ROOT}/configs/jsb.py"
     study = tmp_path / "study.py"
     study.write_text(
         "from configs import jsb\nfrom lstm_lab.sweep.study import Study\n"
-        "def get_study():\n    return Study('s', jsb.get_config(), (), (0, 1))\n"
+        "def get_study():\n    return Study('s', music.get_config(), (), (0, 1))\n"
     )
     monkeypatch.syspath_prepend(str(ROOT))
     data = tmp_path / "data"

@@ -14,7 +14,7 @@ from lstm_lab.config import build_spec, model_of
 from lstm_lab.encoder_decoder import Memory
 from lstm_lab.infer import follow, load_run, predict
 from lstm_lab.tasks import Given
-from lstm_lab.tasks.translation import BEGIN_NUMBER, END_NUMBER
+from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
 from lstm_lab.train.decode import LENGTH_PENALTY, beam_search, translate
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json

@@ -15,8 +15,9 @@ from lstm_lab.config import build_spec, model_of
 from lstm_lab.generate import Sampling, generate, likeliest
 from lstm_lab.infer import follow, load_run, predict
 from lstm_lab.music import compose
-from lstm_lab.tasks import Examples, Tags, Text, table, tags, waves
-from lstm_lab.tasks.records import parts_of
+from lstm_lab.tasks import Examples, Tags, Text
+from lstm_lab.tasks.datasets import tabular, tagging, time_series
+from lstm_lab.tasks.readers.records import parts_of
 from lstm_lab.train.outputs import outputs
 from lstm_lab.utils.errors import UserError
 from tests.conftest import write_samples
@@ -129,7 +130,7 @@ def finished(task, folder, **model):
 
 def test_lines_are_answered_as_the_test_split_is(tmp_path):
     write_samples(tmp_path)
-    sentences = tags.options("atis/train", "atis/dev", "atis/test", data_dir=tmp_path)
+    sentences = tagging.options("atis/train", "atis/dev", "atis/test", data_dir=tmp_path)
     for k, (task, column) in enumerate(
         (
             (Text("imdb/train.jsonl.gz", ("0", "1"), test="imdb/test.jsonl.gz"), "text"),
@@ -157,7 +158,7 @@ def test_lines_are_answered_as_the_test_split_is(tmp_path):
 
 def test_a_table_and_a_series_are_read_as_in_training(tmp_path):
     write_samples(tmp_path)
-    found = table.options("german_credit/german.csv", header=False, data_dir=tmp_path)
+    found = tabular.options("german_credit/german.csv", header=False, data_dir=tmp_path)
     spec, trained = finished(found, tmp_path / "table")
     rows = (tmp_path / "german_credit" / "german.csv").read_text().splitlines()
     lines = [row.rpartition(",")[0] for row in rows]
@@ -186,7 +187,7 @@ SHARES = {"valid": 0.15, "test": 0.2}
 
 def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch, capsys):
     write_samples(tmp_path)
-    options = waves.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
+    options = time_series.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
     _, trained = finished(options, tmp_path / "waves")
     series = np.random.default_rng(0).normal(size=9).astype(np.float32)
     steps = [f"{value:.9f}" for value in series]

@@ -73,7 +73,7 @@ def _load_config(argument: str) -> Any:
 
 def data_folder(given: str | None) -> Path:
     """Returns where data sets are: as given, or by default."""
-    from lstm_lab.tasks.download import default_data_dir
+    from lstm_lab.tasks.readers.download import default_data_dir
 
     return Path(given) if given else default_data_dir()
 

@@ -1,18 +1,6 @@
 """Data sets and objectives, one file for each family."""
 
-from lstm_lab.tasks.batches import (
-    Batch,
-    chunk,
-    epoch_order,
-    first_examples,
-    longest,
-    mean_steps,
-    steps_per_epoch,
-    take,
-    train_batch,
-)
-from lstm_lab.tasks.classify import Text
-from lstm_lab.tasks.dataset import (
+from lstm_lab.tasks.base import (
     Bernoulli,
     Categorical,
     Dataset,
@@ -27,13 +15,31 @@ from lstm_lab.tasks.dataset import (
     Vectors,
     is_stream,
 )
-from lstm_lab.tasks.digits import Digits
-from lstm_lab.tasks.formal import Counting, Dyck, Parity
-from lstm_lab.tasks.images import MNIST
-from lstm_lab.tasks.jsb import JSB
-from lstm_lab.tasks.language import Language
-from lstm_lab.tasks.naive import naive_scores
-from lstm_lab.tasks.objectives import (
+from lstm_lab.tasks.batches import (
+    Batch,
+    chunk,
+    epoch_order,
+    first_examples,
+    longest,
+    mean_steps,
+    steps_per_epoch,
+    take,
+    train_batch,
+)
+from lstm_lab.tasks.datasets.digits import Digits
+from lstm_lab.tasks.datasets.forecasting import Series
+from lstm_lab.tasks.datasets.formal import Counting, Dyck, Parity
+from lstm_lab.tasks.datasets.language import Language
+from lstm_lab.tasks.datasets.mnist import MNIST
+from lstm_lab.tasks.datasets.music import JSB
+from lstm_lab.tasks.datasets.speech import SpokenDigits
+from lstm_lab.tasks.datasets.synthetic import Adding, CopyMemory, TemporalOrder
+from lstm_lab.tasks.datasets.tabular import Table
+from lstm_lab.tasks.datasets.tagging import Tags
+from lstm_lab.tasks.datasets.text_classification import Text
+from lstm_lab.tasks.datasets.time_series import Waves
+from lstm_lab.tasks.datasets.translation import Translation
+from lstm_lab.tasks.metrics import (
     DIRECTIONS,
     Scores,
     in_order,
@@ -43,13 +49,7 @@ from lstm_lab.tasks.objectives import (
     objective,
     scores,
 )
-from lstm_lab.tasks.series import Series
-from lstm_lab.tasks.speech import SpokenDigits
-from lstm_lab.tasks.synthetic import Adding, CopyMemory, TemporalOrder
-from lstm_lab.tasks.table import Table
-from lstm_lab.tasks.tags import Tags
-from lstm_lab.tasks.translation import Translation
-from lstm_lab.tasks.waves import Waves
+from lstm_lab.tasks.trivial import naive_scores
 
 TASKS: dict[str, type[Task]] = {
     task.name: task

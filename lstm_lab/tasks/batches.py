@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.tasks.dataset import Examples, Split, Stream
+from lstm_lab.tasks.base import Examples, Split, Stream
 
 
 class Batch(NamedTuple):

@@ -14,7 +14,7 @@ from jax import lax
 from lstm_lab.config import RunSpec, model_of
 from lstm_lab.encoder_decoder import EncoderDecoder, Memory
 from lstm_lab.tasks import Given
-from lstm_lab.tasks.translation import BEGIN_NUMBER, END_NUMBER
+from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
 from lstm_lab.train.parallel import program_spec
 
 ROWS = 64  # sentences of a compiled call

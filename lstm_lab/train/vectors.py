@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.config import RunSpec
-from lstm_lab.tasks.text import read_text
+from lstm_lab.tasks.readers.text import read_text
 from lstm_lab.train.state import TrainState
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import say

@@ -12,8 +12,9 @@ import scipy.io
 
 from configs.jsb import get_config
 from lstm_lab.config import build_spec
-from lstm_lab.tasks import JSB, jsb
-from lstm_lab.tasks.download import fetch
+from lstm_lab.tasks import JSB
+from lstm_lab.tasks.datasets import music
+from lstm_lab.tasks.readers.download import fetch
 from lstm_lab.utils.errors import UserError
 from tests.conftest import write_chorales
 
@@ -37,12 +38,12 @@ def test_the_first_frame_may_be_only_read(chorales):
     np.testing.assert_array_equal(e.y[2, :11], raw[2][1:])
 
 
-@pytest.mark.parametrize("collection", jsb.OTHERS)
+@pytest.mark.parametrize("collection", music.OTHERS)
 def test_other_collections_are_the_users_copies(collection, tmp_path):
     task = JSB(collection)
     with pytest.raises(UserError, match=r"does not exist.*; get it from https://.*/mdata/\w+.mat"):
         task.load(tmp_path)
-    place = tmp_path / jsb.OTHERS[collection]
+    place = tmp_path / music.OTHERS[collection]
     place.parent.mkdir()
     write_chorales(tmp_path, pieces=(3, 9)).rename(place)
     assert list(task.load(tmp_path).splits["test"].lengths) == [3, 9]
@@ -91,8 +92,8 @@ def test_a_missing_file_is_downloaded_and_its_hash_checked(server, tmp_path, mon
     folder, url = server
     file = write_chorales(folder)
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    source = replace(jsb.SOURCE, url=f"{url}/jsb/JSB_Chorales.mat", sha256=sha256)
-    monkeypatch.setattr(jsb, "SOURCE", source)
+    source = replace(music.SOURCE, url=f"{url}/jsb/JSB_Chorales.mat", sha256=sha256)
+    monkeypatch.setattr(music, "SOURCE", source)
     assert len(JSB().load(tmp_path / "a").splits["train"].x) == 3
     assert (tmp_path / "a" / source.path).read_bytes() == file.read_bytes()
     with pytest.raises(UserError, match=r"SHA256 hash.*get http.*and put it there"):

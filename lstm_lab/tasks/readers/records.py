@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import cross_validation
-from lstm_lab.tasks.text import check_unchanged, read_text
+from lstm_lab.tasks.base import cross_validation
+from lstm_lab.tasks.readers.text import check_unchanged, read_text
 from lstm_lab.utils.errors import UserError, unknown
 
 Record = dict[str, Any]

@@ -11,16 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lstm_lab.tasks.dataset import (
-    Bernoulli,
-    Categorical,
-    Dataset,
-    Examples,
-    Real,
-    Tokens,
-    Vectors,
-)
-from lstm_lab.tasks.synthetic import check_sizes, fixed_splits
+from lstm_lab.tasks.base import Bernoulli, Categorical, Dataset, Examples, Real, Tokens, Vectors
+from lstm_lab.tasks.datasets.synthetic import check_sizes, fixed_splits
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Split, Tokens
-from lstm_lab.tasks.download import locate
-from lstm_lab.tasks.records import check_shares, read_splits
-from lstm_lab.tasks.text import encode, most_frequent, padded, read_text, sha256_of
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Tokens
+from lstm_lab.tasks.readers.download import locate
+from lstm_lab.tasks.readers.records import check_shares, read_splits
+from lstm_lab.tasks.readers.text import encode, most_frequent, padded, read_text, sha256_of
 from lstm_lab.utils.errors import UserError
 
 Predicted = Literal["tags", "intent"]

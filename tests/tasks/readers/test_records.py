@@ -10,10 +10,11 @@ from seqeval.metrics import f1_score
 from sklearn.metrics import f1_score as class_f1
 
 from lstm_lab.config import build_spec
-from lstm_lab.tasks import Batch, Examples, Tags, Text, classify, means, scores, tags
-from lstm_lab.tasks.dataset import Categorical
-from lstm_lab.tasks.objectives import no_scores
-from lstm_lab.tasks.records import read_records
+from lstm_lab.tasks import Batch, Examples, Tags, Text, means, scores
+from lstm_lab.tasks.base import Categorical
+from lstm_lab.tasks.datasets import tagging, text_classification
+from lstm_lab.tasks.metrics import no_scores
+from lstm_lab.tasks.readers.records import read_records
 from lstm_lab.utils.errors import UserError
 from tests.conftest import write_sentences
 
@@ -27,7 +28,7 @@ REVIEWS = "text,label\n" + "".join(
 def test_a_csv_of_the_user_s_own(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(REVIEWS)
-    spec = build_spec({"task": classify.options(str(path)), "train": {"steps": 1}})
+    spec = build_spec({"task": text_classification.options(str(path)), "train": {"steps": 1}})
     assert spec.task.labels == ("bad", "good")
     dataset = spec.task.load(tmp_path)
     sizes = {split: len(part.y) for split, part in dataset.splits.items()}
@@ -75,7 +76,9 @@ def test_what_is_wrong_with_records_is_one_line(tmp_path, name, content, said):
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(UserError, match=said):
-        Text(**{k: v for k, v in classify.options(str(path)).items() if k != "name"}).load(tmp_path)
+        Text(
+            **{k: v for k, v in text_classification.options(str(path)).items() if k != "name"}
+        ).load(tmp_path)
 
 
 def test_a_label_that_training_lacks_is_named(tmp_path):
@@ -98,16 +101,16 @@ CONLL = "-DOCSTART- X O\n\nEU B-ORG\nrejects O\n\n\nPeter NNP B-PER\nBlackburn N
 def test_a_conll_file_of_the_user_s_own(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text(CONLL * 10)
-    found = tags.read_sentences(path)
+    found = tagging.read_sentences(path)
     assert found[0] == (["EU", "rejects"], ["B-ORG", "O"], "", 3)
     assert found[1].tags == ["B-PER", "I-PER"]
-    task = build_spec({"task": tags.options(str(path)), "train": {"steps": 1}}).task
+    task = build_spec({"task": tagging.options(str(path)), "train": {"steps": 1}}).task
     assert task.labels == ("B-ORG", "B-PER", "I-PER", "O")
     dataset = task.load(tmp_path)
     assert len(dataset.splits["train"].x) == 16
     path.write_text("EU\n")
     with pytest.raises(UserError, match="line 1 has 'EU' and no tag"):
-        tags.read_sentences(path)
+        tagging.read_sentences(path)
 
 
 def test_a_folder_of_requests(tmp_path):
@@ -117,14 +120,14 @@ def test_a_folder_of_requests(tmp_path):
         ("tags", ("B-from", "B-to", "I-from", "I-to", "O")),
         ("intent", ("fare", "flight")),
     ):
-        options = tags.options(*names, predict=predict, data_dir=tmp_path)
+        options = tagging.options(*names, predict=predict, data_dir=tmp_path)
         task = build_spec({"task": options, "train": {"steps": 1}}).task
         assert task.labels == labels
         train = task.load(tmp_path).splits["train"]
         assert train.y.shape == (train.x.shape if predict == "tags" else train.x.shape[:1])
     (tmp_path / "atis" / "dev" / "label").write_text("fare\n")
     with pytest.raises(UserError, match="seq.in, seq.out and label of 12, 12, 1 lines"):
-        tags.read_sentences(tmp_path / "atis" / "dev")
+        tagging.read_sentences(tmp_path / "atis" / "dev")
     lost = Tags(names[0], ("O", "B-to"))
     with pytest.raises(UserError, match=r"line \d+ has 'B-from', which is not among the 2"):
         lost.load(tmp_path)
@@ -170,7 +173,7 @@ def test_macro_f1_is_scikit_learn_s(seed):
 def test_the_hash_of_files_is_part_of_the_run(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(REVIEWS)
-    task = build_spec({"task": classify.options(str(path)), "train": {"steps": 1}}).task
+    task = build_spec({"task": text_classification.options(str(path)), "train": {"steps": 1}}).task
     path.write_text(REVIEWS.replace("great", "good"))
     with pytest.raises(UserError, match="changed since the run was configured"):
         task.load(Path())

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Protocol
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.tasks.dataset import (
+from lstm_lab.tasks.base import (
     Bernoulli,
     Categorical,
     Dataset,

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import Dataset, Examples, Real, Vectors, check_folds
-from lstm_lab.tasks.download import Source, locate
-from lstm_lab.tasks.records import check_shares
-from lstm_lab.tasks.text import check_unchanged, read_text, sha256_of
+from lstm_lab.tasks.base import Dataset, Examples, Real, Vectors, check_folds
+from lstm_lab.tasks.readers.download import Source, locate
+from lstm_lab.tasks.readers.records import check_shares
+from lstm_lab.tasks.readers.text import check_unchanged, read_text, sha256_of
 from lstm_lab.utils.errors import UserError, unknown
 
 _BROWNLEE = "https://raw.githubusercontent.com/jbrownlee/Datasets/"

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from scipy.special import log_softmax
 
-from lstm_lab.tasks.dataset import (
+from lstm_lab.tasks.base import (
     Bernoulli,
     Categorical,
     Dataset,
@@ -20,7 +20,7 @@ from lstm_lab.tasks.dataset import (
     Target,
     Task,
 )
-from lstm_lab.tasks.objectives import metrics_of
+from lstm_lab.tasks.metrics import metrics_of
 
 Metrics = dict[str, float]
 

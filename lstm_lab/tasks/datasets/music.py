@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import Bernoulli, Dataset, Examples, Vectors
-from lstm_lab.tasks.download import Source, fetch, locate
+from lstm_lab.tasks.base import Bernoulli, Dataset, Examples, Vectors
+from lstm_lab.tasks.readers.download import Source, fetch, locate
 from lstm_lab.utils.errors import UserError
 
 _URL = (

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lstm_lab.tasks.base import Bernoulli, Categorical, Real, Target
 from lstm_lab.tasks.batches import Batch
-from lstm_lab.tasks.dataset import Bernoulli, Categorical, Real, Target
-from lstm_lab.tasks.spans import span_f1
+from lstm_lab.tasks.span_f1 import span_f1
 
 Scores = dict[str, tuple[jax.Array, jax.Array]]
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Measure, Split, Tokens
-from lstm_lab.tasks.download import locate
-from lstm_lab.tasks.records import Record, check_shares, read_records, read_splits
-from lstm_lab.tasks.text import (
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Tokens
+from lstm_lab.tasks.readers.download import locate
+from lstm_lab.tasks.readers.records import Record, check_shares, read_records, read_splits
+from lstm_lab.tasks.readers.text import (
     UNKNOWN,
     Unit,
     encode,

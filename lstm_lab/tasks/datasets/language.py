@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import Categorical, Dataset, Measure, Split, Stream, Tokens
-from lstm_lab.tasks.download import Source, locate
-from lstm_lab.tasks.records import check_shares
-from lstm_lab.tasks.text import (
+from lstm_lab.tasks.base import Categorical, Dataset, Measure, Split, Stream, Tokens
+from lstm_lab.tasks.readers.download import Source, locate
+from lstm_lab.tasks.readers.records import check_shares
+from lstm_lab.tasks.readers.text import (
     END,
     Unit,
     check_unchanged,

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_lab.tasks import JSB, MNIST, Counting, Digits, Dyck, Parity, SpokenDigits, naive_scores
-from lstm_lab.tasks.images import read_idx
-from lstm_lab.tasks.speech import log_mel, mel_bands
+from lstm_lab.tasks.datasets.mnist import read_idx
+from lstm_lab.tasks.datasets.speech import log_mel, mel_bands
 from lstm_lab.utils.errors import UserError
 from tests.conftest import write_chorales, write_signals
 

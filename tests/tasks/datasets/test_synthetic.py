@@ -16,7 +16,7 @@ from lstm_lab.tasks import (
     TemporalOrder,
     Tokens,
 )
-from lstm_lab.tasks.objectives import metrics_of
+from lstm_lab.tasks.metrics import metrics_of
 
 NOWHERE = Path("nowhere")
 

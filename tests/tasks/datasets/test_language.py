@@ -9,8 +9,8 @@ import pytest
 from lstm_lab.config import build_spec
 from lstm_lab.identity import run_id
 from lstm_lab.tasks import Language, steps_per_epoch
-from lstm_lab.tasks.language import options
-from lstm_lab.tasks.text import encode, most_frequent, read_text, words_of
+from lstm_lab.tasks.datasets.language import options
+from lstm_lab.tasks.readers.text import encode, most_frequent, read_text, words_of
 from lstm_lab.utils.errors import UserError
 from tests.conftest import write_texts
 

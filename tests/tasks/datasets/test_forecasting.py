@@ -8,8 +8,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lstm_lab.config import build_spec
-from lstm_lab.tasks import Examples, Series, Table, Waves, naive_scores, series, table, waves
-from lstm_lab.tasks.labelled import class_weights
+from lstm_lab.tasks import Examples, Series, Table, Waves, naive_scores
+from lstm_lab.tasks.datasets import forecasting, tabular, time_series
+from lstm_lab.tasks.readers.labels import class_weights
 from lstm_lab.utils.errors import UserError
 from tests.conftest import write_series
 
@@ -99,19 +100,19 @@ def test_what_is_wrong_with_a_series_is_one_line(tmp_path, content, said):
 
 def test_a_file_of_the_user_s_own_is_described(tmp_path):
     counted(tmp_path, rows=150)
-    found = series.options(str(tmp_path / "a.csv"))
+    found = forecasting.options(str(tmp_path / "a.csv"))
     assert (found["inputs_of"], found["targets"]) == (("one", "ten"), ("ten",))
     build_spec({"task": found, "train": {"steps": 1}}).task.load(tmp_path)
     (tmp_path / "b.csv").write_text("a,b\nx,y\n")
     with pytest.raises(UserError, match="line 2 has no number"):
-        series.options(str(tmp_path / "b.csv"))
+        forecasting.options(str(tmp_path / "b.csv"))
     with pytest.raises(ValueError, match="season: found 9, allowed up to context, 6"):
         counted(tmp_path, season=9)
 
 
 def test_folds_test_every_heartbeat_once(tmp_path):
     write_series(tmp_path)
-    options = waves.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
+    options = time_series.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
     task = build_spec({"task": {**options, "folds": 5, "fold": 0}, "train": {"steps": 1}}).task
     assert task.labels == ("1", "2", "3", "4", "5")
     parts = [replace(task, fold=k).load(tmp_path).splits for k in range(5)]
@@ -125,7 +126,7 @@ def test_folds_test_every_heartbeat_once(tmp_path):
         Waves(task.file, ("1", "2")).load(tmp_path)
     (tmp_path / "b.txt").write_text("1 2 3\n1 2\n")
     with pytest.raises(UserError, match="line 2 has 1 values, allowed as many as the first"):
-        waves.read_series(tmp_path / "b.txt")
+        time_series.read_series(tmp_path / "b.txt")
 
 
 def test_classes_that_are_balanced_weigh_the_same():
@@ -137,7 +138,7 @@ def test_classes_that_are_balanced_weigh_the_same():
 
 def test_a_table_is_a_sequence_of_attributes(tmp_path):
     write_series(tmp_path)
-    options = table.options("german_credit/german.csv", header=False, data_dir=tmp_path)
+    options = tabular.options("german_credit/german.csv", header=False, data_dir=tmp_path)
     assert (options["attributes"], options["categories"], options["labels"]) == (20, 3, ("1", "2"))
     task = build_spec({"task": {**options, "balanced": True}, "train": {"steps": 1}}).task
     dataset = task.load(tmp_path)

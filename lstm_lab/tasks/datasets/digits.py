@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import (
+from lstm_lab.tasks.base import (
     Categorical,
     Dataset,
     Examples,

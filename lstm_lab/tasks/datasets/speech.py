@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Split, Vectors
-from lstm_lab.tasks.download import locate
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Vectors
+from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
 
 RATE = 8000

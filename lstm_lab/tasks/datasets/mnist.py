@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import Categorical, Dataset, Examples, Vectors
-from lstm_lab.tasks.download import locate
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Vectors
+from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
 
 SIDE = 28

@@ -8,16 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.dataset import (
-    Categorical,
-    Dataset,
-    Vectors,
-    check_folds,
-)
-from lstm_lab.tasks.download import locate
-from lstm_lab.tasks.labelled import label_numbers, split_examples
-from lstm_lab.tasks.records import check_filled, check_shares, parts_of
-from lstm_lab.tasks.text import check_unchanged, read_text, sha256_of
+from lstm_lab.tasks.base import Categorical, Dataset, Vectors, check_folds
+from lstm_lab.tasks.readers.download import locate
+from lstm_lab.tasks.readers.labels import label_numbers, split_examples
+from lstm_lab.tasks.readers.records import check_filled, check_shares, parts_of
+from lstm_lab.tasks.readers.text import check_unchanged, read_text, sha256_of
 from lstm_lab.utils.errors import UserError
 
 
