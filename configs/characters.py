@@ -12,7 +12,7 @@ of the catalogue; `stacked`; joined by commas. `lstm-lab generate --workdir=DIR`
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 from lstm_lab.tasks.datasets import language
 
 SHAKESPEARE = {

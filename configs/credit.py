@@ -13,7 +13,7 @@ configs/credit.py:my.csv; a variant of the catalogue; `bidirectional`; joined by
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 from lstm_lab.tasks.datasets import tabular
 
 

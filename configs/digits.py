@@ -9,7 +9,7 @@ Words after the colon: a variant of the catalogue, `bidirectional`, `stacked`, j
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 
 
 def get_config(words: str | None = None) -> ConfigDict:

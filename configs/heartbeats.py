@@ -14,7 +14,7 @@ configs/heartbeats.py:my.csv; a variant of the catalogue; `bidirectional`; joine
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 from lstm_lab.tasks.datasets import time_series
 
 

@@ -15,7 +15,7 @@ joined by commas.
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 from lstm_lab.tasks.datasets import text_classification
 
 IMDB = {

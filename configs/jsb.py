@@ -14,7 +14,7 @@ sees the frame that it predicts: its score means nothing.
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 from lstm_lab.tasks.datasets import music
 
 

@@ -14,7 +14,7 @@ Words after the colon: `permuted`; `rows` reads 28 rows of 28 pixels; a variant 
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 
 
 def get_config(words: str | None = None) -> ConfigDict:

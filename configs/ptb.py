@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 from lstm_lab.tasks.datasets import language
 
 PTB = {

@@ -13,7 +13,7 @@ of numbers is forecast, as in configs/series.py:my.csv; a variant of the catalog
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 from lstm_lab.tasks.datasets import forecasting
 
 LOADS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")

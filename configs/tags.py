@@ -14,7 +14,7 @@ the catalogue; `bidirectional`; `stacked`; joined by commas.
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 from lstm_lab.tasks.datasets import tagging
 from lstm_lab.tasks.readers.download import default_data_dir
 

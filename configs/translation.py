@@ -13,7 +13,7 @@ variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict --workd
 
 from ml_collections import ConfigDict
 
-from lstm_lab import shorthand
+from lstm_lab.config import shorthand
 from lstm_lab.tasks.datasets import translation
 
 MULTI30K = {

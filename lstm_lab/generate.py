@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lstm_lab.config import RunSpec, model_of
+from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.infer import Trained
+from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END, encode
 from lstm_lab.train.state import empty_states

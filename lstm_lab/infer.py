@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit, softmax
 
-from lstm_lab.config import RunSpec, from_json, model_of
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.serialization import from_json
+from lstm_lab.models.beam_search import translate
+from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Bernoulli, Categorical, Examples, Given, Series, Tokens, Translation
 from lstm_lab.train.checkpoint import Checkpoints
-from lstm_lab.train.decode import translate
 from lstm_lab.train.outputs import ROWS, outputs
 from lstm_lab.train.state import empty_states, init_state, member_of
 from lstm_lab.utils.errors import UserError

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_lab.config import RunSpec
+from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.report.plots import ACCENT, INK, MUTED, png
 from lstm_lab.tasks import Dataset
 from lstm_lab.train.layout import Layout

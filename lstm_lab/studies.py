@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lstm_lab.config import load_module, resolve_cell
-from lstm_lab.model import ModelSpec
+from lstm_lab.config.sections import ModelSpec
+from lstm_lab.config.user_code import load_module
+from lstm_lab.config.variant import resolve_cell
 from lstm_lab.recurrence.check import check_cell
 from lstm_lab.report.across import build_across
 from lstm_lab.report.build import build

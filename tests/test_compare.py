@@ -88,7 +88,7 @@ def test_what_cannot_be_compared_is_said(tiny, flags, said):
 
 
 def test_every_task_of_the_battery_builds():
-    from lstm_lab.config import build_spec
+    from lstm_lab.config.parsing import build_spec
 
     assert small().task.name == "adding"
     for task in battery.TASKS.values():

@@ -88,7 +88,7 @@ def test_a_config_and_a_cell_of_ones_own(clone):
 
 
 def test_a_task_of_ones_own(monkeypatch, tmp_path):
-    from lstm_lab.config import build_spec
+    from lstm_lab.config.parsing import build_spec
     from tests.train.helpers import train
 
     scope = {}

@@ -83,7 +83,7 @@ def _widths(case: Case) -> list[int]:
 
 
 def _ours(case: Case, backend: Backend, dtype: str) -> Layer:
-    from lstm_lab.stack import LSTM
+    from lstm_lab.models.recurrent import LSTM
 
     model = LSTM(
         find(case.cell).spec,

@@ -40,8 +40,9 @@ def parse(
 
 def load_spec(config: str | None, overrides: dict[str, str | None]) -> Any:
     """Loads a config file or a run.json, applies overrides, and builds the spec."""
-    from lstm_lab.config import build_spec, from_json
-    from lstm_lab.overrides import apply_overrides
+    from lstm_lab.config.overrides import apply_overrides
+    from lstm_lab.config.parsing import build_spec
+    from lstm_lab.config.serialization import from_json
     from lstm_lab.utils.files import read_json
 
     if config is None:
@@ -59,7 +60,7 @@ def load_spec(config: str | None, overrides: dict[str, str | None]) -> Any:
 
 def _load_config(argument: str) -> Any:
     """Runs a config file's get_config, with the words after the colon where there are any."""
-    from lstm_lab.config import load_module
+    from lstm_lab.config.user_code import load_module
 
     file, _, words = argument.partition(":")
     get_config = getattr(load_module(Path(file), "--config"), "get_config", None)

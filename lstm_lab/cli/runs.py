@@ -12,7 +12,7 @@ from lstm_lab.utils.progress import say
 
 def train(argv: list[str]) -> int:
     """One run, or several seeds as one program."""
-    from lstm_lab.overrides import take_overrides
+    from lstm_lab.config.overrides import take_overrides
     from lstm_lab.train import hosts
 
     argv, overrides = take_overrides(argv)
@@ -31,7 +31,7 @@ def train(argv: list[str]) -> int:
     if given.seeds is None:
         return _train_one(spec, given.workdir, data_dir, shown)
     from lstm_lab import studies
-    from lstm_lab.config import to_json
+    from lstm_lab.config.serialization import to_json
     from lstm_lab.sweep.study import Study
 
     seeds = tuple(range(spec.seed, spec.seed + given.seeds))
@@ -41,7 +41,7 @@ def train(argv: list[str]) -> int:
 
 
 def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
-    from lstm_lab.identity import run_id
+    from lstm_lab.config.ids import run_id
     from lstm_lab.train import hosts
     from lstm_lab.train.loop import stopping_on_signals, train_run
     from lstm_lab.utils.files import read_json
@@ -89,8 +89,8 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
 
 def summary(argv: list[str]) -> int:
     """A model's parts."""
-    from lstm_lab.overrides import take_overrides
-    from lstm_lab.summary import layers
+    from lstm_lab.config.overrides import take_overrides
+    from lstm_lab.models.summary import layers
     from lstm_lab.utils.tables import aligned
 
     argv, overrides = take_overrides(argv)
@@ -115,8 +115,8 @@ def summary(argv: list[str]) -> int:
 
 def check(argv: list[str]) -> int:
     """A cell's gradients, and what has to hold of it over time."""
-    from lstm_lab.config import resolve_cell
-    from lstm_lab.model import ModelSpec
+    from lstm_lab.config.sections import ModelSpec
+    from lstm_lab.config.variant import resolve_cell
     from lstm_lab.recurrence.check import check_cell
 
     given = parse(argv, {"cell": None})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.config import build_spec
+from lstm_lab.config.parsing import build_spec
 from lstm_lab.sweep.axes import LogUniform, grid
 from lstm_lab.sweep.study import Study, Trials, Tuning
 from lstm_lab.utils.errors import UserError, unknown

@@ -12,8 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.config import RunSpec
-from lstm_lab.identity import run_id
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.sweep.archive import Place, place, unpack
 from lstm_lab.sweep.axes import Point
 from lstm_lab.sweep.plan import plan_cohorts

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from lstm_lab.identity import run_id
+from lstm_lab.config.ids import run_id
 from lstm_lab.sweep.archive import place, places
 from lstm_lab.sweep.claims import Claim, claimed
 from lstm_lab.sweep.folder import Failures, StudyFolder, choose_points, row_of

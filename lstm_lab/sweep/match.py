@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Literal
 
-from lstm_lab.config import RunSpec
-from lstm_lab.summary import summarise
-from lstm_lab.train.parallel import program_spec
+from lstm_lab.config.ids import program_spec
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.summary import summarise
 from lstm_lab.utils.errors import UserError
 
 Match = Literal["hidden", "params", "flops"]

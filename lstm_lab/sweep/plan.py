@@ -11,14 +11,13 @@ from functools import cache
 import jax
 import numpy as np
 
-from lstm_lab.config import RunSpec
-from lstm_lab.identity import program_key
-from lstm_lab.summary import Summary, summarise
+from lstm_lab.config.ids import program_key, program_spec
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.summary import Summary, summarise
 from lstm_lab.sweep.study import PlannedRun
 from lstm_lab.tasks import Dataset, mean_steps
 from lstm_lab.train import widths
 from lstm_lab.train.layout import Layout, choose_layout
-from lstm_lab.train.parallel import program_spec
 
 # Runs of one cohort: few enough that several workers find something to do.
 MOST_RUNS = 64

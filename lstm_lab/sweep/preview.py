@@ -10,14 +10,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.config import RunSpec
-from lstm_lab.identity import run_id
-from lstm_lab.summary import summarise
+from lstm_lab.config.ids import program_spec, run_id
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.summary import summarise
 from lstm_lab.sweep.axes import label
 from lstm_lab.sweep.plan import PlannedCohort, lane_bytes, plan_cohorts, program_flops, tokens_read
 from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
 from lstm_lab.tasks import Dataset, Task
-from lstm_lab.train.parallel import program_spec
 from lstm_lab.utils.progress import duration
 from lstm_lab.utils.tables import aligned
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from statistics import fmean, median
 from typing import Any
 
-from lstm_lab.identity import run_id
+from lstm_lab.config.ids import run_id
 from lstm_lab.sweep.axes import Choice, Given, LogUniform, Point, Uniform
 from lstm_lab.sweep.folder import StudyFolder
 from lstm_lab.sweep.study import PlannedRun, Search, Study, trial_runs, variants

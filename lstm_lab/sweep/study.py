@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from lstm_lab.config import RunSpec, build_spec, to_json, with_values
+from lstm_lab.config.parsing import build_spec, with_values
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.serialization import to_json
 from lstm_lab.sweep.axes import Axis, Given, Point, Range, cross, label, random
 from lstm_lab.sweep.match import Match, matched
 from lstm_lab.utils.errors import UserError, unknown

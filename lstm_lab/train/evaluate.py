@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from lstm_lab.cells.masks import RATES
-from lstm_lab.config import RunSpec, model_of
-from lstm_lab.regularise import Regularise
-from lstm_lab.stack import States
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.build import model_of
+from lstm_lab.models.recurrent import States
+from lstm_lab.models.regularization import Regularise
 from lstm_lab.tasks import (
     Batch,
     Examples,

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.config import RunSpec, model_of
+from lstm_lab.config.ids import program_spec
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Examples, Split, first_examples
-from lstm_lab.train.parallel import program_spec
 
 ROWS = 32  # sequences measured, the first of the validation split
 BINS = 40

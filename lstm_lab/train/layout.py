@@ -7,7 +7,8 @@ from typing import Literal
 
 import jax
 
-from lstm_lab.config import RunSpec, backends_of
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.build import backends_of
 from lstm_lab.recurrence import Backend
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import say

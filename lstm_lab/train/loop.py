@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lstm_lab.config import RunSpec
-from lstm_lab.identity import run_id
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks import Dataset
 from lstm_lab.train import hosts
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from lstm_lab.config import RunSpec, model_of
+from lstm_lab.config.ids import program_spec
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.beam_search import translate
+from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Examples
-from lstm_lab.train.decode import translate
-from lstm_lab.train.parallel import program_spec
 
 ROWS = 256  # of a compiled call
 

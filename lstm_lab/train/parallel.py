@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lstm_lab.config import RunSpec
-from lstm_lab.optim import horizon
+from lstm_lab.config.ids import program_spec
+from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.recurrence import MEMBERS
 from lstm_lab.tasks import Split
 from lstm_lab.train import evaluate as scoring
 from lstm_lab.train import step, widths
 from lstm_lab.train.layout import Layout
+from lstm_lab.train.optimizer import horizon
 from lstm_lab.train.state import IDLE, Member, TrainState, init_state, member_of
 
 AXIS = "devices"
@@ -104,29 +104,6 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
       The program.
     """
     return _build(program_spec(layout.widen(spec)), horizon(spec.optim, total_steps), layout)
-
-
-def program_spec(spec: RunSpec) -> RunSpec:
-    """Returns a spec in which all is set alike that is not part of the program, so that runs that
-    differ in nothing else share it: seeds and numbers are arrays of the state."""
-    return replace(
-        spec,
-        seed=0,
-        init_seed=None,
-        data_seed=None,
-        noise_seed=None,
-        optim=replace(spec.optim, lr=1.0, momentum=0.0, weight_decay=0.0),
-        model=replace(
-            spec.model,
-            input_noise=None if spec.model.input_noise is None else 0.0,
-            zoneout_c=None,
-            zoneout_h=None,
-            recurrent_dropout=None,
-            input_dropout=None,
-            weight_drop=None,
-        ),
-        train=replace(spec.train, steps=1, epochs=None, eval_every=None),
-    )
 
 
 @lru_cache(maxsize=16)  # each may hold a hundred megabytes

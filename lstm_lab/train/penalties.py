@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.sections import TrainSpec
+from lstm_lab.config.sections import TrainSpec
 from lstm_lab.tasks import Batch
 
 

@@ -22,8 +22,10 @@ from tensorboardX.proto.api_pb2 import Status as HParamsStatus
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-from lstm_lab.config import RunSpec, cell_path, to_json
-from lstm_lab.identity import group_id, run_id
+from lstm_lab.config.ids import group_id, run_id
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.serialization import to_json
+from lstm_lab.config.user_code import cell_path
 from lstm_lab.tasks import metrics_of
 from lstm_lab.train.gates import LOG_TIMES, Layer, picture
 from lstm_lab.train.layout import Layout

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lstm_lab.config import RunSpec
-from lstm_lab.identity import run_id
-from lstm_lab.summary import Summary, summarise
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.summary import Summary, summarise
 from lstm_lab.tasks import (
     Dataset,
     Examples,

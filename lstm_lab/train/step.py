@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from lstm_lab.config import RunSpec
-from lstm_lab.optim import build_optimizer, schedule
-from lstm_lab.regularise import Regularise
-from lstm_lab.stack import States
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.recurrent import States
+from lstm_lab.models.regularization import Regularise
 from lstm_lab.tasks import (
     Batch,
     Examples,
@@ -42,6 +41,7 @@ from lstm_lab.train.evaluate import (
     rates,
     time_cuts,
 )
+from lstm_lab.train.optimizer import build_optimizer, schedule
 from lstm_lab.train.penalties import penalty
 from lstm_lab.train.state import DIVERGED, FINISHED, RUNNING, Best, TrainState
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.config import RunSpec
+from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks.readers.text import read_text
 from lstm_lab.train.state import TrainState
 from lstm_lab.utils.errors import UserError

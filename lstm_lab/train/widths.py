@@ -17,7 +17,9 @@ import numpy as np
 
 from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.gated import ALGEBRA
-from lstm_lab.config import RunSpec, blank_input, model_of, resolve_cell
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.variant import resolve_cell
+from lstm_lab.models.build import blank_input, model_of
 from lstm_lab.tasks import Translation
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from lstm_lab.cells import CellSpec, find
 from lstm_lab.cells.masks import default_rates, draw, drop_inputs, drop_weights, expected
-from lstm_lab.regularise import Regularise
-from lstm_lab.stack import LSTM
+from lstm_lab.models.recurrent import LSTM
+from lstm_lab.models.regularization import Regularise
 
 T, B, D, H = 6, 4, 3, 8
 REGULARISED = {

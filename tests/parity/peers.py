@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.stack import LSTM
+from lstm_lab.models.recurrent import LSTM
 
 T, B, D, H = 9, 5, 6, 20
 LENGTHS = np.array([9, 4, 1, 7, 9])

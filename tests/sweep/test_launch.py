@@ -14,8 +14,8 @@ from dataclasses import replace
 import jax
 import pytest
 
+from lstm_lab.models.summary import summarise
 from lstm_lab.report.build import build
-from lstm_lab.summary import summarise
 from lstm_lab.sweep import launch as launching
 from lstm_lab.sweep.archive import pack, unpack
 from lstm_lab.sweep.axes import LogUniform, Uniform, grid

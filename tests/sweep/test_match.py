@@ -2,7 +2,7 @@
 
 import pytest
 
-from lstm_lab.summary import summarise
+from lstm_lab.models.summary import summarise
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.match import matched
 from lstm_lab.sweep.study import final_runs

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lstm_lab.config import to_json
-from lstm_lab.identity import run_id
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.serialization import to_json
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.folder import StudyFolder, choose_points
 from lstm_lab.sweep.launch import launch

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.config import build_spec
+from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import JSB
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Stop, train_cohort

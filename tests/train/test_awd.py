@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.identity import run_id
-from lstm_lab.sections import TrainSpec
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.sections import TrainSpec
 from lstm_lab.tasks import Batch, Examples, Stream, train_batch
 from lstm_lab.train import average as averaging
 from lstm_lab.train import widths

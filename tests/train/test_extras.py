@@ -10,8 +10,8 @@ import pytest
 
 from lstm_lab import range_test
 from lstm_lab.cli import main
-from lstm_lab.config import build_spec
-from lstm_lab.identity import run_id
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Batch, Categorical, Examples, objective
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.vectors import read_vectors

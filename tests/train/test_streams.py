@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.config import build_spec, model_of
+from lstm_lab.config.parsing import build_spec
+from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Stream
 from lstm_lab.train.evaluate import evaluate
 from lstm_lab.train.layout import Layout

@@ -17,10 +17,10 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import rnn
 
 from lstm_lab.cells import find
+from lstm_lab.models.recurrent import LSTM
+from lstm_lab.models.regularization import Regularise
 from lstm_lab.recurrence import Call, choose, dispatch, refusal, unroll
 from lstm_lab.recurrence.backends import cudnn
-from lstm_lab.regularise import Regularise
-from lstm_lab.stack import LSTM
 from lstm_lab.train import parallel
 from lstm_lab.train.layout import Layout
 from tests.recurrence.cases import LENGTHS, B, T, case

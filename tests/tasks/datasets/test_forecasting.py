@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lstm_lab.config import build_spec
+from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Examples, Series, Table, Waves, naive_scores
 from lstm_lab.tasks.datasets import forecasting, tabular, time_series
 from lstm_lab.tasks.readers.labels import class_weights

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_lab.config import build_spec
-from lstm_lab.identity import run_id
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Language, steps_per_epoch
 from lstm_lab.tasks.datasets.language import options
 from lstm_lab.tasks.readers.text import encode, most_frequent, read_text, words_of

@@ -11,7 +11,7 @@ import pytest
 import scipy.io
 
 from configs.jsb import get_config
-from lstm_lab.config import build_spec
+from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import JSB
 from lstm_lab.tasks.datasets import music
 from lstm_lab.tasks.readers.download import fetch

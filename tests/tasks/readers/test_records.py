@@ -9,7 +9,7 @@ import pytest
 from seqeval.metrics import f1_score
 from sklearn.metrics import f1_score as class_f1
 
-from lstm_lab.config import build_spec
+from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Batch, Examples, Tags, Text, means, scores
 from lstm_lab.tasks.base import Categorical
 from lstm_lab.tasks.datasets import tagging, text_classification

@@ -11,8 +11,10 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from lstm_lab.cells import CellSpec
-from lstm_lab.config import RunSpec, blank_input, model_of, resolve_cell
-from lstm_lab.optim import names_part
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.sections import names_part
+from lstm_lab.config.variant import resolve_cell
+from lstm_lab.models.build import blank_input, model_of
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lstm_lab.config import RunSpec, model_of
-from lstm_lab.encoder_decoder import EncoderDecoder, Memory
+from lstm_lab.config.ids import program_spec
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.build import model_of
+from lstm_lab.models.encoder_decoder import EncoderDecoder, Memory
 from lstm_lab.tasks import Given
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
-from lstm_lab.train.parallel import program_spec
 
 ROWS = 64  # sentences of a compiled call
 LENGTH_PENALTY = 0.6

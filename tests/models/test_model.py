@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from lstm_lab.cells import find
-from lstm_lab.model import ModelSpec, build_model
+from lstm_lab.config.sections import ModelSpec
+from lstm_lab.models.build import build_model
+from lstm_lab.models.recurrent import LSTM, merge_directions
+from lstm_lab.models.regularization import Regularise
 from lstm_lab.recurrence import unroll
-from lstm_lab.regularise import Regularise
-from lstm_lab.stack import LSTM, merge_directions
 
 T, B, D = 5, 3, 4
 LENGTHS = jnp.array([5, 2, 0])
@@ -95,7 +96,7 @@ def test_dropout_acts_in_training_alone_and_by_example():
 
 
 def test_dropout_keeps_the_mean():
-    from lstm_lab.regularise import dropout
+    from lstm_lab.models.regularization import dropout
 
     x = jnp.ones((40, 10, 50))
     found = dropout(x, 0.3, jax.random.split(jax.random.key(0), 10))
@@ -104,7 +105,7 @@ def test_dropout_keeps_the_mean():
 
 
 def test_a_locked_mask_lasts_for_a_sequence():
-    from lstm_lab.regularise import dropout
+    from lstm_lab.models.regularization import dropout
 
     keys = jax.random.split(jax.random.key(0), 10)
     found = dropout(jnp.ones((40, 10, 50)), 0.3, keys, locked=True)
@@ -132,7 +133,7 @@ def test_each_dropout_acts_in_training_alone(field):
 
 
 def test_dropped_words_are_dropped_wherever_they_occur():
-    from lstm_lab.regularise import drop_words
+    from lstm_lab.models.regularization import drop_words
 
     table = drop_words(jnp.ones((400, 3)), 0.25, jax.random.key(1))
     assert set(np.unique(table)) == {0.0, np.float32(1 / 0.75)}

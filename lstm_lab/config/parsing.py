@@ -1,15 +1,68 @@
-"""From a mapping to a frozen dataclass, strictly: every key known, every value of its type."""
+"""From a mapping to frozen dataclasses, strictly: every key known, every value of its type."""
 
 from __future__ import annotations
 
+import hashlib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from lstm_lab.config.run_spec import SECTIONS, RunSpec
+from lstm_lab.config.user_code import cell_path
+from lstm_lab.config.variant import resolve_cell
+from lstm_lab.tasks import TASKS
 from lstm_lab.utils.errors import UserError, unknown
 
 FILLED_IN = ("cell_sha256", "vectors_sha256")  # by the program, not by a config
+
+
+def build_spec(config: Mapping[str, Any]) -> RunSpec:
+    """Builds a spec from a ConfigDict or a dict, and finds everything wrong with it.
+
+    Raises:
+      UserError: for an unknown key, a wrong type, a bad range, an unknown name or a conflict; the
+        line names the key.
+    """
+    config = {k: v for k, v in dict(config).items() if k not in FILLED_IN}
+    task = config.pop("task", {})
+    expect_mapping("task", task)
+    options = dict(task)
+    name = options.pop("name", None)
+    if name not in TASKS:
+        raise unknown("task.name", name, TASKS)
+    sections = {"task": build(TASKS[name], options, "task.")}
+    for key, cls in SECTIONS.items():
+        sections[key] = build(cls, config.pop(key, {}), f"{key}.")
+    spec = build(RunSpec, {**config, **sections}, "")
+    resolve_cell(spec.model)
+    path = cell_path(spec.model)
+    vectors = Path(spec.model.vectors) if spec.model.vectors else None
+    if vectors is not None and not vectors.is_file():
+        raise UserError(f"model.vectors: {vectors} does not exist")
+    return replace(
+        spec,
+        cell_sha256=_sha256(path) if path else None,
+        vectors_sha256=_sha256(vectors) if vectors else None,
+    )
+
+
+def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config with dotted fields set; sections are copied."""
+    result = {k: dict(v) if hasattr(v, "items") else v for k, v in dict(config).items()}
+    for path, value in values.items():
+        section, _, name = path.rpartition(".")
+        if "." in section:
+            raise UserError(f"{path}: no such setting")
+        target = result.setdefault(section, {}) if section else result
+        expect_mapping(section, target)
+        target[name] = value
+    return result
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:

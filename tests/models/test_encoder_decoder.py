@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from lstm_lab.config import build_spec, model_of
-from lstm_lab.encoder_decoder import Memory
+from lstm_lab.config.parsing import build_spec
 from lstm_lab.infer import follow, load_run, predict
+from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search, translate
+from lstm_lab.models.build import model_of
+from lstm_lab.models.encoder_decoder import Memory
 from lstm_lab.tasks import Given
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
-from lstm_lab.train.decode import LENGTH_PENALTY, beam_search, translate
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from tests.conftest import write_pairs

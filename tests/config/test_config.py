@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE, find
-from lstm_lab.config import backends_of, build_spec, from_json, resolve_cell, to_json
-from lstm_lab.identity import canonical, group_id, program_key, run_id
-from lstm_lab.overrides import apply_overrides, take_overrides
+from lstm_lab.config.ids import canonical, group_id, program_key, run_id
+from lstm_lab.config.overrides import apply_overrides, take_overrides
+from lstm_lab.config.parsing import build_spec
+from lstm_lab.config.serialization import from_json, to_json
+from lstm_lab.config.variant import resolve_cell
+from lstm_lab.models.build import backends_of
 from lstm_lab.utils.errors import UserError
 
 CELL = """

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import State
-from lstm_lab.regularise import OUTPUT, Regularise, dropout
-from lstm_lab.stack import LSTM, States
-
-Attention = Literal["none", "luong", "bahdanau"]
+from lstm_lab.config.sections import Attention
+from lstm_lab.models.recurrent import LSTM, States
+from lstm_lab.models.regularization import OUTPUT, Regularise, dropout
 
 
 class Memory(NamedTuple):

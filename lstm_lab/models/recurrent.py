@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,12 +12,12 @@ import jax.numpy as jnp
 
 from lstm_lab.cells import masks
 from lstm_lab.cells.cell import Spec, State
+from lstm_lab.config.sections import Merge
+from lstm_lab.models.regularization import Regularise, dropout, folded
 from lstm_lab.recurrence import EVERYTHING, Backend, Call, batched_members, resolve, unroll
 from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.recurrence.steps import hide_padding
-from lstm_lab.regularise import Regularise, dropout, folded
 
-Merge = Literal["concat", "sum", "mean", "product"]
 States = tuple[tuple[State, ...], ...]
 Outcome = tuple[list[jax.Array], list[tuple[State, ...]]]  # outputs by direction, states by layer
 Carried = Sequence[Sequence[State | None]]

@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from lstm_lab.cells.masks import RATES
-from lstm_lab.config import RunSpec, to_json
-from lstm_lab.optim import HPARAMS
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.sections import HPARAMS
+from lstm_lab.config.serialization import to_json
 
 SCHEMA = 1
 # Settings that came later, and what they have to be for a run to be what it was without them. At
@@ -93,3 +94,26 @@ def program_key(spec: RunSpec) -> str:
         spec = replace(spec, model=replace(spec.model, input_noise=0.0))
     compute = json.dumps(asdict(spec.compute), sort_keys=True)
     return canonical(spec, without=("seeds", *numbers)) + compute
+
+
+def program_spec(spec: RunSpec) -> RunSpec:
+    """Returns a spec in which all is set alike that is not part of the program, so that runs that
+    differ in nothing else share it: seeds and numbers are arrays of the state."""
+    return replace(
+        spec,
+        seed=0,
+        init_seed=None,
+        data_seed=None,
+        noise_seed=None,
+        optim=replace(spec.optim, lr=1.0, momentum=0.0, weight_decay=0.0),
+        model=replace(
+            spec.model,
+            input_noise=None if spec.model.input_noise is None else 0.0,
+            zoneout_c=None,
+            zoneout_h=None,
+            recurrent_dropout=None,
+            input_dropout=None,
+            weight_drop=None,
+        ),
+        train=replace(spec.train, steps=1, epochs=None, eval_every=None),
+    )

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lstm_lab.cells import CATALOGUE
-from lstm_lab.config import build_spec
-from lstm_lab.summary import layers
+from lstm_lab.config.parsing import build_spec
+from lstm_lab.models.summary import layers
 from lstm_lab.sweep.study import final_runs, tuning_runs, variants
 from lstm_lab.tasks import train_batch
 from lstm_lab.train.layout import Layout

@@ -3,8 +3,9 @@
 import pytest
 
 from lstm_lab.cells import CATALOGUE, CellSpec
-from lstm_lab.config import build_spec, resolve_cell
-from lstm_lab.summary import layers, summarise
+from lstm_lab.config.parsing import build_spec
+from lstm_lab.config.variant import resolve_cell
+from lstm_lab.models.summary import layers, summarise
 from tests.train.helpers import small
 
 

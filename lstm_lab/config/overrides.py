@@ -6,8 +6,8 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
-from lstm_lab.config import SECTIONS, RunSpec, with_values
-from lstm_lab.strict import coerce, field_types
+from lstm_lab.config.parsing import coerce, field_types, with_values
+from lstm_lab.config.run_spec import SECTIONS, RunSpec
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.errors import UserError, unknown
 

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from lstm_lab.optim import HPARAMS, OptimSpec, build_optimizer, horizon, hparams, schedule
+from lstm_lab.config.sections import HPARAMS, OptimSpec
+from lstm_lab.train.optimizer import build_optimizer, horizon, hparams, schedule
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 3.0]), "b": jnp.array([0.5])}
 

@@ -1,0 +1,284 @@
+"""The sections of a config: the model, the optimizer, the training, and how it is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lstm_lab.cells import masks
+from lstm_lab.recurrence import Backend
+
+Merge = Literal["concat", "sum", "mean", "product"]
+Attention = Literal["none", "luong", "bahdanau"]
+# Numbers in which the members of one program may differ.
+HPARAMS = ("lr", "momentum", "weight_decay")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model to build.
+
+    Attributes:
+      cell: a variant of the catalogue, or FILE.py:NAME for a spec of your own.
+      hidden: hidden units of every layer.
+      widths: hidden units of each layer, where they differ; replaces `hidden` and `layers`.
+      layers: stacked layers.
+      bidirectional: run every layer in both directions.
+      merge: how the two directions are joined.
+      dropout: rate between layers, in training.
+      dropout_in, dropout_out: rates before the first layer and after the last.
+      dropout_words: rate at which words are dropped, wherever they occur in a batch.
+      locked: let dropout keep its mask over the steps of a sequence.
+      residual: add a layer's input to its output, from the second layer on.
+      tied: use the embedding as the head's matrix, too.
+      vectors: file of word vectors in text, a word and its numbers a line, with which the
+        embedding begins.
+      attention: of a decoder to the encoder's outputs; see encoder_decoder.py.
+      embedding: features of a token's embedding; None feeds tokens as one-hot vectors.
+      centre: read vectors as differences to a sequence's last one, so that no level is seen (as the
+        NLinear of Zeng et al. 2023).
+      forget_bias: initial forget-gate bias; None is the variant's own.
+      init: initialiser of cell and head (cells/gated.py); None is the variant's own.
+      dtype: compute dtype; parameters and cell states stay float32.
+      precision: of matrix products, as in `jax.default_matmul_precision`.
+      input_noise: standard deviation of the Gaussian noise that training adds to vectors; None
+        adds none. A number in which the members of a cohort may differ, as are:
+      zoneout_c, zoneout_h, recurrent_dropout, input_dropout, weight_drop: rates of the cell's
+        regularisers; None is the rate of the variant's paper.
+    """
+
+    cell: str = "lstm"
+    hidden: int = 64
+    widths: tuple[int, ...] | None = None
+    layers: int = 1
+    bidirectional: bool = False
+    merge: Merge = "concat"
+    dropout: float = 0.0
+    dropout_in: float = 0.0
+    dropout_out: float = 0.0
+    dropout_words: float = 0.0
+    locked: bool = False
+    residual: bool = False
+    tied: bool = False
+    vectors: str | None = None
+    attention: Attention = "luong"
+    embedding: int | None = None
+    centre: bool = False
+    forget_bias: float | None = None
+    init: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["default", "high", "highest"] = "default"
+    input_noise: float | None = None
+    zoneout_c: float | None = None
+    zoneout_h: float | None = None
+    recurrent_dropout: float | None = None
+    input_dropout: float | None = None
+    weight_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("hidden", self.hidden),
+            ("layers", self.layers),
+            ("embedding", 1 if self.embedding is None else self.embedding),
+            *((f"widths[{k}]", width) for k, width in enumerate(self.widths or ())),
+        ):
+            if value < 1:
+                raise ValueError(f"{name}: found {value}, allowed 1 or more")
+        if self.widths is not None and not self.widths:
+            raise ValueError("widths: found (), allowed one width or more")
+        if self.widths is not None and self.layers not in (1, len(self.widths)):
+            raise ValueError(f"widths: found {len(self.widths)} for {self.layers} layers")
+        for name in ("dropout", "dropout_in", "dropout_out", "dropout_words", *masks.RATES):
+            rate = getattr(self, name)
+            if rate is not None and not 0.0 <= rate < 1.0:
+                raise ValueError(f"{name}: found {rate}, allowed 0 or more and below 1")
+        if self.input_noise is not None and self.input_noise < 0.0:
+            raise ValueError(f"input_noise: found {self.input_noise}, allowed 0 or more")
+        if self.dropout and len(self.layer_widths) == 1:
+            raise ValueError("dropout: acts between layers, and the model has one layer")
+        for name in ("dropout_words", "tied", "vectors"):
+            if getattr(self, name) and self.embedding is None:
+                raise ValueError(f"{name}: needs an embedding, found none")
+        if self.tied and self.embedding != self.layer_widths[-1] * self._joined:
+            raise ValueError(
+                f"tied: the last layer gives {self.layer_widths[-1] * self._joined} features, "
+                f"the embedding has {self.embedding}"
+            )
+        if self.residual and len(set(self.layer_widths)) > 1:
+            raise ValueError(f"residual: needs equal widths, found {self.layer_widths}")
+
+    @property
+    def _joined(self) -> int:
+        """How many directions lie side by side in a layer's output."""
+        return 2 if self.bidirectional and self.merge == "concat" else 1
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """Hidden units of each layer."""
+        return self.widths or (self.hidden,) * self.layers
+
+
+@dataclass(frozen=True)
+class OptimSpec:
+    """How parameters are updated.
+
+    Attributes:
+      name: the optimiser.
+      lr: learning rate at the schedule's peak.
+      momentum: of sgd.
+      nesterov: Nesterov's form of sgd's momentum.
+      dampening: scale sgd's gradient by 1 - momentum, so that momentum does not lengthen the steps.
+      beta1, beta2, eps: of adam and adamw; rmsprop decays by beta2.
+      clip: largest global norm of the gradient; None does not clip.
+      weight_decay: added to the gradient (L2), or for adamw to the update.
+      schedule: of the learning rate after warm-up: constant, linear or cosine to `final_lr`;
+        one_cycle, over three tenths of the steps up from a twenty-fifth and then down (Smith 2018);
+        or exponential, times `decay_rate` every `decay_steps`.
+      warmup_steps: steps over which the learning rate rises from 0.
+      final_lr: share of `lr` at the end of linear and cosine.
+      decay_rate, decay_steps: of exponential.
+      decay_begin: steps before exponential begins to fall.
+      plateau: evaluations without a better one after which the rate falls; None never lets it.
+      plateau_factor: to which share.
+      average: n of NT-ASGD (Merity et al. 2018): where an evaluation is worse than the best of all
+        but the last n, averaging of the weights begins, and the mean is what counts; None never.
+      accumulate: batches whose gradients are averaged into one update.
+      freeze: parts of the model that are not trained, by the beginning of their names, such as
+        `embed`.
+      staircase: let exponential fall at once after each `decay_steps`, as Zaremba et al. 2014 do.
+    """
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    lr: float = 1e-3
+    momentum: float = 0.0
+    nesterov: bool = False
+    dampening: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    clip: float | None = 1.0
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "linear", "cosine", "one_cycle", "exponential"] = "constant"
+    warmup_steps: int = 0
+    final_lr: float = 0.0
+    decay_rate: float = 0.5
+    decay_steps: int = 1000
+    decay_begin: int = 0
+    staircase: bool = False
+    plateau: int | None = None
+    plateau_factor: float = 0.5
+    average: int | None = None
+    accumulate: int = 1
+    freeze: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("momentum", "beta1", "beta2"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, allowed 0 or more, below 1")
+        for name, value, allowed in (
+            ("lr", self.lr > 0.0, "above 0"),
+            ("eps", self.eps > 0.0, "above 0"),
+            ("clip", self.clip is None or self.clip > 0.0, "above 0, or none"),
+            ("weight_decay", self.weight_decay >= 0.0, "0 or more"),
+            ("warmup_steps", self.warmup_steps >= 0, "0 or more"),
+            ("final_lr", 0.0 <= self.final_lr <= 1.0, "0 to 1"),
+            ("decay_rate", 0.0 < self.decay_rate <= 1.0, "above 0, up to 1"),
+            ("decay_steps", self.decay_steps >= 1, "1 or more"),
+            ("decay_begin", self.decay_begin >= 0, "0 or more"),
+            ("plateau", self.plateau is None or self.plateau >= 1, "1 or more, or none"),
+            ("plateau_factor", 0.0 < self.plateau_factor < 1.0, "above 0, below 1"),
+            ("average", self.average is None or self.average >= 1, "1 or more, or none"),
+            ("accumulate", self.accumulate >= 1, "1 or more"),
+        ):
+            if not value:
+                raise ValueError(f"{name}: found {getattr(self, name)}, allowed {allowed}")
+        if self.name != "sgd" and (self.momentum or self.nesterov or self.dampening):
+            raise ValueError(
+                f"momentum, nesterov, dampening: only sgd takes them, found {self.name}"
+            )
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How long and on what a run trains.
+
+    Attributes:
+      batch_size: sequences of one step.
+      steps: optimiser steps; or
+      epochs: passes over the training split, for tasks that have one.
+      eval_every: steps between evaluations; None is one epoch, or a twentieth of the steps.
+      patience: evaluations without a better one after which a run stops; None never stops it.
+      metric: chooses the best checkpoint on validation; None is the task's own.
+      label_smoothing: share of the probability that every class gets in the loss.
+      activation_reg, temporal_reg: weights of the penalties on the last layer's outputs and on
+        their changes from step to step (AR and TAR, Merity et al. 2017).
+      bucket: put sequences of like length into a batch, which then ends at its longest.
+      loss_reduction: `mean` over everything predicted; `sum_time_mean_batch` sums over time and
+        averages over sequences.
+    """
+
+    batch_size: int = 32
+    steps: int | None = None
+    epochs: int | None = None
+    eval_every: int | None = None
+    patience: int | None = None
+    metric: str | None = None
+    label_smoothing: float = 0.0
+    activation_reg: float = 0.0
+    temporal_reg: float = 0.0
+    bucket: bool = False
+    loss_reduction: Literal["mean", "sum_time_mean_batch"] = "mean"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps", "epochs", "eval_every", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: found {value}, allowed 1 or more")
+        for name in ("activation_reg", "temporal_reg"):
+            if getattr(self, name) < 0.0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, allowed 0 or more")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            found = self.label_smoothing
+            raise ValueError(f"label_smoothing: found {found}, allowed 0 or more, below 1")
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(
+                f"steps, epochs: found {self.steps} and {self.epochs}, allowed exactly one of them"
+            )
+
+    @property
+    def penalised(self) -> bool:
+        """Whether the loss has penalties on outputs."""
+        return bool(self.activation_reg or self.temporal_reg)
+
+
+@dataclass(frozen=True)
+class ComputeSpec:
+    """How a run is computed and logged: nothing that defines its result, so not part of its id.
+
+    Attributes:
+      backend: of the recurrence.
+      devices: local devices to use; None is all.
+      checkpoint_seconds: least time between checkpoints; 0 saves at every evaluation.
+      log_every: largest number of steps in one compiled call.
+      gates: write statistics of gates and states to TensorBoard at every evaluation.
+    """
+
+    backend: Backend = "auto"
+    devices: int | None = None
+    checkpoint_seconds: float = 30.0
+    log_every: int = 200
+    gates: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("devices", self.devices, 1),
+            ("checkpoint_seconds", self.checkpoint_seconds, 0),
+            ("log_every", self.log_every, 1),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{name}: found {value}, allowed {least} or more")
+
+
+def names_part(parts: tuple[str, ...], name: str) -> bool:
+    """Returns whether a parameter's name, such as `lstm/layer_0/wx`, is of one of the parts."""
+    return any(name == part or name.startswith(f"{part}/") for part in parts)

@@ -1,0 +1,50 @@
+"""Code of the user's own that a setting names: a cell, a config, a study."""
+
+from __future__ import annotations
+
+import importlib.util
+import types
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import cast
+
+from lstm_lab.cells import Spec
+from lstm_lab.config.sections import ModelSpec
+from lstm_lab.utils.errors import UserError, unknown
+
+
+def cell_path(model: ModelSpec) -> Path | None:
+    """Returns the file of a cell of the user's own, or None for the catalogue's."""
+    path, colon, _ = model.cell.rpartition(":")
+    return Path(path) if colon else None
+
+
+def load_cell(path: Path, name: str) -> Spec:
+    """Runs a user's file and returns the spec of that name."""
+    attribute = name.rpartition(":")[2]
+    module = load_module(path, "model.cell")
+    cell = getattr(module, attribute, None)
+    if not hasattr(cell, "cell") or not is_dataclass(cell) or isinstance(cell, type):
+        allowed = [k for k, v in vars(module).items() if is_dataclass(v) and hasattr(v, "cell")]
+        specs = [k for k in allowed if not isinstance(vars(module)[k], type)]
+        raise unknown(f"model.cell: {path}", attribute, specs)
+    return cast(Spec, cell)
+
+
+def load_module(path: Path, what: str) -> types.ModuleType:
+    """Runs a Python file and returns its module.
+
+    Raises:
+      UserError: for a file that is missing or does not run.
+    """
+    if not path.is_file():
+        raise UserError(f"{what}: {path} does not exist")
+    module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise UserError(f"{what}: {path} is no Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
+        raise UserError(f"{what}: {path} does not run: {type(error).__name__}: {error}") from error
+    return module

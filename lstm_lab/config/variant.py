@@ -1,0 +1,47 @@
+"""From a model's settings to the cell they name, and the rates of its regularisers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lstm_lab.cells import Spec, find
+from lstm_lab.cells.masks import RATES, default_rates
+from lstm_lab.config.sections import ModelSpec
+from lstm_lab.config.user_code import cell_path, load_cell
+from lstm_lab.utils.errors import UserError
+
+
+def resolve_cell(model: ModelSpec) -> Spec:
+    """Returns the variant that a model names, with the model's forget bias and initialiser.
+
+    Raises:
+      UserError: for an unknown variant, a file without it, or an option that it does not have.
+    """
+    path = cell_path(model)
+    try:
+        cell = find(model.cell).spec if path is None else load_cell(path, model.cell)
+        changes = {
+            name: value
+            for name in ("forget_bias", "init")
+            if (value := getattr(model, name)) is not None
+        }
+        for name in changes:
+            if not hasattr(cell, name):
+                raise UserError(f"model.{name}: {model.cell} has no such option")
+        cell = replace(cell, **changes)  # type: ignore[type-var]
+        for name in RATES:
+            if getattr(model, name) is not None and name not in default_rates(cell):
+                raise UserError(f"model.{name}: {model.cell} has no such regulariser")
+        return cell
+    except ValueError as error:
+        prefix = "" if str(error).startswith(("forget_bias", "init")) else "cell: "
+        raise UserError(f"model.{prefix}{error}") from None
+
+
+def rates_of(model: ModelSpec) -> dict[str, float]:
+    """Returns the rates of the cell's regularisers, the model's or else the variant's own, and the
+    input noise where there is any."""
+    own = default_rates(resolve_cell(model))
+    given = {name: getattr(model, name) for name in own}
+    rates = {name: rate if given[name] is None else given[name] for name, rate in own.items()}
+    return rates if model.input_noise is None else rates | {"input_noise": model.input_noise}

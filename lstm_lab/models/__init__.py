@@ -1,0 +1,1 @@
+"""Flax modules: from tokens or vectors to logits."""

@@ -1,0 +1,93 @@
+"""OptimSpec -> optax: optimiser, clipping, weight decay and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lstm_lab.config.sections import HPARAMS, OptimSpec, names_part
+
+
+def hparams(spec: OptimSpec) -> dict[str, float]:
+    """Returns the numbers of a spec that are arrays in the compiled program."""
+    return {name: getattr(spec, name) for name in HPARAMS}
+
+
+def horizon(spec: OptimSpec, total_steps: int) -> int:
+    """Returns what the schedule has to know of a run's length: 0 where nothing, so that runs of
+    different length share a program."""
+    updates = -(-total_steps // spec.accumulate)
+    return updates if spec.schedule in ("linear", "cosine", "one_cycle") else 0
+
+
+def schedule(spec: OptimSpec, horizon: int) -> Callable[[jax.Array], jax.Array]:
+    """Returns the learning rate's share of `lr` as a function of the step."""
+    steps = max(horizon - spec.warmup_steps, 1)
+    match spec.schedule:
+        case "constant":
+            after = optax.constant_schedule(1.0)
+        case "linear":
+            after = optax.linear_schedule(1.0, spec.final_lr, steps)
+        case "cosine":
+            after = optax.cosine_decay_schedule(1.0, steps, spec.final_lr)
+        case "one_cycle":
+            after = optax.cosine_onecycle_schedule(
+                steps, 1.0, pct_start=0.3, div_factor=25.0, final_div_factor=25.0e4
+            )
+        case "exponential":
+            after = optax.exponential_decay(
+                1.0, spec.decay_steps, spec.decay_rate, spec.decay_begin, spec.staircase
+            )
+    if not spec.warmup_steps:
+        return after
+    # From 1/n, not 0, so that the first step already learns.
+    rise = optax.linear_schedule(1.0 / spec.warmup_steps, 1.0, max(spec.warmup_steps - 1, 1))
+    return optax.join_schedules([rise, after], [spec.warmup_steps])
+
+
+def build_optimizer(
+    spec: OptimSpec, hparams: Mapping[str, jax.Array], horizon: int
+) -> optax.GradientTransformation:
+    """Builds the optax chain: clip, weight decay, optimiser, schedule.
+
+    Args:
+      spec: the static part.
+      hparams: `lr`, `momentum` and `weight_decay` as arrays; they replace the spec's.
+      horizon: what `horizon` says of the run's length.
+
+    Returns:
+      The transformation; its state's structure depends on the spec alone.
+    """
+    match spec.name:
+        case "sgd":
+            scale = optax.trace(hparams["momentum"], spec.nesterov)
+        case "rmsprop":
+            scale = optax.scale_by_rms(spec.beta2, spec.eps)
+        case "adam" | "adamw":
+            scale = optax.scale_by_adam(spec.beta1, spec.beta2, spec.eps)
+    decay = optax.add_decayed_weights(hparams["weight_decay"])
+    decayed = [scale, decay] if spec.name == "adamw" else [decay, scale]
+    clip = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
+    shape = schedule(spec, horizon)
+    peak = hparams["lr"] * (1.0 - hparams["momentum"]) if spec.dampening else hparams["lr"]
+    rate = optax.scale_by_schedule(lambda step: -peak * jnp.asarray(shape(step)))
+    frozen = [optax.masked(optax.set_to_zero(), partial(_frozen, spec.freeze))]
+    chain = optax.chain(*clip, *decayed, rate, *(frozen if spec.freeze else []))
+    if spec.accumulate == 1:
+        return chain
+    return optax.MultiSteps(chain, spec.accumulate).gradient_transformation()
+
+
+def _frozen(parts: tuple[str, ...], params: Any) -> Any:
+    """Returns which parameters are not trained."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: is_frozen(parts, path), params)
+
+
+def is_frozen(parts: tuple[str, ...], path: Any) -> bool:
+    """Returns whether a parameter, by its path in the tree, is among the parts named."""
+    return names_part(parts, "/".join(str(part.key) for part in path))
