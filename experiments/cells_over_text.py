@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from lstm_lab.infer import Trained, load_run
+from lstm_lab.inference.load import Trained, load_run
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks.readers.text import encode
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments import cells_over_text as cells
-from lstm_lab.infer import load_run
+from lstm_lab.inference.load import load_run
 from tests.train.helpers import reading, train
 
 

@@ -19,11 +19,11 @@ def predict(argv: list[str]) -> int:
     strings = {"workdir": None, "input": "-", "format": "json"}
     given = parse(argv, strings, devices=1, beam=4)
     request_devices(given.devices)
-    from lstm_lab import infer
+    from lstm_lab.inference import predict
 
     if given.format not in ("json", "csv"):
         raise unknown("--format", given.format, ("json", "csv"))
-    trained = infer.load_run(_run_folder(given.workdir))
+    trained = predict.load_run(_run_folder(given.workdir))
     with ExitStack() as stack:
         lines: Iterable[str] = sys.stdin
         if given.input != "-":
@@ -32,9 +32,9 @@ def predict(argv: list[str]) -> int:
                 raise UserError(f"--input: {path} does not exist")
             lines = stack.enter_context(path.open(encoding="utf-8-sig"))
         if given.stream:
-            _write(infer.follow(trained, lines), given.format)
+            _write(predict.follow(trained, lines), given.format)
         else:
-            _write(infer.predict(trained, lines, given.beam), given.format)
+            _write(predict.predict(trained, lines, given.beam), given.format)
     return DONE
 
 
@@ -61,8 +61,8 @@ def generate(argv: list[str]) -> int:
     numbers = {"temperature": 0.8, "top_p": 1.0}
     given = parse(argv, strings, numbers, length=500, top_k=None, seed=0, devices=1)
     request_devices(given.devices)
-    from lstm_lab.generate import Sampling, generate
-    from lstm_lab.infer import load_run
+    from lstm_lab.inference.generate import Sampling, generate
+    from lstm_lab.inference.load import load_run
 
     if given.format not in ("text", "midi"):
         raise unknown("--format", given.format, ("text", "midi"))
@@ -79,7 +79,7 @@ def generate(argv: list[str]) -> int:
 
 
 def _compose(trained: Any, given: Any) -> int:
-    from lstm_lab.music import compose, write_midi
+    from lstm_lab.inference.music import compose, write_midi
 
     notes_TD = compose(trained, given.length, given.temperature, given.seed)
     write_midi(notes_TD, Path(given.out))

@@ -13,7 +13,7 @@ from lstm_lab.utils.progress import say
 def train(argv: list[str]) -> int:
     """One run, or several seeds as one program."""
     from lstm_lab.config.overrides import take_overrides
-    from lstm_lab.train import hosts
+    from lstm_lab.train import multihost
 
     argv, overrides = take_overrides(argv)
     strings = dict.fromkeys(("config", "workdir", "data_dir", "hosts"))
@@ -22,7 +22,7 @@ def train(argv: list[str]) -> int:
     if given.hosts is not None:
         if given.seeds is not None:
             raise UserError("--seeds: several hosts train one run; sweep gives each its own")
-        hosts.join(given.hosts)
+        multihost.join(given.hosts)
     spec = load_spec(given.config, overrides)
     data_dir = data_folder(given.data_dir)
     shown = {path: "true" if text is None else text for path, text in overrides.items()}
@@ -42,7 +42,7 @@ def train(argv: list[str]) -> int:
 
 def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
     from lstm_lab.config.ids import run_id
-    from lstm_lab.train import hosts
+    from lstm_lab.train import multihost
     from lstm_lab.train.loop import stopping_on_signals, train_run
     from lstm_lab.utils.files import read_json
 
@@ -55,17 +55,20 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
         return INTERRUPTED
     if outcome.status != "completed":
         return FAILED
-    result = hosts.told(lambda: read_json(folder / "result.json"))
-    if hosts.first():
+    result = multihost.told(lambda: read_json(folder / "result.json"))
+    if multihost.first():
         _show(folder, result)
     return DONE if result["status"] == "completed" else FAILED
 
 
 def _find_lr(spec: Any, folder: Path, data_dir: Path) -> int:
-    from lstm_lab import range_test
+    from lstm_lab.report.lr_range import write_figure
+    from lstm_lab.train.lr_range_test import find_lr
+    from lstm_lab.utils.files import write_json
 
-    found = range_test.find_lr(spec, spec.task.load(data_dir))
-    range_test.write(found, folder)
+    found = find_lr(spec, spec.task.load(data_dir))
+    write_json(folder / "lr_range.json", {**vars(found)})
+    write_figure(**vars(found), path=folder / "lr_range.png")
     print(
         f"the loss falls fastest at {found.suggested:.2g}; above {found.highest:.2g} it is at risk"
     )

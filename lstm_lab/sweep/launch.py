@@ -20,7 +20,7 @@ from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_r
 from lstm_lab.tasks import Dataset, Task
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.loop import Outcome, Stop, train_cohort
-from lstm_lab.train.record import Status
+from lstm_lab.train.recorder import Status
 from lstm_lab.train.session import Cohort, Run, TakenOverError
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import Meter, say

@@ -16,7 +16,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import Summary, summarise
 from lstm_lab.sweep.study import PlannedRun
 from lstm_lab.tasks import Dataset, mean_steps
-from lstm_lab.train import widths
+from lstm_lab.train import padding
 from lstm_lab.train.layout import Layout, choose_layout
 
 # Runs of one cohort: few enough that several workers find something to do.
@@ -71,7 +71,7 @@ def plan_cohorts(
 
 def _shared_key(spec: RunSpec) -> str:
     """Returns what runs of one program share; the hidden size is free where they can be padded."""
-    if widths.refusal(spec) is not None:
+    if padding.refusal(spec) is not None:
         return program_key(spec)
     return program_key(replace(spec, model=replace(spec.model, hidden=1)))
 

@@ -17,9 +17,9 @@ import numpy as np
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks import Dataset
-from lstm_lab.train import hosts
+from lstm_lab.train import multihost
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
-from lstm_lab.train.record import Status
+from lstm_lab.train.recorder import Status
 from lstm_lab.train.session import Cohort, Run, Session, TakenOverError
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import check_workdir, read_json
@@ -89,7 +89,7 @@ def train_cohort(
     Raises:
       TakenOverError: where another process has taken the cohort over.
     """
-    if hosts.told(lambda: all(run.done for run in cohort.runs)):
+    if multihost.told(lambda: all(run.done for run in cohort.runs)):
         return Outcome("completed")
     session = Session(cohort, dataset, overrides or {}, held)
     members = len(cohort.runs)
@@ -106,7 +106,7 @@ def train_cohort(
         show(0, "compiling")
         if session.running:
             session.compile()
-        while session.running and not hosts.any_of(stop.requested):
+        while session.running and not multihost.any_of(stop.requested):
             session.fill()
             steps = session.call()
             ended = members - len(session.waiting) - len(session.seats)
@@ -157,16 +157,16 @@ def train_run(
     Raises:
       UserError: for a folder that holds something else.
     """
-    hosts.check_alike("runs", run_id(spec))
-    head = hosts.told(partial(_head, spec, folder))
+    multihost.check_alike("runs", run_id(spec))
+    head = multihost.told(partial(_head, spec, folder))
     dataset = spec.task.load(data_dir)
-    if hosts.count() > 1:
-        hosts.check_alike("data sets", _digest(dataset))
+    if multihost.count() > 1:
+        multihost.check_alike("data sets", _digest(dataset))
     layout = _layout(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
-    with hosts.own(folder) as own, Meter(steps) as meter:
+    with multihost.own(folder) as own, Meter(steps) as meter:
         cohort = Cohort((Run(spec, own),), layout, own / "checkpoints" / "latest")
-        shown = meter if hosts.first() else None
+        shown = meter if multihost.first() else None
         return train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=shown)
 
 
@@ -193,7 +193,7 @@ def _head(spec: RunSpec, folder: Path) -> Any:
 def _layout(spec: RunSpec, head: Any) -> Layout:
     """Returns the layout that a run began with, or a new one."""
     most = jax.device_count()  # of all hosts
-    if hosts.count() > 1 and spec.compute.devices is not None:
+    if multihost.count() > 1 and spec.compute.devices is not None:
         raise UserError(
             f"compute.devices: found {spec.compute.devices}, allowed none for a run over several "
             "hosts, which takes all"
@@ -201,5 +201,5 @@ def _layout(spec: RunSpec, head: Any) -> Layout:
     devices = min(spec.compute.devices or most, most)
     size = spec.train.batch_size
     if head is None:
-        return choose_layout(1, size, devices, hosts.count())
-    return fit_layout(Layout(**head["layout"]), size, devices, hosts.count())
+        return choose_layout(1, size, devices, multihost.count())
+    return fit_layout(Layout(**head["layout"]), size, devices, multihost.count())

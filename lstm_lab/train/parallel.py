@@ -20,7 +20,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.recurrence import MEMBERS
 from lstm_lab.tasks import Split
 from lstm_lab.train import evaluate as scoring
-from lstm_lab.train import step, widths
+from lstm_lab.train import padding, step
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.optimizer import horizon
 from lstm_lab.train.state import IDLE, Member, TrainState, init_state, member_of
@@ -172,7 +172,7 @@ def _begin(wide: RunSpec, horizon: int, spec: RunSpec, total: int) -> TrainState
     if own.model.hidden == wide.model.hidden:
         return state
     like = jax.eval_shape(partial(init_state, wide, horizon), member_of(spec, total))
-    return widths.pad(state, own.model.hidden, wide.model.hidden, like)
+    return padding.pad(state, own.model.hidden, wide.model.hidden, like)
 
 
 def trim(layout: Layout, spec: RunSpec, params: Any) -> Any:
@@ -180,7 +180,7 @@ def trim(layout: Layout, spec: RunSpec, params: Any) -> Any:
     if layout.width is None:
         return params
     wide = program_spec(layout.widen(spec))
-    return widths.cut(widths.unit_axes(wide), params, spec.model.hidden)
+    return padding.cut(padding.unit_axes(wide), params, spec.model.hidden)
 
 
 @lru_cache(maxsize=64)

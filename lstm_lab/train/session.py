@@ -23,16 +23,16 @@ from lstm_lab.tasks import (
     naive_scores,
     steps_per_epoch,
 )
-from lstm_lab.train import hosts
+from lstm_lab.train import multihost
 from lstm_lab.train.checkpoint import Checkpoints
-from lstm_lab.train.gates import observe
+from lstm_lab.train.gate_stats import observe
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.outputs import final_scores
 from lstm_lab.train.parallel import Program, build_program, trim
-from lstm_lab.train.record import RunRecord, Status, provenance
+from lstm_lab.train.recorder import RunRecord, Status, provenance
 from lstm_lab.train.state import DIVERGED, FINISHED, IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.train.step import Report
-from lstm_lab.train.vectors import with_vectors
+from lstm_lab.train.word_vectors import with_vectors
 from lstm_lab.utils.files import read_json, read_lines, write_json
 
 
@@ -150,21 +150,21 @@ class Session:
 
     def _restored(self) -> TrainState | None:
         """Returns the checkpoint's state with its runs seated, or None where there is none."""
-        found = hosts.told(self.checkpoints.latest_step)
+        found = multihost.told(self.checkpoints.latest_step)
         if found is None:
             return None
         self.saves = found
         empty = self.program.begin(self.spec, self.total)
         saved = self._tree(self.program.seat(None, {0: empty}))
-        if hosts.first():
+        if multihost.first():
             _, saved = self.checkpoints.restore(saved)
-        saved = hosts.told_arrays(saved)
+        saved = multihost.told_arrays(saved)
         stopped = np.full_like(saved["state"].stopped, IDLE)
         ids = {run_id(run.spec): run for run in self.waiting}
         for lane, letters in enumerate(saved["runs"]):
             run, step = ids.get(bytes(letters).decode()), int(saved["state"].step[lane])
             # A run whose record lags behind the checkpoint starts again.
-            if run is not None and hosts.told(partial(_reaches, run.folder, step)):
+            if run is not None and multihost.told(partial(_reaches, run.folder, step)):
                 self.waiting.remove(run)
                 self._sit(lane, run, step)
                 stopped[lane] = saved["state"].stopped[lane]
@@ -314,7 +314,7 @@ class Session:
     def save(self) -> None:
         """Writes the checkpoint of all lanes."""
         self.saves += 1
-        if hosts.first():
+        if multihost.first():
             self.checkpoints.save(self.saves, self._tree(self.state))
         self.saved_at = time.monotonic()
 
@@ -346,7 +346,7 @@ class Session:
 
     def _end(self, seat: Seat, step: int, params: Any) -> dict[str, float]:
         """Keeps a member's best weights; returns the test metrics that need all outputs."""
-        if not hosts.first():
+        if not multihost.first():
             return {}
         self._keep_best(seat, step, params)
         test = self.dataset.splits["test"]

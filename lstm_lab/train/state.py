@@ -13,8 +13,8 @@ from lstm_lab.config.variant import rates_of
 from lstm_lab.models.build import blank_input, model_of
 from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import is_stream
-from lstm_lab.train.average import Average, waiting
 from lstm_lab.train.optimizer import build_optimizer, hparams
+from lstm_lab.train.weight_averaging import Average, waiting
 
 # Values of TrainState.stopped. FINISHED is early, or after all its steps; PRUNED is by the host.
 RUNNING, FINISHED, DIVERGED, IDLE, PRUNED = range(5)

@@ -28,8 +28,9 @@ from lstm_lab.tasks import (
     steps_per_epoch,
     train_batch,
 )
-from lstm_lab.train import average as averaging
-from lstm_lab.train import widths
+from lstm_lab.train import padding
+from lstm_lab.train import weight_averaging as averaging
+from lstm_lab.train.activation_penalties import penalty
 from lstm_lab.train.evaluate import (
     Splits,
     all_devices,
@@ -42,7 +43,6 @@ from lstm_lab.train.evaluate import (
     time_cuts,
 )
 from lstm_lab.train.optimizer import build_optimizer, schedule
-from lstm_lab.train.penalties import penalty
 from lstm_lab.train.state import DIVERGED, FINISHED, RUNNING, Best, TrainState
 
 
@@ -130,7 +130,7 @@ def train_step(
     count = jnp.maximum(count, 1.0)
     grads = jax.tree.map(lambda g: g / count, grads)
     if padded:
-        grads = widths.own(widths.unit_axes(spec), grads, state.units)
+        grads = padding.own(padding.unit_axes(spec), grads, state.units)
     optimizer = build_optimizer(spec.optim, state.hparams, horizon)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

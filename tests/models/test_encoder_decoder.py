@@ -11,7 +11,8 @@ import pytest
 import sacrebleu
 
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.infer import follow, load_run, predict
+from lstm_lab.inference.load import load_run
+from lstm_lab.inference.predict import follow, predict
 from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search, translate
 from lstm_lab.models.build import model_of
 from lstm_lab.models.encoder_decoder import Memory

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab import range_test
 from lstm_lab.cli import main
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Batch, Categorical, Examples, objective
+from lstm_lab.train import lr_range_test
 from lstm_lab.train.checkpoint import Checkpoints
-from lstm_lab.train.vectors import read_vectors
+from lstm_lab.train.word_vectors import read_vectors
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
 from tests.train.helpers import reading, small, train
@@ -99,11 +99,11 @@ def replace_train(spec, **fields):
 def test_the_range_test_stops_where_the_loss_rises(tmp_path, capsys):
     config = {"task": {"name": "digits"}, "model": {"hidden": 16}, "train": {"steps": 1}}
     spec = build_spec(config)
-    found = range_test.find_lr(spec, spec.task.load(tmp_path))
+    found = lr_range_test.find_lr(spec, spec.task.load(tmp_path))
     assert found.rates == sorted(found.rates)
-    assert len(found.rates) < range_test.STEPS or found.losses[-1] > min(found.losses)
+    assert len(found.rates) < lr_range_test.STEPS or found.losses[-1] > min(found.losses)
     assert 1e-5 < found.suggested < 1.0
-    judged = range_test.judge([1e-3, 1e-2, 1e-1, 1.0], [3.0, 2.5, 1.0, 2.0])
+    judged = lr_range_test.judge([1e-3, 1e-2, 1e-1, 1.0], [3.0, 2.5, 1.0, 2.0])
     assert (judged.suggested, judged.highest) == (1e-2, pytest.approx(1e-2))
     path = tmp_path / "config.py"
     path.write_text(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lstm_lab.train.layout import Layout
+from lstm_lab.train.padding import own, refusal, unit_axes
 from lstm_lab.train.parallel import build_program, trim
-from lstm_lab.train.widths import own, refusal, unit_axes
 from tests.train.helpers import close, ragged, seated, small, steps
 
 WIDTHS = (3, 8, 5, 6)

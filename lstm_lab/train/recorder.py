@@ -27,7 +27,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.config.user_code import cell_path
 from lstm_lab.tasks import metrics_of
-from lstm_lab.train.gates import LOG_TIMES, Layer, picture
+from lstm_lab.train.gate_stats import LOG_TIMES, Layer, picture
 from lstm_lab.train.layout import Layout
 from lstm_lab.utils.files import (
     finite,

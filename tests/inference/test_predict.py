@@ -12,10 +12,11 @@ import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.generate import Sampling, generate, likeliest
-from lstm_lab.infer import follow, load_run, predict
+from lstm_lab.inference.generate import Sampling, generate, likeliest
+from lstm_lab.inference.load import load_run
+from lstm_lab.inference.music import compose
+from lstm_lab.inference.predict import follow, predict
 from lstm_lab.models.build import model_of
-from lstm_lab.music import compose
 from lstm_lab.tasks import Examples, Tags, Text
 from lstm_lab.tasks.datasets import tabular, tagging, time_series
 from lstm_lab.tasks.readers.records import parts_of

@@ -9,7 +9,7 @@ from lstm_lab.cells.cell import step
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Examples
-from lstm_lab.train.gates import BINS, LOG_TIMES, observe, picture
+from lstm_lab.train.gate_stats import BINS, LOG_TIMES, observe, picture
 from tests.train.helpers import small, train
 from tests.train.test_record import events
 

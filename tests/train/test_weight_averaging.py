@@ -10,11 +10,11 @@ import pytest
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.sections import TrainSpec
 from lstm_lab.tasks import Batch, Examples, Stream, train_batch
-from lstm_lab.train import average as averaging
-from lstm_lab.train import widths
+from lstm_lab.train import padding
+from lstm_lab.train import weight_averaging as averaging
+from lstm_lab.train.activation_penalties import penalty
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program
-from lstm_lab.train.penalties import penalty
 from lstm_lab.utils.errors import UserError
 from tests.train.helpers import TRACKS, close, reading, seated, small, steps
 from tests.train.test_streams import nll_at_once
@@ -171,5 +171,5 @@ def test_what_has_no_meaning_is_refused(text):
     with pytest.raises(UserError, match="unroll_std: found 2.0, allowed 0 to a quarter of unroll"):
         reading(text, task={"unroll_std": 2.0})
     penalised = reading(text, train={"activation_reg": 1.0}, model={"embedding": None})
-    assert "would see the padding" in widths.refusal(penalised)
+    assert "would see the padding" in padding.refusal(penalised)
     assert run_id(penalised) != run_id(reading(text, model={"embedding": None}))

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.infer import Trained
+from lstm_lab.inference.load import Trained
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END, encode

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.report.plots import ACCENT, INK, MUTED, png
 from lstm_lab.tasks import Dataset
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program
-from lstm_lab.utils.files import write_bytes, write_json
 from lstm_lab.utils.progress import Meter
 
 LOWEST, HIGHEST = 1e-6, 10.0
@@ -82,36 +77,3 @@ def judge(rates: list[float], losses: list[float]) -> Range:
     best = int(np.argmin(losses))
     falling = np.gradient(losses, np.log(rates))[: best + 1] if len(losses) > 1 else [0.0]
     return Range(rates, losses, rates[int(np.argmin(falling))], rates[best] / 10.0)
-
-
-def write(found: Range, folder: Path) -> None:
-    """Writes lr_range.json and lr_range.png."""
-    write_json(folder / "lr_range.json", {**vars(found)})
-    figure = _drawn(found)
-    write_bytes(folder / "lr_range.png", png(figure))
-    plt.close(figure)
-
-
-def _drawn(found: Range) -> Figure:
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-    axes.plot(found.rates, found.losses, color=INK)
-    axes.set_xscale("log")
-    axes.set_xlabel("learning rate")
-    axes.set_ylabel("loss, smoothed")
-    for rate, color, text in (
-        (found.suggested, ACCENT, "falls fastest"),
-        (found.highest, MUTED, "tenth of the least"),
-    ):
-        axes.axvline(rate, color=color, linewidth=1.2)
-        axes.annotate(
-            f"{text}\n{rate:.1e}",
-            (rate, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, -4),
-            textcoords="offset points",
-            va="top",
-            color=color,
-            fontsize=8,
-        )
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure

@@ -1,4 +1,4 @@
-"""One run over several hosts, here processes of one machine: the same losses as one process."""
+"""One run over several multihost, here processes of one machine: the same losses as one process."""
 
 import signal
 import socket
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_lab.train import hosts
+from lstm_lab.train import multihost
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
@@ -129,4 +129,4 @@ def test_layouts_of_several_hosts(capsys):
 @pytest.mark.parametrize("place", ["2/2@here:1", "0@here:1", "0/2@here", "somewhere"])
 def test_a_place_that_is_none_is_an_error(place):
     with pytest.raises(UserError, match="allowed auto, or K/N@ADDRESS:PORT"):
-        hosts.join(place)
+        multihost.join(place)

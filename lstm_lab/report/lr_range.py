@@ -1,0 +1,48 @@
+"""The figure of a learning-rate range test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from lstm_lab.report.plots import ACCENT, INK, MUTED, png
+from lstm_lab.utils.files import write_bytes
+
+
+def write_figure(
+    rates: Sequence[float], losses: Sequence[float], suggested: float, highest: float, path: Path
+) -> None:
+    """Draws the smoothed loss over the learning rate, with the suggested rates, into a PNG file.
+
+    Args:
+      rates: learning rates, rising.
+      losses: the smoothed loss at each.
+      suggested: the rate at which the loss falls fastest.
+      highest: the rate above which training may diverge.
+      path: the file.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    axes.plot(rates, losses, color=INK)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss, smoothed")
+    for rate, color, text in (
+        (suggested, ACCENT, "falls fastest"),
+        (highest, MUTED, "tenth of the least"),
+    ):
+        axes.axvline(rate, color=color, linewidth=1.2)
+        axes.annotate(
+            f"{text}\n{rate:.1e}",
+            (rate, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -4),
+            textcoords="offset points",
+            va="top",
+            color=color,
+            fontsize=8,
+        )
+    axes.spines[["top", "right"]].set_visible(False)
+    write_bytes(path, png(figure))
+    plt.close(figure)
