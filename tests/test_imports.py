@@ -22,9 +22,9 @@ ORDER = (
     "models",
     "train",
     "inference",
+    "results",
     "sweep",
     "report",
-    "studies",
     "bench",
     "cli",
 )

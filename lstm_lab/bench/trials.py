@@ -31,10 +31,10 @@ CELL = "np"  # PyTorch's nn.LSTM has no peepholes
 
 STUDY = """from pathlib import Path
 from lstm_lab.bench.trials import sample
-from lstm_lab.studies import load
+from lstm_lab.sweep.load import load_study
 
 def get_study():
-    return sample(load(Path({path!r})), {trials}, {epochs})
+    return sample(load_study(Path({path!r})), {trials}, {epochs})
 """
 
 Start = Callable[[], list["subprocess.Popen[bytes]"]]

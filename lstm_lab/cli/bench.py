@@ -78,15 +78,15 @@ def _bench_errors(given: Any) -> dict[str, Any]:
 
 
 def _bench_trials(given: Any) -> dict[str, Any]:
-    from lstm_lab import studies
     from lstm_lab.bench.trials import CONTENDERS, run_trials
+    from lstm_lab.sweep.load import find_study, load_study
     from lstm_lab.utils.progress import Meter
 
-    path, names = studies.find("odyssey_jsb"), _contenders(given, CONTENDERS, CONTENDERS)
+    path, names = find_study("odyssey_jsb"), _contenders(given, CONTENDERS, CONTENDERS)
     with Meter(given.rounds * len(names), "turns") as meter:
         return run_trials(
             path,
-            studies.load(path),
+            load_study(path),
             data_folder(given.data_dir),
             names,
             trials=given.trials,

@@ -19,11 +19,12 @@ def predict(argv: list[str]) -> int:
     strings = {"workdir": None, "input": "-", "format": "json"}
     given = parse(argv, strings, devices=1, beam=4)
     request_devices(given.devices)
-    from lstm_lab.inference import predict
+    from lstm_lab.inference.load import load_run
+    from lstm_lab.inference.predict import answer_lines, answer_stream
 
     if given.format not in ("json", "csv"):
         raise unknown("--format", given.format, ("json", "csv"))
-    trained = predict.load_run(_run_folder(given.workdir))
+    trained = load_run(_run_folder(given.workdir))
     with ExitStack() as stack:
         lines: Iterable[str] = sys.stdin
         if given.input != "-":
@@ -32,9 +33,9 @@ def predict(argv: list[str]) -> int:
                 raise UserError(f"--input: {path} does not exist")
             lines = stack.enter_context(path.open(encoding="utf-8-sig"))
         if given.stream:
-            _write(predict.follow(trained, lines), given.format)
+            _write(answer_stream(trained, lines), given.format)
         else:
-            _write(predict.predict(trained, lines, given.beam), given.format)
+            _write(answer_lines(trained, lines, given.beam), given.format)
     return DONE
 
 

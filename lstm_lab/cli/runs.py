@@ -30,14 +30,14 @@ def train(argv: list[str]) -> int:
         return _find_lr(spec, Path(given.workdir or f"runs/{spec.task.name}-lr"), data_dir)
     if given.seeds is None:
         return _train_one(spec, given.workdir, data_dir, shown)
-    from lstm_lab import studies
+    from lstm_lab.cli import orchestrate
     from lstm_lab.config.serialization import to_json
     from lstm_lab.sweep.study import Study
 
     seeds = tuple(range(spec.seed, spec.seed + given.seeds))
     name = f"{spec.task.name}-{Path(spec.model.cell.replace(':', '-')).name}-{given.seeds}seeds"
     folder = Path(given.workdir or f"runs/{name}")
-    return studies.run(Study(name, to_json(spec), (), seeds), folder, data_dir, overrides=shown)
+    return orchestrate.run(Study(name, to_json(spec), (), seeds), folder, data_dir, overrides=shown)
 
 
 def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
@@ -62,7 +62,7 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
 
 
 def _find_lr(spec: Any, folder: Path, data_dir: Path) -> int:
-    from lstm_lab.report.lr_range import write_figure
+    from lstm_lab.report.render.lr_range import write_figure
     from lstm_lab.train.lr_range_test import find_lr
     from lstm_lab.utils.files import write_json
 

@@ -10,7 +10,8 @@ from lstm_lab.utils.errors import DONE, FAILED, UserError, unknown
 
 def sweep(argv: list[str]) -> int:
     """A study."""
-    from lstm_lab import studies
+    from lstm_lab.cli import orchestrate
+    from lstm_lab.sweep.load import load_study
 
     strings = dict.fromkeys(
         ("study", "workdir", "data_dir", "rerun", "results", "launcher", "emit")
@@ -29,41 +30,42 @@ def sweep(argv: list[str]) -> int:
     spread = given.jobs or given.launcher == "slurm" or given.emit
     if not spread:
         request_devices(given.devices)
-    study = studies.load(Path(given.study), given.trials)
+    study = load_study(Path(given.study), given.trials)
     folder, data_dir = Path(given.workdir or f"runs/{study.name}"), data_folder(given.data_dir)
     if given.dry_run:
-        from lstm_lab.sweep.preview import preview
+        from lstm_lab.sweep.dry_run import preview
 
         print(preview(study, data_dir))
         return DONE
     if given.rerun:
-        studies.forget_failures(folder)
+        orchestrate.forget_failures(folder)
     if not spread:
         results = Path(given.results) if given.results else None
-        return studies.run(study, folder, data_dir, worker=given.worker, results=results)
+        return orchestrate.run(study, folder, data_dir, worker=given.worker, results=results)
     shared = [f"--study={given.study}", f"--workdir={folder}", f"--data_dir={data_dir}"]
     for name in ("trials", "results"):
         if given[name].value is not None:
             shared.append(f"--{name}={given[name].value}")
     if given.launcher == "slurm" or given.emit:
         options = None if given.emit else given.slurm
-        return studies.hand_out(study, folder, given.jobs or 1, shared, options)
-    return studies.run_jobs(study, folder, given.jobs, shared)
+        return orchestrate.hand_out(study, folder, given.jobs or 1, shared, options)
+    return orchestrate.run_jobs(study, folder, given.jobs, shared)
 
 
 def reproduce(argv: list[str]) -> int:
     """A study of experiments/, by its name."""
-    from lstm_lab import studies
+    from lstm_lab.cli import orchestrate
+    from lstm_lab.sweep.load import find_study
 
     if not argv or argv[0].startswith("-"):
         raise UserError("reproduce: missing the study's name, such as odyssey_jsb")
     name, *rest = argv
     given = [a.partition("=")[2] for a in rest if a.startswith("--workdir=")]
     folder = Path(given[-1]) if given else Path(f"runs/{name}")
-    code = sweep([f"--study={studies.find(name)}", *rest, f"--workdir={folder}"])
+    code = sweep([f"--study={find_study(name)}", *rest, f"--workdir={folder}"])
     if code != DONE or not (folder / "study.json").is_file():
         return code  # a preview or commands, which leave nothing
-    return DONE if studies.claims_hold(folder) else FAILED
+    return DONE if orchestrate.claims_hold(folder) else FAILED
 
 
 def pack(argv: list[str]) -> int:
@@ -92,13 +94,13 @@ def report(argv: list[str]) -> int:
     if not folders:
         raise UserError("--workdir: missing, allowed the folder of a study, or several: A,B")
     if len(folders) > 1:
-        from lstm_lab.report.across import build_across
+        from lstm_lab.report.cross_study import build_across
 
         out = Path(given.out or "runs/report")
         print(build_across(folders, out, "Several studies"))
         print(f"\nreport: {out / 'report.html'}")
         return DONE
-    from lstm_lab.report.build import build, watch
+    from lstm_lab.report.render.files import build, watch
 
     text = watch(folders[0]) if given.watch else build(folders[0])
     print(f"{text}\n\nreport: {folders[0] / 'report' / 'report.html'}")
@@ -107,7 +109,7 @@ def report(argv: list[str]) -> int:
 
 def compare(argv: list[str]) -> int:
     """A cell of one's own against a baseline, on a battery of tasks."""
-    from lstm_lab import studies
+    from lstm_lab.cli import orchestrate
 
     if not argv or argv[0].startswith("-"):
         raise UserError("compare: missing the cell, allowed FILE.py, FILE.py:NAME or a variant")
@@ -120,4 +122,4 @@ def compare(argv: list[str]) -> int:
     folder = Path(given.workdir or f"runs/compare-{Path(cell.replace(':', '-')).name}")
     tasks = [name for name in given.tasks.split(",") if name]
     place = data_folder(given.data_dir)
-    return studies.compare(cell, given.against, tasks, given.budget, folder, place)
+    return orchestrate.compare(cell, given.against, tasks, given.budget, folder, place)

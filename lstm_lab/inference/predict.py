@@ -48,7 +48,7 @@ def read_line(trained: Trained, line: str) -> np.ndarray:
     return numbers.reshape(-1, inputs.features)
 
 
-def predict(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iterator[Answer]:
+def answer_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iterator[Answer]:
     """Answers each line, as a sequence of its own; a series' CSV is one, to be gone on with.
 
     Args:
@@ -83,7 +83,7 @@ def predict(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iterator[A
             yield answer(trained, logits[:length] if task.target.every_step else logits)
 
 
-def follow(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
+def answer_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
     """Answers after each line, as one sequence that goes on: the state is kept.
 
     Args:

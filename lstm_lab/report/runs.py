@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.sweep.status import expected, run_status, worked_on
+from lstm_lab.results.study_file import expected, run_status, worked_on
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step
 

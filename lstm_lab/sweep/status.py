@@ -4,31 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-from lstm_lab.sweep.claims import alive, holder
+from lstm_lab.results.lease import holder
+from lstm_lab.results.study_file import expected, run_status, worked_on
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
 
 TRACE_LINES = 6  # of Python's account of an error
-
-
-def run_status(folder: Path, worked_on: bool | None = None) -> tuple[str, str]:
-    """Returns a run's status and reason; a run that nobody works on any more was interrupted.
-
-    Args:
-      folder: the run's.
-      worked_on: whether a process holds its cohort, or None to look for its process here.
-    """
-    result, head = read_json(folder / "result.json"), read_json(folder / "run.json")
-    if result is not None:
-        return result["status"], ""
-    if head is None:
-        return "missing", ""
-    working = alive(head["pid"]) if worked_on is None else worked_on
-    if head["status"] == "running" and not working:
-        return "interrupted", "its process is gone"
-    return head["status"], head.get("reason", "")
 
 
 def describe(workdir: Path) -> list[str]:
@@ -61,17 +43,6 @@ def describe(workdir: Path) -> list[str]:
     return lines
 
 
-def worked_on(workdir: Path, plan: dict[str, Any]) -> dict[str, bool]:
-    """Returns for each planned run of a study whether a process holds its cohort; runs whose
-    results were taken over have none."""
-    return dict.fromkeys(plan["runs"], False) | {
-        run: held
-        for cid, cohort in plan["cohorts"].items()
-        for held in [holder(workdir / "cohorts" / cid) is not None]
-        for run in cohort["runs"]
-    }
-
-
 def _cohort_lines(folder: Path) -> list[str]:
     """Returns who works on a cohort, and what went wrong the last time, with its trace's end."""
     lines, held = [], holder(folder)
@@ -84,18 +55,3 @@ def _cohort_lines(folder: Path) -> list[str]:
         lines.append(f"  cohort {folder.name}: failed {times}: {last['reason']}")
         lines += [f"    {line}" for line in last["trace"].splitlines()[-TRACE_LINES:]]
     return lines
-
-
-def count_results(workdir: Path) -> int:
-    """Returns how many runs of a study have a result."""
-    return sum(1 for _ in workdir.glob("runs/*/result.json"))
-
-
-def expected(plan: dict[str, Any]) -> int:
-    """Returns how many runs a study has, those not planned yet included."""
-    study = plan["study"]
-    count = len(study["variants"]) * len(study["seeds"])
-    if study["tuning"]:
-        seeds = study["tuning"]["seeds"]
-        count += sum(study["tuning"]["points"].values()) * (1 if seeds is None else len(seeds))
-    return count

@@ -11,7 +11,7 @@ from lstm_lab.config.parsing import build_spec, with_values
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.sweep.axes import Axis, Given, Point, Range, cross, label, random
-from lstm_lab.sweep.match import Match, matched
+from lstm_lab.sweep.sizes import Match, matched
 from lstm_lab.utils.errors import UserError, unknown
 from lstm_lab.utils.files import flatten
 

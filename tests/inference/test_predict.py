@@ -15,7 +15,7 @@ from lstm_lab.config.parsing import build_spec
 from lstm_lab.inference.generate import Sampling, generate, likeliest
 from lstm_lab.inference.load import load_run
 from lstm_lab.inference.music import compose
-from lstm_lab.inference.predict import follow, predict
+from lstm_lab.inference.predict import answer_lines, answer_stream
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Examples, Tags, Text
 from lstm_lab.tasks.datasets import tabular, tagging, time_series
@@ -147,7 +147,7 @@ def test_lines_are_answered_as_the_test_split_is(tmp_path):
                 lines = file.read().splitlines()
         else:
             lines = (tmp_path / "atis" / "test" / "seq.in").read_text().splitlines()
-        found = list(predict(trained, [*lines[:3], "", *lines[3:]]))
+        found = list(answer_lines(trained, [*lines[:3], "", *lines[3:]]))
         logits = outputs(spec, trained.params, test)
         assert len(found) == len(test.x)
         for said, row, length in zip(found, logits, test.lengths, strict=True):
@@ -164,7 +164,7 @@ def test_a_table_and_a_series_are_read_as_in_training(tmp_path):
     spec, trained = finished(found, tmp_path / "table")
     rows = (tmp_path / "german_credit" / "german.csv").read_text().splitlines()
     lines = [row.rpartition(",")[0] for row in rows]
-    labels = [said["label"] for said in predict(trained, lines)]
+    labels = [said["label"] for said in answer_lines(trained, lines)]
     dataset = spec.task.load(tmp_path)
     order = np.concatenate(list(parts_of(60, None, None, SHARES, 0).values()))
     x = np.concatenate([dataset.splits[k].x for k in ("train", "valid", "test")])
@@ -172,12 +172,12 @@ def test_a_table_and_a_series_are_read_as_in_training(tmp_path):
     for place, row in zip(order, logits, strict=True):
         assert labels[place] == ("1", "2")[row.argmax()]
     with pytest.raises(UserError, match="found 2 values, allowed 20"):
-        list(predict(trained, ["1,2"]))
+        list(answer_lines(trained, ["1,2"]))
     options = {"name": "series", "file": "ett/ETTh1.csv", "inputs_of": ("HUFL", "OT")}
     options |= {"targets": ("OT",), "context": 6, "horizon": 2, "relative": True, "log": True}
     spec, trained = finished(options, tmp_path / "series")
     lines = (tmp_path / "ett" / "ETTh1.csv").read_text().splitlines()
-    (said,) = predict(trained, lines[:-2])  # the last window of the test split
+    (said,) = answer_lines(trained, lines[:-2])  # the last window of the test split
     test = spec.task.load(tmp_path).splits["test"]
     values = outputs(spec, trained.params, test)
     expected = spec.task.original(test.x, values, trained.fitted)[-1, :, 0]
@@ -193,14 +193,14 @@ def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch,
     _, trained = finished(options, tmp_path / "waves")
     series = np.random.default_rng(0).normal(size=9).astype(np.float32)
     steps = [f"{value:.9f}" for value in series]
-    said = list(follow(trained, steps))
+    said = list(answer_stream(trained, steps))
     for k in (1, 5, 9):
-        (whole,) = predict(trained, [" ".join(steps[:k])])
+        (whole,) = answer_lines(trained, [" ".join(steps[:k])])
         assert said[k - 1]["label"] == whole["label"]
         for name, p in whole["probabilities"].items():
             assert said[k - 1]["probabilities"][name] == pytest.approx(p, abs=1e-5)
     # Several steps at a time are the same.
-    together = list(follow(trained, [" ".join(steps[:4]), "", " ".join(steps[4:])]))
+    together = list(answer_stream(trained, [" ".join(steps[:4]), "", " ".join(steps[4:])]))
     assert together[1]["probabilities"] == pytest.approx(said[-1]["probabilities"], abs=1e-5)
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(steps[:2])))
     command = ["predict", f"--workdir={tmp_path / 'waves' / '0'}", "--devices=4"]
@@ -212,9 +212,9 @@ def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch,
     assert main([*command, f"--input={tmp_path / 'in.txt'}"]) == 2
     assert "could not convert string to float: 'x'; allowed numbers" in capsys.readouterr().err
     with pytest.raises(UserError, match="has to know a sequence's end"):
-        next(follow(changed(trained, bidirectional=True), steps))
+        next(answer_stream(changed(trained, bidirectional=True), steps))
     with pytest.raises(UserError, match="has to know a sequence's last value"):
-        next(follow(changed(trained, centre=True), steps))
+        next(answer_stream(changed(trained, centre=True), steps))
 
 
 def changed(trained, **fields):

@@ -12,7 +12,7 @@ import sacrebleu
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.inference.load import load_run
-from lstm_lab.inference.predict import follow, predict
+from lstm_lab.inference.predict import answer_lines, answer_stream
 from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search, translate
 from lstm_lab.models.build import model_of
 from lstm_lab.models.encoder_decoder import Memory
@@ -201,13 +201,13 @@ def test_a_run_translates_and_is_scored(tmp_path):
         " ".join(words[k] for k in row[:n])
         for row, n in zip(sources.tokens, sources.lengths, strict=True)
     ]
-    texts = [said["text"] for said in predict(trained, lines)]
+    texts = [said["text"] for said in answer_lines(trained, lines)]
     bleu = sacrebleu.corpus_bleu(texts, [references], lowercase=True).score
     assert result["test"]["bleu"] == pytest.approx(bleu)
     assert bleu > 30
     assert texts[0].endswith(".")
     with pytest.raises(UserError, match="a translation begins when its source has ended"):
-        next(follow(trained, lines))
+        next(answer_stream(trained, lines))
 
 
 @pytest.mark.parametrize(

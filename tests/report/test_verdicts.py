@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lstm_lab.report.claims import _unit, importances, judge
 from lstm_lab.report.fanova import Importance
 from lstm_lab.report.hypotheses import judge_equivalence
 from lstm_lab.report.runs import RunRow, StudyRuns
+from lstm_lab.report.verdicts import _unit, importances, judge
 
 RANGES = {
     "optim.lr": {

@@ -8,7 +8,7 @@ from lstm_lab.config.ids import run_id
 from lstm_lab.config.serialization import to_json
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.folder import StudyFolder, choose_points
-from lstm_lab.sweep.launch import launch
+from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.status import describe
 from lstm_lab.sweep.study import Claim, Scores, Study, Tuning, final_runs, tuning_runs, variants
 from lstm_lab.train.loop import Stop

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.launch import launch
+from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.study import Study
 from lstm_lab.train.loop import Stop
 from tests.sweep.test_study import BASE

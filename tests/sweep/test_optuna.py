@@ -6,12 +6,12 @@ from statistics import fmean
 import optuna
 import pytest
 
-from lstm_lab.report.build import build
-from lstm_lab.sweep import search as searching
+from lstm_lab.report.render.files import build
+from lstm_lab.sweep import optuna as searching
 from lstm_lab.sweep.axes import Choice, Given, LogUniform, Uniform, grid
 from lstm_lab.sweep.folder import StudyFolder
-from lstm_lab.sweep.launch import launch
-from lstm_lab.sweep.search import JOURNAL, next_generation
+from lstm_lab.sweep.optuna import JOURNAL, next_generation
+from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.study import Search, Study, Tuning
 from lstm_lab.train.loop import Stop
 from lstm_lab.utils.errors import UserError
@@ -228,7 +228,7 @@ def test_conditions_choices_and_whole_numbers(tmp_path):
 
 
 def test_a_failed_run_fails_its_trial_and_no_other(tmp_path, monkeypatch):
-    from lstm_lab.sweep import launch as launching
+    from lstm_lab.sweep import run as launching
     from lstm_lab.train.loop import Outcome
 
     real, lost = launching.train_cohort, set()

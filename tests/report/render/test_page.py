@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lstm_lab.report.build import build
+from lstm_lab.report.render.files import build
 from lstm_lab.utils.files import read_json, write_json
 from tests.report.test_report import folder
 

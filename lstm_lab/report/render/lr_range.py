@@ -7,7 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from lstm_lab.report.plots import ACCENT, INK, MUTED, png
+from lstm_lab.report.render.figures import ACCENT, INK, MUTED, png
 from lstm_lab.utils.files import write_bytes
 
 

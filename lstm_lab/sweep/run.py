@@ -11,11 +11,11 @@ from pathlib import Path
 import jax
 
 from lstm_lab.config.ids import run_id
+from lstm_lab.results.lease import Claim, claimed
 from lstm_lab.sweep.archive import place, places
-from lstm_lab.sweep.claims import Claim, claimed
 from lstm_lab.sweep.folder import Failures, StudyFolder, choose_points, row_of
+from lstm_lab.sweep.optuna import next_generation
 from lstm_lab.sweep.plan import tokens_read
-from lstm_lab.sweep.search import next_generation
 from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
 from lstm_lab.tasks import Dataset, Task
 from lstm_lab.train.checkpoint import Checkpoints

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.report.claims import Judged, importances, judge
 from lstm_lab.report.fanova import Importance
 from lstm_lab.report.hypotheses import Ranks, friedman, holm, welch, wilcoxon
 from lstm_lab.report.runs import RunRow, StudyRuns
@@ -23,6 +22,7 @@ from lstm_lab.report.stats import (
     mean_interval,
     probability_of_improvement,
 )
+from lstm_lab.report.verdicts import Judged, importances, judge
 
 ALPHA = 0.05
 FAILED = ("failed", "out_of_memory", "diverged")

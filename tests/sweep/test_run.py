@@ -15,14 +15,14 @@ import jax
 import pytest
 
 from lstm_lab.models.summary import summarise
-from lstm_lab.report.build import build
-from lstm_lab.sweep import launch as launching
+from lstm_lab.report.render.files import build
+from lstm_lab.sweep import run as launching
 from lstm_lab.sweep.archive import pack, unpack
 from lstm_lab.sweep.axes import LogUniform, Uniform, grid
+from lstm_lab.sweep.dry_run import preview
 from lstm_lab.sweep.folder import StudyFolder, forget_failures
-from lstm_lab.sweep.launch import launch
 from lstm_lab.sweep.plan import PROGRAM_FLOPS, plan_cohorts
-from lstm_lab.sweep.preview import preview
+from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.status import describe
 from lstm_lab.sweep.study import Study, Trials, Tuning, tuning_runs
 from lstm_lab.tasks import Adding

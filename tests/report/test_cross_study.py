@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lstm_lab.report.across import across, build_across, duel
-from lstm_lab.report.compare import compare
+from lstm_lab.report.comparison import compare
+from lstm_lab.report.cross_study import across, build_across, duel
 from lstm_lab.report.hypotheses import sign_flip
 from lstm_lab.report.runs import read_study
 from lstm_lab.utils.files import read_json, write_json

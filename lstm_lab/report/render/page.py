@@ -9,8 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
-from lstm_lab.report import words
-from lstm_lab.report.plots import Picture, svg
+from lstm_lab.report.render import tables
+from lstm_lab.report.render.figures import Picture, svg
 
 # What stands in a column of numbers: one, an interval, a share, or the baseline's nothing.
 NUMBER = re.compile(r"baseline|[<+-]?[\d.,]+(e[+-]?\d+)?( ?%| FLOP)?( to [+-]?[\d.,]+)?")
@@ -19,7 +19,7 @@ NUMBER = re.compile(r"baseline|[<+-]?[\d.,]+(e[+-]?\d+)?( ?%| FLOP)?( to [+-]?[\
 def page(
     title: str,
     lead: str,
-    sections: list[tuple[str, words.Table, str]],
+    sections: list[tuple[str, tables.Table, str]],
     notes: list[str],
     drawn: list[Picture],
     refresh: int | None = None,
@@ -48,7 +48,7 @@ def page(
     )
 
 
-def numeric(table: words.Table) -> list[bool]:
+def numeric(table: tables.Table) -> list[bool]:
     """Returns for each column whether it holds numbers, which stand to the right."""
     columns = zip(*table[1:], strict=True) if table[1:] else [()] * len(table[0])
     kinds = [{bool(NUMBER.fullmatch(cell)) for cell in column if cell} for column in columns]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from lstm_lab import studies
-from lstm_lab.cli import main
+from lstm_lab.cli import main, orchestrate
 from lstm_lab.cli.studies import compare
 from lstm_lab.sweep import battery
 from lstm_lab.utils.errors import UserError
@@ -67,8 +66,8 @@ def test_a_cell_with_a_wrong_gradient_is_not_trained(tiny, capsys):
 
 
 def test_hours_are_made_trials(tiny):
-    few = studies._trials("rnn", "lstm", [], "0.0001h", tiny)
-    many = studies._trials("rnn", "lstm", [], "1h", tiny)
+    few = orchestrate._trials("rnn", "lstm", [], "0.0001h", tiny)
+    many = orchestrate._trials("rnn", "lstm", [], "1h", tiny)
     assert few == 2  # less than compiling takes
     assert many > 10
 

@@ -2,76 +2,35 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from lstm_lab.config.sections import ModelSpec
-from lstm_lab.config.user_code import load_module
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.recurrence.check import check_cell
-from lstm_lab.report.across import build_across
-from lstm_lab.report.build import build
-from lstm_lab.report.compare import compare as compare_runs
+from lstm_lab.report.comparison import compare as compare_runs
+from lstm_lab.report.cross_study import build_across
+from lstm_lab.report.render.files import build
 from lstm_lab.report.runs import read_study
-from lstm_lab.sweep import jobs as processes
+from lstm_lab.results.study_file import expected
+from lstm_lab.sweep import local as processes
 from lstm_lab.sweep import slurm
 from lstm_lab.sweep.battery import battery
+from lstm_lab.sweep.dry_run import seconds
 from lstm_lab.sweep.folder import StudyFolder, forget_failures
-from lstm_lab.sweep.launch import launch
-from lstm_lab.sweep.preview import seconds
-from lstm_lab.sweep.status import expected
+from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.study import Study
 from lstm_lab.train.loop import stopping_on_signals
-from lstm_lab.utils.errors import AGAIN, DONE, FAILED, INTERRUPTED, WRONG_USAGE, UserError, unknown
+from lstm_lab.utils.errors import AGAIN, DONE, FAILED, INTERRUPTED, WRONG_USAGE, UserError
 from lstm_lab.utils.progress import say
 
 __all__ = [
     "claims_hold",
     "compare",
-    "find",
     "forget_failures",
     "hand_out",
-    "load",
     "run",
     "run_jobs",
 ]
-
-
-def find(name: str) -> Path:
-    """Returns the file of a study of experiments/, of this folder or of the package's.
-
-    Raises:
-      UserError: where there is none of that name.
-    """
-    places = [Path("experiments"), Path(__file__).parent.parent / "experiments"]
-    for place in places:
-        if (place / f"{name}.py").is_file():
-            return place / f"{name}.py"
-    raise unknown("reproduce", name, sorted({p.stem for q in places for p in q.glob("*.py")}))
-
-
-def load(path: Path, trials: int | None = None) -> Study:
-    """Runs a study file's get_study.
-
-    Args:
-      path: the file.
-      trials: passed to get_study where given.
-
-    Raises:
-      UserError: where it gives no study.
-    """
-    # A study takes its base from configs/, which lies beside its folder.
-    sys.path.insert(0, str(path.absolute().parent.parent))
-    get_study = getattr(load_module(path, "--study"), "get_study", None)
-    if not callable(get_study):
-        raise UserError(f"--study: {path} has no get_study() that returns a Study")
-    try:
-        study = get_study() if trials is None else get_study(trials=trials)
-    except TypeError as error:
-        raise UserError(f"--study: {path}: get_study does not run: {error}") from error
-    if not isinstance(study, Study):
-        raise UserError(f"--study: {path} has no get_study() that returns a Study")
-    return study
 
 
 def run(

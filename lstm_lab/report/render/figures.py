@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from lstm_lab.report.compare import ALPHA, Comparison, Row
+from lstm_lab.report.comparison import ALPHA, Comparison, Row
 from lstm_lab.report.fanova import GRID
 
 INK, MUTED, ACCENT, GRID_LINE = "#1f2933", "#829ab1", "#c05621", "#e4e7eb"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from lstm_lab.report import words
-from lstm_lab.report.compare import FAILED, Comparison, compare
-from lstm_lab.report.page import page
-from lstm_lab.report.plots import Picture, pictures, png, svg
-from lstm_lab.report.results import write_results
+from lstm_lab.report.comparison import FAILED, Comparison, compare
+from lstm_lab.report.render import tables
+from lstm_lab.report.render.figures import Picture, pictures, png, svg
+from lstm_lab.report.render.page import page
+from lstm_lab.report.render.results_table import write_results
 from lstm_lab.report.runs import StudyRuns, read_study
 from lstm_lab.utils.files import write_bytes, write_text
 from lstm_lab.utils.progress import say
@@ -69,32 +69,32 @@ def write(
     write_text(folder / "report.html", _page(comparison, drawn, refresh))
     plt.close("all")
     write_text(folder / "report.md", markdown(comparison, drawn))
-    write_text(folder / "table.tex", latex_table(words.ranking(comparison)))
+    write_text(folder / "table.tex", latex_table(tables.ranking(comparison)))
     write_results(folder, runs)
 
 
-def sections(c: Comparison) -> list[tuple[str, words.Table, str]]:
+def sections(c: Comparison) -> list[tuple[str, tables.Table, str]]:
     """Returns the tables of a comparison that have something to say, with heading and note."""
-    found = [("Ranking", words.ranking(c), "")]
+    found = [("Ranking", tables.ranking(c), "")]
     if c.claims:
-        found.append(("Planned claims", words.claims(c), ""))
+        found.append(("Planned claims", tables.claims(c), ""))
     if c.references:
-        found.append(("Published figures", words.references(c), ""))
-    found.append(("All test metrics", words.metrics(c), words.METRICS_NOTE))
-    found.append(("Sizes of differences", words.robust(c), words.ROBUST_NOTE))
+        found.append(("Published figures", tables.references(c), ""))
+    found.append(("All test metrics", tables.metrics(c), tables.METRICS_NOTE))
+    found.append(("Sizes of differences", tables.robust(c), tables.ROBUST_NOTE))
     if c.importances:
-        found.append(("Which settings matter", words.importance(c), words.IMPORTANCE_NOTE))
-        found.append(("Settings shuffled", words.shuffled(c), words.SHUFFLED_NOTE))
-    found.append(("Time and cost", words.cost(c), ""))
+        found.append(("Which settings matter", tables.importance(c), tables.IMPORTANCE_NOTE))
+        found.append(("Settings shuffled", tables.shuffled(c), tables.SHUFFLED_NOTE))
+    found.append(("Time and cost", tables.cost(c), ""))
     if c.failed:
-        left = len(c.failed) - words.SHOWN_FAILURES
+        left = len(c.failed) - tables.SHOWN_FAILURES
         more = f"And {left} more, in results.csv." if left > 0 else ""
-        found.append(("Failures", words.failures(c), more))
+        found.append(("Failures", tables.failures(c), more))
     return found
 
 
 def _page(c: Comparison, drawn: list[Picture], refresh: int | None) -> str:
-    return page(c.title, words.lead(c), sections(c), words.notes(c), drawn, refresh)
+    return page(c.title, tables.lead(c), sections(c), tables.notes(c), drawn, refresh)
 
 
 def markdown(c: Comparison, drawn: list[Picture]) -> str:
@@ -102,17 +102,17 @@ def markdown(c: Comparison, drawn: list[Picture]) -> str:
     parts = [f"# {c.title}"]
     for heading, table, note in sections(c):
         parts += [f"## {heading}", markdown_table(table), note]
-        parts += words.notes(c) if heading == "Ranking" else []
+        parts += tables.notes(c) if heading == "Ranking" else []
     parts += [f"## {p.title}\n\n![{p.alt}]({p.name}.svg)" for p in drawn]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def terminal(c: Comparison) -> str:
     """Returns the tables for a terminal."""
-    parts = [aligned(words.ranking(c)), *words.notes(c)]
-    parts += [words.METRICS_NOTE, aligned(words.metrics(c))]
+    parts = [aligned(tables.ranking(c)), *tables.notes(c)]
+    parts += [tables.METRICS_NOTE, aligned(tables.metrics(c))]
     if c.claims:
-        parts.append(aligned(words.claims(c)))
+        parts.append(aligned(tables.claims(c)))
     if c.importances:
-        parts += [words.IMPORTANCE_NOTE, aligned(words.importance(c))]
+        parts += [tables.IMPORTANCE_NOTE, aligned(tables.importance(c))]
     return "\n\n".join(parts)

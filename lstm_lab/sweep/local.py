@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lstm_lab.results.study_file import count_results
 from lstm_lab.sweep.slurm import worker_command
-from lstm_lab.sweep.status import count_results
 from lstm_lab.train.loop import Stop
 from lstm_lab.utils.errors import DONE, FAILED, INTERRUPTED, WRONG_USAGE
 from lstm_lab.utils.progress import Meter, say

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-from lstm_lab.report.build import write
-from lstm_lab.report.compare import ALPHA, Comparison, compare
+from lstm_lab.report.comparison import ALPHA, Comparison, compare
 from lstm_lab.report.hypotheses import Ranks, friedman, sign_flip
-from lstm_lab.report.page import page
+from lstm_lab.report.render.files import write
+from lstm_lab.report.render.page import page
+from lstm_lab.report.render.tables import Table, number
 from lstm_lab.report.runs import StudyRuns, read_study
 from lstm_lab.report.stats import Interval, mean_interval
-from lstm_lab.report.words import Table, number
 from lstm_lab.utils.files import write_text
 from lstm_lab.utils.tables import aligned, markdown_table
 

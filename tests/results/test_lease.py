@@ -6,8 +6,8 @@ import subprocess
 import sys
 import threading
 
-from lstm_lab.sweep import claims
-from lstm_lab.sweep.claims import claimed, holder
+from lstm_lab.results import lease
+from lstm_lab.results.lease import claimed, holder
 from lstm_lab.utils.files import read_json, write_json
 
 
@@ -57,7 +57,7 @@ def test_a_claim_whose_process_is_gone_is_taken_over(tmp_path):
 def test_a_process_that_slept_keeps_its_claim(tmp_path):
     """A machine may sleep; a process of the same number that began later is another one."""
     with claimed(tmp_path) as mine:
-        old = mine.path.stat().st_mtime - 10 * claims.STALE_SECONDS
+        old = mine.path.stat().st_mtime - 10 * lease.STALE_SECONDS
         os.utime(mine.path, (old, old))
         with claimed(tmp_path) as other:
             assert other is None
@@ -71,7 +71,7 @@ def test_another_machines_claim_is_stale_when_nobody_touches_it(tmp_path):
     write_json(other, {"host": "another", "pid": 1})
     with claimed(tmp_path) as claim:
         assert claim is None
-    old = other.stat().st_mtime - claims.STALE_SECONDS - 1
+    old = other.stat().st_mtime - lease.STALE_SECONDS - 1
     os.utime(other, (old, old))
     with claimed(tmp_path) as claim:
         assert claim is not None
@@ -86,9 +86,9 @@ def test_a_slow_owner_sees_that_it_has_lost(tmp_path):
 
 
 def test_an_owner_touches_its_claim_while_it_works(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "TOUCH_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "TOUCH_SECONDS", 0.01)
     touched = threading.Event()
     real = os.utime
-    monkeypatch.setattr(claims.os, "utime", lambda path: (real(path), touched.set()))
+    monkeypatch.setattr(lease.os, "utime", lambda path: (real(path), touched.set()))
     with claimed(tmp_path):
         assert touched.wait(10)

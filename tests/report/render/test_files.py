@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from lstm_lab.report.build import build
-from lstm_lab.report.compare import compare
-from lstm_lab.report.results import as_parquet
+from lstm_lab.report.comparison import compare
+from lstm_lab.report.render.files import build
+from lstm_lab.report.render.results_table import as_parquet
 from lstm_lab.report.runs import read_study
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_json, write_lines

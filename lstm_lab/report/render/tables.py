@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.report.compare import ALPHA, ENOUGH_TO_RESAMPLE, Comparison
+from lstm_lab.report.comparison import ALPHA, ENOUGH_TO_RESAMPLE, Comparison
 from lstm_lab.report.stats import Interval
 from lstm_lab.utils.progress import duration
 

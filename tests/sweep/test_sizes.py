@@ -4,7 +4,7 @@ import pytest
 
 from lstm_lab.models.summary import summarise
 from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.match import matched
+from lstm_lab.sweep.sizes import matched
 from lstm_lab.sweep.study import final_runs
 from lstm_lab.utils.errors import UserError
 from tests.sweep.test_study import study

@@ -1,0 +1,1 @@
+"""A comparison as tables, figures, a page and files."""
