@@ -102,7 +102,7 @@ RECIPES = {
         "task": {"unroll": AWD_UNROLL, "unroll_std": 5.0},
         "model": {
             "cell": "weightdrop",
-            "widths": (1150, 1150, 400),
+            "hidden_sizes": (1150, 1150, 400),
             "embedding": 400,
             "tied": True,
             "init": "uniform",

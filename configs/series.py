@@ -54,7 +54,7 @@ def get_config(words: str | None = None) -> ConfigDict:
     config = ConfigDict(
         {
             "task": {**(forecasting.options(file) if file else known), "relative": True},
-            "model": {"cell": "lstm", "hidden": 32, "centre": True},
+            "model": {"cell": "lstm", "hidden": 32, "subtract_last": True},
             "optim": {"name": "adam", "lr": 0.002, "clip": 1.0},
             "train": {"batch_size": 32, "epochs": 30, "patience": 5},
         }

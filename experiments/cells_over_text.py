@@ -61,7 +61,7 @@ def followed(text: str) -> dict[str, np.ndarray]:
 
 def activations(trained: Trained, text: str) -> np.ndarray:
     """Returns tanh(c) of the last layer's cells after each character [T,H]."""
-    numbers = encode(text, tuple(trained.fitted["inputs"]))
+    numbers = encode(text, tuple(trained.preprocessing["inputs"]))
     model = model_of(trained.spec, trace=True)
     x = jnp.asarray(numbers)[None]
     _, kept = model.apply({"params": trained.params}, x, mutable=["traces"])

@@ -26,7 +26,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tensorboardX import SummaryWriter
 
-from lstm_lab.cells import CellSpec, Spec, find
+from lstm_lab.cells import CellSpec, Spec, get_variant
 from lstm_lab.recurrence import unroll
 
 COLORS = {
@@ -42,7 +42,7 @@ FLOOR = 1e-12  # below it float32 has nothing to say
 def cells(T: int) -> dict[str, Spec]:
     """Returns the cells that are compared; chrono's biases are drawn for lags up to T."""
     return {
-        **{n: find(n).spec for n in ("rnn", "np", "vanilla", "lstm")},
+        **{n: get_variant(n).spec for n in ("rnn", "np", "vanilla", "lstm")},
         "chrono": CellSpec(init=f"chrono({T})"),
     }
 

@@ -13,7 +13,7 @@ from lstm_lab.bench.contenders import numbers
 from lstm_lab.bench.jax_peers import backend_of, serves
 from lstm_lab.bench.run import machine
 from lstm_lab.bench.table import head
-from lstm_lab.cells import find
+from lstm_lab.cells import get_variant
 from lstm_lab.recurrence import Backend, unroll
 from lstm_lab.utils.progress import Meter
 from lstm_lab.utils.tables import markdown_table
@@ -63,7 +63,7 @@ def run_errors(names: list[str], meter: Meter) -> dict[str, Any]:
 
 def _arrays(case: Case) -> tuple[Any, jax.Array, jax.Array]:
     """Returns float32 parameters, inputs and what the outputs are weighted with."""
-    spec, keys = find(case.cell).spec, jax.random.split(jax.random.key(0), 3)
+    spec, keys = get_variant(case.cell).spec, jax.random.split(jax.random.key(0), 3)
     params = spec.cell.init(spec, keys[0], case.D, case.H)
     x_TBD = jax.random.normal(keys[1], (case.T, case.B, case.D))
     h_TBH, _ = jax.eval_shape(partial(unroll, spec), params, x_TBD)
@@ -75,7 +75,7 @@ def _outputs(case: Case, backend: Backend, arrays: Any) -> Any:
     params, x_TBD, weights = arrays
 
     def loss(params: Any, x_TBD: jax.Array) -> Any:
-        h_TBH = unroll(find(case.cell).spec, params, x_TBD, backend=backend)[0]
+        h_TBH = unroll(get_variant(case.cell).spec, params, x_TBD, backend=backend)[0]
         h_TBH = h_TBH.astype(weights.dtype)
         return (weights * h_TBH).sum(), h_TBH
 

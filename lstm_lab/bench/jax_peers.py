@@ -12,8 +12,8 @@ import optax
 
 from lstm_lab.bench.cases import CLASSES, VOCABULARY, Case
 from lstm_lab.bench.contenders import library, numbers
-from lstm_lab.cells import find
-from lstm_lab.recurrence import BACKENDS, Backend, Call, refusal
+from lstm_lab.cells import get_variant
+from lstm_lab.recurrence import BACKENDS, Backend, CallSignature, unsupported_reason
 
 Layer = tuple[Any, Callable[..., jax.Array]]
 
@@ -21,8 +21,8 @@ Layer = tuple[Any, Callable[..., jax.Array]]
 def serves(name: str, case: Case) -> bool:
     """Returns whether ours computes a case by the backend that its name has."""
     dtype, _ = numbers(name)
-    call = Call(find(case.cell).spec, jnp.dtype(dtype), case.B, case.D, case.H)
-    return backend_of(name) == "auto" or refusal(backend_of(name), call) is None
+    call = CallSignature(get_variant(case.cell).spec, jnp.dtype(dtype), case.B, case.D, case.H)
+    return backend_of(name) == "auto" or unsupported_reason(backend_of(name), call) is None
 
 
 def backend_of(name: str) -> Backend:
@@ -86,7 +86,7 @@ def _ours(case: Case, backend: Backend, dtype: str) -> Layer:
     from lstm_lab.models.recurrent import LSTM
 
     model = LSTM(
-        find(case.cell).spec,
+        get_variant(case.cell).spec,
         (case.H,) * case.layers,
         bidirectional=case.bidirectional,
         backend=backend,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.cells import find
+from lstm_lab.cells import get_variant
 from lstm_lab.recurrence.dispatch import family
 from lstm_lab.utils.files import write_text
 
@@ -28,7 +28,7 @@ def renew(path: Path, result: dict[str, Any]) -> None:
     for row in result["rows"]:
         case, backend = row["case"], row["contender"].removeprefix("lstm_lab ")
         shape = {name: case[name] for name in SHAPE}
-        entry = {"cell": family(find(case["cell"]).spec), **shape, "ms": {}}
+        entry = {"cell": family(get_variant(case["cell"]).spec), **shape, "ms": {}}
         kept = rows.setdefault(row["label"], entry)
         kept["ms"][backend] = round(float(np.median(row["ms"])), 4)
     versions = {name: machine["versions"][name] for name in ("jax", "jaxlib")}

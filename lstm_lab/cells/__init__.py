@@ -1,14 +1,14 @@
 """The mathematics of one time step: specs, parameters, equations."""
 
 from lstm_lab.cells.baselines import GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
-from lstm_lab.cells.catalogue import CATALOGUE, Variant, find
-from lstm_lab.cells.cell import Cell, Params, Spec, State, advance, read, step
-from lstm_lab.cells.gated import ALGEBRA, CellSpec
+from lstm_lab.cells.catalogue import CATALOGUE, Variant, get_variant
+from lstm_lab.cells.cell import Cell, Params, Spec, State, advance, recurrent_product, step
+from lstm_lab.cells.gated import GATED_LSTM, CellSpec
 from lstm_lab.cells.masks import Noise
 
 __all__ = [
-    "ALGEBRA",
     "CATALOGUE",
+    "GATED_LSTM",
     "Cell",
     "CellSpec",
     "GRUSpec",
@@ -21,7 +21,7 @@ __all__ = [
     "State",
     "Variant",
     "advance",
-    "find",
-    "read",
+    "get_variant",
+    "recurrent_product",
     "step",
 ]

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import Cell, Params, State, identity, wide
-from lstm_lab.cells.gated import check_clamp, pin, project, recur
-from lstm_lab.cells.initializers import check_init, initialise_gates, initialise_vector
+from lstm_lab.cells.cell import Cell, Params, State, identity, promote_float
+from lstm_lab.cells.gated import check_clamp, clamp_gate, project, recur
+from lstm_lab.cells.initializers import check_init, init_gates, init_vector
 from lstm_lab.cells.masks import refuse_noise
 
 
@@ -83,7 +83,7 @@ def _initial(spec: Any, params: Params, zx: jax.Array, h_dtype: Any) -> State:
 
 def rnn_init(spec: RNNSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
     """Draws `wx [D,1,H]`, `wh [H,1,H]` and `b [1,H]`."""
-    return initialise_gates(spec.init, key, D, H, 1)
+    return init_gates(spec.init, key, D, H, 1)
 
 
 def rnn_pointwise(
@@ -99,14 +99,14 @@ def rnn_pointwise(
     del spec, params
     refuse_noise(noise)
     check_clamp(clamp, [])
-    return State(jnp.tanh(wide(zx) + wide(zh)).astype(state.h.dtype)), {}
+    return State(jnp.tanh(promote_float(zx) + promote_float(zh)).astype(state.h.dtype)), {}
 
 
 def gru_init(spec: GRUSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
     """Draws `wx [D,3,H]`, `wh [H,3,H]`, `b [3,H]` for r, z, n, and `bn [H]` inside the reset."""
     key_gates, key_bn = jax.random.split(key)
-    params = initialise_gates(spec.init, key_gates, D, H, 3)
-    return {**params, "bn": initialise_vector(spec.init, key_bn, H)}
+    params = init_gates(spec.init, key_gates, D, H, 3)
+    return {**params, "bn": init_vector(spec.init, key_bn, H)}
 
 
 def gru_pointwise(
@@ -128,12 +128,12 @@ def gru_pointwise(
     del spec
     refuse_noise(noise)
     clamp = check_clamp(clamp, ["r", "z", "n"])
-    zx, zh = wide(zx), wide(zh)
+    zx, zh = promote_float(zx), promote_float(zh)
     H = state.h.shape[1]
     sigmoids = jax.nn.sigmoid(zx[:, : 2 * H] + zh[:, : 2 * H])
-    r, z = pin(clamp, "r", sigmoids[:, :H]), pin(clamp, "z", sigmoids[:, H:])
+    r, z = clamp_gate(clamp, "r", sigmoids[:, :H]), clamp_gate(clamp, "z", sigmoids[:, H:])
     inside = zh[:, 2 * H :] + params["bn"].astype(zh.dtype)[None]
-    n = pin(clamp, "n", jnp.tanh(zx[:, 2 * H :] + r * inside))
+    n = clamp_gate(clamp, "n", jnp.tanh(zx[:, 2 * H :] + r * inside))
     h = (1.0 - z) * n + z * state.h.astype(z.dtype)
     return State(h.astype(state.h.dtype)), {"r": r, "z": z, "n": n}
 
@@ -143,9 +143,9 @@ def slstm_init(spec: SLSTMSpec, key: jax.Array, D: int, H: int) -> dict[str, jax
     N = spec.heads
     if H % N:
         raise ValueError(f"heads: found {N}, which do not divide {H} hidden units")
-    params = initialise_gates(spec.init, key, D, H, 4)
+    params = init_gates(spec.init, key, D, H, 4)
     heads = jax.random.split(jax.random.fold_in(key, 1), N)
-    params["wh"] = jnp.stack([initialise_gates(spec.init, k, D, H // N, 4)["wh"] for k in heads])
+    params["wh"] = jnp.stack([init_gates(spec.init, k, D, H // N, 4)["wh"] for k in heads])
     params["b"] = params["b"].at[1].add(spec.forget_bias)
     return params
 
@@ -186,11 +186,11 @@ def slstm_pointwise(
     assert state.n is not None
     assert state.m is not None
     H = state.h.shape[1]
-    pre = wide(zx) + wide(zh)
+    pre = promote_float(zx) + promote_float(zh)
     log_i, pre_f = pre[:, :H], pre[:, H : 2 * H]
     log_f = jax.nn.log_sigmoid(pre_f) if spec.forget == "sigmoid" else pre_f
-    o = pin(clamp, "o", jax.nn.sigmoid(pre[:, 2 * H : 3 * H]))
-    z = pin(clamp, "g", jnp.tanh(pre[:, 3 * H :]))
+    o = clamp_gate(clamp, "o", jax.nn.sigmoid(pre[:, 2 * H : 3 * H]))
+    z = clamp_gate(clamp, "g", jnp.tanh(pre[:, 3 * H :]))
     # Where nothing is stored yet, m' says nothing, and i alone must not vanish.
     m = jnp.where(state.n == 0.0, log_i, jnp.maximum(log_f + state.m, log_i))
     i = jnp.exp(log_i - m)
@@ -202,13 +202,13 @@ def slstm_pointwise(
 
 def _slstm_initial(spec: SLSTMSpec, params: Params, zx: jax.Array, h_dtype: Any) -> State:
     del spec
-    zero = jnp.zeros_like(wide(zx[:, : params["b"].shape[-1]]))
+    zero = jnp.zeros_like(promote_float(zx[:, : params["b"].shape[-1]]))
     return State(zero.astype(h_dtype), zero, n=zero, m=zero)
 
 
 def minlstm_init(spec: MinLSTMSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
     """Draws `wx [D,3,H]` and `b [3,H]` for i, f and the candidate."""
-    params = initialise_gates(spec.init, key, D, H, 3)
+    params = init_gates(spec.init, key, D, H, 3)
     return {"wx": params["wx"], "b": params["b"].at[1].add(spec.forget_bias)}
 
 
@@ -234,7 +234,7 @@ def minlstm_coefficients(
     """
     del spec
     H = params["b"].shape[-1]
-    z = wide(zx)
+    z = promote_float(zx)
     odds = jax.nn.log_sigmoid(z[..., H : 2 * H]) - jax.nn.log_sigmoid(z[..., :H])
     return jax.nn.sigmoid(odds), jax.nn.sigmoid(-odds) * z[..., 2 * H :]
 

@@ -113,7 +113,7 @@ CATALOGUE: dict[str, Variant] = {
 }
 
 
-def find(name: str) -> Variant:
+def get_variant(name: str) -> Variant:
     """Returns the variant of that name.
 
     Raises:

@@ -68,7 +68,7 @@ class Spec(Protocol):
         ...
 
 
-def wide(z: jax.Array) -> jax.Array:
+def promote_float(z: jax.Array) -> jax.Array:
     """Returns z in the dtype of elementwise work and cell states: float32, or float64 as it is."""
     return z if z.dtype == jnp.float64 else z.astype(jnp.float32)
 
@@ -107,12 +107,14 @@ def advance(
     spec: Spec, params: Params, zx: jax.Array, state: State, noise: Any = None, **keywords: Any
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes the part of a step that waits for the carried state: recur, pointwise, emit."""
-    zh = read(spec, params, zx, state, noise)
+    zh = recurrent_product(spec, params, zx, state, noise)
     state, gates = spec.cell.pointwise(spec, params, zx, zh, state, noise, **keywords)
     return spec.cell.emit(spec, params, state), gates
 
 
-def read(spec: Spec, params: Params, zx: jax.Array, state: State, noise: Any) -> jax.Array:
+def recurrent_product(
+    spec: Spec, params: Params, zx: jax.Array, state: State, noise: Any
+) -> jax.Array:
     """Computes the product with the carried state; a cell without noise never sees the argument."""
     more = () if noise is None else (noise,)
     return spec.cell.recur(spec, params, zx, state, *more)

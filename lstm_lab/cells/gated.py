@@ -28,13 +28,13 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import Cell, Params, State, wide
+from lstm_lab.cells.cell import Cell, Params, State, promote_float
 from lstm_lab.cells.initializers import (
     check_init,
     chrono_bias,
-    initialise,
-    initialise_gates,
-    initialise_vector,
+    init_gates,
+    init_matrix,
+    init_vector,
 )
 from lstm_lab.cells.masks import Noise, RecurrentDropout, mix, refuse_noise
 
@@ -64,7 +64,7 @@ class CellSpec:
       output: activation b of the cell state.
       forget_bias: added to the forget gate's initial bias; where f is coupled to i, taken from the
         input gate's. Zero where a variant has neither.
-      init: initialiser of every matrix, gate by gate: see `initialise`.
+      init: initialiser of every matrix, gate by gate: see `init_matrix`.
       layer_norm: normalise x W and h' U over all gates, and c where h reads it.
       projection: width of h as a share of H; 0 is no projection.
       multiplicative: the recurrent product reads (x Wm) * (h' Um) in place of h'.
@@ -91,7 +91,7 @@ class CellSpec:
     zoneout: bool = False
     recurrent_dropout: RecurrentDropout | None = None
     weight_drop: bool = False
-    cell: Cell = field(default_factory=lambda: ALGEBRA, repr=False)
+    cell: Cell = field(default_factory=lambda: GATED_LSTM, repr=False)
 
     def __post_init__(self) -> None:
         for name, value, among in (
@@ -173,14 +173,14 @@ def init(spec: CellSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]
     """
     key_gates, key_peephole, key_recurrence = jax.random.split(key, 3)
     R, G = projected(spec, H), len(spec.gates) + 1
-    params = initialise_gates(spec.init, key_gates, D, H, G, R)
+    params = init_gates(spec.init, key_gates, D, H, G, R)
     params["b"] = params["b"] + _memory_bias(spec, jax.random.fold_in(key_gates, 1), H)
     if spec.peephole:
         keys = jax.random.split(key_peephole, len(spec.peephole))
-        params["peephole"] = jnp.stack([initialise_vector(spec.init, k, H) for k in keys])
+        params["peephole"] = jnp.stack([init_vector(spec.init, k, H) for k in keys])
     if spec.gate_recurrence:
         matrices = [
-            [initialise(spec.init, k, (H, H), H, recurrent=True) for k in jax.random.split(row, 3)]
+            [init_matrix(spec.init, k, (H, H), H, recurrent=True) for k in jax.random.split(row, 3)]
             for row in jax.random.split(key_recurrence, 3)
         ]
         params["wg"] = jnp.concatenate([jnp.stack(row, 1) for row in matrices])
@@ -189,11 +189,11 @@ def init(spec: CellSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]
         params["ln_c"] = jnp.stack([jnp.ones((H,)), jnp.zeros((H,))])
     if spec.projection:
         key_projection = jax.random.fold_in(key_gates, 2)
-        params["proj"] = initialise(spec.init, key_projection, (H, R), H, recurrent=False)
+        params["proj"] = init_matrix(spec.init, key_projection, (H, R), H, recurrent=False)
     if spec.multiplicative:
         key_x, key_h = jax.random.split(jax.random.fold_in(key_gates, 3))
-        params["wm_x"] = initialise(spec.init, key_x, (D, R), H, recurrent=False)
-        params["wm_h"] = initialise(spec.init, key_h, (R, R), H, recurrent=True)
+        params["wm_x"] = init_matrix(spec.init, key_x, (D, R), H, recurrent=False)
+        params["wm_h"] = init_matrix(spec.init, key_h, (R, R), H, recurrent=True)
     return params
 
 
@@ -234,7 +234,7 @@ def normalise(z: jax.Array, gain: jax.Array, bias: jax.Array | None = None) -> j
 
     Source: Ba, Kiros and Hinton 2016, Layer Normalization, eq. 4; the constant as in PyTorch.
     """
-    dtype, z = z.dtype, wide(z)
+    dtype, z = z.dtype, promote_float(z)
     z = z - z.mean(-1, keepdims=True)
     z = z * jax.lax.rsqrt(jnp.square(z).mean(-1, keepdims=True) + 1e-5)
     shape = (1,) * (z.ndim - 1) + (-1,)
@@ -301,7 +301,7 @@ def pointwise(
     clamp = check_clamp(clamp, [*spec.gates, *coupled, "g"])
     assert state.c is not None
     H = state.c.shape[1]
-    z = wide(zx[:, : zh.shape[1]]) + wide(zh)
+    z = promote_float(zx[:, : zh.shape[1]]) + promote_float(zh)
     # Only an output gate with a peephole has to wait for the new c.
     late = "o" if "o" in spec.peephole else ""
     early = spec.gates.removesuffix(late)
@@ -310,8 +310,8 @@ def pointwise(
     if coupled:
         partner = early.index("i" if coupled == "f" else "f")
         z_coupled = z_early[:, partner * H : (partner + 1) * H]
-        gates[coupled] = pin(clamp, coupled, jax.nn.sigmoid(spec.coupled_offset - z_coupled))
-    gates["g"] = pin(clamp, "g", _ACTIVATIONS[spec.candidate](z[:, -H:]))
+        gates[coupled] = clamp_gate(clamp, coupled, jax.nn.sigmoid(spec.coupled_offset - z_coupled))
+    gates["g"] = clamp_gate(clamp, "g", _ACTIVATIONS[spec.candidate](z[:, -H:]))
     g = gates["g"]
     if noise is not None and noise.candidate is not None:
         g = g * noise.candidate.astype(g.dtype)
@@ -319,8 +319,10 @@ def pointwise(
     c = kept + (gates["i"] * g if "i" in gates else g)
     z_late = _with_peepholes(spec, params, z, c, late)
     gates |= _pinned(clamp, late, jax.nn.sigmoid(z_late), H)
-    read = c if "ln_c" not in params else normalise(c, params["ln_c"][0], params["ln_c"][1])
-    h = _ACTIVATIONS[spec.output](read)
+    recurrent_product = (
+        c if "ln_c" not in params else normalise(c, params["ln_c"][0], params["ln_c"][1])
+    )
+    h = _ACTIVATIONS[spec.output](recurrent_product)
     h = (gates["o"] * h if "o" in gates else h).astype(state.h.dtype)
     recurrent = jnp.concatenate([gates[k] for k in "ifo"], 1) if spec.gate_recurrence else None
     if noise is not None:
@@ -332,7 +334,9 @@ def _pinned(
     clamp: Mapping[str, float], names: str, gates: jax.Array, H: int
 ) -> dict[str, jax.Array]:
     """Splits gates [B,NH] by name, with pinned values in their places."""
-    return {name: pin(clamp, name, gates[:, k * H : (k + 1) * H]) for k, name in enumerate(names)}
+    return {
+        name: clamp_gate(clamp, name, gates[:, k * H : (k + 1) * H]) for k, name in enumerate(names)
+    }
 
 
 def _with_peepholes(
@@ -368,7 +372,7 @@ def check_clamp(clamp: Mapping[str, float] | None, present: list[str]) -> Mappin
     return clamp or {}
 
 
-def pin(clamp: Mapping[str, float], name: str, gate: jax.Array) -> jax.Array:
+def clamp_gate(clamp: Mapping[str, float], name: str, gate: jax.Array) -> jax.Array:
     """Returns the gate, or its pinned value in its place."""
     return jnp.full_like(gate, clamp[name]) if name in clamp else gate
 
@@ -379,9 +383,9 @@ def initial(spec: CellSpec, params: Params, zx: jax.Array, h_dtype: Any) -> Stat
     Derived from zx, so that it varies over devices wherever zx does.
     """
     R, _, H = params["wh"].shape
-    c = wide(jnp.zeros_like(zx[:, :H]))
+    c = promote_float(jnp.zeros_like(zx[:, :H]))
     gates = jnp.tile(c, (1, 3)) if spec.gate_recurrence else None
     return State(jnp.zeros_like(zx[:, :R]).astype(h_dtype), c, gates)
 
 
-ALGEBRA: Cell = Cell(init, project, recur, pointwise, emit, initial)
+GATED_LSTM: Cell = Cell(init, project, recur, pointwise, emit, initial)

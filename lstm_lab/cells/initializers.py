@@ -14,13 +14,13 @@ _INIT_ALLOWED = "uniform, uniform(SCALE), normal(STD), glorot, orthogonal, chron
 
 
 def check_init(init: str) -> None:
-    """Raises ValueError for an initialiser that `initialise` does not know."""
+    """Raises ValueError for an initialiser that `init_matrix` does not know."""
     found = _INIT.fullmatch(init)
     if not found or (found[3] and int(found[3]) < 3):
         raise ValueError(f"init: found {init!r}, allowed {_INIT_ALLOWED}")
 
 
-def initialise(
+def init_matrix(
     init: str, key: jax.Array, shape: tuple[int, int], H: int, *, recurrent: bool
 ) -> jax.Array:
     """Draws one gate's matrix.
@@ -50,14 +50,14 @@ def initialise(
     return jax.nn.initializers.glorot_uniform()(key, shape)
 
 
-def initialise_vector(init: str, key: jax.Array, H: int) -> jax.Array:
+def init_vector(init: str, key: jax.Array, H: int) -> jax.Array:
     """Draws a bias or peephole vector [H]: random where the initialiser has a scale, else zero."""
     if init.startswith(("uniform", "normal")):
-        return initialise(init, key, (1, H), H, recurrent=False)[0]
+        return init_matrix(init, key, (1, H), H, recurrent=False)[0]
     return jnp.zeros((H,))
 
 
-def initialise_gates(
+def init_gates(
     init: str, key: jax.Array, D: int, H: int, G: int, recurrent_inputs: int | None = None
 ) -> dict[str, jax.Array]:
     """Draws `wx [D,G,H]`, `wh [H,G,H]` and `b [G,H]`, gate by gate."""
@@ -65,12 +65,13 @@ def initialise_gates(
     R = H if recurrent_inputs is None else recurrent_inputs
     return {
         "wx": jnp.stack(
-            [initialise(init, k, (D, H), H, recurrent=False) for k in jax.random.split(key_x, G)], 1
+            [init_matrix(init, k, (D, H), H, recurrent=False) for k in jax.random.split(key_x, G)],
+            1,
         ),
         "wh": jnp.stack(
-            [initialise(init, k, (R, H), H, recurrent=True) for k in jax.random.split(key_h, G)], 1
+            [init_matrix(init, k, (R, H), H, recurrent=True) for k in jax.random.split(key_h, G)], 1
         ),
-        "b": jnp.stack([initialise_vector(init, k, H) for k in jax.random.split(key_b, G)]),
+        "b": jnp.stack([init_vector(init, k, H) for k in jax.random.split(key_b, G)]),
     }
 
 

@@ -22,7 +22,7 @@ def train(argv: list[str]) -> int:
     if given.hosts is not None:
         if given.seeds is not None:
             raise UserError("--seeds: several hosts train one run; sweep gives each its own")
-        multihost.join(given.hosts)
+        multihost.initialize_distributed(given.hosts)
     spec = load_spec(given.config, overrides)
     data_dir = data_folder(given.data_dir)
     shown = {path: "true" if text is None else text for path, text in overrides.items()}
@@ -55,8 +55,8 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
         return INTERRUPTED
     if outcome.status != "completed":
         return FAILED
-    result = multihost.told(lambda: read_json(folder / "result.json"))
-    if multihost.first():
+    result = multihost.broadcast_from_host0(lambda: read_json(folder / "result.json"))
+    if multihost.is_primary():
         _show(folder, result)
     return DONE if result["status"] == "completed" else FAILED
 

@@ -4,73 +4,53 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from lstm_lab.cells.masks import RATES
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import HPARAMS
-from lstm_lab.config.serialization import to_json
 
-SCHEMA = 1
-# Settings that came later, and what they have to be for a run to be what it was without them. At
-# these they are left out, so that results keep their ids.
-LATER: dict[str, Any] = {
-    "optim.decay_begin": 0,
-    "optim.staircase": False,
-    "model.dropout_in": 0.0,
-    "model.dropout_out": 0.0,
-    "model.dropout_words": 0.0,
-    "model.locked": False,
-    "model.tied": False,
-    "model.vectors": None,
-    "model.centre": False,
-    "model.attention": "luong",
-    "vectors_sha256": None,
-    "optim.plateau": None,
-    "optim.plateau_factor": 0.5,
-    "optim.average": None,
-    "optim.accumulate": 1,
-    "optim.freeze": [],
-    "train.bucket": False,
-    "train.label_smoothing": 0.0,
-    "train.activation_reg": 0.0,
-    "train.temporal_reg": 0.0,
-    "task.unroll_std": 0.0,
-    "task.collection": "jsb",
-    "task.test_length": None,
-    "task.test_delay": None,
-}
+# Part of every id. Raise it when a default changes its value or a setting its meaning: an id leaves
+# out the settings that have their defaults, so that a new setting leaves earlier ids as they are.
+SCHEMA = 2
 
 
 def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
-    """Returns the JSON that identifies a run: no paths, no way of computing.
+    """Returns the JSON that identifies a run: the settings that differ from their defaults.
+
+    Paths and `compute` are left out, since neither changes a result.
 
     Args:
       spec: the run.
       without: dotted fields to leave out, such as "seeds" or "optim.lr".
     """
-    data = to_json(spec)
-    for name in ("seed", "init_seed", "data_seed", "noise_seed", "compute"):
-        del data[name]
-    data |= {"schema": SCHEMA, "seeds": spec.seeds}
-    if data["task"].get("sha256"):
-        # Files of the user's own: what they hold counts, not where they lie.
-        for name in getattr(spec.task, "files", ()):
-            del data["task"][name]
+    data: dict[str, Any] = {
+        "schema": SCHEMA,
+        "seeds": spec.seeds,
+        "task": {"name": spec.task.name, **_changed_settings(spec.task)},
+        **{name: _changed_settings(getattr(spec, name)) for name in ("model", "optim", "train")},
+    }
+    if spec.task.sha256:
+        # The content of the user's files counts, not where they lie.
+        for name in spec.task.files:
+            data["task"].pop(name, None)
     if spec.cell_sha256:
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
+        data["cell_sha256"] = spec.cell_sha256
     if spec.vectors_sha256:
-        del data["model"]["vectors"]
-    for path, before in LATER.items():
-        section, _, name = path.rpartition(".")
-        place = data[section] if section else data
-        if name in place and place[name] == before:
-            del place[name]
+        data["model"].pop("vectors")
+        data["vectors_sha256"] = spec.vectors_sha256
     for path in without:
         section, _, name = path.rpartition(".")
-        del (data[section] if section else data)[name]
+        (data[section] if section else data).pop(name, None)
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def _changed_settings(section: Any) -> dict[str, Any]:
+    """Returns the fields of a frozen dataclass that differ from their defaults."""
+    values = {f.name: (getattr(section, f.name), f.default) for f in fields(section)}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def _short_hash(text: str) -> str:

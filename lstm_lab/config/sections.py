@@ -21,7 +21,7 @@ class ModelSpec:
     Attributes:
       cell: a variant of the catalogue, or FILE.py:NAME for a spec of your own.
       hidden: hidden units of every layer.
-      widths: hidden units of each layer, where they differ; replaces `hidden` and `layers`.
+      hidden_sizes: hidden units of each layer, where they differ; replaces `hidden` and `layers`.
       layers: stacked layers.
       bidirectional: run every layer in both directions.
       merge: how the two directions are joined.
@@ -35,8 +35,8 @@ class ModelSpec:
         embedding begins.
       attention: of a decoder to the encoder's outputs; see encoder_decoder.py.
       embedding: features of a token's embedding; None feeds tokens as one-hot vectors.
-      centre: read vectors as differences to a sequence's last one, so that no level is seen (as the
-        NLinear of Zeng et al. 2023).
+      subtract_last: read vectors as differences to the last vector of their sequence, so that the
+        model does not see the level (as the NLinear of Zeng et al. 2023).
       forget_bias: initial forget-gate bias; None is the variant's own.
       init: initialiser of cell and head (cells/gated.py); None is the variant's own.
       dtype: compute dtype; parameters and cell states stay float32.
@@ -49,7 +49,7 @@ class ModelSpec:
 
     cell: str = "lstm"
     hidden: int = 64
-    widths: tuple[int, ...] | None = None
+    hidden_sizes: tuple[int, ...] | None = None
     layers: int = 1
     bidirectional: bool = False
     merge: Merge = "concat"
@@ -63,7 +63,7 @@ class ModelSpec:
     vectors: str | None = None
     attention: Attention = "luong"
     embedding: int | None = None
-    centre: bool = False
+    subtract_last: bool = False
     forget_bias: float | None = None
     init: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -80,14 +80,15 @@ class ModelSpec:
             ("hidden", self.hidden),
             ("layers", self.layers),
             ("embedding", 1 if self.embedding is None else self.embedding),
-            *((f"widths[{k}]", width) for k, width in enumerate(self.widths or ())),
+            *((f"hidden_sizes[{k}]", width) for k, width in enumerate(self.hidden_sizes or ())),
         ):
             if value < 1:
                 raise ValueError(f"{name}: found {value}, allowed 1 or more")
-        if self.widths is not None and not self.widths:
-            raise ValueError("widths: found (), allowed one width or more")
-        if self.widths is not None and self.layers not in (1, len(self.widths)):
-            raise ValueError(f"widths: found {len(self.widths)} for {self.layers} layers")
+        if self.hidden_sizes is not None and not self.hidden_sizes:
+            raise ValueError("hidden_sizes: found (), allowed one width or more")
+        if self.hidden_sizes is not None and self.layers not in (1, len(self.hidden_sizes)):
+            sizes = len(self.hidden_sizes)
+            raise ValueError(f"hidden_sizes: found {sizes} for {self.layers} layers")
         for name in ("dropout", "dropout_in", "dropout_out", "dropout_words", *masks.RATES):
             rate = getattr(self, name)
             if rate is not None and not 0.0 <= rate < 1.0:
@@ -115,7 +116,7 @@ class ModelSpec:
     @property
     def layer_widths(self) -> tuple[int, ...]:
         """Hidden units of each layer."""
-        return self.widths or (self.hidden,) * self.layers
+        return self.hidden_sizes or (self.hidden,) * self.layers
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.tasks import Categorical, Tokens, Translation, is_stream, metrics_of
+from lstm_lab.tasks import Categorical, Tokens, Translation, metrics_of
 from lstm_lab.utils.errors import unknown
 
 
@@ -32,13 +32,14 @@ def check(spec: Any) -> None:
             f"train.activation_reg, temporal_reg: {spec.task.name} has no outputs of each step"
         )
     no_end = isinstance(spec.task.inputs, Tokens) or spec.task.target.every_step
-    if spec.model.centre and no_end:
+    if spec.model.subtract_last and no_end:
         raise ValueError(
-            f"model.centre: needs vectors, and an answer at their end; found {spec.task.name}"
+            "model.subtract_last: needs vectors, and an answer at their end; "
+            f"found {spec.task.name}"
         )
     if spec.train.label_smoothing and not isinstance(spec.task.target, Categorical):
         raise ValueError(f"train.label_smoothing: {spec.task.name} has no classes")
-    if spec.model.bidirectional and is_stream(spec.task):
+    if spec.model.bidirectional and spec.task.is_stream:
         raise ValueError(f"model.bidirectional: {spec.task.name} is read forward, in chunks")
     _check_translation(spec)
     if spec.model.input_noise is not None and isinstance(spec.task.inputs, Tokens):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lstm_lab.cells import Spec, find
+from lstm_lab.cells import Spec, get_variant
 from lstm_lab.cells.masks import RATES, default_rates
 from lstm_lab.config.sections import ModelSpec
 from lstm_lab.config.user_code import cell_path, load_cell
@@ -19,7 +19,7 @@ def resolve_cell(model: ModelSpec) -> Spec:
     """
     path = cell_path(model)
     try:
-        cell = find(model.cell).spec if path is None else load_cell(path, model.cell)
+        cell = get_variant(model.cell).spec if path is None else load_cell(path, model.cell)
         changes = {
             name: value
             for name in ("forget_bias", "init")

@@ -91,7 +91,7 @@ def generate(
     spec = trained.spec
     if not isinstance(spec.task, Language):
         raise UserError(f"generate: the run is of {spec.task.name}, allowed language")
-    vocabulary = tuple(trained.fitted["inputs"])
+    vocabulary = tuple(trained.preprocessing["inputs"])
     line_end = END if spec.task.unit == "word" else "\n"
     symbols = list(prompt) if spec.task.unit == "character" else prompt.split()
     read_B1 = encode(symbols or [line_end], vocabulary)[None]

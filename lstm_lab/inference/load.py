@@ -25,12 +25,12 @@ class Trained:
     Attributes:
       spec: what was trained.
       params: its best weights.
-      fitted: what it found in its training data, as `Dataset.fitted`.
+      preprocessing: what it found in its training data, as `Dataset.fitted`.
     """
 
     spec: RunSpec
     params: Any
-    fitted: dict[str, Any]
+    preprocessing: dict[str, Any]
 
 
 def load_run(folder: Path) -> Trained:
@@ -55,4 +55,4 @@ def load_run(folder: Path) -> Trained:
         raise UserError(f"--workdir: {folder} has no weights; the run is {head['status']}")
     shapes = jax.eval_shape(partial(init_state, spec, 1), member_of(spec, 1)).params
     _, params = best.restore(jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes))
-    return Trained(spec, params, read_json(folder / "fitted.json") or {})
+    return Trained(spec, params, read_json(folder / "preprocessing.json") or {})

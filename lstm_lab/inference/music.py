@@ -52,9 +52,9 @@ def _composer(spec: RunSpec, frames: int, temperature: float) -> Any:
     def draw(params: Any, states: Any, key: jax.Array) -> jax.Array:
         def one(carry: Any, place: jax.Array) -> Any:
             notes_D, states = carry
-            fresh = place == 0
+            is_start = place == 0
             logits, states = model.apply(
-                {"params": params}, notes_D[None, None], None, None, states, fresh, method="run"
+                {"params": params}, notes_D[None, None], None, None, states, is_start, method="run"
             )
             logits_D = logits[0, 0]
             if temperature == 0.0:

@@ -16,7 +16,15 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
 from lstm_lab.models.beam_search import translate
 from lstm_lab.models.build import model_of
-from lstm_lab.tasks import Bernoulli, Categorical, Examples, Given, Series, Tokens, Translation
+from lstm_lab.tasks import (
+    Bernoulli,
+    Categorical,
+    Examples,
+    Series,
+    SourceTokens,
+    Tokens,
+    Translation,
+)
 from lstm_lab.train.outputs import ROWS, outputs
 from lstm_lab.train.state import empty_states
 from lstm_lab.utils.errors import UserError
@@ -32,7 +40,7 @@ def read_line(trained: Trained, line: str) -> np.ndarray:
     """
     read = getattr(trained.spec.task, "read", None)
     if read is not None:
-        return read(line, trained.fitted)
+        return read(line, trained.preprocessing)
     inputs = trained.spec.task.inputs
     try:
         numbers = np.array([float(part) for part in line.replace(",", " ").split()], np.float32)
@@ -62,9 +70,9 @@ def answer_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Itera
     """
     task = trained.spec.task
     if isinstance(task, Series):
-        x_TD = task.read_all(lines, trained.fitted)
+        x_TD = task.read_all(lines, trained.preprocessing)
         (values,) = outputs(trained.spec, trained.params, Examples(x_TD[None], None))
-        yield {"forecast": task.forecast(x_TD, values, trained.fitted)}
+        yield {"forecast": task.forecast(x_TD, values, trained.preprocessing)}
         return
     rows = (read_line(trained, line) for line in lines if line.strip())
     while batch := list(islice(rows, ROWS)):
@@ -75,8 +83,8 @@ def answer_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Itera
         for place, row in zip(x, batch, strict=True):
             place[: len(row)] = row
         if isinstance(task, Translation):
-            for numbers in translate(trained.spec, trained.params, Given(x, lengths), beam):
-                yield {"text": task.text(numbers, trained.fitted)}
+            for numbers in translate(trained.spec, trained.params, SourceTokens(x, lengths), beam):
+                yield {"text": task.text(numbers, trained.preprocessing)}
             continue
         found = outputs(trained.spec, trained.params, Examples(x, None, lengths))
         for logits, length in zip(found, lengths, strict=True):
@@ -101,14 +109,14 @@ def answer_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
         raise UserError("--stream: a translation begins when its source has ended")
     if spec.model.bidirectional:
         raise UserError("--stream: a bidirectional model has to know a sequence's end")
-    if spec.model.centre:
+    if spec.model.subtract_last:
         raise UserError("--stream: a model that centres has to know a sequence's last value")
-    states, fresh = empty_states(spec, trained.params, 1), True
+    states, is_start = empty_states(spec, trained.params, 1), True
     for line in lines:
         if line.strip():
             x = read_line(trained, line)[None]
-            logits, states = _stepper(spec)(trained.params, x, states, jnp.asarray(fresh))
-            fresh = False
+            logits, states = _stepper(spec)(trained.params, x, states, jnp.asarray(is_start))
+            is_start = False
             last = np.asarray(logits[0])
             yield answer(trained, last[-1] if spec.task.target.every_step else last)
 
@@ -117,8 +125,8 @@ def answer_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
 def _stepper(spec: RunSpec) -> Callable[..., Any]:
     model = model_of(spec)
 
-    def step(params: Any, x: jax.Array, states: Any, fresh: jax.Array) -> Any:
-        return model.apply({"params": params}, x, None, None, states, fresh, method="run")
+    def step(params: Any, x: jax.Array, states: Any, is_start: jax.Array) -> Any:
+        return model.apply({"params": params}, x, None, None, states, is_start, method="run")
 
     return jax.jit(step)
 
@@ -133,7 +141,7 @@ def answer(trained: Trained, logits: np.ndarray) -> Answer:
     target = trained.spec.task.target
     match target:
         case Categorical():
-            names = trained.fitted.get("outputs") or [str(k) for k in range(target.size)]
+            names = trained.preprocessing.get("outputs") or [str(k) for k in range(target.size)]
             if logits.ndim == 2:
                 return {"labels": [names[k] for k in logits.argmax(-1)]}
             p_C = softmax(logits).tolist()

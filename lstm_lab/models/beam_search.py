@@ -15,14 +15,14 @@ from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import model_of
 from lstm_lab.models.encoder_decoder import EncoderDecoder, Memory
-from lstm_lab.tasks import Given
+from lstm_lab.tasks import SourceTokens
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
 
 ROWS = 64  # sentences of a compiled call
 LENGTH_PENALTY = 0.6
 
 
-def translate(spec: RunSpec, params: Any, given: Given, beam: int = 4) -> np.ndarray:
+def translate(spec: RunSpec, params: Any, source: SourceTokens, beam: int = 4) -> np.ndarray:
     """Returns translations [N,T], the end's number behind each.
 
     The score of a hypothesis of n words is its log-probability over ((5 + n) / 6)^0.6.
@@ -30,18 +30,18 @@ def translate(spec: RunSpec, params: Any, given: Given, beam: int = 4) -> np.nda
     Args:
       spec: the run.
       params: its parameters.
-      given: sources, host arrays.
+      source: sources, host arrays.
       beam: hypotheses kept; 1 takes the likeliest word at each step.
 
     Source: Wu et al. 2016, Google's neural machine translation system, section 7.
     """
-    N, S = given.tokens.shape
+    N, S = source.tokens.shape
     search = _compiled(program_spec(spec), beam, 2 * S + 10)
     found = []
     for begin in range(0, N, ROWS):
         # Filled up with the last sentence, so that all calls have one shape.
         rows = np.minimum(np.arange(begin, begin + min(ROWS, N)), N - 1)
-        found.append(np.asarray(search(params, given.tokens[rows], given.lengths[rows])))
+        found.append(np.asarray(search(params, source.tokens[rows], source.lengths[rows])))
     return np.concatenate(found)[:N]
 
 

@@ -12,7 +12,7 @@ from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.encoder_decoder import EncoderDecoder
 from lstm_lab.models.recurrent import LSTM
 from lstm_lab.models.sequence_model import SequenceModel
-from lstm_lab.recurrence import Backend, Call, resolve
+from lstm_lab.recurrence import Backend, CallSignature, resolve
 from lstm_lab.tasks import Task, Tokens, Translation
 from lstm_lab.utils.errors import UserError
 
@@ -56,7 +56,7 @@ def backends_of(spec: RunSpec, rows: int, members: int = 1) -> list[Backend]:
     single = isinstance(model, SequenceModel)
     taken: dict[Backend, None] = {}
     for stack in (model.lstm,) if single else (model.encoder, model.decoder):
-        for call in stack.calls(Call(stack.spec, dtype, rows, D, members=members)):
+        for call in stack.calls(CallSignature(stack.spec, dtype, rows, D, members=members)):
             try:
                 taken[resolve(stack.backend, call)] = None
             except ValueError as error:
@@ -99,7 +99,7 @@ def build_model(
     return SequenceModel(
         lstm=LSTM(
             spec=cell,
-            widths=model.layer_widths,
+            hidden_sizes=model.layer_widths,
             bidirectional=model.bidirectional,
             merge=model.merge,
             dropout=model.dropout,
@@ -113,11 +113,11 @@ def build_model(
         vocabulary=vocabulary,
         embedding=model.embedding,
         outputs=outputs,
-        initialiser=getattr(cell, "init", "glorot"),
+        initializer=getattr(cell, "init", "glorot"),
         dropout_out=model.dropout_out,
         dropout_words=model.dropout_words,
         tied=model.tied,
-        centre=model.centre,
+        subtract_last=model.subtract_last,
         dtype=jnp.dtype(model.dtype),
     )
 
@@ -145,7 +145,7 @@ def build_encoder_decoder(
     stepwise = model.attention == "bahdanau"
     decoder = LSTM(
         spec=cell,
-        widths=model.layer_widths,
+        hidden_sizes=model.layer_widths,
         dropout=model.dropout,
         dropout_in=model.dropout_in,
         locked=model.locked,

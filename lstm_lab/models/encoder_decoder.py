@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from lstm_lab.cells.cell import State
 from lstm_lab.config.sections import Attention
 from lstm_lab.models.recurrent import LSTM, States
-from lstm_lab.models.regularization import OUTPUT, Regularise, dropout
+from lstm_lab.models.regularization import OUTPUT, Regularization, dropout
 
 
 class Memory(NamedTuple):
@@ -61,12 +61,12 @@ class EncoderDecoder(nn.Module):
 
     def setup(self) -> None:
         """Declares the parameters around the stacks."""
-        width = self.decoder.widths[-1]
+        width = self.decoder.hidden_sizes[-1]
         self.embed_source = nn.Embed(self.source_vocabulary, self.embedding, dtype=self.dtype)
         self.embed = nn.Embed(self.vocabulary, self.embedding, dtype=self.dtype)
         self.bridges = [
             [nn.Dense(units, dtype=self.dtype, name=f"bridge_{layer}_{part}") for part in "hc"]
-            for layer, units in enumerate(self.decoder.widths)
+            for layer, units in enumerate(self.decoder.hidden_sizes)
         ]
         if self.attention != "none":
             self.keys = nn.Dense(width, use_bias=False, dtype=self.dtype)
@@ -81,48 +81,48 @@ class EncoderDecoder(nn.Module):
         self,
         x: jax.Array,
         lengths: jax.Array | None = None,
-        regularise: Regularise | None = None,
-        given: Any = None,
+        regularization: Regularization | None = None,
+        source: Any = None,
     ) -> jax.Array:
         """Computes the logits of whole sequences, as `run` does."""
-        return self.run(x, lengths, regularise, given=given)[0]
+        return self.run(x, lengths, regularization, source=source)[0]
 
     def run(
         self,
         x: jax.Array,
         lengths: jax.Array | None = None,
-        regularise: Regularise | None = None,
+        regularization: Regularization | None = None,
         states: States | None = None,
-        fresh: jax.Array | None = None,
-        given: Any = None,
+        is_start: jax.Array | None = None,
+        source: Any = None,
     ) -> tuple[jax.Array, States]:
         """Computes logits with the right symbols before (teacher forcing).
 
         Args:
           x: symbols before [B,T].
           lengths: real steps of each row [B], or None for T.
-          regularise: rates and keys; None means evaluation.
-          states, fresh: not used; sequences are whole.
-          given: the source, as `tasks.Given`; None stands for one unknown symbol.
+          regularization: rates and keys; None means evaluation.
+          states, is_start: not used; sequences are whole.
+          source: the source, as `tasks.Given`; None stands for one unknown symbol.
 
         Returns:
           float32 logits [B,T,V], and the decoder's final states.
         """
-        del states, fresh
-        tokens_BS, lengths_B = given or (jnp.zeros((x.shape[0], 1), jnp.int32), None)
-        memory = self.encode(tokens_BS, lengths_B, regularise)
-        return self.decode(x, memory.states, memory, lengths, regularise)
+        del states, is_start
+        tokens_BS, lengths_B = source or (jnp.zeros((x.shape[0], 1), jnp.int32), None)
+        memory = self.encode(tokens_BS, lengths_B, regularization)
+        return self.decode(x, memory.states, memory, lengths, regularization)
 
     def encode(
         self,
         tokens_BS: jax.Array,
         lengths_B: jax.Array | None,
-        regularise: Regularise | None = None,
+        regularization: Regularization | None = None,
     ) -> Memory:
         """Reads the source."""
         B, S = tokens_BS.shape
         x_SBD = self.embed_source(tokens_BS.T)
-        h_SBE, finals = self.encoder(x_SBD, lengths=lengths_B, regularise=regularise)
+        h_SBE, finals = self.encoder(x_SBD, lengths=lengths_B, regularization=regularization)
         h_BSE = h_SBE.swapaxes(0, 1)
         keys_BSA = self.keys(h_BSE) if self.attention != "none" else h_BSE
         real_BS = jnp.ones((B, S), bool)
@@ -150,22 +150,24 @@ class EncoderDecoder(nn.Module):
         states: States,
         memory: Memory,
         lengths: jax.Array | None = None,
-        regularise: Regularise | None = None,
+        regularization: Regularization | None = None,
     ) -> tuple[jax.Array, States]:
         """Computes the logits [B,T,V] of symbols x, and the states after them."""
         x_TBD = self.embed(x_BT.T)
         if self.attention == "bahdanau":
             features_TBH, finals = self._step_by_step(x_TBD, states, memory)
         else:
-            h_TBH, finals = self.decoder(x_TBD, states, lengths=lengths, regularise=regularise)
+            h_TBH, finals = self.decoder(
+                x_TBD, states, lengths=lengths, regularization=regularization
+            )
             features_TBH = h_TBH
             if self.attention == "luong":
                 score_BTS = jnp.einsum("tbh,bsh->bts", h_TBH, memory.keys_BSA)
                 context_BTE = self._attend(score_BTS, memory)
                 joined = jnp.concatenate([context_BTE.swapaxes(0, 1), h_TBH], -1)
                 features_TBH = jnp.tanh(self.mix(joined))
-        if self.dropout_out and regularise is not None and regularise.keys_B is not None:
-            keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, OUTPUT)
+        if self.dropout_out and regularization is not None and regularization.keys_B is not None:
+            keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, OUTPUT)
             features_TBH = dropout(features_TBH, self.dropout_out, keys_B)
         return self.head(features_TBH).astype(jnp.float32).swapaxes(0, 1), finals
 

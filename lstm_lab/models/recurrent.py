@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from lstm_lab.cells import masks
 from lstm_lab.cells.cell import Spec, State
 from lstm_lab.config.sections import Merge
-from lstm_lab.models.regularization import Regularise, dropout, folded
-from lstm_lab.recurrence import EVERYTHING, Backend, Call, batched_members, resolve, unroll
+from lstm_lab.models.regularization import Regularization, dropout, fold_in
+from lstm_lab.recurrence import EVERYTHING, Backend, CallSignature, batched_members, resolve, unroll
 from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.recurrence.steps import hide_padding
 
@@ -49,7 +49,7 @@ class LSTM(nn.Module):
 
     Attributes:
       spec: the variant.
-      widths: hidden units of each layer.
+      hidden_sizes: hidden units of each layer.
       bidirectional: run every layer in both directions.
       merge: how the two directions are joined.
       dropout: rate between layers.
@@ -62,7 +62,7 @@ class LSTM(nn.Module):
     """
 
     spec: Spec
-    widths: tuple[int, ...]
+    hidden_sizes: tuple[int, ...]
     bidirectional: bool = False
     merge: Merge = "concat"
     dropout: float = 0.0
@@ -81,8 +81,8 @@ class LSTM(nn.Module):
         *,
         lengths: jax.Array | None = None,
         resets: jax.Array | None = None,
-        fresh: jax.Array | None = None,
-        regularise: Regularise | None = None,
+        is_start: jax.Array | None = None,
+        regularization: Regularization | None = None,
     ) -> tuple[jax.Array, States]:
         """Runs the stack.
 
@@ -91,28 +91,32 @@ class LSTM(nn.Module):
           states: for each layer and direction the state to start from, or None for zero.
           lengths: real steps of each row [B], or None for T.
           resets: [T,B], true where a new segment starts, or None.
-          fresh: whether to start from zero instead of from `states`, a scalar, or None.
-          regularise: rates and keys; None means evaluation at the variant's own rates.
+          is_start: whether to start from zero instead of from `states`, a scalar, or None.
+          regularization: rates and keys; None means evaluation at the variant's own rates.
 
         Returns:
           Outputs [T,B,H], or [B,H] of the last state without `return_sequences`; and the final
           states. H doubles when two directions are concatenated.
         """
-        regularise = regularise or Regularise({})
+        regularization = regularization or Regularization({})
         if self._by_cudnn(x_TBD, resets):
-            between = self.dropout and regularise.keys_B is not None
+            between = self.dropout and regularization.keys_B is not None
             calls = self._one_by_one() if between else self._together()
-            run = partial(self._stacked, lengths=lengths, fresh=fresh)
+            run = partial(self._stacked, lengths=lengths, is_start=is_start)
         else:
             calls = self._one_by_one()
             run = partial(
-                self._layer, lengths=lengths, resets=resets, fresh=fresh, regularise=regularise
+                self._layer,
+                lengths=lengths,
+                resets=resets,
+                is_start=is_start,
+                regularization=regularization,
             )
-        carried = states or ((None,) * len(self._directions),) * len(self.widths)
+        carried = states or ((None,) * len(self._directions),) * len(self.hidden_sizes)
         final_states: list[tuple[State, ...]] = []
         h_TBH, last_BH = x_TBD, jnp.zeros(())
         for layers in calls:
-            x_TBD = self._dropped(h_TBH, layers[0], regularise)
+            x_TBD = self._dropped(h_TBH, layers[0], regularization)
             outputs, finals = run(layers, x_TBD, carried)
             output, last = (
                 merge_directions(h, self.merge) for h in (outputs, [s.h for s in finals[-1]])
@@ -140,7 +144,7 @@ class LSTM(nn.Module):
         if self.backend not in ("auto", "cudnn"):
             return False
         _, B, D = x_TBD.shape
-        first = Call(
+        first = CallSignature(
             self.spec,
             x_TBD.dtype,
             B,
@@ -151,29 +155,29 @@ class LSTM(nn.Module):
         )
         return all(resolve(self.backend, call) == "cudnn" for call in self.calls(first))
 
-    def calls(self, first: Call) -> list[Call]:
+    def calls(self, first: CallSignature) -> list[CallSignature]:
         """Returns what each layer asks of a backend, from what the first one reads."""
-        features = (first.D, *(self._parts * width for width in self.widths))
+        features = (first.D, *(self._parts * width for width in self.hidden_sizes))
         drawn = masks.is_drawn(self.spec)
         return [
             first._replace(D=D, H=H, noise=drawn)
-            for D, H in zip(features, self.widths, strict=False)
+            for D, H in zip(features, self.hidden_sizes, strict=False)
         ]
 
     def _one_by_one(self) -> list[range]:
-        return [range(layer, layer + 1) for layer in range(len(self.widths))]
+        return [range(layer, layer + 1) for layer in range(len(self.hidden_sizes))]
 
     def _together(self) -> list[range]:
         """Returns all layers at once, where each reads what the one below gives and no more."""
-        alike = len(set(self.widths)) == 1 and not self.residual
+        alike = len(set(self.hidden_sizes)) == 1 and not self.residual
         merged = self.bidirectional and self.merge != "concat"
-        return [range(len(self.widths))] if alike and not merged else self._one_by_one()
+        return [range(len(self.hidden_sizes))] if alike and not merged else self._one_by_one()
 
     # ---- what a call computes
 
-    def _dropped(self, x_TBD: jax.Array, layer: int, regularise: Regularise) -> jax.Array:
+    def _dropped(self, x_TBD: jax.Array, layer: int, regularization: Regularization) -> jax.Array:
         """Returns what a layer reads, after dropout."""
-        keys_B = folded(regularise, layer).keys_B
+        keys_B = fold_in(regularization, layer).keys_B
         rate = self.dropout if layer else self.dropout_in
         if not rate or keys_B is None:
             return x_TBD
@@ -188,19 +192,19 @@ class LSTM(nn.Module):
         *,
         lengths: jax.Array | None,
         resets: jax.Array | None,
-        fresh: jax.Array | None,
-        regularise: Regularise,
+        is_start: jax.Array | None,
+        regularization: Regularization,
     ) -> Outcome:
         """Runs one layer, a call a direction."""
         (layer,) = layers
         outputs, finals = [], []
         for direction, reverse in enumerate(self._directions):
             name = _name(layer, reverse)
-            place = len(self.widths) * (1 + direction) + layer
+            place = len(self.hidden_sizes) * (1 + direction) + layer
             params, inputs, masks = self._regularised(
-                self.param(name, self._init, x_TBD.shape[-1], self.widths[layer]),
+                self.param(name, self._init, x_TBD.shape[-1], self.hidden_sizes[layer]),
                 x_TBD,
-                folded(regularise, place),
+                fold_in(regularization, place),
             )
             state = carried[layer][direction]
             output, final, *traced = unroll(
@@ -208,7 +212,7 @@ class LSTM(nn.Module):
                 params,
                 inputs,
                 # Without a state it is unroll that begins, where padding is hidden.
-                None if state is None else self._begin(params, inputs, state, fresh),
+                None if state is None else self._begin(params, inputs, state, is_start),
                 lengths=lengths,
                 resets=resets,
                 reverse=reverse,
@@ -229,7 +233,7 @@ class LSTM(nn.Module):
         carried: Carried,
         *,
         lengths: jax.Array | None,
-        fresh: jax.Array | None,
+        is_start: jax.Array | None,
     ) -> Outcome:
         """Runs layers, in both directions where there are two, as one call of cuDNN."""
         inputs, _ = hide_padding(x_TBD, lengths)
@@ -237,38 +241,38 @@ class LSTM(nn.Module):
         begun: list[list[State]] = []
         D = x_TBD.shape[-1]
         for layer in layers:
-            width = self.widths[layer]
+            width = self.hidden_sizes[layer]
             names = [_name(layer, reverse) for reverse in self._directions]
             params.append([self.param(name, self._init, D, width) for name in names])
             begun.append(
-                [self._begin(params[0][0], inputs, state, fresh) for state in carried[layer]]
+                [self._begin(params[0][0], inputs, state, is_start) for state in carried[layer]]
             )
             D = self._parts * width
         h_TBH, finals = cudnn.unroll(params, inputs, begun, lengths)
         return jnp.split(h_TBH, len(self._directions), -1), finals
 
     def _begin(
-        self, params: Any, x_TBD: jax.Array, state: State | None, fresh: jax.Array | None
+        self, params: Any, x_TBD: jax.Array, state: State | None, is_start: jax.Array | None
     ) -> State:
         """Returns the state to start from: zero, where none is carried or a segment begins."""
-        if state is not None and fresh is None:
+        if state is not None and is_start is None:
             return state
         zx = self.spec.cell.project(self.spec, params, x_TBD[0])
         zero = self.spec.cell.initial(self.spec, params, zx, x_TBD.dtype)
         if state is None:
             return zero
-        return jax.tree.map(partial(jnp.where, fresh), zero, state)
+        return jax.tree.map(partial(jnp.where, is_start), zero, state)
 
     def _init(self, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
         return self.spec.cell.init(self.spec, key, D, H)
 
     def _regularised(
-        self, params: Any, x_TBD: jax.Array, regularise: Regularise
+        self, params: Any, x_TBD: jax.Array, regularization: Regularization
     ) -> tuple[Any, jax.Array, masks.Noise | None]:
         """Returns a direction's parameters, inputs and noise, in training or in evaluation."""
-        rates = {**masks.default_rates(self.spec), **regularise.rates}
-        if regularise.key is None or regularise.keys_B is None:
+        rates = {**masks.default_rates(self.spec), **regularization.rates}
+        if regularization.key is None or regularization.keys_B is None:
             return params, x_TBD, masks.expected(self.spec, rates)
-        params = masks.drop_weights(rates, regularise.key, params)
-        drawn = masks.draw(self.spec, rates, regularise.keys_B, params, x_TBD.shape[0])
-        return params, masks.drop_inputs(rates, regularise.keys_B, x_TBD), drawn
+        params = masks.drop_weights(rates, regularization.key, params)
+        drawn = masks.draw(self.spec, rates, regularization.keys_B, params, x_TBD.shape[0])
+        return params, masks.drop_inputs(rates, regularization.keys_B, x_TBD), drawn

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 INPUT_NOISE, OUTPUT, WORDS = range(2**31, 2**31 + 3)
 
 
-class Regularise(NamedTuple):
+class Regularization(NamedTuple):
     """What regularisers draw on.
 
     Attributes:
@@ -52,30 +52,36 @@ def dropout(
     return jnp.where(keep_TBD, x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
 
 
-def add_noise(x_TBD: jax.Array, regularise: Regularise | None) -> jax.Array:
+def add_noise(x_TBD: jax.Array, regularization: Regularization | None) -> jax.Array:
     """Adds Gaussian noise of standard deviation `input_noise`, where it is among the rates.
 
     Args:
       x_TBD: inputs [T,B,D].
-      regularise: rates and keys; without keys, as in evaluation, nothing is added.
+      regularization: rates and keys; without keys, as in evaluation, nothing is added.
 
     Returns:
       An array like x_TBD.
     """
-    if regularise is None or regularise.keys_B is None or "input_noise" not in regularise.rates:
+    if (
+        regularization is None
+        or regularization.keys_B is None
+        or "input_noise" not in regularization.rates
+    ):
         return x_TBD
-    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, INPUT_NOISE)
+    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, INPUT_NOISE)
     shape = (x_TBD.shape[0], x_TBD.shape[2])
     noise_BTD = jax.vmap(lambda key: jax.random.normal(key, shape))(keys_B)
-    return x_TBD + regularise.rates["input_noise"] * noise_BTD.swapaxes(0, 1)
+    return x_TBD + regularization.rates["input_noise"] * noise_BTD.swapaxes(0, 1)
 
 
-def folded(regularise: Regularise, place: int) -> Regularise:
+def fold_in(regularization: Regularization, place: int) -> Regularization:
     """Returns the same rates with keys of their own for a layer and direction."""
-    if regularise.key is None or regularise.keys_B is None:
-        return regularise
-    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, place)
-    return Regularise(regularise.rates, jax.random.fold_in(regularise.key, place), keys_B)
+    if regularization.key is None or regularization.keys_B is None:
+        return regularization
+    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, place)
+    return Regularization(
+        regularization.rates, jax.random.fold_in(regularization.key, place), keys_B
+    )
 
 
 def drop_words(embedding_VD: jax.Array, rate: float, key: jax.Array) -> jax.Array:

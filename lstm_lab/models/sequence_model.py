@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.initializers import initialise, initialise_vector
+from lstm_lab.cells.initializers import init_matrix, init_vector
 from lstm_lab.models.recurrent import LSTM, States
-from lstm_lab.models.regularization import OUTPUT, Regularise, add_noise, drop_words, dropout
+from lstm_lab.models.regularization import OUTPUT, Regularization, add_noise, drop_words, dropout
 
 
 class SequenceModel(nn.Module):
@@ -21,11 +21,11 @@ class SequenceModel(nn.Module):
       vocabulary: symbols where inputs are tokens; None where they are vectors.
       embedding: features of a token's embedding; None is one-hot.
       outputs: numbers that the head gives.
-      initialiser: of head and embedding, as in `cells.gates.initialise`.
+      initializer: of head and embedding, as in `cells.gates.initialise`.
       dropout_out: rate before the head.
       dropout_words: rate at which words are dropped, wherever they occur in a batch.
       tied: use the embedding as the head's matrix, too.
-      centre: read vectors as differences to a sequence's last one.
+      subtract_last: read vectors as differences to a sequence's last one.
       dtype: compute dtype.
     """
 
@@ -33,11 +33,11 @@ class SequenceModel(nn.Module):
     vocabulary: int | None
     embedding: int | None
     outputs: int
-    initialiser: str
+    initializer: str
     dropout_out: float = 0.0
     dropout_words: float = 0.0
     tied: bool = False
-    centre: bool = False
+    subtract_last: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
@@ -63,55 +63,55 @@ class SequenceModel(nn.Module):
         self,
         x: jax.Array,
         lengths: jax.Array | None = None,
-        regularise: Regularise | None = None,
+        regularization: Regularization | None = None,
     ) -> jax.Array:
         """Computes the logits of whole sequences, as `run` does."""
-        return self.run(x, lengths, regularise)[0]
+        return self.run(x, lengths, regularization)[0]
 
     def run(
         self,
         x: jax.Array,
         lengths: jax.Array | None = None,
-        regularise: Regularise | None = None,
+        regularization: Regularization | None = None,
         states: States | None = None,
-        fresh: jax.Array | None = None,
+        is_start: jax.Array | None = None,
     ) -> tuple[jax.Array, States]:
         """Computes logits, from a state carried.
 
         Args:
           x: tokens [B,T] or vectors [B,T,D].
           lengths: real steps of each row [B], or None for T.
-          regularise: rates and keys; None means evaluation at the variant's own rates.
-          states, fresh: as in `LSTM`.
+          regularization: rates and keys; None means evaluation at the variant's own rates.
+          states, is_start: as in `LSTM`.
 
         Returns:
           float32 logits, [B,T,C] at every step or [B,C] at the last; and the final states.
         """
-        if self.centre:
-            x = centred(x, lengths)
-        x_TBD = self._read(jnp.swapaxes(x, 0, 1), regularise)
+        if self.subtract_last:
+            x = subtract_last(x, lengths)
+        x_TBD = self._read(jnp.swapaxes(x, 0, 1), regularization)
         features, finals = self.lstm(
-            x_TBD, states, lengths=lengths, fresh=fresh, regularise=regularise
+            x_TBD, states, lengths=lengths, is_start=is_start, regularization=regularization
         )
         self._keep("raw", features)
-        logits = self._answer(features, regularise).astype(jnp.float32)
+        logits = self._answer(features, regularization).astype(jnp.float32)
         return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), finals
 
-    def _read(self, x_T: jax.Array, regularise: Regularise | None) -> jax.Array:
+    def _read(self, x_T: jax.Array, regularization: Regularization | None) -> jax.Array:
         """Returns what the stack reads [T,B,D]."""
         if self.vocabulary is None:
-            return add_noise(x_T, regularise).astype(self.dtype)
+            return add_noise(x_T, regularization).astype(self.dtype)
         if self.embedding is None:
             return jax.nn.one_hot(x_T, self.vocabulary, dtype=self.dtype)
-        if not self.dropout_words or regularise is None or regularise.key is None:
+        if not self.dropout_words or regularization is None or regularization.key is None:
             return self.embed(x_T)
-        table_VD = drop_words(self.embed.embedding, self.dropout_words, regularise.key)
+        table_VD = drop_words(self.embed.embedding, self.dropout_words, regularization.key)
         return table_VD.astype(self.dtype)[x_T]
 
-    def _answer(self, features: jax.Array, regularise: Regularise | None) -> jax.Array:
+    def _answer(self, features: jax.Array, regularization: Regularization | None) -> jax.Array:
         """Returns the head's outputs of features [T,B,H] or [B,H]."""
-        if self.dropout_out and regularise is not None and regularise.keys_B is not None:
-            keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularise.keys_B, OUTPUT)
+        if self.dropout_out and regularization is not None and regularization.keys_B is not None:
+            keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, OUTPUT)
             features_TBH = features.reshape(-1, *features.shape[-2:])
             locked = self.lstm.locked
             dropped = dropout(features_TBH, self.dropout_out, keys_B, locked=locked)
@@ -128,20 +128,20 @@ class SequenceModel(nn.Module):
 
     def _embedding_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
         """Draws the embedding: at the initialiser's scale where it names one, else Flax's own."""
-        if "(" in self.initialiser and not self.initialiser.startswith("chrono"):
-            return initialise(self.initialiser, key, shape, shape[1], recurrent=False)
+        if "(" in self.initializer and not self.initializer.startswith("chrono"):
+            return init_matrix(self.initializer, key, shape, shape[1], recurrent=False)
         return nn.linear.default_embed_init(key, shape, dtype)
 
     def _kernel_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
         del dtype
-        return initialise(self.initialiser, key, shape, shape[0], recurrent=False)
+        return init_matrix(self.initializer, key, shape, shape[0], recurrent=False)
 
     def _bias_init(self, key: jax.Array, shape: tuple[int], dtype: Any) -> jax.Array:
         del dtype
-        return initialise_vector(self.initialiser, key, shape[0])
+        return init_vector(self.initializer, key, shape[0])
 
 
-def centred(x_BTD: jax.Array, lengths: jax.Array | None) -> jax.Array:
+def subtract_last(x_BTD: jax.Array, lengths: jax.Array | None) -> jax.Array:
     """Returns vectors [B,T,D] as differences to each row's last real one."""
     if lengths is None:
         return x_BTD - x_BTD[:, -1:]

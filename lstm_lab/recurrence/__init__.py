@@ -4,11 +4,11 @@ from lstm_lab.recurrence.dispatch import (
     BACKENDS,
     MEMBERS,
     Backend,
-    Call,
+    CallSignature,
     batched_members,
     choose,
-    refusal,
     resolve,
+    unsupported_reason,
 )
 from lstm_lab.recurrence.unroll import EVERYTHING, unroll
 
@@ -17,10 +17,10 @@ __all__ = [
     "EVERYTHING",
     "MEMBERS",
     "Backend",
-    "Call",
+    "CallSignature",
     "batched_members",
     "choose",
-    "refusal",
     "resolve",
     "unroll",
+    "unsupported_reason",
 ]

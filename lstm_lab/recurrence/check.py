@@ -12,7 +12,7 @@ import numpy as np
 from jax.test_util import check_grads
 
 from lstm_lab.cells.cell import Params, Spec, State, step
-from lstm_lab.recurrence.dispatch import Backend, Call, refusal
+from lstm_lab.recurrence.dispatch import Backend, CallSignature, unsupported_reason
 from lstm_lab.recurrence.unroll import unroll
 
 T, B, D, H = 7, 4, 3, 6
@@ -45,7 +45,7 @@ def check_cell(spec: Spec) -> Iterator[tuple[str, str | None]]:
         # The kernel is float32, and the same for every variant: the project's tests hold it.
         among: tuple[Backend, ...] = ("fused", "associative")
         for backend in among:
-            if refusal(backend, Call(spec, x_TBD.dtype)) is None:
+            if unsupported_reason(backend, CallSignature(spec, x_TBD.dtype)) is None:
                 name = f"{backend} equals scan in outputs, states and gradients"
                 checks.append((name, partial(_backend, backend)))
         for name, check in checks:

@@ -25,7 +25,7 @@ MEASURED = ("members", "B", "D", "H")  # what a row's distance counts
 FIELDS_WITH_A_COST = ("multiplicative", "layer_norm", "gate_recurrence", "projection", "peephole")
 
 
-class Call(NamedTuple):
+class CallSignature(NamedTuple):
     """What is asked of a backend.
 
     Attributes:
@@ -56,7 +56,7 @@ def batched_members() -> int:
         return 1
 
 
-def resolve(backend: Backend, call: Call) -> Backend:
+def resolve(backend: Backend, call: CallSignature) -> Backend:
     """Returns the backend to call: the one that is named, or for "auto" the fastest that serves.
 
     Raises:
@@ -68,13 +68,13 @@ def resolve(backend: Backend, call: Call) -> Backend:
         raise ValueError("clamp: this cell's pointwise takes no clamp")
     if backend == "auto":
         return choose(call)
-    reason = refusal(backend, call)
+    reason = unsupported_reason(backend, call)
     if reason:
         raise ValueError(f"backend: found {backend!r}, which cannot serve this; {reason}")
     return backend
 
 
-def choose(call: Call) -> Backend:
+def choose(call: CallSignature) -> Backend:
     """Returns what `auto` takes: the fastest that serves, in the measured row nearest to the call.
 
     Where a platform was not measured it is fused, for its memory; where a cell was not, scan.
@@ -82,13 +82,15 @@ def choose(call: Call) -> Backend:
     rows = measured(jax.default_backend(), jax.local_devices()[0].device_kind)
     like = [row for row in rows if row["cell"] == family(call.spec)]
     if not like:
-        return "scan" if rows or refusal("fused", call) else "fused"
+        return "scan" if rows or unsupported_reason("fused", call) else "fused"
     times = min(like, key=lambda row: _distance(row, call))["ms"]
-    serving: list[Backend] = [b for b in NAMED if b in times and refusal(b, call) is None]
+    serving: list[Backend] = [
+        b for b in NAMED if b in times and unsupported_reason(b, call) is None
+    ]
     return min(serving, key=times.__getitem__, default="scan")
 
 
-def refusal(backend: Backend, call: Call) -> str | None:
+def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
     """Returns why a backend cannot serve a call, naming the field, or None where it can."""
     if backend == "scan":
         return None
@@ -102,13 +104,13 @@ def refusal(backend: Backend, call: Call) -> str | None:
         return f"clamp: {backend} pins no gates"
     match backend:
         case "native":
-            return native.refusal(call.spec, call.dtype)
+            return native.unsupported_reason(call.spec, call.dtype)
         case "cudnn":
             if call.resets:
                 return "resets: cudnn takes none"
-            return cudnn.refusal(call.spec, call.dtype)
+            return cudnn.unsupported_reason(call.spec, call.dtype)
         case _:
-            return associative.refusal(call.spec)
+            return associative.unsupported_reason(call.spec)
 
 
 def family(spec: Spec) -> str:
@@ -127,6 +129,6 @@ def measured(platform: str, device: str) -> list[dict[str, Any]]:
     return [row for table in (own or tables)[:1] for row in table["rows"]]
 
 
-def _distance(row: dict[str, Any], call: Call) -> float:
+def _distance(row: dict[str, Any], call: CallSignature) -> float:
     """Returns how far a call's shape is from a row's, in powers of two."""
     return sum(abs(math.log2(getattr(call, name) / row[name])) for name in MEASURED)

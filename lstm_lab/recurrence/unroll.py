@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, advance
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native
-from lstm_lab.recurrence.dispatch import Backend, Call, batched_members, resolve
+from lstm_lab.recurrence.dispatch import Backend, CallSignature, batched_members, resolve
 from lstm_lab.recurrence.steps import Steps, before, effective_resets, hide_padding, select
 
 EVERYTHING = ("*",)  # what `trace` may be, for all gates and state fields of a cell
@@ -67,7 +67,7 @@ def unroll(
     _check_shapes(x_TBD, lengths, resets)
     trace = tuple(trace)
     B, D = x_TBD.shape[1:]
-    call = Call(
+    call = CallSignature(
         spec,
         x_TBD.dtype,
         B,

@@ -71,7 +71,7 @@ def plan_cohorts(
 
 def _shared_key(spec: RunSpec) -> str:
     """Returns what runs of one program share; the hidden size is free where they can be padded."""
-    if padding.refusal(spec) is not None:
+    if padding.unsupported_reason(spec) is not None:
         return program_key(spec)
     return program_key(replace(spec, model=replace(spec.model, hidden=1)))
 

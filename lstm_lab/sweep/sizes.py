@@ -25,8 +25,10 @@ def matched(spec: RunSpec, reference: RunSpec, match: Match) -> RunSpec:
     Raises:
       UserError: for runs whose layers differ in width, which no one hidden size decides.
     """
-    if spec.model.widths is not None or reference.model.widths is not None:
-        raise UserError(f"match: {match!r} changes model.hidden; allowed without model.widths")
+    if spec.model.hidden_sizes is not None or reference.model.hidden_sizes is not None:
+        raise UserError(
+            f"match: {match!r} changes model.hidden; allowed without model.hidden_sizes"
+        )
     wanted = _size(reference, match)
     low, high = 1, 2
     while _size(_with_hidden(spec, high), match) < wanted:

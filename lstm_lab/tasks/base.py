@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -67,7 +67,7 @@ Inputs = Tokens | Vectors
 Target = Categorical | Bernoulli | Real
 
 
-class Given(NamedTuple):
+class SourceTokens(NamedTuple):
     """What an encoder reads before a sequence is predicted.
 
     Attributes:
@@ -87,14 +87,14 @@ class Examples(NamedTuple):
       y: targets, as the task's `target` says.
       lengths: real steps of each sequence [N], or None where all have T.
       weights: of each sequence in the loss [N], or None where all weigh the same.
-      given: what is read before, or None.
+      source: what is read before, or None.
     """
 
     x: Array
     y: Array
     lengths: Array | None = None
     weights: Array | None = None
-    given: Given | None = None
+    source: SourceTokens | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -137,56 +137,71 @@ class Dataset:
 
     Attributes:
       splits: train (absent where generated), valid and test.
-      fitted: what was found in the training data and is kept with a run, JSON-ready: what numbers
-        stand for, as `inputs` and `outputs`, means and scales.
+      preprocessing: what the task computed from the training data and a finished run needs: the
+        symbols that numbers stand for, as `inputs` and `outputs`, means and scales. JSON-ready.
     """
 
     splits: dict[str, Split]
-    fitted: dict[str, Any] = field(default_factory=dict)
+    preprocessing: dict[str, Any] = field(default_factory=dict)
 
 
-class Task(Protocol):
-    """A frozen dataclass of a task's options.
+class Task:
+    """What a model learns: its inputs, its target, and where the examples come from.
+
+    A task is a frozen dataclass of its options that inherits from this class. What it leaves out
+    has the default below.
 
     Attributes:
-      inputs: what goes in.
-      target: what comes out.
+      name: how configs name the task.
+      inputs: what the model reads.
+      target: what the model predicts.
       metric: the metric that chooses checkpoints and ranks runs.
-      sample: a key -> one example, where training data are generated without end; else None.
-
-    One whose splits are streams says so by `stream`, which others need not have.
+      files: names of the options that hold paths.
+      sha256: hash of the user's own files, or None.
+      is_stream: whether the splits are streams, through which the model's state is carried.
+      source_vocabulary: symbols of the sequence that an encoder reads first; None without encoder.
+      final_metric_names: metrics that need the outputs of a whole split, see `final_metrics`.
+      sample: a key -> one example, for a task that generates its training data; else None.
     """
 
-    @property
-    def inputs(self) -> Inputs:
-        """What goes in."""
-        ...
-
-    @property
-    def target(self) -> Target:
-        """What comes out."""
-        ...
+    name: ClassVar[str]
+    files: ClassVar[tuple[str, ...]] = ()
+    is_stream: ClassVar[bool] = False
+    final_metric_names: ClassVar[tuple[str, ...]] = ()
+    sha256: str | None = None
+    source_vocabulary: int | None = None
+    sample: Callable[[jax.Array], Examples] | None = None
 
     @property
     def metric(self) -> str:
-        """The metric that ranks runs."""
-        ...
+        """The metric that chooses checkpoints and ranks runs."""
+        raise NotImplementedError
 
     @property
-    def sample(self) -> Callable[[jax.Array], Examples] | None:
-        """A key -> one example, or None."""
-        ...
+    def inputs(self) -> Inputs:
+        """What the model reads."""
+        raise NotImplementedError
 
-    name: ClassVar[str]
+    @property
+    def target(self) -> Target:
+        """What the model predicts."""
+        raise NotImplementedError
 
     def load(self, data_dir: Path) -> Dataset:
-        """Reads or makes the examples."""
-        ...
+        """Reads or generates the examples of all splits."""
+        raise NotImplementedError
 
+    def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
+        """Returns outputs on the test split of baselines without a model, by name."""
+        del dataset
+        return {}
 
-def is_stream(task: Task) -> bool:
-    """Returns whether a task's splits are streams, through which the state is carried."""
-    return getattr(task, "stream", False)
+    def final_metrics(
+        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Returns the test metrics that no sum over batches can give; see `final_metric_names`."""
+        del outputs, test, preprocessing
+        return {}
 
 
 def check_folds(folds: int | None, fold: int | None) -> None:

@@ -18,13 +18,13 @@ class Batch(NamedTuple):
       examples: the examples, B of them.
       weight_B: 1 for an example that counts, 0 for one that only fills the batch.
       rows_B: each example's place in the batch of all devices.
-      fresh: of a stream, whether it begins here; None of examples, which begin from zero.
+      is_start: of a stream, whether it begins here; None of examples, which begin from zero.
     """
 
     examples: Examples
     weight_B: jax.Array
     rows_B: jax.Array
-    fresh: jax.Array | None = None
+    is_start: jax.Array | None = None
 
 
 def train_batch(
@@ -64,11 +64,11 @@ def train_batch(
         index = step % steps
         if split.std:
             ends = _cuts(split, jax.random.fold_in(key, step // steps), index, steps)
-            return _piece(split, ends, index == 0, rows_B, size, split.T + 2 * split.shift)
+            return window(split, ends, index == 0, rows_B, size, split.T + 2 * split.shift)
         return chunk(split, index, rows_B, size, whole=split.track_steps(size) >= split.T)
     if order_N is None:
         order_N = epoch_order(split, seed, step // steps)
-    return take(split, step % steps * size + rows_B, rows_B, order_N)
+    return gather_batch(split, step % steps * size + rows_B, rows_B, order_N)
 
 
 def chunk(
@@ -87,14 +87,14 @@ def chunk(
       The batch.
     """
     ends = index * stream.T, (index + 1) * stream.T
-    batch = _piece(stream, ends, index == 0, rows_B, tracks, stream.T)
+    batch = window(stream, ends, index == 0, rows_B, tracks, stream.T)
     return batch._replace(examples=batch.examples._replace(lengths=None)) if whole else batch
 
 
-def _piece(
+def window(
     stream: Stream,
     ends: tuple[jax.Array, jax.Array],
-    fresh: jax.Array,
+    is_start: jax.Array,
     rows_B: jax.Array,
     tracks: int,
     T: int,
@@ -107,7 +107,7 @@ def _piece(
     lengths_B = jnp.broadcast_to(jnp.clip(end - begin, 0, T), rows_B.shape)
     tokens = jnp.asarray(stream.tokens)
     examples = Examples(tokens[places_BT], tokens[places_BT + 1], lengths_B)
-    return Batch(examples, (rows_B < tracks).astype(jnp.float32), rows_B, fresh)
+    return Batch(examples, (rows_B < tracks).astype(jnp.float32), rows_B, is_start)
 
 
 def _cuts(
@@ -155,7 +155,7 @@ def epoch_order(
     return jnp.concatenate([shuffled.ravel(), order_N[whole:]])
 
 
-def take(
+def gather_batch(
     examples: Examples, places_B: jax.Array, rows_B: jax.Array, order_N: jax.Array | None = None
 ) -> Batch:
     """Returns the examples at places of an order; those past the end weigh 0."""

@@ -13,7 +13,7 @@ from lstm_lab.tasks.base import Bernoulli, Categorical, Real, Target
 from lstm_lab.tasks.batches import Batch
 from lstm_lab.tasks.span_f1 import span_f1
 
-Scores = dict[str, tuple[jax.Array, jax.Array]]
+MetricSums = dict[str, tuple[jax.Array, jax.Array]]
 
 DIRECTIONS = {
     "nll": "min",
@@ -51,7 +51,7 @@ def _summed(target: Target) -> tuple[str, ...]:
     return tuple(name for name in metrics_of(target) if name not in ("perplexity", "bits"))
 
 
-def no_scores(target: Target) -> Scores:
+def zero_metrics(target: Target) -> MetricSums:
     """Returns sums of nothing."""
 
     def nothing(name: str) -> jax.Array:
@@ -60,7 +60,7 @@ def no_scores(target: Target) -> Scores:
     return {name: (nothing(name), nothing(name)) for name in _summed(target)}
 
 
-def means(target: Target, total: Scores) -> dict[str, jax.Array]:
+def means(target: Target, total: MetricSums) -> dict[str, jax.Array]:
     """Divides sums by counts, and derives what is a function of them.
 
     perplexity: exp of the mean nll; bits: the mean nll / ln 2; macro_f1: the mean of F1 over the
@@ -76,7 +76,7 @@ def means(target: Target, total: Scores) -> dict[str, jax.Array]:
     return {name: found[name] for name in metrics_of(target)}
 
 
-def objective(
+def loss_sum(
     target: Target, logits: jax.Array, batch: Batch, smoothing: float = 0.0
 ) -> tuple[jax.Array, jax.Array]:
     """Computes what training minimises: the first of the metrics, as sum and count.
@@ -85,7 +85,7 @@ def objective(
     sum w ((1 - e) nll - e mean_C log p) over sum w.
 
     Args:
-      target, logits, batch: as in `scores`.
+      target, logits, batch: as in `metric_sums`.
       smoothing: e.
 
     Returns:
@@ -95,7 +95,7 @@ def objective(
     """
     name = metrics_of(target)[0]
     if not isinstance(target, Categorical) or not (target.weighted or smoothing):
-        return scores(target, logits, batch)[name]
+        return metric_sums(target, logits, batch)[name]
     log_p = jax.nn.log_softmax(logits)
     nll = -jnp.take_along_axis(log_p, batch.examples.y[..., None], -1)[..., 0]
     loss = (1.0 - smoothing) * nll - smoothing * log_p.mean(-1)
@@ -107,7 +107,7 @@ def objective(
     return jnp.where(weight > 0, loss * weight, 0.0).sum(), weight.sum()
 
 
-def scores(target: Target, logits: jax.Array, batch: Batch) -> Scores:
+def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
     """Computes a batch's metrics.
 
     nll: negative log-likelihood in nats, summed over the C numbers of a Bernoulli target;

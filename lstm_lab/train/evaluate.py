@@ -14,19 +14,19 @@ from lstm_lab.cells.masks import RATES
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import model_of
 from lstm_lab.models.recurrent import States
-from lstm_lab.models.regularization import Regularise
+from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import (
     Batch,
     Examples,
-    Scores,
+    MetricSums,
     Split,
     Stream,
     chunk,
+    gather_batch,
     means,
+    metric_sums,
     metrics_of,
-    no_scores,
-    scores,
-    take,
+    zero_metrics,
 )
 from lstm_lab.train.state import empty_states
 
@@ -38,17 +38,21 @@ Splits = dict[str, Split]
 
 
 def apply(
-    spec: RunSpec, params: Any, batch: Batch, regularise: Regularise, states: States | None = None
+    spec: RunSpec,
+    params: Any,
+    batch: Batch,
+    regularization: Regularization,
+    states: States | None = None,
 ) -> tuple[jax.Array, States]:
     """Computes a batch's logits and final states, as `apply_keeping`."""
-    return apply_keeping(spec, params, batch, regularise, states)[0]
+    return apply_keeping(spec, params, batch, regularization, states)[0]
 
 
 def apply_keeping(
     spec: RunSpec,
     params: Any,
     batch: Batch,
-    regularise: Regularise,
+    regularization: Regularization,
     states: States | None = None,
 ) -> tuple[tuple[jax.Array, States], dict[str, Any]]:
     """Computes a batch's logits, with keys as in training; and the final states.
@@ -57,20 +61,20 @@ def apply_keeping(
       spec: the run.
       params: its parameters.
       batch: the examples.
-      regularise: rates, and keys in training.
+      regularization: rates, and keys in training.
       states: of a stream, what the chunk before ended with.
 
     Returns:
       The model's logits and states; and the last layer's outputs, as `penalties.penalty` has them.
     """
     x, lengths = batch.examples.x, batch.examples.lengths
-    fresh = None if states is None else batch.fresh
-    given = batch.examples.given
-    more: dict[str, Any] = {} if given is None else {"given": given}
+    is_start = None if states is None else batch.is_start
+    source = batch.examples.source
+    more: dict[str, Any] = {} if source is None else {"source": source}
     with jax.default_matmul_precision(spec.model.precision):
         found, kept = model_of(spec).apply(
             {"params": params},
-            *(x, lengths, regularise, states, fresh),
+            *(x, lengths, regularization, states, is_start),
             method="run",
             mutable=["features"],
             **more,
@@ -141,22 +145,22 @@ def evaluate(
     Returns:
       The mean of each metric over all that is predicted.
     """
-    regularise = Regularise(rates(hparams))
+    regularization = Regularization(rates(hparams))
     if isinstance(split, Stream):
-        total = _read_stream(spec, params, regularise, split, axis_name)
+        total = _read_stream(spec, params, regularization, split, axis_name)
     else:
-        total = _read_examples(spec, params, regularise, split, cuts, axis_name)
+        total = _read_examples(spec, params, regularization, split, cuts, axis_name)
     return means(spec.task.target, all_devices(total, axis_name))
 
 
 def _read_examples(
     spec: RunSpec,
     params: Any,
-    regularise: Regularise,
+    regularization: Regularization,
     examples: Examples,
     cuts: tuple[int, ...],
     axis_name: str | None,
-) -> Scores:
+) -> MetricSums:
     N = examples.x.shape[0]
     order_N = jnp.argsort(examples.lengths) if cuts and examples.lengths is not None else None
     batches = -(-N // (EVAL_BATCH if order_N is None else EVAL_CUT))
@@ -164,35 +168,41 @@ def _read_examples(
     size = -(-N // (batches * devices)) * devices
     rows_B = device_rows(size, axis_name)
 
-    def score(batch: Batch) -> Scores:
-        logits, _ = apply(spec, params, batch, regularise)
-        return scores(spec.task.target, logits, batch)
+    def score(batch: Batch) -> MetricSums:
+        logits, _ = apply(spec, params, batch, regularization)
+        return metric_sums(spec.task.target, logits, batch)
 
-    def add(total: Scores, index: jax.Array) -> tuple[Scores, None]:
-        batch = take(examples, index * size + rows_B, rows_B, order_N)
+    def add(total: MetricSums, index: jax.Array) -> tuple[MetricSums, None]:
+        batch = gather_batch(examples, index * size + rows_B, rows_B, order_N)
         found = at_cut(cuts, batch, spec.task.target.every_step, score)
         return jax.tree.map(jnp.add, total, found), None
 
-    total, _ = lax.scan(add, varying(no_scores(spec.task.target), axis_name), jnp.arange(batches))
+    total, _ = lax.scan(
+        add, varying(zero_metrics(spec.task.target), axis_name), jnp.arange(batches)
+    )
     return total
 
 
 def _read_stream(
-    spec: RunSpec, params: Any, regularise: Regularise, stream: Stream, axis_name: str | None
-) -> Scores:
+    spec: RunSpec,
+    params: Any,
+    regularization: Regularization,
+    stream: Stream,
+    axis_name: str | None,
+) -> MetricSums:
     """Scores a stream chunk by chunk, with the state carried."""
     tracks, steps = stream.tracks, stream.track_steps(stream.tracks)
     devices = 1 if axis_name is None else lax.axis_size(axis_name)
     rows_B = device_rows(-(-tracks // devices) * devices, axis_name)
 
-    def add(carry: tuple[Scores, States], index: jax.Array) -> tuple[Any, None]:
+    def add(carry: tuple[MetricSums, States], index: jax.Array) -> tuple[Any, None]:
         total, states = carry
         batch = chunk(stream, index, rows_B, tracks, whole=steps % stream.T == 0)
-        logits, states = apply(spec, params, batch, regularise, states)
-        found = scores(spec.task.target, logits, batch)
+        logits, states = apply(spec, params, batch, regularization, states)
+        found = metric_sums(spec.task.target, logits, batch)
         return (jax.tree.map(jnp.add, total, found), states), None
 
-    nothing = no_scores(spec.task.target), empty_states(spec, params, len(rows_B))
+    nothing = zero_metrics(spec.task.target), empty_states(spec, params, len(rows_B))
     chunks = jnp.arange(-(-steps // stream.T))
     (total, _), _ = lax.scan(add, varying(nothing, axis_name), chunks)
     return total

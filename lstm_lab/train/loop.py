@@ -89,7 +89,7 @@ def train_cohort(
     Raises:
       TakenOverError: where another process has taken the cohort over.
     """
-    if multihost.told(lambda: all(run.done for run in cohort.runs)):
+    if multihost.broadcast_from_host0(lambda: all(run.done for run in cohort.runs)):
         return Outcome("completed")
     session = Session(cohort, dataset, overrides or {}, held)
     members = len(cohort.runs)
@@ -158,15 +158,15 @@ def train_run(
       UserError: for a folder that holds something else.
     """
     multihost.check_alike("runs", run_id(spec))
-    head = multihost.told(partial(_head, spec, folder))
+    head = multihost.broadcast_from_host0(partial(_head, spec, folder))
     dataset = spec.task.load(data_dir)
     if multihost.count() > 1:
         multihost.check_alike("data sets", _digest(dataset))
     layout = _layout(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
-    with multihost.own(folder) as own, Meter(steps) as meter:
+    with multihost.host_workdir(folder) as own, Meter(steps) as meter:
         cohort = Cohort((Run(spec, own),), layout, own / "checkpoints" / "latest")
-        shown = meter if multihost.first() else None
+        shown = meter if multihost.is_primary() else None
         return train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=shown)
 
 

@@ -23,7 +23,7 @@ from lstm_lab.utils.errors import UserError
 _PLACE = re.compile(r"(?P<index>\d+)/(?P<count>\d+)@(?P<address>.+:\d+)")
 
 
-def join(place: str) -> None:
+def initialize_distributed(place: str) -> None:
     """Makes this process one of several that train together; before JAX is first used.
 
     Args:
@@ -52,22 +52,22 @@ def count() -> int:
     return jax.process_count()
 
 
-def first() -> bool:
+def is_primary() -> bool:
     """Returns whether this host reads and writes the run's folder."""
     return jax.process_index() == 0
 
 
 @contextmanager
-def own(folder: Path) -> Iterator[Path]:
+def host_workdir(folder: Path) -> Iterator[Path]:
     """Gives the run's folder on the first host; on others one that goes away, for their records."""
-    if first():
+    if is_primary():
         yield folder
         return
     with tempfile.TemporaryDirectory() as scratch:
         yield Path(scratch)
 
 
-def told(find: Callable[[], Any]) -> Any:
+def broadcast_from_host0(find: Callable[[], Any]) -> Any:
     """Returns on every host what the first one finds.
 
     Args:
@@ -79,18 +79,18 @@ def told(find: Callable[[], Any]) -> Any:
     if count() == 1:
         return find()
     message = b""
-    if first():
+    if is_primary():
         try:
             message = json.dumps({"found": find()}).encode()
         except UserError as error:
             message = json.dumps({"error": str(error)}).encode()
-    answer = json.loads(_sent(message))
+    answer = json.loads(_send_from_host0(message))
     if "error" in answer:
         raise UserError(answer["error"])
     return answer["found"]
 
 
-def told_arrays(tree: Any) -> Any:
+def broadcast_arrays_from_host0(tree: Any) -> Any:
     """Returns on every host the first one's arrays, bit for bit.
 
     Args:
@@ -102,7 +102,7 @@ def told_arrays(tree: Any) -> Any:
     def one(array: Any) -> np.ndarray:
         array = np.asarray(array)
         # As bytes: a sum over hosts would turn -0.0 into 0.0.
-        return np.frombuffer(_sent(array.tobytes()), array.dtype).reshape(array.shape)
+        return np.frombuffer(_send_from_host0(array.tobytes()), array.dtype).reshape(array.shape)
 
     return jax.tree.map(one, tree)
 
@@ -114,7 +114,7 @@ def check_alike(what: str, value: str) -> None:
       what: what it is, for the error.
       value: this host's.
     """
-    if any_of(told(lambda: value) != value):
+    if any_of(broadcast_from_host0(lambda: value) != value):
         raise UserError(f"--hosts: {what} differ between the hosts, allowed the same on all")
 
 
@@ -125,10 +125,10 @@ def any_of(flag: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
-def _sent(message: bytes) -> bytes:
+def _send_from_host0(message: bytes) -> bytes:
     """Returns the first host's message, of any length, on every host."""
     size = int(multihost_utils.broadcast_one_to_all(np.array(len(message), np.int32)))
     content = np.zeros(size, np.uint8)
-    if first():
+    if is_primary():
         content[:] = np.frombuffer(message, np.uint8)
     return np.asarray(multihost_utils.broadcast_one_to_all(content)).tobytes()

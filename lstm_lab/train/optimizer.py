@@ -18,16 +18,16 @@ def hparams(spec: OptimSpec) -> dict[str, float]:
     return {name: getattr(spec, name) for name in HPARAMS}
 
 
-def horizon(spec: OptimSpec, total_steps: int) -> int:
+def schedule_length(spec: OptimSpec, total_steps: int) -> int:
     """Returns what the schedule has to know of a run's length: 0 where nothing, so that runs of
     different length share a program."""
     updates = -(-total_steps // spec.accumulate)
     return updates if spec.schedule in ("linear", "cosine", "one_cycle") else 0
 
 
-def schedule(spec: OptimSpec, horizon: int) -> Callable[[jax.Array], jax.Array]:
+def schedule(spec: OptimSpec, schedule_length: int) -> Callable[[jax.Array], jax.Array]:
     """Returns the learning rate's share of `lr` as a function of the step."""
-    steps = max(horizon - spec.warmup_steps, 1)
+    steps = max(schedule_length - spec.warmup_steps, 1)
     match spec.schedule:
         case "constant":
             after = optax.constant_schedule(1.0)
@@ -51,14 +51,14 @@ def schedule(spec: OptimSpec, horizon: int) -> Callable[[jax.Array], jax.Array]:
 
 
 def build_optimizer(
-    spec: OptimSpec, hparams: Mapping[str, jax.Array], horizon: int
+    spec: OptimSpec, hparams: Mapping[str, jax.Array], schedule_length: int
 ) -> optax.GradientTransformation:
     """Builds the optax chain: clip, weight decay, optimiser, schedule.
 
     Args:
       spec: the static part.
       hparams: `lr`, `momentum` and `weight_decay` as arrays; they replace the spec's.
-      horizon: what `horizon` says of the run's length.
+      schedule_length: what `schedule_length` says of the run's length.
 
     Returns:
       The transformation; its state's structure depends on the spec alone.
@@ -73,7 +73,7 @@ def build_optimizer(
     decay = optax.add_decayed_weights(hparams["weight_decay"])
     decayed = [scale, decay] if spec.name == "adamw" else [decay, scale]
     clip = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
-    shape = schedule(spec, horizon)
+    shape = schedule(spec, schedule_length)
     peak = hparams["lr"] * (1.0 - hparams["momentum"]) if spec.dampening else hparams["lr"]
     rate = optax.scale_by_schedule(lambda step: -peak * jnp.asarray(shape(step)))
     frozen = [optax.masked(optax.set_to_zero(), partial(_frozen, spec.freeze))]

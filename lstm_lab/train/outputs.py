@@ -37,15 +37,14 @@ def outputs(spec: RunSpec, params: Any, examples: Examples) -> np.ndarray:
 
 
 def final_scores(
-    spec: RunSpec, params: Any, test: Examples, fitted: dict[str, Any]
+    spec: RunSpec, params: Any, test: Examples, preprocessing: dict[str, Any]
 ) -> dict[str, float]:
     """Returns the metrics that a task computes of all outputs at once, where it has such."""
-    final = getattr(spec.task, "final", None)
-    if final is None:
+    if not spec.task.final_metric_names:
         return {}
-    if test.given is not None:
-        return final(translate(spec, params, test.given), test, fitted)
-    return final(outputs(spec, params, test), test, fitted)
+    if test.source is not None:
+        return spec.task.final_metrics(translate(spec, params, test.source), test, preprocessing)
+    return spec.task.final_metrics(outputs(spec, params, test), test, preprocessing)
 
 
 @lru_cache(maxsize=8)

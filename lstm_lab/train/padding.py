@@ -16,25 +16,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
-from lstm_lab.cells.gated import ALGEBRA
+from lstm_lab.cells.gated import GATED_LSTM
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import blank_input, model_of
 from lstm_lab.tasks import Translation
 
 
-def refusal(spec: RunSpec) -> str | None:
+def unsupported_reason(spec: RunSpec) -> str | None:
     """Returns why a run cannot be padded to a wider one, naming the field, or None."""
     cell = resolve_cell(spec.model)
-    if spec.model.widths is not None:
-        return "widths: runs are padded by their one hidden size"
+    if spec.model.hidden_sizes is not None:
+        return "hidden_sizes: runs are padded by their one hidden size"
     if isinstance(spec.task, Translation):
         return "task: a decoder is not padded"
     if spec.train.penalised:
         return "activation_reg, temporal_reg: their means would see the padding"
     if spec.model.tied:
         return "tied: the embedding is as wide as the layer"
-    if isinstance(cell, CellSpec) and cell.cell is ALGEBRA:
+    if isinstance(cell, CellSpec) and cell.cell is GATED_LSTM:
         for name, reason in (
             ("layer_norm", "its mean and variance would see the padding"),
             ("projection", "the projected h is not made of units"),

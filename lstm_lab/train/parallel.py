@@ -22,7 +22,7 @@ from lstm_lab.tasks import Split
 from lstm_lab.train import evaluate as scoring
 from lstm_lab.train import padding, step
 from lstm_lab.train.layout import Layout
-from lstm_lab.train.optimizer import horizon
+from lstm_lab.train.optimizer import schedule_length
 from lstm_lab.train.state import IDLE, Member, TrainState, init_state, member_of
 
 AXIS = "devices"
@@ -103,11 +103,13 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
     Returns:
       The program.
     """
-    return _build(program_spec(layout.widen(spec)), horizon(spec.optim, total_steps), layout)
+    return _build(
+        program_spec(layout.widen(spec)), schedule_length(spec.optim, total_steps), layout
+    )
 
 
 @lru_cache(maxsize=16)  # each may hold a hundred megabytes
-def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
+def _build(spec: RunSpec, schedule_length: int, layout: Layout) -> Program:
     devices = (jax.local_devices() if layout.hosts == 1 else jax.devices())[: layout.devices]
     if len(devices) < layout.devices:
         raise ValueError(f"devices: found {len(devices)}, the layout needs {layout.devices}")
@@ -121,7 +123,9 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
     def advance(state: Any, splits: Any, steps: Any, evaluating: Any) -> Any:
         padded = layout.width is not None
         cuts = cuts_of(splits.get("train"))
-        one = partial(step.advance, spec, horizon, padded=padded, cuts=cuts, axis_name=axis_name)
+        one = partial(
+            step.advance, spec, schedule_length, padded=padded, cuts=cuts, axis_name=axis_name
+        )
         return map_lanes(lambda state: one(state, splits, steps, evaluating), state)
 
     def evaluate(params: Any, hparams: Any, wanted: Any, split: Split) -> Any:
@@ -134,7 +138,7 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
 
         return map_lanes(one, (wanted, params, hparams))
 
-    begin = partial(_begin, spec, horizon)
+    begin = partial(_begin, spec, schedule_length)
     mesh = Mesh(np.array(devices), (AXIS,))
     everywhere = NamedSharding(mesh, PartitionSpec())
     if layout.hosts > 1:
@@ -165,13 +169,13 @@ def _build(spec: RunSpec, horizon: int, layout: Layout) -> Program:
     return _members_program(layout, mesh, pmap, begin, advance, evaluate)
 
 
-def _begin(wide: RunSpec, horizon: int, spec: RunSpec, total: int) -> TrainState:
+def _begin(wide: RunSpec, schedule_length: int, spec: RunSpec, total: int) -> TrainState:
     """Returns a member's first state: drawn at its own size, then padded to the program's."""
     own = program_spec(spec)
-    state = jax.device_get(_compiled_init(own, horizon)(member_of(spec, total)))
+    state = jax.device_get(_compiled_init(own, schedule_length)(member_of(spec, total)))
     if own.model.hidden == wide.model.hidden:
         return state
-    like = jax.eval_shape(partial(init_state, wide, horizon), member_of(spec, total))
+    like = jax.eval_shape(partial(init_state, wide, schedule_length), member_of(spec, total))
     return padding.pad(state, own.model.hidden, wide.model.hidden, like)
 
 
@@ -184,10 +188,10 @@ def trim(layout: Layout, spec: RunSpec, params: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _compiled_init(spec: RunSpec, horizon: int) -> Callable[[Member], TrainState]:
+def _compiled_init(spec: RunSpec, schedule_length: int) -> Callable[[Member], TrainState]:
     # It runs once: optimising it would take a second, and save milliseconds.
     options = {"xla_backend_optimization_level": 0}
-    return jax.jit(partial(init_state, spec, horizon), compiler_options=options)
+    return jax.jit(partial(init_state, spec, schedule_length), compiler_options=options)
 
 
 def _replicated(

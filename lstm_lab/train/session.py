@@ -150,21 +150,23 @@ class Session:
 
     def _restored(self) -> TrainState | None:
         """Returns the checkpoint's state with its runs seated, or None where there is none."""
-        found = multihost.told(self.checkpoints.latest_step)
+        found = multihost.broadcast_from_host0(self.checkpoints.latest_step)
         if found is None:
             return None
         self.saves = found
         empty = self.program.begin(self.spec, self.total)
         saved = self._tree(self.program.seat(None, {0: empty}))
-        if multihost.first():
+        if multihost.is_primary():
             _, saved = self.checkpoints.restore(saved)
-        saved = multihost.told_arrays(saved)
+        saved = multihost.broadcast_arrays_from_host0(saved)
         stopped = np.full_like(saved["state"].stopped, IDLE)
         ids = {run_id(run.spec): run for run in self.waiting}
         for lane, letters in enumerate(saved["runs"]):
             run, step = ids.get(bytes(letters).decode()), int(saved["state"].step[lane])
             # A run whose record lags behind the checkpoint starts again.
-            if run is not None and multihost.told(partial(_reaches, run.folder, step)):
+            if run is not None and multihost.broadcast_from_host0(
+                partial(_reaches, run.folder, step)
+            ):
                 self.waiting.remove(run)
                 self._sit(lane, run, step)
                 stopped[lane] = saved["state"].stopped[lane]
@@ -193,8 +195,8 @@ class Session:
             parameters=summary.parameters,
             resumed_at=resumed_at,
         )
-        if self.dataset.fitted:
-            write_json(run.folder / "fitted.json", self.dataset.fitted)
+        if self.dataset.preprocessing:
+            write_json(run.folder / "preprocessing.json", self.dataset.preprocessing)
         self.seats[lane] = Seat(run, record, summary, resumed_at or 0, record.seconds)
 
     def fill(self) -> None:
@@ -206,7 +208,7 @@ class Session:
             if lane not in self.seats and self.waiting:
                 run = self.waiting.pop(0)
                 begun = self.program.begin(run.spec, self.total)
-                members[lane] = with_vectors(run.spec, begun, self.dataset.fitted)
+                members[lane] = with_vectors(run.spec, begun, self.dataset.preprocessing)
                 self._sit(lane, run, None)
         if members:
             self.state = self.program.seat(self.state, members)
@@ -314,7 +316,7 @@ class Session:
     def save(self) -> None:
         """Writes the checkpoint of all lanes."""
         self.saves += 1
-        if multihost.first():
+        if multihost.is_primary():
             self.checkpoints.save(self.saves, self._tree(self.state))
         self.saved_at = time.monotonic()
 
@@ -346,13 +348,13 @@ class Session:
 
     def _end(self, seat: Seat, step: int, params: Any) -> dict[str, float]:
         """Keeps a member's best weights; returns the test metrics that need all outputs."""
-        if not multihost.first():
+        if not multihost.is_primary():
             return {}
         self._keep_best(seat, step, params)
         test = self.dataset.splits["test"]
         if not isinstance(test, Examples):
             return {}
-        return final_scores(seat.run.spec, params, test, self.dataset.fitted)
+        return final_scores(seat.run.spec, params, test, self.dataset.preprocessing)
 
     def _keep_best(self, seat: Seat, step: int, params: Any) -> None:
         """Saves the best weights, and what their gates do."""

@@ -12,7 +12,6 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import rates_of
 from lstm_lab.models.build import blank_input, model_of
 from lstm_lab.models.recurrent import States
-from lstm_lab.tasks import is_stream
 from lstm_lab.train.optimizer import build_optimizer, hparams
 from lstm_lab.train.weight_averaging import Average, waiting
 
@@ -105,12 +104,12 @@ def empty_states(spec: RunSpec, params: Any, rows: int) -> States:
     return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), states)
 
 
-def init_state(spec: RunSpec, horizon: int, member: Member) -> TrainState:
+def init_state(spec: RunSpec, schedule_length: int, member: Member) -> TrainState:
     """Returns a member's state before its first step.
 
     Args:
       spec: the cohort's spec; what `member` holds is taken from there.
-      horizon: as in `optim.schedule`.
+      schedule_length: as in `optim.schedule`.
       member: its seeds and numbers.
 
     Returns:
@@ -118,14 +117,14 @@ def init_state(spec: RunSpec, horizon: int, member: Member) -> TrainState:
     """
     x = blank_input(spec.task, 1, 1)
     params = model_of(spec).init(jax.random.key(member.init_seed), x)["params"]
-    optimizer = build_optimizer(spec.optim, member.hparams, horizon)
+    optimizer = build_optimizer(spec.optim, member.hparams, schedule_length)
     return TrainState(
         step=jnp.int32(0),
         total=member.total,
         units=jnp.int32(spec.model.hidden),
         params=params,
         opt_state=optimizer.init(params),
-        carry=empty_states(spec, params, spec.train.batch_size) if is_stream(spec.task) else None,
+        carry=empty_states(spec, params, spec.train.batch_size) if spec.task.is_stream else None,
         data_seed=member.data_seed,
         noise_seed=member.noise_seed,
         hparams=member.hparams,

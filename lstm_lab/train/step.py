@@ -13,20 +13,20 @@ from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.recurrent import States
-from lstm_lab.models.regularization import Regularise
+from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import (
     Batch,
     Examples,
-    Scores,
+    MetricSums,
     Split,
     epoch_order,
+    loss_sum,
     means,
+    metric_sums,
     metrics_of,
-    no_scores,
-    objective,
-    scores,
     steps_per_epoch,
     train_batch,
+    zero_metrics,
 )
 from lstm_lab.train import padding
 from lstm_lab.train import weight_averaging as averaging
@@ -50,7 +50,7 @@ class StepReport(NamedTuple):
     """What one optimiser step measured: sums and counts, then numbers of the update."""
 
     loss: jax.Array
-    scores: Scores
+    sums: MetricSums
     grad_norm: jax.Array
     update_ratio: jax.Array
     tokens: jax.Array
@@ -80,7 +80,7 @@ class Report(NamedTuple):
 
 def train_step(
     spec: RunSpec,
-    horizon: int,
+    schedule_length: int,
     state: TrainState,
     batch: Batch,
     *,
@@ -95,7 +95,7 @@ def train_step(
 
     Args:
       spec: the cohort's spec.
-      horizon: as in `optim.schedule`.
+      schedule_length: as in `optim.schedule`.
       state: the member's state.
       batch: this device's rows.
       padded: whether the arrays may have more hidden units than the member.
@@ -109,18 +109,18 @@ def train_step(
     target = spec.task.target
     key = jax.random.fold_in(jax.random.key(state.noise_seed), state.step)
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
-    regularise = Regularise(rates(state.hparams), key, keys_B)
+    regularization = Regularization(rates(state.hparams), key, keys_B)
 
     carry = own_rows(state.carry, batch.rows_B, axis_name)
 
-    def loss_sum(params: Any, batch: Batch) -> tuple[jax.Array, Any]:
-        (logits, states), kept = apply_keeping(spec, params, batch, regularise, carry)
-        loss, count = objective(target, logits, batch, spec.train.label_smoothing)
+    def batch_loss(params: Any, batch: Batch) -> tuple[jax.Array, Any]:
+        (logits, states), kept = apply_keeping(spec, params, batch, regularization, carry)
+        loss, count = loss_sum(target, logits, batch, spec.train.label_smoothing)
         if spec.train.penalised:
             loss += penalty(spec.train, kept, batch)
-        return loss, (count, scores(target, logits, batch), carry and states)
+        return loss, (count, metric_sums(target, logits, batch), carry and states)
 
-    gradients = partial(jax.value_and_grad(loss_sum, has_aux=True), state.params)
+    gradients = partial(jax.value_and_grad(batch_loss, has_aux=True), state.params)
     (loss, (count, found, carry)), grads = at_cut(cuts, batch, target.every_step, gradients)
     if spec.train.loss_reduction == "sum_time_mean_batch":
         count = batch.weight_B.sum()
@@ -131,7 +131,7 @@ def train_step(
     grads = jax.tree.map(lambda g: g / count, grads)
     if padded:
         grads = padding.own(padding.unit_axes(spec), grads, state.units)
-    optimizer = build_optimizer(spec.optim, state.hparams, horizon)
+    optimizer = build_optimizer(spec.optim, state.hparams, schedule_length)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ratio = optax.tree.norm(updates) / optax.tree.norm(state.params)
@@ -170,7 +170,7 @@ def _tokens(batch: Batch) -> jax.Array:
 
 def advance(
     spec: RunSpec,
-    horizon: int,
+    schedule_length: int,
     state: TrainState,
     splits: Splits,
     steps: jax.Array,
@@ -184,7 +184,7 @@ def advance(
 
     Args:
       spec: the cohort's spec.
-      horizon: as in `optim.schedule`.
+      schedule_length: as in `optim.schedule`.
       state: the member's state.
       splits: the data, train (where not generated) and valid.
       steps: how many, int32, less those past the run's end; not part of the program, so that one
@@ -199,7 +199,9 @@ def advance(
 
     def run(state: TrainState) -> tuple[TrainState, Report]:
         steps_left = jnp.minimum(steps, state.total - state.step)
-        one = partial(train_step, spec, horizon, padded=padded, cuts=cuts, axis_name=axis_name)
+        one = partial(
+            train_step, spec, schedule_length, padded=padded, cuts=cuts, axis_name=axis_name
+        )
         state, total = _train_steps(spec, one, state, splits.get("train"), steps_left, axis_name)
         valid = evaluate_where(
             spec,
@@ -216,11 +218,11 @@ def advance(
         report = Report(
             steps=steps_left,
             tokens=total.tokens,
-            lr=state.hparams["lr"] * schedule(spec.optim, horizon)(updates - 1),
+            lr=state.hparams["lr"] * schedule(spec.optim, schedule_length)(updates - 1),
             loss=total.loss / counted,
             grad_norm=total.grad_norm / counted,
             update_ratio=total.update_ratio / counted,
-            train=means(spec.task.target, total.scores),
+            train=means(spec.task.target, total.sums),
             valid=valid,
         )
         return judge(spec, state, report, evaluating), report
@@ -276,7 +278,7 @@ def _train_steps(
 
 def _no_report(spec: RunSpec) -> StepReport:
     zero = jnp.float32(0)
-    return StepReport(zero, no_scores(spec.task.target), zero, zero, zero)
+    return StepReport(zero, zero_metrics(spec.task.target), zero, zero, zero)
 
 
 def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array) -> TrainState:

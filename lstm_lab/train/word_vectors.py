@@ -14,7 +14,7 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import say
 
 
-def with_vectors(spec: RunSpec, state: TrainState, fitted: dict[str, Any]) -> TrainState:
+def with_vectors(spec: RunSpec, state: TrainState, preprocessing: dict[str, Any]) -> TrainState:
     """Returns a member's first state with the embedding of `model.vectors`, where it names one.
 
     Words that the file lacks keep what was drawn for them.
@@ -22,21 +22,21 @@ def with_vectors(spec: RunSpec, state: TrainState, fitted: dict[str, Any]) -> Tr
     Args:
       spec: the run.
       state: the member's state, host arrays.
-      fitted: what the task found in its data; its `inputs` are the words.
+      preprocessing: what the task found in its data; its `inputs` are the words.
 
     Raises:
       UserError: for a task without words, or a file that is missing or not of this form.
     """
     if spec.model.vectors is None:
         return state
-    if "inputs" not in fitted:
+    if "inputs" not in preprocessing:
         raise UserError(f"model.vectors: {spec.task.name} has no words")
     table_VD = np.array(state.params["embed"]["embedding"])
     found = read_vectors(Path(spec.model.vectors), table_VD.shape[1])
-    known = [number for number, word in enumerate(fitted["inputs"]) if word in found]
+    known = [number for number, word in enumerate(preprocessing["inputs"]) if word in found]
     for number in known:
-        table_VD[number] = found[fitted["inputs"][number]]
-    say(f"{spec.model.vectors}: vectors of {len(known)} of {len(fitted['inputs'])} words")
+        table_VD[number] = found[preprocessing["inputs"][number]]
+    say(f"{spec.model.vectors}: vectors of {len(known)} of {len(preprocessing['inputs'])} words")
     params = {**state.params, "embed": {"embedding": table_VD}}
     return state._replace(params=params, best=state.best._replace(params=params))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from lstm_lab.cells import CATALOGUE, CellSpec, Noise, SLSTMSpec, State, find, step
+from lstm_lab.cells import CATALOGUE, CellSpec, Noise, SLSTMSpec, State, get_variant, step
 from lstm_lab.cells.masks import default_rates
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -44,7 +44,7 @@ COUNTS = {
 
 def random_params(name, seed=0):
     """Parameters with every entry random, so that no term hides behind a zero bias or peephole."""
-    spec = find(name).spec
+    spec = get_variant(name).spec
     params = spec.cell.init(spec, jax.random.key(seed), D, H)
     keys = jax.random.split(jax.random.key(seed + 1), len(params))
     return spec, {
@@ -55,7 +55,7 @@ def random_params(name, seed=0):
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_parameter_counts(name):
-    spec = find(name).spec
+    spec = get_variant(name).spec
     params = jax.eval_shape(lambda key: spec.cell.init(spec, key, 88, 100), jax.random.key(0))
     assert sum(np.prod(p.shape) for p in params.values()) == COUNTS[name]
 
@@ -104,7 +104,10 @@ def test_zero_peepholes_are_none():
     bare = {k: v for k, v in params.items() if k != "peephole"}
     x = jax.random.normal(jax.random.key(2), (B, D))
     state = State(jnp.full((B, H), 0.2), jnp.full((B, H), 0.4))
-    with_zero, without = step(spec, zero, x, state)[0], step(find("np").spec, bare, x, state)[0]
+    with_zero, without = (
+        step(spec, zero, x, state)[0],
+        step(get_variant("np").spec, bare, x, state)[0],
+    )
     np.testing.assert_allclose(with_zero.h, without.h, atol=1e-7)
 
 
@@ -145,7 +148,7 @@ def test_impossible_specs_are_refused(fields, said):
 
 def test_unknown_variant_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'peephole'"):
-        find("peepole")
+        get_variant("peepole")
 
 
 def test_noise_is_refused_where_nothing_takes_it():

@@ -7,19 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.cells import CellSpec, find
+from lstm_lab.cells import CellSpec, get_variant
 from lstm_lab.cells.masks import default_rates, draw, drop_inputs, drop_weights, expected
 from lstm_lab.models.recurrent import LSTM
-from lstm_lab.models.regularization import Regularise
+from lstm_lab.models.regularization import Regularization
 
 T, B, D, H = 6, 4, 3, 8
 REGULARISED = {
-    "zoneout": find("zoneout").spec,
-    "variational": find("variational").spec,
+    "zoneout": get_variant("zoneout").spec,
+    "variational": get_variant("variational").spec,
     "variational_untied": CellSpec(recurrent_dropout="variational_untied"),
-    "semeniuta": find("semeniuta").spec,
+    "semeniuta": get_variant("semeniuta").spec,
     "semeniuta_sequence": CellSpec(recurrent_dropout="semeniuta_sequence"),
-    "weightdrop": find("weightdrop").spec,
+    "weightdrop": get_variant("weightdrop").spec,
     "all": CellSpec(
         peephole="ifo",
         layer_norm=True,
@@ -46,11 +46,11 @@ def test_active_in_training_and_deterministic_in_evaluation(name, bidirectional)
     model, variables, x = stack(REGULARISED[name], bidirectional)
     evaluated, _ = model.apply(variables, x)
     np.testing.assert_array_equal(evaluated, model.apply(variables, x)[0])
-    one, _ = model.apply(variables, x, regularise=Regularise({}, *keys(0)))
-    other, _ = model.apply(variables, x, regularise=Regularise({}, *keys(1)))
+    one, _ = model.apply(variables, x, regularization=Regularization({}, *keys(0)))
+    other, _ = model.apply(variables, x, regularization=Regularization({}, *keys(1)))
     assert np.abs(one - evaluated).max() > 1e-3
     assert np.abs(one - other).max() > 1e-3
-    again, _ = model.apply(variables, x, regularise=Regularise({}, *keys(0)))
+    again, _ = model.apply(variables, x, regularization=Regularization({}, *keys(0)))
     np.testing.assert_array_equal(one, again)
 
 
@@ -59,8 +59,8 @@ def test_at_rate_zero_training_is_evaluation(name):
     spec = REGULARISED[name]
     model, variables, x = stack(spec)
     zero = dict.fromkeys(default_rates(spec), 0.0)
-    trained, _ = model.apply(variables, x, regularise=Regularise(zero, *keys(0)))
-    evaluated, _ = model.apply(variables, x, regularise=Regularise(zero))
+    trained, _ = model.apply(variables, x, regularization=Regularization(zero, *keys(0)))
+    evaluated, _ = model.apply(variables, x, regularization=Regularization(zero))
     np.testing.assert_allclose(trained, evaluated, atol=1e-6)
     plain = replace(spec, zoneout=False, recurrent_dropout=None, weight_drop=False)
     np.testing.assert_allclose(evaluated, stack(plain)[0].apply(variables, x)[0], atol=1e-6)
@@ -75,7 +75,7 @@ def test_what_drops_is_the_identity_in_evaluation(name):
 
 def test_zoneout_evaluates_to_the_expectation():
     """One step from a zero state: the mean over masks is the evaluated step."""
-    spec = replace(find("zoneout").spec, forget_bias=0.0)
+    spec = replace(get_variant("zoneout").spec, forget_bias=0.0)
     model = LSTM(spec, (H,))
     x = jax.random.normal(jax.random.key(0), (1, B, D))
     variables = model.init(jax.random.key(1), x)
@@ -83,11 +83,11 @@ def test_zoneout_evaluates_to_the_expectation():
 
     def sample(seed):
         key = jax.random.key(seed)
-        training = Regularise(rates, key, jax.random.split(key, B))
-        return model.apply(variables, x, regularise=training)
+        training = Regularization(rates, key, jax.random.split(key, B))
+        return model.apply(variables, x, regularization=training)
 
     h, state = jax.vmap(sample)(jnp.arange(4000))
-    wanted, wanted_state = model.apply(variables, x, regularise=Regularise(rates))
+    wanted, wanted_state = model.apply(variables, x, regularization=Regularization(rates))
     np.testing.assert_allclose(h.mean(0), wanted, atol=0.01)
     np.testing.assert_allclose(state[0][0].c.mean(0), wanted_state[0][0].c, atol=0.01)
 
@@ -125,4 +125,4 @@ def test_rates_are_what_is_dropped():
     x = drop_inputs({"input_dropout": 0.2}, keys_B, jnp.ones((3, 50, 100)))
     assert abs(float((x == 0).mean()) - 0.2) < 0.02
     np.testing.assert_array_equal(x[0], x[2])
-    assert expected(find("np").spec, {}) is None
+    assert expected(get_variant("np").spec, {}) is None

@@ -144,7 +144,7 @@ def test_a_run_that_diverges_exits_with_1(run):
 
 def test_a_users_cell_runs_and_its_source_is_kept(run, tmp_path):
     source = (
-        "import dataclasses\nfrom lstm_lab.cells import ALGEBRA, CellSpec\n"
+        "import dataclasses\nfrom lstm_lab.cells import GATED_LSTM, CellSpec\n"
         "mine = CellSpec(gates='io', coupled=True, forget_bias=1.0)\n"
     )
     Path("my_cell.py").write_text(source)

@@ -76,8 +76,8 @@ def test_recipes_of_ptb_have_the_published_sizes(recipe, size, samples):
     spec = build_spec(module(ROOT / "configs" / "ptb.py").get_config(recipe))
     if size is not None:
         assert sum(layer.total for layer in layers(spec)) == size
-    widths = spec.model.widths and (5, 5, 4)
-    model = replace(spec.model, hidden=4, embedding=4, widths=widths)
+    hidden_sizes = spec.model.hidden_sizes and (5, 5, 4)
+    model = replace(spec.model, hidden=4, embedding=4, hidden_sizes=hidden_sizes)
     trains_two_steps(replace(spec, model=model), samples)
 
 

@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 def test_writing_on_equals_reading_all_again(folder):
     trained = load_run(folder)
-    vocabulary = trained.fitted["inputs"]
+    vocabulary = trained.preprocessing["inputs"]
     text = "merrily "
     for _ in range(40):
         tokens = jnp.array([[vocabulary.index(symbol) for symbol in text]])
@@ -180,7 +180,7 @@ def test_a_table_and_a_series_are_read_as_in_training(tmp_path):
     (said,) = answer_lines(trained, lines[:-2])  # the last window of the test split
     test = spec.task.load(tmp_path).splits["test"]
     values = outputs(spec, trained.params, test)
-    expected = spec.task.original(test.x, values, trained.fitted)[-1, :, 0]
+    expected = spec.task.original(test.x, values, trained.preprocessing)[-1, :, 0]
     np.testing.assert_allclose(said["forecast"]["OT"], expected, rtol=1e-5)
 
 
@@ -214,7 +214,7 @@ def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch,
     with pytest.raises(UserError, match="has to know a sequence's end"):
         next(answer_stream(changed(trained, bidirectional=True), steps))
     with pytest.raises(UserError, match="has to know a sequence's last value"):
-        next(answer_stream(changed(trained, centre=True), steps))
+        next(answer_stream(changed(trained, subtract_last=True), steps))
 
 
 def changed(trained, **fields):

@@ -16,7 +16,7 @@ from lstm_lab.inference.predict import answer_lines, answer_stream
 from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search, translate
 from lstm_lab.models.build import model_of
 from lstm_lab.models.encoder_decoder import Memory
-from lstm_lab.tasks import Given
+from lstm_lab.tasks import SourceTokens
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
@@ -48,9 +48,9 @@ def drawn(spec, S=4, T=3, B=2):
     """Its model, parameters and a batch: sources, symbols before."""
     model = model_of(spec)
     keys = jax.random.split(jax.random.key(1), 2)
-    given = Given(jax.random.randint(keys[0], (B, S), 0, 9), jnp.array([S, S - 2]))
+    source = SourceTokens(jax.random.randint(keys[0], (B, S), 0, 9), jnp.array([S, S - 2]))
     x = jax.random.randint(keys[1], (B, T), 0, 10)
-    return model, model.init(jax.random.key(0), x), given, x
+    return model, model.init(jax.random.key(0), x), source, x
 
 
 def numbers(tree):
@@ -69,10 +69,10 @@ def dense(params, x):
     return x @ params["kernel"] + params.get("bias", 0.0)
 
 
-def by_hand(params, given, x, attention):
+def by_hand(params, source, x, attention):
     """One layer, one direction: the logits of each row on its own."""
     rows = []
-    for tokens, length, symbols in zip(given.tokens, given.lengths, x, strict=True):
+    for tokens, length, symbols in zip(source.tokens, source.lengths, x, strict=True):
         h = c = np.zeros((1, 6))
         memory = []
         for token in tokens[: int(length)]:
@@ -110,25 +110,25 @@ def softmax(scores):
 @pytest.mark.parametrize("attention", ["none", "luong", "bahdanau"])
 def test_logits_are_those_of_the_equations(tmp_path, attention):
     model = {"layers": 1, "bidirectional": False, "attention": attention}
-    module, variables, given, x = drawn(translating(tmp_path, model=model))
-    found = module.apply(variables, x, given=given)
-    expected = by_hand(numbers(variables["params"]), given, x, attention)
+    module, variables, source, x = drawn(translating(tmp_path, model=model))
+    found = module.apply(variables, x, source=source)
+    expected = by_hand(numbers(variables["params"]), source, x, attention)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("attention", ["luong", "bahdanau"])
 def test_decoding_step_by_step_is_decoding_at_once(tmp_path, attention):
-    module, variables, given, x = drawn(translating(tmp_path, model={"attention": attention}))
-    whole = module.apply(variables, x, given=given)
-    memory = module.apply(variables, *given, method="encode")
+    module, variables, source, x = drawn(translating(tmp_path, model={"attention": attention}))
+    whole = module.apply(variables, x, source=source)
+    memory = module.apply(variables, *source, method="encode")
     states, parts = memory.states, []
     for t in range(x.shape[1]):
         logits, states = module.apply(variables, x[:, t : t + 1], states, memory, method="decode")
         parts.append(logits)
     np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)
     # Padding of a source changes nothing.
-    padded = Given(jnp.pad(given.tokens, ((0, 0), (0, 3))), given.lengths)
-    np.testing.assert_allclose(module.apply(variables, x, given=padded), whole, atol=1e-5)
+    padded = SourceTokens(jnp.pad(source.tokens, ((0, 0), (0, 3))), source.lengths)
+    np.testing.assert_allclose(module.apply(variables, x, source=padded), whole, atol=1e-5)
 
 
 def test_a_beam_that_holds_all_finds_the_best():
@@ -168,14 +168,14 @@ def test_a_beam_of_one_takes_the_likeliest_word(tmp_path):
     train([spec], tmp_path / "run", data_dir=tmp_path)
     trained = load_run(tmp_path / "run" / "0")
     test = spec.task.load(tmp_path).splits["test"]
-    (found,) = translate(spec, trained.params, jax.tree.map(lambda a: a[:1], test.given), beam=1)
+    (found,) = translate(spec, trained.params, jax.tree.map(lambda a: a[:1], test.source), beam=1)
     module = model_of(spec)
     text = [BEGIN_NUMBER]
     for _ in range(len(found)):
         logits = module.apply(
             {"params": trained.params},
             jnp.array([text]),
-            given=jax.tree.map(lambda a: a[:1], test.given),
+            source=jax.tree.map(lambda a: a[:1], test.source),
         )
         text.append(int(logits[0, -1, 1:].argmax()) + 1)
         if text[-1] == END_NUMBER:
@@ -193,10 +193,10 @@ def test_a_run_translates_and_is_scored(tmp_path):
     train([spec], tmp_path / "run", data_dir=tmp_path)
     trained = load_run(tmp_path / "run" / "0")
     result = read_json(tmp_path / "run" / "0" / "result.json")
-    references = trained.fitted["references"]
+    references = trained.preprocessing["references"]
     dataset = spec.task.load(tmp_path)
-    sources = dataset.splits["test"].given
-    words = trained.fitted["given"]
+    sources = dataset.splits["test"].source
+    words = trained.preprocessing["given"]
     lines = [
         " ".join(words[k] for k in row[:n])
         for row, n in zip(sources.tokens, sources.lengths, strict=True)

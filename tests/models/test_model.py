@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.cells import find
+from lstm_lab.cells import get_variant
 from lstm_lab.config.sections import ModelSpec
 from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import LSTM, merge_directions
-from lstm_lab.models.regularization import Regularise
+from lstm_lab.models.regularization import Regularization
 from lstm_lab.recurrence import unroll
 
 T, B, D = 5, 3, 4
@@ -17,18 +17,18 @@ LENGTHS = jnp.array([5, 2, 0])
 
 
 def stack(**options):
-    model = LSTM(find("np").spec, **{"widths": (6,), **options})
+    model = LSTM(get_variant("np").spec, **{"hidden_sizes": (6,), **options})
     x = jax.random.normal(jax.random.key(0), (T, B, D))
     return model, model.init(jax.random.key(1), x), x
 
 
 def test_a_stack_is_layer_after_layer():
-    model, variables, x = stack(widths=(6, 7))
+    model, variables, x = stack(hidden_sizes=(6, 7))
     h, states = model.apply(variables, x, lengths=LENGTHS)
     expected = x
     for layer in range(2):
         params = variables["params"][f"layer_{layer}"]
-        expected, final = unroll(find("np").spec, params, expected, lengths=LENGTHS)
+        expected, final = unroll(get_variant("np").spec, params, expected, lengths=LENGTHS)
         np.testing.assert_allclose(states[layer][0].c, final.c, atol=1e-6)
     np.testing.assert_allclose(h, expected, atol=1e-6)
 
@@ -38,7 +38,7 @@ def test_two_directions(merge):
     model, variables, x = stack(bidirectional=True, merge=merge)
     h, ((forward, backward),) = model.apply(variables, x, lengths=LENGTHS)
     p = variables["params"]
-    spec = find("np").spec
+    spec = get_variant("np").spec
     a, _ = unroll(spec, p["layer_0"], x, lengths=LENGTHS)
     b, _ = unroll(spec, p["layer_0_reverse"], x, lengths=LENGTHS, reverse=True)
     joined = {
@@ -57,14 +57,14 @@ def test_two_directions(merge):
 
 
 def test_residual_adds_a_layers_input():
-    model, variables, x = stack(widths=(6, 6), residual=True)
+    model, variables, x = stack(hidden_sizes=(6, 6), residual=True)
     h, _ = model.apply(variables, x, lengths=LENGTHS)
-    plain, _ = LSTM(find("np").spec, (6, 6)).apply(variables, x, lengths=LENGTHS)
-    first, _ = LSTM(find("np").spec, (6,)).apply(
+    plain, _ = LSTM(get_variant("np").spec, (6, 6)).apply(variables, x, lengths=LENGTHS)
+    first, _ = LSTM(get_variant("np").spec, (6,)).apply(
         {"params": {"layer_0": variables["params"]["layer_0"]}}, x, lengths=LENGTHS
     )
     np.testing.assert_allclose(h, plain + first, atol=1e-6)
-    last, _ = LSTM(find("np").spec, (6, 6), residual=True, return_sequences=False).apply(
+    last, _ = LSTM(get_variant("np").spec, (6, 6), residual=True, return_sequences=False).apply(
         variables, x, lengths=LENGTHS
     )
     np.testing.assert_allclose(last[0], h[4, 0], atol=1e-6)
@@ -73,7 +73,7 @@ def test_residual_adds_a_layers_input():
 
 
 def test_states_carry_over_calls():
-    model, variables, x = stack(widths=(6, 6))
+    model, variables, x = stack(hidden_sizes=(6, 6))
     whole, final = model.apply(variables, x)
     first, states = model.apply(variables, x[:2])
     second, after = model.apply(variables, x[2:], states)
@@ -82,16 +82,18 @@ def test_states_carry_over_calls():
 
 
 def test_dropout_acts_in_training_alone_and_by_example():
-    model, variables, x = stack(widths=(6, 6), dropout=0.5)
+    model, variables, x = stack(hidden_sizes=(6, 6), dropout=0.5)
     keys = jax.random.split(jax.random.key(3), B)
     still, _ = model.apply(variables, x)
     np.testing.assert_array_equal(still, model.apply(variables, x)[0])
-    noisy, _ = model.apply(variables, x, regularise=Regularise({}, keys[0], keys))
+    noisy, _ = model.apply(variables, x, regularization=Regularization({}, keys[0], keys))
     assert np.abs(noisy - still).max() > 1e-3
     np.testing.assert_array_equal(
-        noisy, model.apply(variables, x, regularise=Regularise({}, keys[0], keys))[0]
+        noisy, model.apply(variables, x, regularization=Regularization({}, keys[0], keys))[0]
     )
-    alone, _ = model.apply(variables, x[:, 1:], regularise=Regularise({}, keys[0], keys[1:]))
+    alone, _ = model.apply(
+        variables, x[:, 1:], regularization=Regularization({}, keys[0], keys[1:])
+    )
     np.testing.assert_allclose(noisy[:, 1:], alone, atol=1e-6)
 
 
@@ -117,18 +119,18 @@ def test_a_locked_mask_lasts_for_a_sequence():
 def reading(**fields):
     """A model of words, its parameters, tokens, and what training draws on."""
     spec = ModelSpec(hidden=6, embedding=6, layers=2, **fields)
-    model = build_model(spec, find("lstm").spec, vocabulary=11, outputs=11, every_step=True)
+    model = build_model(spec, get_variant("lstm").spec, vocabulary=11, outputs=11, every_step=True)
     x = jax.random.randint(jax.random.key(5), (B, T), 0, 11)
     keys = jax.random.split(jax.random.key(3), B)
-    return model, model.init(jax.random.key(0), x), x, Regularise({}, keys[0], keys)
+    return model, model.init(jax.random.key(0), x), x, Regularization({}, keys[0], keys)
 
 
 @pytest.mark.parametrize("field", ["dropout_in", "dropout_out", "dropout_words"])
 def test_each_dropout_acts_in_training_alone(field):
-    model, variables, x, regularise = reading(**{field: 0.5})
+    model, variables, x, regularization = reading(**{field: 0.5})
     still = model.apply(variables, x)
     np.testing.assert_array_equal(still, reading()[0].apply(variables, x))
-    noisy = model.apply(variables, x, regularise=regularise)
+    noisy = model.apply(variables, x, regularization=regularization)
     assert np.abs(noisy - still).max() > 1e-3
 
 
@@ -145,7 +147,7 @@ def test_a_tied_head_is_the_embedding():
     model, variables, x, _ = reading(tied=True)
     params = variables["params"]
     assert set(params) == {"embed", "lstm", "bias"}
-    features, _ = LSTM(find("lstm").spec, (6, 6)).apply(
+    features, _ = LSTM(get_variant("lstm").spec, (6, 6)).apply(
         {"params": params["lstm"]}, params["embed"]["embedding"][x.T]
     )
     expected = np.asarray(features) @ np.asarray(params["embed"]["embedding"]).T
@@ -158,7 +160,9 @@ def test_a_tied_head_is_the_embedding():
 @pytest.mark.parametrize("embedding", [None, 8])
 def test_heads_and_inputs(every_step, embedding):
     spec = ModelSpec(hidden=6, embedding=embedding, dtype="bfloat16")
-    model = build_model(spec, find("lstm").spec, vocabulary=11, outputs=2, every_step=every_step)
+    model = build_model(
+        spec, get_variant("lstm").spec, vocabulary=11, outputs=2, every_step=every_step
+    )
     x = jnp.zeros((B, T), jnp.int32)
     logits, variables = model.init_with_output(jax.random.key(0), x, LENGTHS)
     assert logits.shape == ((B, T, 2) if every_step else (B, 2))
@@ -169,16 +173,16 @@ def test_heads_and_inputs(every_step, embedding):
 
 
 def test_a_model_that_centres_sees_no_level():
-    spec = ModelSpec(hidden=6, centre=True)
+    spec = ModelSpec(hidden=6, subtract_last=True)
     options = {"vocabulary": None, "outputs": 2, "every_step": False}
-    model = build_model(spec, find("lstm").spec, **options)
+    model = build_model(spec, get_variant("lstm").spec, **options)
     x = jax.random.normal(jax.random.key(0), (B, T, D))
     variables = model.init(jax.random.key(1), x)
     level = jnp.array([3.0, -1.0, 2.0])[:, None, None]
     for lengths in (None, LENGTHS):
         got = model.apply(variables, x, lengths)
         np.testing.assert_allclose(got, model.apply(variables, x + level, lengths), atol=1e-5)
-    plain = build_model(ModelSpec(hidden=6), find("lstm").spec, **options)
+    plain = build_model(ModelSpec(hidden=6), get_variant("lstm").spec, **options)
     last = jnp.stack([x[0, 4], x[1, 1], x[2, 0]])[:, None]
     expected = plain.apply(variables, x - last, LENGTHS)
     np.testing.assert_array_equal(model.apply(variables, x, LENGTHS), expected)
@@ -189,11 +193,11 @@ def test_a_model_that_centres_sees_no_level():
     [
         ({"hidden": 0}, "hidden: found 0, allowed 1 or more"),
         ({"layers": 0}, "layers: found 0"),
-        ({"widths": ()}, "widths: found"),
-        ({"widths": (4, 0)}, r"widths\[1\]: found 0"),
+        ({"hidden_sizes": ()}, "hidden_sizes: found"),
+        ({"hidden_sizes": (4, 0)}, r"hidden_sizes\[1\]: found 0"),
         ({"dropout": 1.0, "layers": 2}, "dropout: found 1.0"),
         ({"dropout": 0.5}, "dropout: acts between layers"),
-        ({"widths": (4, 5), "residual": True}, "residual: needs equal widths"),
+        ({"hidden_sizes": (4, 5), "residual": True}, "residual: needs equal widths"),
         ({"embedding": 0}, "embedding: found 0"),
         ({"tied": True}, "tied: needs an embedding"),
         ({"tied": True, "embedding": 9}, "tied: the last layer gives 64 features"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.experimental.rnn import lstm_ref
 
-from lstm_lab.cells import find
+from lstm_lab.cells import get_variant
 from tests.parity.peers import (
     LENGTHS,
     B,
@@ -24,7 +24,7 @@ from tests.parity.peers import (
     weights_like,
 )
 
-LSTM = find("lstm").spec
+LSTM = get_variant("lstm").spec
 BACKENDS = ["scan", "fused", "native"]
 
 

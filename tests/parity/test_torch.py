@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_lab.cells import CellSpec, find
+from lstm_lab.cells import CellSpec, get_variant
 from tests.parity.peers import (
     LENGTHS,
     B,
@@ -96,12 +96,12 @@ def compare(name, spec, layers, bidirectional, lengths, backend="auto", **option
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("name", ["lstm", "rnn", "gru"])
 def test_modules(name, layers, bidirectional, lengths):
-    compare(name, find(name).spec, layers, bidirectional, lengths)
+    compare(name, get_variant(name).spec, layers, bidirectional, lengths)
 
 
 @pytest.mark.parametrize("backend", ["scan", "fused", "native"])
 def test_backends(backend):
-    compare("lstm", find("lstm").spec, 2, True, LENGTHS, backend)
+    compare("lstm", get_variant("lstm").spec, 2, True, LENGTHS, backend)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.cells import State, find
+from lstm_lab.cells import State, get_variant
 from lstm_lab.cells import masks as regularisers
 
 T, B, D, H = 7, 4, 3, 5
@@ -17,7 +17,7 @@ NO_CELL_STATE = ("rnn", "gru", "minlstm")
 
 def case(name, seed=0, T=T, B=B, D=D, H=H):
     """Returns a variant's spec, parameters, inputs [T,B,D] and a state."""
-    spec = find(name).spec
+    spec = get_variant(name).spec
     params = spec.cell.init(spec, jax.random.key(seed), D, H)
     keys = iter(jax.random.split(jax.random.key(seed + 1), len(params) + 3))
     params = {k: 0.5 * jax.random.normal(next(keys), v.shape) for k, v in params.items()}

@@ -5,14 +5,14 @@ from dataclasses import replace
 import jax
 import pytest
 
-from lstm_lab.cells import ALGEBRA, CellSpec, find
+from lstm_lab.cells import GATED_LSTM, CellSpec, get_variant
 from lstm_lab.cli import main
 from lstm_lab.recurrence.check import check_cell
 
 
 @pytest.mark.parametrize("name", ["minlstm", "layernorm"])
 def test_the_catalogue_passes(name):
-    found = dict(check_cell(find(name).spec))
+    found = dict(check_cell(get_variant(name).spec))
     assert len(found) >= 5
     assert set(found.values()) == {None}
 
@@ -28,22 +28,22 @@ def _(primals, tangents):
 
 
 def wrong_gradient(spec, params, zx, zh, state, noise=None):
-    return ALGEBRA.pointwise(spec, params, halved(zx), zh, state, noise)
+    return GATED_LSTM.pointwise(spec, params, halved(zx), zh, state, noise)
 
 
 def looks_at_other_rows(spec, params, zx, zh, state, noise=None):
-    return ALGEBRA.pointwise(spec, params, zx + zx.mean(0, keepdims=True), zh, state, noise)
+    return GATED_LSTM.pointwise(spec, params, zx + zx.mean(0, keepdims=True), zh, state, noise)
 
 
 def test_a_wrong_gradient_is_found():
-    found = dict(check_cell(CellSpec(cell=replace(ALGEBRA, pointwise=wrong_gradient))))
+    found = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=wrong_gradient))))
     assert [name for name, wrong in found.items() if wrong] == [
         "one step has the derivatives that differences show"
     ]
 
 
 def test_rows_that_see_each_other_are_found():
-    found = dict(check_cell(CellSpec(cell=replace(ALGEBRA, pointwise=looks_at_other_rows))))
+    found = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=looks_at_other_rows))))
     assert found["rows do not see each other"]
 
 
@@ -52,10 +52,10 @@ def test_the_verb_exits_1_where_something_is_wrong(tmp_path, capsys):
     assert "FAILED" not in capsys.readouterr().out
     (tmp_path / "cell.py").write_text(
         "from dataclasses import replace\n"
-        "from lstm_lab.cells import ALGEBRA, CellSpec\n"
+        "from lstm_lab.cells import GATED_LSTM, CellSpec\n"
         "def broken(spec, params, zx, zh, state, noise=None):\n"
         "    raise ValueError('no such gate')\n"
-        "cell = CellSpec(cell=replace(ALGEBRA, pointwise=broken))\n"
+        "cell = CellSpec(cell=replace(GATED_LSTM, pointwise=broken))\n"
     )
     assert main(["check", f"--cell={tmp_path}/cell.py:cell"]) == 1
     out = capsys.readouterr().out

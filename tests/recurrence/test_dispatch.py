@@ -6,19 +6,19 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lstm_lab.cells import CATALOGUE, find
+from lstm_lab.cells import CATALOGUE, get_variant
 from lstm_lab.recurrence import (
     BACKENDS,
     MEMBERS,
-    Call,
+    CallSignature,
     batched_members,
     choose,
     dispatch,
-    refusal,
     resolve,
+    unsupported_reason,
 )
 
-LAYERNORM = find("layernorm").spec
+LAYERNORM = get_variant("layernorm").spec
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def cpu(*rows, device="cpu"):
 
 
 def chosen(name="layernorm", dtype=jnp.float32, **asked):
-    return choose(Call(find(name).spec, dtype, **asked))
+    return choose(CallSignature(get_variant(name).spec, dtype, **asked))
 
 
 def test_the_nearest_row_decides(table):
@@ -62,7 +62,7 @@ def test_members_that_are_batched_count(table):
     chosen = []
 
     def one(x):
-        chosen.append(choose(Call(LAYERNORM, jnp.float32, members=batched_members())))
+        chosen.append(choose(CallSignature(LAYERNORM, jnp.float32, members=batched_members())))
         return x
 
     one(1.0)
@@ -105,7 +105,7 @@ def test_what_was_not_measured(table):
 def test_the_table_that_ships_serves_every_variant():
     rows = dispatch.measured("cpu", "cpu")
     measured = {row["cell"] for row in rows}
-    assert {dispatch.family(find(name).spec) for name in CATALOGUE} == measured
+    assert {dispatch.family(get_variant(name).spec) for name in CATALOGUE} == measured
     for row in rows:
         assert {"scan", "fused"} <= set(row["ms"]) <= set(BACKENDS)
         assert min(row["ms"].values()) > 0.0
@@ -114,23 +114,29 @@ def test_the_table_that_ships_serves_every_variant():
 
 
 def test_a_named_backend_is_taken_or_refused():
-    assert resolve("scan", Call(LAYERNORM, jnp.float32)) == "scan"
+    assert resolve("scan", CallSignature(LAYERNORM, jnp.float32)) == "scan"
     with pytest.raises(ValueError, match="found 'native', which cannot serve this; layer_norm"):
-        resolve("native", Call(LAYERNORM, jnp.float32))
+        resolve("native", CallSignature(LAYERNORM, jnp.float32))
     with pytest.raises(ValueError, match="backend: found 'cuda', allowed auto, scan, fused"):
-        resolve("cuda", Call(LAYERNORM, jnp.float32))
+        resolve("cuda", CallSignature(LAYERNORM, jnp.float32))
 
 
 def test_a_backend_says_what_it_does_not_serve():
-    vanilla = find("vanilla").spec
+    vanilla = get_variant("vanilla").spec
     for name, backend, said in (
         ("layernorm", "native", "layer_norm: native does not serve it"),
         ("lstmp", "native", "projection: native does not serve it"),
         ("slstm", "native", "cell: native serves the gate algebra and gru"),
         ("np", "associative", "cell: associative serves cells with coefficients"),
     ):
-        assert said in refusal(backend, Call(find(name).spec, jnp.float32))
-    assert "dtype: found bfloat16" in refusal("native", Call(vanilla, jnp.bfloat16))
-    traced = Call(vanilla, jnp.float32, trace=True)
-    assert "trace: fused returns no gates" in refusal("fused", traced)
-    assert "noise: native takes none" in refusal("native", Call(vanilla, jnp.float32, noise=True))
+        assert said in unsupported_reason(
+            backend, CallSignature(get_variant(name).spec, jnp.float32)
+        )
+    assert "dtype: found bfloat16" in unsupported_reason(
+        "native", CallSignature(vanilla, jnp.bfloat16)
+    )
+    traced = CallSignature(vanilla, jnp.float32, trace=True)
+    assert "trace: fused returns no gates" in unsupported_reason("fused", traced)
+    assert "noise: native takes none" in unsupported_reason(
+        "native", CallSignature(vanilla, jnp.float32, noise=True)
+    )

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.cells import CATALOGUE, find
-from lstm_lab.recurrence import Call, refusal, unroll
+from lstm_lab.cells import CATALOGUE, get_variant
+from lstm_lab.recurrence import CallSignature, unroll, unsupported_reason
 from tests import oracle
 from tests.recurrence.cases import LENGTHS, RESETS, B, H, T, case, noise_of, start
 
@@ -25,9 +25,11 @@ SERVED = [
     (name, backend)
     for name in CATALOGUE
     for backend in ("scan", "fused", "native", "associative")
-    if refusal(
+    if unsupported_reason(
         backend,
-        Call(find(name).spec, jnp.float32, noise=noise_of(*case(name)[:2]) is not None),
+        CallSignature(
+            get_variant(name).spec, jnp.float32, noise=noise_of(*case(name)[:2]) is not None
+        ),
     )
     is None
 ]
@@ -43,7 +45,7 @@ def small_chunks(monkeypatch):
 
 def compiled(name, backend, way):
     """One program; lengths, resets, state and noise are its arguments."""
-    spec = find(name).spec
+    spec = get_variant(name).spec
 
     def run(params, x, state, lengths, resets, noise):
         def part(a, b, state):

@@ -111,13 +111,13 @@ def test_no_steps_are_refused():
 def test_noise_reaches_a_cell_that_takes_it():
     from dataclasses import replace
 
-    from lstm_lab.cells import ALGEBRA, CellSpec
+    from lstm_lab.cells import GATED_LSTM, CellSpec
 
     def noisy(spec, params, zx, zh, state, noise=None):
-        new, gates = ALGEBRA.pointwise(spec, params, zx, zh, state)
+        new, gates = GATED_LSTM.pointwise(spec, params, zx, zh, state)
         return (new if noise is None else new._replace(h=new.h * noise)), gates
 
-    spec = CellSpec(cell=replace(ALGEBRA, pointwise=noisy))
+    spec = CellSpec(cell=replace(GATED_LSTM, pointwise=noisy))
     params = spec.cell.init(spec, jax.random.key(0), D, H)
     _, _, x, _ = case("np")
     h, _ = unroll(spec, params, x, noise=jnp.zeros((T, B, H)))

@@ -16,13 +16,13 @@ same = CellSpec(peephole="ifo", init="normal(0.1)")
 BROKEN = """
 from dataclasses import replace
 import jax
-from lstm_lab.cells import ALGEBRA, CellSpec
+from lstm_lab.cells import GATED_LSTM, CellSpec
 
 def pointwise(spec, params, zx, zh, state, noise=None):
-    new, gates = ALGEBRA.pointwise(spec, params, zx, zh, state, noise)
+    new, gates = GATED_LSTM.pointwise(spec, params, zx, zh, state, noise)
     return new._replace(h=jax.lax.stop_gradient(new.h)), gates
 
-broken = CellSpec(cell=replace(ALGEBRA, pointwise=pointwise))
+broken = CellSpec(cell=replace(GATED_LSTM, pointwise=pointwise))
 """
 
 

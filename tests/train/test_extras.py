@@ -11,7 +11,7 @@ import pytest
 from lstm_lab.cli import main
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.tasks import Batch, Categorical, Examples, objective
+from lstm_lab.tasks import Batch, Categorical, Examples, loss_sum
 from lstm_lab.train import lr_range_test
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.word_vectors import read_vectors
@@ -44,11 +44,11 @@ def test_an_embedding_begins_with_vectors_and_stays_frozen(text, tmp_path):
     spec = reading(text, model=model, optim={"freeze": ("embed",)}, train={"steps": 20})
     train([spec], tmp_path)
     _, params = Checkpoints(tmp_path / "0" / "checkpoints" / "best").restore()
-    fitted = read_json(tmp_path / "0" / "fitted.json")["inputs"]
+    preprocessing = read_json(tmp_path / "0" / "preprocessing.json")["inputs"]
     table = params["embed"]["embedding"]
-    np.testing.assert_array_equal(table[fitted.index("a")], [1, 2, 3, 4])
-    np.testing.assert_array_equal(table[fitted.index("q")], [5, 6, 7, 8])
-    assert np.abs(table[fitted.index("b")]).max() < 3
+    np.testing.assert_array_equal(table[preprocessing.index("a")], [1, 2, 3, 4])
+    np.testing.assert_array_equal(table[preprocessing.index("q")], [5, 6, 7, 8])
+    assert np.abs(table[preprocessing.index("b")]).max() < 3
     # What the file holds counts, not where it lies.
     moved = tmp_path / "other.txt"
     vectors.rename(moved)
@@ -72,7 +72,7 @@ def test_the_loss_of_classes(weighted, smoothing):
     counted = np.array([1, 1, 0, 1, 1, 1], np.float32)
     examples = Examples(jnp.zeros((6, 1)), jnp.array(y), weights=weights)
     batch = Batch(examples, jnp.array(counted), jnp.arange(6))
-    total, count = objective(Categorical(3, weighted=weighted), jnp.array(logits), batch, smoothing)
+    total, count = loss_sum(Categorical(3, weighted=weighted), jnp.array(logits), batch, smoothing)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     target = (1 - smoothing) * np.eye(3)[y] + smoothing / 3
     w = counted * (1.0 if weights is None else weights)

@@ -1,4 +1,4 @@
-"""One run over several multihost, here processes of one machine: the same losses as one process."""
+"""One run over several hosts, here processes of one machine: the same losses as one process."""
 
 import signal
 import socket
@@ -129,4 +129,4 @@ def test_layouts_of_several_hosts(capsys):
 @pytest.mark.parametrize("place", ["2/2@here:1", "0@here:1", "0/2@here", "somewhere"])
 def test_a_place_that_is_none_is_an_error(place):
     with pytest.raises(UserError, match="allowed auto, or K/N@ADDRESS:PORT"):
-        multihost.join(place)
+        multihost.initialize_distributed(place)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from lstm_lab.config.sections import HPARAMS, OptimSpec
-from lstm_lab.train.optimizer import build_optimizer, horizon, hparams, schedule
+from lstm_lab.train.optimizer import build_optimizer, hparams, schedule, schedule_length
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 3.0]), "b": jnp.array([0.5])}
 
@@ -71,14 +71,14 @@ def test_schedules(fields, at):
 
 
 def test_only_a_schedule_with_an_end_depends_on_the_length():
-    assert horizon(OptimSpec(), 70) == 0
-    assert horizon(OptimSpec(schedule="cosine"), 70) == 70
+    assert schedule_length(OptimSpec(), 70) == 0
+    assert schedule_length(OptimSpec(schedule="cosine"), 70) == 70
 
 
 def test_accumulated_batches_make_one_update():
     spec = OptimSpec(name="adam", lr=0.1, accumulate=3, schedule="linear")
     numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
-    assert horizon(spec, 10) == 4
+    assert schedule_length(spec, 10) == 4
     optimizer = build_optimizer(spec, numbers, 4)
     plain = build_optimizer(OptimSpec(name="adam", lr=0.1, schedule="linear"), numbers, 4)
     params, state, other = PARAMS, optimizer.init(PARAMS), plain.init(PARAMS)

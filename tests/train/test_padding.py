@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.train.layout import Layout
-from lstm_lab.train.padding import own, refusal, unit_axes
+from lstm_lab.train.padding import own, unit_axes, unsupported_reason
 from lstm_lab.train.parallel import build_program, trim
 from tests.train.helpers import close, ragged, seated, small, steps
 
@@ -72,6 +72,6 @@ def test_what_padding_would_change_is_refused():
         ("layernorm", "layer_norm: its mean and variance would see the padding"),
         ("lstmp", "projection: the projected h is not made of units"),
     ):
-        assert said in refusal(small(model={"cell": name}))
-    assert "widths" in refusal(small(model={"widths": (3, 4)}))
-    assert refusal(ragged()) is None
+        assert said in unsupported_reason(small(model={"cell": name}))
+    assert "widths" in unsupported_reason(small(model={"widths": (3, 4)}))
+    assert unsupported_reason(ragged()) is None

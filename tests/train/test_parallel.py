@@ -146,7 +146,7 @@ def loop_bodies(text):
 def test_no_collective_inside_the_time_loop(music, backend):
     """One optimiser step, so that its time loops are the program's only loops."""
 
-    from lstm_lab.tasks import take
+    from lstm_lab.tasks import gather_batch
     from lstm_lab.train import step
     from lstm_lab.train.state import init_state
 
@@ -155,7 +155,7 @@ def test_no_collective_inside_the_time_loop(music, backend):
     state = init_state(spec, 0, member_of(spec, 20))
 
     def one(rows_B, state):
-        batch = take(examples, rows_B, rows_B)
+        batch = gather_batch(examples, rows_B, rows_B)
         return step.train_step(spec, 0, state, batch, axis_name="devices")
 
     mapped = jax.pmap(one, axis_name="devices", in_axes=(0, None), out_axes=None)
@@ -233,9 +233,9 @@ def test_layouts(members, batch_size, devices, fewer):
     if layout.kind == "batch":
         assert batch_size % layout.devices == 0
         assert members < devices
-    fitted = fit_layout(layout, batch_size, fewer)
-    assert fitted.lanes == layout.lanes
-    assert fitted.devices <= fewer
-    assert fitted == layout or fewer < layout.devices
-    assert fitted.kind != "members" or fitted.lanes % fitted.devices == 0
-    assert fitted.kind != "batch" or batch_size % fitted.devices == 0
+    preprocessing = fit_layout(layout, batch_size, fewer)
+    assert preprocessing.lanes == layout.lanes
+    assert preprocessing.devices <= fewer
+    assert preprocessing == layout or fewer < layout.devices
+    assert preprocessing.kind != "members" or preprocessing.lanes % preprocessing.devices == 0
+    assert preprocessing.kind != "batch" or batch_size % preprocessing.devices == 0

@@ -119,9 +119,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path, sections
         assert {**whole, "seconds": 0} == {**part, "seconds": 0}
     result = read_json(tmp_path / "parts" / "0" / "result.json")
     assert set(result["test"]) == {"nll", "bits", "accuracy"}
-    fitted = read_json(tmp_path / "parts" / "0" / "fitted.json")
-    assert fitted["inputs"][0] == "<unk>"
-    assert set(TEXT) <= set(fitted["inputs"])
+    preprocessing = read_json(tmp_path / "parts" / "0" / "preprocessing.json")
+    assert preprocessing["inputs"][0] == "<unk>"
+    assert set(TEXT) <= set(preprocessing["inputs"])
 
 
 def test_a_stream_is_not_read_backwards(text):

@@ -128,7 +128,7 @@ def test_chunks_of_varied_length_are_the_whole_text_in_order():
         assert (n == n[0]).all()
         assert x.shape == (3, T + 2 * stream.shift)
         np.testing.assert_array_equal(y[:, : n[0]], x[:, : n[0]] + 1)
-        assert bool(batch.fresh) == (step % chunks == 0)
+        assert bool(batch.is_start) == (step % chunks == 0)
         seen.append(x[:, : n[0]])
         lengths.append(n[0])
     first, second = np.concatenate(seen[:chunks], 1), np.concatenate(seen[chunks:], 1)
@@ -171,5 +171,5 @@ def test_what_has_no_meaning_is_refused(text):
     with pytest.raises(UserError, match="unroll_std: found 2.0, allowed 0 to a quarter of unroll"):
         reading(text, task={"unroll_std": 2.0})
     penalised = reading(text, train={"activation_reg": 1.0}, model={"embedding": None})
-    assert "would see the padding" in padding.refusal(penalised)
+    assert "would see the padding" in padding.unsupported_reason(penalised)
     assert run_id(penalised) != run_id(reading(text, model={"embedding": None}))

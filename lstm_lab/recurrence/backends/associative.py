@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from lstm_lab.cells.cell import Params, Spec, State
 
 
-def refusal(spec: Spec) -> str | None:
+def unsupported_reason(spec: Spec) -> str | None:
     """Returns why a variant cannot be served here, or None."""
     if spec.cell.coefficients is None:
         return "cell: associative serves cells with coefficients, h = a * h' + b"

@@ -35,7 +35,7 @@ class Static(NamedTuple):
     precision: lax.Precision
 
 
-def refusal(spec: Spec, dtype: Any) -> str | None:
+def unsupported_reason(spec: Spec, dtype: Any) -> str | None:
     """Returns why a variant cannot be served here, naming the field, or None."""
     if jax.default_backend() != "gpu":
         return f"platform: found {jax.default_backend()}, cudnn serves gpu"

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import Params, Spec, State, read
+from lstm_lab.cells.cell import Params, Spec, State, recurrent_product
 from lstm_lab.recurrence.steps import Steps, before, select
 
 CHUNK = 16  # steps, about: docs/benchmarks.md has the measurements
@@ -99,7 +99,7 @@ def _forward(
 
     def step(state: State, now: Steps) -> tuple[State, tuple[jax.Array, State]]:
         state = before(now, state)
-        zh = read(spec, params, now.zx, state, now.noise)
+        zh = recurrent_product(spec, params, now.zx, state, now.noise)
         new = _finish(static, params, now.zx, zh, state, now.noise)
         if now.real_B is None:
             return new, (new.h, state)
@@ -164,7 +164,9 @@ def _chunk_backward(
         )
 
     flat_zx, flat_states, flat_noise = flat(zx), flat(states), rows(now.noise)
-    zh, read_pull = jax.vjp(lambda p: read(spec, p, flat_zx, flat_states, flat_noise), params)
+    zh, read_pull = jax.vjp(
+        lambda p: recurrent_product(spec, p, flat_zx, flat_states, flat_noise), params
+    )
     _, finish_pull = jax.vjp(
         lambda p: _finish(static, p, flat_zx, zh, flat_states, flat_noise), params
     )
@@ -176,7 +178,7 @@ def _chunk_backward(
             d_new = select(real_B, d_new, jax.tree.map(jnp.zeros_like, d_new))
         _, pull = jax.vjp(partial(_finish, static, params), zx, zh, state, noise)
         dzx, dzh, d_before, d_noise = pull(d_new)
-        _, pull = jax.vjp(partial(read, spec, params), zx, state, noise)
+        _, pull = jax.vjp(partial(recurrent_product, spec, params), zx, state, noise)
         total = jax.tree.map(jnp.add, (dzx, d_before, d_noise), pull(dzh))
         dzx, d_before, d_noise = total
         if real_B is not None:

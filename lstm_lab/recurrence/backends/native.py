@@ -2,7 +2,7 @@
 
 The source in kernel/ is C++ and is compiled on first use by the machine's own compiler, for the
 machine's own instructions, into the user's cache. Nothing else than that compiler is needed; where
-there is none, `refusal` says so.
+there is none, `unsupported_reason` says so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from lstm_lab.cells.baselines import GRU, GRUSpec
 from lstm_lab.cells.cell import Params, Spec, State
-from lstm_lab.cells.gated import ALGEBRA, SIGMOID_GATES, Activation, CellSpec
+from lstm_lab.cells.gated import GATED_LSTM, SIGMOID_GATES, Activation, CellSpec
 
 KERNEL = Path(__file__).parent / "kernel"
 
@@ -57,11 +57,11 @@ class Static(NamedTuple):
 _GRU = Static(gates=8)  # its number in kernel/layer.h
 
 
-def refusal(spec: Spec, dtype: Any) -> str | None:
+def unsupported_reason(spec: Spec, dtype: Any) -> str | None:
     """Returns why a variant cannot be served here, naming the field, or None."""
     if jax.default_backend() != "cpu":
         return f"platform: found {jax.default_backend()}, native serves cpu"
-    if not isinstance(spec, Served) or spec.cell not in (ALGEBRA, GRU):
+    if not isinstance(spec, Served) or spec.cell not in (GATED_LSTM, GRU):
         return "cell: native serves the gate algebra and gru, not a cell with functions of its own"
     for name in ("layer_norm", "projection", "multiplicative"):
         if getattr(spec, name, None):
@@ -83,7 +83,7 @@ def unroll(
     """Runs a layer by the compiled kernel.
 
     Args:
-      spec: a variant that `refusal` lets pass.
+      spec: a variant that `unsupported_reason` lets pass.
       params: the cell's parameters.
       x_TBD: inputs [T,B,D], float32.
       state: the state to start from.

@@ -12,6 +12,7 @@ from lstm_lab.tasks.base import (
     Categorical,
     Dataset,
     Examples,
+    Task,
     Vectors,
     check_folds,
     cross_validation,
@@ -19,7 +20,7 @@ from lstm_lab.tasks.base import (
 
 
 @dataclass(frozen=True)
-class Digits:
+class Digits(Task):
     """Which digit an 8x8 image shows, read pixel by pixel or in longer pieces.
 
     Attributes:
@@ -40,7 +41,6 @@ class Digits:
     name: ClassVar[str] = "digits"
     target: ClassVar[Categorical] = Categorical(10)
     metric: ClassVar[str] = "accuracy"
-    sample: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         for name, size in (("valid_size", self.valid_size), ("test_size", self.test_size)):

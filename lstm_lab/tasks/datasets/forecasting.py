@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Dataset, Examples, Real, Vectors, check_folds
+from lstm_lab.tasks.base import Dataset, Examples, Real, Task, Vectors, check_folds
 from lstm_lab.tasks.readers.download import Source, locate
 from lstm_lab.tasks.readers.records import check_shares
 from lstm_lab.tasks.readers.text import check_unchanged, read_text, sha256_of
@@ -44,7 +44,7 @@ SOURCES = (
 
 
 @dataclass(frozen=True)
-class Series:
+class Series(Task):
     """The next values of series, from those before.
 
     The rows are cut, in their order, into train, valid and test; no window crosses a cut, and
@@ -84,7 +84,7 @@ class Series:
 
     name: ClassVar[str] = "series"
     metric: ClassVar[str] = "mse"
-    sample: ClassVar[None] = None
+    final_metric_names: ClassVar[tuple[str, ...]] = ("smape", "mase")
     files: ClassVar[tuple[str, ...]] = ("file",)
 
     def __post_init__(self) -> None:
@@ -135,9 +135,9 @@ class Series:
                 )
             splits[split] = self._windows((part - mean_D) / std_D)
         columns = [self.inputs_of.index(name) for name in self.targets]
-        fitted = {"mean": mean_D.tolist(), "std": std_D.tolist(), "targets": columns}
-        fitted["naive_mae"] = self._step_of_a_season((parts[0] - mean_D) / std_D)
-        return Dataset({**splits}, fitted)
+        preprocessing = {"mean": mean_D.tolist(), "std": std_D.tolist(), "targets": columns}
+        preprocessing["naive_mae"] = self._step_of_a_season((parts[0] - mean_D) / std_D)
+        return Dataset({**splits}, preprocessing)
 
     def _ends(self) -> tuple[float, float, float]:
         """Returns where train, valid and test end, as shares of the rows."""
@@ -163,7 +163,7 @@ class Series:
         steps = values_ND[self.season :, columns] - values_ND[: -self.season, columns]
         return float(np.abs(steps).mean())
 
-    def naive(self, dataset: Dataset) -> dict[str, np.ndarray]:
+    def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
         """Returns naive forecasts of the test part: the last value, and that of a season ago."""
         test = dataset.splits["test"]
         assert isinstance(test, Examples)
@@ -177,19 +177,19 @@ class Series:
             forecasts = {name: f - last_N1K for name, f in forecasts.items()}
         return {name: f.reshape(len(f), -1) for name, f in forecasts.items()}
 
-    def final(
-        self, outputs: np.ndarray, test: Examples, fitted: Mapping[str, Any]
+    def final_metrics(
+        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
         """Returns sMAPE (percent, of the original values) and MASE of forecasts.
 
         Source: Hyndman and Koehler 2006, Another look at measures of forecast accuracy.
         """
-        guess, true = (self.original(test.x, y, fitted) for y in (outputs, test.y))
+        guess, true = (self.original(test.x, y, preprocessing) for y in (outputs, test.y))
         smape = 200.0 * np.abs(guess - true) / np.maximum(np.abs(guess) + np.abs(true), 1e-12)
         mae = float(np.abs(outputs - test.y).mean())
-        return {"smape": float(smape.mean()), "mase": mae / fitted["naive_mae"]}
+        return {"smape": float(smape.mean()), "mase": mae / preprocessing["naive_mae"]}
 
-    def read_all(self, lines: Iterable[str], fitted: Mapping[str, Any]) -> np.ndarray:
+    def read_all(self, lines: Iterable[str], preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the last `context` rows of a CSV with a header [T,D], as the model reads them.
 
         Raises:
@@ -199,25 +199,28 @@ class Series:
         if len(values_ND) < self.context:
             raise UserError(f"input: found {len(values_ND)} rows, allowed {self.context} or more")
         known = np.log(values_ND) if self.log else values_ND
-        scaled = (known - np.array(fitted["mean"])) / np.array(fitted["std"])
+        scaled = (known - np.array(preprocessing["mean"])) / np.array(preprocessing["std"])
         return scaled[-self.context :].astype(np.float32)
 
     def forecast(
-        self, x_TD: np.ndarray, values_C: np.ndarray, fitted: Mapping[str, Any]
+        self, x_TD: np.ndarray, values_C: np.ndarray, preprocessing: Mapping[str, Any]
     ) -> dict[str, list[float]]:
         """Returns a forecast by column, in the units of the file."""
-        values_HK = self.original(x_TD[None], values_C[None], fitted)[0]
+        values_HK = self.original(x_TD[None], values_C[None], preprocessing)[0]
         return {name: values_HK[:, k].tolist() for k, name in enumerate(self.targets)}
 
     def original(
-        self, x_NTD: np.ndarray, y_NC: np.ndarray, fitted: Mapping[str, Any]
+        self, x_NTD: np.ndarray, y_NC: np.ndarray, preprocessing: Mapping[str, Any]
     ) -> np.ndarray:
         """Returns targets or forecasts [N,horizon,K] in the units of the file."""
-        columns = fitted["targets"]
+        columns = preprocessing["targets"]
         y_NHK = y_NC.reshape(len(y_NC), self.horizon, len(columns))
         if self.relative:
             y_NHK = y_NHK + x_NTD[:, -1:, columns]
-        values = y_NHK * np.array(fitted["std"])[columns] + np.array(fitted["mean"])[columns]
+        values = (
+            y_NHK * np.array(preprocessing["std"])[columns]
+            + np.array(preprocessing["mean"])[columns]
+        )
         return np.exp(values) if self.log else values
 
 

@@ -11,12 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lstm_lab.tasks.base import Bernoulli, Categorical, Dataset, Examples, Real, Tokens, Vectors
+from lstm_lab.tasks.base import (
+    Bernoulli,
+    Categorical,
+    Dataset,
+    Examples,
+    Real,
+    Task,
+    Tokens,
+    Vectors,
+)
 from lstm_lab.tasks.datasets.synthetic import check_sizes, fixed_splits
 
 
 @dataclass(frozen=True)
-class Counting:
+class Counting(Task):
     """The next of five numbers a tenth apart: the first tutorial's four sequences.
 
     0.1 to 0.5 give 0.6, and so on up to 0.4 to 0.8; the test is 0.5 to 0.9, which give 1.0. There
@@ -27,7 +36,6 @@ class Counting:
     inputs: ClassVar[Vectors] = Vectors(1)
     target: ClassVar[Real] = Real(1)
     metric: ClassVar[str] = "mse"
-    sample: ClassVar[None] = None
 
     def load(self, data_dir: Path) -> Dataset:
         """Makes the sequences."""
@@ -39,7 +47,7 @@ class Counting:
 
 
 @dataclass(frozen=True)
-class Parity:
+class Parity(Task):
     """Whether the ones so far are odd in number, at every step: a state machine of two states.
 
     Attributes:
@@ -74,7 +82,7 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Dyck:
+class Dyck(Task):
     """Which bracket is closed: a language of nested brackets, which asks for a stack.
 
     Inputs are opening brackets of several kinds and one closing sign; at each closing sign the kind

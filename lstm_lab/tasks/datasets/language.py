@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Measure, Split, Stream, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Measure, Split, Stream, Task, Tokens
 from lstm_lab.tasks.readers.download import Source, locate
 from lstm_lab.tasks.readers.records import check_shares
 from lstm_lab.tasks.readers.text import (
@@ -53,7 +53,7 @@ MEASURES: dict[Unit, tuple[Measure, ...]] = {
 
 
 @dataclass(frozen=True)
-class Language:
+class Language(Task):
     """Which symbol of a text comes next.
 
     Words are what white space separates, and `<eos>` ends each line, as in the Penn Treebank
@@ -86,8 +86,7 @@ class Language:
     sha256: str | None = None
 
     name: ClassVar[str] = "language"
-    sample: ClassVar[None] = None
-    stream: ClassVar[bool] = True
+    is_stream: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ("train", "valid", "test")
 
     def __post_init__(self) -> None:

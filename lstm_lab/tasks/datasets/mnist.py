@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Vectors
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Task, Vectors
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
 
@@ -17,7 +17,7 @@ SIDE = 28
 
 
 @dataclass(frozen=True)
-class MNIST:
+class MNIST(Task):
     """Which digit an image shows, read as a sequence: Le, Jaitly and Hinton 2015.
 
     Attributes:
@@ -37,7 +37,6 @@ class MNIST:
     name: ClassVar[str] = "mnist"
     target: ClassVar[Categorical] = Categorical(10)
     metric: ClassVar[str] = "accuracy"
-    sample: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         for name in ("train_size", "test_size"):

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Bernoulli, Dataset, Examples, Vectors
+from lstm_lab.tasks.base import Bernoulli, Dataset, Examples, Task, Vectors
 from lstm_lab.tasks.readers.download import Source, fetch, locate
 from lstm_lab.utils.errors import UserError
 
@@ -31,7 +31,7 @@ NOTES = 88
 
 
 @dataclass(frozen=True)
-class JSB:
+class JSB(Task):
     """Which of 88 notes sound in the next frame of a chorale by J. S. Bach, or of another piece.
 
     The negative log-likelihood of a frame is summed over its notes. Boulanger-Lewandowski et al.
@@ -50,7 +50,6 @@ class JSB:
     inputs: ClassVar[Vectors] = Vectors(NOTES)
     target: ClassVar[Bernoulli] = Bernoulli(NOTES, every_step=True)
     metric: ClassVar[str] = "nll"
-    sample: ClassVar[None] = None
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the pieces.

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Vectors
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Task, Vectors
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
 
@@ -20,7 +20,7 @@ _NAME = re.compile(r"(?:.*/)?(\d)_([a-z]+)_(\d+)\.wav")
 
 
 @dataclass(frozen=True)
-class SpokenDigits:
+class SpokenDigits(Task):
     """Which digit is spoken: 3,000 recordings of six speakers, at 8 kHz.
 
     Takes 0 to 4 of each speaker and digit are the test split, as the data set's authors say; of the
@@ -38,7 +38,6 @@ class SpokenDigits:
     name: ClassVar[str] = "spoken_digits"
     target: ClassVar[Categorical] = Categorical(10)
     metric: ClassVar[str] = "accuracy"
-    sample: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         for name in ("mels", "frame_ms", "hop_ms"):

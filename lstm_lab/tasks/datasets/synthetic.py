@@ -17,13 +17,14 @@ from lstm_lab.tasks.base import (
     Real,
     Split,
     Target,
+    Task,
     Tokens,
     Vectors,
 )
 
 
 @dataclass(frozen=True)
-class Adding:
+class Adding(Task):
     """The adding problem: the sum of the two marked numbers of a sequence.
 
     Each step has a number in [0,1) and a marker; one marker lies in each half. Predicting 1 gives a
@@ -69,7 +70,7 @@ class Adding:
 
 
 @dataclass(frozen=True)
-class CopyMemory:
+class CopyMemory(Task):
     """Copy memory: repeat, after a delay, the symbols seen at the start.
 
     Ten of eight symbols, then blanks, then a marker at the step from which on they are asked for.
@@ -113,7 +114,7 @@ class CopyMemory:
 
 
 @dataclass(frozen=True)
-class TemporalOrder:
+class TemporalOrder(Task):
     """Temporal order: which of X and Y stood at two places among distractors.
 
     The first place lies in the second tenth of the sequence, the second in the sixth. Hochreiter

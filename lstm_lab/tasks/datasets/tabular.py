@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Vectors, check_folds
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Task, Vectors, check_folds
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.labels import label_numbers, split_examples
 from lstm_lab.tasks.readers.records import check_filled, check_shares, parts_of
@@ -19,7 +19,7 @@ from lstm_lab.utils.errors import UserError
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Task):
     """Which label a row of attributes has; its last column.
 
     Each attribute is a step: which one it is (one of n), its number in deviations of the training
@@ -53,7 +53,7 @@ class Table:
 
     name: ClassVar[str] = "table"
     metric: ClassVar[str] = "nll"
-    sample: ClassVar[None] = None
+    final_metric_names: ClassVar[tuple[str, ...]] = ("auc",)
     files: ClassVar[tuple[str, ...]] = ("file",)
 
     def __post_init__(self) -> None:
@@ -86,29 +86,29 @@ class Table:
         parts = parts_of(len(y), self.folds, self.fold, shares, self.split_seed)
         check_filled(path, parts)
         columns = [_column([row[k] for row in rows]) for k in range(len(rows[0]) - 1)]
-        fitted = [_fit(column, parts["train"]) for column in columns]
-        x_NTD = self._encoded(columns, fitted)
+        preprocessing = [_fit(column, parts["train"]) for column in columns]
+        x_NTD = self._encoded(columns, preprocessing)
         splits = split_examples(x_NTD, y, parts, len(self.labels), self.balanced)
-        return Dataset(splits, {"outputs": self.labels, "columns": fitted})
+        return Dataset(splits, {"outputs": self.labels, "columns": preprocessing})
 
-    def read(self, line: str, fitted: Mapping[str, Any]) -> np.ndarray:
+    def read(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the attributes of a row without label [T,D]."""
         values = [value.strip() for value in next(csv.reader([line]))]
         if len(values) != self.attributes:
             raise UserError(f"input: found {len(values)} values, allowed {self.attributes}")
         columns = [
             _column([value]) if isinstance(found, dict) else [value]
-            for value, found in zip(values, fitted["columns"], strict=True)
+            for value, found in zip(values, preprocessing["columns"], strict=True)
         ]
-        for value, column, found in zip(values, columns, fitted["columns"], strict=True):
+        for value, column, found in zip(values, columns, preprocessing["columns"], strict=True):
             if isinstance(found, dict) and not isinstance(column, np.ndarray):
                 raise UserError(f"input: found {value!r}, allowed a number")
-        return self._encoded(columns, fitted["columns"])[0]
+        return self._encoded(columns, preprocessing["columns"])[0]
 
-    def _encoded(self, columns: list[Any], fitted: list[Any]) -> np.ndarray:
+    def _encoded(self, columns: list[Any], preprocessing: list[Any]) -> np.ndarray:
         """Returns the rows as sequences [N,T,D]."""
         x_NTD = np.zeros((len(columns[0]), self.attributes, self.inputs.features), np.float32)
-        for k, (column, found) in enumerate(zip(columns, fitted, strict=True)):
+        for k, (column, found) in enumerate(zip(columns, preprocessing, strict=True)):
             x_NTD[:, k, k] = 1.0
             if isinstance(found, dict):
                 x_NTD[:, k, self.attributes] = (column - found["mean"]) / found["std"]
@@ -119,7 +119,7 @@ class Table:
                         x_NTD[row, k, self.attributes + 1 + place] = 1.0
         return x_NTD
 
-    def naive(self, dataset: Dataset) -> dict[str, np.ndarray]:
+    def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
         """Returns the logits of logistic regression on the same attributes, for the test part."""
         from sklearn.linear_model import LogisticRegression
 
@@ -135,8 +135,8 @@ class Table:
         logits_NC[:, model.classes_] = p_NC
         return {"logistic_regression": logits_NC}
 
-    def final(
-        self, outputs: np.ndarray, test: Examples, fitted: Mapping[str, Any]
+    def final_metrics(
+        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
         """Returns the area under the ROC curve; of several classes each against the rest."""
         from sklearn.metrics import roc_auc_score

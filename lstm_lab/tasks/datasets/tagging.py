@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.records import check_shares, read_splits
 from lstm_lab.tasks.readers.text import encode, most_frequent, padded, read_text, sha256_of
@@ -29,7 +29,7 @@ class Sentence(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tags:
+class Tags(Task):
     """Which tag each word of a sentence has, or which intent the sentence.
 
     A file is of CoNLL's form: a word a line with its tag in the last column, empty lines between
@@ -60,7 +60,6 @@ class Tags:
     sha256: str | None = None
 
     name: ClassVar[str] = "tags"
-    sample: ClassVar[None] = None
     files: ClassVar[tuple[str, ...]] = ("train", "valid", "test")
 
     def __post_init__(self) -> None:
@@ -105,9 +104,9 @@ class Tags:
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
 
-    def read(self, line: str, fitted: Mapping[str, Any]) -> np.ndarray:
+    def read(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the words of a line [T], as white space separates them."""
-        return encode(self.words(line.split()), tuple(fitted["inputs"]))
+        return encode(self.words(line.split()), tuple(preprocessing["inputs"]))
 
     def words(self, words: list[str]) -> list[str]:
         """Returns words as the vocabulary has them."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.records import Record, check_shares, read_records, read_splits
 from lstm_lab.tasks.readers.text import (
@@ -30,7 +30,7 @@ Rows = list[tuple[int, Record]]
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(Task):
     """Which label a text has.
 
     Attributes:
@@ -65,7 +65,6 @@ class Text:
 
     name: ClassVar[str] = "text"
     metric: ClassVar[str] = "accuracy"
-    sample: ClassVar[None] = None
     files: ClassVar[tuple[str, ...]] = ("train", "valid", "test")
 
     def __post_init__(self) -> None:
@@ -107,14 +106,14 @@ class Text:
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
 
-    def read(self, line: str, fitted: Mapping[str, Any]) -> np.ndarray:
+    def read(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the symbols of a line [T]: a text, or a JSON object that has one."""
         if line.lstrip().startswith("{"):
             try:
                 line = json.loads(line)[self.text]
             except (json.JSONDecodeError, KeyError):
                 raise UserError(f"input: found {line!r}, allowed JSON with {self.text!r}") from None
-        return encode(self.symbols(line), tuple(fitted["inputs"]))
+        return encode(self.symbols(line), tuple(preprocessing["inputs"]))
 
     @property
     def columns(self) -> tuple[str, str]:

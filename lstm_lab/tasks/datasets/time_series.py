@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Vectors, check_folds
+from lstm_lab.tasks.base import Categorical, Dataset, Task, Vectors, check_folds
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.labels import label_numbers, split_examples
 from lstm_lab.tasks.readers.records import check_filled, check_shares, parts_of
@@ -17,7 +17,7 @@ from lstm_lab.utils.errors import UserError
 
 
 @dataclass(frozen=True)
-class Waves:
+class Waves(Task):
     """Which label a series of numbers has.
 
     A line of the file is a label and then the values, with commas, semicolons or spaces between.
@@ -47,7 +47,6 @@ class Waves:
 
     name: ClassVar[str] = "waves"
     metric: ClassVar[str] = "accuracy"
-    sample: ClassVar[None] = None
     files: ClassVar[tuple[str, ...]] = ("file",)
 
     def __post_init__(self) -> None:

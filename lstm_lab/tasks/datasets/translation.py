@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Given, Split, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, SourceTokens, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import Source, locate
 from lstm_lab.tasks.readers.records import check_filled, check_shares, complete
 from lstm_lab.tasks.readers.text import (
@@ -46,7 +46,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Translation:
+class Translation(Task):
     """The next word of a translation, from the source and the words before.
 
     Words are lower-case, punctuation marks are words.
@@ -78,7 +78,7 @@ class Translation:
 
     name: ClassVar[str] = "translation"
     metric: ClassVar[str] = "perplexity"
-    sample: ClassVar[None] = None
+    final_metric_names: ClassVar[tuple[str, ...]] = ("bleu",)
     files: ClassVar[tuple[str, ...]] = (
         "train_source",
         "train_target",
@@ -114,10 +114,10 @@ class Translation:
         Raises:
           UserError: for a file that is missing, changed or no text, or files of different length.
         """
-        given = {part: self._pair(part) for part in ("train", "valid", "test")}
+        source = {part: self._pair(part) for part in ("train", "valid", "test")}
         paths = {
             part: (locate(source, data_dir, SOURCES), locate(target, data_dir, SOURCES))
-            for part, (source, target) in given.items()
+            for part, (source, target) in source.items()
             if source is not None and target is not None
         }
         check_unchanged([path for pair in paths.values() for path in pair], self.sha256)
@@ -137,8 +137,10 @@ class Translation:
             part: self._examples(words[part], sources, targets)
             for part in ("train", "valid", "test")
         }
-        fitted = {"given": sources, "inputs": targets, "outputs": targets}
-        return Dataset(splits, {**fitted, "references": [target for _, target in pairs["test"]]})
+        preprocessing = {"given": sources, "inputs": targets, "outputs": targets}
+        return Dataset(
+            splits, {**preprocessing, "references": [target for _, target in pairs["test"]]}
+        )
 
     def _pair(self, part: str) -> tuple[str | None, str | None]:
         return getattr(self, f"{part}_source"), getattr(self, f"{part}_target")
@@ -152,29 +154,29 @@ class Translation:
         given_NS, given_lengths = padded([encode(s or [sources[0]], sources) for s, _ in words])
         rows = [encode([BEGIN, *target, END], targets) for _, target in words]
         numbers_NT, lengths = padded(rows)
-        given = Given(given_NS, given_lengths)
-        return Examples(numbers_NT[:, :-1], numbers_NT[:, 1:], lengths - 1, given=given)
+        source = SourceTokens(given_NS, given_lengths)
+        return Examples(numbers_NT[:, :-1], numbers_NT[:, 1:], lengths - 1, source=source)
 
-    def read(self, line: str, fitted: Mapping[str, Any]) -> np.ndarray:
+    def read(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the words of a source sentence [S]."""
-        sources = tuple(fitted["given"])
+        sources = tuple(preprocessing["given"])
         return encode(words_of(line) or [sources[0]], sources)
 
-    def final(
-        self, outputs: np.ndarray, test: Examples, fitted: Mapping[str, Any]
+    def final_metrics(
+        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
         """Returns the BLEU of translations, lower-case, words as sacrebleu splits them."""
         try:
             import sacrebleu
         except ImportError:
             raise UserError("task: BLEU needs sacrebleu: pip install 'lstm-lab[nlp]'") from None
-        texts = [self.text(row, fitted) for row in outputs]
-        found = sacrebleu.corpus_bleu(texts, [fitted["references"]], lowercase=True)
+        texts = [self.text(row, preprocessing) for row in outputs]
+        found = sacrebleu.corpus_bleu(texts, [preprocessing["references"]], lowercase=True)
         return {"bleu": found.score}
 
-    def text(self, numbers: np.ndarray, fitted: Mapping[str, Any]) -> str:
+    def text(self, numbers: np.ndarray, preprocessing: Mapping[str, Any]) -> str:
         """Returns the sentence of target words' numbers, up to its end."""
-        names = fitted["outputs"]
+        names = preprocessing["outputs"]
         # A model may have more numbers than the data have words.
         words = [names[number] if number < len(names) else names[0] for number in numbers]
         words = words[: words.index(END)] if END in words else words

@@ -16,17 +16,17 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 from jax.experimental import rnn
 
-from lstm_lab.cells import find
+from lstm_lab.cells import get_variant
 from lstm_lab.models.recurrent import LSTM
-from lstm_lab.models.regularization import Regularise
-from lstm_lab.recurrence import Call, choose, dispatch, refusal, unroll
+from lstm_lab.models.regularization import Regularization
+from lstm_lab.recurrence import CallSignature, choose, dispatch, unroll, unsupported_reason
 from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.train import parallel
 from lstm_lab.train.layout import Layout
 from tests.recurrence.cases import LENGTHS, B, T, case
 from tests.train.helpers import close, small, steps
 
-SPEC = find("lstm").spec
+SPEC = get_variant("lstm").spec
 H = 6
 
 
@@ -113,13 +113,13 @@ def test_a_layer_equals_scan(gpu, reverse, stateful, lengths):
     assert [static[-1] for static in gpu] == [lax.Precision.HIGH]
 
 
-def stacked(backend, widths=(H, H), **options):
+def stacked(backend, hidden_sizes=(H, H), **options):
     """Returns gradients and outputs of a stack as a function of parameters, inputs and states."""
-    model = LSTM(SPEC, widths, backend=backend, **options)
+    model = LSTM(SPEC, hidden_sizes, backend=backend, **options)
 
-    def loss(variables, x, states, regularise=None):
+    def loss(variables, x, states, regularization=None):
         h, finals = model.apply(
-            variables, x, states, lengths=jnp.array(LENGTHS), regularise=regularise
+            variables, x, states, lengths=jnp.array(LENGTHS), regularization=regularization
         )
         total = jnp.sin(3.0 * h).sum()
         for leaf in jax.tree.leaves(finals):
@@ -152,7 +152,7 @@ def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful)
     [
         ({"merge": "sum"}, 2),
         ({"residual": True, "bidirectional": False}, 2),
-        ({"widths": (H, H + 2)}, 2),
+        ({"hidden_sizes": (H, H + 2)}, 2),
         ({"return_sequences": False}, 1),
     ],
 )
@@ -169,7 +169,7 @@ def test_dropout_between_layers_is_ours(gpu):
     reference, expected = stacked("scan", dropout=0.4, dropout_in=0.2, bidirectional=True)
     _, found = stacked("cudnn", dropout=0.4, dropout_in=0.2, bidirectional=True)
     variables, x, _ = inputs(reference)
-    training = Regularise({}, jax.random.key(4), jax.random.split(jax.random.key(5), B))
+    training = Regularization({}, jax.random.key(4), jax.random.split(jax.random.key(5), B))
     same(found, expected, variables, x, None, training)
     assert len(gpu) == 2
     same(found, expected, variables, x, None)
@@ -179,9 +179,9 @@ def test_dropout_between_layers_is_ours(gpu):
 def test_a_stream_begins_anew_where_it_is_fresh(gpu):
     reference, _ = stacked("scan")
     variables, x, states = inputs(reference)
-    for fresh in (False, True):
+    for is_start in (False, True):
         expected, found = (
-            stacked(backend)[0].apply(variables, x, states, fresh=jnp.array(fresh))
+            stacked(backend)[0].apply(variables, x, states, is_start=jnp.array(is_start))
             for backend in ("scan", "cudnn")
         )
         close(found, expected)
@@ -249,22 +249,27 @@ def test_the_precision_in_force_is_passed_on(gpu):
     ],
 )
 def test_what_it_does_not_serve_is_named(gpu, name, said):
-    assert said in refusal("cudnn", Call(find(name).spec, jnp.float32))
+    assert said in unsupported_reason("cudnn", CallSignature(get_variant(name).spec, jnp.float32))
     x = jnp.zeros((T, B, 4))
     with pytest.raises(ValueError, match="found 'cudnn', which cannot serve this; "):
-        LSTM(find(name).spec, (H,), backend="cudnn").init(jax.random.key(0), x)
+        LSTM(get_variant(name).spec, (H,), backend="cudnn").init(jax.random.key(0), x)
 
 
 def test_what_a_call_cannot_have_is_named(gpu):
     spec, params, x, _ = case("np")
-    assert "dtype: found bfloat16" in refusal("cudnn", Call(spec, jnp.bfloat16))
-    assert "trace: cudnn" in refusal("cudnn", Call(spec, jnp.float32, trace=True))
+    assert "dtype: found bfloat16" in unsupported_reason("cudnn", CallSignature(spec, jnp.bfloat16))
+    assert "trace: cudnn" in unsupported_reason(
+        "cudnn", CallSignature(spec, jnp.float32, trace=True)
+    )
     with pytest.raises(ValueError, match="resets: cudnn takes none"):
         unroll(spec, params, x, resets=jnp.zeros((T, B), bool), backend="cudnn")
 
 
 def test_without_a_gpu_it_is_refused():
-    assert refusal("cudnn", Call(SPEC, jnp.float32)) == "platform: found cpu, cudnn serves gpu"
+    assert (
+        unsupported_reason("cudnn", CallSignature(SPEC, jnp.float32))
+        == "platform: found cpu, cudnn serves gpu"
+    )
     spec, params, x, _ = case("np")
     with pytest.raises(
         ValueError, match="found 'cudnn', which cannot serve this; platform: found cpu"
@@ -288,9 +293,9 @@ def test_auto_takes_it_where_it_was_measured_to_be_fastest(gpu, monkeypatch, tmp
     dispatch.TIMINGS.write_text(json.dumps({"tables": [table]}))
     dispatch.measured.cache_clear()
     try:
-        assert choose(Call(SPEC, jnp.float32)) == "cudnn"
-        assert choose(Call(SPEC, jnp.float32, resets=True)) == "fused"
-        assert choose(Call(SPEC, jnp.bfloat16)) == "fused"
+        assert choose(CallSignature(SPEC, jnp.float32)) == "cudnn"
+        assert choose(CallSignature(SPEC, jnp.float32, resets=True)) == "fused"
+        assert choose(CallSignature(SPEC, jnp.bfloat16)) == "fused"
         reference, _ = stacked("scan", bidirectional=True)
         variables, x, _ = inputs(reference)
         stacked("auto", bidirectional=True)[0].apply(variables, x)

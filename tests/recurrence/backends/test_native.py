@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.cells import find
-from lstm_lab.recurrence import Call, choose, refusal, unroll
+from lstm_lab.cells import get_variant
+from lstm_lab.recurrence import CallSignature, choose, unroll, unsupported_reason
 from lstm_lab.recurrence.backends import native
 from tests.recurrence.cases import B, D, H, T, case
 from tests.recurrence.test_unroll import assert_near, loss_and_gradients
@@ -83,8 +83,8 @@ def test_without_a_compiler_native_says_so(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     native.compiler.cache_clear()
     try:
-        call = Call(find("np").spec, jnp.float32)
-        assert "found no no-such-compiler" in refusal("native", call)
+        call = CallSignature(get_variant("np").spec, jnp.float32)
+        assert "found no no-such-compiler" in unsupported_reason("native", call)
         assert choose(call) in ("scan", "fused")
     finally:
         monkeypatch.undo()

@@ -26,7 +26,7 @@ def counted(tmp_path, rows=100, **options):
 def test_windows_lie_in_their_own_part_and_in_order(tmp_path):
     task = counted(tmp_path)
     dataset = task.load(tmp_path)
-    mean, std = np.array(dataset.fitted["mean"]), np.array(dataset.fitted["std"])
+    mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
     np.testing.assert_allclose(mean, [30.5, 305.0])  # of the first 60 rows alone
     for split, rows in (("train", (1, 60)), ("valid", (61, 80)), ("test", (81, 100))):
         part = dataset.splits[split]
@@ -34,7 +34,7 @@ def test_windows_lie_in_their_own_part_and_in_order(tmp_path):
         assert len(x) == rows[1] - rows[0] + 1 - 8
         np.testing.assert_allclose(x[:, :, 0], x[:, :1, 0] + np.arange(6)[None], rtol=1e-4)
         assert round(float(x[0, 0, 0])) == rows[0]
-        y = task.original(part.x, part.y, dataset.fitted)
+        y = task.original(part.x, part.y, dataset.preprocessing)
         np.testing.assert_allclose(y[:, :, 0], 10 * (x[:, -1:, 0] + [[1, 2, 3]]), rtol=1e-4)
         assert round(float(y[-1, -1, 0])) == 10 * rows[1]
 
@@ -44,7 +44,7 @@ def test_a_rolling_origin_trains_on_the_past_alone(tmp_path):
     for fold in range(3):
         task = counted(tmp_path, folds=3, fold=fold)
         dataset = task.load(tmp_path)
-        mean, std = np.array(dataset.fitted["mean"]), np.array(dataset.fitted["std"])
+        mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
         rows = [
             (round(float(part.x[0, 0, 0] * std[0] + mean[0])), len(part.x) + 8)
             for part in (dataset.splits[split] for split in ("train", "valid", "test"))
@@ -64,14 +64,14 @@ def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, rela
     plain, other = (counted(tmp_path, log=log, relative=r, season=2) for r in (False, relative))
     data, expected = other.load(tmp_path), plain.load(tmp_path)
     test = data.splits["test"]
-    truth = other.original(test.x, test.y, data.fitted)
+    truth = other.original(test.x, test.y, data.preprocessing)
     np.testing.assert_allclose(truth[0, :, 0], [870, 880, 890], rtol=1e-4)
     scores, reference = naive_scores(other, data), naive_scores(plain, expected)
     for name in ("persistence", "seasonal"):
         for metric in ("mse", "mae", "smape", "mase"):
             assert scores[name][metric] == pytest.approx(reference[name][metric], rel=1e-3)
     if not log:
-        std = data.fitted["std"][1]
+        std = data.preprocessing["std"][1]
         assert scores["persistence"]["mae"] == pytest.approx(10 * 2 / std, rel=1e-3)
         # A season is two rows: the forecasts are 2, 2 and 4 rows late.
         assert scores["seasonal"]["mae"] == pytest.approx(10 * 8 / 3 / std, rel=1e-3)
@@ -151,7 +151,7 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
     np.testing.assert_array_equal(train.x[:, :13, 21:].sum(-1), np.ones((39, 13)))
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(len(dataset.splits["test"].y), 2))
-    found = task.final(outputs, dataset.splits["test"], dataset.fitted)
+    found = task.final(outputs, dataset.splits["test"], dataset.preprocessing)
     expected = roc_auc_score(dataset.splits["test"].y, outputs[:, 1] - outputs[:, 0])
     assert found["auc"] == pytest.approx(expected)
     one = Examples(None, np.zeros(4, int))

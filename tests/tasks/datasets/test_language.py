@@ -19,7 +19,7 @@ def test_words_end_at_lines_and_rare_ones_are_unknown(tmp_path):
     (tmp_path / "a.txt").write_text("the cat sat\nthe dog\n\nthe cat <unk>\n" * 2)
     task = Language(str(tmp_path / "a.txt"), vocabulary=4, valid_share=0.25, test_share=0.25)
     dataset = task.load(tmp_path)
-    assert dataset.fitted["inputs"] == ("<unk>", "<eos>", "the", "cat")
+    assert dataset.preprocessing["inputs"] == ("<unk>", "<eos>", "the", "cat")
     train = dataset.splits["train"].tokens
     np.testing.assert_array_equal(train, [2, 3, 0, 1, 2, 0, 1, 1, 2, 3, 0, 1])
     parts = [dataset.splits[k].tokens for k in ("train", "valid", "test")]
@@ -32,7 +32,7 @@ def test_splits_of_their_own_share_the_training_part_s_vocabulary(tmp_path):
     names = {split: f"ptb/ptb.{split}.txt" for split in ("train", "valid", "test")}
     dataset = Language(**names, vocabulary=8).load(tmp_path)
     assert len(dataset.splits["valid"].tokens) == 9 * 10
-    assert set(dataset.fitted["inputs"]) == {
+    assert set(dataset.preprocessing["inputs"]) == {
         "<unk>",
         "<eos>",
         "a",
@@ -52,7 +52,7 @@ def test_any_writing_is_text(tmp_path):
     task = build_spec({"task": options(str(path)), "train": {"steps": 1}}).task
     dataset = task.load(tmp_path)
     assert task.vocabulary == 1 + len(set(text) - {"\r"})
-    symbols = dataset.fitted["inputs"]
+    symbols = dataset.preprocessing["inputs"]
     whole = "".join(
         symbols[n] for k in ("train", "valid", "test") for n in dataset.splits[k].tokens
     )

@@ -10,10 +10,10 @@ from seqeval.metrics import f1_score
 from sklearn.metrics import f1_score as class_f1
 
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.tasks import Batch, Examples, Tags, Text, means, scores
+from lstm_lab.tasks import Batch, Examples, Tags, Text, means, metric_sums
 from lstm_lab.tasks.base import Categorical
 from lstm_lab.tasks.datasets import tagging, text_classification
-from lstm_lab.tasks.metrics import no_scores
+from lstm_lab.tasks.metrics import zero_metrics
 from lstm_lab.tasks.readers.records import read_records
 from lstm_lab.utils.errors import UserError
 from tests.conftest import write_sentences
@@ -33,7 +33,7 @@ def test_a_csv_of_the_user_s_own(tmp_path):
     dataset = spec.task.load(tmp_path)
     sizes = {split: len(part.y) for split, part in dataset.splits.items()}
     assert sizes == {"train": 24, "valid": 3, "test": 3}
-    words = dataset.fitted["inputs"]
+    words = dataset.preprocessing["inputs"]
     texts = set()
     for part in dataset.splits.values():
         for x, y, length in zip(*part[:3], strict=True):
@@ -51,7 +51,7 @@ def test_long_texts_end_and_short_ones_do_not(tmp_path):
         task = Text(str(path), ("0", "1"), max_length=2, keep=keep)
         dataset = task.load(tmp_path)
         found = {
-            tuple(dataset.fitted["inputs"][n] for n in x[:length])
+            tuple(dataset.preprocessing["inputs"][n] for n in x[:length])
             for part in dataset.splits.values()
             for x, _, length in zip(*part[:3], strict=True)
         }
@@ -135,12 +135,12 @@ def test_a_folder_of_requests(tmp_path):
 
 def scored(target, guess, y, lengths):
     """The metrics of predictions, batch by batch."""
-    total = no_scores(target)
+    total = zero_metrics(target)
     for rows in np.array_split(np.arange(len(y)), 3):
         logits = jnp.eye(target.size)[guess[rows]]
         examples = Examples(y[rows], y[rows], None if lengths is None else lengths[rows])
         batch = Batch(examples, jnp.ones(len(rows)), jnp.arange(len(rows)))
-        found = scores(target, logits, batch)
+        found = metric_sums(target, logits, batch)
         total = {k: tuple(a + b for a, b in zip(total[k], found[k], strict=True)) for k in total}
     return {name: float(value) for name, value in means(target, total).items()}
 
