@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments import cells_over_text as cells
 from lstm_lab.inference.load import load_run
-from tests.train.helpers import reading, train
+from tests.helpers.training import reading, train
 
 
 def test_what_a_reader_sees():

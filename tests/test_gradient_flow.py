@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.gradient_flow import gradient_by_lag
 from lstm_lab.cells import CellSpec
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 
 def test_a_cell_that_only_forgets_loses_half_a_step():

@@ -11,7 +11,8 @@ import pytest
 
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.files import read_json
-from tests.conftest import ROOT, write_samples
+from tests.helpers.data import write_samples
+from tests.helpers.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
@@ -89,7 +90,7 @@ def test_a_config_and_a_cell_of_ones_own(clone):
 
 def test_a_task_of_ones_own(monkeypatch, tmp_path):
     from lstm_lab.config.parsing import build_spec
-    from tests.train.helpers import train
+    from tests.helpers.training import train
 
     scope = {}
     exec(compile(FILES["parity.py"], "parity.py", "exec", dont_inherit=True), scope)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.test_readme import run, shortened
 
 TEXT = (ROOT / "docs" / "tutorial.md").read_text()

@@ -8,7 +8,8 @@ import pytest
 from lstm_lab import cli
 from lstm_lab.cli import runs, studies
 from lstm_lab.utils.files import read_json
-from tests.conftest import ROOT, write_samples
+from tests.helpers.data import write_samples
+from tests.helpers.paths import ROOT
 
 TINY = ["--config.train.steps=4", "--config.train.eval_every=2", "--config.model.hidden=3"]
 TINY += ["--config.task.length=6", "--config.task.valid_size=9", "--config.task.test_size=9"]

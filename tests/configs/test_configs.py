@@ -18,8 +18,9 @@ from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program
 from lstm_lab.train.state import init_state, member_of
 from lstm_lab.train.step import train_step
-from tests.conftest import ROOT, write_samples
-from tests.train.helpers import seated, small
+from tests.helpers.data import write_samples
+from tests.helpers.paths import ROOT
+from tests.helpers.training import seated, small
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 STUDIES = sorted(

@@ -22,8 +22,8 @@ from lstm_lab.tasks.datasets import tabular, tagging, time_series
 from lstm_lab.tasks.readers.records import parts_of
 from lstm_lab.train.outputs import outputs
 from lstm_lab.utils.errors import UserError
-from tests.conftest import write_samples
-from tests.train.helpers import reading, small, train
+from tests.helpers.data import write_samples
+from tests.helpers.training import reading, small, train
 
 SONG = "row row row your boat gently down the stream\nmerrily merrily life is but a dream\n" * 12
 

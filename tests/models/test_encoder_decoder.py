@@ -20,8 +20,8 @@ from lstm_lab.tasks import SourceTokens
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
-from tests.conftest import write_pairs
-from tests.train.helpers import train
+from tests.helpers.data import write_pairs
+from tests.helpers.training import train
 
 FILES = {
     f"{part}_{side}": f"multi30k/{file}.{language}.gz"

@@ -6,7 +6,7 @@ from lstm_lab.cells import CATALOGUE, CellSpec
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.summary import layers, summarise
-from tests.train.helpers import small
+from tests.helpers.training import small
 
 
 @pytest.mark.parametrize("cell", sorted(CATALOGUE))

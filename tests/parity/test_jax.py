@@ -9,7 +9,7 @@ import pytest
 from jax.experimental.rnn import lstm_ref
 
 from lstm_lab.cells import get_variant
-from tests.parity.peers import (
+from tests.helpers.peers import (
     LENGTHS,
     B,
     D,

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from lstm_lab.cells import CellSpec, State
-from tests.parity.peers import LENGTHS, B, H, T, assert_close, joined, names, stack
+from tests.helpers.peers import LENGTHS, B, H, T, assert_close, joined, names, stack
 
 # ONNX orders the gates i, o, f, c and the peepholes i, o, f.
 GATES, PEEPHOLES = "iofg", "iof"

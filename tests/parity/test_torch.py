@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lstm_lab.cells import CellSpec, get_variant
-from tests.parity.peers import (
+from tests.helpers.peers import (
     LENGTHS,
     B,
     D,

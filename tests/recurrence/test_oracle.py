@@ -9,8 +9,8 @@ import pytest
 
 from lstm_lab.cells import CATALOGUE, get_variant
 from lstm_lab.recurrence import CallSignature, unroll, unsupported_reason
-from tests import oracle
-from tests.recurrence.cases import LENGTHS, RESETS, B, H, T, case, noise_of, start
+from tests.helpers import oracle
+from tests.helpers.recurrence import LENGTHS, RESETS, B, H, T, case, noise_of, start
 
 NONE = np.zeros((T, B), bool)
 FULL = np.full(B, T)

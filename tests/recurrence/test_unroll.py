@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.recurrence import unroll
-from tests.recurrence.cases import LENGTHS, RESETS, B, D, H, T, case
+from tests.helpers.recurrence import LENGTHS, RESETS, B, D, H, T, case
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -6,7 +6,7 @@ from lstm_lab.cli import main, orchestrate
 from lstm_lab.cli.studies import compare
 from lstm_lab.sweep import battery
 from lstm_lab.utils.errors import UserError
-from tests.train.helpers import small
+from tests.helpers.training import small
 
 CELL = """
 from lstm_lab.cells import CellSpec

@@ -16,8 +16,8 @@ from lstm_lab.sweep.study import Search, Study, Tuning
 from lstm_lab.train.loop import Stop
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step, write_json
+from tests.helpers.training import small, train
 from tests.sweep.test_study import BASE, study
-from tests.train.helpers import small, train
 from tests.train.test_loop import StopAfter
 
 RANGES = {"optim.lr": LogUniform(1e-4, 1.0), "optim.momentum": Uniform(0.0, 0.9)}

@@ -30,9 +30,9 @@ from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Outcome, Stop
 from lstm_lab.train.parallel import trim
 from lstm_lab.utils.files import read_json, read_lines
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
+from tests.helpers.training import close, steps
 from tests.sweep.test_study import BASE, TUNED, study
-from tests.train.helpers import close, steps
 from tests.train.test_loop import assert_same, leaves
 
 RANGES = {

@@ -7,8 +7,8 @@ from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.sizes import matched
 from lstm_lab.sweep.study import final_runs
 from lstm_lab.utils.errors import UserError
+from tests.helpers.training import small
 from tests.sweep.test_study import study
-from tests.train.helpers import small
 
 
 @pytest.mark.parametrize("cell", ["fgr", "cifg", "gru", "rnn"])

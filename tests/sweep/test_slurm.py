@@ -10,9 +10,9 @@ import pytest
 from lstm_lab.sweep.slurm import Task, emit, parse_options, worker_command
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
-from tests.conftest import ROOT
-from tests.sweep.cluster import cluster, command, missing, wait_for
-from tests.sweep.test_launch import STUDY, finish, results, sweep
+from tests.helpers.cluster import cluster, command, missing, wait_for
+from tests.helpers.paths import ROOT
+from tests.sweep.test_run import STUDY, finish, results, sweep
 from tests.train.test_loop import assert_same
 
 

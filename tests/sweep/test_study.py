@@ -14,7 +14,7 @@ from lstm_lab.sweep.study import Claim, Scores, Study, Tuning, final_runs, tunin
 from lstm_lab.train.loop import Stop
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
-from tests.train.helpers import small
+from tests.helpers.training import small
 from tests.train.test_loop import StopAfter, leaves
 
 BASE = to_json(small())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.train.helpers import TEXT
+from tests.helpers.training import TEXT
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.word_vectors import read_vectors
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
-from tests.train.helpers import reading, small, train
+from tests.helpers.training import reading, small, train
 
 
 def test_the_rate_falls_where_nothing_gets_better(tmp_path):

@@ -8,7 +8,7 @@ from lstm_lab.tasks import Batch, Examples
 from lstm_lab.train.evaluate import evaluate, time_cuts
 from lstm_lab.train.state import init_state, member_of
 from lstm_lab.train.step import train_step
-from tests.train.helpers import close, ragged
+from tests.helpers.training import close, ragged
 
 
 def pieces(lengths, seed=0):

@@ -10,8 +10,8 @@ from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Examples
 from lstm_lab.train.gate_stats import BINS, LOG_TIMES, observe, picture
-from tests.train.helpers import small, train
-from tests.train.test_record import events
+from tests.helpers.training import small, train
+from tests.train.test_recorder import events
 
 
 def drawn(spec, N=3, T=6, D=2):

@@ -16,8 +16,8 @@ from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import Stop, train_cohort
 from lstm_lab.train.session import Cohort, Run, TakenOverError
 from lstm_lab.utils.files import read_json, read_lines
-from tests.conftest import ROOT
-from tests.train.helpers import small, train
+from tests.helpers.paths import ROOT
+from tests.helpers.training import small, train
 
 SECONDS = {"seconds", "wall_s", "compile_s"}
 

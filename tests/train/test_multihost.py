@@ -13,7 +13,7 @@ from lstm_lab.train import multihost
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.train.test_loop import assert_same, leaves, wait_for_step
 
 FLAGS = ("--config=configs/adding.py:vanilla", "--config.task.length=12")

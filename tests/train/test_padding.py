@@ -11,7 +11,7 @@ import pytest
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.padding import own, unit_axes, unsupported_reason
 from lstm_lab.train.parallel import build_program, trim
-from tests.train.helpers import close, ragged, seated, small, steps
+from tests.helpers.training import close, ragged, seated, small, steps
 
 WIDTHS = (3, 8, 5, 6)
 

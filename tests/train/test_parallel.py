@@ -15,8 +15,8 @@ from lstm_lab.recurrence import batched_members, dispatch
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.train.parallel import _build, build_program
 from lstm_lab.train.state import DIVERGED, IDLE, member_of
-from tests.conftest import write_chorales
-from tests.train.helpers import close, ragged, seated, small, steps
+from tests.helpers.data import write_chorales
+from tests.helpers.training import close, ragged, seated, small, steps
 
 ONE = Layout("single", 1, 1)
 

@@ -3,7 +3,7 @@
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-from tests.train.helpers import small, train
+from tests.helpers.training import small, train
 
 
 def events(folder):

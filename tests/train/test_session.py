@@ -8,7 +8,7 @@ import pytest
 
 from lstm_lab.train.layout import Layout
 from lstm_lab.utils.files import read_json
-from tests.train.helpers import small, train
+from tests.helpers.training import small, train
 from tests.train.test_loop import StopAfter, assert_same, leaves
 
 

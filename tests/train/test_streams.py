@@ -18,7 +18,7 @@ from lstm_lab.train.parallel import build_program
 from lstm_lab.train.state import init_state, member_of
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
-from tests.train.helpers import TEXT, TRACKS, T, close, reading, seated, steps, train
+from tests.helpers.training import TEXT, TRACKS, T, close, reading, seated, steps, train
 
 
 def nll_at_once(spec, params, tokens):

@@ -23,8 +23,8 @@ from lstm_lab.recurrence import CallSignature, choose, dispatch, unroll, unsuppo
 from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.train import parallel
 from lstm_lab.train.layout import Layout
-from tests.recurrence.cases import LENGTHS, B, T, case
-from tests.train.helpers import close, small, steps
+from tests.helpers.recurrence import LENGTHS, B, T, case
+from tests.helpers.training import close, small, steps
 
 SPEC = get_variant("lstm").spec
 H = 6

@@ -10,7 +10,7 @@ import pytest
 
 from lstm_lab.report.render.files import build
 from lstm_lab.utils.files import read_json, write_json
-from tests.report.test_report import folder
+from tests.report.render.test_files import folder
 
 __all__ = ["folder"]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

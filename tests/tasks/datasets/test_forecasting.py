@@ -12,7 +12,7 @@ from lstm_lab.tasks import Examples, Series, Table, Waves, naive_scores
 from lstm_lab.tasks.datasets import forecasting, tabular, time_series
 from lstm_lab.tasks.readers.labels import class_weights
 from lstm_lab.utils.errors import UserError
-from tests.conftest import write_series
+from tests.helpers.data import write_series
 
 
 def counted(tmp_path, rows=100, **options):
@@ -151,11 +151,11 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
     np.testing.assert_array_equal(train.x[:, :13, 21:].sum(-1), np.ones((39, 13)))
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(len(dataset.splits["test"].y), 2))
-    found = task.final(outputs, dataset.splits["test"], dataset.preprocessing)
+    found = task.final_metrics(outputs, dataset.splits["test"], dataset.preprocessing)
     expected = roc_auc_score(dataset.splits["test"].y, outputs[:, 1] - outputs[:, 0])
     assert found["auc"] == pytest.approx(expected)
     one = Examples(None, np.zeros(4, int))
-    assert np.isnan(task.final(outputs[:4], one, {})["auc"])
+    assert np.isnan(task.final_metrics(outputs[:4], one, {})["auc"])
 
 
 @pytest.mark.parametrize(

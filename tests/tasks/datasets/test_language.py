@@ -12,7 +12,7 @@ from lstm_lab.tasks import Language, steps_per_epoch
 from lstm_lab.tasks.datasets.language import options
 from lstm_lab.tasks.readers.text import encode, most_frequent, read_text, words_of
 from lstm_lab.utils.errors import UserError
-from tests.conftest import write_texts
+from tests.helpers.data import write_texts
 
 
 def test_words_end_at_lines_and_rare_ones_are_unknown(tmp_path):

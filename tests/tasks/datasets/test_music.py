@@ -16,7 +16,7 @@ from lstm_lab.tasks import JSB
 from lstm_lab.tasks.datasets import music
 from lstm_lab.tasks.readers.download import fetch
 from lstm_lab.utils.errors import UserError
-from tests.conftest import write_chorales
+from tests.helpers.data import write_chorales
 
 
 def test_a_frame_is_predicted_from_those_before(chorales):

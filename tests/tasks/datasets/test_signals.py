@@ -10,7 +10,7 @@ from lstm_lab.tasks import JSB, MNIST, Counting, Digits, Dyck, Parity, SpokenDig
 from lstm_lab.tasks.datasets.mnist import read_idx
 from lstm_lab.tasks.datasets.speech import log_mel, mel_bands
 from lstm_lab.utils.errors import UserError
-from tests.conftest import write_chorales, write_signals
+from tests.helpers.data import write_chorales, write_signals
 
 
 def test_pixels_come_in_order_or_permuted(tmp_path):

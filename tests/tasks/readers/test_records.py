@@ -16,7 +16,7 @@ from lstm_lab.tasks.datasets import tagging, text_classification
 from lstm_lab.tasks.metrics import zero_metrics
 from lstm_lab.tasks.readers.records import read_records
 from lstm_lab.utils.errors import UserError
-from tests.conftest import write_sentences
+from tests.helpers.data import write_sentences
 
 REVIEWS = "text,label\n" + "".join(
     f'"{word}, it was {word} {k}",{label}\n'

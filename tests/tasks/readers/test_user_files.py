@@ -4,7 +4,7 @@ import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.utils.files import read_json
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 REVIEWS = "text,label\n" + 'a great film,good\n\n"dull, dull, dull",bad\n' * 12
 WORDS = "the O\ncat B-animal\n\nin O\nnew B-city\nyork I-city\n\n" * 8
