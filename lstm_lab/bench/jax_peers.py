@@ -233,7 +233,7 @@ def _training(case: Case, params: Any, apply: Callable[..., jax.Array]) -> Calla
 
 def _population(name: str, case: Case) -> Callable[[], None]:
     """One SGD step of each member: ours in one program, other libraries' one after another."""
-    from lstm_lab.train.parallel import spread
+    from lstm_lab.train.parallel import map_population
 
     params, apply = layer(name, case)
     x = jax.random.normal(jax.random.key(1), (case.B, case.T, case.D))
@@ -243,7 +243,7 @@ def _population(name: str, case: Case) -> Callable[[], None]:
         return jax.tree.map(lambda p, g: p - 0.01 * g, params, grads)
 
     if library(name) == "lstm_lab" and "in turn" not in name:
-        together = spread(step)
+        together = map_population(step)
         devices = jax.local_device_count()
 
         def stack(leaf: jax.Array) -> jax.Array:

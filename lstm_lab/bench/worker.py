@@ -35,7 +35,7 @@ def _ready(name: str, case: Case) -> Run | None:
 def main(name: str, suite: str) -> None:
     """Serves requests until the input ends."""
     if name.startswith("lstm_lab") and suite == "population":
-        from lstm_lab.train.parallel import request_cpu_devices
+        from lstm_lab.train.devices import request_cpu_devices
 
         request_cpu_devices(os.cpu_count() or 1)
     answers = sys.stdout

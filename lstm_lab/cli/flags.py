@@ -81,7 +81,7 @@ def data_folder(given: str | None) -> Path:
 
 def request_devices(count: int | None) -> None:
     """Makes CPU cores devices, before JAX is used."""
-    from lstm_lab.train.parallel import keep_compiled_programs, request_cpu_devices
+    from lstm_lab.train.devices import keep_compiled_programs, request_cpu_devices
 
     keep_compiled_programs()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -247,7 +247,7 @@ class TrainSpec:
             )
 
     @property
-    def penalised(self) -> bool:
+    def penalized(self) -> bool:
         """Whether the loss has penalties on outputs."""
         return bool(self.activation_reg or self.temporal_reg)
 

@@ -25,7 +25,7 @@ def check(spec: Any) -> None:
         )
     if spec.model.embedding is not None and not isinstance(spec.task.inputs, Tokens):
         raise ValueError(f"model.embedding: the inputs of {spec.task.name} are no tokens")
-    if spec.train.penalised and (
+    if spec.train.penalized and (
         not spec.task.target.every_step or isinstance(spec.task, Translation)
     ):
         raise ValueError(

@@ -17,7 +17,7 @@ from lstm_lab.inference.load import Trained
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END, encode
-from lstm_lab.train.state import empty_states
+from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
 
 PIECE = 32  # symbols of one compiled call
@@ -95,7 +95,7 @@ def generate(
     line_end = END if spec.task.unit == "word" else "\n"
     symbols = list(prompt) if spec.task.unit == "character" else prompt.split()
     read_B1 = encode(symbols or [line_end], vocabulary)[None]
-    states = empty_states(spec, trained.params, 1)
+    states = zero_states(spec, trained.params, 1)
     write = _writer(spec, sampling, len(vocabulary))
     logits_V, states = _reader(spec)(trained.params, read_B1, states)
     key = jax.random.key(sampling.seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json
 from lstm_lab.train.checkpoint import Checkpoints
-from lstm_lab.train.state import init_state, member_of
+from lstm_lab.train.state import member_of
+from lstm_lab.train.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 
@@ -53,6 +53,6 @@ def load_run(folder: Path) -> Trained:
     best = Checkpoints(folder / "checkpoints" / "best")
     if best.latest_step() is None:
         raise UserError(f"--workdir: {folder} has no weights; the run is {head['status']}")
-    shapes = jax.eval_shape(partial(init_state, spec, 1), member_of(spec, 1)).params
+    shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
     _, params = best.restore(jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes))
     return Trained(spec, params, read_json(folder / "preprocessing.json") or {})

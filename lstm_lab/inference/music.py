@@ -15,7 +15,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import JSB
-from lstm_lab.train.state import empty_states
+from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
 
 LOWEST = 21  # MIDI number of the first of 88 notes
@@ -40,7 +40,7 @@ def compose(trained: Trained, frames: int, temperature: float = 1.0, seed: int =
     """
     if not isinstance(trained.spec.task, JSB):
         raise UserError(f"--format: midi needs a run of jsb, this is {trained.spec.task.name}")
-    states = empty_states(trained.spec, trained.params, 1)
+    states = zero_states(trained.spec, trained.params, 1)
     draw = _composer(trained.spec, frames, temperature)
     return np.asarray(draw(trained.params, states, jax.random.key(seed)))
 

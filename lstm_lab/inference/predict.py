@@ -26,7 +26,7 @@ from lstm_lab.tasks import (
     Translation,
 )
 from lstm_lab.train.outputs import ROWS, outputs
-from lstm_lab.train.state import empty_states
+from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
 
 Answer = dict[str, Any]
@@ -111,7 +111,7 @@ def answer_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
         raise UserError("--stream: a bidirectional model has to know a sequence's end")
     if spec.model.subtract_last:
         raise UserError("--stream: a model that centres has to know a sequence's last value")
-    states, is_start = empty_states(spec, trained.params, 1), True
+    states, is_start = zero_states(spec, trained.params, 1), True
     for line in lines:
         if line.strip():
             x = read_line(trained, line)[None]

@@ -18,8 +18,8 @@ from lstm_lab.sweep.archive import Place, place, unpack
 from lstm_lab.sweep.axes import Point
 from lstm_lab.sweep.plan import plan_cohorts
 from lstm_lab.sweep.study import PlannedRun, Study, declaration
+from lstm_lab.train.lanes import Cohort, CohortRun
 from lstm_lab.train.layout import Layout, fit_layout
-from lstm_lab.train.session import Cohort, Run
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import check_workdir, read_json, read_lines, write_json
 from lstm_lab.utils.progress import say
@@ -105,7 +105,7 @@ class StudyFolder:
         with self.changing() as plan:
             placed = {k for row in plan["cohorts"].values() for k in row["runs"]}
             new = {k: run for k, run in by_id.items() if k not in placed}
-            if not all(Run(run.spec, self.run_folder(k)).done for k, run in new.items()):
+            if not all(CohortRun(run.spec, self.run_folder(k)).done for k, run in new.items()):
                 for planned in plan_cohorts(new, devices, tokens):
                     plan["cohorts"][planned.id] = {
                         "layout": asdict(planned.layout),
@@ -115,7 +115,8 @@ class StudyFolder:
         for cid, row in self.plan["cohorts"].items():
             if any(k in by_id for k in row["runs"]):
                 members = tuple(
-                    Run(by_id[k].spec, self.run_folder(k), by_id[k].bars) for k in row["runs"]
+                    CohortRun(by_id[k].spec, self.run_folder(k), by_id[k].pruning_thresholds)
+                    for k in row["runs"]
                 )
                 size = members[0].spec.train.batch_size
                 layout = fit_layout(Layout(**row["layout"]), size, devices)

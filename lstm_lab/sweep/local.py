@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lstm_lab.results.study_file import count_results
 from lstm_lab.sweep.slurm import worker_command
-from lstm_lab.train.loop import Stop
+from lstm_lab.train.loop import StopRequest
 from lstm_lab.utils.errors import DONE, FAILED, INTERRUPTED, WRONG_USAGE
 from lstm_lab.utils.progress import Meter, say
 
@@ -22,7 +22,9 @@ POLL_SECONDS = 0.5
 RESTARTS = 3
 
 
-def run_jobs(arguments: Sequence[str], workdir: Path, jobs: int, runs: int, stop: Stop) -> int:
+def run_jobs(
+    arguments: Sequence[str], workdir: Path, jobs: int, runs: int, stop: StopRequest
+) -> int:
     """Works through a study by several processes; what one leaves, the others take over.
 
     Args:

@@ -128,13 +128,13 @@ class _Searched:
         for _ in range(asked, min(due, self.search.count)):
             self._point(self.trials.ask().number)
         running = [trial.number for trial in self._in("RUNNING")]
-        bars = self._bars(running[0]) if running else {}
-        return [run for number in running for run in self._runs(number, bars)]
+        pruning_thresholds = self._bars(running[0]) if running else {}
+        return [run for number in running for run in self._runs(number, pruning_thresholds)]
 
-    def _runs(self, number: int, bars: dict[int, float]) -> list[PlannedRun]:
+    def _runs(self, number: int, pruning_thresholds: dict[int, float]) -> list[PlannedRun]:
         seeds = (number,) if self.seeds is None else self.seeds
         runs = trial_runs(self.study, self.name, self.values, self._point(number), seeds)
-        return [replace(run, bars=bars) for run in runs]
+        return [replace(run, pruning_thresholds=pruning_thresholds) for run in runs]
 
     def _bars(self, number: int) -> dict[int, float]:
         """Returns, by step, the median of the generations before: Optuna's MedianPruner's rule."""

@@ -19,9 +19,10 @@ from lstm_lab.sweep.plan import tokens_read
 from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
 from lstm_lab.tasks import Dataset, Task
 from lstm_lab.train.checkpoint import Checkpoints
-from lstm_lab.train.loop import Outcome, Stop, train_cohort
+from lstm_lab.train.lanes import Cohort, CohortRun
+from lstm_lab.train.loop import CohortOutcome, StopRequest, train_cohort
 from lstm_lab.train.recorder import Status
-from lstm_lab.train.session import Cohort, Run, TakenOverError
+from lstm_lab.train.session import LeaseLostError
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import Meter, say
 
@@ -50,7 +51,7 @@ class _Work:
 
     folder: StudyFolder
     datasets: _Datasets
-    stop: Stop
+    stop: StopRequest
     overrides: dict[str, str] | None
     results: Path | None
     devices: int
@@ -58,7 +59,7 @@ class _Work:
     counted: set[Path] = field(default_factory=set)  # runs that are done, and that the meter knows
     failures: dict[str, set[str]] = field(default_factory=dict)  # reasons, and whose they were
 
-    def newly_done(self, cohort: Cohort) -> list[Run]:
+    def newly_done(self, cohort: Cohort) -> list[CohortRun]:
         """Returns the runs of a cohort that are done since this was asked before."""
         new = [run for run in cohort.runs if run.folder not in self.counted and run.done]
         self.counted |= {run.folder for run in new}
@@ -74,7 +75,7 @@ def launch(
     study: Study,
     workdir: Path,
     data_dir: Path,
-    stop: Stop,
+    stop: StopRequest,
     overrides: dict[str, str] | None = None,
     results: Path | None = None,
 ) -> Status:
@@ -183,7 +184,7 @@ def _attempt(work: _Work, name: str, cohort: Cohort) -> str:
             return "claimed"
         try:
             outcome, trace = _train(work, name, cohort, claim)
-        except TakenOverError:
+        except LeaseLostError:
             say(f"{name}: another process took it over")
             return "claimed"
         work.newly_done(cohort)
@@ -200,7 +201,7 @@ def _attempt(work: _Work, name: str, cohort: Cohort) -> str:
     return exhausted(failures) or "again"
 
 
-def _train(work: _Work, name: str, cohort: Cohort, claim: Claim) -> tuple[Outcome, str]:
+def _train(work: _Work, name: str, cohort: Cohort, claim: Claim) -> tuple[CohortOutcome, str]:
     """Trains a cohort; an error in it is its own failure, with a trace, and not the sweep's."""
     try:
         outcome = train_cohort(
@@ -210,14 +211,14 @@ def _train(work: _Work, name: str, cohort: Cohort, claim: Claim) -> tuple[Outcom
             overrides=work.overrides,
             meter=work.meter,
             name=f"{name} ",
-            held=lambda: claim.held,
+            owns_lease=lambda: claim.held,
         )
-    except (UserError, TakenOverError):
+    except (UserError, LeaseLostError):
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         say(f"{name} failed: {reason}")
-        return Outcome("failed", reason), traceback.format_exc()
+        return CohortOutcome("failed", reason), traceback.format_exc()
     return outcome, ""
 
 
@@ -251,5 +252,5 @@ def _everything(study: Study) -> list[PlannedRun]:
     return [*tuning, *final_runs(study, chosen)]
 
 
-def _steps(run: PlannedRun | Run, datasets: _Datasets) -> int:
+def _steps(run: PlannedRun | CohortRun, datasets: _Datasets) -> int:
     return run.spec.schedule_steps(datasets[run.spec.task].splits.get("train"))[0]

@@ -245,14 +245,14 @@ class PlannedRun:
       variant: the label of its point on the study's axes.
       stage: `tuning` or `final`.
       point: its values on the tuning axes.
-      bars: validation scores by step that its best has to reach, else it is pruned.
+      pruning_thresholds: validation scores by step that its best has to reach, else it is pruned.
     """
 
     spec: RunSpec
     variant: str
     stage: str
     point: Point
-    bars: Mapping[int, float] = field(default_factory=dict)
+    pruning_thresholds: Mapping[int, float] = field(default_factory=dict)
 
 
 def variants(study: Study) -> dict[str, Point]:

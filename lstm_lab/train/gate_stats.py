@@ -1,10 +1,15 @@
-"""What gates and states do on real sequences, measured at evaluations for TensorBoard."""
+"""Statistics of gates and states on real sequences, for TensorBoard.
+
+In: a member's parameters and a split. Out: `LayerStats` by layer. They are
+measured outside the compiled program of the cohort and by the reference backend, since the fast
+backends return no gates.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,122 +19,130 @@ from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Examples, Split, first_examples
+from lstm_lab.tasks.base import Array
+from lstm_lab.utils.types import PyTree
 
-ROWS = 32  # sequences measured, the first of the validation split
+ROWS = 32  # sequences that are measured: the first ones of the validation split
 BINS = 40
-SIGMOIDS = ("i", "f", "o", "r", "z")  # gates between 0 and 1
-LOG_TIMES = (-1.0, 4.0)  # decades of time constants, in steps
+GATES = ("i", "f", "o", "r", "z")  # gates with values between 0 and 1
+LOG10_TIME_RANGE = (-1.0, 4.0)  # decades of time constants, in steps
 
 
-class Gate(NamedTuple):
-    """A gate over real steps and units.
+class GateStats(NamedTuple):
+    """A gate over all real steps and units.
 
     Attributes:
       mean: of its values.
       below, above: shares of values below 0.1 and above 0.9.
-      counts: of values in BINS equal bins of [0, 1].
+      counts: values in each of BINS equal bins of [0, 1].
     """
 
-    mean: Any
-    below: Any
-    above: Any
-    counts: Any
+    mean: Array
+    below: Array
+    above: Array
+    counts: Array
 
 
-class Layer(NamedTuple):
-    """A layer's direction.
+class LayerStats(NamedTuple):
+    """One direction of a layer.
 
     Attributes:
-      gates: by name.
-      maps: of each gate its values [T,H] over the first sequence, NaN past its end.
-      c_norm: mean over real steps of the cell state's norm; None of a cell without one.
-      time_counts: of the time constants -1 / log f, in BINS equal bins of their logarithm over
-        LOG_TIMES; None of a cell without forget gate.
+      gates: statistics by gate.
+      maps: each gate's values [T,H] over the first sequence, NaN after its end.
+      c_norm: mean norm of the cell state over real steps; None for a cell without one.
+      time_counts: time constants -1 / log f in each of BINS equal bins of their logarithm over
+        LOG10_TIME_RANGE; None for a cell without a forget gate.
     """
 
-    gates: dict[str, Gate]
-    maps: dict[str, Any]
-    c_norm: Any
-    time_counts: Any
+    gates: dict[str, GateStats]
+    maps: dict[str, Array]
+    c_norm: Array | None
+    time_counts: Array | None
 
 
-def observe(spec: RunSpec, params: Any, split: Split) -> dict[str, Layer]:
+def measure_gates(spec: RunSpec, params: PyTree, split: Split) -> dict[str, LayerStats]:
     """Measures a member's gates and states.
 
     Args:
       spec: the run.
-      params: its parameters, at its own size.
-      split: the sequences, or a stream's beginning; host arrays.
+      params: its parameters at its own size.
+      split: the sequences, or the start of a stream; host arrays.
 
     Returns:
-      A row of measures by layer, such as `layer_0` or `layer_0_reverse`; host arrays.
+      Statistics by layer, such as `layer_0` or `layer_0_reverse`; host arrays.
     """
-    few = first_examples(split, ROWS)
-    return jax.device_get(_compiled(program_spec(spec))(params, few))
+    examples = first_examples(split, ROWS)
+    stats: dict[str, LayerStats] = jax.device_get(_compiled(program_spec(spec))(params, examples))
+    return stats
 
 
 @lru_cache(maxsize=8)
-def _compiled(spec: RunSpec) -> Callable[[Any, Examples], dict[str, Layer]]:
+def _compiled(spec: RunSpec) -> Callable[[PyTree, Examples], dict[str, LayerStats]]:
     model = model_of(spec, trace=True)
 
-    def measure(params: Any, examples: Examples) -> dict[str, Layer]:
+    def measure(params: PyTree, examples: Examples) -> dict[str, LayerStats]:
         x, lengths = examples.x, examples.lengths
-        _, kept = model.apply({"params": params}, x, lengths, mutable=["traces"])
+        _, variables = model.apply({"params": params}, x, lengths, mutable=["traces"])
         T, B = x.shape[1], x.shape[0]
         length_B = jnp.full(B, T) if lengths is None else lengths
         real_TB = jnp.arange(T)[:, None] < length_B[None]
-        return {name: _layer(traced, real_TB) for name, (traced,) in kept["traces"]["lstm"].items()}
+        traces = variables["traces"]["lstm"]
+        return {name: _layer_stats(traced, real_TB) for name, (traced,) in traces.items()}
 
     return jax.jit(measure)
 
 
-def _layer(traced: dict[str, jax.Array], real_TB: jax.Array) -> Layer:
-    gates = {name: traced[name] for name in SIGMOIDS if name in traced}
-    first_T = real_TB[:, 0, None]
+def _layer_stats(traced: dict[str, jax.Array], real_TB: jax.Array) -> LayerStats:
+    gates = {name: traced[name] for name in GATES if name in traced}
+    first_T1 = real_TB[:, 0, None]
     c_TBH, f_TBH = traced.get("c"), gates.get("f")
-    c_norm = times = None
+    c_norm = time_counts = None
     if c_TBH is not None:
         norm_TB = jnp.sqrt(jnp.square(c_TBH).sum(-1))
         c_norm = jnp.where(real_TB, norm_TB, 0.0).sum() / real_TB.sum()
     if f_TBH is not None:
+        # A unit with forget gate f keeps exp(-t / tau) of its state, with tau = -1 / log f.
         time_TBH = -1.0 / jnp.log(jnp.clip(f_TBH.astype(jnp.float32), 1e-6, 1.0 - 1e-6))
-        times = _counts(jnp.log10(time_TBH), real_TB, LOG_TIMES)
-    return Layer(
-        {name: _gate(values, real_TB) for name, values in gates.items()},
-        {name: jnp.where(first_T, values[:, 0], jnp.nan) for name, values in gates.items()},
+        time_counts = _histogram(jnp.log10(time_TBH), real_TB, LOG10_TIME_RANGE)
+    return LayerStats(
+        {name: _gate_stats(values, real_TB) for name, values in gates.items()},
+        {name: jnp.where(first_T1, values[:, 0], jnp.nan) for name, values in gates.items()},
         c_norm,
-        times,
+        time_counts,
     )
 
 
-def _gate(values_TBH: jax.Array, real_TB: jax.Array) -> Gate:
-    real = jnp.broadcast_to(real_TB[:, :, None], values_TBH.shape)
-    count = real.sum()
+def _gate_stats(values_TBH: jax.Array, real_TB: jax.Array) -> GateStats:
+    real_TBH = jnp.broadcast_to(real_TB[:, :, None], values_TBH.shape)
+    count = real_TBH.sum()
 
-    def share(found: jax.Array) -> jax.Array:
-        return jnp.where(real, found, 0.0).sum() / count
+    def mean(values: jax.Array) -> jax.Array:
+        return jnp.where(real_TBH, values, 0.0).sum() / count
 
     values_TBH = values_TBH.astype(jnp.float32)
-    return Gate(
-        share(values_TBH),
-        share((values_TBH < 0.1).astype(jnp.float32)),
-        share((values_TBH > 0.9).astype(jnp.float32)),
-        _counts(values_TBH, real_TB, (0.0, 1.0)),
+    return GateStats(
+        mean(values_TBH),
+        mean((values_TBH < 0.1).astype(jnp.float32)),
+        mean((values_TBH > 0.9).astype(jnp.float32)),
+        _histogram(values_TBH, real_TB, (0.0, 1.0)),
     )
 
 
-def _counts(values_TBH: jax.Array, real_TB: jax.Array, bounds: tuple[float, float]) -> jax.Array:
+def _histogram(values_TBH: jax.Array, real_TB: jax.Array, bounds: tuple[float, float]) -> jax.Array:
+    """Counts real values in BINS equal bins; values outside the bounds go to the outer bins."""
     low, high = bounds
-    place = jnp.clip((values_TBH - low) / (high - low) * BINS, 0, BINS - 1).astype(jnp.int32)
-    real = jnp.broadcast_to(real_TB[:, :, None], values_TBH.shape)
-    return jnp.zeros(BINS, jnp.int32).at[place].add(real.astype(jnp.int32))
+    bins = jnp.clip((values_TBH - low) / (high - low) * BINS, 0, BINS - 1).astype(jnp.int32)
+    real_TBH = jnp.broadcast_to(real_TB[:, :, None], values_TBH.shape)
+    return jnp.zeros(BINS, jnp.int32).at[bins].add(real_TBH.astype(jnp.int32))
 
 
-def picture(values_TH: np.ndarray) -> np.ndarray:
-    """Returns a gate over time as an image [H,T,3]: dark at 0, bright at 1, grey past the end."""
-    anchors = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
-    at = np.linspace(0.0, 1.0, len(anchors))
-    known = np.nan_to_num(values_TH.T.astype(np.float64))
-    image = np.stack([np.interp(known, at, anchors[:, k]) for k in range(3)], -1)
-    image[np.isnan(values_TH.T)] = 128
+def gate_image(values_TH: np.ndarray) -> np.ndarray:
+    """Returns a gate over time as an image [H,T,3]: dark at 0, bright at 1, grey after the end."""
+    # Five colors of viridis, which keeps its order in grey and for color-blind readers.
+    colors = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
+    levels = np.linspace(0.0, 1.0, len(colors))
+    values_HT = values_TH.T.astype(np.float64)
+    known = np.nan_to_num(values_HT)
+    image = np.stack([np.interp(known, levels, colors[:, k]) for k in range(3)], -1)
+    image[np.isnan(values_HT)] = 128
     return image.astype(np.uint8)

@@ -1,4 +1,8 @@
-"""The loop: it only sequences; step.py computes, session.py keeps the lanes, record.py writes."""
+"""The training loop: it only sequences.
+
+`session.py` keeps the lanes, `step.py` computes, `recorder.py` writes. Here: signals, progress, and
+what becomes of a cohort. `train_run` trains one run; `sweep/run.py` trains the cohorts of a study.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import jax
 import numpy as np
@@ -18,47 +22,50 @@ from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks import Dataset
 from lstm_lab.train import multihost
+from lstm_lab.train.lanes import Cohort, CohortRun
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.train.recorder import Status
-from lstm_lab.train.session import Cohort, Run, Session, TakenOverError
+from lstm_lab.train.session import LeaseLostError, Session
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import check_workdir, read_json
 from lstm_lab.utils.progress import Meter, say
+from lstm_lab.utils.types import JSON
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a cohort: its status, and what went wrong."""
+class CohortOutcome:
+    """How a cohort's training ended: its status, and the reason of a failure."""
 
     status: Status
     reason: str = ""
 
 
-class Stop:
-    """Whether a signal has asked to stop."""
+class StopRequest:
+    """Whether a signal asked to stop."""
 
     requested = False
 
 
 @contextmanager
-def stopping_on_signals() -> Iterator[Stop]:
-    """Turns a signal into a request to stop after the compiled call under way.
+def stopping_on_signals() -> Iterator[StopRequest]:
+    """Turns signals into a request to stop after the current compiled call.
 
-    SIGINT and SIGTERM, and what SLURM sends before it ends a job.
+    SIGINT and SIGTERM, and SIGUSR1 and SIGUSR2, which SLURM sends before it ends a job.
     """
-    stop = Stop()
+    stop = StopRequest()
 
-    def request(number: int, frame: Any) -> None:
+    def request(number: int, frame: FrameType | None) -> None:
+        # A second Ctrl-C does not wait for the call.
         if stop.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.requested = True
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-    before = [signal.signal(number, request) for number in numbers]
+    earlier = [signal.signal(number, request) for number in numbers]
     try:
         yield stop
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(numbers, earlier, strict=True):
             signal.signal(number, handler)
 
 
@@ -66,70 +73,78 @@ def train_cohort(
     cohort: Cohort,
     dataset: Dataset,
     *,
-    stop: Stop,
+    stop: StopRequest,
     overrides: dict[str, str] | None = None,
     meter: Meter | None = None,
     name: str = "",
-    held: Callable[[], bool] = lambda: True,
-) -> Outcome:
-    """Trains a cohort to its end, from its checkpoint where there is one.
+    owns_lease: Callable[[], bool] = lambda: True,
+) -> CohortOutcome:
+    """Trains a cohort to its end, from its checkpoint if there is one.
 
     Args:
-      cohort: the runs; those with a result idle.
+      cohort: the runs; those with a result are left out.
       dataset: the task's data.
       stop: asks to end early, with a checkpoint.
-      overrides: settings given on the command line, for the record.
-      meter: shows how far it is, in steps of members.
-      name: what the meter calls the cohort, with a space behind, or nothing.
-      held: whether the cohort is still this process's.
+      overrides: settings from the command line, for the record.
+      meter: shows the progress, in optimizer steps of all runs.
+      name: the name of the cohort on the meter, followed by a space; or nothing.
+      owns_lease: whether the cohort still belongs to this process.
 
     Returns:
-      What became of it. A member that diverged has a result that says so.
+      How it ended. A run that diverged is completed work: its result says so.
 
     Raises:
-      TakenOverError: where another process has taken the cohort over.
+      LeaseLostError: if another process has taken the cohort over.
     """
     if multihost.broadcast_from_host0(lambda: all(run.done for run in cohort.runs)):
-        return Outcome("completed")
-    session = Session(cohort, dataset, overrides or {}, held)
-    members = len(cohort.runs)
+        return CohortOutcome("completed")
+    session = Session(cohort, dataset, overrides or {}, owns_lease)
+    try:
+        _train(session, len(cohort.runs), stop, meter, name)
+        if not session.lanes.running:
+            return CohortOutcome("completed")
+        session.save()
+        session.abandon("interrupted")
+        return CohortOutcome("interrupted")
+    except LeaseLostError:
+        session.release()
+        raise
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        # Out of memory is a class of its own: a sweep tries again with fewer lanes.
+        status: Status = "out_of_memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
+        session.abandon(status, reason)
+        say(f"{name}{status}: {reason}")
+        return CohortOutcome(status, reason)
+    except BaseException as error:
+        session.abandon("failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+def _train(
+    session: Session, members: int, stop: StopRequest, meter: Meter | None, name: str
+) -> None:
+    """Runs compiled calls until all runs have ended, or a stop is requested on any host."""
 
     def show(steps: int, text: str) -> None:
         if meter is not None:
             meter.advance(steps, name + text)
 
-    try:
-        if meter is not None:
-            meter.skip(session.steps_done)
-        session.settle()
-        session.fill()
-        show(0, "compiling")
-        if session.running:
-            session.compile()
-        while session.running and not multihost.any_of(stop.requested):
-            session.fill()
-            steps = session.call()
-            ended = members - len(session.waiting) - len(session.seats)
-            at = max((seat.step for seat in session.seats.values()), default=session.total)
-            many = f"{ended}/{members} runs, " if members > 1 else ""
-            show(steps, f"{many}step {at}/{session.total}")
-        if session.running:
-            session.save()
-            session.abandon("interrupted")
-            return Outcome("interrupted")
-        return Outcome("completed")
-    except TakenOverError:
-        session.leave()
-        raise
-    except jax.errors.JaxRuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        status: Status = "out_of_memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
-        session.abandon(status, reason)
-        say(f"{name}{status}: {reason}")
-        return Outcome(status, reason)
-    except BaseException as error:
-        session.abandon("failed", f"{type(error).__name__}: {error}")
-        raise
+    if meter is not None:
+        meter.skip(session.steps_done)
+    session.finalize_restored()
+    session.assign_waiting()
+    show(0, "compiling")
+    if session.lanes.running:
+        session.compile()
+    while session.lanes.running and not multihost.any_of(stop.requested):
+        session.assign_waiting()
+        steps = session.run_chunk()
+        active = session.lanes.active.values()
+        ended = members - len(session.lanes.waiting) - len(active)
+        step = max((run.step for run in active), default=session.total)
+        runs = f"{ended}/{members} runs, " if members > 1 else ""
+        show(steps, f"{runs}step {step}/{session.total}")
 
 
 def train_run(
@@ -137,68 +152,68 @@ def train_run(
     folder: Path,
     data_dir: Path,
     *,
-    stop: Stop,
+    stop: StopRequest,
     overrides: dict[str, str] | None = None,
-) -> Outcome:
-    """Trains one run, a cohort of its own, in a folder that is empty or holds the same run.
+) -> CohortOutcome:
+    """Trains one run, as a cohort of one, in a folder that is empty or holds the same run.
 
-    Of several hosts the first keeps the folder; no other needs to see it.
+    With several hosts, the first one keeps the folder; the others need not see it.
 
     Args:
       spec: the run.
       folder: WORKDIR.
-      data_dir: where data sets are, on every host.
+      data_dir: folder of the data sets, on every host.
       stop: asks to end early, with a checkpoint; on any host.
-      overrides: settings given on the command line, for the record.
+      overrides: settings from the command line, for the record.
 
     Returns:
-      What became of it.
+      How it ended.
 
     Raises:
-      UserError: for a folder that holds something else.
+      UserError: if the folder holds something else.
     """
     multihost.check_alike("runs", run_id(spec))
-    head = multihost.broadcast_from_host0(partial(_head, spec, folder))
+    head = multihost.broadcast_from_host0(partial(_read_head, spec, folder))
     dataset = spec.task.load(data_dir)
     if multihost.count() > 1:
         multihost.check_alike("data sets", _digest(dataset))
     layout = _layout(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
-    with multihost.host_workdir(folder) as own, Meter(steps) as meter:
-        cohort = Cohort((Run(spec, own),), layout, own / "checkpoints" / "latest")
+    with multihost.host_workdir(folder) as workdir, Meter(steps) as meter:
+        cohort = Cohort((CohortRun(spec, workdir),), layout, workdir / "checkpoints" / "latest")
         shown = meter if multihost.is_primary() else None
         return train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=shown)
 
 
 def _digest(dataset: Dataset) -> str:
     """Returns a hash of a data set's arrays."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for array in jax.tree.leaves(dataset.splits):
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
-def _head(spec: RunSpec, folder: Path) -> Any:
-    """Returns the run.json that a folder has, or None."""
+def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
+    """Returns the run.json of a folder, or None; raises UserError if it is of another run."""
     check_workdir(folder, "run.json")
-    head = read_json(folder / "run.json")
+    head: dict[str, JSON] | None = read_json(folder / "run.json")
     if head is not None and head["id"] != run_id(spec):
         raise UserError(
-            f"--workdir: {folder} holds run {head['id']} of another spec, this one is "
+            f"--workdir: {folder} holds run {head['id']}, and these settings are run "
             f"{run_id(spec)}; choose another folder"
         )
     return head
 
 
-def _layout(spec: RunSpec, head: Any) -> Layout:
+def _layout(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
     """Returns the layout that a run began with, or a new one."""
-    most = jax.device_count()  # of all hosts
+    available = jax.device_count()  # of all hosts
     if multihost.count() > 1 and spec.compute.devices is not None:
         raise UserError(
-            f"compute.devices: found {spec.compute.devices}, allowed none for a run over several "
-            "hosts, which takes all"
+            f"compute.devices: got {spec.compute.devices}, expected none: a run over several hosts "
+            "uses all their devices"
         )
-    devices = min(spec.compute.devices or most, most)
+    devices = min(spec.compute.devices or available, available)
     size = spec.train.batch_size
     if head is None:
         return choose_layout(1, size, devices, multihost.count())

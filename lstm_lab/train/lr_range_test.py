@@ -20,7 +20,7 @@ BEYOND = 4.0  # times the best loss, where it ends
 
 
 @dataclass(frozen=True)
-class Range:
+class RangeTest:
     """What a range test found.
 
     Attributes:
@@ -36,7 +36,7 @@ class Range:
     highest: float
 
 
-def find_lr(spec: RunSpec, dataset: Dataset) -> Range:
+def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
     """Trains some steps, each at a higher rate than the one before, until the loss rises.
 
     Args:
@@ -51,7 +51,7 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> Range:
     flat = replace(spec.optim, schedule="constant", warmup_steps=0, plateau=None, accumulate=1)
     spec = replace(spec, optim=flat, train=replace(spec.train, steps=STEPS, epochs=None))
     program = build_program(spec, STEPS, Layout("single", 1, 1))
-    state = program.seat(None, {0: program.begin(spec, STEPS)})
+    state = program.assign(None, {0: program.init_member(spec, STEPS)})
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     rates: list[float] = []
     losses: list[float] = []
@@ -60,7 +60,7 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> Range:
         for k, rate in enumerate(np.geomspace(LOWEST, HIGHEST, STEPS)):
             lr = program.place(np.array([rate], np.float32))
             state = state._replace(hparams=state.hparams | {"lr": lr})
-            state, report = program.advance(state, data, jnp.int32(1), jnp.asarray(False))
+            state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
             loss = float(program.collect(report.loss)[0])
             mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss
             smoothed = mean / (1.0 - SMOOTHING ** (k + 1))
@@ -69,11 +69,11 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> Range:
                 break
             rates.append(float(rate))
             losses.append(smoothed)
-    return judge(rates, losses)
+    return suggest_rates(rates, losses)
 
 
-def judge(rates: list[float], losses: list[float]) -> Range:
+def suggest_rates(rates: list[float], losses: list[float]) -> RangeTest:
     """Chooses rates from the losses of a range test."""
     best = int(np.argmin(losses))
     falling = np.gradient(losses, np.log(rates))[: best + 1] if len(losses) > 1 else [0.0]
-    return Range(rates, losses, rates[int(np.argmin(falling))], rates[best] / 10.0)
+    return RangeTest(rates, losses, rates[int(np.argmin(falling))], rates[best] / 10.0)

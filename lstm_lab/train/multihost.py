@@ -1,7 +1,7 @@
-"""One run over several hosts: who writes, and what all hosts have to know alike.
+"""One run over several hosts: which host writes, and how the others learn what it read.
 
-Every host runs the same program on its share of each batch. The first reads and writes the run's
-folder and tells the others what it found there. With one host nothing is sent.
+Every host runs the same program on its share of each batch. Host 0, the primary, reads and writes
+the run's folder and broadcasts what it read. With one host nothing is sent.
 """
 
 from __future__ import annotations
@@ -12,43 +12,46 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.types import PyTree
 
-_PLACE = re.compile(r"(?P<index>\d+)/(?P<count>\d+)@(?P<address>.+:\d+)")
+JSONValue = TypeVar("JSONValue")
+
+_ADDRESS = re.compile(r"(?P<index>\d+)/(?P<count>\d+)@(?P<address>.+:\d+)")
 
 
-def initialize_distributed(place: str) -> None:
-    """Makes this process one of several that train together; before JAX is first used.
+def initialize_distributed(hosts: str) -> None:
+    """Makes this process one of several that train together; call it before JAX is first used.
 
     Args:
-      place: `K/N@ADDRESS:PORT`, the process's number from 0 on, how many there are, and where
-        number 0 listens; or `auto`, which asks SLURM, MPI or the TPU pod.
+      hosts: `K/N@ADDRESS:PORT`: the number of this process from 0 to N-1, the number of processes,
+        and the address at which process 0 listens. Or `auto`: SLURM, MPI or the TPU pod know.
 
     Raises:
-      UserError: for another form, or where `auto` finds nothing to ask.
+      UserError: for another form, or if `auto` finds no such environment.
     """
-    found = _PLACE.fullmatch(place)
+    match = _ADDRESS.fullmatch(hosts)
     try:
-        if place == "auto":
+        if hosts == "auto":
             jax.distributed.initialize()
-        elif found is not None and int(found["index"]) < int(found["count"]):
-            jax.distributed.initialize(found["address"], int(found["count"]), int(found["index"]))
+        elif match is not None and int(match["index"]) < int(match["count"]):
+            jax.distributed.initialize(match["address"], int(match["count"]), int(match["index"]))
         else:
             raise UserError(
-                f"--hosts: found {place!r}, allowed auto, or K/N@ADDRESS:PORT with K from 0 to N-1"
+                f"--hosts: got {hosts!r}, expected auto, or K/N@ADDRESS:PORT with K from 0 to N-1"
             )
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"--hosts={place}: {error}") from error
+        raise UserError(f"--hosts={hosts}: {error}") from error
 
 
 def count() -> int:
-    """Returns how many hosts there are."""
+    """Returns the number of hosts."""
     return jax.process_count()
 
 
@@ -59,7 +62,10 @@ def is_primary() -> bool:
 
 @contextmanager
 def host_workdir(folder: Path) -> Iterator[Path]:
-    """Gives the run's folder on the first host; on others one that goes away, for their records."""
+    """Yields the run's folder on the primary host, and a temporary one on the others.
+
+    The others write the same records, so that no code differs between hosts, and then drop them.
+    """
     if is_primary():
         yield folder
         return
@@ -67,66 +73,68 @@ def host_workdir(folder: Path) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def broadcast_from_host0(find: Callable[[], Any]) -> Any:
-    """Returns on every host what the first one finds.
+def broadcast_from_host0(read: Callable[[], JSONValue]) -> JSONValue:
+    """Returns on every host what host 0 reads.
 
     Args:
-      find: gives JSON-ready data; called on the first host alone.
+      read: returns JSON-ready data; called on host 0 alone.
 
     Raises:
-      UserError: on every host, where `find` raises it.
+      UserError: on every host, if `read` raises it. One host alone would leave the others waiting.
     """
     if count() == 1:
-        return find()
+        return read()
     message = b""
     if is_primary():
         try:
-            message = json.dumps({"found": find()}).encode()
+            message = json.dumps({"value": read()}).encode()
         except UserError as error:
             message = json.dumps({"error": str(error)}).encode()
     answer = json.loads(_send_from_host0(message))
     if "error" in answer:
         raise UserError(answer["error"])
-    return answer["found"]
+    value: JSONValue = answer["value"]
+    return value
 
 
-def broadcast_arrays_from_host0(tree: Any) -> Any:
-    """Returns on every host the first one's arrays, bit for bit.
+def broadcast_arrays_from_host0(tree: PyTree) -> PyTree:
+    """Returns the arrays of host 0 on every host, bit for bit.
 
     Args:
-      tree: host arrays; those of other hosts have the same shapes and dtypes.
+      tree: host arrays, of the same shapes and dtypes on all hosts.
     """
     if count() == 1:
         return tree
 
-    def one(array: Any) -> np.ndarray:
+    def one(array: np.ndarray) -> np.ndarray:
         array = np.asarray(array)
-        # As bytes: a sum over hosts would turn -0.0 into 0.0.
+        # As bytes: JAX broadcasts by a sum over hosts, which would turn -0.0 into 0.0.
         return np.frombuffer(_send_from_host0(array.tobytes()), array.dtype).reshape(array.shape)
 
     return jax.tree.map(one, tree)
 
 
 def check_alike(what: str, value: str) -> None:
-    """Raises UserError on every host where hosts differ in what they have to share.
+    """Raises UserError on every host if the hosts differ in what they have to share.
 
     Args:
-      what: what it is, for the error.
-      value: this host's.
+      what: its name in the error.
+      value: the value on this host.
     """
     if any_of(broadcast_from_host0(lambda: value) != value):
-        raise UserError(f"--hosts: {what} differ between the hosts, allowed the same on all")
+        raise UserError(f"--hosts: {what} differ between hosts, expected the same on all")
 
 
 def any_of(flag: bool) -> bool:
-    """Returns whether the flag is set on any host; the same on all."""
+    """Returns whether the flag is set on any host; the same answer on all."""
     if count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
 def _send_from_host0(message: bytes) -> bytes:
-    """Returns the first host's message, of any length, on every host."""
+    """Returns the message of host 0, of any length, on every host."""
+    # Two broadcasts, since all hosts need to know the shape before the second one.
     size = int(multihost_utils.broadcast_one_to_all(np.array(len(message), np.int32)))
     content = np.zeros(size, np.uint8)
     if is_primary():

@@ -1,16 +1,20 @@
-"""OptimSpec -> optax: optimiser, clipping, weight decay and schedule."""
+"""From OptimSpec to optax: clipping, weight decay, optimizer, learning-rate schedule.
+
+`TrainStep` builds the optimizer anew in every step: the learning rate, the momentum and the weight
+decay are arrays of the member's state, so that members with other values share a program.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from lstm_lab.config.sections import HPARAMS, OptimSpec, names_part
+from lstm_lab.utils.types import PyTree
 
 
 def hparams(spec: OptimSpec) -> dict[str, float]:
@@ -19,15 +23,23 @@ def hparams(spec: OptimSpec) -> dict[str, float]:
 
 
 def schedule_length(spec: OptimSpec, total_steps: int) -> int:
-    """Returns what the schedule has to know of a run's length: 0 where nothing, so that runs of
-    different length share a program."""
+    """Returns the number of optimizer updates that the learning-rate schedule spans.
+
+    It is 0 for a schedule that does not depend on the length, so that runs of different length
+    share a program.
+    """
     updates = -(-total_steps // spec.accumulate)
     return updates if spec.schedule in ("linear", "cosine", "one_cycle") else 0
 
 
-def schedule(spec: OptimSpec, schedule_length: int) -> Callable[[jax.Array], jax.Array]:
-    """Returns the learning rate's share of `lr` as a function of the step."""
-    steps = max(schedule_length - spec.warmup_steps, 1)
+def schedule(spec: OptimSpec, length: int) -> Callable[[jax.Array], jax.Array]:
+    """Returns the learning rate as a share of `lr`, a function of the update.
+
+    Args:
+      spec: which schedule.
+      length: as `schedule_length` returns it.
+    """
+    steps = max(length - spec.warmup_steps, 1)
     match spec.schedule:
         case "constant":
             after = optax.constant_schedule(1.0)
@@ -51,17 +63,17 @@ def schedule(spec: OptimSpec, schedule_length: int) -> Callable[[jax.Array], jax
 
 
 def build_optimizer(
-    spec: OptimSpec, hparams: Mapping[str, jax.Array], schedule_length: int
+    spec: OptimSpec, hparams: Mapping[str, jax.Array], length: int
 ) -> optax.GradientTransformation:
-    """Builds the optax chain: clip, weight decay, optimiser, schedule.
+    """Builds the optax chain: clip, weight decay, optimizer, schedule.
 
     Args:
       spec: the static part.
-      hparams: `lr`, `momentum` and `weight_decay` as arrays; they replace the spec's.
-      schedule_length: what `schedule_length` says of the run's length.
+      hparams: `lr`, `momentum` and `weight_decay` as arrays; they replace those of the spec.
+      length: as `schedule_length` returns it.
 
     Returns:
-      The transformation; its state's structure depends on the spec alone.
+      The transformation; the structure of its state depends on the spec alone.
     """
     match spec.name:
         case "sgd":
@@ -70,10 +82,12 @@ def build_optimizer(
             scale = optax.scale_by_rms(spec.beta2, spec.eps)
         case "adam" | "adamw":
             scale = optax.scale_by_adam(spec.beta1, spec.beta2, spec.eps)
+    # AdamW decouples the decay from the gradient's moments; elsewhere it is an L2 penalty.
     decay = optax.add_decayed_weights(hparams["weight_decay"])
     decayed = [scale, decay] if spec.name == "adamw" else [decay, scale]
     clip = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
-    shape = schedule(spec, schedule_length)
+    shape = schedule(spec, length)
+    # Momentum m lengthens steps by 1 / (1 - m); dampening takes that back.
     peak = hparams["lr"] * (1.0 - hparams["momentum"]) if spec.dampening else hparams["lr"]
     rate = optax.scale_by_schedule(lambda step: -peak * jnp.asarray(shape(step)))
     frozen = [optax.masked(optax.set_to_zero(), partial(_frozen, spec.freeze))]
@@ -83,11 +97,11 @@ def build_optimizer(
     return optax.MultiSteps(chain, spec.accumulate).gradient_transformation()
 
 
-def _frozen(parts: tuple[str, ...], params: Any) -> Any:
-    """Returns which parameters are not trained."""
+def _frozen(parts: tuple[str, ...], params: PyTree) -> PyTree:
+    """Marks the parameters that are not trained."""
     return jax.tree_util.tree_map_with_path(lambda path, _: is_frozen(parts, path), params)
 
 
-def is_frozen(parts: tuple[str, ...], path: Any) -> bool:
-    """Returns whether a parameter, by its path in the tree, is among the parts named."""
+def is_frozen(parts: tuple[str, ...], path: tuple[jax.tree_util.DictKey, ...]) -> bool:
+    """Returns whether the parameter at a path of the tree belongs to one of the named parts."""
     return names_part(parts, "/".join(str(part.key) for part in path))

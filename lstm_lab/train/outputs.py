@@ -1,10 +1,13 @@
-"""A model's outputs for all examples of a split, on the host: what no sum over batches can say."""
+"""A model's outputs for all examples of a split, on the host.
+
+Some test metrics, such as the AUC, need all outputs at once and are no sum over batches.
+`finish.py` computes them once per run; `inference/` uses the same outputs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
 
 import jax
 import numpy as np
@@ -14,44 +17,55 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.beam_search import translate
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Examples
+from lstm_lab.utils.types import JSON, PyTree
 
-ROWS = 256  # of a compiled call
+ROWS = 256  # sequences of one compiled call
 
 
-def outputs(spec: RunSpec, params: Any, examples: Examples) -> np.ndarray:
-    """Computes a model's logits or values [N,...] in evaluation.
+def outputs(spec: RunSpec, params: PyTree, examples: Examples) -> np.ndarray:
+    """Computes a model's logits or values [N,...] without noise.
 
     Args:
       spec: the run.
-      params: its parameters, at its own size.
+      params: its parameters at its own size.
       examples: inputs and lengths; targets are not read.
     """
     apply, N = _compiled(program_spec(spec)), examples.x.shape[0]
-    found = []
-    for begin in range(0, N, ROWS):
-        # Filled up with the last example, so that all calls have one shape.
-        rows = np.minimum(np.arange(begin, begin + min(ROWS, N)), N - 1)
+    batches = []
+    for start in range(0, N, ROWS):
+        # The last call repeats the last example, so that all calls have one shape.
+        rows = np.minimum(np.arange(start, start + min(ROWS, N)), N - 1)
         lengths = None if examples.lengths is None else examples.lengths[rows]
-        found.append(np.asarray(apply(params, examples.x[rows], lengths)))
-    return np.concatenate(found)[:N]
+        batches.append(np.asarray(apply(params, examples.x[rows], lengths)))
+    return np.concatenate(batches)[:N]
 
 
-def final_scores(
-    spec: RunSpec, params: Any, test: Examples, preprocessing: dict[str, Any]
+def final_metrics(
+    spec: RunSpec, params: PyTree, test: Examples, preprocessing: Mapping[str, JSON]
 ) -> dict[str, float]:
-    """Returns the metrics that a task computes of all outputs at once, where it has such."""
+    """Returns the metrics that a task computes from the outputs of the whole test split.
+
+    Args:
+      spec: the run.
+      params: its parameters at its own size.
+      test: the test split.
+      preprocessing: what the task computed from its training data.
+    """
+    # Checked first: computing the outputs of a large split takes seconds.
     if not spec.task.final_metric_names:
         return {}
     if test.source is not None:
-        return spec.task.final_metrics(translate(spec, params, test.source), test, preprocessing)
-    return spec.task.final_metrics(outputs(spec, params, test), test, preprocessing)
+        answers = translate(spec, params, test.source)
+    else:
+        answers = outputs(spec, params, test)
+    return spec.task.final_metrics(answers, test, preprocessing)
 
 
 @lru_cache(maxsize=8)
 def _compiled(spec: RunSpec) -> Callable[..., jax.Array]:
     model = model_of(spec)
 
-    def apply(params: Any, x: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    def apply(params: PyTree, x: jax.Array, lengths: jax.Array | None) -> jax.Array:
         with jax.default_matmul_precision(spec.model.precision):
             logits = model.apply({"params": params}, x, lengths)
         assert isinstance(logits, jax.Array)

@@ -30,7 +30,7 @@ def unsupported_reason(spec: RunSpec) -> str | None:
         return "hidden_sizes: runs are padded by their one hidden size"
     if isinstance(spec.task, Translation):
         return "task: a decoder is not padded"
-    if spec.train.penalised:
+    if spec.train.penalized:
         return "activation_reg, temporal_reg: their means would see the padding"
     if spec.model.tied:
         return "tied: the embedding is as wide as the layer"
@@ -77,7 +77,7 @@ def _shapes(spec: RunSpec, hidden: int) -> Any:
     return jax.eval_shape(model_of(wide).init, jax.random.key(0), x)["params"]
 
 
-def own(axes: Any, tree: Any, units: jax.Array) -> Any:
+def mask_padding(axes: Any, tree: Any, units: jax.Array) -> Any:
     """Returns a pytree like the parameters with zero wherever a padded unit is involved.
 
     Args:
@@ -109,7 +109,7 @@ def pad(state: Any, narrow: int, wide: int, like: Any) -> Any:
     return jax.tree.map(partial(_pad, narrow, wide), state, like)
 
 
-def cut(axes: Any, tree: Any, units: int) -> Any:
+def unpad_host(axes: Any, tree: Any, units: int) -> Any:
     """Returns host arrays like the parameters without the padded units.
 
     Args:

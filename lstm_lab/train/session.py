@@ -1,112 +1,47 @@
-"""A cohort's training in this process: its lanes, the runs that sit in them, and their records."""
+"""A cohort's training in this process: its program, its lanes, and one compiled call at a time.
+
+`loop.train_cohort` calls, in this order: `finalize_restored`, `assign_waiting`, `compile`, then
+`assign_waiting` and `run_chunk` until nothing runs. The mathematics is in `step.py`, the files of a
+run in `recorder.py`, its end in `finish.py`.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
-from lstm_lab.config.ids import run_id
-from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import Summary, summarise
-from lstm_lab.tasks import (
-    Dataset,
-    Examples,
-    in_order,
-    longest,
-    naive_scores,
-    steps_per_epoch,
-)
+from lstm_lab.models.summary import summarise
+from lstm_lab.tasks import Dataset, Examples, longest, naive_scores, steps_per_epoch
 from lstm_lab.train import multihost
 from lstm_lab.train.checkpoint import Checkpoints
-from lstm_lab.train.gate_stats import observe
-from lstm_lab.train.layout import Layout
-from lstm_lab.train.outputs import final_scores
-from lstm_lab.train.parallel import Program, build_program, trim
-from lstm_lab.train.recorder import RunRecord, Status, provenance
-from lstm_lab.train.state import DIVERGED, FINISHED, IDLE, PRUNED, RUNNING, TrainState
-from lstm_lab.train.step import Report
-from lstm_lab.train.word_vectors import with_vectors
-from lstm_lab.utils.files import read_json, read_lines, write_json
+from lstm_lab.train.finish import RunFinisher
+from lstm_lab.train.gate_stats import measure_gates
+from lstm_lab.train.lanes import ActiveRun, Cohort, CohortRun, Lanes
+from lstm_lab.train.parallel import build_program, unpad
+from lstm_lab.train.program import Program
+from lstm_lab.train.recorder import RunRecorder, Status, provenance
+from lstm_lab.train.state import IDLE, PRUNED, RUNNING, TrainState
+from lstm_lab.train.step import ChunkReport
+from lstm_lab.train.word_vectors import with_word_vectors
+from lstm_lab.utils.files import write_json
+from lstm_lab.utils.types import PyTree
 
 
-@dataclass(frozen=True)
-class Run:
-    """A member of a cohort.
-
-    Attributes:
-      spec: what it trains.
-      folder: what it leaves.
-      bars: validation scores by step; a run whose best so far is worse there is pruned.
-    """
-
-    spec: RunSpec
-    folder: Path
-    bars: Mapping[int, float] = field(default_factory=dict)
-
-    @property
-    def done(self) -> bool:
-        """Whether its result is on disk."""
-        result = read_json(self.folder / "result.json")
-        return result is not None and result.get("id") == run_id(self.spec)
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Runs that one program trains, in order: a lane whose run has ended takes the next.
-
-    Attributes:
-      runs: the members, any number.
-      layout: how the lanes lie on the devices; decided once.
-      checkpoints: folder of the checkpoint of all lanes.
-    """
-
-    runs: tuple[Run, ...]
-    layout: Layout
-    checkpoints: Path
-
-
-class TakenOverError(Exception):
-    """Another process has taken the cohort over; what this one still computes is not written."""
-
-
-# What the end of a run is called.
-ENDED: dict[int, Status] = {FINISHED: "completed", DIVERGED: "diverged", PRUNED: "pruned"}
-
-
-@dataclass
-class Seat:
-    """A run in a lane.
-
-    Attributes:
-      run: the run.
-      record: writes its folder.
-      summary: of its model, at its own size.
-      step: optimiser steps done.
-      seconds: of training so far, in all processes.
-    """
-
-    run: Run
-    record: RunRecord
-    summary: Summary
-    step: int
-    seconds: float
+class LeaseLostError(Exception):
+    """Another process owns the cohort now; what this one still computes is not written."""
 
 
 class Session:
     """A cohort's training in this process.
 
     Args:
-      cohort: the cohort; runs that have a result are left out.
+      cohort: the cohort; runs with a result are left out.
       dataset: the task's data.
-      overrides: settings given on the command line, for the records.
-      held: whether the cohort is still this process's.
+      overrides: settings from the command line, for the records.
+      owns_lease: whether the cohort still belongs to this process.
     """
 
     def __init__(
@@ -114,287 +49,259 @@ class Session:
         cohort: Cohort,
         dataset: Dataset,
         overrides: dict[str, str],
-        held: Callable[[], bool],
+        owns_lease: Callable[[], bool],
     ) -> None:
-        self.cohort, self.dataset, self.overrides, self.held = cohort, dataset, overrides, held
+        self.layout, self.dataset, self.owns_lease = cohort.layout, dataset, owns_lease
         self.spec = cohort.runs[0].spec
-        cohort.layout.backends(self.spec)  # what cannot serve is said before anything compiles
+        # Fails now, before anything compiles, if a backend that was named cannot serve the run.
+        self.layout.backends(self.spec)
         self.train = dataset.splits.get("train")
-        self.naive = naive_scores(self.spec.task, dataset)
-        self.total, self.every = self.spec.schedule_steps(self.train)
-        self.program: Program = build_program(self.spec, self.total, cohort.layout)
+        self.total, self.eval_every = self.spec.schedule_steps(self.train)
+        self.program: Program = build_program(self.spec, self.total, self.layout)
+        trivial = naive_scores(self.spec.task, dataset)
+        self.finisher = RunFinisher(self.spec, self.layout, dataset, trivial, self.total)
         self.checkpoints = Checkpoints(cohort.checkpoints)
-        self.provenance = provenance()
-        self.waiting = [run for run in cohort.runs if not run.done]
-        self.seats: dict[int, Seat] = {}
-        self.phase = 0  # steps since the last evaluation, which is due in all lanes at once
+        self.head = {"overrides": overrides, **provenance()}
+        self.lanes = Lanes(cohort, self._activate)
+        # All lanes evaluate at the same calls, so one counter serves them all.
+        self.steps_since_eval = 0
         self.saves = 0
-        self.state: Any = self._restored()
-        training = {k: v for k, v in dataset.splits.items() if k != "test"}
-        self.data = self.program.place_data(training)
+        self._state = self._restore()
+        self.data = self.program.place_data(
+            {k: v for k, v in dataset.splits.items() if k != "test"}
+        )
         self.test = self.program.place_data(dataset.splits["test"])
         self.compile_seconds = 0.0
         self.saved_at = time.monotonic()
 
-    # ---- who sits where
+    # ---- lanes
 
     @property
-    def running(self) -> bool:
-        """Whether a run still trains or waits."""
-        return bool(self.seats or self.waiting)
+    def state(self) -> TrainState:
+        """The state of all lanes on the devices."""
+        assert self._state is not None, "no run has a lane yet"
+        return self._state
 
     @property
     def steps_done(self) -> int:
-        """Steps that the members in lanes have behind them."""
-        return sum(seat.step for seat in self.seats.values())
+        """Optimizer steps that the active runs have done so far."""
+        return sum(active.step for active in self.lanes.active.values())
 
-    def _restored(self) -> TrainState | None:
-        """Returns the checkpoint's state with its runs seated, or None where there is none."""
-        found = multihost.broadcast_from_host0(self.checkpoints.latest_step)
-        if found is None:
-            return None
-        self.saves = found
-        empty = self.program.begin(self.spec, self.total)
-        saved = self._tree(self.program.seat(None, {0: empty}))
-        if multihost.is_primary():
-            _, saved = self.checkpoints.restore(saved)
-        saved = multihost.broadcast_arrays_from_host0(saved)
-        stopped = np.full_like(saved["state"].stopped, IDLE)
-        ids = {run_id(run.spec): run for run in self.waiting}
-        for lane, letters in enumerate(saved["runs"]):
-            run, step = ids.get(bytes(letters).decode()), int(saved["state"].step[lane])
-            # A run whose record lags behind the checkpoint starts again.
-            if run is not None and multihost.broadcast_from_host0(
-                partial(_reaches, run.folder, step)
-            ):
-                self.waiting.remove(run)
-                self._sit(lane, run, step)
-                stopped[lane] = saved["state"].stopped[lane]
-        self.phase = int(saved["phase"])
-        return self.program.place(saved["state"]._replace(stopped=stopped))
+    def assign_waiting(self) -> None:
+        """Gives free lanes to waiting runs, but only right after an evaluation.
 
-    def _tree(self, state: TrainState) -> dict[str, Any]:
-        """Returns what a checkpoint holds: the lanes' states, and the ids of their runs."""
-        runs = np.zeros((self.cohort.layout.lanes, 12), np.uint8)
-        for lane, seat in self.seats.items():
-            runs[lane] = np.frombuffer(run_id(seat.run.spec).encode(), np.uint8)
-        return {
-            "state": self.program.collect(state),
-            "runs": runs,
-            "phase": np.array(self.phase, np.int32),
+        All lanes evaluate together, so a run has to start where the counter is zero.
+        """
+        if self.steps_since_eval:
+            return
+        members = {
+            lane: with_word_vectors(
+                run.spec,
+                self.program.init_member(run.spec, self.total),
+                self.dataset.preprocessing,
+            )
+            for lane, run in self.lanes.assign_waiting().items()
         }
+        if members:
+            self._state = self.program.assign(self._state, members)
 
-    def _sit(self, lane: int, run: Run, resumed_at: int | None) -> None:
+    def _activate(self, run: CohortRun, resumed_at: int | None) -> ActiveRun:
+        """Opens the record of a run that gets a lane."""
         summary = summarise(run.spec, T=longest(self.dataset.splits["valid"]))
-        record = RunRecord(
+        recorder = RunRecorder(
             run.folder,
             run.spec,
-            self.cohort.layout,
-            provenance=self.provenance,
-            overrides=self.overrides,
+            self.layout,
+            head=self.head,
             parameters=summary.parameters,
             resumed_at=resumed_at,
         )
         if self.dataset.preprocessing:
             write_json(run.folder / "preprocessing.json", self.dataset.preprocessing)
-        self.seats[lane] = Seat(run, record, summary, resumed_at or 0, record.seconds)
+        return ActiveRun(run, recorder, summary, resumed_at or 0, recorder.seconds)
 
-    def fill(self) -> None:
-        """Seats waiting runs in free lanes; only where an evaluation has just been due."""
-        if self.phase:
-            return
-        members = {}
-        for lane in range(self.cohort.layout.lanes):
-            if lane not in self.seats and self.waiting:
-                run = self.waiting.pop(0)
-                begun = self.program.begin(run.spec, self.total)
-                members[lane] = with_vectors(run.spec, begun, self.dataset.preprocessing)
-                self._sit(lane, run, None)
-        if members:
-            self.state = self.program.seat(self.state, members)
-
-    # ---- training
-
-    def compile(self) -> None:
-        """Compiles the program by a call of no steps."""
-        start = time.monotonic()
-        self.state, _ = self.program.advance(self.state, self.data, np.int32(0), np.bool_(False))
-        jax.block_until_ready(self.state)
-        self.compile_seconds = time.monotonic() - start
-        for seat in self.seats.values():
-            seat.record.perf(seat.step, compile_s=self.compile_seconds)
-
-    def call(self) -> int:
-        """Does one compiled call and records it; returns the steps done, of all members.
-
-        The steps that a member did not need, since it stopped early, count as done.
-        """
-        start = time.monotonic()
-        steps = min(self.spec.compute.log_every, self.every - self.phase)
-        self.phase = (self.phase + steps) % self.every
-        evaluating = self.phase == 0
-        self.state, report = self.program.advance(
-            self.state, self.data, np.int32(steps), np.bool_(evaluating)
-        )
-        report, stopped = self.program.collect((report, self.state.stopped))
-        seconds = time.monotonic() - start
-        if not self.held():
-            raise TakenOverError
-        for lane, seat in self.seats.items():
-            seat.step += int(report.steps[lane])
-            seat.seconds += seconds
-            self._write(seat, jax.tree.map(lambda a, k=lane: a[k], report), evaluating)
-            seat.record.perf(seat.step, steps_per_s=float(report.steps[lane]) / seconds)
-        if evaluating:
-            self._observe()
-            stopped = self._pruned(stopped)
-        ended = [lane for lane in self.seats if stopped[lane] != RUNNING]
-        spared = sum(self.total - self.seats[lane].step for lane in ended)
-        self._finish(ended)
-        due = time.monotonic() - self.saved_at >= self.spec.compute.checkpoint_seconds
-        if evaluating and due and self.running:
-            self.save()
-        return int(report.steps.sum()) + spared
-
-    def _write(self, seat: Seat, report: Report, evaluating: bool) -> None:
-        """Writes one member's lines of one call."""
-        before = seat.record.rows[-1] if seat.record.rows else {"tokens": 0}
-        tokens = before["tokens"] + int(report.tokens)
-        count = {
-            "step": seat.step,
-            "sequences": self._sequences(seat.step),
-            "tokens": tokens,
-            "flops": seat.summary.training_flops_per_token * tokens,
-            "seconds": round(seat.seconds, 3),
-        }
-        if report.steps:
-            train = {name: float(value) for name, value in report.train.items()}
-            optim = {k: float(getattr(report, k)) for k in ("lr", "grad_norm", "update_ratio")}
-            seat.record.write(
-                {**count, "split": "train", "loss": float(report.loss), **train}, optim
-            )
-        if evaluating:
-            valid = {name: float(value) for name, value in report.valid.items()}
-            seat.record.write({**count, "split": "valid", **valid})
-
-    def _observe(self) -> None:
-        """Measures gates and states, where the run wants it."""
-        if not self.spec.compute.gates:
-            return
-        params = self.program.collect(self.state.params)
-        for lane, seat in self.seats.items():
-            mine = self._own(seat, jax.tree.map(lambda a, k=lane: a[k], params))
-            layers = observe(seat.run.spec, mine, self.dataset.splits["valid"])
-            seat.record.gates(seat.step, layers)
-
-    def _own(self, seat: Seat, params: Any) -> Any:
-        """Returns a member's parameters at its own size."""
-        return trim(self.cohort.layout, seat.run.spec, params)
-
-    def _pruned(self, stopped: np.ndarray) -> np.ndarray:
-        """Ends runs that are behind their bar; returns what the lanes' states then say."""
-        sign = 1.0 if self.spec.direction == "max" else -1.0
-        found = np.array(stopped)
-        for lane, seat in self.seats.items():
-            bar = seat.run.bars.get(seat.step)
-            if bar is not None and found[lane] == RUNNING:
-                values = seat.record.valid(self.spec.metric).values()
-                best = max((sign * value for value in values), default=-float("inf"))
-                found[lane] = RUNNING if best >= sign * bar else PRUNED
-        if (found != stopped).any():
-            self.state = self.state._replace(stopped=self.program.place(found))
-        return found
-
-    def _sequences(self, step: int) -> int:
-        """Returns how many sequences have been shown; an epoch's last batch may be short."""
-        size = self.spec.train.batch_size
-        if not isinstance(self.train, Examples):
-            return step * size
-        epochs, steps = divmod(step, steps_per_epoch(self.train, size))
-        return epochs * len(self.train.x) + steps * size
+    # ---- checkpoints
 
     def save(self) -> None:
         """Writes the checkpoint of all lanes."""
         self.saves += 1
         if multihost.is_primary():
-            self.checkpoints.save(self.saves, self._tree(self.state))
+            self.checkpoints.save(self.saves, self._checkpoint(self.state))
         self.saved_at = time.monotonic()
 
-    # ---- the end of a run
+    def _checkpoint(self, state: TrainState) -> dict[str, PyTree]:
+        """Returns the contents of a checkpoint: the lanes' states, and the ids of their runs."""
+        return {
+            "state": self.program.collect(state),
+            "runs": self.lanes.ids(),
+            "steps_since_eval": np.array(self.steps_since_eval, np.int32),
+        }
 
-    def settle(self) -> None:
-        """Closes runs that had ended when the checkpoint was written, but have no result."""
-        if self.state is not None:
+    def _restore(self) -> TrainState | None:
+        """Returns the state of the checkpoint with its runs in their lanes, or None without one."""
+        latest = multihost.broadcast_from_host0(self.checkpoints.latest_step)
+        if latest is None:
+            return None
+        self.saves = latest
+        # The checkpoint is read into a state of the same shapes.
+        empty = self.program.assign(None, {0: self.program.init_member(self.spec, self.total)})
+        saved = self._checkpoint(empty)
+        if multihost.is_primary():
+            _, saved = self.checkpoints.restore(saved)
+        saved = multihost.broadcast_arrays_from_host0(saved)
+        state = saved["state"]  # a TrainState of host arrays
+        stopped = np.full_like(state.stopped, IDLE)
+        for lane in self.lanes.restore(saved["runs"], np.asarray(state.step)):
+            stopped[lane] = state.stopped[lane]
+        self.steps_since_eval = int(saved["steps_since_eval"])
+        restored: TrainState = self.program.place(state._replace(stopped=stopped))
+        return restored
+
+    def finalize_restored(self) -> None:
+        """Finishes runs that had ended when the checkpoint was written but have no result."""
+        if self._state is not None:
             stopped = self.program.collect(self.state.stopped)
-            self._finish([lane for lane in self.seats if stopped[lane] != RUNNING])
+            self._finish([k for k in self.lanes.active if stopped[k] != RUNNING])
+
+    # ---- training
+
+    def compile(self) -> None:
+        """Compiles the program by a chunk of no steps."""
+        start = time.monotonic()
+        self._state, _ = self.program.run_chunk(self.state, self.data, np.int32(0), np.bool_(False))
+        jax.block_until_ready(self.state)
+        self.compile_seconds = time.monotonic() - start
+        for active in self.lanes.active.values():
+            active.recorder.write_performance(active.step, compile_s=self.compile_seconds)
+
+    def run_chunk(self) -> int:
+        """Trains all lanes for one compiled call and records it; returns the steps of all runs.
+
+        Steps that a run saved by stopping early count as done.
+
+        Raises:
+          LeaseLostError: if another process has taken the cohort over.
+        """
+        start = time.monotonic()
+        steps = min(self.spec.compute.log_every, self.eval_every - self.steps_since_eval)
+        self.steps_since_eval = (self.steps_since_eval + steps) % self.eval_every
+        evaluating = self.steps_since_eval == 0
+        self._state, report = self.program.run_chunk(
+            self.state, self.data, np.int32(steps), np.bool_(evaluating)
+        )
+        report, stopped = self.program.collect((report, self.state.stopped))
+        seconds = time.monotonic() - start
+        # Checked after the call and before its first write: the call may have taken minutes.
+        if not self.owns_lease():
+            raise LeaseLostError
+        for lane, active in self.lanes.active.items():
+            self._record(active, _lane(report, lane), evaluating, seconds)
+        if evaluating:
+            self._record_gates()
+            stopped = self._prune(stopped)
+        ended = [lane for lane in self.lanes.active if stopped[lane] != RUNNING]
+        saved_steps = sum(self.total - self.lanes.active[lane].step for lane in ended)
+        self._finish(ended)
+        due = time.monotonic() - self.saved_at >= self.spec.compute.checkpoint_seconds
+        if evaluating and due and self.lanes.running:
+            self.save()
+        return int(report.steps.sum()) + saved_steps
+
+    def _record(
+        self, active: ActiveRun, report: ChunkReport, evaluating: bool, seconds: float
+    ) -> None:
+        """Writes one run's metrics of one chunk."""
+        active.step += int(report.steps)
+        active.seconds += seconds
+        rows = active.recorder.rows
+        tokens = (rows[-1]["tokens"] if rows else 0) + int(report.tokens)
+        counters = {
+            "step": active.step,
+            "sequences": self._count_sequences(active.step),
+            "tokens": tokens,
+            "flops": active.summary.training_flops_per_token * tokens,
+            "seconds": round(active.seconds, 3),
+        }
+        if report.steps:
+            train = {name: float(value) for name, value in report.train.items()}
+            optim = {k: float(getattr(report, k)) for k in ("lr", "grad_norm", "update_ratio")}
+            row = {**counters, "split": "train", "loss": float(report.loss), **train}
+            active.recorder.write(row, optim)
+        if evaluating:
+            valid = {name: float(value) for name, value in report.valid.items()}
+            active.recorder.write({**counters, "split": "valid", **valid})
+        active.recorder.write_performance(active.step, steps_per_s=float(report.steps) / seconds)
+
+    def _record_gates(self) -> None:
+        """Measures gates and states of every run, if `compute.gates` asks for it."""
+        if not self.spec.compute.gates:
+            return
+        params = self.program.collect(self.state.params)
+        for lane, active in self.lanes.active.items():
+            own_size = unpad(self.layout, active.run.spec, _lane(params, lane))
+            layers = measure_gates(active.run.spec, own_size, self.dataset.splits["valid"])
+            active.recorder.write_gates(active.step, layers)
+
+    def _prune(self, stopped: np.ndarray) -> np.ndarray:
+        """Stops runs that are worse than their pruning threshold; returns the lanes' new states."""
+        sign = 1.0 if self.spec.direction == "max" else -1.0
+        pruned = np.array(stopped)
+        for lane, active in self.lanes.active.items():
+            threshold = active.run.pruning_thresholds.get(active.step)
+            if threshold is not None and pruned[lane] == RUNNING:
+                values = active.recorder.valid(self.spec.metric).values()
+                best = max((sign * value for value in values), default=-float("inf"))
+                pruned[lane] = RUNNING if best >= sign * threshold else PRUNED
+        if (pruned != stopped).any():
+            self._state = self.state._replace(stopped=self.program.place(pruned))
+        return pruned
+
+    def _count_sequences(self, step: int) -> int:
+        """Returns how many sequences were read in `step` steps."""
+        size = self.spec.train.batch_size
+        if not isinstance(self.train, Examples):
+            return step * size
+        # The last batch of an epoch may be short.
+        epochs, steps = divmod(step, steps_per_epoch(self.train, size))
+        return epochs * len(self.train.x) + steps * size
+
+    # ---- the end
 
     def _finish(self, lanes: list[int]) -> None:
-        """Scores the test split once at each ended member's best checkpoint; frees its lane."""
+        """Evaluates ended runs on the test split, at their best weights, and frees their lanes."""
         if not lanes:
             return
-        wanted = np.isin(np.arange(self.cohort.layout.lanes), lanes)
+        selected = np.isin(np.arange(self.layout.lanes), lanes)
         best, hparams = self.state.best, self.state.hparams
-        scored = self.program.evaluate(best.params, hparams, wanted, self.test)
-        scored, best, stopped = self.program.collect((scored, best, self.state.stopped))
+        metrics = self.program.evaluate(best.params, hparams, selected, self.test)
+        metrics, best, stopped = self.program.collect((metrics, best, self.state.stopped))
         for lane in lanes:
-            seat = self.seats[lane]
-            mine, test = jax.tree.map(lambda a, k=lane: a[k], (best, scored))
-            evaluated = bool(np.isfinite(mine.value))
-            if evaluated:
-                test |= self._end(seat, int(mine.step), self._own(seat, mine.params))
-            status = ENDED[int(stopped[lane])]
-            self._close(seat, status, int(mine.step), test if evaluated else {})
-            del self.seats[lane]
+            self.finisher.finish(
+                self.lanes.active[lane],
+                int(stopped[lane]),
+                _lane(best, lane),
+                _lane(metrics, lane),
+                self.compile_seconds,
+            )
+            # Only now: after an error above, `abandon` still has to close this run's record.
+            del self.lanes.active[lane]
 
-    def _end(self, seat: Seat, step: int, params: Any) -> dict[str, float]:
-        """Keeps a member's best weights; returns the test metrics that need all outputs."""
-        if not multihost.is_primary():
-            return {}
-        self._keep_best(seat, step, params)
-        test = self.dataset.splits["test"]
-        if not isinstance(test, Examples):
-            return {}
-        return final_scores(seat.run.spec, params, test, self.dataset.preprocessing)
-
-    def _keep_best(self, seat: Seat, step: int, params: Any) -> None:
-        """Saves the best weights, and what their gates do."""
-        kept = Checkpoints(seat.run.folder / "checkpoints" / "best")
-        kept.clear()
-        kept.save(step, params)
-        if self.spec.compute.gates:
-            layers = observe(seat.run.spec, params, self.dataset.splits["valid"])
-            seat.record.pictures(step, layers)
-
-    def _close(self, seat: Seat, status: Status, best_step: int, test: dict[str, Any]) -> None:
-        record = seat.record
-        result = {
-            "id": record.head["id"],
-            "status": status,
-            "metric": self.spec.metric,
-            "direction": self.spec.direction,
-            "steps": seat.step,
-            "best": {"step": best_step, "valid": record.valid_at(best_step)},
-            "final": {row["split"]: row for row in record.rows[-2:]},
-            "test": in_order(self.spec.task.target, test),
-            "naive": self.naive,
-            "parameters": seat.summary.total,
-            "wall_s": record.seconds,
-            "compile_s": self.compile_seconds,
-        }
-        record.finish(status, result)
-
-    def leave(self) -> None:
-        """Leaves all runs to another process."""
-        for seat in self.seats.values():
-            seat.record.close()
+    def release(self) -> None:
+        """Closes all records and leaves the runs to the process that owns the cohort now."""
+        for active in self.lanes.active.values():
+            active.recorder.close()
 
     def abandon(self, status: Status, reason: str = "") -> None:
-        """Closes the records of runs without a result."""
-        for seat in self.seats.values():
-            seat.record.finish(status, None, reason)
+        """Closes the records of the active runs without a result.
+
+        Args:
+          status: why, for run.json.
+          reason: the same for people.
+        """
+        for active in self.lanes.active.values():
+            active.recorder.finish(status, None, reason)
 
 
-def _reaches(folder: Path, step: int) -> bool:
-    """Returns whether a run's record is whole up to a step."""
-    rows = read_lines(folder / "metrics.jsonl")
-    return read_json(folder / "run.json") is not None and (rows[-1]["step"] if rows else 0) >= step
+def _lane(tree: PyTree, lane: int) -> PyTree:
+    """Returns one lane of host arrays."""
+    return jax.tree.map(lambda a: a[lane], tree)

@@ -1,10 +1,16 @@
-"""What training computes, for one member on one device: pure functions, mapped by parallel.py."""
+"""TrainStep: everything that training computes for one member on one device, as pure functions.
+
+In: a `TrainState` and data. Out: the new state and what was measured. `parallel.py` maps these
+methods over the lanes of a program and over devices; nothing here knows of either, except for the
+axis of devices that share a batch (`device_axis.py`). Read `forward.py` and `model_selection.py`
+next.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +18,7 @@ import optax
 from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.build import blank_input, model_of
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import (
@@ -23,31 +30,38 @@ from lstm_lab.tasks import (
     loss_sum,
     means,
     metric_sums,
-    metrics_of,
     steps_per_epoch,
     train_batch,
     zero_metrics,
 )
-from lstm_lab.train import padding
-from lstm_lab.train import weight_averaging as averaging
+from lstm_lab.train import padding, weight_averaging
 from lstm_lab.train.activation_penalties import penalty
-from lstm_lab.train.evaluate import (
-    Splits,
-    all_devices,
-    apply_keeping,
-    at_cut,
-    device_rows,
-    evaluate_where,
-    nothing_measured,
-    rates,
-    time_cuts,
+from lstm_lab.train.device_axis import ONE_DEVICE, DeviceAxis
+from lstm_lab.train.evaluate import evaluate_split, nan_metrics
+from lstm_lab.train.forward import (
+    forward,
+    length_buckets,
+    regularization_rates,
+    switch_on_length,
 )
+from lstm_lab.train.model_selection import reduce_on_plateau, should_stop, update_best
 from lstm_lab.train.optimizer import build_optimizer, schedule
-from lstm_lab.train.state import DIVERGED, FINISHED, RUNNING, Best, TrainState
+from lstm_lab.train.state import RUNNING, BestSoFar, Member, TrainState, zero_states
+from lstm_lab.utils.types import PyTree
+
+Splits = dict[str, Split]
 
 
 class StepReport(NamedTuple):
-    """What one optimiser step measured: sums and counts, then numbers of the update."""
+    """What one optimizer step measured. The reports of several steps are added up.
+
+    Attributes:
+      loss: the loss that was minimized, float32.
+      sums: sums and counts of the metrics on the batch.
+      grad_norm: global norm of the gradient.
+      update_ratio: norm of the update over the norm of the parameters.
+      tokens: real time steps in the batch, float32.
+    """
 
     loss: jax.Array
     sums: MetricSums
@@ -56,16 +70,16 @@ class StepReport(NamedTuple):
     tokens: jax.Array
 
 
-class Report(NamedTuple):
-    """What one compiled call measured.
+class ChunkReport(NamedTuple):
+    """What one compiled call, a chunk of optimizer steps, measured.
 
     Attributes:
-      steps: optimiser steps done in it.
-      tokens: real time steps read in it, float32.
-      lr: learning rate of its last step.
-      loss, grad_norm, update_ratio: means over its steps.
-      train: metrics over its steps.
-      valid: metrics on the validation split, NaN where it was not evaluated.
+      steps: optimizer steps done, int32.
+      tokens: real time steps read, float32.
+      lr: learning rate of the last step.
+      loss, grad_norm, update_ratio: means over the steps.
+      train: metrics over the batches of the steps.
+      valid: metrics on the validation split, NaN if it was not evaluated.
     """
 
     steps: jax.Array
@@ -78,235 +92,308 @@ class Report(NamedTuple):
     valid: dict[str, jax.Array]
 
 
-def train_step(
-    spec: RunSpec,
-    schedule_length: int,
-    state: TrainState,
-    batch: Batch,
-    *,
-    padded: bool = False,
-    cuts: tuple[int, ...] = (),
-    axis_name: str | None = None,
-) -> tuple[TrainState, StepReport]:
-    """Does one optimiser step.
+class LossParts(NamedTuple):
+    """What comes with the loss of a batch, before the division by the count.
 
-    The gradient of the loss's *sum* is summed over devices and divided by the summed count, so that
-    ragged batches weigh as they would on one device; the reduction comes after the backward pass.
+    Attributes:
+      predictions: number of predictions that the loss is summed over, float32.
+      metrics: sums and counts of the metrics.
+      carry: for a stream, the final states of the recurrent layers; else None.
+    """
 
-    Args:
-      spec: the cohort's spec.
-      schedule_length: as in `optim.schedule`.
-      state: the member's state.
-      batch: this device's rows.
+    predictions: jax.Array
+    metrics: MetricSums
+    carry: States | None
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """Everything that is computed for one member on one device.
+
+    Hashable, so that equal cohorts share a compilation.
+
+    Attributes:
+      spec: the cohort's spec; seeds and numbers in it are not read, `Member` holds them.
+      schedule_length: optimizer updates of the learning-rate schedule, see
+        `optimizer.schedule_length`.
       padded: whether the arrays may have more hidden units than the member.
-      cuts: numbers of time steps, rising; the first that holds the batch's longest sequence is
-        computed. None computes all.
-      axis_name: the axis over devices that share the batch, or None.
-
-    Returns:
-      The new state and what the step measured.
-    """
-    target = spec.task.target
-    key = jax.random.fold_in(jax.random.key(state.noise_seed), state.step)
-    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
-    regularization = Regularization(rates(state.hparams), key, keys_B)
-
-    carry = own_rows(state.carry, batch.rows_B, axis_name)
-
-    def batch_loss(params: Any, batch: Batch) -> tuple[jax.Array, Any]:
-        (logits, states), kept = apply_keeping(spec, params, batch, regularization, carry)
-        loss, count = loss_sum(target, logits, batch, spec.train.label_smoothing)
-        if spec.train.penalised:
-            loss += penalty(spec.train, kept, batch)
-        return loss, (count, metric_sums(target, logits, batch), carry and states)
-
-    gradients = partial(jax.value_and_grad(batch_loss, has_aux=True), state.params)
-    (loss, (count, found, carry)), grads = at_cut(cuts, batch, target.every_step, gradients)
-    if spec.train.loss_reduction == "sum_time_mean_batch":
-        count = batch.weight_B.sum()
-    loss, found, grads, count, tokens = all_devices(
-        (loss, found, grads, count, _tokens(batch)), axis_name
-    )
-    count = jnp.maximum(count, 1.0)
-    grads = jax.tree.map(lambda g: g / count, grads)
-    if padded:
-        grads = padding.own(padding.unit_axes(spec), grads, state.units)
-    optimizer = build_optimizer(spec.optim, state.hparams, schedule_length)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    ratio = optax.tree.norm(updates) / optax.tree.norm(state.params)
-    report = StepReport(loss / count, found, optax.tree.norm(grads), ratio, tokens)
-    carry = all_rows(carry, state.carry, batch.rows_B, axis_name)
-    average = state.average and averaging.add(state.average, params)
-    state = state._replace(
-        step=state.step + 1, params=params, opt_state=opt_state, carry=carry, average=average
-    )
-    return state, report
-
-
-def own_rows(states: States | None, rows_B: jax.Array, axis_name: str | None) -> States | None:
-    """Returns a device's rows of states that all devices keep whole."""
-    return states if axis_name is None else jax.tree.map(lambda a: a[rows_B], states)
-
-
-def all_rows(
-    own: States | None, like: States | None, rows_B: jax.Array, axis_name: str | None
-) -> States | None:
-    """Returns the states of all devices' rows, the inverse of `own_rows`."""
-    if axis_name is None:
-        return own
-    # A sum, since what it gives is known to be the same on every device.
-    return lax.psum(
-        jax.tree.map(lambda a, whole: jnp.zeros_like(whole).at[rows_B].set(a), own, like), axis_name
-    )
-
-
-def _tokens(batch: Batch) -> jax.Array:
-    """Returns how many real time steps a batch has."""
-    lengths = batch.examples.lengths
-    length_B = batch.examples.x.shape[1] if lengths is None else lengths.astype(jnp.float32)
-    return (batch.weight_B * length_B).sum()
-
-
-def advance(
-    spec: RunSpec,
-    schedule_length: int,
-    state: TrainState,
-    splits: Splits,
-    steps: jax.Array,
-    evaluating: jax.Array,
-    *,
-    padded: bool = False,
-    cuts: tuple[int, ...] = (),
-    axis_name: str | None = None,
-) -> tuple[TrainState, Report]:
-    """Does several optimiser steps, and an evaluation where one is due; nothing once stopped.
-
-    Args:
-      spec: the cohort's spec.
-      schedule_length: as in `optim.schedule`.
-      state: the member's state.
-      splits: the data, train (where not generated) and valid.
-      steps: how many, int32, less those past the run's end; not part of the program, so that one
-        compilation serves all calls.
-      evaluating: whether to evaluate afterwards.
-      padded, cuts: as in `train_step`.
-      axis_name: the axis over devices that share a batch, or None.
-
-    Returns:
-      The new state and what was measured.
+      cut_to_length: whether small batches are computed only up to their longest sequence.
+      axis: the devices that share each batch.
     """
 
-    def run(state: TrainState) -> tuple[TrainState, Report]:
-        steps_left = jnp.minimum(steps, state.total - state.step)
-        one = partial(
-            train_step, spec, schedule_length, padded=padded, cuts=cuts, axis_name=axis_name
+    spec: RunSpec
+    schedule_length: int
+    padded: bool = False
+    cut_to_length: bool = False
+    axis: DeviceAxis = ONE_DEVICE
+
+    def init(self, member: Member) -> TrainState:
+        """Returns a member's state before its first step.
+
+        Embedding, cell and head are drawn from the member's initialization seed.
+        """
+        spec = self.spec
+        x = blank_input(spec.task, 1, 1)
+        params = model_of(spec).init(jax.random.key(member.init_seed), x)["params"]
+        optimizer = build_optimizer(spec.optim, member.hparams, self.schedule_length)
+        rows, patience = spec.train.batch_size, spec.optim.average
+        return TrainState(
+            step=jnp.int32(0),
+            total=member.total,
+            units=jnp.int32(spec.model.hidden),
+            params=params,
+            opt_state=optimizer.init(params),
+            carry=zero_states(spec, params, rows) if spec.task.is_stream else None,
+            data_seed=member.data_seed,
+            noise_seed=member.noise_seed,
+            hparams=member.hparams,
+            stopped=jnp.int32(RUNNING),
+            best=BestSoFar(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
+            average=None if patience is None else weight_averaging.init(patience, params),
         )
-        state, total = _train_steps(spec, one, state, splits.get("train"), steps_left, axis_name)
-        valid = evaluate_where(
-            spec,
-            evaluating,
-            averaging.weights(state.average, state.params),
-            state.hparams,
-            splits["valid"],
-            # Another split may have longer sequences.
-            cuts=time_cuts(spec, splits["valid"]) if cuts else (),
-            axis_name=axis_name,
+
+    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
+        """Does one optimizer step: loss, gradients, reduction over devices, update.
+
+        Args:
+          state: the member's state.
+          batch: this device's rows.
+
+        Returns:
+          The new state, and what the step measured.
+        """
+        spec, target = self.spec, self.spec.task.target
+        regularization = _regularization(state, batch)
+        carry = self.axis.take_rows(state.carry, batch.rows_B)
+
+        def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
+            logits, states, features = forward(spec, params, batch, regularization, carry)
+            total, count = loss_sum(target, logits, batch, spec.train.label_smoothing)
+            if spec.train.penalized:
+                total += penalty(spec.train, features, batch)
+            return total, LossParts(count, metric_sums(target, logits, batch), carry and states)
+
+        value_and_grad = partial(jax.value_and_grad(loss, has_aux=True), state.params)
+        gradients = switch_on_length(self._buckets(batch), target.every_step, value_and_grad)
+        (total, parts), grads = gradients(batch)
+        report, grads = self._reduce(batch, total, parts, grads)
+        state, report = self._update(state, grads, report)
+        carry = self.axis.merge_rows(parts.carry, state.carry, batch.rows_B)
+        return state._replace(carry=carry), report
+
+    def run_chunk(
+        self, state: TrainState, splits: Splits, steps: jax.Array, evaluating: jax.Array
+    ) -> tuple[TrainState, ChunkReport]:
+        """Does several optimizer steps, then an evaluation if one is due; nothing once stopped.
+
+        Args:
+          state: the member's state.
+          splits: the data: `train` unless it is generated, and `valid`.
+          steps: how many steps, int32; those past the end of the run are left out. An argument,
+            not a constant of the program: one compilation serves chunks of every length.
+          evaluating: whether to evaluate after the steps.
+
+        Returns:
+          The new state, and what was measured.
+        """
+        spec, train = self.spec, splits.get("train")
+        rows_B = self.axis.rows(spec.train.batch_size)
+
+        def run(state: TrainState) -> tuple[TrainState, ChunkReport]:
+            steps_left = jnp.minimum(steps, state.total - state.step)
+
+            def one_step(_: jax.Array, carry: PyTree) -> PyTree:
+                state, total, order_N = carry
+                order_N = self._order(train, state, order_N)
+                batch = train_batch(
+                    spec.task.sample,
+                    train,
+                    state.data_seed,
+                    state.step,
+                    rows_B,
+                    spec.train.batch_size,
+                    order_N,
+                )
+                state, report = self.step(state, batch)
+                return state, jax.tree.map(jnp.add, total, report), order_N
+
+            start = state, self._zero_report(), self._new_order(train, state)
+            state, total, _ = lax.fori_loop(0, steps_left, one_step, start)
+            params = weight_averaging.weights(state.average, state.params)
+            valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
+            report = self._chunk_report(state, total, steps_left, valid)
+            return self._select(state, params, report, evaluating), report
+
+        def skip(state: TrainState) -> tuple[TrainState, ChunkReport]:
+            nan, zero = jnp.float32(jnp.nan), jnp.float32(0)
+            metrics = nan_metrics(spec)
+            return state, ChunkReport(jnp.int32(0), zero, nan, nan, nan, nan, metrics, metrics)
+
+        return lax.cond(state.stopped == RUNNING, run, skip, state)
+
+    def evaluate(
+        self, params: PyTree, hparams: dict[str, jax.Array], split: Split
+    ) -> dict[str, jax.Array]:
+        """Computes the metrics over a split.
+
+        Args:
+          params: parameters of the model.
+          hparams: the member's numbers, for the rates of its regularizers.
+          split: the data.
+
+        Returns:
+          The mean of each metric over all predictions.
+        """
+        buckets = length_buckets(self.spec, split) if self.cut_to_length else ()
+        regularization = Regularization(regularization_rates(hparams))
+        return evaluate_split(self.spec, params, regularization, split, buckets, self.axis)
+
+    def evaluate_if(
+        self, condition: jax.Array, params: PyTree, hparams: dict[str, jax.Array], split: Split
+    ) -> dict[str, jax.Array]:
+        """Computes what `evaluate` does if a condition holds, else NaN at no cost."""
+        return lax.cond(
+            condition,
+            lambda: self.evaluate(params, hparams, split),
+            lambda: nan_metrics(self.spec),
         )
-        counted = jnp.maximum(steps_left, 1)
+
+    # ---- the parts of a step
+
+    def _buckets(self, batch: Batch) -> tuple[int, ...]:
+        """Returns the lengths at which a training batch may end."""
+        # Chunks of a stream and generated examples all have about the same length.
+        uniform = self.spec.task.is_stream or self.spec.task.sample is not None
+        if not self.cut_to_length or uniform:
+            return ()
+        return length_buckets(self.spec, batch.examples)
+
+    def _reduce(
+        self, batch: Batch, total: jax.Array, parts: LossParts, grads: PyTree
+    ) -> tuple[StepReport, PyTree]:
+        """Sums loss and gradients over devices and divides them by the count.
+
+        The *sum* of the loss was differentiated. One sum over devices and one division follow, so
+        that ragged batches weigh as they would on one device, and no device waits for another
+        inside the loop over time.
+        """
+        count = parts.predictions
+        if self.spec.train.loss_reduction == "sum_time_mean_batch":
+            count = batch.weight_B.sum()
+        total, metrics, grads, count, tokens = self.axis.sum(
+            (total, parts.metrics, grads, count, _count_tokens(batch))
+        )
+        count = jnp.maximum(count, 1.0)
+        grads = jax.tree.map(lambda g: g / count, grads)
+        zero = jnp.float32(0)
+        return StepReport(total / count, metrics, zero, zero, tokens), grads
+
+    def _update(
+        self, state: TrainState, grads: PyTree, report: StepReport
+    ) -> tuple[TrainState, StepReport]:
+        """Applies the optimizer; completes the report by the norms of gradient and update."""
+        spec = self.spec
+        if self.padded:
+            # Zero gradients keep the weights of padded units at zero, so that nothing reads them.
+            grads = padding.mask_padding(padding.unit_axes(spec), grads, state.units)
+        optimizer = build_optimizer(spec.optim, state.hparams, self.schedule_length)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average and weight_averaging.add(state.average, params)
+        report = report._replace(
+            grad_norm=optax.tree.norm(grads),
+            update_ratio=optax.tree.norm(updates) / optax.tree.norm(state.params),
+        )
+        state = state._replace(
+            step=state.step + 1, params=params, opt_state=opt_state, average=average
+        )
+        return state, report
+
+    # ---- the parts of a chunk
+
+    def _reshuffles(self, train: Split | None) -> bool:
+        """Returns whether each epoch visits stored examples in a new order."""
+        return self.spec.task.sample is None and isinstance(train, Examples)
+
+    def _new_order(self, train: Split | None, state: TrainState) -> jax.Array | None:
+        """Returns the order of the examples in the current epoch; None without epochs."""
+        if not self._reshuffles(train):
+            return None
+        assert isinstance(train, Examples)
+        size = self.spec.train.batch_size
+        epoch = state.step // steps_per_epoch(train, size)
+        return epoch_order(train, state.data_seed, epoch, size if self.spec.train.bucket else None)
+
+    def _order(
+        self, train: Split | None, state: TrainState, order_N: jax.Array | None
+    ) -> jax.Array | None:
+        """Returns the order for the next step: a new one at the start of an epoch."""
+        if not self._reshuffles(train):
+            return order_N
+        assert isinstance(train, Examples)
+        # Shuffling is a sort, so it is done once an epoch and not at every step.
+        starts = state.step % steps_per_epoch(train, self.spec.train.batch_size) == 0
+        return lax.cond(
+            starts, lambda state: self._new_order(train, state), lambda _: order_N, state
+        )
+
+    def _zero_report(self) -> StepReport:
+        zero = jnp.float32(0)
+        return StepReport(zero, zero_metrics(self.spec.task.target), zero, zero, zero)
+
+    def _chunk_report(
+        self,
+        state: TrainState,
+        total: StepReport,
+        steps: jax.Array,
+        valid: dict[str, jax.Array],
+    ) -> ChunkReport:
+        """Returns the means over a chunk's steps from their added-up reports."""
+        spec, count = self.spec, jnp.maximum(steps, 1)
+        # With accumulated gradients the schedule counts updates, not batches.
         updates = -(-state.step // spec.optim.accumulate)
-        report = Report(
-            steps=steps_left,
+        lr = state.hparams["lr"] * schedule(spec.optim, self.schedule_length)(updates - 1)
+        return ChunkReport(
+            steps=steps,
             tokens=total.tokens,
-            lr=state.hparams["lr"] * schedule(spec.optim, schedule_length)(updates - 1),
-            loss=total.loss / counted,
-            grad_norm=total.grad_norm / counted,
-            update_ratio=total.update_ratio / counted,
+            lr=lr,
+            loss=total.loss / count,
+            grad_norm=total.grad_norm / count,
+            update_ratio=total.update_ratio / count,
             train=means(spec.task.target, total.sums),
             valid=valid,
         )
-        return judge(spec, state, report, evaluating), report
 
-    def rest(state: TrainState) -> tuple[TrainState, Report]:
-        nan, zero = jnp.float32(jnp.nan), jnp.float32(0)
-        nothing = nothing_measured(spec)
-        return state, Report(jnp.int32(0), zero, nan, nan, nan, nan, nothing, nothing)
-
-    return lax.cond(state.stopped == RUNNING, run, rest, state)
-
-
-def _train_steps(
-    spec: RunSpec,
-    train_one: Callable[[TrainState, Batch], tuple[TrainState, StepReport]],
-    state: TrainState,
-    train: Split | None,
-    steps: jax.Array,
-    axis_name: str | None,
-) -> tuple[TrainState, StepReport]:
-    """Does optimiser steps; returns the new state and the sums of what they measured."""
-    rows_B = device_rows(spec.train.batch_size, axis_name)
-    finite = spec.task.sample is None and isinstance(train, Examples)
-
-    def order(state: TrainState) -> jax.Array:
-        assert isinstance(train, Examples)
-        epoch = state.step // steps_per_epoch(train, spec.train.batch_size)
-        bucket = spec.train.batch_size if spec.train.bucket else None
-        return epoch_order(train, state.data_seed, epoch, bucket)
-
-    def one(_: jax.Array, carry: Any) -> Any:
-        state, total, order_N = carry
-        if finite and isinstance(train, Examples):
-            # Shuffling is a sort, and an epoch needs only one.
-            begins = state.step % steps_per_epoch(train, spec.train.batch_size) == 0
-            order_N = lax.cond(begins, order, lambda _: order_N, state)
-        batch = train_batch(
-            spec.task.sample,
-            train,
-            state.data_seed,
-            state.step,
-            rows_B,
-            spec.train.batch_size,
-            order_N,
+    def _select(
+        self, state: TrainState, params: PyTree, report: ChunkReport, evaluated: jax.Array
+    ) -> TrainState:
+        """Keeps the best weights, applies the plateau rule, and decides whether to stop."""
+        spec, value = self.spec, report.valid[self.spec.metric]
+        signed = value if spec.direction == "min" else -value
+        average = state.average and weight_averaging.observe(state.average, signed, evaluated)
+        best = update_best(spec, state.best, value, state.step, params, evaluated)
+        state = state._replace(
+            best=best,
+            hparams=reduce_on_plateau(spec, state.hparams, best.stale, evaluated),
+            average=average,
         )
-        state, report = train_one(state, batch)
-        return state, jax.tree.map(jnp.add, total, report), order_N
-
-    begun = (state, _no_report(spec), order(state) if finite else None)
-    state, total, _ = lax.fori_loop(0, steps, one, begun)
-    return state, total
+        stopped = should_stop(spec, state, report.loss, report.valid, evaluated)
+        return state._replace(stopped=stopped)
 
 
-def _no_report(spec: RunSpec) -> StepReport:
-    zero = jnp.float32(0)
-    return StepReport(zero, zero_metrics(spec.task.target), zero, zero, zero)
+def _regularization(state: TrainState, batch: Batch) -> Regularization:
+    """Returns the rates and keys of a training step.
+
+    Keys are folded from (noise seed, step, row of the whole batch), so that a mask depends neither
+    on the number of devices nor on where training was interrupted.
+    """
+    key = jax.random.fold_in(jax.random.key(state.noise_seed), state.step)
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
+    return Regularization(regularization_rates(state.hparams), key, keys_B)
 
 
-def judge(spec: RunSpec, state: TrainState, report: Report, evaluated: jax.Array) -> TrainState:
-    """Keeps the best parameters; lowers the rate on a plateau; stops a member at its end, or stale,
-    or not finite."""
-    value = report.valid[spec.metric]
-    params = averaging.weights(state.average, state.params)
-    signed = value if spec.direction == "min" else -value
-    average = state.average and averaging.observe(state.average, signed, evaluated)
-    best = state.best
-    better = value < best.value if spec.direction == "min" else value > best.value
-    better = evaluated & jnp.isfinite(value) & (better | jnp.isnan(best.value))
-    stale = jnp.where(better, 0, best.stale + evaluated.astype(jnp.int32))
-    best = Best(
-        jnp.where(better, value, best.value),
-        jnp.where(better, state.step, best.step),
-        stale,
-        jax.tree.map(lambda new, old: jnp.where(better, new, old), params, best.params),
-    )
-    measured = report.valid[metrics_of(spec.task.target)[0]]
-    diverged = ~jnp.isfinite(report.loss) | (evaluated & ~jnp.isfinite(measured))
-    done = stale >= spec.train.patience if spec.train.patience is not None else jnp.asarray(False)
-    done = done | (evaluated & (state.step >= state.total))
-    stopped = jnp.where(diverged, DIVERGED, jnp.where(done, FINISHED, RUNNING))
-    hparams = state.hparams
-    if spec.optim.plateau is not None:
-        falls = evaluated & (stale > 0) & (stale % spec.optim.plateau == 0)
-        factor = jnp.where(falls, spec.optim.plateau_factor, 1.0)
-        hparams = hparams | {"lr": hparams["lr"] * factor}
-    stopped = stopped.astype(jnp.int32)
-    return state._replace(best=best, hparams=hparams, stopped=stopped, average=average)
+def _count_tokens(batch: Batch) -> jax.Array:
+    """Returns the number of real time steps in a batch, float32."""
+    lengths = batch.examples.lengths
+    length_B = batch.examples.x.shape[1] if lengths is None else lengths.astype(jnp.float32)
+    return (batch.weight_B * length_B).sum()

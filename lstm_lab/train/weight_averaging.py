@@ -27,7 +27,7 @@ class Average(NamedTuple):
     older: jax.Array
 
 
-def waiting(patience: int, params: Any) -> Average:
+def init(patience: int, params: Any) -> Average:
     """Returns a mean that has not begun; `patience` evaluations are the recent ones."""
     never = jnp.float32(jnp.inf)
     return Average(params, jnp.int32(WAITING), jnp.full((patience,), never), never)

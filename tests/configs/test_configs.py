@@ -2,7 +2,6 @@
 
 import importlib.util
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +15,8 @@ from lstm_lab.sweep.study import final_runs, tuning_runs, variants
 from lstm_lab.tasks import train_batch
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program
-from lstm_lab.train.state import init_state, member_of
-from lstm_lab.train.step import train_step
+from lstm_lab.train.state import member_of
+from lstm_lab.train.step import TrainStep
 from tests.helpers.data import write_samples
 from tests.helpers.paths import ROOT
 from tests.helpers.training import seated, small
@@ -51,7 +50,7 @@ def trains_two_steps(spec, samples):
     program = build_program(spec, 2, Layout("single", 1, 1))
     state = seated(program, [spec])
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
-    state, report = program.advance(state, data, jnp.int32(2), jnp.asarray(True))
+    state, report = program.run_chunk(state, data, jnp.int32(2), jnp.asarray(True))
     assert np.isfinite(report.loss).all()
     assert state.step == 2
 
@@ -86,9 +85,10 @@ def test_recipes_of_ptb_have_the_published_sizes(recipe, size, samples):
 def test_every_variant_can_be_trained(cell):
     """Tracing the step is enough: what a variant lacks shows there."""
     spec = small(model={"cell": cell, "layers": 2, "dropout": 0.1})
-    state = init_state(spec, 0, member_of(spec, 2))
+    train_step = TrainStep(spec, 0)
+    state = train_step.init(member_of(spec, 2))
     batch = train_batch(spec.task.sample, None, jnp.uint32(0), jnp.int32(0), jnp.arange(2), 2)
-    after, report = jax.eval_shape(partial(train_step, spec, 0), state, batch)
+    after, report = jax.eval_shape(train_step.step, state, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert report.loss.shape == ()
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import JSB
+from lstm_lab.train.lanes import Cohort, CohortRun
 from lstm_lab.train.layout import Layout
-from lstm_lab.train.loop import Stop, train_cohort
+from lstm_lab.train.loop import StopRequest, train_cohort
 from lstm_lab.train.parallel import build_program
-from lstm_lab.train.session import Cohort, Run
 
 
 def small(**sections):
@@ -43,7 +43,7 @@ def steps(specs, layout, dataset, n=10):
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     losses = []
     for _ in range(n):
-        state, report = program.advance(state, data, jnp.int32(1), jnp.asarray(False))
+        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
         losses.append(program.collect(report.loss)[: len(specs)])
     params = jax.tree.map(lambda a: a[: len(specs)], program.collect(state.params))
     return np.array(losses), params
@@ -51,7 +51,7 @@ def steps(specs, layout, dataset, n=10):
 
 def seated(program, specs, n=1000):
     """Returns a program's state with runs of n steps in its first lanes."""
-    return program.seat(None, {k: program.begin(spec, n) for k, spec in enumerate(specs)})
+    return program.assign(None, {k: program.init_member(spec, n) for k, spec in enumerate(specs)})
 
 
 def close(found, expected):
@@ -60,12 +60,14 @@ def close(found, expected):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
-def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None, bars=None):
+def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None, thresholds=None):
     """Trains a cohort in a folder, a subfolder each."""
-    bars = bars or {}
-    runs = tuple(Run(spec, folder / str(k), bars.get(k, {})) for k, spec in enumerate(specs))
+    thresholds = thresholds or {}
+    runs = tuple(
+        CohortRun(spec, folder / str(k), thresholds.get(k, {})) for k, spec in enumerate(specs)
+    )
     cohort = Cohort(runs, layout or Layout("single", 1, len(specs)), folder / "checkpoints")
-    return train_cohort(cohort, specs[0].task.load(data_dir), stop=stop or Stop())
+    return train_cohort(cohort, specs[0].task.load(data_dir), stop=stop or StopRequest())
 
 
 TEXT = "the quick brown fox jumps over the lazy dog and runs away " * 6

@@ -13,7 +13,7 @@ from lstm_lab.sweep.folder import StudyFolder
 from lstm_lab.sweep.optuna import JOURNAL, next_generation
 from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.study import Search, Study, Tuning
-from lstm_lab.train.loop import Stop
+from lstm_lab.train.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step, write_json
 from tests.helpers.training import small, train
@@ -117,7 +117,7 @@ def test_points_depend_on_results_alone(tmp_path, monkeypatch):
 
 def test_a_trial_is_told_the_mean_over_its_seeds(tmp_path):
     declared = searched(4, final=(10, 11))
-    assert launch(declared, tmp_path, tmp_path, Stop()) == "completed"
+    assert launch(declared, tmp_path, tmp_path, StopRequest()) == "completed"
     plan = read_json(tmp_path / "study.json")
     for name in ("lstm", "rnn"):
         trials = journal(tmp_path, name)
@@ -143,17 +143,17 @@ def test_a_trial_is_told_the_mean_over_its_seeds(tmp_path):
 
 def test_a_launch_that_is_stopped_goes_on_to_the_same_points(tmp_path):
     declared = searched(6, generation=3)
-    assert launch(declared, tmp_path / "a", tmp_path, Stop()) == "completed"
+    assert launch(declared, tmp_path / "a", tmp_path, StopRequest()) == "completed"
     for looks in (5, 12):
         outcome = launch(declared, tmp_path / "b", tmp_path, StopAfter(looks))
         assert outcome == "interrupted"
-    assert launch(declared, tmp_path / "b", tmp_path, Stop()) == "completed"
+    assert launch(declared, tmp_path / "b", tmp_path, StopRequest()) == "completed"
     assert points(tmp_path / "a") == points(tmp_path / "b")
 
 
 def test_a_run_behind_its_bar_is_pruned(tmp_path):
     specs = [small(), small(optim={"lr": 1e-6})]
-    assert train(specs, tmp_path, bars={1: {5: 10.0, 10: 0.0}}).status == "completed"
+    assert train(specs, tmp_path, thresholds={1: {5: 10.0, 10: 0.0}}).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
     assert [(r["status"], r["steps"]) for r in results] == [("completed", 20), ("pruned", 10)]
     assert read_json(tmp_path / "1" / "run.json")["status"] == "pruned"
@@ -163,7 +163,7 @@ def test_a_run_behind_its_bar_is_pruned(tmp_path):
 def test_pruning_spares_what_the_median_beats(tmp_path):
     """The rule, against Optuna's own pruner on the same trials."""
     declared = searched(12, seeds=(0,), grace=1)
-    assert launch(declared, tmp_path, tmp_path, Stop()) == "completed"
+    assert launch(declared, tmp_path, tmp_path, StopRequest()) == "completed"
     pruner, seen = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=6), 0
     for name in ("lstm", "rnn"):
         trials = journal(tmp_path, name)
@@ -229,7 +229,7 @@ def test_conditions_choices_and_whole_numbers(tmp_path):
 
 def test_a_failed_run_fails_its_trial_and_no_other(tmp_path, monkeypatch):
     from lstm_lab.sweep import run as launching
-    from lstm_lab.train.loop import Outcome
+    from lstm_lab.train.loop import CohortOutcome
 
     real, lost = launching.train_cohort, set()
 
@@ -237,12 +237,12 @@ def test_a_failed_run_fails_its_trial_and_no_other(tmp_path, monkeypatch):
         if not lost:
             lost.add(cohort.checkpoints)
         if cohort.checkpoints in lost:
-            return Outcome("failed", "lightning")
+            return CohortOutcome("failed", "lightning")
         return real(cohort, *args, **options)
 
     monkeypatch.setattr(launching, "train_cohort", failing)
     declared = searched(8, seeds=(0,))
-    assert launch(declared, tmp_path, tmp_path, Stop()) == "failed"
+    assert launch(declared, tmp_path, tmp_path, StopRequest()) == "failed"
     states = [trial.state.name for name in ("lstm", "rnn") for trial in journal(tmp_path, name)]
     assert states.count("FAIL") == 4
     assert states.count("COMPLETE") == 12

@@ -27,8 +27,8 @@ from lstm_lab.sweep.status import describe
 from lstm_lab.sweep.study import Study, Trials, Tuning, tuning_runs
 from lstm_lab.tasks import Adding
 from lstm_lab.train.layout import Layout
-from lstm_lab.train.loop import Outcome, Stop
-from lstm_lab.train.parallel import trim
+from lstm_lab.train.loop import CohortOutcome, StopRequest
+from lstm_lab.train.parallel import unpad
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.paths import ROOT
 from tests.helpers.training import close, steps
@@ -125,7 +125,7 @@ def test_members_of_a_planned_cohort_equal_their_lone_runs():
         lone_losses, lone = steps([spec], Layout("single", 1, 1), dataset)
         close(losses[:, lane], lone_losses[:, 0])
         mine = jax.tree.map(lambda a, k=lane: a[k], params)
-        close(trim(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
+        close(unpad(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
 
 
 def test_a_preview_names_programs_memory_and_time(tmp_path):
@@ -139,7 +139,7 @@ def test_a_preview_names_programs_memory_and_time(tmp_path):
 
 def test_a_study_of_trials_compares_the_best_tenth(tmp_path):
     both = trials(10)
-    assert launch(both, tmp_path, tmp_path, Stop()) == "completed"
+    assert launch(both, tmp_path, tmp_path, StopRequest()) == "completed"
     text = build(tmp_path)
     assert "best 10% of trials" in text
     plan = read_json(tmp_path / "study.json")
@@ -152,14 +152,14 @@ def test_a_study_of_trials_compares_the_best_tenth(tmp_path):
 
 def test_an_archive_takes_the_place_of_training(tmp_path):
     tiny = trials(2)
-    assert launch(tiny, tmp_path / "a", tmp_path, Stop()) == "completed"
+    assert launch(tiny, tmp_path / "a", tmp_path, StopRequest()) == "completed"
     assert pack(tmp_path / "a", tmp_path / "runs.jsonl.gz") == 4
     content = (tmp_path / "runs.jsonl.gz").read_bytes()
     pack(tmp_path / "a", tmp_path / "runs.jsonl.gz")
     assert (tmp_path / "runs.jsonl.gz").read_bytes() == content
     archive = tmp_path / "runs.jsonl.gz"
     more = trials(3)
-    assert launch(more, tmp_path / "b", tmp_path, Stop(), results=archive) == "completed"
+    assert launch(more, tmp_path / "b", tmp_path, StopRequest(), results=archive) == "completed"
     trained = list((tmp_path / "b").glob("runs/*/metrics.jsonl"))
     assert len(trained) == 2
     assert unpack(archive, tmp_path / "b") == 0
@@ -168,21 +168,21 @@ def test_an_archive_takes_the_place_of_training(tmp_path):
 def test_with_all_results_no_data_are_read(tmp_path, monkeypatch):
     tuned = study(**TUNED)
     archive = tmp_path / "runs.jsonl.gz"
-    assert launch(tuned, tmp_path / "a", tmp_path, Stop()) == "completed"
+    assert launch(tuned, tmp_path / "a", tmp_path, StopRequest()) == "completed"
     pack(tmp_path / "a", archive)
     read = []
     load = Adding.load
     monkeypatch.setattr(Adding, "load", lambda task, folder: read.append(1) or load(task, folder))
     folder = tmp_path / "b"
-    assert launch(tuned, folder, tmp_path, Stop(), results=archive) == "completed"
-    assert launch(tuned, folder, tmp_path, Stop()) == "completed"
+    assert launch(tuned, folder, tmp_path, StopRequest(), results=archive) == "completed"
+    assert launch(tuned, folder, tmp_path, StopRequest()) == "completed"
     assert describe(folder) == ["tiny: 14 runs, 14 planned so far", "     14 completed"]
     assert build(folder).splitlines()[1:] == build(tmp_path / "a").splitlines()[1:]
     assert not read
     # A result that is lost is trained again, alone.
     lost = next(folder.glob("runs/*/result.json"))
     lost.unlink()
-    assert launch(tuned, folder, tmp_path, Stop()) == "completed"
+    assert launch(tuned, folder, tmp_path, StopRequest()) == "completed"
     assert lost.exists()
     assert len(list(folder.glob("runs/*/metrics.jsonl"))) == len(read) == 1
 
@@ -207,16 +207,16 @@ def failing(monkeypatch, outcomes):
 
 def test_out_of_memory_halves_the_lanes_and_tries_again(tmp_path, monkeypatch):
     monkeypatch.setattr("jax.local_device_count", lambda: 1)
-    seen = failing(monkeypatch, [Outcome("out_of_memory", "RESOURCE_EXHAUSTED")] * 2)
+    seen = failing(monkeypatch, [CohortOutcome("out_of_memory", "RESOURCE_EXHAUSTED")] * 2)
     one = study(axes=(grid("model.cell", ("lstm",)),), seeds=tuple(range(8)))
-    assert launch(one, tmp_path, tmp_path, Stop()) == "completed"
+    assert launch(one, tmp_path, tmp_path, StopRequest()) == "completed"
     assert seen == [8, 4, 2]
     assert len(list(tmp_path.glob("runs/*/result.json"))) == 8
 
 
 def test_an_error_is_tried_once_more_and_then_recorded(tmp_path, monkeypatch):
     seen = failing(monkeypatch, [RuntimeError("no such luck")] * 3)
-    assert launch(study(), tmp_path, tmp_path, Stop()) == "failed"
+    assert launch(study(), tmp_path, tmp_path, StopRequest()) == "failed"
     assert len(seen) == 4  # lstm and rnn in turns, and rnn's second time is well
     folder = StudyFolder(tmp_path, study())
     failed = sorted(len(read_lines(p)) for p in tmp_path.glob("cohorts/*/failures.jsonl"))
@@ -224,19 +224,19 @@ def test_an_error_is_tried_once_more_and_then_recorded(tmp_path, monkeypatch):
     row = read_lines(next(tmp_path.glob("cohorts/*/failures.jsonl")))[0]
     assert row["reason"] == "RuntimeError: no such luck"
     assert row["trace"].startswith("Traceback")
-    assert launch(study(), tmp_path, tmp_path, Stop()) == "failed"
+    assert launch(study(), tmp_path, tmp_path, StopRequest()) == "failed"
     assert len(seen) == 4  # its budget is spent
     told = "\n".join(describe(tmp_path))
     assert "failed 2 times: RuntimeError: no such luck" in told
     assert "    RuntimeError: no such luck" in told
     forget_failures(folder.folder)
-    assert launch(study(), tmp_path, tmp_path, Stop()) == "completed"
+    assert launch(study(), tmp_path, tmp_path, StopRequest()) == "completed"
 
 
 def test_failures_that_are_alike_stop_the_sweep(tmp_path, monkeypatch, capsys):
     seen = failing(monkeypatch, [RuntimeError("no such file")] * 100)
     many = study(axes=(grid("optim.name", ("sgd", "adam", "adamw", "rmsprop")),), baseline=None)
-    assert launch(many, tmp_path, tmp_path, Stop()) == "failed"
+    assert launch(many, tmp_path, tmp_path, StopRequest()) == "failed"
     assert len(seen) == 3
     assert "3 cohorts failed alike" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from lstm_lab.sweep.folder import StudyFolder, choose_points
 from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.status import describe
 from lstm_lab.sweep.study import Claim, Scores, Study, Tuning, final_runs, tuning_runs, variants
-from lstm_lab.train.loop import Stop
+from lstm_lab.train.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
 from tests.helpers.training import small
@@ -53,7 +53,7 @@ def test_impossible_studies_are_refused(options, said, tmp_path):
     with pytest.raises(UserError, match=said):
         variants(study(**options))
     with pytest.raises(UserError, match=said):
-        launch(study(**options), tmp_path / "s", tmp_path, Stop())
+        launch(study(**options), tmp_path / "s", tmp_path, StopRequest())
     assert not (tmp_path / "s").exists()
 
 
@@ -97,14 +97,14 @@ def test_seeds_share_a_cohort_and_the_plan_stays(tmp_path):
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="is not empty and holds no study.json"):
-        launch(study(), tmp_path, tmp_path, Stop())
+        launch(study(), tmp_path, tmp_path, StopRequest())
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_study_is_tuned_on_validation_and_a_relaunch_runs_nothing(tmp_path):
     tuned = study(**TUNED, claims=(Claim("lstm", "rnn"),))
     assert len(tuning_runs(tuned)) == 8
-    assert launch(tuned, tmp_path, tmp_path, Stop()) == "completed"
+    assert launch(tuned, tmp_path, tmp_path, StopRequest()) == "completed"
     plan = read_json(tmp_path / "study.json")
     assert len(plan["runs"]) == 8 + 6
     for variant in ("lstm", "rnn"):
@@ -117,7 +117,7 @@ def test_a_study_is_tuned_on_validation_and_a_relaunch_runs_nothing(tmp_path):
                 )
         assert plan["chosen"][variant] == {"optim.lr": min(means, key=lambda r: sum(means[r]))}
     times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/result.json")}
-    assert launch(tuned, tmp_path, tmp_path, Stop()) == "completed"
+    assert launch(tuned, tmp_path, tmp_path, StopRequest()) == "completed"
     assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/result.json")} == times
     assert describe(tmp_path) == ["tiny: 14 runs, 14 planned so far", "     14 completed"]
 
@@ -145,10 +145,10 @@ def test_a_diverged_point_loses_and_a_missing_one_decides_nothing(tmp_path):
 
 def test_an_interrupted_study_goes_on_to_the_same_bits(tmp_path):
     undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
-    assert launch(study(), undisturbed, tmp_path, Stop()) == "completed"
+    assert launch(study(), undisturbed, tmp_path, StopRequest()) == "completed"
     outcomes = [launch(study(), disturbed, tmp_path, StopAfter(2)) for _ in range(2)]
     assert outcomes[0] == "interrupted"
-    assert launch(study(), disturbed, tmp_path, Stop()) == "completed"
+    assert launch(study(), disturbed, tmp_path, StopRequest()) == "completed"
     for run in read_json(undisturbed / "study.json")["runs"]:
         a, b = leaves(undisturbed / "runs" / run), leaves(disturbed / "runs" / run)
         assert a[:2] == b[:2]
@@ -160,7 +160,7 @@ def test_a_study_goes_on_with_fewer_devices_and_says_so(tmp_path, monkeypatch, c
     layout = next(iter(plan.values()))["layout"]
     assert layout == {"kind": "batch", "devices": 4, "lanes": 3, "width": None, "hosts": 1}
     monkeypatch.setattr("jax.local_device_count", lambda: 3)
-    assert launch(study(), tmp_path, tmp_path, Stop()) == "completed"
+    assert launch(study(), tmp_path, tmp_path, StopRequest()) == "completed"
     assert "began on 4 devices, goes on on 2: its bits will differ" in capsys.readouterr().err
     assert read_json(tmp_path / "study.json")["cohorts"] == plan
 
@@ -168,7 +168,7 @@ def test_a_study_goes_on_with_fewer_devices_and_says_so(tmp_path, monkeypatch, c
 def test_points_that_are_one_run_are_refused(tmp_path):
     twice = study(axes=(grid("model.forget_bias", (1, 1.0)),), baseline=None)
     with pytest.raises(UserError, match=r"final 1 .* and 1.0 .*seed 10, are the same run"):
-        launch(twice, tmp_path / "s", tmp_path, Stop())
+        launch(twice, tmp_path / "s", tmp_path, StopRequest())
     assert not (tmp_path / "s").exists()
 
 

@@ -57,7 +57,7 @@ def test_an_embedding_begins_with_vectors_and_stays_frozen(text, tmp_path):
     )
     assert run_id(again) == run_id(spec)
     moved.write_text("a 1 2 3\n")
-    with pytest.raises(UserError, match="line 1 has 3 numbers, allowed 4"):
+    with pytest.raises(UserError, match="line 1: got 3 numbers, expected 4"):
         read_vectors(moved, 4)
     with pytest.raises(UserError, match=r"vectors\.txt does not exist"):
         reading(text, model=model)
@@ -103,7 +103,7 @@ def test_the_range_test_stops_where_the_loss_rises(tmp_path, capsys):
     assert found.rates == sorted(found.rates)
     assert len(found.rates) < lr_range_test.STEPS or found.losses[-1] > min(found.losses)
     assert 1e-5 < found.suggested < 1.0
-    judged = lr_range_test.judge([1e-3, 1e-2, 1e-1, 1.0], [3.0, 2.5, 1.0, 2.0])
+    judged = lr_range_test.suggest_rates([1e-3, 1e-2, 1e-1, 1.0], [3.0, 2.5, 1.0, 2.0])
     assert (judged.suggested, judged.highest) == (1e-2, pytest.approx(1e-2))
     path = tmp_path / "config.py"
     path.write_text(

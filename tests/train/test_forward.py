@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from lstm_lab.tasks import Batch, Examples
-from lstm_lab.train.evaluate import evaluate, time_cuts
-from lstm_lab.train.state import init_state, member_of
-from lstm_lab.train.step import train_step
+from lstm_lab.train.forward import length_buckets
+from lstm_lab.train.state import member_of
+from lstm_lab.train.step import TrainStep
 from tests.helpers.training import close, ragged
 
 
@@ -28,33 +28,32 @@ def spec():
 
 def test_an_evaluation_by_length_is_the_same(spec):
     """Forty pieces, several batches, and a split that is longer than the training data."""
-    state = init_state(spec, 0, member_of(spec, 10))
+    state = TrainStep(spec, 0).init(member_of(spec, 10))
     for lengths in (np.random.default_rng(1).integers(1, 40, 40), [7], [40] * 17):
         examples = pieces(list(lengths))
-        cuts = time_cuts(spec, examples)
-        assert len(cuts) == 4
-        assert cuts[-1] == max(lengths)
-        found = evaluate(spec, state.params, state.hparams, examples, cuts=cuts)
-        whole = evaluate(spec, state.params, state.hparams, examples)
+        buckets = length_buckets(spec, examples)
+        assert len(buckets) == 4
+        assert buckets[-1] == max(lengths)
+        cut = TrainStep(spec, 0, cut_to_length=True).evaluate(state.params, state.hparams, examples)
+        whole = TrainStep(spec, 0).evaluate(state.params, state.hparams, examples)
         assert np.isfinite(whole["nll"])
-        close(found, whole)
+        close(cut, whole)
 
 
 @pytest.mark.parametrize("lengths", [(3, 1), (15, 16), (16, 17), (40, 2)])
 def test_a_step_that_ends_early_is_the_same(spec, lengths):
-    state = init_state(spec, 0, member_of(spec, 10))
+    state = TrainStep(spec, 0).init(member_of(spec, 10))
     examples = pieces([*lengths, 40])
     few = jax.tree.map(lambda array: array[:2], examples)
     batch = Batch(few, np.ones(2, np.float32), np.arange(2))
-    cuts = time_cuts(spec, examples)
-    found, whole = (train_step(spec, 0, state, batch, cuts=c) for c in (cuts, ()))
-    close(found[0].params, whole[0].params)
-    close(found[1].loss, whole[1].loss)
+    cut, whole = (TrainStep(spec, 0, cut_to_length=c).step(state, batch) for c in (True, False))
+    close(cut[0].params, whole[0].params)
+    close(cut[1].loss, whole[1].loss)
 
 
 def test_many_rows_are_not_cut(spec):
     from dataclasses import replace
 
     many = replace(spec, train=replace(spec.train, batch_size=3))
-    assert time_cuts(many, pieces([4, 9])) == ()
-    assert time_cuts(spec, None) == ()
+    assert length_buckets(many, pieces([4, 9])) == ()
+    assert length_buckets(spec, None) == ()

@@ -9,7 +9,7 @@ from lstm_lab.cells.cell import step
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Examples
-from lstm_lab.train.gate_stats import BINS, LOG_TIMES, observe, picture
+from lstm_lab.train.gate_stats import BINS, LOG10_TIME_RANGE, gate_image, measure_gates
 from tests.helpers.training import small, train
 from tests.train.test_recorder import events
 
@@ -24,7 +24,7 @@ def drawn(spec, N=3, T=6, D=2):
 def test_measures_equal_those_of_the_steps():
     spec = small(model={"cell": "vanilla", "hidden": 5})
     params, examples = drawn(spec)
-    (layer,) = observe(spec, params, examples).values()
+    (layer,) = measure_gates(spec, params, examples).values()
     cell, weights = resolve_cell(spec.model), params["lstm"]["layer_0"]
     gates, norms = {name: [] for name in "ifo"}, []
     for x_TD, length in zip(examples.x, examples.lengths, strict=True):
@@ -41,14 +41,14 @@ def test_measures_equal_those_of_the_steps():
         counts = np.histogram(values, BINS, (0, 1))[0]
         np.testing.assert_array_equal(layer.gates[name].counts, counts)
     times = np.log10(-1 / np.log(np.concatenate(gates["f"])))
-    np.testing.assert_array_equal(layer.time_counts, np.histogram(times, BINS, LOG_TIMES)[0])
+    np.testing.assert_array_equal(layer.time_counts, np.histogram(times, BINS, LOG10_TIME_RANGE)[0])
     first = np.stack(gates["f"][:6])
     np.testing.assert_allclose(layer.maps["f"], first, rtol=1e-5)
 
 
 def test_shares_of_closed_and_open_gates():
     spec = small(model={"cell": "lstm", "hidden": 4, "forget_bias": 9.0})
-    (layer,) = observe(spec, *drawn(spec)).values()
+    (layer,) = measure_gates(spec, *drawn(spec)).values()
     assert (layer.gates["f"].above, layer.gates["f"].below) == (1.0, 0.0)
     assert layer.time_counts[: BINS // 2].sum() == 0
 
@@ -56,13 +56,13 @@ def test_shares_of_closed_and_open_gates():
 @pytest.mark.parametrize("cell", ["cifg", "gru", "slstm", "minlstm", "rnn", "lstmp", "fgr"])
 def test_every_kind_of_cell_can_be_measured(cell):
     spec = small(model={"cell": cell, "hidden": 4, "layers": 2, "bidirectional": cell != "rnn"})
-    found = observe(spec, *drawn(spec))
+    found = measure_gates(spec, *drawn(spec))
     assert len(found) == (2 if cell == "rnn" else 4)
     assert all((layer.gates == {}) == (cell == "rnn") for layer in found.values())
 
 
 def test_a_picture_is_grey_past_the_end():
-    image = picture(np.array([[0.0, 1.0], [np.nan, np.nan]]))
+    image = gate_image(np.array([[0.0, 1.0], [np.nan, np.nan]]))
     assert image.shape == (2, 2, 3)
     assert image[:, 1].tolist() == [[128] * 3] * 2
     assert image[1, 0].sum() > image[0, 0].sum()

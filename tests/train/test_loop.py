@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from lstm_lab.train.checkpoint import Checkpoints
+from lstm_lab.train.lanes import Cohort, CohortRun
 from lstm_lab.train.layout import Layout
-from lstm_lab.train.loop import Stop, train_cohort
-from lstm_lab.train.session import Cohort, Run, TakenOverError
+from lstm_lab.train.loop import StopRequest, train_cohort
+from lstm_lab.train.session import LeaseLostError
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.paths import ROOT
 from tests.helpers.training import small, train
@@ -116,7 +117,7 @@ def test_both_dtypes_learn_with_float32_parameters(dtype, tmp_path):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
 
 
-class StopAfter(Stop):
+class StopAfter(StopRequest):
     """Asks to stop after some looks."""
 
     def __init__(self, looks):
@@ -142,10 +143,12 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
 
 def test_a_cohort_that_was_taken_over_is_not_written_any_more(tmp_path):
     spec, folder = small(compute={"log_every": 2}), tmp_path / "0"
-    cohort = Cohort((Run(spec, folder),), Layout("single", 1, 1), tmp_path / "checkpoints")
+    cohort = Cohort((CohortRun(spec, folder),), Layout("single", 1, 1), tmp_path / "checkpoints")
     held = iter([True, True, False])
-    with pytest.raises(TakenOverError):
-        train_cohort(cohort, spec.task.load(tmp_path), stop=Stop(), held=lambda: next(held))
+    with pytest.raises(LeaseLostError):
+        train_cohort(
+            cohort, spec.task.load(tmp_path), stop=StopRequest(), owns_lease=lambda: next(held)
+        )
     assert [row["step"] for row in read_lines(folder / "metrics.jsonl")] == [2, 4]
     assert read_json(folder / "run.json")["status"] == "running"
     assert not (folder / "result.json").exists()

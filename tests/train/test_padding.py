@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lstm_lab.train.layout import Layout
-from lstm_lab.train.padding import own, unit_axes, unsupported_reason
-from lstm_lab.train.parallel import build_program, trim
+from lstm_lab.train.padding import mask_padding, unit_axes, unsupported_reason
+from lstm_lab.train.parallel import build_program, unpad
 from tests.helpers.training import close, ragged, seated, small, steps
 
 WIDTHS = (3, 8, 5, 6)
@@ -55,7 +55,7 @@ def test_padded_members_equal_lone_runs(model):
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     losses = []
     for _ in range(10):
-        state, report = program.advance(state, data, jnp.int32(1), jnp.asarray(False))
+        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
         losses.append(program.collect(report.loss))
     params = program.collect(state.params)
     for lane, spec in enumerate(specs):
@@ -63,8 +63,10 @@ def test_padded_members_equal_lone_runs(model):
         np.testing.assert_allclose(np.array(losses)[:, lane], lone_losses[:, 0], atol=1e-5)
         mine = jax.tree.map(lambda a, lane=lane: a[lane], params)
         axes = unit_axes(replace(spec, model=replace(spec.model, hidden=9)))
-        jax.tree.map(np.testing.assert_array_equal, own(axes, mine, spec.model.hidden), mine)
-        close(trim(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
+        jax.tree.map(
+            np.testing.assert_array_equal, mask_padding(axes, mine, spec.model.hidden), mine
+        )
+        close(unpad(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
 
 
 def test_what_padding_would_change_is_refused():

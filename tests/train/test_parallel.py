@@ -15,6 +15,7 @@ from lstm_lab.recurrence import batched_members, dispatch
 from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.train.parallel import _build, build_program
 from lstm_lab.train.state import DIVERGED, IDLE, member_of
+from lstm_lab.train.step import TrainStep
 from tests.helpers.data import write_chorales
 from tests.helpers.training import close, ragged, seated, small, steps
 
@@ -69,10 +70,8 @@ def test_batched_members_equal_mapped_ones(music, monkeypatch, members):
     specs = [replace(spec, seed=k) for k in range(members)]
     dataset = spec.task.load(music)
     mapped = steps(specs, Layout("single", 1, members), dataset)
-    real = parallel._map_lanes
-    monkeypatch.setattr(
-        parallel, "_map_lanes", lambda platform, one, lanes: real("gpu", one, lanes)
-    )
+    real = parallel.lane_map
+    monkeypatch.setattr(parallel, "lane_map", lambda platform: real("gpu"))
     _build.cache_clear()
     try:
         batched = steps(specs, Layout("single", 1, members), dataset)
@@ -82,13 +81,13 @@ def test_batched_members_equal_mapped_ones(music, monkeypatch, members):
 
 
 def test_a_lane_alone_keeps_its_branches_off_the_cpu():
-    from lstm_lab.train.parallel import _map_lanes
+    from lstm_lab.train.parallel import lane_map
 
     def one(x):
         return jax.lax.cond(x > 0, lambda: 2.0 * x, lambda: x)
 
     def operations(lanes):
-        return str(jax.make_jaxpr(lambda x: _map_lanes("gpu", one, x))(jnp.ones(lanes)))
+        return str(jax.make_jaxpr(lambda x: lane_map("gpu")(one, x))(jnp.ones(lanes)))
 
     assert "cond[" in operations(1)
     assert "cond[" not in operations(2)
@@ -98,10 +97,10 @@ def test_a_lane_alone_keeps_its_branches_off_the_cpu():
     ("platform", "lanes", "members"), [("gpu", 3, 3), ("gpu", 1, 1), ("cpu", 3, 1)]
 )
 def test_a_call_knows_how_many_members_are_batched(platform, lanes, members):
-    from lstm_lab.train.parallel import _map_lanes
+    from lstm_lab.train.parallel import lane_map
 
     seen = []
-    _map_lanes(platform, lambda x: seen.append(batched_members()) or x, jnp.ones(lanes))
+    lane_map(platform)(lambda x: seen.append(batched_members()) or x, jnp.ones(lanes))
     assert set(seen) == {members}
 
 
@@ -147,16 +146,16 @@ def test_no_collective_inside_the_time_loop(music, backend):
     """One optimiser step, so that its time loops are the program's only loops."""
 
     from lstm_lab.tasks import gather_batch
-    from lstm_lab.train import step
-    from lstm_lab.train.state import init_state
+    from lstm_lab.train.device_axis import DeviceAxis
 
     spec = ragged(train={"batch_size": 8}, compute={"backend": backend})
     examples = jax.device_put(spec.task.load(music).splits["train"])
-    state = init_state(spec, 0, member_of(spec, 20))
+    train_step = TrainStep(spec, 0, axis=DeviceAxis("devices"))
+    state = train_step.init(member_of(spec, 20))
 
     def one(rows_B, state):
         batch = gather_batch(examples, rows_B, rows_B)
-        return step.train_step(spec, 0, state, batch, axis_name="devices")
+        return train_step.step(state, batch)
 
     mapped = jax.pmap(one, axis_name="devices", in_axes=(0, None), out_axes=None)
     rows = np.arange(8).reshape(4, 2)
@@ -179,10 +178,10 @@ def test_nothing_recompiles_after_the_first_call(layout, caplog):
     program = build_program(spec, 20, layout)
     state = seated(program, [spec])
     data = program.place_data(dict(dataset.splits))
-    state, _ = program.advance(state, data, jnp.int32(1), jnp.asarray(False))
+    state, _ = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
     with jax.log_compiles(True), caplog.at_level("WARNING"):
         for k in range(3):
-            state, _ = program.advance(state, data, jnp.int32(k + 1), jnp.asarray(k == 1))
+            state, _ = program.run_chunk(state, data, jnp.int32(k + 1), jnp.asarray(k == 1))
     compiled = [r.getMessage() for r in caplog.records if "Compiling" in r.getMessage()]
     assert not [m for m in compiled if "advance" in m or "<lambda>" in m], compiled
 
@@ -211,7 +210,7 @@ def test_a_diverged_member_leaves_its_neighbours_bits_alone():
         state = seated(program, specs)
         data = program.place_data(data_of)
         for _ in range(4):
-            state, _ = program.advance(state, data, jnp.int32(5), jnp.asarray(True))
+            state, _ = program.run_chunk(state, data, jnp.int32(5), jnp.asarray(True))
         finals[rate] = program.collect(state)
     calm, wild = finals[0.1], finals[1e30]
     assert wild.stopped[1] == DIVERGED

@@ -11,11 +11,11 @@ import pytest
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Stream
-from lstm_lab.train.evaluate import evaluate
 from lstm_lab.train.layout import Layout
-from lstm_lab.train.loop import Stop
+from lstm_lab.train.loop import StopRequest
 from lstm_lab.train.parallel import build_program
-from lstm_lab.train.state import init_state, member_of
+from lstm_lab.train.state import member_of
+from lstm_lab.train.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.training import TEXT, TRACKS, T, close, reading, seated, steps, train
@@ -31,9 +31,10 @@ def nll_at_once(spec, params, tokens):
 @pytest.mark.parametrize("tracks", [1, 3])
 def test_an_evaluation_in_chunks_is_one_in_a_piece(text, tracks):
     spec = reading(text)
-    params = init_state(spec, 0, member_of(spec, 1)).params
+    train_step = TrainStep(spec, 0)
+    params = train_step.init(member_of(spec, 1)).params
     tokens = np.random.default_rng(1).integers(0, 40, 53)
-    found = evaluate(spec, params, {}, Stream(jnp.array(tokens), T, tracks))
+    found = train_step.evaluate(params, {}, Stream(jnp.array(tokens), T, tracks))
     n = 52 // tracks
     rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(tracks)])
     expected = nll_at_once(spec, params, rows).mean()
@@ -72,9 +73,10 @@ def test_pmap_equals_jit(text, cell, lanes):
     valid = program.place_data({"valid": dataset.splits["valid"]})["valid"]
     wanted = np.ones(lanes, bool)
     found = program.collect(program.evaluate(state.params, state.hparams, wanted, valid))
-    own = init_state(specs[0], 0, member_of(specs[0], 1)).params
+    train_step = TrainStep(specs[0], 0)
+    own = train_step.init(member_of(specs[0], 1)).params
     np.testing.assert_allclose(
-        found["bits"][0], evaluate(specs[0], own, {}, dataset.splits["valid"])["bits"], rtol=1e-5
+        found["bits"][0], train_step.evaluate(own, {}, dataset.splits["valid"])["bits"], rtol=1e-5
     )
 
 
@@ -102,7 +104,7 @@ def test_members_of_different_width_equal_lone_runs(text):
     ids=["plain", "awd"],
 )
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path, sections):
-    class After(Stop):
+    class After(StopRequest):
         asked = 0
 
         @property

@@ -12,7 +12,7 @@ import pytest
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.study import Study
-from lstm_lab.train.loop import Stop
+from lstm_lab.train.loop import StopRequest
 from tests.sweep.test_study import BASE
 
 
@@ -22,7 +22,7 @@ def board(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     base = {**BASE, "compute": {**BASE["compute"], "gates": True}}
     study = Study("board", base, (grid("optim.lr", (0.1, 1e30)),), (0, 1))
-    assert launch(study, folder, folder, Stop()) == "completed"
+    assert launch(study, folder, folder, StopRequest()) == "completed"
     process = subprocess.Popen(
         [sys.executable, "-m", "tensorboard.main", f"--logdir={folder / 'runs'}", "--port=0"],
         stderr=subprocess.PIPE,

@@ -34,7 +34,7 @@ def begins(values, patience):
 @pytest.mark.parametrize("seed", range(6))
 def test_averaging_begins_where_the_paper_begins_it(patience, seed):
     values = np.random.default_rng(seed).normal(size=12).astype(np.float32) - np.arange(12) / 3
-    average = averaging.waiting(patience, {"w": jnp.zeros(2)})
+    average = averaging.init(patience, {"w": jnp.zeros(2)})
     found = None
     for k, value in enumerate(values):
         # What is not an evaluation changes nothing.
@@ -53,7 +53,7 @@ def test_what_is_evaluated_is_the_mean_once_it_has_begun(text):
     state, data = seated(program, [spec], 40), program.place_data(dataset.splits)
     values, weights, since = [], [], None
     for k in range(30):
-        state, report = program.advance(state, data, jnp.int32(1), jnp.asarray(True))
+        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(True))
         host, valid = program.collect((state, report.valid["bits"][0]))
         if since is not None:
             weights.append(host.params)
@@ -93,9 +93,9 @@ def test_penalties_shrink_what_they_are_on(text):
         losses, params = steps([spec], Layout("single", 1, 1), spec.task.load(Path()), 60)
         return losses[-1, 0], np.abs(params["lstm"]["layer_0"]["wh"]).mean()
 
-    (plain, large), (penalised, less) = outputs(), outputs(activation_reg=20.0, temporal_reg=20.0)
+    (plain, large), (penalized, less) = outputs(), outputs(activation_reg=20.0, temporal_reg=20.0)
     assert less < large
-    assert penalised > plain
+    assert penalized > plain
 
 
 @pytest.mark.parametrize("kind", ["batch", "members"])
@@ -170,6 +170,6 @@ def test_what_has_no_meaning_is_refused(text):
         reading(text, optim={"average": 0})
     with pytest.raises(UserError, match="unroll_std: found 2.0, allowed 0 to a quarter of unroll"):
         reading(text, task={"unroll_std": 2.0})
-    penalised = reading(text, train={"activation_reg": 1.0}, model={"embedding": None})
-    assert "would see the padding" in padding.unsupported_reason(penalised)
-    assert run_id(penalised) != run_id(reading(text, model={"embedding": None}))
+    penalized = reading(text, train={"activation_reg": 1.0}, model={"embedding": None})
+    assert "would see the padding" in padding.unsupported_reason(penalized)
+    assert run_id(penalized) != run_id(reading(text, model={"embedding": None}))

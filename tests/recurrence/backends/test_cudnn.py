@@ -198,8 +198,8 @@ def test_members_are_called_one_after_another(gpu):
 @pytest.mark.parametrize("members", [1, 2])
 def test_training_equals_scan(gpu, monkeypatch, members):
     """Whole optimiser steps, members mapped as on a GPU."""
-    mapped = parallel._map_lanes
-    monkeypatch.setattr(parallel, "_map_lanes", lambda _, one, lanes: mapped("gpu", one, lanes))
+    mapped = parallel.lane_map
+    monkeypatch.setattr(parallel, "lane_map", lambda _: mapped("gpu"))
     sections = {"layers": 2, "bidirectional": True}
     parallel._build.cache_clear()
     try:

@@ -1,0 +1,129 @@
+"""The forward pass of one batch: from examples to logits, and how long the batch is computed for.
+
+`step.py` differentiates it, `evaluate.py` measures it. The model itself is in `models/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lstm_lab.cells.masks import RATES
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.build import model_of
+from lstm_lab.models.recurrent import States
+from lstm_lab.models.regularization import Regularization
+from lstm_lab.tasks import Batch, Split, Stream
+from lstm_lab.utils.types import PyTree
+
+# Batches of at most so many rows end at their own longest sequence. In larger batches some sequence
+# is nearly always long, and every length is one more copy of the step to compile.
+FEW_ROWS = 2
+# The lengths at which such a batch may end, in eighths of the longest sequence of the data.
+EIGHTHS = (3, 4, 5, 8)
+
+Result = TypeVar("Result")
+
+
+class Forward(NamedTuple):
+    """The outputs of a forward pass.
+
+    Attributes:
+      logits: [B,C] after the last step, or [B,T,C] at every step, float32.
+      states: final states of the recurrent layers; a stream continues from them.
+      features: outputs of the last layer by name, as `activation_penalties.penalty` takes them.
+    """
+
+    logits: jax.Array
+    states: States
+    features: dict[str, tuple[jax.Array, ...]]
+
+
+def forward(
+    spec: RunSpec,
+    params: PyTree,
+    batch: Batch,
+    regularization: Regularization,
+    states: States | None = None,
+) -> Forward:
+    """Computes the logits of a batch.
+
+    Args:
+      spec: the run.
+      params: parameters of the model.
+      batch: the examples.
+      regularization: rates, and keys in training; without keys nothing is drawn.
+      states: for a stream, the final states of the chunk before; else None.
+
+    Returns:
+      Logits, final states and the last layer's outputs.
+    """
+    examples = batch.examples
+    # Only an encoder-decoder takes a source.
+    source: dict[str, Any] = {} if examples.source is None else {"source": examples.source}
+    is_start = None if states is None else batch.is_start
+    with jax.default_matmul_precision(spec.model.precision):
+        (logits, states), variables = model_of(spec).apply(
+            {"params": params},
+            *(examples.x, examples.lengths, regularization, states, is_start),
+            method="run",
+            mutable=["features"],
+            **source,
+        )
+    return Forward(logits, states, variables.get("features", {}))
+
+
+def regularization_rates(hparams: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Returns the rates of regularizers among a member's numbers."""
+    return {name: hparams[name] for name in (*RATES, "input_noise") if name in hparams}
+
+
+def length_buckets(spec: RunSpec, split: Split | None) -> tuple[int, ...]:
+    """Returns the lengths at which a batch of a split may end, rising; none if all are computed.
+
+    Small batches, and batches of similar length, are mostly far shorter than the longest sequence.
+
+    Args:
+      spec: the run.
+      split: the data; None if they are generated.
+    """
+    if split is None or isinstance(split, Stream) or split.lengths is None:
+        return ()
+    if not (spec.train.bucket or spec.train.batch_size <= FEW_ROWS):
+        return ()
+    T = split.x.shape[1]
+    return tuple(-(-T * eighths // 8) for eighths in EIGHTHS)
+
+
+def switch_on_length(
+    buckets: tuple[int, ...], every_step: bool, function: Callable[[Batch], Result]
+) -> Callable[[Batch], Result]:
+    """Returns a function that first cuts its batch to the bucket of its longest sequence.
+
+    Args:
+      buckets: lengths, rising; each is compiled. None leaves the function as it is.
+      every_step: whether the targets have a time axis.
+      function: what is computed of a batch; its result has the same shapes for every length.
+    """
+    if not buckets:
+        return function
+
+    def switched(batch: Batch) -> Result:
+        assert batch.examples.lengths is not None
+        index = (jnp.array(buckets) < batch.examples.lengths.max()).sum()
+        cut = [_first_steps(batch, T, every_step) for T in buckets]
+        return lax.switch(index, [partial(function, batch) for batch in cut])
+
+    return switched
+
+
+def _first_steps(batch: Batch, T: int, every_step: bool) -> Batch:
+    """Returns a batch without the time steps from T on."""
+    examples = batch.examples
+    y = examples.y[:, :T] if every_step else examples.y
+    return batch._replace(examples=examples._replace(x=examples.x[:, :T], y=y))
