@@ -1,18 +1,23 @@
-"""Small runs for the tests of training."""
+"""Small runs for the tests of training, and what a finished run left on disk."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lstm_lab.config.parsing import build_spec
+from lstm_lab.models.build import model_of
 from lstm_lab.tasks import JSB
+from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.lanes import Cohort, CohortRun
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import StopRequest, train_cohort
 from lstm_lab.train.parallel import build_program
+from lstm_lab.utils.files import read_json, read_lines
 
 
 def small(**sections):
@@ -70,6 +75,55 @@ def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None,
     return train_cohort(cohort, specs[0].task.load(data_dir), stop=stop or StopRequest())
 
 
+class StopAfter(StopRequest):
+    """Requests a stop once the training loop has asked `checks` times."""
+
+    def __init__(self, checks):
+        self.checks = checks
+
+    @property
+    def requested(self):
+        self.checks -= 1
+        return self.checks < 0
+
+
+# Wall-clock times differ between two runs of the same program.
+TIMES = {"seconds", "wall_s", "compile_s"}
+
+
+def without_times(data):
+    if isinstance(data, dict):
+        return {k: without_times(v) for k, v in data.items() if k not in TIMES}
+    return data
+
+
+def run_record(folder):
+    """Returns the reproducible part of a run's folder: result, metrics and best weights."""
+    _, params = Checkpoints(folder / "checkpoints" / "best").restore()
+    return (
+        without_times(read_json(folder / "result.json")),
+        [without_times(row) for row in read_lines(folder / "metrics.jsonl")],
+        jax.tree.map(np.asarray, params),
+    )
+
+
+def assert_same_record(a, b):
+    """Asserts that two records are equal bit for bit."""
+    assert a[:2] == b[:2]
+    jax.tree.map(np.testing.assert_array_equal, a[2], b[2])
+
+
+def wait_for_step(folder, step, process):
+    """Waits until a run has recorded a step; fails if its process ends before."""
+    for _ in range(600):
+        rows = read_lines(folder / "metrics.jsonl")
+        if rows and rows[-1]["step"] >= step:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    pytest.fail(f"the run did not reach step {step} within 30 s")
+
+
 TEXT = "the quick brown fox jumps over the lazy dog and runs away " * 6
 TRACKS, T = 4, 5
 
@@ -85,3 +139,10 @@ def reading(text, **sections):
         "compute": {"checkpoint_seconds": 0.0},
     }
     return build_spec({k: {**values, **sections.get(k, {})} for k, values in base.items()})
+
+
+def nll_at_once(spec, params, tokens):
+    """Returns the negative log-likelihood of each symbol, with each row read in one piece."""
+    logits = model_of(spec).apply({"params": params}, tokens[:, :-1])
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(log_p, tokens[:, 1:, None], -1)[..., 0]

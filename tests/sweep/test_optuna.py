@@ -16,16 +16,15 @@ from lstm_lab.sweep.study import Search, Study, Tuning
 from lstm_lab.train.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step, write_json
-from tests.helpers.training import small, train
-from tests.sweep.test_study import BASE, study
-from tests.train.test_loop import StopAfter
+from tests.helpers.sweep import BASE, tiny_study
+from tests.helpers.training import StopAfter, small, train
 
 RANGES = {"optim.lr": LogUniform(1e-4, 1.0), "optim.momentum": Uniform(0.0, 0.9)}
 
 
 def searched(count, *, seeds=(0, 1), final=(), **options):
     search = Search(count, RANGES, **{"generation": 4, **options})
-    return study(tuning=Tuning(seeds=seeds, trials=search), seeds=final)
+    return tiny_study(tuning=Tuning(seeds=seeds, trials=search), seeds=final)
 
 
 def journal(folder, name):

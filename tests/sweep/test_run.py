@@ -5,8 +5,6 @@ import json
 import os
 import random as chance
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -31,9 +29,15 @@ from lstm_lab.train.loop import CohortOutcome, StopRequest
 from lstm_lab.train.parallel import unpad
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.paths import ROOT
-from tests.helpers.training import close, steps
-from tests.sweep.test_study import BASE, TUNED, study
-from tests.train.test_loop import assert_same, leaves
+from tests.helpers.sweep import (
+    BASE,
+    TUNED,
+    run_records,
+    start_sweep,
+    tiny_study,
+    wait_for_success,
+)
+from tests.helpers.training import assert_same_record, close, steps
 
 RANGES = {
     "model.hidden": LogUniform(3, 12, integer=True),
@@ -166,7 +170,7 @@ def test_an_archive_takes_the_place_of_training(tmp_path):
 
 
 def test_with_all_results_no_data_are_read(tmp_path, monkeypatch):
-    tuned = study(**TUNED)
+    tuned = tiny_study(**TUNED)
     archive = tmp_path / "runs.jsonl.gz"
     assert launch(tuned, tmp_path / "a", tmp_path, StopRequest()) == "completed"
     pack(tmp_path / "a", archive)
@@ -208,7 +212,7 @@ def failing(monkeypatch, outcomes):
 def test_out_of_memory_halves_the_lanes_and_tries_again(tmp_path, monkeypatch):
     monkeypatch.setattr("jax.local_device_count", lambda: 1)
     seen = failing(monkeypatch, [CohortOutcome("out_of_memory", "RESOURCE_EXHAUSTED")] * 2)
-    one = study(axes=(grid("model.cell", ("lstm",)),), seeds=tuple(range(8)))
+    one = tiny_study(axes=(grid("model.cell", ("lstm",)),), seeds=tuple(range(8)))
     assert launch(one, tmp_path, tmp_path, StopRequest()) == "completed"
     assert seen == [8, 4, 2]
     assert len(list(tmp_path.glob("runs/*/result.json"))) == 8
@@ -216,96 +220,59 @@ def test_out_of_memory_halves_the_lanes_and_tries_again(tmp_path, monkeypatch):
 
 def test_an_error_is_tried_once_more_and_then_recorded(tmp_path, monkeypatch):
     seen = failing(monkeypatch, [RuntimeError("no such luck")] * 3)
-    assert launch(study(), tmp_path, tmp_path, StopRequest()) == "failed"
+    assert launch(tiny_study(), tmp_path, tmp_path, StopRequest()) == "failed"
     assert len(seen) == 4  # lstm and rnn in turns, and rnn's second time is well
-    folder = StudyFolder(tmp_path, study())
+    folder = StudyFolder(tmp_path, tiny_study())
     failed = sorted(len(read_lines(p)) for p in tmp_path.glob("cohorts/*/failures.jsonl"))
     assert failed == [1, 2]
     row = read_lines(next(tmp_path.glob("cohorts/*/failures.jsonl")))[0]
     assert row["reason"] == "RuntimeError: no such luck"
     assert row["trace"].startswith("Traceback")
-    assert launch(study(), tmp_path, tmp_path, StopRequest()) == "failed"
+    assert launch(tiny_study(), tmp_path, tmp_path, StopRequest()) == "failed"
     assert len(seen) == 4  # its budget is spent
     told = "\n".join(describe(tmp_path))
     assert "failed 2 times: RuntimeError: no such luck" in told
     assert "    RuntimeError: no such luck" in told
     forget_failures(folder.folder)
-    assert launch(study(), tmp_path, tmp_path, StopRequest()) == "completed"
+    assert launch(tiny_study(), tmp_path, tmp_path, StopRequest()) == "completed"
 
 
 def test_failures_that_are_alike_stop_the_sweep(tmp_path, monkeypatch, capsys):
     seen = failing(monkeypatch, [RuntimeError("no such file")] * 100)
-    many = study(axes=(grid("optim.name", ("sgd", "adam", "adamw", "rmsprop")),), baseline=None)
+    many = tiny_study(
+        axes=(grid("optim.name", ("sgd", "adam", "adamw", "rmsprop")),), baseline=None
+    )
     assert launch(many, tmp_path, tmp_path, StopRequest()) == "failed"
     assert len(seen) == 3
     assert "3 cohorts failed alike" in capsys.readouterr().err
 
 
-STUDY = """
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study
-
-def get_study():
-    base = {
-        "task": {"name": "adding", "length": 12, "valid_size": 50, "test_size": 50},
-        "model": {"cell": "lstm", "hidden": 8},
-        "optim": {"lr": 0.01},
-        "train": {"batch_size": 8, "steps": 1500, "eval_every": 25},
-        "compute": {"checkpoint_seconds": 0.0, "log_every": 25},
-    }
-    return Study("killed", base, (grid("model.cell", ("lstm", "np")),), tuple(range(12)))
-"""
-
-
-def sweep(tmp_path, workdir, *flags):
-    (tmp_path / "s.py").write_text(STUDY)
-    command = [sys.executable, "-m", "lstm_lab", "sweep", f"--study={tmp_path / 's.py'}"]
-    return subprocess.Popen(
-        [*command, f"--workdir={workdir}", *flags],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process):
-    """Waits for a sweep to end well; returns what it said."""
-    out, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, out
-    return out
-
-
-def results(workdir):
-    return {path.parent.name: leaves(path.parent) for path in workdir.glob("runs/*/result.json")}
-
-
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path):
-    undisturbed = sweep(tmp_path, tmp_path / "a", "--devices=1")
-    finish(undisturbed)
+    undisturbed = start_sweep(tmp_path, tmp_path / "a", "--devices=1")
+    wait_for_success(undisturbed)
     rng, kills = chance.Random(0), 0
     while kills < 20:
-        process = sweep(tmp_path, tmp_path / "b", "--devices=1")
+        process = start_sweep(tmp_path, tmp_path / "b", "--devices=1")
         time.sleep(rng.uniform(2.0, 9.0))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
         kills += 1
-    last = sweep(tmp_path, tmp_path / "b", "--devices=1")
-    finish(last)
-    a, b = results(tmp_path / "a"), results(tmp_path / "b")
+    last = start_sweep(tmp_path, tmp_path / "b", "--devices=1")
+    wait_for_success(last)
+    a, b = run_records(tmp_path / "a"), run_records(tmp_path / "b")
     assert a.keys() == b.keys()
     assert len(a) == 24
     for run in a:
-        assert_same(a[run], b[run])
+        assert_same_record(a[run], b[run])
 
 
 @pytest.mark.slow
 def test_two_launchers_train_each_run_once(tmp_path):
-    both = [sweep(tmp_path, tmp_path / "a", "--devices=1") for _ in range(2)]
+    both = [start_sweep(tmp_path, tmp_path / "a", "--devices=1") for _ in range(2)]
     for process in both:
-        finish(process)
+        wait_for_success(process)
     heads = [read_json(path) for path in tmp_path.glob("a/runs/*/run.json")]
     assert len(heads) == 24
     assert {len(head["resumed_at"]) for head in heads} == {0}
@@ -316,7 +283,7 @@ def test_two_launchers_train_each_run_once(tmp_path):
 
 @pytest.mark.slow
 def test_jobs_share_the_study_and_survive_a_killed_worker(tmp_path):
-    process = sweep(tmp_path, tmp_path / "a", "--jobs=2")
+    process = start_sweep(tmp_path, tmp_path / "a", "--jobs=2")
     while not list(tmp_path.glob("a/runs/*/run.json")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
@@ -324,6 +291,6 @@ def test_jobs_share_the_study_and_survive_a_killed_worker(tmp_path):
     told = "\n".join(describe(tmp_path / "a"))
     assert f"process {head['pid']} on " in told
     os.kill(head["pid"], signal.SIGKILL)
-    out = finish(process)
+    out = wait_for_success(process)
     assert "was ended by signal 9; it starts again" in out
-    assert len(results(tmp_path / "a")) == 24
+    assert len(run_records(tmp_path / "a")) == 24

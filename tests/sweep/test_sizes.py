@@ -7,8 +7,8 @@ from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.sizes import matched
 from lstm_lab.sweep.study import final_runs
 from lstm_lab.utils.errors import UserError
+from tests.helpers.sweep import tiny_study
 from tests.helpers.training import small
-from tests.sweep.test_study import study
 
 
 @pytest.mark.parametrize("cell", ["fgr", "cifg", "gru", "rnn"])
@@ -28,14 +28,14 @@ def test_no_other_hidden_size_is_nearer(cell, match):
 
 
 def test_a_study_matches_every_variant_to_its_baseline():
-    one = study(axes=(grid("model.cell", ("lstm", "fgr", "rnn")),), match="params")
+    one = tiny_study(axes=(grid("model.cell", ("lstm", "fgr", "rnn")),), match="params")
     sizes = {run.variant: summarise(run.spec).total for run in final_runs(one, {})}
     assert sizes["fgr"] == pytest.approx(sizes["lstm"], rel=0.25)
     assert sizes["rnn"] == pytest.approx(sizes["lstm"], rel=0.25)
     with pytest.raises(UserError, match="needs a baseline"):
-        final_runs(study(match="params", baseline=None), {})
-    with pytest.raises(UserError, match="allowed without model.widths"):
-        matched(small(model={"widths": (3, 4)}), small(), "params")
+        final_runs(tiny_study(match="params", baseline=None), {})
+    with pytest.raises(UserError, match="allowed without model.hidden_sizes"):
+        matched(small(model={"hidden_sizes": (3, 4)}), small(), "params")
 
 
 def test_operations_are_counted_whatever_computes_them():

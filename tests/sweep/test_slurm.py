@@ -12,8 +12,8 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.cluster import cluster, command, missing, wait_for
 from tests.helpers.paths import ROOT
-from tests.sweep.test_run import STUDY, finish, results, sweep
-from tests.train.test_loop import assert_same
+from tests.helpers.sweep import STUDY_FILE, run_records, start_sweep, wait_for_success
+from tests.helpers.training import assert_same_record
 
 
 def test_options_are_names_and_values():
@@ -43,9 +43,9 @@ def test_a_task_passes_a_workers_end_on():
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=f"needs {', '.join(missing())}")
 def test_a_study_runs_on_a_cluster_through_a_preemption(tmp_path):
-    undisturbed = sweep(tmp_path, tmp_path / "a", "--devices=1")
-    finish(undisturbed)
-    (tmp_path / "s.py").write_text(STUDY)
+    undisturbed = start_sweep(tmp_path, tmp_path / "a", "--devices=1")
+    wait_for_success(undisturbed)
+    (tmp_path / "s.py").write_text(STUDY_FILE)
     with cluster(tmp_path / "slurm") as environment:
         launch = [sys.executable, "-m", "lstm_lab", "sweep", f"--study={tmp_path / 's.py'}"]
         launch += [f"--workdir={tmp_path / 'b'}", "--launcher=slurm", "--jobs=2"]
@@ -65,9 +65,9 @@ def test_a_study_runs_on_a_cluster_through_a_preemption(tmp_path):
         wait_for(lambda: not command(environment, "squeue", "-h"), tmp_path / "slurm", seconds=600)
         restarts = command(environment, "scontrol", "show", "job", jobs[0].partition("_")[0])
     assert "Restarts=1" in restarts
-    a, b = results(tmp_path / "a"), results(tmp_path / "b")
+    a, b = run_records(tmp_path / "a"), run_records(tmp_path / "b")
     assert a.keys() == b.keys()
     for run in a:
-        assert_same(a[run], b[run])
+        assert_same_record(a[run], b[run])
     heads = [read_json(path) for path in (tmp_path / "b").glob("runs/*/run.json")]
     assert any(head["resumed_at"] for head in heads)

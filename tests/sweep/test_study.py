@@ -5,37 +5,20 @@ import json
 import pytest
 
 from lstm_lab.config.ids import run_id
-from lstm_lab.config.serialization import to_json
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.folder import StudyFolder, choose_points
 from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.status import describe
-from lstm_lab.sweep.study import Claim, Scores, Study, Tuning, final_runs, tuning_runs, variants
+from lstm_lab.sweep.study import Claim, Scores, Tuning, final_runs, tuning_runs, variants
 from lstm_lab.train.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
-from tests.helpers.training import small
-from tests.train.test_loop import StopAfter, leaves
-
-BASE = to_json(small())
+from tests.helpers.sweep import TUNED, tiny_study
+from tests.helpers.training import StopAfter, run_record
 
 
 def tokens(spec):
     return 0.0
-
-
-def study(**options):
-    defaults = {
-        "name": "tiny",
-        "base": BASE,
-        "axes": (grid("model.cell", ("lstm", "rnn")),),
-        "seeds": (10, 11, 12),
-        "baseline": "lstm",
-    }
-    return Study(**{**defaults, **options})
-
-
-TUNED = {"tuning": Tuning((grid("optim.lr", (0.1, 0.01)),), (0, 1), {"train.steps": 10})}
 
 
 @pytest.mark.parametrize(
@@ -51,9 +34,9 @@ TUNED = {"tuning": Tuning((grid("optim.lr", (0.1, 0.01)),), (0, 1), {"train.step
 )
 def test_impossible_studies_are_refused(options, said, tmp_path):
     with pytest.raises(UserError, match=said):
-        variants(study(**options))
+        variants(tiny_study(**options))
     with pytest.raises(UserError, match=said):
-        launch(study(**options), tmp_path / "s", tmp_path, StopRequest())
+        launch(tiny_study(**options), tmp_path / "s", tmp_path, StopRequest())
     assert not (tmp_path / "s").exists()
 
 
@@ -62,7 +45,7 @@ def test_seeds_of_a_cross_validation_are_its_folds():
         "task": {"name": "waves", "file": "a.csv", "labels": ("1", "2")},
         "train": {"epochs": 1},
     }
-    runs = final_runs(study(base=base, seeds=(0, 1, 2, 3, 4), folds=3), {})
+    runs = final_runs(tiny_study(base=base, seeds=(0, 1, 2, 3, 4), folds=3), {})
     assert [(r.spec.seed, r.spec.task.folds, r.spec.task.fold) for r in runs[:5]] == [
         (0, 3, 0),
         (1, 3, 1),
@@ -71,38 +54,38 @@ def test_seeds_of_a_cross_validation_are_its_folds():
         (4, 3, 1),
     ]
     with pytest.raises(UserError, match="folds: found 2, allowed 3 or more"):
-        study(folds=2)
+        tiny_study(folds=2)
 
 
 def test_a_wrong_setting_on_an_axis_is_named():
     with pytest.raises(UserError, match="model.hiden"):
-        final_runs(study(axes=(grid("model.hiden", (3,)),), baseline=None), {})
+        final_runs(tiny_study(axes=(grid("model.hiden", (3,)),), baseline=None), {})
 
 
 def test_seeds_share_a_cohort_and_the_plan_stays(tmp_path):
-    folder = StudyFolder(tmp_path, study())
-    runs = final_runs(study(), {})
+    folder = StudyFolder(tmp_path, tiny_study())
+    runs = final_runs(tiny_study(), {})
     cohorts = folder.add(runs, 2, tokens)
     assert [(name, len(c.runs), c.layout.lanes) for name, c in cohorts] == [
         ("final lstm", 3, 4),
         ("final rnn", 3, 4),
     ]
-    again = StudyFolder(tmp_path, study()).add(runs, 4, tokens)
+    again = StudyFolder(tmp_path, tiny_study()).add(runs, 4, tokens)
     assert [c for _, c in again] == [c for _, c in cohorts]
     with pytest.raises(UserError, match="holds another study"):
-        StudyFolder(tmp_path, study(seeds=(10,)))
-    StudyFolder(tmp_path, study(title="another title"))
+        StudyFolder(tmp_path, tiny_study(seeds=(10,)))
+    StudyFolder(tmp_path, tiny_study(title="another title"))
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="is not empty and holds no study.json"):
-        launch(study(), tmp_path, tmp_path, StopRequest())
+        launch(tiny_study(), tmp_path, tmp_path, StopRequest())
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_study_is_tuned_on_validation_and_a_relaunch_runs_nothing(tmp_path):
-    tuned = study(**TUNED, claims=(Claim("lstm", "rnn"),))
+    tuned = tiny_study(**TUNED, claims=(Claim("lstm", "rnn"),))
     assert len(tuning_runs(tuned)) == 8
     assert launch(tuned, tmp_path, tmp_path, StopRequest()) == "completed"
     plan = read_json(tmp_path / "study.json")
@@ -123,8 +106,8 @@ def test_a_study_is_tuned_on_validation_and_a_relaunch_runs_nothing(tmp_path):
 
 
 def test_a_diverged_point_loses_and_a_missing_one_decides_nothing(tmp_path):
-    folder = StudyFolder(tmp_path, study(**TUNED))
-    runs = tuning_runs(study(**TUNED))
+    folder = StudyFolder(tmp_path, tiny_study(**TUNED))
+    runs = tuning_runs(tiny_study(**TUNED))
     folder.add(runs, 1, tokens)
 
     def result(run, value, status="completed"):
@@ -145,28 +128,28 @@ def test_a_diverged_point_loses_and_a_missing_one_decides_nothing(tmp_path):
 
 def test_an_interrupted_study_goes_on_to_the_same_bits(tmp_path):
     undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
-    assert launch(study(), undisturbed, tmp_path, StopRequest()) == "completed"
-    outcomes = [launch(study(), disturbed, tmp_path, StopAfter(2)) for _ in range(2)]
+    assert launch(tiny_study(), undisturbed, tmp_path, StopRequest()) == "completed"
+    outcomes = [launch(tiny_study(), disturbed, tmp_path, StopAfter(2)) for _ in range(2)]
     assert outcomes[0] == "interrupted"
-    assert launch(study(), disturbed, tmp_path, StopRequest()) == "completed"
+    assert launch(tiny_study(), disturbed, tmp_path, StopRequest()) == "completed"
     for run in read_json(undisturbed / "study.json")["runs"]:
-        a, b = leaves(undisturbed / "runs" / run), leaves(disturbed / "runs" / run)
+        a, b = run_record(undisturbed / "runs" / run), run_record(disturbed / "runs" / run)
         assert a[:2] == b[:2]
 
 
 def test_a_study_goes_on_with_fewer_devices_and_says_so(tmp_path, monkeypatch, capsys):
-    assert launch(study(), tmp_path, tmp_path, StopAfter(2)) == "interrupted"
+    assert launch(tiny_study(), tmp_path, tmp_path, StopAfter(2)) == "interrupted"
     plan = read_json(tmp_path / "study.json")["cohorts"]
     layout = next(iter(plan.values()))["layout"]
     assert layout == {"kind": "batch", "devices": 4, "lanes": 3, "width": None, "hosts": 1}
     monkeypatch.setattr("jax.local_device_count", lambda: 3)
-    assert launch(study(), tmp_path, tmp_path, StopRequest()) == "completed"
+    assert launch(tiny_study(), tmp_path, tmp_path, StopRequest()) == "completed"
     assert "began on 4 devices, goes on on 2: its bits will differ" in capsys.readouterr().err
     assert read_json(tmp_path / "study.json")["cohorts"] == plan
 
 
 def test_points_that_are_one_run_are_refused(tmp_path):
-    twice = study(axes=(grid("model.forget_bias", (1, 1.0)),), baseline=None)
+    twice = tiny_study(axes=(grid("model.forget_bias", (1, 1.0)),), baseline=None)
     with pytest.raises(UserError, match=r"final 1 .* and 1.0 .*seed 10, are the same run"):
         launch(twice, tmp_path / "s", tmp_path, StopRequest())
     assert not (tmp_path / "s").exists()
@@ -180,5 +163,5 @@ def test_status_tells_a_run_whose_process_is_gone(tmp_path):
 
 
 def test_a_declaration_is_plain_json(tmp_path):
-    folder = StudyFolder(tmp_path, study(**TUNED))
+    folder = StudyFolder(tmp_path, tiny_study(**TUNED))
     assert json.loads(json.dumps(folder.plan)) == folder.plan

@@ -10,8 +10,8 @@ from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Examples
 from lstm_lab.train.gate_stats import BINS, LOG10_TIME_RANGE, gate_image, measure_gates
+from tests.helpers.tensorboard import read_events
 from tests.helpers.training import small, train
-from tests.train.test_recorder import events
 
 
 def drawn(spec, N=3, T=6, D=2):
@@ -72,7 +72,7 @@ def test_tensorboard_gets_numbers_histograms_and_images(tmp_path):
     specs = [small(seed=k, compute={"gates": True}) for k in range(2)]
     assert train(specs, tmp_path).status == "completed"
     tags = {}
-    for event in events(tmp_path / "1"):
+    for event in read_events(tmp_path / "1"):
         for value in event.summary.value:
             tags.setdefault(value.tag, []).append((event.step, value.WhichOneof("value")))
     gate = "gates/layer_0/f"

@@ -4,44 +4,26 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
-from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.lanes import Cohort, CohortRun
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import StopRequest, train_cohort
 from lstm_lab.train.session import LeaseLostError
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.paths import ROOT
-from tests.helpers.training import small, train
-
-SECONDS = {"seconds", "wall_s", "compile_s"}
-
-
-def timeless(data):
-    if isinstance(data, dict):
-        return {k: timeless(v) for k, v in data.items() if k not in SECONDS}
-    return data
-
-
-def leaves(folder):
-    """Returns what a run left that has to be the same again: metrics, result and best weights."""
-    _, params = Checkpoints(folder / "checkpoints" / "best").restore()
-    return (
-        timeless(read_json(folder / "result.json")),
-        [timeless(row) for row in read_lines(folder / "metrics.jsonl")],
-        jax.tree.map(np.asarray, params),
-    )
-
-
-def assert_same(a, b):
-    assert a[:2] == b[:2]
-    jax.tree.map(np.testing.assert_array_equal, a[2], b[2])
+from tests.helpers.training import (
+    StopAfter,
+    assert_same_record,
+    run_record,
+    small,
+    train,
+    wait_for_step,
+)
 
 
 def test_a_run_leaves_its_record(tmp_path):
@@ -71,7 +53,7 @@ def test_the_best_checkpoint_is_what_the_test_split_is_scored_with(tmp_path):
 
     spec = small(optim={"lr": 0.9}, train={"steps": 40})
     train([spec], tmp_path)
-    result, _, params = leaves(tmp_path / "0")
+    result, _, params = run_record(tmp_path / "0")
     program = build_program(spec, 40, Layout("single", 1, 1))
     dataset = spec.task.load(tmp_path)
     lanes = jax.tree.map(lambda a: a[None], params)
@@ -111,22 +93,10 @@ def test_both_dtypes_learn_with_float32_parameters(dtype, tmp_path):
         train={"steps": 400, "eval_every": 100},
     )
     train([spec], tmp_path)
-    _, rows, params = leaves(tmp_path / "0")
+    _, rows, params = run_record(tmp_path / "0")
     valid = [row["mse"] for row in rows if row["split"] == "valid"]
     assert valid[-1] < 0.5 * valid[0]
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
-
-
-class StopAfter(StopRequest):
-    """Asks to stop after some looks."""
-
-    def __init__(self, looks):
-        self.looks = looks
-
-    @property
-    def requested(self):
-        self.looks -= 1
-        return self.looks < 0
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
@@ -138,7 +108,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     assert not (tmp_path / "b" / "0" / "result.json").exists()
     assert train([spec], tmp_path / "b").status == "completed"
     assert len(read_json(tmp_path / "b" / "0" / "run.json")["resumed_at"]) == 1
-    assert_same(leaves(tmp_path / "a" / "0"), leaves(tmp_path / "b" / "0"))
+    assert_same_record(run_record(tmp_path / "a" / "0"), run_record(tmp_path / "b" / "0"))
 
 
 def test_a_cohort_that_was_taken_over_is_not_written_any_more(tmp_path):
@@ -159,7 +129,7 @@ def test_calls_of_any_length_give_the_same_bits(tmp_path):
     train([spec], tmp_path / "a")
     short = replace(spec, compute=replace(spec.compute, log_every=3))
     train([short], tmp_path / "b")
-    a, b = leaves(tmp_path / "a" / "0"), leaves(tmp_path / "b" / "0")
+    a, b = run_record(tmp_path / "a" / "0"), run_record(tmp_path / "b" / "0")
     assert a[0]["test"] == b[0]["test"]
     jax.tree.map(np.testing.assert_array_equal, a[2], b[2])
 
@@ -167,7 +137,7 @@ def test_calls_of_any_length_give_the_same_bits(tmp_path):
 def test_a_damaged_member_reruns_in_the_full_program(tmp_path):
     specs = [small(seed=k) for k in range(3)]
     train(specs, tmp_path)
-    before = leaves(tmp_path / "1")
+    before = run_record(tmp_path / "1")
     untouched = (tmp_path / "0" / "result.json").stat().st_mtime_ns
     for damage in (
         lambda folder: (folder / "result.json").unlink(),
@@ -175,7 +145,7 @@ def test_a_damaged_member_reruns_in_the_full_program(tmp_path):
     ):
         damage(tmp_path / "1")
         assert train(specs, tmp_path).status == "completed"
-        assert_same(leaves(tmp_path / "1"), before)
+        assert_same_record(run_record(tmp_path / "1"), before)
     assert (tmp_path / "0" / "result.json").stat().st_mtime_ns == untouched
 
 
@@ -207,17 +177,6 @@ def start(workdir):
     )
 
 
-def wait_for_step(folder, step, process):
-    """Waits until a run has recorded a step."""
-    for _ in range(600):
-        rows = read_lines(folder / "metrics.jsonl")
-        if rows and rows[-1]["step"] >= step:
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    pytest.fail("the run did not get going")
-
-
 def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path):
     undisturbed = start(tmp_path / "a")
     assert undisturbed.wait(180) == 0, undisturbed.communicate()
@@ -242,5 +201,5 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path):
     assert process.returncode == 0, error
     assert "test        mse" in out
     assert len(read_json(tmp_path / "b" / "run.json")["resumed_at"]) >= 3
-    a, b = leaves(tmp_path / "a"), leaves(tmp_path / "b")
-    assert_same(a, b)
+    a, b = run_record(tmp_path / "a"), run_record(tmp_path / "b")
+    assert_same_record(a, b)

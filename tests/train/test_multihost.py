@@ -14,7 +14,7 @@ from lstm_lab.train.layout import Layout, choose_layout, fit_layout
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.paths import ROOT
-from tests.train.test_loop import assert_same, leaves, wait_for_step
+from tests.helpers.training import assert_same_record, run_record, wait_for_step
 
 FLAGS = ("--config=configs/adding.py:vanilla", "--config.task.length=12")
 # Ten steps of plain SGD, each evaluated: rounding has not grown yet.
@@ -68,7 +68,7 @@ def test_two_hosts_have_the_losses_of_one(tmp_path):
     assert codes == [0, 0], texts
     codes, one = ended([start(tmp_path / "one", *PLAIN, devices=1)])
     assert codes == [0], one
-    found, expected = leaves(tmp_path / "host0"), leaves(tmp_path / "one")
+    found, expected = run_record(tmp_path / "host0"), run_record(tmp_path / "one")
     for a, b in zip(found[1], expected[1], strict=True):
         for name in ("loss", "mse", "grad_norm"):
             if name in b:
@@ -94,7 +94,7 @@ def test_hosts_stop_together_and_go_on_to_the_same_bits(tmp_path):
     codes, texts = ended(start_two(tmp_path / "b", *LONG))
     assert codes == [0, 0], texts
     assert len(read_json(tmp_path / "b" / "host0" / "run.json")["resumed_at"]) == 1
-    assert_same(leaves(tmp_path / "a" / "host0"), leaves(tmp_path / "b" / "host0"))
+    assert_same_record(run_record(tmp_path / "a" / "host0"), run_record(tmp_path / "b" / "host0"))
 
 
 def test_what_is_wrong_on_one_host_ends_all(tmp_path):

@@ -1,21 +1,9 @@
 """What TensorBoard finds."""
 
-from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
+from tests.helpers.tensorboard import read_events
 from tests.helpers.training import small, train
-
-
-def events(folder):
-    """Reads the event files of a folder: records of length, checksum, content, checksum."""
-    found = []
-    for path in sorted(folder.glob("events.out.tfevents.*")):
-        content = path.read_bytes()
-        while content:
-            size = int.from_bytes(content[:8], "little")
-            found.append(Event.FromString(content[12 : 12 + size]))
-            content = content[12 + size + 4 :]
-    return found
 
 
 def test_scalars_text_and_hparams(tmp_path):
@@ -23,7 +11,7 @@ def test_scalars_text_and_hparams(tmp_path):
     train(specs, tmp_path)
     statuses = []
     for k in range(2):
-        values = [v for event in events(tmp_path / str(k)) for v in event.summary.value]
+        values = [v for event in read_events(tmp_path / str(k)) for v in event.summary.value]
         tags = {v.tag for v in values}
         assert {"train/loss", "optim/lr", "optim/grad_norm", "optim/update_ratio"} <= tags
         assert {"perf/compile_s", "perf/steps_per_s", "spec/text_summary"} <= tags
@@ -40,6 +28,6 @@ def test_scalars_text_and_hparams(tmp_path):
         assert names == ["valid/mse", "valid/mae", "test/mse", "test/mae"]
         statuses.append(plugin["_hparams_/session_end_info"].session_end_info.status)
     assert statuses == [1, 2]
-    first = [v.tag for event in events(tmp_path / "0") for v in event.summary.value]
+    first = [v.tag for event in read_events(tmp_path / "0") for v in event.summary.value]
     assert first.count("valid/mse") == 4
     assert first.count("test/mse") == 1

@@ -8,8 +8,7 @@ import pytest
 
 from lstm_lab.train.layout import Layout
 from lstm_lab.utils.files import read_json
-from tests.helpers.training import small, train
-from tests.train.test_loop import StopAfter, assert_same, leaves
+from tests.helpers.training import StopAfter, assert_same_record, run_record, small, train
 
 
 def trials(n, **sections):
@@ -32,7 +31,9 @@ def test_more_runs_than_lanes_end_as_they_would_alone(tmp_path, layout):
     assert train(specs, tmp_path / "all", layout).status == "completed"
     for k in (0, 1, 5, 6):
         train([specs[k]], tmp_path / str(k), layout)
-        assert_same(leaves(tmp_path / "all" / str(k)), leaves(tmp_path / str(k) / "0"))
+        assert_same_record(
+            run_record(tmp_path / "all" / str(k)), run_record(tmp_path / str(k) / "0")
+        )
     steps = [read_json(tmp_path / "all" / str(k) / "result.json")["steps"] for k in range(7)]
     assert steps[1] == steps[3] == steps[5] == 15
     assert max(steps) > 15
@@ -46,7 +47,7 @@ def test_interrupted_lanes_go_on_to_the_same_bits(tmp_path, looks):
     assert train(specs, tmp_path / "b", layout, stop=StopAfter(looks)).status == "interrupted"
     assert train(specs, tmp_path / "b", layout).status == "completed"
     for k in range(5):
-        assert_same(leaves(tmp_path / "a" / str(k)), leaves(tmp_path / "b" / str(k)))
+        assert_same_record(run_record(tmp_path / "a" / str(k)), run_record(tmp_path / "b" / str(k)))
 
 
 def test_a_run_whose_record_lags_behind_the_checkpoint_starts_again(tmp_path):
@@ -59,7 +60,7 @@ def test_a_run_whose_record_lags_behind_the_checkpoint_starts_again(tmp_path):
     assert read_json(tmp_path / "b" / "0" / "run.json")["resumed_at"] == []
     assert read_json(tmp_path / "b" / "1" / "run.json")["resumed_at"] != []
     for k in range(3):
-        assert_same(leaves(tmp_path / "a" / str(k)), leaves(tmp_path / "b" / str(k)))
+        assert_same_record(run_record(tmp_path / "a" / str(k)), run_record(tmp_path / "b" / str(k)))
 
 
 def test_members_of_several_widths_keep_weights_of_their_own_size(tmp_path):
@@ -67,10 +68,10 @@ def test_members_of_several_widths_keep_weights_of_their_own_size(tmp_path):
     layout = Layout("single", 1, 2, width=6)
     assert train(specs, tmp_path, layout).status == "completed"
     for k, spec in enumerate(specs):
-        result, _, params = leaves(tmp_path / str(k))
+        result, _, params = run_record(tmp_path / str(k))
         assert params["lstm"]["layer_0"]["wh"].shape == (3 + k, 4, 3 + k)
         assert result["parameters"] == sum(np.size(leaf) for leaf in jax.tree.leaves(params))
         assert read_json(tmp_path / str(k) / "run.json")["spec"]["model"]["hidden"] == 3 + k
         train([spec], tmp_path / "alone" / str(k))
-        alone = leaves(tmp_path / "alone" / str(k) / "0")[0]
+        alone = run_record(tmp_path / "alone" / str(k) / "0")[0]
         np.testing.assert_allclose(result["test"]["mse"], alone["test"]["mse"], rtol=1e-4)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.models.build import model_of
 from lstm_lab.tasks import Stream
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import StopRequest
@@ -18,14 +17,17 @@ from lstm_lab.train.state import member_of
 from lstm_lab.train.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
-from tests.helpers.training import TEXT, TRACKS, T, close, reading, seated, steps, train
-
-
-def nll_at_once(spec, params, tokens):
-    """The negative log-likelihood of each symbol of rows read at once."""
-    logits = model_of(spec).apply({"params": params}, tokens[:, :-1])
-    log_p = jax.nn.log_softmax(logits)
-    return -jnp.take_along_axis(log_p, tokens[:, 1:, None], -1)[..., 0]
+from tests.helpers.training import (
+    TEXT,
+    TRACKS,
+    T,
+    close,
+    nll_at_once,
+    reading,
+    seated,
+    steps,
+    train,
+)
 
 
 @pytest.mark.parametrize("tracks", [1, 3])

@@ -13,7 +13,7 @@ from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.study import Study
 from lstm_lab.train.loop import StopRequest
-from tests.sweep.test_study import BASE
+from tests.helpers.sweep import BASE
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,7 @@ from lstm_lab.train.activation_penalties import penalty
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program
 from lstm_lab.utils.errors import UserError
-from tests.helpers.training import TRACKS, close, reading, seated, small, steps
-from tests.train.test_streams import nll_at_once
+from tests.helpers.training import TRACKS, close, nll_at_once, reading, seated, small, steps
 
 VARIED = {"unroll": 12, "unroll_std": 2.0}
 

@@ -1,0 +1,69 @@
+"""A study of small runs, and a sweep in its own process, for the tests of studies."""
+
+import subprocess
+import sys
+
+from lstm_lab.config.serialization import to_json
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Study, Tuning
+from tests.helpers.paths import ROOT
+from tests.helpers.training import run_record, small
+
+BASE = to_json(small())
+TUNED = {"tuning": Tuning((grid("optim.lr", (0.1, 0.01)),), (0, 1), {"train.steps": 10})}
+
+
+def tiny_study(**options):
+    """Returns a study of two cells and three seeds; options replace its fields."""
+    defaults = {
+        "name": "tiny",
+        "base": BASE,
+        "axes": (grid("model.cell", ("lstm", "rnn")),),
+        "seeds": (10, 11, 12),
+        "baseline": "lstm",
+    }
+    return Study(**{**defaults, **options})
+
+
+# A study of 24 runs, long enough to be killed in the middle.
+STUDY_FILE = """
+from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep.study import Study
+
+def get_study():
+    base = {
+        "task": {"name": "adding", "length": 12, "valid_size": 50, "test_size": 50},
+        "model": {"cell": "lstm", "hidden": 8},
+        "optim": {"lr": 0.01},
+        "train": {"batch_size": 8, "steps": 1500, "eval_every": 25},
+        "compute": {"checkpoint_seconds": 0.0, "log_every": 25},
+    }
+    return Study("killed", base, (grid("model.cell", ("lstm", "np")),), tuple(range(12)))
+"""
+
+
+def start_sweep(tmp_path, workdir, *flags):
+    """Starts `lstm-lab sweep` on STUDY_FILE in a process of its own."""
+    (tmp_path / "s.py").write_text(STUDY_FILE)
+    command = [sys.executable, "-m", "lstm_lab", "sweep", f"--study={tmp_path / 's.py'}"]
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_success(process):
+    """Waits for a sweep to end, asserts exit code 0, and returns its output."""
+    out, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, out
+    return out
+
+
+def run_records(workdir):
+    """Returns the records of a study's finished runs, by run id."""
+    return {
+        path.parent.name: run_record(path.parent) for path in workdir.glob("runs/*/result.json")
+    }
