@@ -85,7 +85,7 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
     for split, values in (("valid", result["best"]["valid"]), ("test", result["test"])):
         shown = "  ".join(f"{name} {value:.5f}" for name, value in values.items())
         print(f"{split:<11} {shown}  (best checkpoint, step {result['best']['step']})")
-    for name, values in result["naive"].items():
+    for name, values in result["trivial"].items():
         shown = "  ".join(f"{metric} {value:.5f}" for metric, value in values.items())
         print(f"{'naive':<11} {shown}  ({name}; test)")
 

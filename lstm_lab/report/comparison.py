@@ -55,7 +55,7 @@ class Row:
       best_of: expected test score of the best of k trials, for k from 1 on.
       valid: mean of the metric on validation, over the runs that ended well, or None.
       tests: all test metrics, means over the runs that ended well.
-      naive: those of answers that need no model, likewise, by name.
+      trivial: those of answers that need no model, likewise, by name.
     """
 
     variant: str
@@ -79,7 +79,7 @@ class Row:
     best_of: np.ndarray
     valid: float | None
     tests: dict[str, float]
-    naive: dict[str, dict[str, float]]
+    trivial: dict[str, dict[str, float]]
 
     @property
     def verdict(self) -> str:
@@ -211,9 +211,9 @@ def _row(
         best_of=expected_best(valid, _scores(trials)),
         valid=_mean([run.valid for run in ended]),
         tests=_means([run.tests for run in ended]),
-        naive={
-            answer: _means([run.naive.get(answer, {}) for run in ended])
-            for answer in dict.fromkeys(answer for run in ended for answer in run.naive)
+        trivial={
+            answer: _means([run.trivial.get(answer, {}) for run in ended])
+            for answer in dict.fromkeys(answer for run in ended for answer in run.trivial)
         },
     )
 

@@ -22,7 +22,7 @@ class RunRow:
       reason: why it failed.
       valid, test: the primary metric at the best validation checkpoint, or None.
       tests: all test metrics there.
-      naive: test metrics of answers that need no model, by name.
+      trivial: test metrics of answers that need no model, by name.
       step: of that checkpoint, or None.
       parameters: number of parameters, or None.
       wall_s: training seconds of its cohort, or None.
@@ -40,7 +40,7 @@ class RunRow:
     valid: float | None
     test: float | None
     tests: dict[str, float]
-    naive: dict[str, dict[str, float]]
+    trivial: dict[str, dict[str, float]]
     step: int | None
     parameters: int | None
     wall_s: float | None
@@ -118,7 +118,7 @@ def _read_run(
         valid=best.get("valid", {}).get(metric),
         test=result.get("test", {}).get(metric),
         tests=_known(result.get("test", {})),
-        naive={answer: _known(found) for answer, found in result.get("naive", {}).items()},
+        trivial={answer: _known(found) for answer, found in result.get("trivial", {}).items()},
         step=best.get("step"),
         parameters=result.get("parameters"),
         wall_s=result.get("wall_s"),

@@ -38,7 +38,7 @@ def row(stage="final", seed=0, point=None, status="completed", valid=1.0, test=1
         valid=valid,
         test=test,
         tests=tests or {},
-        naive={},
+        trivial={},
         step=0,
         parameters=1,
         wall_s=1.0,

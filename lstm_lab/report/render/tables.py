@@ -125,13 +125,13 @@ def metrics(c: Comparison) -> Table:
     lines = [["variant", f"valid {c.metric}", *names]]
     for row in c.rows:
         lines.append([row.variant, number(row.valid), *(number(row.tests.get(n)) for n in names)])
-    naive = {
+    trivial = {
         (answer, *(number(found.get(n)) for n in names)): row.variant
         for row in reversed(c.rows)
-        for answer, found in row.naive.items()
+        for answer, found in row.trivial.items()
     }
-    shared = len({answer for answer, *_ in naive}) == len(naive)
-    for (answer, *values), variant in sorted(naive.items()):
+    shared = len({answer for answer, *_ in trivial}) == len(trivial)
+    for (answer, *values), variant in sorted(trivial.items()):
         of = "" if shared else f" on {variant}'s data"
         lines.append([f"no model: {answer.replace('_', ' ')}{of}", "", *values])
     return lines

@@ -59,7 +59,7 @@ def folder(tmp_path):
                 {
                     "status": "completed",
                     "test": {"accuracy": scores[seed], "auc": 0.5 + 0.1 * seed},
-                    "naive": {"constant": {"accuracy": 0.25}},
+                    "trivial": {"constant": {"accuracy": 0.25}},
                     "best": {"step": 20, "valid": {"accuracy": 0.9}},
                     "parameters": 100,
                     "wall_s": 1.5,
