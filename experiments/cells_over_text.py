@@ -25,7 +25,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_lab.inference.load import Trained, load_run
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.tasks.readers.text import encode
 
 TEXT = """ROMEO:
@@ -62,7 +62,7 @@ def followed(text: str) -> dict[str, np.ndarray]:
 def activations(trained: Trained, text: str) -> np.ndarray:
     """Returns tanh(c) of the last layer's cells after each character [T,H]."""
     numbers = encode(text, tuple(trained.preprocessing["inputs"]))
-    model = model_of(trained.spec, trace=True)
+    model = build_model(trained.spec, trace=True)
     x = jnp.asarray(numbers)[None]
     _, kept = model.apply({"params": trained.params}, x, mutable=["traces"])
     (traced,) = kept["traces"]["lstm"][f"layer_{len(trained.spec.model.layer_widths) - 1}"]

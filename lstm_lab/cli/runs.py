@@ -93,13 +93,13 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
 def summary(argv: list[str]) -> int:
     """A model's parts."""
     from lstm_lab.config.overrides import take_overrides
-    from lstm_lab.models.summary import layers
+    from lstm_lab.models.summary import summarize_layers
     from lstm_lab.utils.tables import aligned
 
     argv, overrides = take_overrides(argv)
     given = parse(argv, {"config": None})
     spec = load_spec(given.config, overrides)
-    found = layers(spec)
+    found = summarize_layers(spec)
     lines = [["layer", "output", "parameters", "FLOP a step", ""]]
     for layer in found:
         flops = f"{layer.flops_per_token:,.0f}"

@@ -14,7 +14,7 @@ from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END, encode
 from lstm_lab.train.state import zero_states
@@ -114,11 +114,17 @@ def _shown(symbol: str, unit: str) -> str:
 @lru_cache(maxsize=4)
 def _reader(spec: RunSpec) -> Callable[..., Any]:
     """Returns (params, tokens [1,T], states) -> logits [V] after the last, states; from zero."""
-    model = model_of(spec)
+    model = build_model(spec)
 
     def read(params: Any, tokens: jax.Array, states: Any) -> Any:
         logits, states = model.apply(
-            {"params": params}, tokens, None, None, states, jnp.asarray(True), method="run"
+            {"params": params},
+            tokens,
+            None,
+            None,
+            states,
+            jnp.asarray(True),
+            method="logits_and_states",
         )
         return logits[0, -1], states
 
@@ -128,7 +134,7 @@ def _reader(spec: RunSpec) -> Callable[..., Any]:
 @lru_cache(maxsize=4)
 def _writer(spec: RunSpec, sampling: Sampling, known: int) -> Callable[..., Any]:
     """Returns (params, logits [V], states, key, begin) -> PIECE symbols, logits, states."""
-    model = model_of(spec)
+    model = build_model(spec)
 
     def write(params: Any, logits_V: Any, states: Any, key: Any, begin: Any) -> Any:
         def one(carry: Any, place: jax.Array) -> Any:
@@ -136,7 +142,12 @@ def _writer(spec: RunSpec, sampling: Sampling, known: int) -> Callable[..., Any]
             draw = jax.random.fold_in(key, place)
             symbol = jax.random.categorical(draw, likeliest(logits_V, sampling, known))
             logits, states = model.apply(
-                {"params": params}, symbol[None, None], None, None, states, method="run"
+                {"params": params},
+                symbol[None, None],
+                None,
+                None,
+                states,
+                method="logits_and_states",
             )
             return (logits[0, 0], states), symbol
 

@@ -13,7 +13,7 @@ from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.tasks import JSB
 from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
@@ -47,14 +47,20 @@ def compose(trained: Trained, frames: int, temperature: float = 1.0, seed: int =
 
 @lru_cache(maxsize=4)
 def _composer(spec: RunSpec, frames: int, temperature: float) -> Any:
-    model = model_of(spec)
+    model = build_model(spec)
 
     def draw(params: Any, states: Any, key: jax.Array) -> jax.Array:
         def one(carry: Any, place: jax.Array) -> Any:
             notes_D, states = carry
             is_start = place == 0
             logits, states = model.apply(
-                {"params": params}, notes_D[None, None], None, None, states, is_start, method="run"
+                {"params": params},
+                notes_D[None, None],
+                None,
+                None,
+                states,
+                is_start,
+                method="logits_and_states",
             )
             logits_D = logits[0, 0]
             if temperature == 0.0:

@@ -15,7 +15,7 @@ from scipy.special import expit, softmax
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
 from lstm_lab.models.beam_search import translate
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.tasks import (
     Bernoulli,
     Categorical,
@@ -123,10 +123,12 @@ def answer_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
 
 @lru_cache(maxsize=4)
 def _stepper(spec: RunSpec) -> Callable[..., Any]:
-    model = model_of(spec)
+    model = build_model(spec)
 
     def step(params: Any, x: jax.Array, states: Any, is_start: jax.Array) -> Any:
-        return model.apply({"params": params}, x, None, None, states, is_start, method="run")
+        return model.apply(
+            {"params": params}, x, None, None, states, is_start, method="logits_and_states"
+        )
 
     return jax.jit(step)
 

@@ -13,7 +13,7 @@ from jax import lax
 
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.models.encoder_decoder import EncoderDecoder, Memory
 from lstm_lab.tasks import SourceTokens
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
@@ -47,7 +47,7 @@ def translate(spec: RunSpec, params: Any, source: SourceTokens, beam: int = 4) -
 
 @lru_cache(maxsize=8)
 def _compiled(spec: RunSpec, beam: int, longest: int) -> Callable[..., jax.Array]:
-    model = model_of(spec)
+    model = build_model(spec)
     assert isinstance(model, EncoderDecoder)
 
     def search(params: Any, tokens_BS: jax.Array, lengths_B: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ from lstm_lab.tasks import Task, Tokens, Translation
 from lstm_lab.utils.errors import UserError
 
 
-def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecoder:
+def build_model(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecoder:
     """Builds the Flax module of a spec; one that keeps its gates has the backend that can."""
     inputs, target = spec.task.inputs, spec.task.target
     if isinstance(spec.task, Translation):
@@ -28,7 +28,7 @@ def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecod
             vocabulary=spec.task.vocabulary,
             backend=spec.compute.backend,
         )
-    return build_model(
+    return build_sequence_model(
         spec.model,
         resolve_cell(spec.model),
         vocabulary=inputs.vocabulary if isinstance(inputs, Tokens) else None,
@@ -39,7 +39,7 @@ def model_of(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecod
     )
 
 
-def backends_of(spec: RunSpec, rows: int, members: int = 1) -> list[Backend]:
+def backends_for_training(spec: RunSpec, rows: int, members: int = 1) -> list[Backend]:
     """Returns the backends of the recurrence that training takes here, each once, by layer.
 
     Args:
@@ -50,7 +50,7 @@ def backends_of(spec: RunSpec, rows: int, members: int = 1) -> list[Backend]:
     Raises:
       UserError: for one that is named and cannot serve the run here.
     """
-    model, inputs = model_of(spec), spec.task.inputs
+    model, inputs = build_model(spec), spec.task.inputs
     width = inputs.vocabulary if isinstance(inputs, Tokens) else inputs.features
     D, dtype = spec.model.embedding or width, jnp.dtype(spec.model.dtype)
     single = isinstance(model, SequenceModel)
@@ -64,7 +64,7 @@ def backends_of(spec: RunSpec, rows: int, members: int = 1) -> list[Backend]:
     return list(taken)
 
 
-def blank_input(task: Task, rows: int, T: int) -> jax.Array:
+def zero_inputs(task: Task, rows: int, T: int) -> jax.Array:
     """Returns zeros of the shape and type of a task's inputs: [rows,T], or [rows,T,D]."""
     inputs = task.inputs
     if isinstance(inputs, Tokens):
@@ -72,7 +72,7 @@ def blank_input(task: Task, rows: int, T: int) -> jax.Array:
     return jnp.zeros((rows, T, inputs.features))
 
 
-def build_model(
+def build_sequence_model(
     model: ModelSpec,
     cell: Spec,
     *,
@@ -134,7 +134,7 @@ def build_encoder_decoder(
 
     Args:
       model: the spec; `bidirectional` is of its encoder.
-      cell: as in `build_model`.
+      cell: as in `build_sequence_model`.
       source_vocabulary, vocabulary: symbols.
       backend: as in `recurrence.unroll`.
 

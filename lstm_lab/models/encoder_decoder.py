@@ -84,10 +84,10 @@ class EncoderDecoder(nn.Module):
         regularization: Regularization | None = None,
         source: Any = None,
     ) -> jax.Array:
-        """Computes the logits of whole sequences, as `run` does."""
-        return self.run(x, lengths, regularization, source=source)[0]
+        """Computes the logits of whole sequences, as `logits_and_states` does."""
+        return self.logits_and_states(x, lengths, regularization, source=source)[0]
 
-    def run(
+    def logits_and_states(
         self,
         x: jax.Array,
         lengths: jax.Array | None = None,

@@ -65,10 +65,10 @@ class SequenceModel(nn.Module):
         lengths: jax.Array | None = None,
         regularization: Regularization | None = None,
     ) -> jax.Array:
-        """Computes the logits of whole sequences, as `run` does."""
-        return self.run(x, lengths, regularization)[0]
+        """Computes the logits of whole sequences, as `logits_and_states` does."""
+        return self.logits_and_states(x, lengths, regularization)[0]
 
-    def run(
+    def logits_and_states(
         self,
         x: jax.Array,
         lengths: jax.Array | None = None,

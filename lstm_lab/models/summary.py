@@ -14,7 +14,7 @@ from lstm_lab.cells import CellSpec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import names_part
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.models.build import blank_input, model_of
+from lstm_lab.models.build import build_model, zero_inputs
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Summary:
         return 3.0 * self.flops_per_token
 
 
-def summarise(spec: RunSpec, T: int = 64) -> Summary:
+def summarize(spec: RunSpec, T: int = 64) -> Summary:
     """Computes a model's summary without allocating it.
 
     Args:
@@ -50,7 +50,7 @@ def summarise(spec: RunSpec, T: int = 64) -> Summary:
     """
     # The reference backend: products inside a kernel could not be counted.
     counted = replace(spec, compute=replace(spec.compute, backend="scan"))
-    model, x = model_of(counted), blank_input(spec.task, 1, T)
+    model, x = build_model(counted), zero_inputs(spec.task, 1, T)
     variables = jax.eval_shape(model.init, jax.random.key(0), x)
     leaves = jax.tree_util.tree_flatten_with_path(variables["params"])[0]
     rows = [
@@ -62,7 +62,7 @@ def summarise(spec: RunSpec, T: int = 64) -> Summary:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSummary:
     """A part of a model, as a table shows it.
 
     Attributes:
@@ -85,16 +85,16 @@ class Layer:
         return sum(count for _, _, count, _ in self.arrays)
 
 
-def layers(spec: RunSpec, T: int = 64) -> list[Layer]:
+def summarize_layers(spec: RunSpec, T: int = 64) -> list[LayerSummary]:
     """Splits a model into its parts, in the order of the data.
 
     Args:
       spec: the run.
-      T: as in `summarise`.
+      T: as in `summarize`.
     """
     every_step = spec.task.target.every_step
     grouped: dict[str, list[tuple[str, str, int]]] = {}
-    for path, shape, count in summarise(spec, T).parameters:
+    for path, shape, count in summarize(spec, T).parameters:
         part, _, name = path.rpartition("/")
         grouped.setdefault(part or "head", []).append((name, shape, count))  # a tied head's bias
     ordered = sorted(grouped, key=lambda part: (part == "head", part != "embed", part))
@@ -108,7 +108,9 @@ def layers(spec: RunSpec, T: int = 64) -> list[Layer]:
         frozen = sum(
             count for n, _, count in grouped[part] if names_part(spec.optim.freeze, f"{part}/{n}")
         )
-        found.append(Layer(part, _output(spec, part), 2.0 * products * share, arrays, frozen))
+        found.append(
+            LayerSummary(part, _output(spec, part), 2.0 * products * share, arrays, frozen)
+        )
     return found
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from lstm_lab.config.ids import program_spec, run_id
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import summarise
+from lstm_lab.models.summary import summarize
 from lstm_lab.sweep.axes import label
 from lstm_lab.sweep.plan import PlannedCohort, lane_bytes, plan_cohorts, program_flops, tokens_read
 from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
@@ -134,7 +134,7 @@ def _as_computed(spec: RunSpec, cohort: PlannedCohort) -> RunSpec:
 
 @cache
 def _flops_per_token(spec: RunSpec) -> float:
-    return summarise(spec).training_flops_per_token
+    return summarize(spec).training_flops_per_token
 
 
 @cache

@@ -13,7 +13,7 @@ import numpy as np
 
 from lstm_lab.config.ids import program_key, program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import Summary, summarise
+from lstm_lab.models.summary import Summary, summarize
 from lstm_lab.sweep.study import PlannedRun
 from lstm_lab.tasks import Dataset, mean_steps
 from lstm_lab.train import padding
@@ -156,7 +156,7 @@ def lane_bytes(spec: RunSpec) -> float:
 
 @cache
 def _summary(spec: RunSpec) -> Summary:
-    return summarise(spec)
+    return summarize(spec)
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import summarise
+from lstm_lab.models.summary import summarize
 from lstm_lab.utils.errors import UserError
 
 Match = Literal["hidden", "params", "flops"]
@@ -53,5 +53,5 @@ def _size(spec: RunSpec, match: Match) -> float:
 
 @cache
 def _size_of(spec: RunSpec, match: Match) -> float:
-    found = summarise(spec)
+    found = summarize(spec)
     return float(found.total) if match == "params" else found.flops_per_token

@@ -15,7 +15,7 @@ from jax import lax
 
 from lstm_lab.cells.masks import RATES
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import Batch, Split, Stream
@@ -68,10 +68,10 @@ def forward(
     source: dict[str, Any] = {} if examples.source is None else {"source": examples.source}
     is_start = None if states is None else batch.is_start
     with jax.default_matmul_precision(spec.model.precision):
-        (logits, states), variables = model_of(spec).apply(
+        (logits, states), variables = build_model(spec).apply(
             {"params": params},
             *(examples.x, examples.lengths, regularization, states, is_start),
-            method="run",
+            method="logits_and_states",
             mutable=["features"],
             **source,
         )

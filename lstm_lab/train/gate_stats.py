@@ -17,7 +17,7 @@ import numpy as np
 
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples, Split, first_examples
 from lstm_lab.tasks.base import Array
 from lstm_lab.utils.types import PyTree
@@ -78,7 +78,7 @@ def measure_gates(spec: RunSpec, params: PyTree, split: Split) -> dict[str, Laye
 
 @lru_cache(maxsize=8)
 def _compiled(spec: RunSpec) -> Callable[[PyTree, Examples], dict[str, LayerStats]]:
-    model = model_of(spec, trace=True)
+    model = build_model(spec, trace=True)
 
     def measure(params: PyTree, examples: Examples) -> dict[str, LayerStats]:
         x, lengths = examples.x, examples.lengths

@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.build import backends_of
+from lstm_lab.models.build import backends_for_training
 from lstm_lab.recurrence import Backend
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import say
@@ -48,10 +48,10 @@ class Layout:
         return replace(spec, model=replace(spec.model, hidden=self.width))
 
     def backends(self, spec: RunSpec) -> list[Backend]:
-        """Returns the backends that a member's training takes, as `config.backends_of`."""
+        """Returns the backends of one member's training; see `backends_for_training`."""
         rows = spec.train.batch_size // (self.devices if self.kind == "batch" else 1)
         lanes = self.lanes // (self.devices if self.kind == "members" else 1)
-        return backends_of(self.widen(spec), rows, 1 if on_cpu() else lanes)
+        return backends_for_training(self.widen(spec), rows, 1 if on_cpu() else lanes)
 
 
 def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -> Layout:

@@ -15,7 +15,7 @@ import numpy as np
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.beam_search import translate
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples
 from lstm_lab.utils.types import JSON, PyTree
 
@@ -63,7 +63,7 @@ def final_metrics(
 
 @lru_cache(maxsize=8)
 def _compiled(spec: RunSpec) -> Callable[..., jax.Array]:
-    model = model_of(spec)
+    model = build_model(spec)
 
     def apply(params: PyTree, x: jax.Array, lengths: jax.Array | None) -> jax.Array:
         with jax.default_matmul_precision(spec.model.precision):

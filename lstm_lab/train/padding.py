@@ -19,7 +19,7 @@ from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.gated import GATED_LSTM
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.models.build import blank_input, model_of
+from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.tasks import Translation
 
 
@@ -72,9 +72,9 @@ def unit_axes(spec: RunSpec) -> Any:
 
 
 def _shapes(spec: RunSpec, hidden: int) -> Any:
-    x = blank_input(spec.task, 1, 1)
+    x = zero_inputs(spec.task, 1, 1)
     wide = replace(spec, model=replace(spec.model, hidden=hidden))
-    return jax.eval_shape(model_of(wide).init, jax.random.key(0), x)["params"]
+    return jax.eval_shape(build_model(wide).init, jax.random.key(0), x)["params"]
 
 
 def mask_padding(axes: Any, tree: Any, units: jax.Array) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from lstm_lab.models.summary import summarise
+from lstm_lab.models.summary import summarize
 from lstm_lab.tasks import Dataset, Examples, longest, naive_scores, steps_per_epoch
 from lstm_lab.train import multihost
 from lstm_lab.train.checkpoint import Checkpoints
@@ -107,7 +107,7 @@ class Session:
 
     def _activate(self, run: CohortRun, resumed_at: int | None) -> ActiveRun:
         """Opens the record of a run that gets a lane."""
-        summary = summarise(run.spec, T=longest(self.dataset.splits["valid"]))
+        summary = summarize(run.spec, T=longest(self.dataset.splits["valid"]))
         recorder = RunRecorder(
             run.folder,
             run.spec,

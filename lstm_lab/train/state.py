@@ -15,7 +15,7 @@ import optax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import rates_of
-from lstm_lab.models.build import blank_input, model_of
+from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.recurrent import States
 from lstm_lab.train.optimizer import hparams
 from lstm_lab.train.weight_averaging import Average
@@ -111,7 +111,9 @@ def zero_states(spec: RunSpec, params: PyTree, rows: int) -> States:
 
     The first chunk of a stream sets `Batch.is_start` and ignores them; only their shapes matter.
     """
-    x = blank_input(spec.task, rows, 1)
+    x = zero_inputs(spec.task, rows, 1)
     # Shapes alone: running the model would allocate and compile it.
-    _, states = jax.eval_shape(partial(model_of(spec).apply, method="run"), {"params": params}, x)
+    _, states = jax.eval_shape(
+        partial(build_model(spec).apply, method="logits_and_states"), {"params": params}, x
+    )
     return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), states)

@@ -18,7 +18,7 @@ import optax
 from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.build import blank_input, model_of
+from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import (
@@ -133,8 +133,8 @@ class TrainStep:
         Embedding, cell and head are drawn from the member's initialization seed.
         """
         spec = self.spec
-        x = blank_input(spec.task, 1, 1)
-        params = model_of(spec).init(jax.random.key(member.init_seed), x)["params"]
+        x = zero_inputs(spec.task, 1, 1)
+        params = build_model(spec).init(jax.random.key(member.init_seed), x)["params"]
         optimizer = build_optimizer(spec.optim, member.hparams, self.schedule_length)
         rows, patience = spec.train.batch_size, spec.optim.average
         return TrainState(

@@ -13,7 +13,7 @@ from lstm_lab.config.overrides import apply_overrides, take_overrides
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.serialization import from_json, to_json
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.models.build import backends_of
+from lstm_lab.models.build import backends_for_training
 from lstm_lab.utils.errors import UserError
 
 CELL = """
@@ -221,6 +221,6 @@ def test_an_override_may_choose_another_task():
 )
 def test_a_backend_that_cannot_serve_a_run_is_refused(sections, said):
     with pytest.raises(UserError, match=f"compute.backend: found '.*', which cannot .*; .*{said}"):
-        backends_of(build_spec(config(**sections)), 32)
+        backends_for_training(build_spec(config(**sections)), 32)
     named = {**sections, "compute": {"backend": "fused"}}
-    assert backends_of(build_spec(config(**named)), 32) == ["fused"]
+    assert backends_for_training(build_spec(config(**named)), 32) == ["fused"]

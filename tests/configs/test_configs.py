@@ -10,7 +10,7 @@ import pytest
 
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.models.summary import layers
+from lstm_lab.models.summary import summarize_layers
 from lstm_lab.sweep.study import final_runs, tuning_runs, variants
 from lstm_lab.tasks import train_batch
 from lstm_lab.train.layout import Layout
@@ -75,7 +75,7 @@ def test_a_config_trains_two_steps(path, samples):
 def test_recipes_of_ptb_have_the_published_sizes(recipe, size, samples):
     spec = build_spec(module(ROOT / "configs" / "ptb.py").get_config(recipe))
     if size is not None:
-        assert sum(layer.total for layer in layers(spec)) == size
+        assert sum(layer.total for layer in summarize_layers(spec)) == size
     hidden_sizes = spec.model.hidden_sizes and (5, 5, 4)
     model = replace(spec.model, hidden=4, embedding=4, hidden_sizes=hidden_sizes)
     trains_two_steps(replace(spec, model=model), samples)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.tasks import JSB
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.lanes import Cohort, CohortRun
@@ -143,6 +143,6 @@ def reading(text, **sections):
 
 def nll_at_once(spec, params, tokens):
     """Returns the negative log-likelihood of each symbol, with each row read in one piece."""
-    logits = model_of(spec).apply({"params": params}, tokens[:, :-1])
+    logits = build_model(spec).apply({"params": params}, tokens[:, :-1])
     log_p = jax.nn.log_softmax(logits)
     return -jnp.take_along_axis(log_p, tokens[:, 1:, None], -1)[..., 0]

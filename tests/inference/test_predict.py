@@ -16,7 +16,7 @@ from lstm_lab.inference.generate import Sampling, generate, likeliest
 from lstm_lab.inference.load import load_run
 from lstm_lab.inference.music import compose
 from lstm_lab.inference.predict import answer_lines, answer_stream
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples, Tags, Text
 from lstm_lab.tasks.datasets import tabular, tagging, time_series
 from lstm_lab.tasks.readers.records import parts_of
@@ -46,7 +46,7 @@ def test_writing_on_equals_reading_all_again(folder):
     text = "merrily "
     for _ in range(40):
         tokens = jnp.array([[vocabulary.index(symbol) for symbol in text]])
-        logits = model_of(trained.spec).apply({"params": trained.params}, tokens)[0, -1]
+        logits = build_model(trained.spec).apply({"params": trained.params}, tokens)[0, -1]
         text += vocabulary[int(logits[1:].argmax()) + 1]
     written = "".join(generate(trained, "merrily ", 40, Sampling(temperature=0.0)))
     assert "merrily " + written == text

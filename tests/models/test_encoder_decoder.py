@@ -14,7 +14,7 @@ from lstm_lab.config.parsing import build_spec
 from lstm_lab.inference.load import load_run
 from lstm_lab.inference.predict import answer_lines, answer_stream
 from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search, translate
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.models.encoder_decoder import Memory
 from lstm_lab.tasks import SourceTokens
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
@@ -46,7 +46,7 @@ def translating(folder, **sections):
 
 def drawn(spec, S=4, T=3, B=2):
     """Its model, parameters and a batch: sources, symbols before."""
-    model = model_of(spec)
+    model = build_model(spec)
     keys = jax.random.split(jax.random.key(1), 2)
     source = SourceTokens(jax.random.randint(keys[0], (B, S), 0, 9), jnp.array([S, S - 2]))
     x = jax.random.randint(keys[1], (B, T), 0, 10)
@@ -169,7 +169,7 @@ def test_a_beam_of_one_takes_the_likeliest_word(tmp_path):
     trained = load_run(tmp_path / "run" / "0")
     test = spec.task.load(tmp_path).splits["test"]
     (found,) = translate(spec, trained.params, jax.tree.map(lambda a: a[:1], test.source), beam=1)
-    module = model_of(spec)
+    module = build_model(spec)
     text = [BEGIN_NUMBER]
     for _ in range(len(found)):
         logits = module.apply(

@@ -7,7 +7,7 @@ import pytest
 
 from lstm_lab.cells import get_variant
 from lstm_lab.config.sections import ModelSpec
-from lstm_lab.models.build import build_model
+from lstm_lab.models.build import build_sequence_model
 from lstm_lab.models.recurrent import LSTM, merge_directions
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.recurrence import unroll
@@ -119,7 +119,9 @@ def test_a_locked_mask_lasts_for_a_sequence():
 def reading(**fields):
     """A model of words, its parameters, tokens, and what training draws on."""
     spec = ModelSpec(hidden=6, embedding=6, layers=2, **fields)
-    model = build_model(spec, get_variant("lstm").spec, vocabulary=11, outputs=11, every_step=True)
+    model = build_sequence_model(
+        spec, get_variant("lstm").spec, vocabulary=11, outputs=11, every_step=True
+    )
     x = jax.random.randint(jax.random.key(5), (B, T), 0, 11)
     keys = jax.random.split(jax.random.key(3), B)
     return model, model.init(jax.random.key(0), x), x, Regularization({}, keys[0], keys)
@@ -160,7 +162,7 @@ def test_a_tied_head_is_the_embedding():
 @pytest.mark.parametrize("embedding", [None, 8])
 def test_heads_and_inputs(every_step, embedding):
     spec = ModelSpec(hidden=6, embedding=embedding, dtype="bfloat16")
-    model = build_model(
+    model = build_sequence_model(
         spec, get_variant("lstm").spec, vocabulary=11, outputs=2, every_step=every_step
     )
     x = jnp.zeros((B, T), jnp.int32)
@@ -175,14 +177,14 @@ def test_heads_and_inputs(every_step, embedding):
 def test_a_model_that_centres_sees_no_level():
     spec = ModelSpec(hidden=6, subtract_last=True)
     options = {"vocabulary": None, "outputs": 2, "every_step": False}
-    model = build_model(spec, get_variant("lstm").spec, **options)
+    model = build_sequence_model(spec, get_variant("lstm").spec, **options)
     x = jax.random.normal(jax.random.key(0), (B, T, D))
     variables = model.init(jax.random.key(1), x)
     level = jnp.array([3.0, -1.0, 2.0])[:, None, None]
     for lengths in (None, LENGTHS):
         got = model.apply(variables, x, lengths)
         np.testing.assert_allclose(got, model.apply(variables, x + level, lengths), atol=1e-5)
-    plain = build_model(ModelSpec(hidden=6), get_variant("lstm").spec, **options)
+    plain = build_sequence_model(ModelSpec(hidden=6), get_variant("lstm").spec, **options)
     last = jnp.stack([x[0, 4], x[1, 1], x[2, 0]])[:, None]
     expected = plain.apply(variables, x - last, LENGTHS)
     np.testing.assert_array_equal(model.apply(variables, x, LENGTHS), expected)

@@ -5,14 +5,14 @@ import pytest
 from lstm_lab.cells import CATALOGUE, CellSpec
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.models.summary import layers, summarise
+from lstm_lab.models.summary import summarize, summarize_layers
 from tests.helpers.training import small
 
 
 @pytest.mark.parametrize("cell", sorted(CATALOGUE))
 def test_parts_add_up(cell):
     spec = small(model={"cell": cell, "hidden": 8, "layers": 2, "bidirectional": True})
-    found, whole = layers(spec, T=16), summarise(spec, T=16)
+    found, whole = summarize_layers(spec, T=16), summarize(spec, T=16)
     assert sum(layer.total for layer in found) == whole.total
     assert sum(layer.flops_per_token for layer in found) == pytest.approx(whole.flops_per_token)
     assert [layer.name for layer in found[-1:]] == ["head"]
@@ -36,7 +36,7 @@ def test_tied_and_frozen_parts_are_counted_once(tied):
             "train": {"steps": 1},
         }
     )
-    found, whole = layers(spec, T=16), summarise(spec, T=16)
+    found, whole = summarize_layers(spec, T=16), summarize(spec, T=16)
     assert [layer.name for layer in found] == ["embed", "lstm/layer_0", "head"]
     assert sum(layer.total for layer in found) == whole.total
     assert sum(layer.flops_per_token for layer in found) == pytest.approx(whole.flops_per_token)

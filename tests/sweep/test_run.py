@@ -12,7 +12,7 @@ from dataclasses import replace
 import jax
 import pytest
 
-from lstm_lab.models.summary import summarise
+from lstm_lab.models.summary import summarize
 from lstm_lab.report.render.files import build
 from lstm_lab.sweep import run as launching
 from lstm_lab.sweep.archive import pack, unpack
@@ -92,7 +92,7 @@ def test_programs_and_padding_cost_the_least(tokens):
     sizes = sorted(load)
     spec = runs["0"].spec
     flops = {
-        size: summarise(
+        size: summarize(
             replace(spec, model=replace(spec.model, hidden=size))
         ).training_flops_per_token
         for size in sizes

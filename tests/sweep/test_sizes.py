@@ -2,7 +2,7 @@
 
 import pytest
 
-from lstm_lab.models.summary import summarise
+from lstm_lab.models.summary import summarize
 from lstm_lab.sweep.axes import grid
 from lstm_lab.sweep.sizes import matched
 from lstm_lab.sweep.study import final_runs
@@ -17,7 +17,7 @@ def test_no_other_hidden_size_is_nearer(cell, match):
     reference = small(model={"cell": "vanilla", "hidden": 40})
 
     def size(spec):
-        found = summarise(spec)
+        found = summarize(spec)
         return found.total if match == "params" else found.flops_per_token
 
     found = matched(small(model={"cell": cell}), reference, match)
@@ -29,7 +29,7 @@ def test_no_other_hidden_size_is_nearer(cell, match):
 
 def test_a_study_matches_every_variant_to_its_baseline():
     one = tiny_study(axes=(grid("model.cell", ("lstm", "fgr", "rnn")),), match="params")
-    sizes = {run.variant: summarise(run.spec).total for run in final_runs(one, {})}
+    sizes = {run.variant: summarize(run.spec).total for run in final_runs(one, {})}
     assert sizes["fgr"] == pytest.approx(sizes["lstm"], rel=0.25)
     assert sizes["rnn"] == pytest.approx(sizes["lstm"], rel=0.25)
     with pytest.raises(UserError, match="needs a baseline"):
@@ -44,4 +44,4 @@ def test_operations_are_counted_whatever_computes_them():
     T = 50
     layer = 2 * (2 + 16) * 4 * 16
     head = 2 * 16 * 1 / T
-    assert summarise(spec, T=T).flops_per_token == pytest.approx(layer + head, rel=0.02)
+    assert summarize(spec, T=T).flops_per_token == pytest.approx(layer + head, rel=0.02)

@@ -7,7 +7,7 @@ import pytest
 
 from lstm_lab.cells.cell import step
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.models.build import model_of
+from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples
 from lstm_lab.train.gate_stats import BINS, LOG10_TIME_RANGE, gate_image, measure_gates
 from tests.helpers.tensorboard import read_events
@@ -18,7 +18,7 @@ def drawn(spec, N=3, T=6, D=2):
     rng = np.random.default_rng(0)
     lengths = np.array([6, 4, 1], np.int32)
     examples = Examples(rng.normal(size=(N, T, D)).astype(np.float32), np.zeros(N), lengths)
-    return model_of(spec).init(jax.random.key(0), examples.x)["params"], examples
+    return build_model(spec).init(jax.random.key(0), examples.x)["params"], examples
 
 
 def test_measures_equal_those_of_the_steps():
