@@ -1,4 +1,4 @@
-# PYTHON chooses the interpreter and thereby the environment: .venv for python3, .venv-NAME for others.
+# PYTHON selects the interpreter and its environment: .venv for python3, .venv-NAME for any other.
 PYTHON ?= python3
 VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
@@ -6,16 +6,23 @@ READY := $(VENV)/.ready
 
 PEERS := $(VENV)/.peers
 
-.PHONY: ablation check lint parity slow test types
+.PHONY: ablation check docs lint parity slow spell test types
 
 ablation: $(READY)
 	$(BIN)/lstm-lab sweep --study=experiments/digits_ablation.py --workdir=runs/digits_ablation
 
 check: lint types test
 
-lint: $(READY)
+# The commands, Python blocks and links of README, CONTRIBUTING and docs/. Part of `make test` too.
+docs: $(READY)
+	$(BIN)/python -m pytest -m "not slow" tests/test_readme.py tests/test_tutorial.py tests/test_links.py
+
+lint: $(READY) spell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+spell: $(READY)
+	$(BIN)/codespell
 
 types: $(READY)
 	$(BIN)/mypy

@@ -1,10 +1,7 @@
-"""Every command and every file of the README works; the long ones shortened, in a slow test."""
+"""Every command and file of the README works. Slow tests run the long commands, shortened."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,25 +9,14 @@ import pytest
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.files import read_json
 from tests.helpers.data import write_samples
+from tests.helpers.docs import LSTM_LAB, run_command, shorten
 from tests.helpers.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
 COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
 FILES = {text.splitlines()[0][2:]: text for kind, text in BLOCKS if kind == "python"}
-LSTM_LAB = f"{sys.executable} -m lstm_lab"
-
 TINY = "--config.task.valid_size=8 --config.task.test_size=8"
-
-
-def shortened(command):
-    """Returns a command with one epoch, or two steps."""
-    if "train" in command.split():
-        config = re.search(r"configs/\w+\.py", command)
-        epochs = config and '"epochs"' in (ROOT / config[0]).read_text()
-        length = "epochs=1" if epochs else "steps=2 --config.train.eval_every=1"
-        command += f" --config.train.{length}"
-    return re.sub(r"(^|\| )lstm-lab", rf"\1{LSTM_LAB}", command)
 
 
 @pytest.fixture(scope="module")
@@ -45,50 +31,35 @@ def clone(tmp_path_factory):
     return folder
 
 
-def run(command, folder):
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "PYTHONPATH": f"{ROOT}:{folder}",
-        "LSTM_LAB_DATA": str(folder / "data"),
-        "HOME": str(folder),
-        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
-    }
-    done = subprocess.run(
-        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def test_the_readme_has_what_it_promises():
+def test_the_readme_names_existing_files_and_verbs():
     assert set(FILES) == {"my_config.py", "my_cell.py", "my_script.py", "my_study.py", "parity.py"}
     verbs = {c.split()[1] for c in COMMANDS if c.startswith("lstm-lab")}
-    own = {"train", "sweep", "status", "report", "summary", "check", "compare", "generate"}
-    assert verbs == own
+    expected = {"train", "sweep", "status", "report", "summary", "check", "compare", "generate"}
+    assert verbs == expected
     for config in re.findall(r"`(\w+\.py)`", README):
         assert (ROOT / "configs" / config).exists() or config in FILES, config
     assert COMMANDS[:2] == ["make ablation", "source .venv/bin/activate"]
-    for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / link).exists(), link
 
 
-def test_quick_commands(clone):
+def test_the_quick_commands(clone):
     words = ("summary", "check", "--dry_run", "python")
     quick = [c for c in COMMANDS if any(word in c for word in words)]
     assert len(quick) == 6
-    outputs = [run(shortened(c), clone) for c in quick]
+    outputs = [run_command(shorten(c), clone) for c in quick]
     assert any("11,416,577" in text for text in outputs)
 
 
-def test_a_config_and_a_cell_of_ones_own(clone):
-    run(shortened("lstm-lab train --config=my_config.py " + TINY), clone)
+def test_the_example_config_and_cell(clone):
+    run_command(shorten("lstm-lab train --config=my_config.py " + TINY), clone)
     command = next(c for c in COMMANDS if "my_cell.py" in c)
-    run(shortened(command) + " --config.model.hidden=4 --config.task.pixels_per_step=8", clone)
+    run_command(
+        shorten(command) + " --config.model.hidden=4 --config.task.pixels_per_step=8", clone
+    )
     coupled = command.replace(":mgu", ":coupled") + " --config.task.pixels_per_step=8"
-    run(shortened(coupled), clone)
+    run_command(shorten(coupled), clone)
 
 
-def test_a_task_of_ones_own(monkeypatch, tmp_path):
+def test_the_example_task_is_learned(monkeypatch, tmp_path):
     from lstm_lab.config.parsing import build_spec
     from tests.helpers.training import train
 
@@ -111,7 +82,7 @@ def test_a_task_of_ones_own(monkeypatch, tmp_path):
 def test_every_other_command_shortened(clone):
     for command in COMMANDS:
         if re.search(r"(^|\| )lstm-lab", command) and "my_study" not in command:
-            run(shortened(command), clone)
+            run_command(shorten(command), clone)
 
 
 @pytest.mark.slow
@@ -128,5 +99,5 @@ def test_the_studies_shortened(clone):
             "    tuning = replace(whole.tuning, overrides={})\n"
             "    return replace(whole, tuning=tuning)\n"
         )
-        out = run(f"{LSTM_LAB} sweep --study={short} --workdir=runs/{short.stem}", clone)
+        out = run_command(f"{LSTM_LAB} sweep --study={short} --workdir=runs/{short.stem}", clone)
         assert "planned claim" in out

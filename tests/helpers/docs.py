@@ -1,0 +1,48 @@
+"""The texts of README and docs/: their code blocks and links, and how to run their commands."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.helpers.paths import ROOT
+
+LSTM_LAB = f"{sys.executable} -m lstm_lab"
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    """Returns the fenced blocks of one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
+
+
+def local_links(text: str) -> list[str]:
+    """Returns the targets of all links and images that point into the repository."""
+    return re.findall(r"\]\((?!https?:)([^)]+)\)", text)
+
+
+def shorten(command: str) -> str:
+    """Returns the command for this interpreter; training takes one epoch or two steps."""
+    if "train" in command.split():
+        config = re.search(r"configs/\w+\.py", command)
+        epochs = config and '"epochs"' in (ROOT / config[0]).read_text()
+        length = "epochs=1" if epochs else "steps=2 --config.train.eval_every=1"
+        command += f" --config.train.{length}"
+    return re.sub(r"(^|\| )lstm-lab", rf"\1{LSTM_LAB}", command)
+
+
+def run_command(command: str, folder: Path) -> str:
+    """Runs a shell command in the folder and returns its output; fails with all it printed."""
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PYTHONPATH": f"{ROOT}:{folder}",
+        "LSTM_LAB_DATA": str(folder / "data"),
+        "HOME": str(folder),
+        # Outside the temporary HOME, so that every command shares one cache of compiled programs.
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+    }
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout

@@ -1,0 +1,30 @@
+"""Every link between the Markdown files of the project leads to a file and a heading."""
+
+import re
+
+import pytest
+
+from tests.helpers.docs import local_links
+from tests.helpers.paths import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def anchors(text):
+    """Returns the anchors of all headings, in the form that GitHub gives them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in local_links(page.read_text()):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text()), link
+
+
+def test_the_pages_are_found():
+    assert {"README.md", "CONTRIBUTING.md", "design.md"} <= {page.name for page in PAGES}
