@@ -1,8 +1,11 @@
-"""What training adds to the loss for what the last layer gives: AR and TAR of AWD-LSTM."""
+"""Penalties on the outputs of the last layer: AR and TAR of AWD-LSTM.
+
+`TrainStep` adds them to the loss of a batch before it is differentiated.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +14,18 @@ from lstm_lab.config.sections import TrainSpec
 from lstm_lab.tasks import Batch
 
 
-def penalty(train: TrainSpec, features: dict[str, Any], batch: Batch) -> jax.Array:
-    """Returns the sum over real steps of alpha mean(d^2) + beta mean((h_t - h_{t-1})^2).
+def penalty(
+    train: TrainSpec, features: Mapping[str, tuple[jax.Array, ...]], batch: Batch
+) -> jax.Array:
+    """Returns the penalties of a batch, summed over real steps.
 
-    d is the last layer's output after dropout, h before it; means are over units.
+    alpha * mean(d_t^2) + beta * mean((h_t - h_{t-1})^2)
+
+    d is the last layer's output after dropout, h the output before it; means are over units.
 
     Args:
-      train: alpha is `activation_reg`, beta `temporal_reg`.
-      features: what the model kept, `raw` and `dropped`, each a tuple of one array [T,B,H].
+      train: alpha is `activation_reg`, beta is `temporal_reg`.
+      features: `raw` and `dropped`, each a tuple of one array [T,B,H], as the model stores them.
       batch: the examples.
 
     Source: Merity, McCann and Socher 2017, Revisiting activation regularization.
@@ -27,7 +34,9 @@ def penalty(train: TrainSpec, features: dict[str, Any], batch: Batch) -> jax.Arr
     T = raw_TBH.shape[0]
     lengths = batch.examples.lengths
     length_1B = jnp.full((1, 1), T) if lengths is None else lengths[None]
+    # Padding, and rows that only fill the batch, have weight 0.
     weight_TB = (jnp.arange(T)[:, None] < length_1B) * batch.weight_B[None]
+    # In float32 whatever the compute dtype: sums over thousands of steps need the digits.
     square_TB = jnp.square(dropped_TBH.astype(jnp.float32)).mean(-1)
     change_TB = jnp.square(jnp.diff(raw_TBH.astype(jnp.float32), axis=0)).mean(-1)
     return (

@@ -1,4 +1,8 @@
-"""How a cohort lies on the devices: members spread, batches split, or neither."""
+"""How a cohort lies on the devices: members spread over them, batches split, or one device alone.
+
+In: the number of members, the batch size, the devices. Out: a `Layout`, which `parallel.py` turns
+into a program and run.json records.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +21,21 @@ Kind = Literal["single", "members", "batch"]
 
 
 def on_cpu() -> bool:
-    """Returns whether this computes on CPU, where members are mapped in turn and not batched."""
+    """Returns whether the devices are CPUs, on which lanes run one after another."""
     return jax.local_devices()[0].platform == "cpu"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a cohort lies on the devices; decided once, since bits depend on it.
+    """How a cohort lies on the devices; fixed at the start, since the bits of results depend on it.
 
     Attributes:
-      kind: `single`: one device trains all lanes; `members`: each device trains its share of lanes;
-        `batch`: every device trains all lanes on its share of each batch.
-      devices: devices used, of all hosts together.
-      lanes: places for members; a multiple of `devices` where members are spread.
-      width: hidden units of the program's arrays, to which narrower members are padded; None where
-        all members have the same.
+      kind: `single`: one device trains all lanes; `members`: each device trains its share of the
+        lanes; `batch`: every device trains all lanes on its share of each batch.
+      devices: number of devices, of all hosts together.
+      lanes: members that train at the same time; a multiple of `devices` for `members`.
+      width: hidden units of the program's arrays, to which narrower members are padded; None if all
+        members have the same size.
       hosts: processes that train together, each on its own devices.
     """
 
@@ -42,29 +46,28 @@ class Layout:
     hosts: int = 1
 
     def widen(self, spec: RunSpec) -> RunSpec:
-        """Returns a member's spec with the hidden units of the program's arrays."""
+        """Returns a member's spec with the hidden size of the program's arrays."""
         if self.width is None:
             return spec
         return replace(spec, model=replace(spec.model, hidden=self.width))
 
     def backends(self, spec: RunSpec) -> list[Backend]:
-        """Returns the backends of one member's training; see `backends_for_training`."""
+        """Returns the backends that compute a member's recurrence, see `build.backends_for_training`."""
         rows = spec.train.batch_size // (self.devices if self.kind == "batch" else 1)
         lanes = self.lanes // (self.devices if self.kind == "members" else 1)
         return backends_for_training(self.widen(spec), rows, 1 if on_cpu() else lanes)
 
 
 def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -> Layout:
-    """Spreads members where there are enough, else splits the batch if it divides, else neither.
+    """Spreads members if there are enough, else splits the batch if it divides, else does neither.
+
+    Members come first: they need no communication at all.
 
     Args:
       members: runs of the cohort.
-      batch_size: sequences of a step.
-      devices: devices at hand, of all hosts together.
+      batch_size: sequences per step.
+      devices: available devices, of all hosts together.
       hosts: processes that train together; they always split the batch.
-
-    Returns:
-      The layout.
 
     Raises:
       UserError: for a batch that several hosts cannot split.
@@ -72,8 +75,8 @@ def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -
     if hosts > 1:
         if batch_size % devices:
             raise UserError(
-                f"train.batch_size: found {batch_size}, allowed multiples of {devices}, "
-                f"the devices of {hosts} hosts"
+                f"train.batch_size: got {batch_size}, expected a multiple of {devices}, the number "
+                f"of devices of {hosts} hosts"
             )
         return Layout("batch", devices, members, hosts=hosts)
     if devices > 1 and members >= devices:
@@ -84,29 +87,32 @@ def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -
 
 
 def fit_layout(layout: Layout, batch_size: int, devices: int, hosts: int = 1) -> Layout:
-    """Returns a layout decided before, or where devices are missing the nearest one that fits.
+    """Returns a recorded layout, or the nearest one if its devices are missing.
 
     Args:
       layout: the layout that a run or a cohort began with.
-      batch_size: sequences of a step.
-      devices: devices at hand, of all hosts together.
+      batch_size: sequences per step.
+      devices: available devices, of all hosts together.
       hosts: processes that train together.
 
     Returns:
-      A layout with the same lanes; another one is said, since its bits differ.
+      A layout with the same lanes. If it is another one, a note says so: its bits differ.
     """
     fits = layout.devices <= devices if hosts == 1 else layout.devices == devices
     if layout.hosts == hosts and fits:
         return layout
     if hosts > 1 or layout.hosts > 1:
-        fitting = choose_layout(layout.lanes, batch_size, devices, hosts)
+        fitted = choose_layout(layout.lanes, batch_size, devices, hosts)
         say(
-            f"note: began on {layout.devices} devices of {layout.hosts} hosts, goes on on "
-            f"{fitting.devices} of {hosts}: its bits will differ"
+            f"note: began on {layout.devices} devices of {layout.hosts} hosts and continues on "
+            f"{fitted.devices} of {hosts}: results will differ in the last bits"
         )
-        return fitting
+        return fitted
     divided = layout.lanes if layout.kind == "members" else batch_size
+    # The most devices that divide the lanes, or the batch, without a rest.
     shared = max(n for n in range(1, devices + 1) if divided % n == 0)
-    fitting = replace(layout, kind=layout.kind if shared > 1 else "single", devices=shared)
-    say(f"note: began on {layout.devices} devices, goes on on {shared}: its bits will differ")
-    return fitting
+    say(
+        f"note: began on {layout.devices} devices and continues on {shared}: results will differ "
+        "in the last bits"
+    )
+    return replace(layout, kind=layout.kind if shared > 1 else "single", devices=shared)

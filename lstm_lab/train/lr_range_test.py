@@ -1,4 +1,7 @@
-"""The learning-rate range test: which rates a model can begin with, from one short run."""
+"""The learning-rate range test: which learning rates a model can start with, from one short run.
+
+In: a spec and its data. Out: a `RangeTest`, which `report/render/lr_range.py` draws.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,19 @@ from lstm_lab.utils.progress import Meter
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 120
-SMOOTHING = 0.9  # of the losses' running mean
-BEYOND = 4.0  # times the best loss, where it ends
+SMOOTHING = 0.9  # of the exponential moving average of the losses
+DIVERGENCE = 4.0  # the test ends when the loss is so many times the lowest one
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test found.
+    """The result of a range test.
 
     Attributes:
       rates: learning rates, rising.
-      losses: of a step at each, smoothed.
-      suggested: the rate at which the loss falls fastest with the rate's logarithm.
-      highest: a tenth of the rate at which the loss is least; above it training is at risk.
+      losses: the smoothed loss after one step at each rate.
+      suggested: the rate at which the loss falls fastest over the logarithm of the rate.
+      highest: a tenth of the rate with the lowest loss; above it training may diverge.
     """
 
     rates: list[float]
@@ -37,14 +40,11 @@ class RangeTest:
 
 
 def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
-    """Trains some steps, each at a higher rate than the one before, until the loss rises.
+    """Trains for some steps, each at a higher learning rate, until the loss rises.
 
     Args:
       spec: the run; its learning rate and schedule are not used.
       dataset: its data.
-
-    Returns:
-      The losses by rate, and the rates to choose from.
 
     Source: Smith 2017, Cyclical learning rates for training neural networks, section 3.3.
     """
@@ -63,9 +63,10 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
             state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
             loss = float(program.collect(report.loss)[0])
             mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss
+            # Without the division, the average would start near zero (as in Adam).
             smoothed = mean / (1.0 - SMOOTHING ** (k + 1))
             meter.advance(1, f"learning rate {rate:.2e}")
-            if not np.isfinite(loss) or (losses and smoothed > BEYOND * min(losses)):
+            if not np.isfinite(loss) or (losses and smoothed > DIVERGENCE * min(losses)):
                 break
             rates.append(float(rate))
             losses.append(smoothed)
@@ -73,7 +74,7 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
 
 
 def suggest_rates(rates: list[float], losses: list[float]) -> RangeTest:
-    """Chooses rates from the losses of a range test."""
+    """Returns the result of a range test from its rates and losses."""
     best = int(np.argmin(losses))
     falling = np.gradient(losses, np.log(rates))[: best + 1] if len(losses) > 1 else [0.0]
     return RangeTest(rates, losses, rates[int(np.argmin(falling))], rates[best] / 10.0)
