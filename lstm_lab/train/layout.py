@@ -52,7 +52,7 @@ class Layout:
         return replace(spec, model=replace(spec.model, hidden=self.width))
 
     def backends(self, spec: RunSpec) -> list[Backend]:
-        """Returns the backends that compute a member's recurrence, see `build.backends_for_training`."""
+        """Returns the backends of one member's training; see `backends_for_training`."""
         rows = spec.train.batch_size // (self.devices if self.kind == "batch" else 1)
         lanes = self.lanes // (self.devices if self.kind == "members" else 1)
         return backends_for_training(self.widen(spec), rows, 1 if on_cpu() else lanes)

@@ -19,7 +19,7 @@ from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.gated import GATED_LSTM
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.models.build import zero_inputs, build_model
+from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.utils.types import PyTree
 
 
