@@ -1,4 +1,7 @@
-"""The architecture: imports point downward, no cycles, one meaning per class name, a small core."""
+"""The architecture, read from the source: layers, cycles, class names, and the tests' own layout.
+
+Every rule here is one that a reviewer would otherwise have to check by hand in each change.
+"""
 
 import ast
 import subprocess
@@ -94,11 +97,57 @@ def test_the_core_needs_jax_and_numpy_alone():
     assert done.stdout.strip() == "set()", done.stderr
 
 
-def class_names():
-    """Returns the modules that define each class name at their top level."""
+# These names still have several meanings.
+AMBIGUOUS = {"Claim", "Static", "Task"}
+
+
+def test_a_class_name_has_one_meaning():
+    """A reader who meets a class name anywhere in the package knows which class it is."""
     defined = defaultdict(list)
     for name, tree in TREES.items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
                 defined[node.name].append(name)
-    return defined
+    several = {name: modules for name, modules in defined.items() if len(modules) > 1}
+    assert {name: modules for name, modules in several.items() if name not in AMBIGUOUS} == {}
+
+
+# The tests of a whole package, of several files together, or of files outside the package.
+WITHOUT_A_MIRROR = {
+    "configs/test_configs.py",
+    "parity/test_jax.py",
+    "parity/test_onnx.py",
+    "parity/test_torch.py",
+    "recurrence/test_oracle.py",
+    "tasks/datasets/test_signals.py",
+    "tasks/readers/test_user_files.py",
+    "test_cells_over_text.py",
+    "test_gradient_flow.py",
+    "test_imports.py",
+    "test_readme.py",
+    "test_tutorial.py",
+    "train/test_streams.py",
+}
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_a_test_file_mirrors_a_file_of_the_package(path):
+    """`tests/a/test_b.py` tests `lstm_lab/a/b.py`; `tests/a/test_a.py` tests the package a."""
+    relative = path.relative_to(ROOT / "tests")
+    mirrored = PACKAGE / relative.parent / relative.name.removeprefix("test_")
+    package = mirrored.stem == mirrored.parent.name and mirrored.parent.exists()
+    mirrors = mirrored.exists() or package
+    assert mirrors != (relative.as_posix() in WITHOUT_A_MIRROR)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_a_test_file_imports_no_other(path):
+    """Code that several test files need lies in tests/helpers, where no test depends on another."""
+    imported = {
+        node.module
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+    }
+    from_tests = {module for module in imported if module.split(".")[0] == "tests"}
+    assert {m for m in from_tests if m.split(".")[1] != "helpers"} == set()

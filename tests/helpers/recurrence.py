@@ -6,6 +6,7 @@ import numpy as np
 
 from lstm_lab.cells import State, get_variant
 from lstm_lab.cells import masks as regularisers
+from lstm_lab.recurrence import unroll
 
 T, B, D, H = 7, 4, 3, 5
 LENGTHS = np.array([7, 0, 3, 1])
@@ -41,3 +42,36 @@ def start(spec, params, x, state):
     """Returns the zero state with h and c put in, for cells that carry more."""
     zero = spec.cell.initial(spec, params, spec.cell.project(spec, params, x[0]), x.dtype)
     return zero if state is None else zero._replace(h=state.h, c=state.c)
+
+
+def loss_and_gradients(name, backend, *, T, B, D, H, dtype=jnp.float32, reverse=False):
+    """Returns the loss of a layer on ragged rows with resets, and its gradients."""
+    spec, params, x, state = case(name, T=T, B=B, D=D, H=H)
+    lengths = jax.random.randint(jax.random.key(3), (B,), 0, T + 1)
+    resets = jax.random.bernoulli(jax.random.key(4), 0.1, (T, B))
+    weights = jax.random.normal(jax.random.key(5), (T, B, state.h.shape[1]))
+
+    def loss(params, x):
+        h, final = unroll(
+            spec,
+            params,
+            x.astype(dtype),
+            lengths=lengths,
+            resets=resets,
+            reverse=reverse,
+            backend=backend,
+        )
+        assert h.dtype == dtype
+        assert final.c is None or final.c.dtype == jnp.float32
+        return (weights * h.astype(jnp.float32)).sum() + final.h.astype(jnp.float32).sum()
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1)))(params, x)
+
+
+def assert_near(found, wanted, tolerance):
+    """Asserts equality within a tolerance of the largest magnitude of each wanted array."""
+
+    def check(a, b):
+        assert np.abs(a - b).max() <= tolerance * max(np.abs(b).max(), 1e-3)
+
+    jax.tree.map(check, found, wanted)

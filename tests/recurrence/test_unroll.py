@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.recurrence import unroll
-from tests.helpers.recurrence import LENGTHS, RESETS, B, D, H, T, case
+from tests.helpers.recurrence import (
+    LENGTHS,
+    RESETS,
+    B,
+    D,
+    H,
+    T,
+    assert_near,
+    case,
+    loss_and_gradients,
+)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -134,36 +144,6 @@ def test_matmul_precision_reaches_the_products():
         .as_text()
     )
     assert "HIGHEST" in text
-
-
-def loss_and_gradients(name, backend, *, T, B, D, H, dtype=jnp.float32, reverse=False):
-    spec, params, x, state = case(name, T=T, B=B, D=D, H=H)
-    lengths = jax.random.randint(jax.random.key(3), (B,), 0, T + 1)
-    resets = jax.random.bernoulli(jax.random.key(4), 0.1, (T, B))
-    weights = jax.random.normal(jax.random.key(5), (T, B, state.h.shape[1]))
-
-    def loss(params, x):
-        h, final = unroll(
-            spec,
-            params,
-            x.astype(dtype),
-            lengths=lengths,
-            resets=resets,
-            reverse=reverse,
-            backend=backend,
-        )
-        assert h.dtype == dtype
-        assert final.c is None or final.c.dtype == jnp.float32
-        return (weights * h.astype(jnp.float32)).sum() + final.h.astype(jnp.float32).sum()
-
-    return jax.jit(jax.value_and_grad(loss, (0, 1)))(params, x)
-
-
-def assert_near(found, wanted, tolerance):
-    def check(a, b):
-        assert np.abs(a - b).max() <= tolerance * max(np.abs(b).max(), 1e-3)
-
-    jax.tree.map(check, found, wanted)
 
 
 @pytest.mark.parametrize("backend", ["scan", "fused"])

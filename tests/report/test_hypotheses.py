@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_lab.report.hypotheses import friedman, holm, judge_claim, welch, wilcoxon
-from tests.report.test_stats import A
+from tests.helpers.statistics import A
 
 # A second sample with another variance; t and p by hand from Welch 1947's formulas below.
 B = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 30.5, 24.4]

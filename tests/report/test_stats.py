@@ -14,8 +14,7 @@ from lstm_lab.report.stats import (
     mean_interval,
     probability_of_improvement,
 )
-
-A = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]
+from tests.helpers.statistics import A
 
 
 def with_moments(mean, deviation, n, seed):

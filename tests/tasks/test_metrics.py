@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 
-from lstm_lab.tasks import Batch, Bernoulli, Categorical, Examples, Real, metric_sums
+from lstm_lab.tasks import Batch, Bernoulli, Categorical, Examples, Real, loss_sum, metric_sums
 
 RNG = np.random.default_rng(0)
 B, T, C = 5, 7, 4
@@ -52,3 +53,20 @@ def test_one_logit():
         Bernoulli(1), jnp.array([[2.0], [-1], [3], [-2], [0.5]]), batch([[1], [1], [1], [0], [0]])
     )
     assert found["accuracy"] == (3.0, 5.0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy_with_weights_and_label_smoothing(weighted, smoothing):
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(size=(6, 3)), rng.integers(0, 3, 6)
+    weights = rng.random(6).astype(np.float32) if weighted else None
+    counted = np.array([1, 1, 0, 1, 1, 1], np.float32)
+    examples = Examples(jnp.zeros((6, 1)), jnp.array(y), weights=weights)
+    batch = Batch(examples, jnp.array(counted), jnp.arange(6))
+    total, count = loss_sum(Categorical(3, weighted=weighted), jnp.array(logits), batch, smoothing)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    target = (1 - smoothing) * np.eye(3)[y] + smoothing / 3
+    w = counted * (1.0 if weights is None else weights)
+    np.testing.assert_allclose(total, -(w[:, None] * target * log_p).sum(), rtol=1e-5)
+    np.testing.assert_allclose(count, w.sum(), rtol=1e-6)

@@ -178,12 +178,20 @@ def test_nothing_recompiles_after_the_first_call(layout, caplog):
     program = build_program(spec, 20, layout)
     state = seated(program, [spec])
     data = program.place_data(dict(dataset.splits))
-    state, _ = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
-    with jax.log_compiles(True), caplog.at_level("WARNING"):
-        for k in range(3):
-            state, _ = program.run_chunk(state, data, jnp.int32(k + 1), jnp.asarray(k == 1))
-    compiled = [r.getMessage() for r in caplog.records if "Compiling" in r.getMessage()]
-    assert not [m for m in compiled if "advance" in m or "<lambda>" in m], compiled
+
+    def compiled_functions(count, evaluating):
+        nonlocal state
+        caplog.clear()
+        with jax.log_compiles(True), caplog.at_level("WARNING"):
+            state, _ = program.run_chunk(state, data, jnp.int32(count), jnp.asarray(evaluating))
+        messages = "\n".join(record.getMessage() for record in caplog.records)
+        return set(re.findall(r"^Compiling (\S+)", messages, re.M))
+
+    # pmap calls it `_fun`. Without this check a new name would hide every later compilation.
+    first = compiled_functions(1, False)
+    assert {"jit(run_chunk)", "jit(_fun)"} & first
+    for count, evaluating in ((1, False), (2, True), (3, False)):
+        assert not first & compiled_functions(count, evaluating)
 
 
 def test_cohorts_that_differ_in_numbers_and_length_share_a_program():

@@ -11,8 +11,7 @@ import pytest
 from lstm_lab.cells import get_variant
 from lstm_lab.recurrence import CallSignature, choose, unroll, unsupported_reason
 from lstm_lab.recurrence.backends import native
-from tests.helpers.recurrence import B, D, H, T, case
-from tests.recurrence.test_unroll import assert_near, loss_and_gradients
+from tests.helpers.recurrence import B, D, H, T, assert_near, case, loss_and_gradients
 
 
 @pytest.mark.parametrize("reverse", [False, True])

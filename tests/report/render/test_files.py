@@ -14,14 +14,7 @@ from lstm_lab.report.render.files import build
 from lstm_lab.report.render.results_table import as_parquet
 from lstm_lab.report.runs import read_study
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import write_json, write_lines
-
-SCORES = {
-    "np": [0.94, 0.95, 0.93, 0.94, 0.95],
-    "nfg": [0.89, 0.88, 0.90, 0.89, 0.90],
-    "rnn": [0.5, 0.6],
-    "a|b": [],
-}
+from tests.helpers.report import SCORES
 
 
 @pytest.mark.parametrize(
@@ -38,50 +31,6 @@ SCORES = {
 def test_a_column_of_parquet_is_of_one_type(column, stored):
     table = parquet.read_table(io.BytesIO(as_parquet(["x"], [[value] for value in column])))
     assert table["x"].to_pylist() == stored
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A study's folder, written by hand."""
-    runs = {}
-    for variant, scores in SCORES.items():
-        for seed in range(5):
-            run = f"{variant}{seed}".replace("|", "_")
-            runs[run] = {"variant": variant, "stage": "final", "seed": seed, "point": {}}
-            place = tmp_path / "runs" / run
-            if seed >= len(scores):
-                if variant == "rnn":
-                    result = {"status": "diverged", "test": {}, "best": {"step": 0, "valid": {}}}
-                    write_json(place / "result.json", result)
-                continue
-            write_json(
-                place / "result.json",
-                {
-                    "status": "completed",
-                    "test": {"accuracy": scores[seed], "auc": 0.5 + 0.1 * seed},
-                    "trivial": {"constant": {"accuracy": 0.25}},
-                    "best": {"step": 20, "valid": {"accuracy": 0.9}},
-                    "parameters": 100,
-                    "wall_s": 1.5,
-                },
-            )
-            rows = [{"step": s, "split": "valid", "accuracy": 0.1 * s} for s in (1, 2, 3)]
-            write_lines(place / "metrics.jsonl", rows)
-    study = {
-        "name": "by_hand",
-        "title": "By hand",
-        "variants": {name: {} for name in SCORES},
-        "seeds": list(range(5)),
-        "baseline": "np",
-        "metric": "accuracy",
-        "direction": "max",
-        "tuning": None,
-        "top": 0.1,
-        "claims": [{"kind": "better", "better": "np", "worse": "nfg", "alpha": 0.05}],
-    }
-    plan = {"study": study, "runs": runs, "cohorts": {}, "chosen": {}}
-    write_json(tmp_path / "study.json", plan)
-    return tmp_path
 
 
 def test_the_comparison(folder):

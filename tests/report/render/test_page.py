@@ -10,9 +10,7 @@ import pytest
 
 from lstm_lab.report.render.files import build
 from lstm_lab.utils.files import read_json, write_json
-from tests.report.render.test_files import folder
 
-__all__ = ["folder"]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Put at the page's end: what it did, seen from inside, as an attribute of its body.
 PROBE = """

@@ -1,0 +1,53 @@
+"""A study's folder, written by hand, for the tests of reports."""
+
+from lstm_lab.utils.files import write_json, write_lines
+
+SCORES = {
+    "np": [0.94, 0.95, 0.93, 0.94, 0.95],
+    "nfg": [0.89, 0.88, 0.90, 0.89, 0.90],
+    "rnn": [0.5, 0.6],
+    "a|b": [],
+}
+
+
+def write_study(folder):
+    """Writes runs of three variants, with failures and missing runs; returns the folder."""
+    runs = {}
+    for variant, scores in SCORES.items():
+        for seed in range(5):
+            run = f"{variant}{seed}".replace("|", "_")
+            runs[run] = {"variant": variant, "stage": "final", "seed": seed, "point": {}}
+            place = folder / "runs" / run
+            if seed >= len(scores):
+                if variant == "rnn":
+                    result = {"status": "diverged", "test": {}, "best": {"step": 0, "valid": {}}}
+                    write_json(place / "result.json", result)
+                continue
+            write_json(
+                place / "result.json",
+                {
+                    "status": "completed",
+                    "test": {"accuracy": scores[seed], "auc": 0.5 + 0.1 * seed},
+                    "trivial": {"constant": {"accuracy": 0.25}},
+                    "best": {"step": 20, "valid": {"accuracy": 0.9}},
+                    "parameters": 100,
+                    "wall_s": 1.5,
+                },
+            )
+            rows = [{"step": s, "split": "valid", "accuracy": 0.1 * s} for s in (1, 2, 3)]
+            write_lines(place / "metrics.jsonl", rows)
+    study = {
+        "name": "by_hand",
+        "title": "By hand",
+        "variants": {name: {} for name in SCORES},
+        "seeds": list(range(5)),
+        "baseline": "np",
+        "metric": "accuracy",
+        "direction": "max",
+        "tuning": None,
+        "top": 0.1,
+        "claims": [{"kind": "better", "better": "np", "worse": "nfg", "alpha": 0.05}],
+    }
+    plan = {"study": study, "runs": runs, "cohorts": {}, "chosen": {}}
+    write_json(folder / "study.json", plan)
+    return folder
