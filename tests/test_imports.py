@@ -124,6 +124,7 @@ WITHOUT_A_MIRROR = {
     "test_cells_over_text.py",
     "test_gradient_flow.py",
     "test_imports.py",
+    "test_links.py",
     "test_readme.py",
     "test_tutorial.py",
     "train/test_streams.py",
