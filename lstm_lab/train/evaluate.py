@@ -118,6 +118,7 @@ def _sum_over_stream(
         return (jax.tree.map(jnp.add, total, sums), states), None
 
     start = zero_metrics(target), zero_states(spec, params, len(rows_B))
+    # The last chunk may be short; every symbol counts in an evaluation.
     chunks = jnp.arange(-(-steps // stream.T))
     (total, _), _ = lax.scan(add, axis.vary(start), chunks)
     return total

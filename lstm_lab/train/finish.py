@@ -71,6 +71,7 @@ class RunFinisher:
     def _save_best(self, active: ActiveRun, step: int, params: PyTree) -> None:
         """Saves the best weights, and images of their gates if the run asks for them."""
         checkpoints = Checkpoints(active.run.folder / "checkpoints" / "best")
+        # A run that started again may have left the weights of an earlier attempt.
         checkpoints.clear()
         checkpoints.save(step, params)
         if self.spec.compute.gates:
@@ -80,6 +81,7 @@ class RunFinisher:
     def _final_metrics(self, active: ActiveRun, params: PyTree) -> dict[str, float]:
         """Returns the test metrics that need the outputs of the whole split."""
         test = self.dataset.splits["test"]
+        # Streams have no per-example outputs.
         if not isinstance(test, Examples):
             return {}
         return final_metrics(active.run.spec, params, test, self.dataset.preprocessing)

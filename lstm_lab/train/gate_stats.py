@@ -78,6 +78,7 @@ def measure_gates(spec: RunSpec, params: PyTree, split: Split) -> dict[str, Laye
 
 @lru_cache(maxsize=8)
 def _compiled(spec: RunSpec) -> Callable[[PyTree, Examples], dict[str, LayerStats]]:
+    # Tracing makes the recurrence take the reference backend.
     model = build_model(spec, trace=True)
 
     def measure(params: PyTree, examples: Examples) -> dict[str, LayerStats]:
@@ -99,6 +100,7 @@ def _layer_stats(traced: dict[str, jax.Array], real_TB: jax.Array) -> LayerStats
     c_norm = time_counts = None
     if c_TBH is not None:
         norm_TB = jnp.sqrt(jnp.square(c_TBH).sum(-1))
+        # Padding has zero norm and would pull the mean down.
         c_norm = jnp.where(real_TB, norm_TB, 0.0).sum() / real_TB.sum()
     if f_TBH is not None:
         # A unit with forget gate f keeps exp(-t / tau) of its state, with tau = -1 / log f.

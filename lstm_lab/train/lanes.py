@@ -93,6 +93,7 @@ class Lanes:
     ) -> None:
         self.count = cohort.layout.lanes
         self.activate = activate
+        # A relaunched cohort skips what is done.
         self.waiting = [run for run in cohort.runs if not run.done]
         self.active: dict[int, ActiveRun] = {}
 
@@ -104,6 +105,7 @@ class Lanes:
     def assign_waiting(self) -> dict[int, CohortRun]:
         """Gives free lanes to waiting runs, in order; returns the new runs by lane."""
         assigned: dict[int, CohortRun] = {}
+        # In order, so that the same runs get the same lanes in every process.
         for lane in range(self.count):
             if lane not in self.active and self.waiting:
                 assigned[lane] = self.waiting.pop(0)

@@ -80,6 +80,7 @@ def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -
             )
         return Layout("batch", devices, members, hosts=hosts)
     if devices > 1 and members >= devices:
+        # Rounded up: lanes without a run are idle.
         return Layout("members", devices, -(-members // devices) * devices)
     if devices > 1 and batch_size % devices == 0:
         return Layout("batch", devices, members)

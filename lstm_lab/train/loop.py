@@ -52,6 +52,7 @@ def stopping_on_signals() -> Iterator[StopRequest]:
 
     SIGINT and SIGTERM, and SIGUSR1 and SIGUSR2, which SLURM sends before it ends a job.
     """
+    # A flag and no exception: an exception in the middle of a call would lose the chunk.
     stop = StopRequest()
 
     def request(number: int, frame: FrameType | None) -> None:
@@ -103,6 +104,7 @@ def train_cohort(
         _train(session, len(cohort.runs), stop, meter, name)
         if not session.lanes.running:
             return CohortOutcome("completed")
+        # Save first: a second signal during `abandon` must not cost the checkpoint.
         session.save()
         session.abandon("interrupted")
         return CohortOutcome("interrupted")
@@ -172,7 +174,9 @@ def train_run(
     Raises:
       UserError: if the folder holds something else.
     """
+    # Different runs or data on two hosts would train a mixture without any error.
     multihost.check_alike("runs", run_id(spec))
+    # Before the data are loaded: a wrong folder is reported at once.
     head = multihost.broadcast_from_host0(partial(_read_head, spec, folder))
     dataset = spec.task.load(data_dir)
     if multihost.count() > 1:
@@ -181,6 +185,7 @@ def train_run(
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with multihost.host_workdir(folder) as workdir, Meter(steps) as meter:
         cohort = Cohort((CohortRun(spec, workdir),), layout, workdir / "checkpoints" / "latest")
+        # One progress bar for all hosts.
         shown = meter if multihost.is_primary() else None
         return train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=shown)
 
@@ -189,6 +194,7 @@ def _digest(dataset: Dataset) -> str:
     """Returns a hash of a data set's arrays."""
     digest = hashlib.sha256()
     for array in jax.tree.leaves(dataset.splits):
+        # Bytes, so that NaN equals NaN.
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

@@ -82,6 +82,7 @@ def broadcast_from_host0(read: Callable[[], JSONValue]) -> JSONValue:
     Raises:
       UserError: on every host, if `read` raises it. One host alone would leave the others waiting.
     """
+    # The common case pays nothing.
     if count() == 1:
         return read()
     message = b""
@@ -90,6 +91,7 @@ def broadcast_from_host0(read: Callable[[], JSONValue]) -> JSONValue:
             message = json.dumps({"value": read()}).encode()
         except UserError as error:
             message = json.dumps({"error": str(error)}).encode()
+    # JSON and not pickle: what another process sends is never executed.
     answer = json.loads(_send_from_host0(message))
     if "error" in answer:
         raise UserError(answer["error"])
@@ -129,6 +131,7 @@ def any_of(flag: bool) -> bool:
     """Returns whether the flag is set on any host; the same answer on all."""
     if count() == 1:
         return flag
+    # All hosts leave the loop after the same chunk, or the others would wait for ever.
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 

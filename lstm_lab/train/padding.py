@@ -73,6 +73,7 @@ def unit_axes(spec: RunSpec) -> PyTree:
 
 
 def _parameter_shapes(spec: RunSpec, hidden: int) -> PyTree:
+    # Shapes only: nothing is allocated.
     x = zero_inputs(spec.task, 1, 1)
     resized = replace(spec, model=replace(spec.model, hidden=hidden))
     return jax.eval_shape(build_model(resized).init, jax.random.key(0), x)["params"]

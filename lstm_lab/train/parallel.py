@@ -72,6 +72,7 @@ def _build(spec: RunSpec, length: int, layout: Layout) -> Program:
         axis=DeviceAxis(AXIS if layout.kind == "batch" else None),
     )
     lanes = _lane_functions(train_step, platform)
+    # One axis: members and batches are never split at the same time.
     mesh = Mesh(np.array(devices), (AXIS,))
     init_member = partial(_init_member, train_step)
     if layout.hosts > 1:
@@ -150,6 +151,7 @@ def map_population(one: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree
 def _init_member(train_step: TrainStep, spec: RunSpec, total: int) -> TrainState:
     """Returns a member's first state: drawn at its own size, then padded to the program's."""
     wide, member = train_step.spec, member_of(spec, total)
+    # At its own size, so that a member starts from the weights of a lone run.
     narrow = program_spec(spec)
     length = train_step.schedule_length
     state = jax.device_get(_compiled_init(narrow, length)(member))
@@ -194,6 +196,7 @@ def _batch_program(
 
     def replicate(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
         # pmap needs one argument with a device axis; the others are the same on every device.
+        # `out_axes=None`: every device holds the same result, so one copy is enough.
         mapped = jax.pmap(
             lambda _, args: function(*args),
             axis_name=AXIS,

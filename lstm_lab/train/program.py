@@ -52,6 +52,7 @@ class Program(NamedTuple):
           members: by lane, the result of `init_member`; at least one if there is no state.
         """
         if state is None:
+            # Idle lanes need arrays of the right shape; any member has them.
             idle = next(iter(members.values()))._replace(stopped=jnp.int32(IDLE))
             lanes = [members.get(k, idle) for k in range(self.layout.lanes)]
             return self.place(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes))

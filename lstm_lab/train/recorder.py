@@ -58,6 +58,7 @@ def provenance() -> dict[str, JSON]:
         )
         return done.stdout.strip() if done.returncode == 0 else None
 
+    # Not an error without git: the package may be installed from a wheel.
     commit = git("rev-parse", "HEAD") if shutil.which("git") else None
     device = jax.local_devices()[0]
     return {
@@ -117,6 +118,7 @@ class RunRecorder:
         if source is not None:
             shutil.copyfile(source, folder / "cell.py")
         write_lines(folder / "metrics.jsonl", self.rows)
+        # Kept open: opening a file per row costs more than the row on a network file system.
         self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         self._events = Events(folder, resumed_at)
         if resumed_at is None:

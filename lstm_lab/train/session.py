@@ -57,9 +57,12 @@ class Session:
         self.layout.backends(self.spec)
         self.train = dataset.splits.get("train")
         self.total, self.eval_every = self.spec.schedule_steps(self.train)
+        # Equal cohorts get the same program back, so a study compiles it once.
         self.program: Program = build_program(self.spec, self.total, self.layout)
         trivial = naive_scores(self.spec.task, dataset)
         self.finisher = RunFinisher(self.spec, self.layout, dataset, trivial, self.total)
+        # One checkpoint for all lanes: a file per run would cost more than the training of small
+        # runs.
         self.checkpoints = Checkpoints(cohort.checkpoints)
         self.head = {"overrides": overrides, **provenance()}
         self.lanes = Lanes(cohort, self._activate)
@@ -167,6 +170,7 @@ class Session:
 
     def compile(self) -> None:
         """Compiles the program by a chunk of no steps."""
+        # Zero steps: the same program, so the first real chunk does not compile again.
         start = time.monotonic()
         self._state, _ = self.program.run_chunk(self.state, self.data, np.int32(0), np.bool_(False))
         jax.block_until_ready(self.state)
@@ -182,6 +186,8 @@ class Session:
         Raises:
           LeaseLostError: if another process has taken the cohort over.
         """
+        # The metrics of a chunk are one row of metrics.jsonl, so a chunk never crosses an
+        # evaluation.
         start = time.monotonic()
         steps = min(self.spec.compute.log_every, self.eval_every - self.steps_since_eval)
         self.steps_since_eval = (self.steps_since_eval + steps) % self.eval_every
@@ -189,6 +195,7 @@ class Session:
         self._state, report = self.program.run_chunk(
             self.state, self.data, np.int32(steps), np.bool_(evaluating)
         )
+        # Waits for the devices: everything before was only queued.
         report, stopped = self.program.collect((report, self.state.stopped))
         seconds = time.monotonic() - start
         # Checked after the call and before its first write: the call may have taken minutes.
@@ -202,6 +209,8 @@ class Session:
         ended = [lane for lane in self.lanes.active if stopped[lane] != RUNNING]
         saved_steps = sum(self.total - self.lanes.active[lane].step for lane in ended)
         self._finish(ended)
+        # Only after evaluations: in between, a checkpoint would also need the sums of the open
+        # chunk.
         due = time.monotonic() - self.saved_at >= self.spec.compute.checkpoint_seconds
         if evaluating and due and self.lanes.running:
             self.save()
@@ -236,6 +245,7 @@ class Session:
         """Measures gates and states of every run, if `compute.gates` asks for it."""
         if not self.spec.compute.gates:
             return
+        # One transfer for all lanes.
         params = self.program.collect(self.state.params)
         for lane, active in self.lanes.active.items():
             own_size = unpad(self.layout, active.run.spec, _lane(params, lane))
@@ -249,6 +259,7 @@ class Session:
         for lane, active in self.lanes.active.items():
             threshold = active.run.pruning_thresholds.get(active.step)
             if threshold is not None and pruned[lane] == RUNNING:
+                # From the record and not from the state: the record survives a restart.
                 values = active.recorder.valid(self.spec.metric).values()
                 best = max((sign * value for value in values), default=-float("inf"))
                 pruned[lane] = RUNNING if best >= sign * threshold else PRUNED
@@ -272,6 +283,7 @@ class Session:
         if not lanes:
             return
         selected = np.isin(np.arange(self.layout.lanes), lanes)
+        # All ended lanes in one call; the others cost nothing.
         best, hparams = self.state.best, self.state.hparams
         metrics = self.program.evaluate(best.params, hparams, selected, self.test)
         metrics, best, stopped = self.program.collect((metrics, best, self.state.stopped))

@@ -133,6 +133,8 @@ class TrainStep:
         Embedding, cell and head are drawn from the member's initialization seed.
         """
         spec = self.spec
+        # Shapes of parameters do not depend on the batch or the length, so the smallest input will
+        # do.
         x = zero_inputs(spec.task, 1, 1)
         params = build_model(spec).init(jax.random.key(member.init_seed), x)["params"]
         optimizer = build_optimizer(spec.optim, member.hparams, self.schedule_length)
@@ -147,6 +149,9 @@ class TrainStep:
             data_seed=member.data_seed,
             noise_seed=member.noise_seed,
             hparams=member.hparams,
+            # The weights before training count as best until the first evaluation: a run that
+            # diverges
+            # at once still has weights to load.
             stopped=jnp.int32(RUNNING),
             best=BestSoFar(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
             average=None if patience is None else weight_averaging.init(patience, params),
@@ -164,10 +169,13 @@ class TrainStep:
         """
         spec, target = self.spec, self.spec.task.target
         regularization = _regularization(state, batch)
+        # The state of a stream is kept whole on every device, since pmap needs equal outputs
+        # everywhere.
         carry = self.axis.take_rows(state.carry, batch.rows_B)
 
         def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
             logits, states, features = forward(spec, params, batch, regularization, carry)
+            # A sum, not a mean: see `_reduce`.
             total, count = loss_sum(target, logits, batch, spec.train.label_smoothing)
             if spec.train.penalized:
                 total += penalty(spec.train, features, batch)
@@ -200,6 +208,7 @@ class TrainStep:
         rows_B = self.axis.rows(spec.train.batch_size)
 
         def run(state: TrainState) -> tuple[TrainState, ChunkReport]:
+            # Members of a cohort may have runs of different length.
             steps_left = jnp.minimum(steps, state.total - state.step)
 
             def one_step(_: jax.Array, carry: PyTree) -> PyTree:
@@ -218,13 +227,17 @@ class TrainStep:
                 return state, jax.tree.map(jnp.add, total, report), order_N
 
             start = state, self._zero_report(), self._new_order(train, state)
+            # A loop of unknown length inside the program: the host waits once per chunk, not per
+            # step.
             state, total, _ = lax.fori_loop(0, steps_left, one_step, start)
+            # The averaged weights, once they exist, are what a run is judged by.
             params = weight_averaging.weights(state.average, state.params)
             valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
             report = self._chunk_report(state, total, steps_left, valid)
             return self._select(state, params, report, evaluating), report
 
         def skip(state: TrainState) -> tuple[TrainState, ChunkReport]:
+            # The same structure as `run` returns; the host ignores the values of stopped lanes.
             nan, zero = jnp.float32(jnp.nan), jnp.float32(0)
             metrics = nan_metrics(spec)
             return state, ChunkReport(jnp.int32(0), zero, nan, nan, nan, nan, metrics, metrics)
@@ -296,9 +309,11 @@ class TrainStep:
         if self.padded:
             # Zero gradients keep the weights of padded units at zero, so that nothing reads them.
             grads = padding.mask_padding(padding.unit_axes(spec), grads, state.units)
+        # Built inside the program, since learning rate and momentum are arrays of the state.
         optimizer = build_optimizer(spec.optim, state.hparams, self.schedule_length)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        # An empty average is None, which is no array: `and` keeps it None.
         average = state.average and weight_averaging.add(state.average, params)
         report = report._replace(
             grad_norm=optax.tree.norm(grads),
@@ -369,6 +384,7 @@ class TrainStep:
     ) -> TrainState:
         """Keeps the best weights, applies the plateau rule, and decides whether to stop."""
         spec, value = self.spec, report.valid[self.spec.metric]
+        # Averaging compares "lower is better"; a metric such as accuracy changes its sign.
         signed = value if spec.direction == "min" else -value
         average = state.average and weight_averaging.observe(state.average, signed, evaluated)
         best = update_best(spec, state.best, value, state.step, params, evaluated)

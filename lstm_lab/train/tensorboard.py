@@ -38,6 +38,7 @@ class Events:
         if resumed_at is None:
             for path in folder.glob("events.out.tfevents.*"):
                 path.unlink()
+        # TensorBoard then hides what an interrupted process wrote after the checkpoint.
         purge_step = None if resumed_at is None else resumed_at + 1
         self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
@@ -55,6 +56,7 @@ class Events:
           metrics: tags such as `valid/nll` that the HParams tab shows.
         """
         table = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
+        # Step 0: texts do not change during a run.
         self._writer.add_text("spec", f"| setting | value |\n|---|---|\n{table}", 0)
         rows = "\n".join(f"| {name} | {shape} | {count:,} |" for name, shape, count in parameters)
         total = sum(count for _, _, count in parameters)
@@ -95,12 +97,15 @@ class Events:
         """Writes an image of each gate over time, for one sequence."""
         for layer, stats in layers.items():
             for gate, values_TH in stats.maps.items():
+                # Height, width, color: units run down, time runs to the right.
                 image = gate_image(values_TH)
                 self._writer.add_image(f"gates/{layer}/{gate}", image, step, dataformats="HWC")
 
     def end(self, status: str) -> None:
         """Writes how the run ended for the HParams tab, and closes the file."""
         code = _SESSION_STATUS.get(status, "STATUS_FAILURE")
+        # tensorboardX has no function for the end of an HParams session, so the record is built by
+        # hand.
         end = SessionEndInfo(status=SessionStatus.Value(code))
         content = HParamsPluginData(session_end_info=end, version=0).SerializeToString()
         plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content)
