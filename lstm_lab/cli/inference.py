@@ -20,7 +20,7 @@ def predict(argv: list[str]) -> int:
     given = parse(argv, strings, devices=1, beam=4)
     request_devices(given.devices)
     from lstm_lab.inference.load import load_run
-    from lstm_lab.inference.predict import answer_lines, answer_stream
+    from lstm_lab.inference.predict import predict_lines, predict_stream
 
     if given.format not in ("json", "csv"):
         raise unknown("--format", given.format, ("json", "csv"))
@@ -33,9 +33,9 @@ def predict(argv: list[str]) -> int:
                 raise UserError(f"--input: {path} does not exist")
             lines = stack.enter_context(path.open(encoding="utf-8-sig"))
         if given.stream:
-            _write(answer_stream(trained, lines), given.format)
+            _write(predict_stream(trained, lines), given.format)
         else:
-            _write(answer_lines(trained, lines, given.beam), given.format)
+            _write(predict_lines(trained, lines, given.beam), given.format)
     return DONE
 
 

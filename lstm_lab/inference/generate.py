@@ -1,4 +1,7 @@
-"""A language model writes on from a prompt."""
+"""Generates text from a prompt with a language model.
+
+The prompt is read in one call; symbols are then drawn one by one, in compiled chunks of `CHUNK`.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,19 @@ from lstm_lab.tasks.readers.text import END, encode
 from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
 
-PIECE = 32  # symbols of one compiled call
+CHUNK = 32  # symbols per compiled call: few enough to stream, enough to hide the call's overhead
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next symbol is drawn.
+    """Options for drawing the next symbol.
 
     Attributes:
-      temperature: divides the logits; 0 takes the likeliest symbol.
-      top_k: draw among so many likeliest symbols alone; None among all.
-      top_p: draw among the likeliest symbols that hold this share of the probability.
-      seed: of the draws.
+      temperature: divisor of the logits; 0 always takes the most probable symbol.
+      top_k: number of most probable symbols to draw from; None means all.
+      top_p: draw from the smallest set of most probable symbols whose total probability reaches
+        this value (nucleus sampling, Holtzman et al. 2020).
+      seed: random seed.
     """
 
     temperature: float = 1.0
@@ -40,80 +44,90 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, found, right, allowed in (
-            ("temperature", self.temperature, self.temperature >= 0.0, "0 or more"),
-            ("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "1 or more"),
-            ("top_p", self.top_p, 0.0 < self.top_p <= 1.0, "above 0, up to 1"),
+        for name, value, valid, expected in (
+            ("temperature", self.temperature, self.temperature >= 0.0, "a number of 0 or more"),
+            ("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "a number of 1 or more"),
+            ("top_p", self.top_p, 0.0 < self.top_p <= 1.0, "a number above 0 and at most 1"),
         ):
-            if not right:
-                raise UserError(f"--{name}: found {found}, allowed {allowed}")
+            if not valid:
+                raise UserError(f"--{name}: got {value}, expected {expected}")
 
 
-def likeliest(logits_V: jax.Array, sampling: Sampling, known: int | None = None) -> jax.Array:
-    """Returns the logits over the temperature, minus infinity for symbols that are not drawn.
+def filter_logits(
+    logits_V: jax.Array, sampling: Sampling, vocabulary_size: int | None = None
+) -> jax.Array:
+    """Divides logits by the temperature and excludes symbols that must not be drawn.
 
     Args:
-      logits_V: of the next symbol; number 0, the unknown one, is never drawn.
-      sampling: how.
-      known: symbols that the vocabulary has, where it is smaller than the model's; None is all.
+      logits_V: logits of the next symbol. Symbol 0, the unknown one, is always excluded.
+      sampling: temperature, top_k and top_p.
+      vocabulary_size: number of symbols that the data have, if the model has more outputs.
+
+    Returns:
+      Logits [V], minus infinity for excluded symbols.
     """
     V = len(logits_V)
-    drawn_V = (jnp.arange(V) > 0) & (jnp.arange(V) < (known or V))
-    logits_V = jnp.where(drawn_V, logits_V, -jnp.inf) / (sampling.temperature or 1.0)
-    kept = 1 if sampling.temperature == 0.0 else sampling.top_k
+    allowed_V = (jnp.arange(V) > 0) & (jnp.arange(V) < (vocabulary_size or V))
+    logits_V = jnp.where(allowed_V, logits_V, -jnp.inf) / (sampling.temperature or 1.0)
+    k = 1 if sampling.temperature == 0.0 else sampling.top_k
     descending_V = jnp.sort(logits_V, descending=True)
-    if kept is not None:
-        logits_V = jnp.where(logits_V >= descending_V[kept - 1], logits_V, -jnp.inf)
+    if k is not None:
+        logits_V = jnp.where(logits_V >= descending_V[k - 1], logits_V, -jnp.inf)
         descending_V = jnp.sort(logits_V, descending=True)
     p_V = jax.nn.softmax(descending_V)
-    before_V = jnp.cumsum(p_V) - p_V
-    least = jnp.where(before_V < sampling.top_p, descending_V, jnp.inf).min()
-    return jnp.where(logits_V >= least, logits_V, -jnp.inf)
+    # A symbol is in the nucleus if the more probable ones do not reach top_p without it.
+    p_before_V = jnp.cumsum(p_V) - p_V
+    threshold = jnp.where(p_before_V < sampling.top_p, descending_V, jnp.inf).min()
+    return jnp.where(logits_V >= threshold, logits_V, -jnp.inf)
 
 
 def generate(
     trained: Trained, prompt: str, length: int, sampling: Sampling = Sampling()
 ) -> Iterator[str]:
-    """Writes on from a prompt.
+    """Generates a continuation of a prompt.
 
     Args:
       trained: a run of a language model.
-      prompt: what comes before; an empty one stands for the end of a line.
-      length: symbols to write.
-      sampling: how they are drawn.
+      prompt: the text before; an empty prompt means the start of a line.
+      length: number of symbols to generate.
+      sampling: how symbols are drawn.
 
     Yields:
-      The text, in pieces, without the prompt.
+      The generated text, symbol by symbol, without the prompt.
 
     Raises:
-      UserError: for a run that is no language model.
+      UserError: for a run of another task.
+
+    Example:
+      >>> "".join(generate(load_run(Path("runs/shakespeare")), "ROMEO:", 200))
     """
     spec = trained.spec
     if not isinstance(spec.task, Language):
-        raise UserError(f"generate: the run is of {spec.task.name}, allowed language")
+        raise UserError(f"generate: got a run of {spec.task.name}, expected a run of language")
     vocabulary = tuple(trained.preprocessing["inputs"])
     line_end = END if spec.task.unit == "word" else "\n"
     symbols = list(prompt) if spec.task.unit == "character" else prompt.split()
-    read_B1 = encode(symbols or [line_end], vocabulary)[None]
+    prompt_1T = encode(symbols or [line_end], vocabulary)[None]
     states = zero_states(spec, trained.params, 1)
-    write = _writer(spec, sampling, len(vocabulary))
-    logits_V, states = _reader(spec)(trained.params, read_B1, states)
+    draw = _compiled_draw(spec, sampling, len(vocabulary))
+    logits_V, states = _compiled_read(spec)(trained.params, prompt_1T, states)
     key = jax.random.key(sampling.seed)
-    for begin in range(0, length, PIECE):
-        numbers, logits_V, states = write(trained.params, logits_V, states, key, begin)
-        for number in np.asarray(numbers)[: length - begin]:
-            yield _shown(vocabulary[number], spec.task.unit)
+    for start in range(0, length, CHUNK):
+        numbers, logits_V, states = draw(trained.params, logits_V, states, key, start)
+        for number in np.asarray(numbers)[: length - start]:
+            yield _as_text(vocabulary[number], spec.task.unit)
 
 
-def _shown(symbol: str, unit: str) -> str:
+def _as_text(symbol: str, unit: str) -> str:
+    """Returns a symbol as it appears in text: words are followed by a space."""
     if unit == "character":
         return symbol
     return "\n" if symbol == END else f"{symbol} "
 
 
 @lru_cache(maxsize=4)
-def _reader(spec: RunSpec) -> Callable[..., Any]:
-    """Returns (params, tokens [1,T], states) -> logits [V] after the last, states; from zero."""
+def _compiled_read(spec: RunSpec) -> Callable[..., Any]:
+    """Returns (params, tokens [1,T], states) -> (logits [V] after the last token, states)."""
     model = build_model(spec)
 
     def read(params: Any, tokens: jax.Array, states: Any) -> Any:
@@ -132,15 +146,19 @@ def _reader(spec: RunSpec) -> Callable[..., Any]:
 
 
 @lru_cache(maxsize=4)
-def _writer(spec: RunSpec, sampling: Sampling, known: int) -> Callable[..., Any]:
-    """Returns (params, logits [V], states, key, begin) -> PIECE symbols, logits, states."""
+def _compiled_draw(spec: RunSpec, sampling: Sampling, vocabulary_size: int) -> Callable[..., Any]:
+    """Returns (params, logits [V], states, key, start) -> (CHUNK symbols, logits, states)."""
     model = build_model(spec)
 
-    def write(params: Any, logits_V: Any, states: Any, key: Any, begin: Any) -> Any:
-        def one(carry: Any, place: jax.Array) -> Any:
+    def draw(params: Any, logits_V: Any, states: Any, key: Any, start: Any) -> Any:
+        def draw_one(carry: Any, position: jax.Array) -> Any:
             logits_V, states = carry
-            draw = jax.random.fold_in(key, place)
-            symbol = jax.random.categorical(draw, likeliest(logits_V, sampling, known))
+            # The key depends on the position in the text alone, so that a longer text with the same
+            # seed starts with the shorter one.
+            symbol = jax.random.categorical(
+                jax.random.fold_in(key, position),
+                filter_logits(logits_V, sampling, vocabulary_size),
+            )
             logits, states = model.apply(
                 {"params": params},
                 symbol[None, None],
@@ -151,7 +169,8 @@ def _writer(spec: RunSpec, sampling: Sampling, known: int) -> Callable[..., Any]
             )
             return (logits[0, 0], states), symbol
 
-        (logits_V, states), symbols = lax.scan(one, (logits_V, states), begin + jnp.arange(PIECE))
+        positions = start + jnp.arange(CHUNK)
+        (logits_V, states), symbols = lax.scan(draw_one, (logits_V, states), positions)
         return symbols, logits_V, states
 
-    return jax.jit(write)
+    return jax.jit(draw)

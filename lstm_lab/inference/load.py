@@ -1,4 +1,8 @@
-"""A finished run: its spec, its best weights, and what preprocessing it needs."""
+"""Loads a finished run: its spec, its best weights and its preprocessing.
+
+The run's folder is enough; neither the config file nor the data set is read. The other files of
+this package take the `Trained` that `load_run` returns.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +27,9 @@ class Trained:
     """A finished run.
 
     Attributes:
-      spec: what was trained.
-      params: its best weights.
-      preprocessing: what it found in its training data, as `Dataset.fitted`.
+      spec: all settings of the run.
+      params: the parameters of its best checkpoint.
+      preprocessing: vocabulary, labels and scales of the training data, as in `Dataset`.
     """
 
     spec: RunSpec
@@ -34,25 +38,35 @@ class Trained:
 
 
 def load_run(folder: Path) -> Trained:
-    """Reads a finished run; neither its config nor its data set is needed.
+    """Loads a finished run from its folder.
+
+    Args:
+      folder: the folder that holds run.json, of a single run or of one run of a study.
 
     Raises:
-      UserError: for a folder that holds no run, or one without weights.
+      UserError: if the folder holds no run, or a run without weights.
+
+    Example:
+      >>> trained = load_run(Path("runs/imdb"))
+      >>> trained.spec.model.hidden
+      128
     """
-    head = read_json(folder / "run.json")
-    if head is None:
-        study = (folder / "study.json").is_file()
-        hint = f"; it is a study: choose one of {folder / 'runs'}" if study else ""
+    record = read_json(folder / "run.json")
+    if record is None:
+        is_study = (folder / "study.json").is_file()
+        hint = f"; it is a study: choose one of {folder / 'runs'}" if is_study else ""
         raise UserError(f"--workdir: {folder} holds no run{hint}")
-    data = head["spec"]
+    spec_json = record["spec"]
     if (folder / "cell.py").is_file():
-        name = data["model"]["cell"].rpartition(":")[2]
-        data["model"]["cell"] = f"{folder / 'cell.py'}:{name}"
-    data["model"]["vectors"] = None  # they are in the weights
-    spec = from_json(data)
+        # The copy that the run made, since the user's file may have changed after training.
+        name = spec_json["model"]["cell"].rpartition(":")[2]
+        spec_json["model"]["cell"] = f"{folder / 'cell.py'}:{name}"
+    # Pretrained word vectors are part of the weights by now; their file may be gone.
+    spec_json["model"]["vectors"] = None
+    spec = from_json(spec_json)
     best = Checkpoints(folder / "checkpoints" / "best")
     if best.latest_step() is None:
-        raise UserError(f"--workdir: {folder} has no weights; the run is {head['status']}")
+        raise UserError(f"--workdir: {folder} has no weights; the run is {record['status']}")
     shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
     _, params = best.restore(jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes))
     return Trained(spec, params, read_json(folder / "preprocessing.json") or {})

@@ -1,7 +1,11 @@
-"""A model of polyphonic music composes: frames of notes, and MIDI files."""
+"""Composes polyphonic music with a model of the task `jsb`, and writes MIDI files.
+
+A frame is a quarter note: 88 independent bits, one per key of a piano.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,41 +22,43 @@ from lstm_lab.tasks import JSB
 from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
 
-LOWEST = 21  # MIDI number of the first of 88 notes
-TICKS = 480  # of a quarter note
-QUARTERS_A_MINUTE = 80
+LOWEST_NOTE = 21  # MIDI number of the first of 88 notes
+TICKS_PER_QUARTER = 480
+QUARTERS_PER_MINUTE = 80
 
 
 def compose(trained: Trained, frames: int, temperature: float = 1.0, seed: int = 0) -> np.ndarray:
-    """Draws frames of notes, each from what the model expects after those before.
+    """Draws frames of notes one after another, each given all frames before it.
 
     Args:
-      trained: a run of a music task.
-      frames: how many, a quarter note each.
-      temperature: divides the logits; 0 takes every note that is likelier than not.
-      seed: of the draws.
+      trained: a run of the task `jsb`.
+      frames: number of frames, each a quarter note long.
+      temperature: divisor of the logits; 0 plays every note with a probability above 0.5.
+      seed: random seed.
 
     Returns:
-      Notes that sound [frames,88], 0 or 1.
+      Notes [frames,88], 1 where a note sounds and 0 elsewhere.
 
     Raises:
       UserError: for a run of another task.
     """
     if not isinstance(trained.spec.task, JSB):
-        raise UserError(f"--format: midi needs a run of jsb, this is {trained.spec.task.name}")
+        name = trained.spec.task.name
+        raise UserError(f"--format=midi: got a run of {name}, expected a run of jsb")
     states = zero_states(trained.spec, trained.params, 1)
-    draw = _composer(trained.spec, frames, temperature)
+    draw = _compiled_draw(trained.spec, frames, temperature)
     return np.asarray(draw(trained.params, states, jax.random.key(seed)))
 
 
 @lru_cache(maxsize=4)
-def _composer(spec: RunSpec, frames: int, temperature: float) -> Any:
+def _compiled_draw(spec: RunSpec, frames: int, temperature: float) -> Callable[..., jax.Array]:
+    """Returns (params, states, key) -> notes [frames,88]."""
     model = build_model(spec)
 
     def draw(params: Any, states: Any, key: jax.Array) -> jax.Array:
-        def one(carry: Any, place: jax.Array) -> Any:
+        def draw_frame(carry: Any, position: jax.Array) -> Any:
             notes_D, states = carry
-            is_start = place == 0
+            is_start = position == 0
             logits, states = model.apply(
                 {"params": params},
                 notes_D[None, None],
@@ -67,45 +73,46 @@ def _composer(spec: RunSpec, frames: int, temperature: float) -> Any:
                 notes_D = (logits_D > 0).astype(jnp.float32)
             else:
                 p_D = jax.nn.sigmoid(logits_D / temperature)
-                drawn_D = jax.random.bernoulli(jax.random.fold_in(key, place), p_D)
-                notes_D = drawn_D.astype(jnp.float32)
+                bits_D = jax.random.bernoulli(jax.random.fold_in(key, position), p_D)
+                notes_D = bits_D.astype(jnp.float32)
             return (notes_D, states), notes_D
 
         silence_D = jnp.zeros(spec.task.target.size)
-        _, notes_TD = lax.scan(one, (silence_D, states), jnp.arange(frames))
+        _, notes_TD = lax.scan(draw_frame, (silence_D, states), jnp.arange(frames))
         return notes_TD
 
     return jax.jit(draw)
 
 
 def write_midi(notes_TD: np.ndarray, path: Path) -> None:
-    """Writes frames of notes as a MIDI file; a note that goes on is held.
+    """Writes frames of notes as a MIDI file; a note in consecutive frames is held, not repeated.
 
     Args:
-      notes_TD: [T,88], 0 or 1; a frame is a quarter note.
-      path: the file.
+      notes_TD: notes [T,88], 0 or 1; a frame is a quarter note.
+      path: the file to write.
 
     Raises:
-      UserError: where mido is not installed.
+      UserError: if mido is not installed.
     """
     try:
         import mido
     except ImportError:
-        raise UserError("--format: midi needs mido: pip install 'lstm-lab[music]'") from None
+        raise UserError("--format=midi needs mido: pip install 'lstm-lab[music]'") from None
     track = mido.MidiTrack()
-    track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(QUARTERS_A_MINUTE)))
-    silent = np.zeros((1, notes_TD.shape[1]), int)
-    steps_TD = np.diff(notes_TD.astype(int), axis=0, prepend=silent, append=silent)
-    waited = 0
-    for changes_D in steps_TD:
-        # Ends before beginnings.
+    track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(QUARTERS_PER_MINUTE)))
+    # Frames of silence around the piece start the notes of the first frame and end the last ones.
+    silence = np.zeros((1, notes_TD.shape[1]), int)
+    changes_TD = np.diff(notes_TD.astype(int), axis=0, prepend=silence, append=silence)
+    ticks = 0  # since the last message: MIDI times are relative
+    for changes_D in changes_TD:
+        # Notes end before others start, as is usual in MIDI files.
         for number in sorted(np.flatnonzero(changes_D), key=lambda n: (changes_D[n], n)):
             kind = "note_on" if changes_D[number] > 0 else "note_off"
-            note = int(number) + LOWEST
-            track.append(mido.Message(kind, note=note, velocity=64, time=waited))
-            waited = 0
-        waited += TICKS
-    file = mido.MidiFile(ticks_per_beat=TICKS)
+            note = int(number) + LOWEST_NOTE
+            track.append(mido.Message(kind, note=note, velocity=64, time=ticks))
+            ticks = 0
+        ticks += TICKS_PER_QUARTER
+    file = mido.MidiFile(ticks_per_beat=TICKS_PER_QUARTER)
     file.tracks.append(track)
     path.parent.mkdir(parents=True, exist_ok=True)
     file.save(path)

@@ -1,4 +1,9 @@
-"""A finished run: its weights, and what it says of new input."""
+"""Predictions of a finished run on new input, given as lines of text.
+
+`predict_lines` treats every line as a sequence of its own; `predict_stream` treats all lines as
+parts of one sequence and predicts after each. How a line is read and how outputs are presented is
+up to the task (`Task.read_line`, `Task.describe_prediction`).
+"""
 
 from __future__ import annotations
 
@@ -10,119 +15,104 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit, softmax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
-from lstm_lab.models.beam_search import translate
 from lstm_lab.models.build import build_model
-from lstm_lab.tasks import (
-    Bernoulli,
-    Categorical,
-    Examples,
-    Series,
-    SourceTokens,
-    Tokens,
-    Translation,
-)
+from lstm_lab.models.translation import translate_tokens
+from lstm_lab.tasks import Examples, SourceTokens
 from lstm_lab.train.outputs import ROWS, outputs
 from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
 
-Answer = dict[str, Any]
+Prediction = dict[str, Any]  # JSON-ready, see `Task.describe_prediction`
 
 
-def read_line(trained: Trained, line: str) -> np.ndarray:
-    """Returns what the model reads of a line: symbols [T], or vectors [T,D].
+def predict_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iterator[Prediction]:
+    """Predicts for each line, or once for a task that reads its input as a whole.
+
+    Args:
+      trained: the run.
+      lines: the input; empty lines are skipped.
+      beam: beam width of translations, as in `models.translation.translate_tokens`.
+
+    Yields:
+      One prediction per line that is not empty, in the order of the input.
 
     Raises:
       UserError: for a line that the task cannot read.
-    """
-    read = getattr(trained.spec.task, "read", None)
-    if read is not None:
-        return read(line, trained.preprocessing)
-    inputs = trained.spec.task.inputs
-    try:
-        numbers = np.array([float(part) for part in line.replace(",", " ").split()], np.float32)
-    except ValueError as error:
-        raise UserError(f"input: {error}; allowed numbers") from None
-    if isinstance(inputs, Tokens):
-        symbols = numbers.astype(np.int32)
-        if (symbols != numbers).any() or not ((symbols >= 0) & (symbols < inputs.vocabulary)).all():
-            raise UserError(f"input: found {line.strip()!r}, allowed 0 to {inputs.vocabulary - 1}")
-        return symbols
-    if not len(numbers) or len(numbers) % inputs.features:
-        raise UserError(f"input: found {len(numbers)} numbers, allowed {inputs.features} a step")
-    return numbers.reshape(-1, inputs.features)
 
-
-def answer_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iterator[Answer]:
-    """Answers each line, as a sequence of its own; a series' CSV is one, to be gone on with.
-
-    Args:
-      trained: the run.
-      lines: the input; empty ones are left out.
-      beam: of translations, as in `decode.translate`.
-
-    Yields:
-      For each line what `answer` says; of a series its `forecast` by column; of a translation its
-      `text`.
+    Example:
+      >>> trained = load_run(Path("runs/imdb"))
+      >>> [prediction["label"] for prediction in predict_lines(trained, ["A fine film."])]
     """
     task = trained.spec.task
-    if isinstance(task, Series):
-        x_TD = task.read_all(lines, trained.preprocessing)
+    if task.reads_whole_input:
+        x_TD = task.read_lines(lines, trained.preprocessing)
         (values,) = outputs(trained.spec, trained.params, Examples(x_TD[None], None))
-        yield {"forecast": task.forecast(x_TD, values, trained.preprocessing)}
+        yield task.describe_prediction(x_TD, values, trained.preprocessing)
         return
-    rows = (read_line(trained, line) for line in lines if line.strip())
-    while batch := list(islice(rows, ROWS)):
-        lengths = np.array([len(row) for row in batch], np.int32)
-        # A power of two, so that few shapes are compiled.
-        T = 1 << int(lengths.max() - 1).bit_length()
-        x = np.zeros((len(batch), T, *batch[0].shape[1:]), batch[0].dtype)
-        for place, row in zip(x, batch, strict=True):
-            place[: len(row)] = row
-        if isinstance(task, Translation):
-            for numbers in translate(trained.spec, trained.params, SourceTokens(x, lengths), beam):
-                yield {"text": task.text(numbers, trained.preprocessing)}
-            continue
-        found = outputs(trained.spec, trained.params, Examples(x, None, lengths))
-        for logits, length in zip(found, lengths, strict=True):
-            yield answer(trained, logits[:length] if task.target.every_step else logits)
+    sequences = (task.read_line(line, trained.preprocessing) for line in lines if line.strip())
+    while batch := list(islice(sequences, ROWS)):
+        for x, values in zip(batch, _batch_outputs(trained, batch, beam), strict=True):
+            yield task.describe_prediction(x, values, trained.preprocessing)
 
 
-def answer_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Answer]:
-    """Answers after each line, as one sequence that goes on: the state is kept.
+def _batch_outputs(trained: Trained, batch: list[np.ndarray], beam: int) -> Iterator[np.ndarray]:
+    """Yields the outputs for each sequence: target tokens, logits or values, without padding."""
+    spec = trained.spec
+    lengths = np.array([len(x) for x in batch], np.int32)
+    # Padded to a power of two: XLA compiles once per shape, so that few shapes matter more than the
+    # padding, which at most doubles the steps.
+    T = 1 << int(lengths.max() - 1).bit_length()
+    padded = np.zeros((len(batch), T, *batch[0].shape[1:]), batch[0].dtype)
+    for row, x in zip(padded, batch, strict=True):
+        row[: len(x)] = x
+    if spec.task.source_vocabulary is not None:
+        yield from translate_tokens(spec, trained.params, SourceTokens(padded, lengths), beam)
+        return
+    logits = outputs(spec, trained.params, Examples(padded, None, lengths))
+    for row, length in zip(logits, lengths, strict=True):
+        yield row[:length] if spec.task.target.every_step else row
+
+
+def predict_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Prediction]:
+    """Predicts after each line; the model's state is carried from line to line.
 
     Args:
       trained: the run.
-      lines: pieces of the sequence, of a step or more.
+      lines: parts of one sequence, of one or more steps each; empty lines are skipped.
 
     Yields:
-      For each line what `answer` says, of its last step.
+      For each line the prediction at its last step.
 
     Raises:
-      UserError: for a model that reads sequences backwards, too.
+      UserError: for a model that needs the end of a sequence before it can predict.
     """
     spec = trained.spec
-    if isinstance(spec.task, Translation):
-        raise UserError("--stream: a translation begins when its source has ended")
+    if spec.task.source_vocabulary is not None:
+        raise UserError("--stream: a translation starts after the end of its source")
     if spec.model.bidirectional:
-        raise UserError("--stream: a bidirectional model has to know a sequence's end")
+        raise UserError("--stream: a bidirectional model needs the end of the sequence")
     if spec.model.subtract_last:
-        raise UserError("--stream: a model that centres has to know a sequence's last value")
+        raise UserError("--stream: model.subtract_last needs the last value of the sequence")
     states, is_start = zero_states(spec, trained.params, 1), True
     for line in lines:
-        if line.strip():
-            x = read_line(trained, line)[None]
-            logits, states = _stepper(spec)(trained.params, x, states, jnp.asarray(is_start))
-            is_start = False
-            last = np.asarray(logits[0])
-            yield answer(trained, last[-1] if spec.task.target.every_step else last)
+        if not line.strip():
+            continue
+        x = spec.task.read_line(line, trained.preprocessing)
+        logits, states = _compiled_step(spec)(
+            trained.params, x[None], states, jnp.asarray(is_start)
+        )
+        is_start = False
+        values = np.asarray(logits[0])
+        last = values[-1] if spec.task.target.every_step else values
+        yield spec.task.describe_prediction(x, last, trained.preprocessing)
 
 
 @lru_cache(maxsize=4)
-def _stepper(spec: RunSpec) -> Callable[..., Any]:
+def _compiled_step(spec: RunSpec) -> Callable[..., Any]:
+    """Returns (params, x [1,T,...], states, is_start) -> (logits, states)."""
     model = build_model(spec)
 
     def step(params: Any, x: jax.Array, states: Any, is_start: jax.Array) -> Any:
@@ -131,27 +121,3 @@ def _stepper(spec: RunSpec) -> Callable[..., Any]:
         )
 
     return jax.jit(step)
-
-
-def answer(trained: Trained, logits: np.ndarray) -> Answer:
-    """Returns what logits [C], or [T,C] of each step, say.
-
-    Returns:
-      Of classes the likeliest `label` and all `probabilities`, or each step's `labels`; of
-      independent bits their `probabilities`; of numbers the `values`.
-    """
-    target = trained.spec.task.target
-    match target:
-        case Categorical():
-            names = trained.preprocessing.get("outputs") or [str(k) for k in range(target.size)]
-            if logits.ndim == 2:
-                return {"labels": [names[k] for k in logits.argmax(-1)]}
-            p_C = softmax(logits).tolist()
-            return {
-                "label": names[int(logits.argmax())],
-                "probabilities": dict(zip(names, p_C, strict=True)),
-            }
-        case Bernoulli():
-            return {"probabilities": expit(logits).tolist()}
-        case _:
-            return {"values": logits.tolist()}

@@ -1,4 +1,9 @@
-"""From a spec to its Flax module, and what the module expects as input."""
+"""Builds the Flax module of a run from its spec.
+
+`build_model` is the entry point: it reads the task's inputs and target and returns a
+`SequenceModel`, or an `EncoderDecoder` for tasks with a source sequence. It allocates nothing;
+parameters come from the module's `init`.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +18,31 @@ from lstm_lab.models.encoder_decoder import EncoderDecoder
 from lstm_lab.models.recurrent import LSTM
 from lstm_lab.models.sequence_model import SequenceModel
 from lstm_lab.recurrence import Backend, CallSignature, resolve
-from lstm_lab.tasks import Task, Tokens, Translation
+from lstm_lab.tasks import Task, Tokens
 from lstm_lab.utils.errors import UserError
 
 
 def build_model(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecoder:
-    """Builds the Flax module of a spec; one that keeps its gates has the backend that can."""
+    """Builds the Flax module of a run.
+
+    Args:
+      spec: the run.
+      trace: whether the module stores gates and states of all steps, see `LSTM.trace`.
+
+    Returns:
+      The module, without parameters.
+
+    Example:
+      >>> model = build_model(spec)
+      >>> params = model.init(jax.random.key(0), zero_inputs(spec.task, 1, 1))["params"]
+    """
     inputs, target = spec.task.inputs, spec.task.target
-    if isinstance(spec.task, Translation):
+    if spec.task.source_vocabulary is not None:
         return build_encoder_decoder(
             spec.model,
             resolve_cell(spec.model),
             source_vocabulary=spec.task.source_vocabulary,
-            vocabulary=spec.task.vocabulary,
+            vocabulary=target.size,
             backend=spec.compute.backend,
         )
     return build_sequence_model(
@@ -34,38 +51,40 @@ def build_model(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDe
         vocabulary=inputs.vocabulary if isinstance(inputs, Tokens) else None,
         outputs=target.size,
         every_step=target.every_step,
+        # The kernels of the other backends return no gates.
         backend="scan" if trace else spec.compute.backend,
         trace=trace,
     )
 
 
 def backends_for_training(spec: RunSpec, rows: int, members: int = 1) -> list[Backend]:
-    """Returns the backends of the recurrence that training takes here, each once, by layer.
+    """Returns the distinct backends that training uses on this machine, in the order of the layers.
 
     Args:
       spec: the run.
-      rows: sequences of a step on one device.
-      members: how many members are batched there.
+      rows: number of sequences per step and device.
+      members: number of members that `vmap` batches on a device.
 
     Raises:
-      UserError: for one that is named and cannot serve the run here.
+      UserError: if `compute.backend` names a backend that cannot serve this run here.
     """
     model, inputs = build_model(spec), spec.task.inputs
-    width = inputs.vocabulary if isinstance(inputs, Tokens) else inputs.features
-    D, dtype = spec.model.embedding or width, jnp.dtype(spec.model.dtype)
-    single = isinstance(model, SequenceModel)
-    taken: dict[Backend, None] = {}
-    for stack in (model.lstm,) if single else (model.encoder, model.decoder):
-        for call in stack.calls(CallSignature(stack.spec, dtype, rows, D, members=members)):
+    features = inputs.vocabulary if isinstance(inputs, Tokens) else inputs.features
+    D, dtype = spec.model.embedding or features, jnp.dtype(spec.model.dtype)
+    stacks = (model.lstm,) if isinstance(model, SequenceModel) else (model.encoder, model.decoder)
+    backends: dict[Backend, None] = {}  # a set that keeps its order
+    for stack in stacks:
+        first = CallSignature(stack.spec, dtype, rows, D, members=members)
+        for call in stack.call_signatures(first):
             try:
-                taken[resolve(stack.backend, call)] = None
+                backends[resolve(stack.backend, call)] = None
             except ValueError as error:
                 raise UserError(f"compute.{error}") from None
-    return list(taken)
+    return list(backends)
 
 
 def zero_inputs(task: Task, rows: int, T: int) -> jax.Array:
-    """Returns zeros of the shape and type of a task's inputs: [rows,T], or [rows,T,D]."""
+    """Returns zeros with the shape and dtype of a task's inputs: [rows,T] or [rows,T,D]."""
     inputs = task.inputs
     if isinstance(inputs, Tokens):
         return jnp.zeros((rows, T), jnp.int32)
@@ -82,14 +101,14 @@ def build_sequence_model(
     backend: Backend = "auto",
     trace: bool = False,
 ) -> SequenceModel:
-    """Builds the module of a model spec.
+    """Builds a model with one recurrent stack, without reference to a task.
 
     Args:
-      model: the spec.
-      cell: the variant that `model.cell` names, with the model's own forget bias and initialiser.
-      vocabulary: symbols where inputs are tokens, None where they are vectors.
-      outputs: numbers that the head gives.
-      every_step: read every step rather than the last state.
+      model: settings of the model.
+      cell: the variant that `model.cell` names, with the forget bias and initializer of `model`.
+      vocabulary: number of symbols if inputs are tokens, None if they are vectors.
+      outputs: number of outputs of the head.
+      every_step: whether the head reads every step, or only the last one.
       backend: as in `recurrence.unroll`.
       trace: as in `LSTM`.
 
@@ -130,18 +149,20 @@ def build_encoder_decoder(
     vocabulary: int,
     backend: Backend = "auto",
 ) -> EncoderDecoder:
-    """Builds the module of a model spec that gives one sequence from another.
+    """Builds an encoder and decoder, without reference to a task.
 
     Args:
-      model: the spec; `bidirectional` is of its encoder.
+      model: settings of the model; `bidirectional` and `merge` apply to the encoder only.
       cell: as in `build_sequence_model`.
-      source_vocabulary, vocabulary: symbols.
+      source_vocabulary, vocabulary: number of symbols of the source and of the target.
       backend: as in `recurrence.unroll`.
 
     Returns:
       The module.
     """
     assert model.embedding is not None
+    # This attention calls the decoder with one step at a time. A kernel for whole sequences gains
+    # nothing there.
     stepwise = model.attention == "bahdanau"
     decoder = LSTM(
         spec=cell,

@@ -1,4 +1,9 @@
-"""Encoder and decoder with attention, as a Flax module: one sequence from another."""
+"""Encoder and decoder with attention as a Flax module: one sequence from another one.
+
+Inputs are the tokens of the source and the previous target tokens; outputs are the logits of the
+next target token. Training calls the module as a whole (teacher forcing); `beam_search.py` calls
+`encode` once and then `decode` step by step. The file to read next is `translation.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +20,13 @@ from lstm_lab.models.regularization import OUTPUT, Regularization, dropout
 
 
 class Memory(NamedTuple):
-    """What the decoder sees of the source.
+    """The encoded source, as the decoder reads it.
 
     Attributes:
-      h_BSE: the encoder's outputs.
-      keys_BSA: what a query is compared with.
-      real_BS: whether a step is one.
-      states: what the decoder begins with.
+      h_BSE: outputs of the encoder.
+      keys_BSA: attention keys; queries are compared with them.
+      real_BS: true at real steps, false at padding.
+      states: initial states of the decoder.
     """
 
     h_BSE: jax.Array
@@ -31,22 +36,25 @@ class Memory(NamedTuple):
 
 
 class EncoderDecoder(nn.Module):
-    """A sequence of symbols from another one.
+    """Maps a source sequence and the previous target symbols to logits of the next symbol.
 
-    The decoder begins with the encoder's last states, through one dense layer each. Attention:
+    The initial state of each decoder layer is a dense function of the final state of the encoder
+    layer at the same depth. With encoder outputs m_s and decoder outputs h_t, attention is one of:
 
-    luong: a_ts = softmax_s(h_t W m_s), c_t = sum_s a_ts m_s, and tanh(V [c_t; h_t]) is read by the
-      head; h_t is the decoder's output (Luong, Pham and Manning 2015, `general`, without feeding
-      c_t to the next step, so that all steps are computed at once);
-    bahdanau: a_ts = softmax_s(v tanh(W h_{t-1} + U m_s)), and c_t joins the input of step t and the
-      head's (Bahdanau, Cho and Bengio 2015, with this package's cells).
+    none: the head reads h_t.
+    luong: a_ts = softmax_s(h_t W m_s), c_t = sum_s a_ts m_s, and the head reads
+      tanh(V [c_t; h_t]) (Luong, Pham and Manning 2015, score `general`). c_t is not fed to the
+      next step, so that one call of the recurrence computes all steps.
+    bahdanau: a_ts = softmax_s(v tanh(W h_{t-1} + U m_s)), c_t = sum_s a_ts m_s. Step t reads
+      [x_t; c_t], the head reads [h_t; c_t] (Bahdanau, Cho and Bengio 2015). Steps are computed one
+      after another, which is slower.
 
     Attributes:
-      encoder, decoder: the recurrent stacks; the encoder may run in both directions.
-      source_vocabulary, vocabulary: symbols.
-      embedding: features of a symbol.
+      encoder, decoder: the recurrent stacks; the encoder may be bidirectional.
+      source_vocabulary, vocabulary: number of symbols of the source and of the target.
+      embedding: features of the embedding of a symbol.
       attention: none, luong or bahdanau.
-      dropout_in, dropout_out: rates on embeddings, and before the head.
+      dropout_out: dropout rate before the head.
       dtype: compute dtype.
     """
 
@@ -60,7 +68,7 @@ class EncoderDecoder(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        """Declares the parameters around the stacks."""
+        """Declares the parameters outside the stacks."""
         width = self.decoder.hidden_sizes[-1]
         self.embed_source = nn.Embed(self.source_vocabulary, self.embedding, dtype=self.dtype)
         self.embed = nn.Embed(self.vocabulary, self.embedding, dtype=self.dtype)
@@ -84,7 +92,7 @@ class EncoderDecoder(nn.Module):
         regularization: Regularization | None = None,
         source: Any = None,
     ) -> jax.Array:
-        """Computes the logits of whole sequences, as `logits_and_states` does."""
+        """Returns the logits of whole sequences (teacher forcing)."""
         return self.logits_and_states(x, lengths, regularization, source=source)[0]
 
     def logits_and_states(
@@ -96,17 +104,18 @@ class EncoderDecoder(nn.Module):
         is_start: jax.Array | None = None,
         source: Any = None,
     ) -> tuple[jax.Array, States]:
-        """Computes logits with the right symbols before (teacher forcing).
+        """Computes logits from the correct previous symbols (teacher forcing).
 
         Args:
-          x: symbols before [B,T].
-          lengths: real steps of each row [B], or None for T.
+          x: previous symbols [B,T].
+          lengths: number of real steps of each row [B], or None if all rows have T.
           regularization: rates and keys; None means evaluation.
-          states, is_start: not used; sequences are whole.
-          source: the source, as `tasks.Given`; None stands for one unknown symbol.
+          states, is_start: not used, since each sequence starts with its source. They are here
+            because training calls both kinds of model in the same way.
+          source: tokens and lengths, as `tasks.SourceTokens`; None stands for one unknown symbol.
 
         Returns:
-          float32 logits [B,T,V], and the decoder's final states.
+          float32 logits [B,T,V], and the final states of the decoder.
         """
         del states, is_start
         tokens_BS, lengths_B = source or (jnp.zeros((x.shape[0], 1), jnp.int32), None)
@@ -119,30 +128,40 @@ class EncoderDecoder(nn.Module):
         lengths_B: jax.Array | None,
         regularization: Regularization | None = None,
     ) -> Memory:
-        """Reads the source."""
+        """Encodes the source.
+
+        Args:
+          tokens_BS: source tokens [B,S].
+          lengths_B: number of real tokens of each row [B], or None if all rows have S.
+          regularization: rates and keys; None means evaluation.
+        """
         B, S = tokens_BS.shape
         x_SBD = self.embed_source(tokens_BS.T)
-        h_SBE, finals = self.encoder(x_SBD, lengths=lengths_B, regularization=regularization)
+        h_SBE, final_states = self.encoder(x_SBD, lengths=lengths_B, regularization=regularization)
         h_BSE = h_SBE.swapaxes(0, 1)
         keys_BSA = self.keys(h_BSE) if self.attention != "none" else h_BSE
         real_BS = jnp.ones((B, S), bool)
         if lengths_B is not None:
             real_BS = jnp.arange(S)[None] < lengths_B[:, None]
-        begun = tuple(
-            (self._begin(directions, bridges),)
-            for directions, bridges in zip(finals, self.bridges, strict=True)
+        states = tuple(
+            (self._bridge(directions, bridges),)
+            for directions, bridges in zip(final_states, self.bridges, strict=True)
         )
-        return Memory(h_BSE, keys_BSA, real_BS, begun)
+        return Memory(h_BSE, keys_BSA, real_BS, states)
 
-    def _begin(self, directions: tuple[State, ...], bridges: list[nn.Dense]) -> State:
-        """Returns a decoder layer's first state, from those that the encoder's layer ended with."""
-        begun = directions[0]
+    def _bridge(self, directions: tuple[State, ...], bridges: list[nn.Dense]) -> State:
+        """Returns the initial state of a decoder layer, given the final ones of the encoder's.
+
+        Only h and c pass through a dense layer; other fields of a cell's state are copied from the
+        forward direction.
+        """
+        initial = directions[0]
         for part, bridge in zip("hc", bridges, strict=True):
-            ends = [getattr(state, part) for state in directions]
-            if ends[0] is not None:
-                joined = jnp.concatenate([end.astype(self.dtype) for end in ends], -1)
-                begun = begun._replace(**{part: bridge(joined).astype(ends[0].dtype)})
-        return begun
+            finals = [getattr(state, part) for state in directions]
+            if finals[0] is not None:
+                joined = jnp.concatenate([final.astype(self.dtype) for final in finals], -1)
+                initial = initial._replace(**{part: bridge(joined).astype(finals[0].dtype)})
+        return initial
 
     def decode(
         self,
@@ -152,12 +171,22 @@ class EncoderDecoder(nn.Module):
         lengths: jax.Array | None = None,
         regularization: Regularization | None = None,
     ) -> tuple[jax.Array, States]:
-        """Computes the logits [B,T,V] of symbols x, and the states after them."""
+        """Computes logits and final states of the decoder.
+
+        Args:
+          x_BT: previous symbols [B,T].
+          states: states of the decoder before them.
+          memory: the encoded source.
+          lengths, regularization: as in `logits_and_states`.
+
+        Returns:
+          float32 logits [B,T,V], and the states after the last step.
+        """
         x_TBD = self.embed(x_BT.T)
         if self.attention == "bahdanau":
-            features_TBH, finals = self._step_by_step(x_TBD, states, memory)
+            features_TBH, final_states = self._decode_stepwise(x_TBD, states, memory)
         else:
-            h_TBH, finals = self.decoder(
+            h_TBH, final_states = self.decoder(
                 x_TBD, states, lengths=lengths, regularization=regularization
             )
             features_TBH = h_TBH
@@ -169,18 +198,19 @@ class EncoderDecoder(nn.Module):
         if self.dropout_out and regularization is not None and regularization.keys_B is not None:
             keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, OUTPUT)
             features_TBH = dropout(features_TBH, self.dropout_out, keys_B)
-        return self.head(features_TBH).astype(jnp.float32).swapaxes(0, 1), finals
+        return self.head(features_TBH).astype(jnp.float32).swapaxes(0, 1), final_states
 
     def _attend(self, score_BTS: jax.Array, memory: Memory) -> jax.Array:
-        """Returns the mean of the encoder's outputs by the scores [B,T,E]."""
+        """Returns context vectors [B,T,E]: encoder outputs averaged with weights softmax(score)."""
+        # float32 for the softmax: in bfloat16 the weights of a long source would not sum to 1.
         masked = jnp.where(memory.real_BS[:, None], score_BTS.astype(jnp.float32), -jnp.inf)
-        share_BTS = jax.nn.softmax(masked).astype(memory.h_BSE.dtype)
-        return jnp.einsum("bts,bse->bte", share_BTS, memory.h_BSE)
+        weight_BTS = jax.nn.softmax(masked).astype(memory.h_BSE.dtype)
+        return jnp.einsum("bts,bse->bte", weight_BTS, memory.h_BSE)
 
-    def _step_by_step(
+    def _decode_stepwise(
         self, x_TBD: jax.Array, states: States, memory: Memory
     ) -> tuple[jax.Array, States]:
-        """Runs the decoder with what is attended to at each step among its inputs."""
+        """Runs the decoder one step at a time, with the context vector among its inputs."""
 
         def step(module: EncoderDecoder, states: States, x_BD: jax.Array) -> Any:
             query_B1A = module.query(states[-1][0].h)[:, None]
@@ -190,6 +220,6 @@ class EncoderDecoder(nn.Module):
             h_1BH, states = module.decoder(joined_BD[None], states)
             return states, jnp.concatenate([h_1BH[0], context_BE], -1)
 
-        run = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
-        finals, features_TBH = run(self, states, x_TBD)
-        return features_TBH, finals
+        scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
+        final_states, features_TBH = scan(self, states, x_TBD)
+        return features_TBH, final_states

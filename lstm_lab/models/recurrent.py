@@ -1,30 +1,35 @@
-"""The recurrent stack: layers of one cell, in one direction or both, as a Flax module."""
+"""The recurrent stack as a Flax module: layers of one cell, in one direction or both.
+
+`LSTM` maps inputs [T,B,D] and initial states to outputs [T,B,H] and final states. It owns the
+parameters of all cells, draws dropout and noise masks, and calls `recurrence.unroll` once per layer
+and direction. On NVIDIA's GPUs a plain LSTM takes one cuDNN call for the whole stack instead.
+`sequence_model.py` and `encoder_decoder.py` put embeddings and heads around this stack; the next
+file to read is `recurrence/unroll.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells import masks
-from lstm_lab.cells.cell import Spec, State
+from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.config.sections import Merge
 from lstm_lab.models.regularization import Regularization, dropout, fold_in
 from lstm_lab.recurrence import EVERYTHING, Backend, CallSignature, batched_members, resolve, unroll
 from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.recurrence.steps import hide_padding
 
-States = tuple[tuple[State, ...], ...]
-Outcome = tuple[list[jax.Array], list[tuple[State, ...]]]  # outputs by direction, states by layer
-Carried = Sequence[Sequence[State | None]]
+States = tuple[tuple[State, ...], ...]  # by layer, then by direction
+InitialStates = Sequence[Sequence[State | None]]  # None stands for the zero state
 
 
-def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
-    """Joins the outputs of the directions along their last axis."""
+def merge_directions(outputs: Sequence[jax.Array], merge: Merge) -> jax.Array:
+    """Joins the outputs of one or two directions into one array [...,H] or [...,2H]."""
     if len(outputs) == 1:
         return outputs[0]
     forward, backward = outputs
@@ -39,26 +44,38 @@ def merge_directions(outputs: list[jax.Array], merge: Merge) -> jax.Array:
             return forward * backward
 
 
-def _name(layer: int, reverse: bool) -> str:
-    """Returns the name of a direction's parameters."""
+def parameter_name(layer: int, reverse: bool) -> str:
+    """Returns the Flax name of the parameters of one layer and direction."""
     return f"layer_{layer}{'_reverse' if reverse else ''}"
 
 
 class LSTM(nn.Module):
-    """Stacked, optionally bidirectional layers of one cell, time-major.
+    """Stacked layers of one cell, optionally bidirectional, time-major.
+
+    Layer l reads the outputs of layer l - 1 after dropout:
+
+        h^l = merge(unroll(dropout(h^{l-1})), reversed unroll(dropout(h^{l-1}))) [+ h^{l-1}]
+
+    The parameters of layer l are named `layer_l`, those of its backward direction
+    `layer_l_reverse`.
+
+    Example:
+      >>> stack = LSTM(get_variant("lstm").spec, hidden_sizes=(128, 128), bidirectional=True)
+      >>> variables = stack.init(jax.random.key(0), x_TBD)
+      >>> h_TBH, final_states = stack.apply(variables, x_TBD, lengths=lengths)
 
     Attributes:
-      spec: the variant.
-      hidden_sizes: hidden units of each layer.
-      bidirectional: run every layer in both directions.
-      merge: how the two directions are joined.
-      dropout: rate between layers.
-      dropout_in: rate before the first layer.
-      locked: one mask for all steps.
-      residual: add a layer's input to its output, from the second layer on.
-      return_sequences: give every step's output rather than the last state's.
+      spec: the variant of the cell.
+      hidden_sizes: number of hidden units of each layer.
+      bidirectional: whether each layer also reads the sequence backwards.
+      merge: how the outputs of the two directions are joined.
+      dropout: dropout rate between layers.
+      dropout_in: dropout rate on the inputs of the first layer.
+      locked: whether all time steps of a sequence share one dropout mask.
+      residual: whether each layer from the second on adds its input to its output.
+      return_sequences: whether to return the outputs of all steps, or of the last one only.
       backend: as in `recurrence.unroll`.
-      trace: keep gates and states of every step in the collection `traces`, by layer.
+      trace: whether to store gates and states of all steps in the collection `traces`.
     """
 
     spec: Spec
@@ -84,63 +101,152 @@ class LSTM(nn.Module):
         is_start: jax.Array | None = None,
         regularization: Regularization | None = None,
     ) -> tuple[jax.Array, States]:
-        """Runs the stack.
+        """Runs all layers over a batch of sequences.
 
         Args:
-          x_TBD: inputs [T,B,D].
-          states: for each layer and direction the state to start from, or None for zero.
-          lengths: real steps of each row [B], or None for T.
-          resets: [T,B], true where a new segment starts, or None.
-          is_start: whether to start from zero instead of from `states`, a scalar, or None.
-          regularization: rates and keys; None means evaluation at the variant's own rates.
+          x_TBD: inputs [T,B,D]; their dtype is the compute dtype.
+          states: initial states by layer and direction; None stands for zero states.
+          lengths: number of real steps of each row [B], or None if all rows have T.
+          resets: bool [T,B], true where a new segment starts, or None.
+          is_start: bool scalar, true to ignore `states` and start from zero; None means false.
+          regularization: rates and keys; None means evaluation at the default rates of the cell.
 
         Returns:
-          Outputs [T,B,H], or [B,H] of the last state without `return_sequences`; and the final
+          Outputs [T,B,H], or [B,H] of the last step without `return_sequences`, and the final
           states. H doubles when two directions are concatenated.
         """
         regularization = regularization or Regularization({})
-        if self._by_cudnn(x_TBD, resets):
-            between = self.dropout and regularization.keys_B is not None
-            calls = self._one_by_one() if between else self._together()
-            run = partial(self._stacked, lengths=lengths, is_start=is_start)
-        else:
-            calls = self._one_by_one()
-            run = partial(
-                self._layer,
-                lengths=lengths,
-                resets=resets,
-                is_start=is_start,
-                regularization=regularization,
-            )
-        carried = states or ((None,) * len(self._directions),) * len(self.hidden_sizes)
-        final_states: list[tuple[State, ...]] = []
+        initial: InitialStates = states or ((None,) * len(self._directions),) * len(
+            self.hidden_sizes
+        )
+        if self._uses_cudnn(x_TBD, resets):
+            return self._call_cudnn(x_TBD, initial, lengths, is_start, regularization)
         h_TBH, last_BH = x_TBD, jnp.zeros(())
-        for layers in calls:
-            x_TBD = self._dropped(h_TBH, layers[0], regularization)
-            outputs, finals = run(layers, x_TBD, carried)
-            output, last = (
-                merge_directions(h, self.merge) for h in (outputs, [s.h for s in finals[-1]])
-            )
-            added = self.residual and layers[0] > 0
-            h_TBH = output + h_TBH if added else output
-            last_BH = last + last_BH if added else last
-            final_states += finals
+        final_states: list[tuple[State, ...]] = []
+        # This loop calls `unroll` directly. A helper for one layer would add a Flax frame to every
+        # stack trace between a user's cell and the training loop.
+        for layer, units in enumerate(self.hidden_sizes):
+            input_TBD = self._drop_inputs(h_TBH, layer, regularization)
+            outputs, finals = [], []
+            for direction, reverse in enumerate(self._directions):
+                name = parameter_name(layer, reverse)
+                # Keys of dropout on inputs use the layer's number; those of cells follow after.
+                key_index = len(self.hidden_sizes) * (1 + direction) + layer
+                params, cell_input_TBD, noise = self._regularize(
+                    self.param(name, self._init, input_TBD.shape[-1], units),
+                    input_TBD,
+                    fold_in(regularization, key_index),
+                )
+                state = initial[layer][direction]
+                output, final, *traced = unroll(
+                    self.spec,
+                    params,
+                    cell_input_TBD,
+                    # The zero state may depend on the inputs: `unroll` makes it after it has
+                    # hidden the padding.
+                    None
+                    if state is None
+                    else self._initial_state(params, cell_input_TBD, state, is_start),
+                    lengths=lengths,
+                    resets=resets,
+                    reverse=reverse,
+                    noise=noise,
+                    trace=EVERYTHING if self.trace else (),
+                    backend=self.backend,
+                )
+                if self.trace:
+                    self.sow("traces", name, *traced)
+                outputs.append(output)
+                finals.append(final)
+            h_TBH, last_BH = self._combine(layer, outputs, finals, h_TBH, last_BH)
+            final_states.append(tuple(finals))
         return (h_TBH if self.return_sequences else last_BH), tuple(final_states)
+
+    def call_signatures(self, first: CallSignature) -> list[CallSignature]:
+        """Returns the backend call of each layer, given the call of the first one."""
+        features = (first.D, *(self._parts * units for units in self.hidden_sizes))
+        noise = masks.is_drawn(self.spec)
+        return [
+            first._replace(D=D, H=H, noise=noise)
+            for D, H in zip(features, self.hidden_sizes, strict=False)
+        ]
 
     @property
     def _directions(self) -> tuple[bool, ...]:
-        """Whether each direction is the reverse one."""
+        """For each direction whether it is the reverse one."""
         return (False, True)[: 1 + self.bidirectional]
 
     @property
     def _parts(self) -> int:
-        """How many directions lie side by side in a layer's output."""
+        """The number of directions that are concatenated in a layer's output."""
         return 2 if self.bidirectional and self.merge == "concat" else 1
 
-    # ---- which layers one call computes
+    def _init(self, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
+        return self.spec.cell.init(self.spec, key, D, H)
 
-    def _by_cudnn(self, x_TBD: jax.Array, resets: jax.Array | None) -> bool:
-        """Returns whether cuDNN computes every layer."""
+    def _drop_inputs(
+        self, x_TBD: jax.Array, layer: int, regularization: Regularization
+    ) -> jax.Array:
+        """Returns the inputs of a layer after dropout."""
+        keys_B = fold_in(regularization, layer).keys_B
+        rate = self.dropout if layer else self.dropout_in
+        if not rate or keys_B is None:
+            return x_TBD
+        parts = self._parts if layer else 1
+        return dropout(x_TBD, rate, keys_B, parts, locked=self.locked)
+
+    def _regularize(
+        self, params: Params, x_TBD: jax.Array, regularization: Regularization
+    ) -> tuple[Params, jax.Array, masks.Noise | None]:
+        """Returns the parameters, inputs and noise of a cell, in training or in evaluation."""
+        rates = {**masks.default_rates(self.spec), **regularization.rates}
+        if regularization.key is None or regularization.keys_B is None:
+            return params, x_TBD, masks.expected(self.spec, rates)
+        params = masks.drop_weights(rates, regularization.key, params)
+        noise = masks.draw(self.spec, rates, regularization.keys_B, params, x_TBD.shape[0])
+        return params, masks.drop_inputs(rates, regularization.keys_B, x_TBD), noise
+
+    def _initial_state(
+        self, params: Params, x_TBD: jax.Array, state: State | None, is_start: jax.Array | None
+    ) -> State:
+        """Returns `state`, or the zero state if there is none or if `is_start` is true."""
+        if state is not None and is_start is None:
+            return state
+        zx = self.spec.cell.project(self.spec, params, x_TBD[0])
+        zero = self.spec.cell.initial(self.spec, params, zx, x_TBD.dtype)
+        if state is None:
+            return zero
+        # `where` rather than `cond`: `is_start` is traced, and both branches cost little.
+        return jax.tree.map(partial(jnp.where, is_start), zero, state)
+
+    def _combine(
+        self,
+        layer: int,
+        outputs: Sequence[jax.Array],
+        finals: Sequence[State],
+        h_TBH: jax.Array,
+        last_BH: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Merges the directions of a layer and adds its input if the stack is residual.
+
+        Args:
+          layer: number of the layer.
+          outputs, finals: outputs [T,B,H] and final state of each direction.
+          h_TBH, last_BH: outputs of the layer below, at all steps and at the last one.
+
+        Returns:
+          Outputs of this layer at all steps, and at the last one.
+        """
+        output_TBH = merge_directions(outputs, self.merge)
+        output_BH = merge_directions([state.h for state in finals], self.merge)
+        if self.residual and layer > 0:
+            return output_TBH + h_TBH, output_BH + last_BH
+        return output_TBH, output_BH
+
+    # ---- the whole stack in one cuDNN call
+
+    def _uses_cudnn(self, x_TBD: jax.Array, resets: jax.Array | None) -> bool:
+        """Returns whether cuDNN serves every layer."""
         if self.backend not in ("auto", "cudnn"):
             return False
         _, B, D = x_TBD.shape
@@ -153,126 +259,58 @@ class LSTM(nn.Module):
             resets=resets is not None,
             members=batched_members(),
         )
-        return all(resolve(self.backend, call) == "cudnn" for call in self.calls(first))
+        calls = self.call_signatures(first)
+        return all(resolve(self.backend, call) == "cudnn" for call in calls)
 
-    def calls(self, first: CallSignature) -> list[CallSignature]:
-        """Returns what each layer asks of a backend, from what the first one reads."""
-        features = (first.D, *(self._parts * width for width in self.hidden_sizes))
-        drawn = masks.is_drawn(self.spec)
-        return [
-            first._replace(D=D, H=H, noise=drawn)
-            for D, H in zip(features, self.hidden_sizes, strict=False)
-        ]
+    def _cudnn_groups(self, regularization: Regularization) -> list[range]:
+        """Returns the layers of each cuDNN call.
 
-    def _one_by_one(self) -> list[range]:
-        return [range(layer, layer + 1) for layer in range(len(self.hidden_sizes))]
-
-    def _together(self) -> list[range]:
-        """Returns all layers at once, where each reads what the one below gives and no more."""
-        alike = len(set(self.hidden_sizes)) == 1 and not self.residual
+        One call computes several layers only if each reads exactly the output of the one below:
+        equal sizes, concatenated directions, no residual connection, and no dropout in between.
+        JAX calls cuDNN's own dropout with the same seed at every training step, so dropout
+        between layers is computed here.
+        """
+        layers = len(self.hidden_sizes)
+        has_dropout = self.dropout > 0 and regularization.keys_B is not None
+        same_size = len(set(self.hidden_sizes)) == 1
         merged = self.bidirectional and self.merge != "concat"
-        return [range(len(self.hidden_sizes))] if alike and not merged else self._one_by_one()
+        if same_size and not has_dropout and not self.residual and not merged:
+            return [range(layers)]
+        return [range(layer, layer + 1) for layer in range(layers)]
 
-    # ---- what a call computes
-
-    def _dropped(self, x_TBD: jax.Array, layer: int, regularization: Regularization) -> jax.Array:
-        """Returns what a layer reads, after dropout."""
-        keys_B = fold_in(regularization, layer).keys_B
-        rate = self.dropout if layer else self.dropout_in
-        if not rate or keys_B is None:
-            return x_TBD
-        parts = self._parts if layer else 1
-        return dropout(x_TBD, rate, keys_B, parts, locked=self.locked)
-
-    def _layer(
+    def _call_cudnn(
         self,
-        layers: range,
         x_TBD: jax.Array,
-        carried: Carried,
-        *,
+        initial: InitialStates,
         lengths: jax.Array | None,
-        resets: jax.Array | None,
         is_start: jax.Array | None,
         regularization: Regularization,
-    ) -> Outcome:
-        """Runs one layer, a call a direction."""
-        (layer,) = layers
-        outputs, finals = [], []
-        for direction, reverse in enumerate(self._directions):
-            name = _name(layer, reverse)
-            place = len(self.hidden_sizes) * (1 + direction) + layer
-            params, inputs, masks = self._regularised(
-                self.param(name, self._init, x_TBD.shape[-1], self.hidden_sizes[layer]),
-                x_TBD,
-                fold_in(regularization, place),
-            )
-            state = carried[layer][direction]
-            output, final, *traced = unroll(
-                self.spec,
-                params,
-                inputs,
-                # Without a state it is unroll that begins, where padding is hidden.
-                None if state is None else self._begin(params, inputs, state, is_start),
-                lengths=lengths,
-                resets=resets,
-                reverse=reverse,
-                noise=masks,
-                trace=EVERYTHING if self.trace else (),
-                backend=self.backend,
-            )
-            if self.trace:
-                self.sow("traces", name, *traced)
-            outputs.append(output)
-            finals.append(final)
-        return outputs, [tuple(finals)]
-
-    def _stacked(
-        self,
-        layers: range,
-        x_TBD: jax.Array,
-        carried: Carried,
-        *,
-        lengths: jax.Array | None,
-        is_start: jax.Array | None,
-    ) -> Outcome:
-        """Runs layers, in both directions where there are two, as one call of cuDNN."""
-        inputs, _ = hide_padding(x_TBD, lengths)
-        params: list[list[Any]] = []
-        begun: list[list[State]] = []
-        D = x_TBD.shape[-1]
-        for layer in layers:
-            width = self.hidden_sizes[layer]
-            names = [_name(layer, reverse) for reverse in self._directions]
-            params.append([self.param(name, self._init, D, width) for name in names])
-            begun.append(
-                [self._begin(params[0][0], inputs, state, is_start) for state in carried[layer]]
-            )
-            D = self._parts * width
-        h_TBH, finals = cudnn.unroll(params, inputs, begun, lengths)
-        return jnp.split(h_TBH, len(self._directions), -1), finals
-
-    def _begin(
-        self, params: Any, x_TBD: jax.Array, state: State | None, is_start: jax.Array | None
-    ) -> State:
-        """Returns the state to start from: zero, where none is carried or a segment begins."""
-        if state is not None and is_start is None:
-            return state
-        zx = self.spec.cell.project(self.spec, params, x_TBD[0])
-        zero = self.spec.cell.initial(self.spec, params, zx, x_TBD.dtype)
-        if state is None:
-            return zero
-        return jax.tree.map(partial(jnp.where, is_start), zero, state)
-
-    def _init(self, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
-        return self.spec.cell.init(self.spec, key, D, H)
-
-    def _regularised(
-        self, params: Any, x_TBD: jax.Array, regularization: Regularization
-    ) -> tuple[Any, jax.Array, masks.Noise | None]:
-        """Returns a direction's parameters, inputs and noise, in training or in evaluation."""
-        rates = {**masks.default_rates(self.spec), **regularization.rates}
-        if regularization.key is None or regularization.keys_B is None:
-            return params, x_TBD, masks.expected(self.spec, rates)
-        params = masks.drop_weights(rates, regularization.key, params)
-        drawn = masks.draw(self.spec, rates, regularization.keys_B, params, x_TBD.shape[0])
-        return params, masks.drop_inputs(rates, regularization.keys_B, x_TBD), drawn
+    ) -> tuple[jax.Array, States]:
+        """Runs the stack as `__call__` does, with as few cuDNN calls as possible."""
+        h_TBH, last_BH = x_TBD, jnp.zeros(())
+        final_states: list[tuple[State, ...]] = []
+        for layers in self._cudnn_groups(regularization):
+            input_TBD = self._drop_inputs(h_TBH, layers[0], regularization)
+            # cuDNN reads padding, so it must hold zeros.
+            real_TBD, _ = hide_padding(input_TBD, lengths)
+            params: list[list[Params]] = []
+            states: list[list[State]] = []
+            D = input_TBD.shape[-1]
+            for layer in layers:
+                units = self.hidden_sizes[layer]
+                names = [parameter_name(layer, reverse) for reverse in self._directions]
+                params.append([self.param(name, self._init, D, units) for name in names])
+                # The zero state of a plain LSTM needs only B and H, so that the first layer's
+                # parameters serve for all layers of the group.
+                states.append(
+                    [
+                        self._initial_state(params[0][0], real_TBD, state, is_start)
+                        for state in initial[layer]
+                    ]
+                )
+                D = self._parts * units
+            stacked_TBH, finals = cudnn.unroll(params, real_TBD, states, lengths)
+            outputs = jnp.split(stacked_TBH, len(self._directions), -1)
+            h_TBH, last_BH = self._combine(layers[0], outputs, finals[-1], h_TBH, last_BH)
+            final_states += finals
+        return (h_TBH if self.return_sequences else last_BH), tuple(final_states)

@@ -1,4 +1,8 @@
-"""What training adds to a model: rates and keys, dropout between layers, noise on inputs."""
+"""Regularization outside the cells: dropout between layers, word dropout, noise on inputs.
+
+`Regularization` carries rates and random keys from the training step through the model; the masks
+inside a cell are drawn by `cells/masks.py`. A module that gets no keys runs in evaluation mode.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-# Folded into keys for noise on inputs, outputs and words; layers and directions fold in small ones.
+# Numbers that are folded into keys, one per purpose. Layers and directions use small numbers, so
+# these start high enough never to collide with them.
 INPUT_NOISE, OUTPUT, WORDS = range(2**31, 2**31 + 3)
 
 
 class Regularization(NamedTuple):
-    """What regularisers draw on.
+    """Rates and random keys of one training step.
 
     Attributes:
-      rates: by name, numbers or scalar arrays; a variant's own where one is missing.
-      key: of the step, for what a batch shares; None means evaluation.
-      keys_B: a key for each example; None means evaluation.
+      rates: rates by name, as floats or scalar arrays; the cell's default applies to missing ones.
+      key: key of the step, for masks that all examples share; None means evaluation.
+      keys_B: one key per example; None means evaluation.
     """
 
     rates: Mapping[str, Any]
@@ -29,35 +34,35 @@ class Regularization(NamedTuple):
 def dropout(
     x_TBD: jax.Array, rate: float, keys_B: jax.Array, parts: int = 1, *, locked: bool = False
 ) -> jax.Array:
-    """Zeroes units at `rate` and rescales the rest.
+    """Sets units to zero with probability p = `rate` and divides the others by 1 - p.
 
-    Each example has a key of its own and the unit axis leads, so that neither the batch's split
-    over devices nor padded units change a mask.
+    Each example has its own key and the unit axis comes first in the draw. A mask therefore does
+    not depend on how the batch is split over devices, nor on units that are only padding.
 
     Args:
       x_TBD: inputs [T,B,D].
       rate: probability of zero.
-      keys_B: a key for each example.
-      parts: how many directions lie one after another in D.
-      locked: draw one mask for all steps of a sequence (Gal and Ghahramani 2016).
+      keys_B: one key per example.
+      parts: number of directions that are concatenated in D.
+      locked: whether all steps of a sequence share one mask (Gal and Ghahramani 2016).
 
     Returns:
       An array like x_TBD.
     """
     T, B, D = x_TBD.shape
-    drawn = 1 if locked else T
-    shape = (D // parts, drawn, parts)
+    steps = 1 if locked else T
+    shape = (D // parts, steps, parts)
     keep_BHTP = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, shape))(keys_B)
-    keep_TBD = keep_BHTP.transpose(2, 0, 3, 1).reshape(drawn, B, D)
+    keep_TBD = keep_BHTP.transpose(2, 0, 3, 1).reshape(steps, B, D)
     return jnp.where(keep_TBD, x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
 
 
 def add_noise(x_TBD: jax.Array, regularization: Regularization | None) -> jax.Array:
-    """Adds Gaussian noise of standard deviation `input_noise`, where it is among the rates.
+    """Adds Gaussian noise with standard deviation `input_noise`, if the rates have it.
 
     Args:
       x_TBD: inputs [T,B,D].
-      regularization: rates and keys; without keys, as in evaluation, nothing is added.
+      regularization: rates and keys; without keys (evaluation) no noise is added.
 
     Returns:
       An array like x_TBD.
@@ -74,23 +79,23 @@ def add_noise(x_TBD: jax.Array, regularization: Regularization | None) -> jax.Ar
     return x_TBD + regularization.rates["input_noise"] * noise_BTD.swapaxes(0, 1)
 
 
-def fold_in(regularization: Regularization, place: int) -> Regularization:
-    """Returns the same rates with keys of their own for a layer and direction."""
+def fold_in(regularization: Regularization, index: int) -> Regularization:
+    """Returns the same rates with keys that are derived for a layer and direction, by number."""
     if regularization.key is None or regularization.keys_B is None:
         return regularization
-    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, place)
+    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, index)
     return Regularization(
-        regularization.rates, jax.random.fold_in(regularization.key, place), keys_B
+        regularization.rates, jax.random.fold_in(regularization.key, index), keys_B
     )
 
 
 def drop_words(embedding_VD: jax.Array, rate: float, key: jax.Array) -> jax.Array:
-    """Zeroes the embeddings of words, for a whole batch, and rescales the rest.
+    """Drops words: sets rows of the embedding to zero for a whole batch and rescales the others.
 
     Args:
-      embedding_VD: the table.
+      embedding_VD: the embedding table.
       rate: probability of zero.
-      key: of the step.
+      key: key of the step.
 
     Source: Gal and Ghahramani 2016, section 4.2.
     """

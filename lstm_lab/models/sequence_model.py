@@ -1,4 +1,9 @@
-"""The model of a spec: embedding, recurrent stack and head, as a Flax module."""
+"""The model of most tasks as a Flax module: embedding, recurrent stack and dense head.
+
+Inputs are tokens [B,T] or vectors [B,T,D], outputs are logits [B,T,C] or [B,C]. Batches are
+batch-major outside and time-major inside. `build.py` makes the module from the spec of a run;
+`recurrent.py` holds the stack.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +19,20 @@ from lstm_lab.models.regularization import OUTPUT, Regularization, add_noise, dr
 
 
 class SequenceModel(nn.Module):
-    """Embedding or vectors, then an LSTM stack, then a dense head, batch-major outside.
+    """Embedding (for tokens), LSTM stack, dense head; batch-major outside, time-major inside.
+
+        logits_t = W h_t + b,    h = LSTM(embed(x)) for tokens, or LSTM(x) for vectors
 
     Attributes:
       lstm: the recurrent stack.
-      vocabulary: symbols where inputs are tokens; None where they are vectors.
-      embedding: features of a token's embedding; None is one-hot.
-      outputs: numbers that the head gives.
-      initializer: of head and embedding, as in `cells.gates.initialise`.
-      dropout_out: rate before the head.
-      dropout_words: rate at which words are dropped, wherever they occur in a batch.
-      tied: use the embedding as the head's matrix, too.
-      subtract_last: read vectors as differences to a sequence's last one.
+      vocabulary: number of symbols if inputs are tokens, None if they are vectors.
+      embedding: features of a token's embedding; None means one-hot.
+      outputs: number of outputs of the head, C.
+      initializer: initializer of head and embedding, as in `cells.initializers`.
+      dropout_out: dropout rate before the head.
+      dropout_words: rate of word dropout: a dropped word is zero at all its places in the batch.
+      tied: whether the head uses the embedding matrix as its weights.
+      subtract_last: whether to subtract the last real vector of each sequence from its inputs.
       dtype: compute dtype.
     """
 
@@ -41,7 +48,7 @@ class SequenceModel(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        """Declares the parameters around the stack."""
+        """Declares the parameters outside the stack."""
         if self.vocabulary is not None and self.embedding is not None:
             self.embed = nn.Embed(
                 self.vocabulary,
@@ -65,7 +72,7 @@ class SequenceModel(nn.Module):
         lengths: jax.Array | None = None,
         regularization: Regularization | None = None,
     ) -> jax.Array:
-        """Computes the logits of whole sequences, as `logits_and_states` does."""
+        """Returns the logits of whole sequences that start from the zero state."""
         return self.logits_and_states(x, lengths, regularization)[0]
 
     def logits_and_states(
@@ -76,29 +83,30 @@ class SequenceModel(nn.Module):
         states: States | None = None,
         is_start: jax.Array | None = None,
     ) -> tuple[jax.Array, States]:
-        """Computes logits, from a state carried.
+        """Computes logits and final states, from given initial states.
 
         Args:
           x: tokens [B,T] or vectors [B,T,D].
-          lengths: real steps of each row [B], or None for T.
-          regularization: rates and keys; None means evaluation at the variant's own rates.
+          lengths: number of real steps of each row [B], or None if all rows have T.
+          regularization: rates and keys; None means evaluation at the default rates of the cell.
           states, is_start: as in `LSTM`.
 
         Returns:
-          float32 logits, [B,T,C] at every step or [B,C] at the last; and the final states.
+          float32 logits, [B,T,C] at every step or [B,C] at the last one; and the final states.
         """
         if self.subtract_last:
             x = subtract_last(x, lengths)
-        x_TBD = self._read(jnp.swapaxes(x, 0, 1), regularization)
-        features, finals = self.lstm(
+        x_TBD = self._embed_inputs(jnp.swapaxes(x, 0, 1), regularization)
+        features, final_states = self.lstm(
             x_TBD, states, lengths=lengths, is_start=is_start, regularization=regularization
         )
-        self._keep("raw", features)
-        logits = self._answer(features, regularization).astype(jnp.float32)
-        return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), finals
+        self._sow_features("raw", features)
+        # The loss needs float32, whatever the compute dtype.
+        logits = self._apply_head(features, regularization).astype(jnp.float32)
+        return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), final_states
 
-    def _read(self, x_T: jax.Array, regularization: Regularization | None) -> jax.Array:
-        """Returns what the stack reads [T,B,D]."""
+    def _embed_inputs(self, x_T: jax.Array, regularization: Regularization | None) -> jax.Array:
+        """Returns the inputs of the stack [T,B,D] for tokens [T,B] or vectors [T,B,D]."""
         if self.vocabulary is None:
             return add_noise(x_T, regularization).astype(self.dtype)
         if self.embedding is None:
@@ -108,26 +116,30 @@ class SequenceModel(nn.Module):
         table_VD = drop_words(self.embed.embedding, self.dropout_words, regularization.key)
         return table_VD.astype(self.dtype)[x_T]
 
-    def _answer(self, features: jax.Array, regularization: Regularization | None) -> jax.Array:
-        """Returns the head's outputs of features [T,B,H] or [B,H]."""
+    def _apply_head(self, features: jax.Array, regularization: Regularization | None) -> jax.Array:
+        """Returns the outputs of the head for features [T,B,H] or [B,H]."""
         if self.dropout_out and regularization is not None and regularization.keys_B is not None:
             keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, OUTPUT)
             features_TBH = features.reshape(-1, *features.shape[-2:])
             locked = self.lstm.locked
             dropped = dropout(features_TBH, self.dropout_out, keys_B, locked=locked)
             features = dropped.reshape(features.shape)
-        self._keep("dropped", features)
+        self._sow_features("dropped", features)
         if not self.tied:
             return self.head(features)
         return self.embed.attend(features) + jnp.expand_dims(self.bias, range(features.ndim - 1))
 
-    def _keep(self, name: str, features: jax.Array) -> None:
-        """Keeps the last layer's outputs for whoever applies the model with mutable `features`."""
+    def _sow_features(self, name: str, features: jax.Array) -> None:
+        """Stores the outputs of the last layer in the collection `features`.
+
+        Activation penalties read `raw` (before dropout) and `dropped` (after it). Without
+        `mutable=["features"]` in `apply`, Flax stores nothing.
+        """
         if not self.is_initializing():
             self.sow("features", name, features)
 
     def _embedding_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
-        """Draws the embedding: at the initialiser's scale where it names one, else Flax's own."""
+        """Draws the embedding at the scale of the initializer, or by Flax's default without one."""
         if "(" in self.initializer and not self.initializer.startswith("chrono"):
             return init_matrix(self.initializer, key, shape, shape[1], recurrent=False)
         return nn.linear.default_embed_init(key, shape, dtype)
@@ -142,8 +154,20 @@ class SequenceModel(nn.Module):
 
 
 def subtract_last(x_BTD: jax.Array, lengths: jax.Array | None) -> jax.Array:
-    """Returns vectors [B,T,D] as differences to each row's last real one."""
+    """Subtracts the last real vector of each row from the whole row.
+
+    A model then forecasts changes, which makes it robust to a shift of the level between training
+    and test (Zeng et al. 2023, Are transformers effective for time series forecasting?, NLinear).
+
+    Args:
+      x_BTD: inputs [B,T,D].
+      lengths: number of real steps of each row [B], or None if all rows have T.
+
+    Returns:
+      An array like x_BTD.
+    """
     if lengths is None:
         return x_BTD - x_BTD[:, -1:]
+    # A row without real steps has no last vector; index 0 only keeps the gather in range.
     last_B11 = jnp.maximum(lengths - 1, 0)[:, None, None]
     return x_BTD - jnp.take_along_axis(x_BTD, last_B11, axis=1)

@@ -1,4 +1,9 @@
-"""What a model is made of: layers, shapes, parameters and the arithmetic of a pass."""
+"""Size and cost of a model: parameters, output shapes and FLOPs, without allocating it.
+
+`summarize` gives totals, for planning and for throughput numbers; `summarize_layers` gives a table
+by layer, for `lstm-lab summary`. FLOPs are counted in the traced program (jaxpr), so they are right
+for any cell, a user's own included.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +24,13 @@ from lstm_lab.models.build import build_model, zero_inputs
 
 @dataclass(frozen=True)
 class Summary:
-    """A model's parts.
+    """Parameters and cost of a model.
 
     Attributes:
-      parameters: rows (name, shape, count), one for each array.
+      parameters: rows (name, shape, count), one per array.
       total: number of parameters.
-      flops_per_token: floating-point operations of the matrix products of a forward pass, for each
-        time step of a sequence; a multiplication and an addition count as two.
+      flops_per_token: floating-point operations of the matrix products of a forward pass, per time
+        step and sequence; a multiply-add counts as two. Elementwise operations are left out.
     """
 
     parameters: list[tuple[str, str, int]]
@@ -34,21 +39,22 @@ class Summary:
 
     @property
     def training_flops_per_token(self) -> float:
-        """Of both passes: the backward one has two products for each of the forward's."""
+        """FLOPs of forward and backward pass per time step and sequence.
+
+        Each matrix product has two in the backward pass, for its two operands.
+        """
         return 3.0 * self.flops_per_token
 
 
 def summarize(spec: RunSpec, T: int = 64) -> Summary:
-    """Computes a model's summary without allocating it.
+    """Counts parameters and FLOPs of a model without allocating it.
 
     Args:
       spec: the run.
-      T: time steps of the sequence over which the head's products are spread.
-
-    Returns:
-      The summary.
+      T: number of time steps of a sequence. A head that reads only the last step costs 1 / T of
+        its products per step.
     """
-    # The reference backend: products inside a kernel could not be counted.
+    # A kernel hides its matrix products from the count, so count those of the reference backend.
     counted = replace(spec, compute=replace(spec.compute, backend="scan"))
     model, x = build_model(counted), zero_inputs(spec.task, 1, T)
     variables = jax.eval_shape(model.init, jax.random.key(0), x)
@@ -63,14 +69,14 @@ def summarize(spec: RunSpec, T: int = 64) -> Summary:
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """A part of a model, as a table shows it.
+    """Parameters and cost of one layer of a model.
 
     Attributes:
-      name: of its parameters.
-      output: its shape, with B sequences of T steps.
-      flops_per_token: as in `Summary`, of this part.
-      arrays: rows (name, shape, count, what it is for).
-      frozen: number of parameters that are not trained.
+      name: path of its parameters.
+      output: shape of its output, for B sequences of T steps.
+      flops_per_token: as in `Summary`.
+      arrays: rows (name, shape, count, purpose), one per array.
+      frozen: number of parameters that training does not change.
     """
 
     name: str
@@ -86,7 +92,7 @@ class LayerSummary:
 
 
 def summarize_layers(spec: RunSpec, T: int = 64) -> list[LayerSummary]:
-    """Splits a model into its parts, in the order of the data.
+    """Splits the totals of a model by layer, in the order in which data passes through them.
 
     Args:
       spec: the run.
@@ -98,7 +104,7 @@ def summarize_layers(spec: RunSpec, T: int = 64) -> list[LayerSummary]:
         part, _, name = path.rpartition("/")
         grouped.setdefault(part or "head", []).append((name, shape, count))  # a tied head's bias
     ordered = sorted(grouped, key=lambda part: (part == "head", part != "embed", part))
-    found = []
+    summaries = []
     for part in ordered:
         arrays = [(n, shape, count, _purpose(spec, n)) for n, shape, count in grouped[part]]
         products = sum(count for name, _, count in grouped[part] if name in PRODUCTS)
@@ -108,28 +114,28 @@ def summarize_layers(spec: RunSpec, T: int = 64) -> list[LayerSummary]:
         frozen = sum(
             count for n, _, count in grouped[part] if names_part(spec.optim.freeze, f"{part}/{n}")
         )
-        found.append(
+        summaries.append(
             LayerSummary(part, _output(spec, part), 2.0 * products * share, arrays, frozen)
         )
-    return found
+    return summaries
 
 
-# Arrays that a product reads at every step; the others are added, looked up, or multiplied by unit.
+# Arrays of matrix products. All others are added, looked up, or multiplied elementwise.
 PRODUCTS = ("wx", "wh", "wg", "wm_x", "wm_h", "proj", "kernel")
 PURPOSES = {
     "wx": "input to {gates}",
     "wh": "hidden state to {gates}",
     "b": "biases of {gates}",
-    "wg": "gates of the step before to i, f, o",
+    "wg": "gates of the previous step to i, f, o",
     "peephole": "cell state to gates",
-    "wm_x": "input to the multiplied state",
-    "wm_h": "hidden state to the multiplied state",
+    "wm_x": "input to the intermediate state",
+    "wm_h": "hidden state to the intermediate state",
     "proj": "projection of the hidden state",
-    "ln_x": "layer norm of the input's product",
-    "ln_h": "layer norm of the state's product",
+    "ln_x": "layer norm of the input product",
+    "ln_h": "layer norm of the recurrent product",
     "ln_c": "layer norm of the cell state",
     "bn": "bias of the candidate, inside the reset gate",
-    "embedding": "a row a symbol",
+    "embedding": "one row per symbol",
     "kernel": "features to outputs",
     "bias": "biases of outputs",
 }
@@ -152,16 +158,17 @@ def _output(spec: RunSpec, part: str) -> str:
 
 
 def matmul_flops(closed: ClosedJaxpr) -> float:
-    """Counts the operations of all matrix products of a program, with its loops."""
+    """Counts the FLOPs of all matrix products of a program, those inside loops included."""
     return _flops(closed.jaxpr)
 
 
 def _flops(jaxpr: Jaxpr) -> float:
-    total, read = 0.0, set(map(id, jaxpr.outvars))
+    # Backwards, to skip equations whose results are not used: XLA removes them.
+    total, used = 0.0, set(map(id, jaxpr.outvars))
     for equation in jaxpr.eqns[::-1]:
-        if not read & set(map(id, equation.outvars)):
-            continue  # compiled away
-        read |= set(map(id, equation.invars))
+        if not used & set(map(id, equation.outvars)):
+            continue
+        used |= set(map(id, equation.invars))
         if equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             left, out = (v.aval for v in (equation.invars[0], equation.outvars[0]))
@@ -169,13 +176,14 @@ def _flops(jaxpr: Jaxpr) -> float:
             assert isinstance(out, jax.core.ShapedArray)
             size = prod(out.shape) * prod(left.shape[d] for d in contracted)
             total += 2.0 * size
-        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
-        total += times * sum(_flops(inner) for inner in _inner(equation.params))
+        # FLOPs of a loop with an unknown number of steps count once; models have only scans.
+        repeats = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        total += repeats * sum(_flops(inner) for inner in _nested(equation.params))
     return total
 
 
-def _inner(params: dict[str, Any]) -> list[Jaxpr]:
-    """Returns the programs inside an equation's parameters."""
+def _nested(params: dict[str, Any]) -> list[Jaxpr]:
+    """Returns the programs among the parameters of an equation: bodies of loops and calls."""
     values = [v for p in params.values() for v in (p if isinstance(p, (tuple, list)) else (p,))]
     closed = [v.jaxpr for v in values if isinstance(v, ClosedJaxpr)]
     return [*closed, *(v for v in values if isinstance(v, Jaxpr))]

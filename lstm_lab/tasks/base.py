@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import numpy as np
+from scipy.special import expit, softmax
+
+from lstm_lab.utils.errors import UserError
 
 Measure = Literal["accuracy", "perplexity", "bits", "macro_f1", "span_f1"]
 Array = Any  # numpy on the host, jax on the device
@@ -158,6 +161,7 @@ class Task:
       metric: the metric that chooses checkpoints and ranks runs.
       files: names of the options that hold paths.
       sha256: hash of the user's own files, or None.
+      reads_whole_input: whether all lines of an input together are one sequence, as in a CSV file.
       is_stream: whether the splits are streams, through which the model's state is carried.
       source_vocabulary: symbols of the sequence that an encoder reads first; None without encoder.
       final_metric_names: metrics that need the outputs of a whole split, see `final_metrics`.
@@ -168,6 +172,7 @@ class Task:
     files: ClassVar[tuple[str, ...]] = ()
     is_stream: ClassVar[bool] = False
     final_metric_names: ClassVar[tuple[str, ...]] = ()
+    reads_whole_input: ClassVar[bool] = False
     sha256: str | None = None
     source_vocabulary: int | None = None
     sample: Callable[[jax.Array], Examples] | None = None
@@ -202,6 +207,70 @@ class Task:
         """Returns the test metrics that no sum over batches can give; see `final_metric_names`."""
         del outputs, test, preprocessing
         return {}
+
+    def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
+        """Converts one line of new input to symbols [T] or vectors [T,D].
+
+        The default reads numbers separated by commas or white space.
+
+        Args:
+          line: the line.
+          preprocessing: as in `Dataset`.
+
+        Raises:
+          UserError: if the line does not hold such an input.
+        """
+        del preprocessing
+        try:
+            parts = line.replace(",", " ").split()
+            numbers = np.array([float(part) for part in parts], np.float32)
+        except ValueError:
+            raise UserError(f"input: got {line.strip()!r}, expected numbers") from None
+        if isinstance(self.inputs, Tokens):
+            symbols, V = numbers.astype(np.int32), self.inputs.vocabulary
+            if (symbols != numbers).any() or not ((symbols >= 0) & (symbols < V)).all():
+                raise UserError(
+                    f"input: got {line.strip()!r}, expected whole numbers from 0 to {V - 1}"
+                )
+            return symbols
+        D = self.inputs.features
+        if not len(numbers) or len(numbers) % D:
+            raise UserError(f"input: got {len(numbers)} numbers, expected {D} per step")
+        return numbers.reshape(-1, D)
+
+    def read_lines(self, lines: Iterable[str], preprocessing: Mapping[str, Any]) -> np.ndarray:
+        """Converts a whole input to one sequence [T,D], if `reads_whole_input`."""
+        raise NotImplementedError
+
+    def describe_prediction(
+        self, x: np.ndarray, outputs: np.ndarray, preprocessing: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Converts the model's outputs for one sequence to JSON-ready values.
+
+        Args:
+          x: the inputs, as `read_line` returns them.
+          outputs: logits or values [C], or [T,C] at every step.
+          preprocessing: as in `Dataset`.
+
+        Returns:
+          For classes the most probable `label` and all `probabilities`, or the `labels` of all
+          steps; for binary targets the `probabilities`; for real targets the `values`.
+        """
+        del x
+        match self.target:
+            case Categorical(size=size):
+                names = preprocessing.get("outputs") or [str(k) for k in range(size)]
+                if outputs.ndim == 2:
+                    return {"labels": [names[k] for k in outputs.argmax(-1)]}
+                p_C = softmax(outputs).tolist()
+                return {
+                    "label": names[int(outputs.argmax())],
+                    "probabilities": dict(zip(names, p_C, strict=True)),
+                }
+            case Bernoulli():
+                return {"probabilities": expit(outputs).tolist()}
+            case _:
+                return {"values": outputs.tolist()}
 
 
 def check_folds(folds: int | None, fold: int | None) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.beam_search import translate
 from lstm_lab.models.build import build_model
+from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import Examples
 from lstm_lab.utils.types import JSON, PyTree
 
@@ -55,7 +55,7 @@ def final_metrics(
     if not spec.task.final_metric_names:
         return {}
     if test.source is not None:
-        answers = translate(spec, params, test.source)
+        answers = translate_tokens(spec, params, test.source)
     else:
         answers = outputs(spec, params, test)
     return spec.task.final_metrics(answers, test, preprocessing)

@@ -12,10 +12,10 @@ import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.inference.generate import Sampling, generate, likeliest
+from lstm_lab.inference.generate import Sampling, filter_logits, generate
 from lstm_lab.inference.load import load_run
 from lstm_lab.inference.music import compose
-from lstm_lab.inference.predict import answer_lines, answer_stream
+from lstm_lab.inference.predict import predict_lines, predict_stream
 from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples, Tags, Text
 from lstm_lab.tasks.datasets import tabular, tagging, time_series
@@ -80,17 +80,17 @@ LOGITS = np.log([0.01, 0.4, 0.3, 0.2, 0.09])
     ],
 )
 def test_only_the_likeliest_are_drawn(sampling, drawn):
-    logits = likeliest(jnp.array(LOGITS), sampling)
+    logits = filter_logits(jnp.array(LOGITS), sampling)
     assert set(np.flatnonzero(np.isfinite(logits)).tolist()) == drawn
 
 
 def test_numbers_that_stand_for_nothing_are_not_drawn():
-    logits = likeliest(jnp.array(LOGITS), Sampling(), known=3)
+    logits = filter_logits(jnp.array(LOGITS), Sampling(), vocabulary_size=3)
     assert np.flatnonzero(np.isfinite(logits)).tolist() == [1, 2]
 
 
 def test_the_temperature_flattens():
-    p = jax.nn.softmax(likeliest(jnp.array(LOGITS), Sampling(temperature=2.0)))
+    p = jax.nn.softmax(filter_logits(jnp.array(LOGITS), Sampling(temperature=2.0)))
     expected = np.sqrt([0.0, 0.4, 0.3, 0.2, 0.09])
     np.testing.assert_allclose(p, expected / expected.sum(), rtol=1e-5)
 
@@ -107,9 +107,9 @@ def test_what_cannot_write_is_said(tmp_path, folder):
     with pytest.raises(UserError, match="holds no run"):
         load_run(tmp_path)
     train([small(train={"steps": 1, "eval_every": 1})], tmp_path)
-    with pytest.raises(UserError, match="the run is of adding, allowed language"):
+    with pytest.raises(UserError, match="got a run of adding, expected a run of language"):
         next(generate(load_run(tmp_path / "0"), "a", 1))
-    with pytest.raises(UserError, match="top_p: found 0.0, allowed above 0"):
+    with pytest.raises(UserError, match="top_p: got 0.0, expected a number above 0"):
         Sampling(top_p=0.0)
     (folder / "study.json").touch()
     (tmp_path / "study.json").touch()
@@ -147,7 +147,7 @@ def test_lines_are_answered_as_the_test_split_is(tmp_path):
                 lines = file.read().splitlines()
         else:
             lines = (tmp_path / "atis" / "test" / "seq.in").read_text().splitlines()
-        found = list(answer_lines(trained, [*lines[:3], "", *lines[3:]]))
+        found = list(predict_lines(trained, [*lines[:3], "", *lines[3:]]))
         logits = outputs(spec, trained.params, test)
         assert len(found) == len(test.x)
         for said, row, length in zip(found, logits, test.lengths, strict=True):
@@ -164,7 +164,7 @@ def test_a_table_and_a_series_are_read_as_in_training(tmp_path):
     spec, trained = finished(found, tmp_path / "table")
     rows = (tmp_path / "german_credit" / "german.csv").read_text().splitlines()
     lines = [row.rpartition(",")[0] for row in rows]
-    labels = [said["label"] for said in answer_lines(trained, lines)]
+    labels = [said["label"] for said in predict_lines(trained, lines)]
     dataset = spec.task.load(tmp_path)
     order = np.concatenate(list(parts_of(60, None, None, SHARES, 0).values()))
     x = np.concatenate([dataset.splits[k].x for k in ("train", "valid", "test")])
@@ -172,12 +172,12 @@ def test_a_table_and_a_series_are_read_as_in_training(tmp_path):
     for place, row in zip(order, logits, strict=True):
         assert labels[place] == ("1", "2")[row.argmax()]
     with pytest.raises(UserError, match="found 2 values, allowed 20"):
-        list(answer_lines(trained, ["1,2"]))
+        list(predict_lines(trained, ["1,2"]))
     options = {"name": "series", "file": "ett/ETTh1.csv", "inputs_of": ("HUFL", "OT")}
     options |= {"targets": ("OT",), "context": 6, "horizon": 2, "relative": True, "log": True}
     spec, trained = finished(options, tmp_path / "series")
     lines = (tmp_path / "ett" / "ETTh1.csv").read_text().splitlines()
-    (said,) = answer_lines(trained, lines[:-2])  # the last window of the test split
+    (said,) = predict_lines(trained, lines[:-2])  # the last window of the test split
     test = spec.task.load(tmp_path).splits["test"]
     values = outputs(spec, trained.params, test)
     expected = spec.task.original(test.x, values, trained.preprocessing)[-1, :, 0]
@@ -193,14 +193,14 @@ def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch,
     _, trained = finished(options, tmp_path / "waves")
     series = np.random.default_rng(0).normal(size=9).astype(np.float32)
     steps = [f"{value:.9f}" for value in series]
-    said = list(answer_stream(trained, steps))
+    said = list(predict_stream(trained, steps))
     for k in (1, 5, 9):
-        (whole,) = answer_lines(trained, [" ".join(steps[:k])])
+        (whole,) = predict_lines(trained, [" ".join(steps[:k])])
         assert said[k - 1]["label"] == whole["label"]
         for name, p in whole["probabilities"].items():
             assert said[k - 1]["probabilities"][name] == pytest.approx(p, abs=1e-5)
     # Several steps at a time are the same.
-    together = list(answer_stream(trained, [" ".join(steps[:4]), "", " ".join(steps[4:])]))
+    together = list(predict_stream(trained, [" ".join(steps[:4]), "", " ".join(steps[4:])]))
     assert together[1]["probabilities"] == pytest.approx(said[-1]["probabilities"], abs=1e-5)
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(steps[:2])))
     command = ["predict", f"--workdir={tmp_path / 'waves' / '0'}", "--devices=4"]
@@ -210,11 +210,11 @@ def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch,
     assert first.startswith(said[0]["label"])
     (tmp_path / "in.txt").write_text("1 2 x\n")
     assert main([*command, f"--input={tmp_path / 'in.txt'}"]) == 2
-    assert "could not convert string to float: 'x'; allowed numbers" in capsys.readouterr().err
-    with pytest.raises(UserError, match="has to know a sequence's end"):
-        next(answer_stream(changed(trained, bidirectional=True), steps))
-    with pytest.raises(UserError, match="has to know a sequence's last value"):
-        next(answer_stream(changed(trained, subtract_last=True), steps))
+    assert "input: got '1 2 x', expected numbers" in capsys.readouterr().err
+    with pytest.raises(UserError, match="needs the end of the sequence"):
+        next(predict_stream(changed(trained, bidirectional=True), steps))
+    with pytest.raises(UserError, match="needs the last value of the sequence"):
+        next(predict_stream(changed(trained, subtract_last=True), steps))
 
 
 def changed(trained, **fields):
@@ -252,5 +252,5 @@ def test_a_model_of_music_composes(tmp_path, capsys):
         for key, row in zip(keys, logits, strict=True)
     ]
     np.testing.assert_array_equal(notes_TD, np.array(drawn))
-    with pytest.raises(UserError, match="midi needs a run of jsb, this is adding"):
+    with pytest.raises(UserError, match="got a run of adding, expected a run of jsb"):
         compose(replace(trained, spec=small()), 3)

@@ -12,10 +12,10 @@ import sacrebleu
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.inference.load import load_run
-from lstm_lab.inference.predict import answer_lines, answer_stream
-from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search, translate
+from lstm_lab.inference.predict import predict_lines, predict_stream
+from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search
 from lstm_lab.models.build import build_model
-from lstm_lab.models.encoder_decoder import Memory
+from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import SourceTokens
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
 from lstm_lab.utils.errors import UserError
@@ -136,16 +136,16 @@ def test_a_beam_that_holds_all_finds_the_best():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 4)), rng.normal(size=(2, 4, 4))
     log = {k: jax.nn.log_softmax(jnp.array(v)) for k, v in (("first", first), ("second", second))}
-    memory = Memory(
-        jnp.zeros((2, 1, 1)), jnp.zeros((2, 1, 1)), jnp.ones((2, 1), bool), jnp.arange(2)
-    )
 
-    def step(symbols_R, sentences_R, memory):
+    def step(symbols_R, sentences_R):
         begins = symbols_R == BEGIN_NUMBER
         later = log["second"][sentences_R, symbols_R]
         return jnp.where(begins[:, None], log["first"][sentences_R], later), sentences_R
 
-    found = beam_search(step, memory, 16, 2)
+    sentences_R = jnp.arange(2).repeat(16)
+    found = beam_search(
+        step, sentences_R, beam=16, max_length=2, begin=BEGIN_NUMBER, end=END_NUMBER
+    )
     for sentence in range(2):
         best, score = None, -np.inf
         for text in product((1, 2, 3), repeat=2):
@@ -168,7 +168,9 @@ def test_a_beam_of_one_takes_the_likeliest_word(tmp_path):
     train([spec], tmp_path / "run", data_dir=tmp_path)
     trained = load_run(tmp_path / "run" / "0")
     test = spec.task.load(tmp_path).splits["test"]
-    (found,) = translate(spec, trained.params, jax.tree.map(lambda a: a[:1], test.source), beam=1)
+    (found,) = translate_tokens(
+        spec, trained.params, jax.tree.map(lambda a: a[:1], test.source), beam=1
+    )
     module = build_model(spec)
     text = [BEGIN_NUMBER]
     for _ in range(len(found)):
@@ -201,13 +203,13 @@ def test_a_run_translates_and_is_scored(tmp_path):
         " ".join(words[k] for k in row[:n])
         for row, n in zip(sources.tokens, sources.lengths, strict=True)
     ]
-    texts = [said["text"] for said in answer_lines(trained, lines)]
+    texts = [said["text"] for said in predict_lines(trained, lines)]
     bleu = sacrebleu.corpus_bleu(texts, [references], lowercase=True).score
     assert result["test"]["bleu"] == pytest.approx(bleu)
     assert bleu > 30
     assert texts[0].endswith(".")
-    with pytest.raises(UserError, match="a translation begins when its source has ended"):
-        next(answer_stream(trained, lines))
+    with pytest.raises(UserError, match="a translation starts after the end of its source"):
+        next(predict_stream(trained, lines))
 
 
 @pytest.mark.parametrize(

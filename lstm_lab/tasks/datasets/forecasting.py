@@ -86,6 +86,7 @@ class Series(Task):
     metric: ClassVar[str] = "mse"
     final_metric_names: ClassVar[tuple[str, ...]] = ("smape", "mase")
     files: ClassVar[tuple[str, ...]] = ("file",)
+    reads_whole_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("context", "horizon", "season"):
@@ -189,7 +190,7 @@ class Series(Task):
         mae = float(np.abs(outputs - test.y).mean())
         return {"smape": float(smape.mean()), "mase": mae / preprocessing["naive_mae"]}
 
-    def read_all(self, lines: Iterable[str], preprocessing: Mapping[str, Any]) -> np.ndarray:
+    def read_lines(self, lines: Iterable[str], preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the last `context` rows of a CSV with a header [T,D], as the model reads them.
 
         Raises:
@@ -202,12 +203,12 @@ class Series(Task):
         scaled = (known - np.array(preprocessing["mean"])) / np.array(preprocessing["std"])
         return scaled[-self.context :].astype(np.float32)
 
-    def forecast(
-        self, x_TD: np.ndarray, values_C: np.ndarray, preprocessing: Mapping[str, Any]
-    ) -> dict[str, list[float]]:
-        """Returns a forecast by column, in the units of the file."""
-        values_HK = self.original(x_TD[None], values_C[None], preprocessing)[0]
-        return {name: values_HK[:, k].tolist() for k, name in enumerate(self.targets)}
+    def describe_prediction(
+        self, x: np.ndarray, outputs: np.ndarray, preprocessing: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Returns the `forecast` of each target column, in the units of the file."""
+        values_HK = self.original(x[None], outputs[None], preprocessing)[0]
+        return {"forecast": {name: values_HK[:, k].tolist() for k, name in enumerate(self.targets)}}
 
     def original(
         self, x_NTD: np.ndarray, y_NC: np.ndarray, preprocessing: Mapping[str, Any]

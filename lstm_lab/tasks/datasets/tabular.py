@@ -91,7 +91,7 @@ class Table(Task):
         splits = split_examples(x_NTD, y, parts, len(self.labels), self.balanced)
         return Dataset(splits, {"outputs": self.labels, "columns": preprocessing})
 
-    def read(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
+    def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the attributes of a row without label [T,D]."""
         values = [value.strip() for value in next(csv.reader([line]))]
         if len(values) != self.attributes:

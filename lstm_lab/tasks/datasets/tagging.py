@@ -104,7 +104,7 @@ class Tags(Task):
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
 
-    def read(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
+    def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the words of a line [T], as white space separates them."""
         return encode(self.words(line.split()), tuple(preprocessing["inputs"]))
 

@@ -106,7 +106,7 @@ class Text(Task):
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
 
-    def read(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
+    def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the symbols of a line [T]: a text, or a JSON object that has one."""
         if line.lstrip().startswith("{"):
             try:

@@ -157,7 +157,7 @@ class Translation(Task):
         source = SourceTokens(given_NS, given_lengths)
         return Examples(numbers_NT[:, :-1], numbers_NT[:, 1:], lengths - 1, source=source)
 
-    def read(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
+    def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the words of a source sentence [S]."""
         sources = tuple(preprocessing["given"])
         return encode(words_of(line) or [sources[0]], sources)
@@ -173,6 +173,13 @@ class Translation(Task):
         texts = [self.text(row, preprocessing) for row in outputs]
         found = sacrebleu.corpus_bleu(texts, [preprocessing["references"]], lowercase=True)
         return {"bleu": found.score}
+
+    def describe_prediction(
+        self, x: np.ndarray, outputs: np.ndarray, preprocessing: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Returns the `text` of a translation, for target tokens [T] as outputs."""
+        del x
+        return {"text": self.text(outputs, preprocessing)}
 
     def text(self, numbers: np.ndarray, preprocessing: Mapping[str, Any]) -> str:
         """Returns the sentence of target words' numbers, up to its end."""
