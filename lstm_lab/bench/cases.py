@@ -1,4 +1,4 @@
-"""What is timed: the shapes of each suite."""
+"""The cases of each suite: shapes, and the work that is timed at each shape."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ Work = Literal["forward", "gradient", "language", "classifier", "population"]
 
 @dataclass(frozen=True)
 class Case:
-    """One shape and what is done with it.
+    """A shape and the work that is timed at it.
 
     Attributes:
-      work: `forward`; `gradient`, forward and backward to weights and inputs; `language` and
-        `classifier`, a whole optimiser step; `population`, an SGD step of each of `members` runs.
-      B, T, D, H: batch, steps, input features, hidden units.
-      layers: stacked layers.
-      bidirectional: both directions.
-      ragged: rows have lengths between T / 4 and T.
-      members: runs of a population.
-      cell: the variant; other libraries have "lstm" alone.
+      work: `forward`: one forward pass; `gradient`: forward and backward pass, with gradients of
+        weights and inputs; `language`, `classifier`: one optimizer step of such a model;
+        `population`: one SGD step of each of `members` runs.
+      B, T, D, H: batch size, time steps, input features, hidden units.
+      layers: number of layers.
+      bidirectional: whether layers have two directions.
+      ragged: whether rows have different lengths, between T / 4 and T.
+      members: number of runs of a population.
+      cell: the variant; other libraries have only "lstm".
     """
 
     work: Work
@@ -40,7 +41,7 @@ class Case:
 
     @property
     def label(self) -> str:
-        """The shape in words."""
+        """The shape as text, for tables."""
         words = [] if self.cell == "lstm" else [self.cell]
         words += [f"{self.members} members"] if self.members not in (1, MEMBERS) else []
         words += [f"B {self.B}, T {self.T}, D {self.D}, H {self.H}"]
@@ -50,15 +51,15 @@ class Case:
 
     @property
     def lengths(self) -> np.ndarray | None:
-        """Real steps of each row, where they differ; their mean is 5/8 of T."""
+        """Lengths of the rows [B] of a ragged case, with mean 5/8 T; None for other cases."""
         if not self.ragged:
             return None
-        drawn = np.random.default_rng(0).integers(self.T // 4, self.T + 1, self.B)
-        drawn[0] = self.T
-        return drawn.astype(np.int32)
+        lengths = np.random.default_rng(0).integers(self.T // 4, self.T + 1, self.B)
+        lengths[0] = self.T  # libraries pad to the longest row: the shape must stay [B,T]
+        return lengths.astype(np.int32)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns it as JSON-ready data."""
+        """Returns the case as JSON-ready data."""
         return asdict(self)
 
 
@@ -84,20 +85,20 @@ GPU_MORE: tuple[dict[str, Any], ...] = (
 POPULATION = ((32, 50, 8, 32), (32, 100, 32, 64), (32, 64, 64, 128), (64, 64, 88, 200))
 GPU_POPULATION = tuple((32, 64, 32, H) for H in (32, 64, 128, 256))
 GPU_MEMBERS = (16, 64, 256, 1024)
-# A word model in the shape of Zaremba's small one, and rows of pixels.
+# A word model with the shape of Zaremba's small one, and MNIST read row by row.
 TRAIN = (Case("language", 20, 35, 200, 200, layers=2), Case("classifier", 128, 28, 28, 128))
 GPU_TRAIN = (*TRAIN, *(Case("language", 20, 35, H, H, layers=2) for H in (650, 1500)))
 VOCABULARY, CLASSES, MEMBERS = 10_000, 10, 16
-# One variant of each family of cost (recurrence/dispatch.py), and shapes, for `auto`.
+# For the choice of `auto`: one variant per cost family (see recurrence/dispatch.py), and shapes.
 VARIANTS = (
     *("lstm", "vanilla", "fgr", "layernorm", "lstmp", "multiplicative"),
     *("rnn", "gru", "slstm", "minlstm"),
 )
-DECIDING = ((1, 60, 88, 100), (32, 64, 1, 64), *SHAPES)
+BACKEND_SHAPES = ((1, 60, 88, 100), (32, 64, 1, 64), *SHAPES)
 
 
 def cases(suite: Suite, platform: str = "cpu") -> list[Case]:
-    """Returns a suite's cases, on a GPU of larger shapes and more members."""
+    """Returns the cases of a suite; a GPU gets larger shapes and more members."""
     gpu = platform == "gpu"
     shapes, more = (GPU_SHAPES, GPU_MORE) if gpu else (SHAPES, MORE)
     if suite == "train":
@@ -110,13 +111,13 @@ def cases(suite: Suite, platform: str = "cpu") -> list[Case]:
             for shape in populations
         ]
     if suite == "backends":
-        deciding = (*DECIDING[:2], *GPU_SHAPES) if gpu else DECIDING
+        backend_shapes = (*BACKEND_SHAPES[:2], *GPU_SHAPES) if gpu else BACKEND_SHAPES
         populations = GPU_POPULATION if gpu else ()  # on CPU members are not batched
         return [
             case
             for cell in VARIANTS
             for case in (
-                *(Case("gradient", *shape, cell=cell) for shape in deciding),
+                *(Case("gradient", *shape, cell=cell) for shape in backend_shapes),
                 *(Case("population", *shape, members=64, cell=cell) for shape in populations),
             )
         ]

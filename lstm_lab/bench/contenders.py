@@ -1,7 +1,7 @@
-"""The contenders of a benchmark: their names, and what each needs before it starts.
+"""The contenders of a benchmark: their names and what each needs before it starts.
 
-A name is a library, followed by its options: a backend of ours, and a number format (`NUMBERS`).
-`workloads.py` builds what a contender runs.
+A name is a library followed by options: a backend of lstm_lab and a number format (`NUMBERS`),
+for example "lstm_lab fused bf16". `workloads.py` builds what a contender runs.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from importlib.util import find_spec
 
 from lstm_lab.bench.cases import Suite
 
-# What has to be installed, beside what the package needs itself.
+# Modules of optional dependencies.
 NEEDS = {"torch": "torch", "keras": "keras", "haiku": "haiku", "equinox": "equinox"}
-# What numbers a contender is told to use: its dtype, and whether TF32 is kept out of products.
+# Number formats: the dtype, and whether matrix products must not use TF32.
 NUMBERS = {
     "fp32": ("float32", True),
     "tf32": ("float32", False),
@@ -31,29 +31,29 @@ BACKENDS = tuple(f"lstm_lab {name}" for name in ("scan", "fused", "native", "ass
 ALL = tuple(dict.fromkeys((*CPU, *GPU, *BACKENDS)))
 
 
-def usual(suite: Suite, platform: str) -> tuple[str, ...]:
-    """Returns the contenders of a suite, where none are named."""
+def default_contenders(suite: Suite, platform: str) -> tuple[str, ...]:
+    """Returns the default contenders of a suite."""
     return BACKENDS if suite == "backends" else GPU if platform == "gpu" else CPU
 
 
 def library(name: str) -> str:
-    """Returns the first word of a contender's name."""
+    """Returns the library of a contender, the first word of its name."""
     return name.split()[0]
 
 
 def numbers(name: str) -> tuple[str, bool]:
-    """Returns a contender's dtype, and whether TF32 is kept out of its products."""
+    """Returns the dtype of a contender, and whether its matrix products must not use TF32."""
     return NUMBERS.get(name.split()[-1], ("float32", False))
 
 
 def missing(name: str) -> bool:
-    """Returns whether a contender is not installed."""
-    needed = NEEDS.get(library(name))
-    return needed is not None and find_spec(needed) is None
+    """Returns whether the library of a contender is not installed."""
+    module = NEEDS.get(library(name))
+    return module is not None and find_spec(module) is None
 
 
 def settings(name: str) -> dict[str, str]:
-    """Returns what a contender sets before it starts: environment variables."""
-    # All contenders' processes share the memory of one GPU.
+    """Returns the environment variables of a contender's process."""
+    # The processes of all contenders share the memory of one GPU.
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     return shared | ({"KERAS_BACKEND": "jax"} if library(name) == "keras" else {})

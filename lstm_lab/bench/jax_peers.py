@@ -1,4 +1,9 @@
-"""The layers of JAX's libraries and our own, and the same work around each of them."""
+"""Layers of lstm_lab and of other JAX libraries, with the same work around each of them.
+
+`build` is the entry point. A layer is a pair (params, apply) with
+apply(params, x_BTD, lengths) -> h_BTH; losses, gradients and optimizers are shared, so that only
+the layers differ.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +24,20 @@ Layer = tuple[Any, Callable[..., jax.Array]]
 
 
 def serves(name: str, case: Case) -> bool:
-    """Returns whether ours computes a case by the backend that its name has."""
+    """Returns whether the backend in a contender's name serves a case."""
     dtype, _ = numbers(name)
     call = CallSignature(get_variant(case.cell).spec, jnp.dtype(dtype), case.B, case.D, case.H)
     return backend_of(name) == "auto" or unsupported_reason(backend_of(name), call) is None
 
 
 def backend_of(name: str) -> Backend:
-    """Returns the backend that a contender's name has."""
-    named = [backend for backend in BACKENDS if backend in name.split()]
-    return named[0] if named else "auto"
+    """Returns the backend in a contender's name, `auto` without one."""
+    backends = [backend for backend in BACKENDS if backend in name.split()]
+    return backends[0] if backends else "auto"
 
 
 def build(name: str, case: Case) -> Callable[[], None]:
-    """Returns a function that does a case's work once and waits for it."""
+    """Returns a function that does the work of a case once and waits for the result."""
     dtype, exact = numbers(name)
     jax.config.update("jax_default_matmul_precision", "highest" if exact else None)
     if name == "floor":
@@ -71,18 +76,18 @@ def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Non
 
 
 def layer(name: str, case: Case) -> Layer:
-    """Returns a library's stack for a case: parameters, and (params, x_BTD, lengths) -> h_BTH."""
+    """Returns the stack of a library: parameters, and (params, x_BTD, lengths) -> h_BTH."""
     if library(name) == "lstm_lab":
-        return _ours(case, backend_of(name), numbers(name)[0])
+        return _lstm_lab(case, backend_of(name), numbers(name)[0])
     return {"flax": _flax, "keras": _keras, "haiku": _haiku, "equinox": _equinox}[name](case)
 
 
-def _widths(case: Case) -> list[int]:
-    """Returns the input width of each layer."""
+def _input_sizes(case: Case) -> list[int]:
+    """Returns the number of input features of each layer."""
     return [case.D] + [case.H * (1 + case.bidirectional)] * (case.layers - 1)
 
 
-def _ours(case: Case, backend: Backend, dtype: str) -> Layer:
+def _lstm_lab(case: Case, backend: Backend, dtype: str) -> Layer:
     from lstm_lab.models.recurrent import LSTM
 
     model = LSTM(
@@ -125,11 +130,11 @@ def _keras(case: Case) -> Layer:
     mask = keras.Input((case.T,), dtype="bool")
     h = inputs
     for _ in range(case.layers):
-        one = keras.layers.LSTM(case.H, return_sequences=True)
-        stacked = keras.layers.Bidirectional(one) if case.bidirectional else one
-        h = stacked(h, mask=mask if case.ragged else None)
+        lstm = keras.layers.LSTM(case.H, return_sequences=True)
+        layer = keras.layers.Bidirectional(lstm) if case.bidirectional else lstm
+        h = layer(h, mask=mask if case.ragged else None)
     model = keras.Model([inputs, mask], h)
-    trained = [v.value for v in model.trainable_variables]
+    params = [v.value for v in model.trainable_variables]
     others = [v.value for v in model.non_trainable_variables]
 
     def apply(params: Any, x: jax.Array, lengths: Any) -> jax.Array:
@@ -137,7 +142,7 @@ def _keras(case: Case) -> Layer:
         real = jnp.arange(case.T)[None] < limit[:, None]
         return model.stateless_call(params, others, [x, real])[0]
 
-    return trained, apply
+    return params, apply
 
 
 def _haiku(case: Case) -> Layer:
@@ -167,7 +172,7 @@ def _equinox(case: Case) -> Layer:
     keys = iter(jax.random.split(jax.random.key(0), 2 * case.layers))
     cells = [
         [eqx.nn.LSTMCell(D, case.H, key=next(keys)) for _ in range(1 + case.bidirectional)]
-        for D in _widths(case)
+        for D in _input_sizes(case)
     ]
 
     def one(cells: Any, x_TD: jax.Array) -> jax.Array:
@@ -194,7 +199,7 @@ def _equinox(case: Case) -> Layer:
 
 
 def _training(case: Case, params: Any, apply: Callable[..., jax.Array]) -> Callable[[], None]:
-    """A whole optimiser step, its state updated in place."""
+    """One optimizer step, with donated buffers so that the state is updated in place."""
     rng = np.random.default_rng(0)
     key_embed, key_head = jax.random.split(jax.random.key(3))
     language = case.work == "language"
@@ -232,7 +237,7 @@ def _training(case: Case, params: Any, apply: Callable[..., jax.Array]) -> Calla
 
 
 def _population(name: str, case: Case) -> Callable[[], None]:
-    """One SGD step of each member: ours in one program, other libraries' one after another."""
+    """One SGD step per member: lstm_lab in one program, other libraries one after another."""
     from lstm_lab.train.parallel import map_population
 
     params, apply = layer(name, case)
@@ -243,7 +248,7 @@ def _population(name: str, case: Case) -> Callable[[], None]:
         return jax.tree.map(lambda p, g: p - 0.01 * g, params, grads)
 
     if library(name) == "lstm_lab" and "in turn" not in name:
-        together = map_population(step)
+        step_all = map_population(step)
         devices = jax.local_device_count()
 
         def stack(leaf: jax.Array) -> jax.Array:
@@ -251,10 +256,10 @@ def _population(name: str, case: Case) -> Callable[[], None]:
 
         stacked = [jax.tree.map(stack, params)]
 
-        def run_together() -> None:
-            stacked[0] = jax.block_until_ready(together(stacked[0]))
+        def run_all() -> None:
+            stacked[0] = jax.block_until_ready(step_all(stacked[0]))
 
-        return run_together
+        return run_all
     compiled = jax.jit(step, donate_argnums=0)
     states = [jax.tree.map(jnp.copy, params) for _ in range(case.members)]
 
@@ -266,7 +271,7 @@ def _population(name: str, case: Case) -> Callable[[], None]:
     return run
 
 
-# ---- the floor: the same matrix products and nothing else
+# ---- the floor: the same matrix products without any gates, a lower bound of the time
 
 
 def _floor_arrays(case: Case) -> tuple[jax.Array, ...]:
@@ -281,7 +286,11 @@ def _floor_arrays(case: Case) -> tuple[jax.Array, ...]:
 
 
 def _floor(case: Case) -> Callable[..., Any]:
-    """Products of a pass for each member: over all time where they need not wait, else by step."""
+    """The matrix products of a pass for each member.
+
+    Products that do not depend on the state are computed for all time steps at once, the others
+    step by step, as an LSTM must.
+    """
     steps = (case.T, case.B, 4 * case.H)
 
     def one(x: jax.Array, wx: jax.Array, wh: jax.Array, h: jax.Array) -> Any:

@@ -1,4 +1,8 @@
-"""Runs a suite: every contender in its own processes, rounds interleaved, medians and ratios."""
+"""Runs a suite and returns the times: every contender in its own processes, turns interleaved.
+
+A contender's process is `worker.py`. Turns of different contenders alternate, so that a slow phase
+of the machine (thermal limits, neighbours) hits all of them. `table.py` makes tables of the result.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,8 @@ from lstm_lab.bench.cases import Case, Suite, cases
 from lstm_lab.bench.contenders import missing, settings
 from lstm_lab.utils.progress import Meter, say
 
-# What keeps glibc from giving memory back between calls, so that no page is fresh twice.
+# Settings that keep glibc from returning memory to the system between calls. Without them, large
+# arrays cost page faults at every call.
 MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
@@ -32,12 +37,12 @@ PACKAGES = ("jax", "jaxlib", "torch", "flax", "keras", "dm-haiku", "equinox")
 
 
 class Contender:
-    """A contender's processes for one case at a time.
+    """The processes of one contender, which run one case at a time.
 
     Args:
-      name: of contenders.NEEDS.
-      suite: of the bench.
-      memory: run with the memory settings.
+      name: name of the contender, see contenders.py.
+      suite: the suite.
+      memory: whether to run with the memory settings `MEMORY`.
     """
 
     def __init__(self, name: str, suite: Suite, memory: bool) -> None:
@@ -60,7 +65,7 @@ class Contender:
         ]
 
     def build(self, case: Case) -> bool:
-        """Makes a case ready; returns whether the contender serves it, and says what went wrong."""
+        """Prepares a case and returns whether the contender serves it; logs errors."""
         share = replace(case, members=case.members // self.parts) if self.parts > 1 else case
         answers = self._ask({"build": share.to_json()})
         for answer in answers:
@@ -69,7 +74,7 @@ class Contender:
         return all(answer is True for answer in answers)
 
     def time(self, seconds: float) -> float:
-        """Runs for about so long; returns the median milliseconds, of the slowest process."""
+        """Runs the case for about `seconds`; returns the median ms of the slowest process."""
         return max(float(np.median(times)) for times in self._ask({"seconds": seconds}))
 
     def close(self) -> None:
@@ -87,7 +92,9 @@ class Contender:
             process.stdout.readline() if process.stdout else "" for process in self.processes
         ]
         if not all(answers):
-            raise RuntimeError(f"{self.name}: its process ended; run it by hand to see why")
+            raise RuntimeError(
+                f"{self.name}: the worker process ended; run lstm_lab.bench.worker to see the error"
+            )
         return [json.loads(answer) for answer in answers]
 
 
@@ -100,35 +107,37 @@ def run_suite(
     meter: Meter,
     keep: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Times a suite, each contender as its users start it and, on CPU and beside peers, again with
-    the memory settings.
+    """Times all contenders at all cases of a suite.
+
+    On a CPU each contender runs twice, with its default settings and with the memory settings; the
+    suite `backends` needs only the former.
 
     Args:
-      suite: which.
-      names: contenders; those not installed are named and left out.
-      rounds: interleaved turns of each contender at each case.
-      seconds: of each turn.
+      suite: the suite.
+      names: contenders; those that are not installed are logged and left out.
+      rounds: number of turns of each contender at each case.
+      seconds: duration of a turn.
       meter: counts the cases.
-      keep: is given what there is after every case, so that a suite that is killed leaves it.
+      keep: called with the partial result after every case, so that a killed run loses little.
 
     Returns:
-      JSON-ready: the machine, the contenders left out, and a row for each case and contender with
-      its turns' medians in milliseconds.
+      JSON-ready: the machine, the contenders left out, and one row per case and contender with
+      the median milliseconds of each turn.
     """
     absent = [name for name in names if missing(name)]
     for name in absent:
         say(f"{name}: not installed, left out")
     rows: list[dict[str, Any]] = []
     present = [name for name in names if name not in absent]
-    found = machine()
-    memory = (False, True) if suite != "backends" and found["platform"] == "cpu" else (False,)
-    result = {"suite": suite, "machine": found, "left_out": absent, "rows": rows}
-    contenders = [Contender(name, suite, kept) for name in present for kept in memory]
+    host = machine()
+    memory = (False, True) if suite != "backends" and host["platform"] == "cpu" else (False,)
+    result = {"suite": suite, "machine": host, "left_out": absent, "rows": rows}
+    contenders = [Contender(name, suite, setting) for name in present for setting in memory]
     try:
-        for case in cases(suite, found["platform"]):
-            taking_part = [contender for contender in contenders if contender.build(case)]
+        for case in cases(suite, host["platform"]):
+            served_by = [contender for contender in contenders if contender.build(case)]
             for contender, turns in zip(
-                taking_part, _interleaved(taking_part, case, rounds, seconds), strict=True
+                served_by, _interleaved(served_by, case, rounds, seconds), strict=True
             ):
                 rows.append(
                     {
@@ -150,7 +159,7 @@ def run_suite(
 def _interleaved(
     contenders: list[Contender], case: Case, rounds: int, seconds: float
 ) -> list[list[float]]:
-    """Returns each contender's turns: in order, then in reverse, and so on."""
+    """Returns the times of each contender's turns, in the order 1 2 3, 3 2 1, and so on."""
     turns: list[list[float]] = [[] for _ in contenders]
     for k in range(rounds):
         order = list(range(len(contenders)))
@@ -161,22 +170,24 @@ def _interleaved(
 
 @cache
 def device() -> dict[str, str]:
-    """Returns the platform and the kind of JAX's first device, asked in a process of its own: one
-    that looked would hold a GPU's memory."""
+    """Returns the platform and kind of JAX's first device.
+
+    A separate process asks JAX, since a process that has asked keeps a part of the GPU's memory.
+    """
     code = "import jax; d = jax.local_devices()[0]; print(d.platform, d.device_kind)"
-    said = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, **settings("lstm_lab")},
     )
-    name, kind = said.stdout.strip().split(maxsplit=1)
+    name, kind = process.stdout.strip().split(maxsplit=1)
     return {"platform": name, "device": kind}
 
 
 def machine() -> dict[str, Any]:
-    """Describes the machine and the versions, without its name."""
+    """Describes the hardware and the versions of packages, without the name of the host."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -1,4 +1,4 @@
-"""A bench's rows as Markdown: medians, ratios to ours with their spread, and geometric means."""
+"""Markdown tables of a bench: medians, ratios to lstm_lab with their range, geometric means."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import numpy as np
 
 from lstm_lab.utils.tables import markdown_table
 
-OURS = ("lstm_lab", "lstm_lab tf32")  # whose time is held against the others', the first there is
+OURS = ("lstm_lab", "lstm_lab tf32")  # the first one present is compared with all others
 WORKS = {
     "forward": "Forward",
     "gradient": "Forward + backward",
-    "language": "Language model, one optimiser step",
-    "classifier": "Classifier, one optimiser step",
+    "language": "Language model, one optimizer step",
+    "classifier": "Classifier, one optimizer step",
     "population": "Population, one SGD step each",
-    "trials": "Whole trials, one process a core but for torch's one with all threads",
+    "trials": "Whole trials, one process per core; `torch` is one process with all threads",
 }
 
 
 def ratios(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Returns our time over theirs: the median over rounds, and the least and the greatest."""
-    each = np.array(ours) / np.array(theirs)
-    return float(np.median(each)), float(each.min()), float(each.max())
+    """Returns the median, minimum and maximum over rounds of our time divided by theirs."""
+    by_round = np.array(ours) / np.array(theirs)
+    return float(np.median(by_round)), float(by_round.min()), float(by_round.max())
 
 
 def head(result: dict[str, Any]) -> list[str]:
-    """Returns lines that say what a suite ran on, and what was left out."""
+    """Returns lines with the machine, the versions, and the contenders that were left out."""
     machine = result["machine"]
-    versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [
         f"{_device(machine)}, {machine['cores']} cores, Python {machine['python']}; {versions}; "
         f"{machine['date']}.",
@@ -39,7 +39,7 @@ def head(result: dict[str, Any]) -> list[str]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Returns the tables of a suite, one for each kind of work and memory setting."""
+    """Returns the tables of a suite, one per kind of work and memory setting."""
     lines = head(result)
     works = dict.fromkeys(row["case"]["work"] for row in result["rows"])
     for memory in sorted({row["memory_settings"] for row in result["rows"]}):
@@ -55,17 +55,17 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _device(machine: dict[str, Any]) -> str:
-    """Returns what computed: a GPU beside its host's processor, or the processor."""
+    """Returns the name of the processor, or of the GPU and the processor of its host."""
     cpu = str(machine["cpu"])
     return cpu if machine["platform"] == "cpu" else f"{machine['device']} in {cpu}"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """One line a case: the median of each contender, and (our time over theirs)."""
+    """Returns one line per case: medians of all contenders, and (our time / theirs; range)."""
     names = list(dict.fromkeys(row["contender"] for row in rows))
     ours = next((name for name in OURS if name in names), None)
     lines = [["shape", *names]]
-    gathered: dict[str, list[float]] = {name: [] for name in names}
+    medians: dict[str, list[float]] = {name: [] for name in names}
     for label in dict.fromkeys(row["label"] for row in rows):
         times = {row["contender"]: row["ms"] for row in rows if row["label"] == label}
         line = [label]
@@ -75,15 +75,15 @@ def _table(rows: list[dict[str, Any]]) -> str:
                 continue
             cell = f"{np.median(times[name]):.3g}"
             if ours in times and name != ours:
-                middle, low, high = ratios(times[ours], times[name])
-                gathered[name].append(middle)
-                cell += f" ({middle:.2f}; {low:.2f}-{high:.2f})"
+                median, low, high = ratios(times[ours], times[name])
+                medians[name].append(median)
+                cell += f" ({median:.2f}; {low:.2f}-{high:.2f})"
             line.append(cell)
         lines.append(line)
     if ours is not None:
         means = [
-            f"{np.exp(np.mean(np.log(gathered[name]))):.2f}" if gathered[name] else ""
+            f"{np.exp(np.mean(np.log(medians[name]))):.2f}" if medians[name] else ""
             for name in names
         ]
-        lines.append(["geometric mean of our time over theirs", *means])
+        lines.append(["geometric mean of our time / theirs", *means])
     return markdown_table(lines)

@@ -1,4 +1,4 @@
-"""Writes what the suite `backends` measured into the table from which `auto` chooses."""
+"""Writes the results of the suite `backends` to timings.json, which `auto` reads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ COMMAND = "lstm-lab bench --suite=backends"
 SHAPE = ("members", "B", "T", "D", "H")
 
 
-def renew(path: Path, result: dict[str, Any]) -> None:
-    """Puts a bench's rows into a table, in place of what it had for the same kind of device.
+def update_timings(path: Path, result: dict[str, Any]) -> None:
+    """Replaces the rows of one kind of device in a table of timings.
 
     Args:
-      path: the table, as recurrence/timings.json; made where it is missing.
-      result: what `run_suite` gave for the suite `backends`.
+      path: the table, as recurrence/timings.json; created if it does not exist.
+      result: the result of `run_suite` for the suite `backends`.
     """
     machine = result["machine"]
     rows: dict[str, dict[str, Any]] = {}
@@ -29,8 +29,8 @@ def renew(path: Path, result: dict[str, Any]) -> None:
         case, backend = row["case"], row["contender"].removeprefix("lstm_lab ")
         shape = {name: case[name] for name in SHAPE}
         entry = {"cell": family(get_variant(case["cell"]).spec), **shape, "ms": {}}
-        kept = rows.setdefault(row["label"], entry)
-        kept["ms"][backend] = round(float(np.median(row["ms"])), 4)
+        merged = rows.setdefault(row["label"], entry)
+        merged["ms"][backend] = round(float(np.median(row["ms"])), 4)
     versions = {name: machine["versions"][name] for name in ("jax", "jaxlib")}
     head = {**machine, "versions": versions, "command": COMMAND}
     table = {**head, "rows": list(rows.values())}
@@ -40,10 +40,10 @@ def renew(path: Path, result: dict[str, Any]) -> None:
 
 
 def _lines(tables: list[dict[str, Any]]) -> str:
-    """Returns the tables as JSON with a row a line, so that what changed can be read."""
-    written = []
+    """Returns the tables as JSON with one row per line, so that diffs are readable."""
+    texts = []
     for table in tables:
         head = json.dumps({**table, "rows": []}).removesuffix("]}")
         rows = ",\n  ".join(json.dumps(row) for row in table["rows"])
-        written.append(f"{head}\n  {rows}\n]}}")
-    return '{"tables": [\n' + ",\n".join(written) + "\n]}\n"
+        texts.append(f"{head}\n  {rows}\n]}}")
+    return '{"tables": [\n' + ",\n".join(texts) + "\n]}\n"

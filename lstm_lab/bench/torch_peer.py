@@ -1,4 +1,4 @@
-"""PyTorch's nn.LSTM: on a GPU by cuDNN, else by oneDNN with the thread count that is fastest."""
+"""The same work with nn.LSTM of PyTorch: cuDNN on a GPU, or oneDNN with the best thread count."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lstm_lab.bench.contenders import numbers
 
 
 def build(name: str, case: Case) -> Callable[[], None]:
-    """Returns a function that does a case's work once and waits for it."""
+    """Returns a function that does the work of a case once and waits for the result."""
     import torch
 
     torch.manual_seed(0)
@@ -28,19 +28,19 @@ def build(name: str, case: Case) -> Callable[[], None]:
         "classifier": _classifier,
         "population": _population,
     }[case.work](torch, case)
-    return _waited(torch, run) if on_gpu else _at_best_threads(torch, run)
+    return _synchronized(torch, run) if on_gpu else _with_best_threads(torch, run)
 
 
-def _waited(torch: Any, run: Callable[[], None]) -> Callable[[], None]:
-    def wait() -> None:
+def _synchronized(torch: Any, run: Callable[[], None]) -> Callable[[], None]:
+    def run_and_wait() -> None:
         run()
         torch.cuda.synchronize()
 
-    return wait
+    return run_and_wait
 
 
-def _at_best_threads(torch: Any, run: Callable[[], None]) -> Callable[[], None]:
-    """Returns the function after setting the thread count that is best among those allowed."""
+def _with_best_threads(torch: Any, run: Callable[[], None]) -> Callable[[], None]:
+    """Sets the number of threads with which `run` is fastest; returns `run`."""
     cores = int(os.environ.get("LSTM_LAB_BENCH_THREADS") or os.cpu_count() or 1)
 
     def timed(threads: int) -> float:
@@ -131,7 +131,7 @@ def _classifier(torch: Any, case: Case) -> Callable[[], None]:
 
 
 def _population(torch: Any, case: Case) -> Callable[[], None]:
-    """One SGD step of each member, one after another."""
+    """One SGD step per member, one after another: nn.LSTM cannot batch over weights."""
     lstms = [_lstm(torch, case) for _ in range(case.members)]
     x = torch.randn(case.B, case.T, case.D)
     optimizers = [torch.optim.SGD(lstm.parameters(), lr=0.01) for lstm in lstms]

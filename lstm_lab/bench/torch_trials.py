@@ -1,7 +1,8 @@
-"""Trials of JSB's protocol in PyTorch, as its users would write them: one process's share.
+"""One process's share of the trials of the JSB protocol, in PyTorch, as its users would write it.
 
-One piece an update, Nesterov momentum, noise on the inputs, the loss summed over time; the
-validation split in one padded batch after every epoch; the test split at the best weights.
+One piece per update, Nesterov momentum, noise on the inputs, the loss summed over time. After every
+epoch the validation split is evaluated in one padded batch; at the end the test split is evaluated
+with the best weights. `trials.py` starts these processes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ NOTES = 88
 
 
 def main(folder: str, part: str, parts: str, threads: str) -> None:
-    """Trains every `parts`-th point from the `part`-th on; prints each one's scores."""
+    """Trains points number part, part + parts, ...; prints the metrics of each as a JSON line."""
     import torch
 
     torch.set_num_threads(int(threads))
@@ -50,11 +51,11 @@ def _train(torch: Any, data: dict[str, Any], point: dict[str, Any], epochs: int)
     def nll(split: str) -> float:
         x, y, lengths = (data[f"{split}_{name}"] for name in ("x", "y", "lengths"))
         with torch.no_grad():
-            each = bce(head(lstm(x)[0]), y, reduction="none").sum(-1)
+            nll_BT = bce(head(lstm(x)[0]), y, reduction="none").sum(-1)
         real = torch.arange(x.shape[1])[None] < lengths[:, None]
-        return float((each * real).sum() / real.sum())
+        return float((nll_BT * real).sum() / real.sum())
 
-    best, kept = float("inf"), model.state_dict()
+    best, best_weights = float("inf"), model.state_dict()
     for _ in range(epochs):
         for k in torch.randperm(len(pieces)).tolist():
             x, y = pieces[k]
@@ -64,8 +65,8 @@ def _train(torch: Any, data: dict[str, Any], point: dict[str, Any], epochs: int)
             optimizer.step()
         valid = nll("valid")
         if valid < best:
-            best, kept = valid, copy.deepcopy(model.state_dict())
-    model.load_state_dict(kept)
+            best, best_weights = valid, copy.deepcopy(model.state_dict())
+    model.load_state_dict(best_weights)
     return {**point, "valid": best, "test": nll("test")}
 
 

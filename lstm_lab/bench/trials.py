@@ -1,7 +1,8 @@
-"""Whole trials, end to end: a study's by `sweep --jobs`, beside PyTorch's of the same protocol.
+"""Times whole trials: those of a study with `sweep --jobs`, and the same protocol in PyTorch.
 
-Every process is started, reads its data, trains, evaluates each epoch, scores the test split at its
-best weights and ends; the time is the wall clock's, our compilation included.
+Every process starts, reads its data, trains, evaluates after each epoch, evaluates the test split
+with its best weights and ends. Times are wall-clock times and include our compilation.
+`torch_trials.py` holds the PyTorch side.
 """
 
 from __future__ import annotations
@@ -41,18 +42,18 @@ Start = Callable[[], list["subprocess.Popen[bytes]"]]
 
 
 def sample(study: Study, trials: int, epochs: int) -> Study:
-    """Returns a study of random trials cut down to one variant, with no early stopping."""
+    """Returns a copy of a random search with one variant, fewer trials and no early stopping."""
     assert study.tuning is not None
     assert isinstance(study.tuning.trials, Trials)
     base = {**study.base, "train": {**study.base["train"], "epochs": epochs, "patience": None}}
-    drawn = replace(study.tuning.trials, count=trials)
+    fewer = replace(study.tuning.trials, count=trials)
     return replace(
         study,
         base=base,
         axes=(grid("model.cell", (CELL,)),),
         baseline=None,
         claims=(),
-        tuning=replace(study.tuning, trials=drawn),
+        tuning=replace(study.tuning, trials=fewer),
     )
 
 
@@ -67,19 +68,23 @@ def run_trials(
     rounds: int,
     meter: Meter,
 ) -> dict[str, Any]:
-    """Times trials in turns: ours a process a core, PyTorch in one process and in one a core.
+    """Times trials of lstm_lab and of PyTorch in alternating turns.
+
+    lstm_lab runs one process per core. PyTorch runs once in one process with all threads, and once
+    in one process per core.
 
     Args:
-      path, study: the study and its file; tuned by random trials, on ragged pieces.
-      data_dir: where its data are.
-      names: contenders; those not installed are named and left out.
-      trials: how many, the first ones of the study.
-      epochs: of each.
-      rounds: turns of each contender.
+      path, study: the file of a study and the study: a random search on sequences of different
+        lengths.
+      data_dir: folder of the data sets.
+      names: contenders; those that are not installed are logged and left out.
+      trials: number of trials, the first ones of the study.
+      epochs: number of epochs per trial.
+      rounds: number of turns of each contender.
       meter: counts the turns.
 
     Returns:
-      JSON-ready, as `run_suite` gives it.
+      JSON-ready, as the result of `run_suite`.
     """
     absent = [name for name in names if missing(name)]
     for name in absent:
@@ -107,7 +112,7 @@ def run_trials(
 
 
 def _wall(start: Start) -> float:
-    """Returns the milliseconds from the start of processes to the end of the last."""
+    """Returns the milliseconds from the start of all processes to the end of the last one."""
     started = time.perf_counter()
     codes = [process.wait() for process in start()]
     if any(codes):
@@ -116,7 +121,7 @@ def _wall(start: Start) -> float:
 
 
 def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[str, Start]:
-    """Writes what the contenders read; returns how each is started."""
+    """Writes data and points for the contenders; returns functions that start their processes."""
     runs = tuning_runs(study)
     spec = runs[0].spec
     splits = spec.task.load(data_dir).splits
@@ -131,6 +136,7 @@ def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[st
     points = [
         {
             "hidden": run.spec.model.hidden,
+            # Our momentum has dampening, which scales the rate by 1 - momentum; PyTorch's has none.
             "lr": run.spec.optim.lr * (1.0 - run.spec.optim.momentum),
             "momentum": run.spec.optim.momentum,
             "noise": run.spec.model.input_noise,
@@ -162,5 +168,5 @@ def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[st
 
 
 def _process(*arguments: str) -> subprocess.Popen[bytes]:
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen([sys.executable, "-m", *arguments], stdout=quiet, stderr=quiet)
+    devnull = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, "-m", *arguments], stdout=devnull, stderr=devnull)

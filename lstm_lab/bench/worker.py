@@ -1,8 +1,8 @@
-"""A contender's process: reads requests as JSON lines, and answers each with one.
+"""The process of one contender: reads requests as JSON lines and answers each with one JSON line.
 
-`{"build": CASE}` makes a case ready and answers with true, with false where the contender does not
-serve it, or with what went wrong; `{"seconds": S}` runs it for about that long and answers with the
-milliseconds of each run.
+`{"build": CASE}` prepares a case. The answer is true, false if the contender does not serve the
+case, or an error message. `{"seconds": S}` runs the case for about S seconds; the answer is a list
+with the milliseconds of each run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _timed(run: Run) -> float:
 
 
 def _ready(name: str, case: Case) -> Run | None:
-    """Returns what does a case's work, having done it once; None where it is not served."""
+    """Returns the function that runs a case, after one run to compile; None if it is not served."""
     if not serves(name, case):
         return None
     run = build(name, case)
@@ -33,23 +33,23 @@ def _ready(name: str, case: Case) -> Run | None:
 
 
 def main(name: str, suite: str) -> None:
-    """Serves requests until the input ends."""
+    """Answers requests until the input ends."""
     if name.startswith("lstm_lab") and suite == "population":
         from lstm_lab.train.devices import request_cpu_devices
 
         request_cpu_devices(os.cpu_count() or 1)
     answers = sys.stdout
-    sys.stdout = sys.stderr  # a library that prints must not answer
+    sys.stdout = sys.stderr  # what libraries print must not mix with the answers
     run: Run | None = None
     for line in sys.stdin:
         request: dict[str, Any] = json.loads(line)
         answer: Any
         if "build" in request:
-            run = None  # what the case before held is free
+            run = None  # frees the memory of the previous case
             try:
                 run = _ready(name, Case(**request["build"]))
                 answer = run is not None
-            except Exception as error:  # out of memory, most of all: the next case may fit
+            except Exception as error:  # mostly out of memory, and the next case may be smaller
                 answer = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         else:
             assert run is not None

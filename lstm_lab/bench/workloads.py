@@ -1,8 +1,7 @@
-"""What each contender runs for a case: `build(name, case)` returns a function without arguments.
+"""The function that each contender runs for a case: `build(name, case)`.
 
-JAX's libraries differ only in their layer, `layer(case) -> (params, apply)` with
-`apply(params, x_BTD, lengths) -> h_BTH`; the gradients, losses and optimizers around it are shared.
-A library without lengths computes the padding too, as its users do.
+JAX libraries differ only in their layer, see `jax_peers.py`; losses, gradients and optimizers are
+shared. A library that takes no lengths computes the padding too, as it does for its users.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ Run = Callable[[], None]
 
 
 def serves(name: str, case: Case) -> bool:
-    """Returns whether a contender takes part in a case; asked in its own process."""
+    """Returns whether a contender serves a case. Called in the contender's own process."""
     if name == "floor":
-        plain = case.layers == 1 and not case.bidirectional and not case.ragged
-        return case.work in ("forward", "gradient", "population") and plain
+        is_plain = case.layers == 1 and not case.bidirectional and not case.ragged
+        return case.work in ("forward", "gradient", "population") and is_plain
     if name in ("torch processes", "lstm_lab in turn"):
         return case.work == "population"
     if library(name) != "lstm_lab":
@@ -30,7 +29,7 @@ def serves(name: str, case: Case) -> bool:
 
 
 def build(name: str, case: Case) -> Run:
-    """Returns a function that does a case's work once and waits for it."""
+    """Returns a function that does the work of a case once and waits for the result."""
     if library(name) == "torch":
         from lstm_lab.bench import torch_peer
 

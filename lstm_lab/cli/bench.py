@@ -35,14 +35,14 @@ def bench(argv: list[str]) -> int:
     write_json(out, result)
     write_text(out.with_suffix(".md"), text + "\n")
     if given.table:
-        timings.renew(Path(given.table), result)
+        timings.update_timings(Path(given.table), result)
     print(text)
     print(f"\nwritten: {out}, {out.with_suffix('.md')}")
     return DONE
 
 
-def _contenders(given: Any, usual: Sequence[str], allowed: Sequence[str]) -> list[str]:
-    names = given.contenders.split(",") if given.contenders else list(usual)
+def _contenders(given: Any, default: Sequence[str], allowed: Sequence[str]) -> list[str]:
+    names = given.contenders.split(",") if given.contenders else list(default)
     for name in names:
         if name not in allowed:
             raise unknown("--contenders", name, allowed)
@@ -51,13 +51,13 @@ def _contenders(given: Any, usual: Sequence[str], allowed: Sequence[str]) -> lis
 
 def _bench_cases(given: Any) -> dict[str, Any]:
     from lstm_lab.bench.cases import cases
-    from lstm_lab.bench.contenders import ALL, usual
+    from lstm_lab.bench.contenders import ALL, default_contenders
     from lstm_lab.bench.run import device, run_suite
     from lstm_lab.utils.files import write_json
     from lstm_lab.utils.progress import Meter
 
     platform = device()["platform"]
-    names = _contenders(given, usual(given.suite, platform), ALL)
+    names = _contenders(given, default_contenders(given.suite, platform), ALL)
     with Meter(len(cases(given.suite, platform)), "cases") as meter:
         return run_suite(
             given.suite,

@@ -9,10 +9,10 @@ import pytest
 from lstm_lab.bench import errors
 from lstm_lab.bench import run as bench
 from lstm_lab.bench.cases import SUITES, Case, cases
-from lstm_lab.bench.contenders import ALL, numbers, usual
+from lstm_lab.bench.contenders import ALL, default_contenders, numbers
 from lstm_lab.bench.jax_peers import layer
 from lstm_lab.bench.table import markdown
-from lstm_lab.bench.timings import renew
+from lstm_lab.bench.timings import update_timings
 from lstm_lab.bench.workloads import build, serves
 from lstm_lab.cli import main
 from lstm_lab.utils.progress import Meter
@@ -53,7 +53,9 @@ def test_numbers_are_as_named():
 def test_a_backend_takes_part_where_it_serves():
     def serving(cell):
         case = Case("gradient", **SMALL, cell=cell)
-        return [name.split()[1] for name in usual("backends", "cpu") if serves(name, case)]
+        return [
+            name.split()[1] for name in default_contenders("backends", "cpu") if serves(name, case)
+        ]
 
     assert serving("lstm") == serving("gru") == ["scan", "fused", "native"]
     assert serving("layernorm") == ["scan", "fused"]
@@ -63,7 +65,9 @@ def test_a_backend_takes_part_where_it_serves():
 
 def test_suites_differ_by_platform():
     for suite in SUITES:
-        assert set(usual(suite, "cpu")) | set(usual(suite, "gpu")) <= set(ALL)
+        assert set(default_contenders(suite, "cpu")) | set(default_contenders(suite, "gpu")) <= set(
+            ALL
+        )
         assert cases(suite) != cases(suite, "gpu")
     assert Case("gradient", 16, 1024, 768, 768) in cases("layer", "gpu")
     population = {(case.members, case.H) for case in cases("population", "gpu")}
@@ -95,8 +99,8 @@ def test_what_was_measured_becomes_the_table(monkeypatch, tmp_path):
     path = tmp_path / "timings.json"
     elsewhere = {"platform": "gpu", "device": "another", "rows": []}
     path.write_text(json.dumps({"tables": [elsewhere]}))
-    renew(path, result)
-    renew(path, result)
+    update_timings(path, result)
+    update_timings(path, result)
     other, table = json.loads(path.read_text())["tables"]
     assert other == elsewhere
     assert (table["platform"], table["device"]) == ("cpu", "cpu")
