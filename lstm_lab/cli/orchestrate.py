@@ -8,7 +8,7 @@ from lstm_lab.config.sections import ModelSpec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.recurrence.check import check_cell
 from lstm_lab.report.comparison import compare as compare_runs
-from lstm_lab.report.cross_study import build_across
+from lstm_lab.report.render.cross_study import build_cross_study_report
 from lstm_lab.report.render.files import build
 from lstm_lab.report.runs import read_study
 from lstm_lab.results.study_file import expected
@@ -129,7 +129,8 @@ def compare(
                 return INTERRUPTED
             failed = failed or status == "failed"
     places = [folder / study.name for study in declared]
-    print(build_across(places, folder / "report", f"{Path(cell).name} against {baseline}"))
+    title = f"{Path(cell).name} against {baseline}"
+    print(build_cross_study_report(places, folder / "report", title))
     print(f"\nreport: {folder / 'report' / 'report.html'}")
     return FAILED if failed else DONE
 

@@ -94,10 +94,10 @@ def report(argv: list[str]) -> int:
     if not folders:
         raise UserError("--workdir: missing, allowed the folder of a study, or several: A,B")
     if len(folders) > 1:
-        from lstm_lab.report.cross_study import build_across
+        from lstm_lab.report.render.cross_study import build_cross_study_report
 
         out = Path(given.out or "runs/report")
-        print(build_across(folders, out, "Several studies"))
+        print(build_cross_study_report(folders, out, "Several studies"))
         print(f"\nreport: {out / 'report.html'}")
         return DONE
     from lstm_lab.report.render.files import build, watch

@@ -1,9 +1,12 @@
-"""A study's comparison: what its tables, pictures and page show."""
+"""The comparison of a study's variants: every number that its tables and figures show.
+
+In: `StudyRuns`. Out: `Comparison`. `render` turns it into text and figures and computes nothing.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.report.fanova import Importance
-from lstm_lab.report.hypotheses import Ranks, friedman, holm, welch, wilcoxon
+from lstm_lab.report.hypotheses import FriedmanResult, friedman, holm, welch, wilcoxon
 from lstm_lab.report.runs import RunRow, StudyRuns
 from lstm_lab.report.stats import (
     Interval,
@@ -22,68 +25,70 @@ from lstm_lab.report.stats import (
     mean_interval,
     probability_of_improvement,
 )
-from lstm_lab.report.verdicts import Judged, importances, judge
+from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
 
 ALPHA = 0.05
-FAILED = ("failed", "out_of_memory", "diverged")
-# From so many values on the bootstrap's intervals cover what they say (docs/benchmarks.md).
-ENOUGH_TO_RESAMPLE = 10
+FAILED_STATUSES = ("failed", "out_of_memory", "diverged")
+# With fewer values the percentile bootstrap covers less than it promises: docs/benchmarks.md.
+MIN_RUNS_FOR_BOOTSTRAP = 10
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Row:
-    """A variant's line.
+class VariantRow:
+    """All statistics of one variant.
 
     Attributes:
       variant: its label.
-      chosen: its tuned values.
-      scores: test metric of its runs that ended well.
-      interval: their mean and its interval by Student's t.
-      median: of them.
-      middle: their interquartile mean with a bootstrap interval, which needs ten values.
-      planned: runs that were planned.
-      failures: statuses of the runs that did not end well, with their number.
-      p, p_holm: Welch's p against the baseline, and Holm's; NaN where there is none.
-      p_paired: Wilcoxon's p over the seeds that both have; NaN where there is none.
-      effect: Hedges' g against the baseline, positive where the variant is better.
-      improvement: probability that a run of it beats one of the baseline.
-      parameters: least and largest number of parameters of its runs, or None.
-      seconds: mean training time of a run's cohort, or None.
-      flops: mean operations of a run, or None.
-      curves: validation curves of the runs that ended well.
-      trials: test scores of all its tuning runs that ended well.
-      best_of: expected test score of the best of k trials, for k from 1 on.
-      valid: mean of the metric on validation, over the runs that ended well, or None.
-      tests: all test metrics, means over the runs that ended well.
-      trivial: those of answers that need no model, likewise, by name.
+      chosen: its tuned values, by path.
+      scores: test scores of the compared runs that completed.
+      mean: their mean and its interval by Student's t.
+      median: their median.
+      iqm: their interquartile mean; with a bootstrap interval for ten scores or more.
+      planned: number of planned runs.
+      failures: number of runs without a score, by status.
+      p_welch, p_holm: p-value of Welch's test against the baseline, raw and with Holm's
+        correction; NaN for the baseline.
+      p_wilcoxon: p-value of Wilcoxon's test over the seeds that both have; NaN for the baseline.
+      hedges_g: effect size against the baseline; positive if the variant is better.
+      improvement: probability that one of its runs is better than one of the baseline.
+      parameters: smallest and largest number of parameters of its runs, or None.
+      wall_s: mean training time of its runs' cohorts in seconds, or None.
+      flops: mean floating-point operations of a run, or None.
+      curves: validation curves of the compared runs that completed.
+      trials: test scores of all tuning runs that completed.
+      expected_best: expected test score of the best of k trials, for k = 1, 2, ...
+      valid: mean of the study's metric on validation data, or None.
+      test_metrics: mean of each test metric.
+      trivial: mean test metrics of the trivial baselines, by name.
     """
 
     variant: str
     chosen: dict[str, Any]
     scores: list[float]
-    interval: Interval
+    mean: Interval
     median: float
-    middle: Interval
+    iqm: Interval
     planned: int
     failures: dict[str, int]
-    p: float
+    p_welch: float
     p_holm: float
-    p_paired: float
-    effect: float
+    p_wilcoxon: float
+    hedges_g: float
     improvement: float
     parameters: tuple[int, int] | None
-    seconds: float | None
+    wall_s: float | None
     flops: float | None
     curves: list[list[tuple[int, float]]]
     trials: list[float]
-    best_of: np.ndarray
+    expected_best: np.ndarray
     valid: float | None
-    tests: dict[str, float]
+    test_metrics: dict[str, float]
     trivial: dict[str, dict[str, float]]
 
     @property
     def verdict(self) -> str:
-        """What Holm's corrected test says of the variant beside the baseline."""
+        """The result of the corrected test against the baseline; empty for the baseline."""
         if np.isnan(self.p_holm):
             return ""
         return "differs" if self.p_holm < ALPHA else "no difference shown"
@@ -91,20 +96,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that a study's tables and pictures show; rows are ranked, best first.
+    """All that a study's tables and figures show.
 
     Attributes:
-      title, metric, direction, baseline, seeds, top, folds: as declared.
-      rows: the variants.
-      claims: judged.
-      references: published figures, as declared.
-      pairwise: Holm's p over all pairs of variants.
-      ranks: of the variants within seeds, where at least three share three.
-      importances: of settings, by variant.
-      ranges: what settings were drawn from.
-      counts: runs by status.
-      expected: runs in all.
-      failed: runs that did not end well.
+      title, metric, direction, baseline, seeds, top, folds: as the study declares them.
+      rows: the variants, best first.
+      claims: the verdicts on the study's claims.
+      references: published scores, as the study declares them.
+      pairwise: p-values of Welch's test with Holm's correction, over all pairs of variants.
+      friedman: ranks of the variants within seeds; None for fewer than three variants or seeds.
+      importances: importance of hyperparameters, by variant.
+      ranges: the distributions of the random search, by path.
+      counts: number of runs by status.
+      expected: number of runs of the whole study.
+      failed: the runs that failed or diverged.
     """
 
     title: str
@@ -114,11 +119,11 @@ class Comparison:
     seeds: list[int]
     top: float
     folds: int | None
-    rows: list[Row]
-    claims: list[Judged]
+    rows: list[VariantRow]
+    claims: list[ClaimVerdict]
     references: list[dict[str, Any]]
     pairwise: dict[tuple[str, str], float]
-    ranks: Ranks | None
+    friedman: FriedmanResult | None
     importances: dict[str, Importance]
     ranges: dict[str, Any]
     counts: dict[str, int]
@@ -127,17 +132,24 @@ class Comparison:
 
 
 def compare(runs: StudyRuns) -> Comparison:
-    """Computes a study's comparison from its runs."""
+    """Computes a study's comparison from its runs.
+
+    Example:
+      comparison = compare(read_study(Path("runs/digits_ablation")))
+      [(row.variant, row.mean.estimate) for row in comparison.rows]
+    """
     study = runs.study
-    compared = {name: runs.compared(name) for name in study["variants"]}
-    scores = {name: _scores(of) for name, of in compared.items()}
+    compared = {name: runs.compared_runs(name) for name in study["variants"]}
+    scores = {name: _scores(of_variant) for name, of_variant in compared.items()}
     sign = 1.0 if study["direction"] == "max" else -1.0
-    rows = [_row(runs, name, compared, scores, sign) for name in scores]
-    adjusted = holm([row.p for row in rows])
+    rows = [_variant_row(runs, name, compared, scores, sign) for name in scores]
+    adjusted = holm([row.p_welch for row in rows])
     rows = [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
-    rows.sort(key=lambda row: (not row.scores, -sign * row.interval.mean if row.scores else 0.0))
+    # Variants without a score come last.
+    rows.sort(key=lambda row: (not row.scores, -sign * row.mean.estimate if row.scores else 0.0))
     pairs = list(combinations([row.variant for row in rows], 2))
-    found = importances(runs)
+    pairwise = holm([welch(scores[a], scores[b]) for a, b in pairs])
+    importances = hyperparameter_importances(runs)
     counts = Counter(run.status for run in runs.runs)
     counts["missing"] += runs.expected - len(runs.runs)
     return Comparison(
@@ -149,105 +161,126 @@ def compare(runs: StudyRuns) -> Comparison:
         top=study["top"],
         folds=study.get("folds"),
         rows=rows,
-        claims=[judge(claim, runs, scores, found) for claim in study["claims"]],
+        claims=[judge_claim(claim, runs, scores, importances) for claim in study["claims"]],
         references=study.get("references", []),
-        pairwise=dict(
-            zip(pairs, holm([welch(scores[a], scores[b]) for a, b in pairs]), strict=True)
-        ),
-        ranks=_ranks(compared, sign) if study["seeds"] else None,
-        importances=found,
+        pairwise=dict(zip(pairs, pairwise, strict=True)),
+        friedman=_friedman(compared, sign) if study["seeds"] else None,
+        importances=importances,
         ranges=(study["tuning"] or {}).get("ranges") or {},
         counts={status: n for status, n in sorted(counts.items()) if n},
         expected=runs.expected,
-        failed=[run for run in runs.runs if run.status in FAILED],
+        failed=[run for run in runs.runs if run.status in FAILED_STATUSES],
     )
 
 
-def _scores(runs: list[RunRow]) -> list[float]:
+def _scores(runs: Iterable[RunRow]) -> list[float]:
     return [run.test for run in runs if run.scored and run.test is not None]
 
 
-def _row(
+def _variant_row(
     runs: StudyRuns,
     name: str,
     compared: Mapping[str, list[RunRow]],
-    scores: Mapping[str, list[float]],
+    all_scores: Mapping[str, list[float]],
     sign: float,
-) -> Row:
-    """Returns a variant's line; without Holm's correction, which needs all of them."""
-    study, own = runs.study, scores[name]
-    baseline = study["baseline"]
-    against = scores[baseline] if baseline not in (None, name) else None
-    nan = float("nan")
-    up = [sign * value for value in own]
-    base = [sign * value for value in against or ()]
-    ended = [run for run in compared[name] if run.scored]
+) -> VariantRow:
+    """Returns a variant's row, without `p_holm`: the correction needs the rows of all variants."""
+    seeds, runs_of_variant, scores = runs.study["seeds"], compared[name], all_scores[name]
+    completed = [run for run in runs_of_variant if run.scored]
     trials = [run for run in runs.runs if run.variant == name and run.stage == "tuning"]
-    known = [run for run in trials if run.scored and run.test is not None]
-    sizes = [run.parameters for run in compared[name] if run.parameters]
-    enough = len(own) >= ENOUGH_TO_RESAMPLE
-    middle = bootstrap_interval([own], interquartile_mean) if enough else None
-    valid = [sign * (nan if run.valid is None else run.valid) for run in known]
-    return Row(
+    sizes = [run.parameters for run in runs_of_variant if run.parameters]
+    return VariantRow(
         variant=name,
         chosen=runs.chosen.get(name, {}),
-        scores=own,
-        interval=mean_interval(own),
-        median=float(np.median(own)) if own else nan,
-        middle=middle or Interval(float(interquartile_mean(own)) if own else nan, nan, nan),
-        planned=len(study["seeds"]) or len(compared[name]),
-        failures=_failures(compared[name], len(study["seeds"])),
-        p=welch(own, against) if against is not None else nan,
-        p_holm=nan,
-        # A trial's number is its seed: only final runs are pairs.
-        p_paired=_paired(compared[name], compared[baseline]) if against and study["seeds"] else nan,
-        effect=hedges_g(up, base) if against is not None else nan,
-        improvement=probability_of_improvement(up, base) if against is not None else nan,
+        scores=scores,
+        mean=mean_interval(scores),
+        median=float(np.median(scores)) if scores else NAN,
+        iqm=_iqm(scores),
+        planned=len(seeds) or len(runs_of_variant),
+        failures=_failures(runs_of_variant, len(seeds)),
+        p_holm=NAN,
+        **_against_baseline(runs, name, compared, all_scores, sign),
         parameters=(min(sizes), max(sizes)) if sizes else None,
-        seconds=_mean([run.wall_s for run in ended]),
-        flops=_mean([run.flops for run in ended]),
-        curves=[run.curve for run in ended if run.curve],
+        wall_s=_mean(run.wall_s for run in completed),
+        flops=_mean(run.flops for run in completed),
+        curves=[run.curve for run in completed if run.curve],
         trials=_scores(trials),
-        best_of=expected_best(valid, _scores(trials)),
-        valid=_mean([run.valid for run in ended]),
-        tests=_means([run.tests for run in ended]),
+        expected_best=_expected_best(trials, sign),
+        valid=_mean(run.valid for run in completed),
+        test_metrics=_mean_metrics([run.test_metrics for run in completed]),
         trivial={
-            answer: _means([run.trivial.get(answer, {}) for run in ended])
-            for answer in dict.fromkeys(answer for run in ended for answer in run.trivial)
+            answer: _mean_metrics([run.trivial.get(answer, {}) for run in completed])
+            for answer in dict.fromkeys(answer for run in completed for answer in run.trivial)
         },
     )
 
 
-def _means(tables: list[dict[str, float]]) -> dict[str, float]:
+def _against_baseline(
+    runs: StudyRuns,
+    name: str,
+    compared: Mapping[str, list[RunRow]],
+    all_scores: Mapping[str, list[float]],
+    sign: float,
+) -> dict[str, float]:
+    """Returns the tests and effect sizes of a variant against the baseline, as fields of a row."""
+    baseline = runs.study["baseline"]
+    if baseline in (None, name):
+        return dict.fromkeys(("p_welch", "p_wilcoxon", "hedges_g", "improvement"), NAN)
+    scores, reference = all_scores[name], all_scores[baseline]
+    # With `sign`, higher is better for both directions of the metric.
+    ours, theirs = [sign * v for v in scores], [sign * v for v in reference]
+    # A trial's seed is only its number, so trials with the same number are not a pair.
+    paired = reference and runs.study["seeds"]
+    return {
+        "p_welch": welch(scores, reference),
+        "p_wilcoxon": _paired_p(compared[name], compared[baseline]) if paired else NAN,
+        "hedges_g": hedges_g(ours, theirs),
+        "improvement": probability_of_improvement(ours, theirs),
+    }
+
+
+def _iqm(scores: list[float]) -> Interval:
+    if len(scores) >= MIN_RUNS_FOR_BOOTSTRAP:
+        return bootstrap_interval([scores], interquartile_mean)
+    return Interval(float(interquartile_mean(scores)) if scores else NAN, NAN, NAN)
+
+
+def _expected_best(trials: list[RunRow], sign: float) -> np.ndarray:
+    scored = [run for run in trials if run.scored and run.test is not None]
+    valid = [sign * (NAN if run.valid is None else run.valid) for run in scored]
+    return expected_best(valid, _scores(trials))
+
+
+def _mean_metrics(metrics: list[dict[str, float]]) -> dict[str, float]:
     """Returns the mean of each metric over the runs that have it."""
-    names = dict.fromkeys(name for table in tables for name in table)
-    return {n: float(np.mean([table[n] for table in tables if n in table])) for n in names}
+    names = dict.fromkeys(name for of_run in metrics for name in of_run)
+    return {n: float(np.mean([of_run[n] for of_run in metrics if n in of_run])) for n in names}
 
 
 def _by_seed(runs: list[RunRow]) -> dict[int, float]:
     return {run.seed: run.test for run in runs if run.scored and run.test is not None}
 
 
-def _paired(a: list[RunRow], b: list[RunRow]) -> float:
-    """Returns Wilcoxon's p over the seeds that both have."""
-    mine, theirs = _by_seed(a), _by_seed(b)
-    shared = sorted(set(mine) & set(theirs))
-    return wilcoxon([mine[seed] for seed in shared], [theirs[seed] for seed in shared])
+def _paired_p(a: list[RunRow], b: list[RunRow]) -> float:
+    """Returns Wilcoxon's p-value over the seeds that both have."""
+    scores_a, scores_b = _by_seed(a), _by_seed(b)
+    shared = sorted(set(scores_a) & set(scores_b))
+    return wilcoxon([scores_a[seed] for seed in shared], [scores_b[seed] for seed in shared])
 
 
-def _ranks(compared: Mapping[str, list[RunRow]], sign: float) -> Ranks | None:
+def _friedman(compared: Mapping[str, list[RunRow]], sign: float) -> FriedmanResult | None:
     """Ranks the variants within the seeds that all have; None for fewer than three of either."""
-    tables = {name: _by_seed(runs) for name, runs in compared.items()}
-    tables = {name: table for name, table in tables.items() if table}
-    shared = sorted(set.intersection(*map(set, tables.values()))) if tables else []
-    if len(tables) < 3 or len(shared) < 3:
+    by_variant = {name: _by_seed(runs) for name, runs in compared.items()}
+    by_variant = {name: by_seed for name, by_seed in by_variant.items() if by_seed}
+    shared = sorted(set.intersection(*map(set, by_variant.values()))) if by_variant else []
+    if len(by_variant) < 3 or len(shared) < 3:
         return None
     return friedman(
-        {name: [sign * table[seed] for seed in shared] for name, table in tables.items()}
+        {name: [sign * by_seed[seed] for seed in shared] for name, by_seed in by_variant.items()}
     )
 
 
-def _mean(values: list[float | None]) -> float | None:
+def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 

@@ -1,4 +1,8 @@
-"""Tests of a comparison: Welch, Wilcoxon, Friedman with Nemenyi's distance, Holm, equivalence."""
+"""Hypothesis tests: Welch, Wilcoxon, sign flips, Holm, Friedman with Nemenyi, equivalence.
+
+In: scores of runs. Out: p-values, or a `ClaimResult`. Like `stats`, too few values give NaN or
+"inconclusive", never an error. Read `verdicts` for how a study's claims use these tests.
+"""
 
 from __future__ import annotations
 
@@ -9,132 +13,150 @@ import numpy as np
 import scipy.stats
 
 Alternative = Literal["two-sided", "less", "greater"]
+Verdict = Literal["holds", "fails", "inconclusive"]
 
 
 def welch(a: Sequence[float], b: Sequence[float], alternative: Alternative = "two-sided") -> float:
-    """Returns the p-value of Welch's unequal-variances t-test that a and b have one mean.
+    """Returns the p-value of Welch's t-test (unequal variances) of mean a = mean b.
 
-    Below two values on a side it is NaN. Where neither side varies, it is 1 for equal means, and
-    else 0 or 1 as the alternative has it: the limit of ever smaller variances.
+    NaN for fewer than two values on a side. If neither side varies, the limit of small variances:
+    1 for equal means, else 0 or 1, depending on the alternative.
+
+    Source: Welch 1947, The Generalization of Student's Problem when Several Different Population
+    Variances are Involved.
     """
     if len(a) < 2 or len(b) < 2:
         return float("nan")
     difference = float(np.mean(a) - np.mean(b))
+    # scipy divides by zero here. Deterministic metrics, such as an accuracy of 1.0, do get here.
     if np.std(a) == 0 and np.std(b) == 0:
-        right = {"two-sided": difference != 0, "less": difference < 0, "greater": difference > 0}
-        return 0.0 if right[alternative] else 1.0
+        rejects = {"two-sided": difference != 0, "less": difference < 0, "greater": difference > 0}
+        return 0.0 if rejects[alternative] else 1.0
     return float(scipy.stats.ttest_ind(a, b, equal_var=False, alternative=alternative).pvalue)
 
 
 def wilcoxon(
     a: Sequence[float], b: Sequence[float], alternative: Alternative = "two-sided"
 ) -> float:
-    """Returns the p-value of Wilcoxon's signed-rank test over pairs; NaN below two, 1 if all tie.
+    """Returns the p-value of Wilcoxon's signed-rank test over pairs.
 
     Args:
       a, b: scores of the same seeds and data, in the same order.
-      alternative: of a against b.
+      alternative: of a compared with b.
+
+    Returns:
+      The p-value; NaN for fewer than two pairs, 1 if all pairs tie.
     """
     difference = np.asarray(a, float) - np.asarray(b, float)
     if len(difference) < 2:
         return float("nan")
     if not difference.any():
         return 1.0
-    found = scipy.stats.wilcoxon(difference, zero_method="wilcox", alternative=alternative)
-    return float(found.pvalue)
+    result = scipy.stats.wilcoxon(difference, zero_method="wilcox", alternative=alternative)
+    return float(result.pvalue)
 
 
 def sign_flip(differences: Sequence[np.ndarray], flips: int = 20_000, seed: int = 0) -> float:
-    """Returns the one-sided p-value that paired differences have a mean above zero.
+    """Returns the one-sided p-value of a mean above zero over paired differences.
 
-    The mean over strata of their means, beside the same with every pair's sign drawn by a coin: a
-    test that keeps its level whatever the distribution, where both sides of a pair are one.
+    The statistic is the mean over strata of their means. Its null distribution comes from random
+    signs of all pairs: if both sides of a pair have the same distribution, the sign is a fair coin,
+    so the test keeps its level without any assumption about the distribution.
 
     Args:
-      differences: of each stratum, such as a task; NaN of none.
-      flips: draws.
+      differences: one array of paired differences per stratum, such as a task.
+      flips: number of random draws.
       seed: of the draws.
 
-    Source: Fisher 1935, The Design of Experiments; Phipson and Smyth 2010 for the 1 added.
+    Returns:
+      The p-value; NaN without strata.
+
+    Source: Fisher 1935, The Design of Experiments; Phipson and Smyth 2010 for the added 1.
     """
     if not differences:
         return float("nan")
     rng = np.random.default_rng(seed)
-    seen = float(np.mean([d.mean() for d in differences]))
-    drawn = np.zeros(flips)
+    observed = float(np.mean([d.mean() for d in differences]))
+    null = np.zeros(flips)
     for d in differences:
         signs = rng.integers(0, 2, size=(flips, len(d))) * 2 - 1
-        drawn += (signs * d).mean(1) / len(differences)
-    # Rounding must not make a tie a win.
-    return float((np.sum(drawn >= seen - 1e-12) + 1) / (flips + 1))
+        null += (signs * d).mean(1) / len(differences)
+    # The tolerance counts ties as ties: rounding alone would make some of them smaller.
+    return float((np.sum(null >= observed - 1e-12) + 1) / (flips + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values adjusted by Holm's step-down method; NaN stays and is not counted.
+    """Returns p-values adjusted by Holm's step-down method.
+
+    NaN stays NaN and is not counted as a test.
 
     Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
     """
-    known = [k for k, p in enumerate(p_values) if not np.isnan(p)]
+    tested = [k for k, p in enumerate(p_values) if not np.isnan(p)]
     adjusted = [float("nan")] * len(p_values)
     largest = 0.0
-    for rank, k in enumerate(sorted(known, key=lambda k: p_values[k])):
-        largest = max(largest, min(1.0, (len(known) - rank) * p_values[k]))
+    for rank, k in enumerate(sorted(tested, key=lambda k: p_values[k])):
+        # The running maximum keeps the adjusted values in the order of the raw ones.
+        largest = max(largest, min(1.0, (len(tested) - rank) * p_values[k]))
         adjusted[k] = largest
     return adjusted
 
 
-class Ranks(NamedTuple):
-    """Friedman's test over blocks, and mean ranks that may be drawn with a critical difference.
+class FriedmanResult(NamedTuple):
+    """Friedman's test over blocks, with what a critical-difference diagram shows.
 
     Attributes:
-      p: of Friedman's test that all rank alike; NaN below three of anything.
-      ranks: mean rank of each, 1 is best.
-      distance: Nemenyi's critical difference: ranks closer than this are not told apart.
-      blocks: in how many all took part.
+      p: p-value of equal ranks; NaN for fewer than three variants or blocks.
+      mean_ranks: the mean rank of each variant; 1 is best.
+      critical_difference: Nemenyi's; ranks that are closer do not differ significantly.
+      n_blocks: number of blocks, such as seeds or tasks, that all variants share.
     """
 
     p: float
-    ranks: dict[str, float]
-    distance: float
-    blocks: int
+    mean_ranks: dict[str, float]
+    critical_difference: float
+    n_blocks: int
 
 
-def friedman(scores: Mapping[str, Sequence[float]], alpha: float = 0.05) -> Ranks:
+def friedman(scores: Mapping[str, Sequence[float]], alpha: float = 0.05) -> FriedmanResult:
     """Ranks several variants within blocks, such as seeds or tasks.
 
-    distance = q_alpha sqrt(k (k + 1) / (6 N)), q of the studentised range over sqrt 2
+    critical difference = q_alpha sqrt(k (k + 1) / (6 N)), for k variants and N blocks; q_alpha is
+    the quantile of the studentized range divided by sqrt(2).
 
     Args:
-      scores: of each variant in the same blocks; higher is better.
+      scores: the scores of each variant in the same blocks; higher is better.
       alpha: level of the critical difference.
 
     Source: Demsar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets, eq. 5.
     """
     names = list(scores)
     table = np.array([scores[name] for name in names], float)
-    k, blocks = table.shape
-    ranks = scipy.stats.rankdata(-table, axis=0).mean(axis=1) if blocks else np.full(k, np.nan)
+    k, N = table.shape
+    mean_ranks = scipy.stats.rankdata(-table, axis=0).mean(axis=1) if N else np.full(k, np.nan)
     q = scipy.stats.studentized_range.ppf(1.0 - alpha, k, np.inf) / np.sqrt(2.0)
-    varies = blocks >= 3 and k >= 3 and np.ptp(table, axis=0).any()
-    p = float(scipy.stats.friedmanchisquare(*table).pvalue) if varies else float("nan")
-    distance = float(q * np.sqrt(k * (k + 1) / (6.0 * blocks))) if blocks else float("nan")
-    return Ranks(p, dict(zip(names, map(float, ranks), strict=True)), distance, blocks)
+    testable = N >= 3 and k >= 3 and np.ptp(table, axis=0).any()
+    p = float(scipy.stats.friedmanchisquare(*table).pvalue) if testable else float("nan")
+    difference = float(q * np.sqrt(k * (k + 1) / (6.0 * N))) if N else float("nan")
+    by_name = dict(zip(names, map(float, mean_ranks), strict=True))
+    return FriedmanResult(p, by_name, difference, N)
 
 
 class ClaimResult(NamedTuple):
-    """A planned comparison's one-sided p-value, and whether it holds, fails or is inconclusive."""
+    """The p-value of a planned comparison, and its verdict."""
 
     p: float
-    verdict: str
+    verdict: Verdict
 
 
-def judge_claim(better: Sequence[float], worse: Sequence[float], alpha: float) -> ClaimResult:
+def superiority_test(better: Sequence[float], worse: Sequence[float], alpha: float) -> ClaimResult:
     """Tests that `better` has the higher mean, by Welch's one-sided test.
 
-    It holds where p < alpha, fails where the opposite does, and is inconclusive otherwise.
+    The claim holds if p < alpha, fails if the opposite claim would hold, and is inconclusive
+    otherwise.
 
     Args:
-      better, worse: scores, higher is better.
+      better, worse: scores; higher is better.
       alpha: the level.
     """
     p = welch(worse, better, "less")
@@ -144,17 +166,18 @@ def judge_claim(better: Sequence[float], worse: Sequence[float], alpha: float) -
     return ClaimResult(p, "fails" if opposite < alpha else "inconclusive")
 
 
-def judge_equivalence(
+def equivalence_test(
     a: Sequence[float], b: Sequence[float], margin: float, alpha: float
 ) -> ClaimResult:
     """Tests that two means differ by less than a margin, by two one-sided Welch tests.
 
-    It holds where both p < alpha, fails where a difference beyond the margin is shown at the same
-    level, and is inconclusive otherwise: no difference shown is not evidence of equality.
+    The claim holds if both p < alpha, fails if a difference beyond the margin is significant at
+    the same level, and is inconclusive otherwise. A plain t-test cannot do this: no significant
+    difference is not evidence of equality.
 
     Args:
       a, b: scores.
-      margin: what is no difference that matters.
+      margin: the smallest difference that matters, in units of the score.
       alpha: the level.
 
     Source: Schuirmann 1987, A Comparison of the Two One-Sided Tests Procedure.

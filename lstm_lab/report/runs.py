@@ -1,4 +1,8 @@
-"""Reads a study's folder: its declaration, and one row a run."""
+"""Reads a study's folder: the declaration of the study, and one row per run.
+
+In: STUDY/study.json, and run.json, result.json and metrics.jsonl of each run. Out: `StudyRuns`, the
+only input of all other modules of a report. Read `comparison` next.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +17,20 @@ from lstm_lab.utils.files import read_json, read_lines, valid_by_step
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run as a report sees it.
+    """One run, as a report needs it.
 
     Attributes:
-      id, variant, stage, seed: which run.
-      point: its values on the tuning axes.
-      status: as in run.json.
-      reason: why it failed.
-      valid, test: the primary metric at the best validation checkpoint, or None.
-      tests: all test metrics there.
-      trivial: test metrics of answers that need no model, by name.
-      step: of that checkpoint, or None.
+      id, variant, stage, seed: the identity of the run. `stage` is "tuning" or "final".
+      point: the values on the tuning axes, by path.
+      status: the status in run.json.
+      reason: why the run failed; empty if it did not fail.
+      valid, test: the study's metric at the best validation checkpoint, or None.
+      test_metrics: all test metrics at that checkpoint.
+      trivial: test metrics of the trivial baselines (majority class, last value), by name.
+      best_step: the step of that checkpoint, or None.
       parameters: number of parameters, or None.
-      wall_s: training seconds of its cohort, or None.
-      flops: operations of its training, or None.
+      wall_s: training time of the run's cohort in seconds, or None.
+      flops: floating-point operations of the training, or None.
       curve: (step, validation metric) of every evaluation.
     """
 
@@ -39,9 +43,9 @@ class RunRow:
     reason: str
     valid: float | None
     test: float | None
-    tests: dict[str, float]
+    test_metrics: dict[str, float]
     trivial: dict[str, dict[str, float]]
-    step: int | None
+    best_step: int | None
     parameters: int | None
     wall_s: float | None
     flops: float | None
@@ -49,77 +53,87 @@ class RunRow:
 
     @property
     def scored(self) -> bool:
-        """Whether the run ended well and has a test score."""
+        """Whether the run completed and has a test score."""
         return self.status == "completed" and self.test is not None
 
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """A study's declaration, what was chosen, and its runs."""
+    """A study and its runs.
+
+    Attributes:
+      study: the declaration in study.json.
+      chosen: the tuned values of each variant.
+      runs: all planned runs.
+      expected: number of runs of the whole study, including those that are not planned yet.
+    """
 
     study: dict[str, Any]
     chosen: dict[str, dict[str, Any]]
     runs: list[RunRow]
     expected: int
 
-    def compared(self, variant: str) -> list[RunRow]:
-        """Returns the runs of a variant that are compared.
+    def compared_runs(self, variant: str) -> list[RunRow]:
+        """Returns the runs of a variant that enter the comparison.
 
-        Those of the final seeds; or of a study without any, the best share of the tuning runs,
-        chosen on validation.
+        These are the final runs. A study without final seeds compares the best share of each
+        variant's tuning runs, as Greff et al. 2017 did. Validation selects them: selection on the
+        test score would bias every mean.
         """
-        own = [run for run in self.runs if run.variant == variant]
+        runs = [run for run in self.runs if run.variant == variant]
         if self.study["seeds"]:
-            return [run for run in own if run.stage == "final"]
+            return [run for run in runs if run.stage == "final"]
         sign = -1.0 if self.study["direction"] == "max" else 1.0
-        ended = [run for run in own if run.scored and run.valid is not None]
-        ended.sort(key=lambda run: sign * (run.valid or 0.0))
-        return ended[: round(self.study["top"] * self.trials(variant))]
+        scored = [run for run in runs if run.scored and run.valid is not None]
+        scored.sort(key=lambda run: sign * (run.valid or 0.0))
+        # The share refers to all trials, so a variant whose trials diverge gets no smaller quota.
+        return scored[: round(self.study["top"] * self.n_trials(variant))]
 
-    def trials(self, variant: str) -> int:
-        """Returns how many tuning runs a variant has in all."""
+    def n_trials(self, variant: str) -> int:
+        """Returns the number of tuning runs of a variant, finished or not."""
         tuning = self.study["tuning"]
         if tuning is None:
             return 0
-        seeds = 1 if tuning["seeds"] is None else len(tuning["seeds"])
-        return int(tuning["points"][variant] * seeds)
+        n_seeds = 1 if tuning["seeds"] is None else len(tuning["seeds"])
+        return int(tuning["points"][variant] * n_seeds)
 
 
 def read_study(workdir: Path) -> StudyRuns:
     """Reads a study's folder.
 
     Raises:
-      UserError: for a folder that holds no study.
+      UserError: if the folder contains no readable study.json.
     """
     plan = read_json(workdir / "study.json")
     if plan is None:
-        raise UserError(f"workdir: {workdir} holds no study (study.json is missing or damaged)")
+        raise UserError(f"--workdir: {workdir} is not a study (study.json is missing or damaged)")
     metric = plan["study"]["metric"]
-    held = worked_on(workdir, plan)
+    in_progress = worked_on(workdir, plan)
     runs = [
-        _read_run(workdir / "runs" / k, k, row, metric, held.get(k))
-        for k, row in plan["runs"].items()
+        _read_run(workdir / "runs" / run_id, run_id, row, metric, in_progress.get(run_id))
+        for run_id, row in plan["runs"].items()
     ]
     return StudyRuns(plan["study"], plan["chosen"], runs, expected(plan))
 
 
 def _read_run(
-    folder: Path, run: str, row: dict[str, Any], metric: str, held: bool | None
+    folder: Path, run_id: str, row: dict[str, Any], metric: str, in_progress: bool | None
 ) -> RunRow:
     result: dict[str, Any] = read_json(folder / "result.json") or {}
     best = result.get("best", {})
-    status, reason = run_status(folder, held)
+    status, reason = run_status(folder, in_progress)
+    # Training rows are far more frequent than evaluations: skip them before JSON parses them.
     rows = read_lines(folder / "metrics.jsonl", having='"valid"')
     return RunRow(
-        id=run,
+        id=run_id,
         **row,
         status=status,
         reason=reason,
         valid=best.get("valid", {}).get(metric),
         test=result.get("test", {}).get(metric),
-        tests=_known(result.get("test", {})),
-        trivial={answer: _known(found) for answer, found in result.get("trivial", {}).items()},
-        step=best.get("step"),
+        test_metrics=_finite(result.get("test", {})),
+        trivial={name: _finite(metrics) for name, metrics in result.get("trivial", {}).items()},
+        best_step=best.get("step"),
         parameters=result.get("parameters"),
         wall_s=result.get("wall_s"),
         flops=rows[-1].get("flops") if rows else None,
@@ -127,6 +141,6 @@ def _read_run(
     )
 
 
-def _known(metrics: dict[str, float | None]) -> dict[str, float]:
-    """Returns the metrics that are numbers: what is not finite stands as null on disk."""
+def _finite(metrics: dict[str, float | None]) -> dict[str, float]:
+    """Returns the metrics with finite values. NaN and infinity are null on disk."""
     return {name: value for name, value in metrics.items() if value is not None}

@@ -1,4 +1,8 @@
-"""Estimates of a comparison: means, medians, interquartile means, their intervals, effect sizes."""
+"""Estimates of a comparison: means, interquartile means, intervals, effect sizes.
+
+In: scores of runs. Out: `Interval` or a number; NaN if there are too few values, never an error,
+because a report is also built while a study runs. Read `hypotheses` for the tests.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +14,44 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
-RESAMPLES = 2000
+N_RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % interval; bounds are NaN where there are too few values."""
+    """An estimate and its confidence interval; the bounds are NaN if there are too few values."""
 
-    mean: float
+    estimate: float
     low: float
     high: float
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Returns the mean and its interval by Student's t; NaN of no values."""
+    """Returns the mean and its interval by Student's t.
+
+    mean ± t_{(1 + confidence) / 2, n - 1} s / sqrt(n)
+
+    Args:
+      values: [n] scores.
+      confidence: the coverage of the interval.
+
+    Returns:
+      The interval; NaN bounds for one value, NaN everywhere for none.
+    """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, np.nan, np.nan)
     t = scipy.stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
-    half = float(t * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return Interval(mean, mean - half, mean + half)
+    half_width = float(t * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Interval(mean, mean - half_width, mean + half_width)
 
 
 def interquartile_mean(values: ArrayLike) -> np.ndarray:
-    """Returns the mean of the middle half along the last axis, a quarter cut off on each side.
+    """Returns the mean of the middle half along the last axis.
+
+    A quarter of the values is removed on each side: less sensitive to outliers than the mean, less
+    noisy than the median.
 
     Source: Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the Statistical
     Precipice.
@@ -44,42 +61,45 @@ def interquartile_mean(values: ArrayLike) -> np.ndarray:
 
 def bootstrap_interval(
     strata: Sequence[Sequence[float]],
-    estimate: Callable[[np.ndarray], np.ndarray],
+    estimator: Callable[[np.ndarray], np.ndarray],
     *,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Returns an estimate over several strata with its stratified percentile bootstrap interval.
+    """Returns an estimate over several strata and its stratified percentile bootstrap interval.
 
     Args:
-      strata: values of each task or condition, resampled within themselves.
-      estimate: of values [..., N] of all strata together, along the last axis.
-      confidence: of the interval.
+      strata: the scores of each task or condition; each stratum is resampled separately.
+      estimator: maps the pooled values [..., N] to an estimate [...] along the last axis.
+      confidence: the coverage of the interval.
       seed: of the resampling.
 
     Returns:
-      The estimate and its interval; NaN bounds where a stratum has fewer than two values.
+      The interval; NaN bounds if a stratum has fewer than two values.
     """
-    everything = np.concatenate([np.asarray(values, float) for values in strata])
-    if not len(everything):
+    pooled = np.concatenate([np.asarray(values, float) for values in strata])
+    if not len(pooled):
         return Interval(np.nan, np.nan, np.nan)
-    found = float(estimate(everything))
+    estimate = float(estimator(pooled))
     if min(map(len, strata)) < 2:
-        return Interval(found, np.nan, np.nan)
+        return Interval(estimate, np.nan, np.nan)
     rng = np.random.default_rng(seed)
-    drawn = [
-        np.asarray(values, float)[rng.integers(len(values), size=(RESAMPLES, len(values)))]
+    resampled = [
+        np.asarray(values, float)[rng.integers(len(values), size=(N_RESAMPLES, len(values)))]
         for values in strata
     ]
-    estimates = estimate(np.concatenate(drawn, axis=-1))
+    estimates = estimator(np.concatenate(resampled, axis=-1))
     low, high = np.quantile(estimates, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return Interval(found, float(low), float(high))
+    return Interval(estimate, float(low), float(high))
 
 
 def probability_of_improvement(a: Sequence[float], b: Sequence[float]) -> float:
-    """Returns the probability that a run of a scores higher than one of b; ties count half.
+    """Returns the probability that a run of a scores higher than a run of b.
 
-    The Mann-Whitney statistic over the number of pairs; NaN where a side is empty.
+    P(a > b) + P(a = b) / 2, the Mann-Whitney statistic divided by the number of pairs.
+
+    Returns:
+      The probability; NaN if a or b is empty.
     """
     if not len(a) or not len(b):
         return float("nan")
@@ -92,7 +112,9 @@ def hedges_g(a: Sequence[float], b: Sequence[float]) -> float:
 
     g = J (mean a - mean b) / s, J = 1 - 3 / (4 (n_a + n_b) - 9)
 
-    NaN below two values on a side; of values that do not vary, 0 or an infinity.
+    Returns:
+      g; NaN for fewer than two values on a side. If no value varies: 0 for equal means, else an
+      infinity with the sign of the difference.
 
     Source: Hedges 1981, Distribution Theory for Glass's Estimator of Effect Size.
     """
@@ -100,28 +122,32 @@ def hedges_g(a: Sequence[float], b: Sequence[float]) -> float:
     if n < 2 or m < 2:
         return float("nan")
     difference = float(np.mean(a) - np.mean(b))
-    pooled = ((n - 1) * np.var(a, ddof=1) + (m - 1) * np.var(b, ddof=1)) / (n + m - 2)
-    if pooled == 0:
+    pooled_variance = ((n - 1) * np.var(a, ddof=1) + (m - 1) * np.var(b, ddof=1)) / (n + m - 2)
+    if pooled_variance == 0:
         return float(np.sign(difference)) * float("inf") if difference else 0.0
-    return float((1.0 - 3.0 / (4.0 * (n + m) - 9.0)) * difference / np.sqrt(pooled))
+    return float((1.0 - 3.0 / (4.0 * (n + m) - 9.0)) * difference / np.sqrt(pooled_variance))
 
 
-def expected_best(chosen_by: Sequence[float], scores: Sequence[float]) -> np.ndarray:
-    """Returns the expected score of the best of k trials, for k from 1 to all of them.
+def expected_best(selection_scores: Sequence[float], scores: Sequence[float]) -> np.ndarray:
+    """Returns the expected score of the best of k trials, for k = 1 to N.
 
-    The mean over all sets of k of the N trials, without replacement: the trial of rank r by what
-    chooses is the best of C(r - 1, k - 1) of the C(N, k) sets.
+    The mean over all subsets of size k, without replacement. The trial of rank r (0 is the worst)
+    is the best of C(r, k - 1) of the C(N, k) subsets:
+
+      E_k = sum_r C(r, k - 1) / C(N, k) score_r
 
     Args:
-      chosen_by: what chooses a trial, higher is better, such as the validation score.
-      scores: what is reported of it, such as the test score.
+      selection_scores: [N] what selects the best trial, such as the validation score; higher is
+        better.
+      scores: [N] what is reported for that trial, such as the test score.
 
     Returns:
       An array [N].
 
-    Source: Dodge et al. 2019, Show Your Work; without replacement as Tang et al. 2020 correct it.
+    Source: Dodge et al. 2019, Show Your Work; without replacement, as Tang et al. 2020 correct it.
     """
     N = len(scores)
-    ranked = np.asarray(scores, float)[np.argsort(np.asarray(chosen_by, float), kind="stable")]
-    shares = [[comb(r, k - 1) / comb(N, k) for r in range(N)] for k in range(1, N + 1)]
-    return np.asarray(shares).reshape(N, N) @ ranked
+    order = np.argsort(np.asarray(selection_scores, float), kind="stable")
+    ranked = np.asarray(scores, float)[order]
+    weights = [[comb(r, k - 1) / comb(N, k) for r in range(N)] for k in range(1, N + 1)]
+    return np.asarray(weights).reshape(N, N) @ ranked

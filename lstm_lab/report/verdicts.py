@@ -1,21 +1,26 @@
-"""What a study claimed beforehand, judged: holds, fails or inconclusive."""
+"""The verdicts on a study's claims, which it declared before it ran.
+
+In: the claims in study.json and the scores of the runs. Out: one `ClaimVerdict` per claim: holds,
+fails or inconclusive. `lstm_lab.sweep.study` defines the kinds of claims; read `comparison` next.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lstm_lab.report.fanova import Importance, fanova
-from lstm_lab.report.hypotheses import judge_claim, judge_equivalence
-from lstm_lab.report.runs import StudyRuns
+from lstm_lab.report.fanova import MIN_TRIALS, Importance, fanova
+from lstm_lab.report.hypotheses import equivalence_test, superiority_test
+from lstm_lab.report.runs import RunRow, StudyRuns
 from lstm_lab.report.stats import mean_interval
 
 
 @dataclass(frozen=True)
-class Judged:
+class ClaimVerdict:
     """A claim in words, the evidence, and the verdict."""
 
     claim: str
@@ -23,124 +28,169 @@ class Judged:
     verdict: str
 
 
-def judge(
-    claim: dict[str, Any],
+def judge_claim(
+    claim: Mapping[str, Any],
     runs: StudyRuns,
-    scores: dict[str, list[float]],
-    importances: dict[str, Importance],
-) -> Judged:
+    scores: Mapping[str, list[float]],
+    importances: Mapping[str, Importance],
+) -> ClaimVerdict:
     """Judges one claim.
 
     Args:
-      claim: as study.json has it, with its kind.
+      claim: its fields in study.json; `kind` names the kind of claim.
       runs: the study.
-      scores: test scores of each variant's runs that are compared.
-      importances: of each variant, as `importances` gives them.
+      scores: test scores of each variant's compared runs.
+      importances: from `hyperparameter_importances`.
+
+    Raises:
+      ValueError: for an unknown kind.
     """
-    sign = 1.0 if runs.study["direction"] == "max" else -1.0
     match claim["kind"]:
         case "better":
-            better, worse = ([sign * v for v in scores[claim[k]]] for k in ("better", "worse"))
-            result = judge_claim(better, worse, claim["alpha"])
-            text = f"{claim['better']} is better than {claim['worse']}"
-            difference = _mean(scores[claim["better"]]) - _mean(scores[claim["worse"]])
+            return _judge_better(claim, runs, scores)
         case "equivalent":
-            a, b = scores[claim["a"]], scores[claim["b"]]
-            result = judge_equivalence(a, b, claim["margin"], claim["alpha"])
-            text = f"{claim['a']} and {claim['b']} differ by less than {claim['margin']}"
-            difference = _mean(a) - _mean(b)
+            return _judge_equivalent(claim, scores)
         case "best":
-            return _judge_best(claim, scores, sign)
+            return _judge_best(claim, runs, scores)
         case "matters":
             return _judge_share(claim, importances)
         case "scores":
-            return _judge_scores(claim, runs)
+            return _judge_bounds(claim, runs)
         case other:
-            raise ValueError(f"claims: found kind {other!r}")
-    p = "< 0.0001" if result.p < 1e-4 else f"= {result.p:.4f}"
-    evidence = f"difference of means {difference:+.4f}, p {p}"
-    return Judged(text, evidence if math.isfinite(result.p) else "too few runs", result.verdict)
+            kinds = "better, equivalent, best, matters, scores"
+            raise ValueError(f"claims: got kind {other!r}, expected one of {kinds}")
+
+
+def _sign(runs: StudyRuns) -> float:
+    return 1.0 if runs.study["direction"] == "max" else -1.0
+
+
+def _judge_better(
+    claim: Mapping[str, Any], runs: StudyRuns, scores: Mapping[str, list[float]]
+) -> ClaimVerdict:
+    sign = _sign(runs)
+    better, worse = scores[claim["better"]], scores[claim["worse"]]
+    result = superiority_test([sign * v for v in better], [sign * v for v in worse], claim["alpha"])
+    text = f"{claim['better']} is better than {claim['worse']}"
+    evidence = _difference(_mean(better) - _mean(worse), result.p)
+    return ClaimVerdict(text, evidence, result.verdict)
+
+
+def _judge_equivalent(claim: Mapping[str, Any], scores: Mapping[str, list[float]]) -> ClaimVerdict:
+    a, b = scores[claim["a"]], scores[claim["b"]]
+    result = equivalence_test(a, b, claim["margin"], claim["alpha"])
+    text = f"{claim['a']} and {claim['b']} differ by less than {claim['margin']}"
+    return ClaimVerdict(text, _difference(_mean(a) - _mean(b), result.p), result.verdict)
+
+
+def _difference(difference: float, p: float) -> str:
+    if not math.isfinite(p):
+        return "too few runs"
+    return f"difference of means {difference:+.4f}, p {'< 0.0001' if p < 1e-4 else f'= {p:.4f}'}"
 
 
 def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _judge_best(claim: dict[str, Any], scores: dict[str, list[float]], sign: float) -> Judged:
-    published, tolerance = claim["published"], claim["tolerance"]
+def _judge_best(
+    claim: Mapping[str, Any], runs: StudyRuns, scores: Mapping[str, list[float]]
+) -> ClaimVerdict:
+    """Holds if the best single run is within the tolerance of a published score.
+
+    The best run, not the best mean: the papers report their best trial.
+    """
+    sign, published, tolerance = _sign(runs), claim["published"], claim["tolerance"]
     text = f"the best score is {published} ± {tolerance} ({claim['source']})"
-    found = [(sign * value, name) for name, values in scores.items() for value in values]
-    if not found:
-        return Judged(text, "no run", "inconclusive")
-    best, name = max(found)
+    candidates = [(sign * value, name) for name, values in scores.items() for value in values]
+    if not candidates:
+        return ClaimVerdict(text, "no run", "inconclusive")
+    best, name = max(candidates)
     near = abs(sign * best - published) <= tolerance
-    return Judged(text, f"{sign * best:.4f}, {name}", "holds" if near else "fails")
+    return ClaimVerdict(text, f"{sign * best:.4f}, {name}", "holds" if near else "fails")
 
 
-def _judge_scores(claim: dict[str, Any], runs: StudyRuns) -> Judged:
-    """Holds where every run that was planned is within the bounds, fails where none is."""
-    low, high = claim["at_least"], claim["at_most"]
+def _judge_bounds(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
+    """Holds if every planned run is within the bounds, fails if none is.
+
+    A run without a score counts as outside: a claim cannot hold because the bad runs crashed.
+    """
+    low, high, metric = claim["at_least"], claim["at_most"], claim["metric"]
     bounds = [f"{low} or more"] * (low is not None) + [f"{high} or less"] * (high is not None)
-    text = f"{claim['variant']}: test {claim['metric']} {' and '.join(bounds)}"
+    text = f"{claim['variant']}: test {metric} {' and '.join(bounds)}"
     text += f" ({claim['source']})" if claim["source"] else ""
-    compared = runs.compared(claim["variant"])
-    known = [run.tests[claim["metric"]] for run in compared if claim["metric"] in run.tests]
-    if not known:
-        return Judged(text, "no run", "inconclusive")
-    within = sum((low is None or v >= low) and (high is None or v <= high) for v in known)
+    compared = runs.compared_runs(claim["variant"])
+    values = [run.test_metrics[metric] for run in compared if metric in run.test_metrics]
+    if not values:
+        return ClaimVerdict(text, "no run", "inconclusive")
+    within = sum((low is None or v >= low) and (high is None or v <= high) for v in values)
     planned = max(len(compared), len(runs.study["seeds"]))
-    evidence = f"{within} of {planned} runs, {min(known):.4f} to {max(known):.4f}"
+    evidence = f"{within} of {planned} runs, {min(values):.4f} to {max(values):.4f}"
     verdict = "holds" if within == planned else "inconclusive" if within else "fails"
-    return Judged(text, evidence, verdict)
+    return ClaimVerdict(text, evidence, verdict)
 
 
-def _judge_share(claim: dict[str, Any], importances: dict[str, Importance]) -> Judged:
+def _judge_share(claim: Mapping[str, Any], importances: Mapping[str, Importance]) -> ClaimVerdict:
+    """Holds if the interval of a main effect over the variants is within the bounds."""
     low, high = claim["at_least"], claim["at_most"]
     bounds = f"{low:.0%} to {high:.0%}" if low else f"at most {high:.0%}"
     text = f"{claim['setting']} explains {bounds} of the variance"
-    shares = [found.single[claim["setting"]] for found in importances.values()]
-    interval = mean_interval(shares)
+    interval = mean_interval([i.main_effects[claim["setting"]] for i in importances.values()])
     if not np.isfinite(interval.low):
-        return Judged(text, "too few variants", "inconclusive")
-    evidence = f"{interval.mean:.1%} ({interval.low:.1%} to {interval.high:.1%} over variants)"
+        return ClaimVerdict(text, "too few variants", "inconclusive")
+    shares = f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%} over variants)"
     if low <= interval.low and interval.high <= high:
-        return Judged(text, evidence, "holds")
+        return ClaimVerdict(text, shares, "holds")
     outside = interval.high < low or interval.low > high
-    return Judged(text, evidence, "fails" if outside else "inconclusive")
+    return ClaimVerdict(text, shares, "fails" if outside else "inconclusive")
 
 
-def importances(runs: StudyRuns) -> dict[str, Importance]:
-    """Computes, for each variant with ten random trials or more, what its settings matter.
+def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
+    """Computes fANOVA for each variant with at least ten scored random trials.
 
-    A trial that diverged counts as the worst that did not, and one that was pruned with its score:
-    leaving them out would hide what the learning rate does.
+    A diverged trial gets the worst score of the others, a pruned trial its own score. Without them
+    the learning rate would look harmless: its large values are the trials that diverge.
+
+    Returns:
+      The importances by variant; empty for a study without random search.
     """
     ranges: dict[str, Any] = (runs.study["tuning"] or {}).get("ranges") or {}
-    found: dict[str, Importance] = {}
+    importances: dict[str, Importance] = {}
     for variant in runs.study["variants"] if ranges else ():
         trials = [run for run in runs.runs if run.variant == variant and run.stage == "tuning"]
         ended = [run for run in trials if run.scored or run.status in ("diverged", "pruned")]
-        known = [run.test for run in ended if run.scored and run.test is not None]
-        if len(known) < 10:
+        scores = [run.test for run in ended if run.scored and run.test is not None]
+        if len(scores) < MIN_TRIALS:
             continue
-        worst = min(known) if runs.study["direction"] == "max" else max(known)
-        # A setting that only some trials have, since it is conditional, has no marginal.
+        worst = min(scores) if runs.study["direction"] == "max" else max(scores)
+        # A conditional hyperparameter, which only some trials have, has no marginal.
         paths = [path for path in ranges if all(path in run.point for run in ended)]
-        points = [[_unit(ranges[path], run.point[path]) for path in paths] for run in ended]
-        scores = [
-            worst if run.status == "diverged" or run.test is None else run.test for run in ended
-        ]
-        found[variant] = fanova(np.array(points), np.array(scores), paths)
-    return found
+        points = [[to_unit(ranges[path], run.point[path]) for path in paths] for run in ended]
+        filled = [_score_or(run, worst) for run in ended]
+        importances[variant] = fanova(np.array(points), np.array(filled), paths)
+    return importances
 
 
-def _unit(drawn: dict[str, Any], value: Any) -> float:
-    """Returns the share of draws below a value: uniform on [0, 1]."""
-    match drawn["kind"]:
+def _score_or(run: RunRow, worst: float) -> float:
+    return worst if run.status == "diverged" or run.test is None else run.test
+
+
+def to_unit(distribution: Mapping[str, Any], value: Any) -> float:
+    """Returns the quantile of a value in its distribution, so that draws are uniform on [0, 1].
+
+    Args:
+      distribution: the range as study.json describes it; `kind` is Uniform, LogUniform or Choice.
+      value: a draw.
+    """
+    match distribution["kind"]:
         case "Uniform":
-            return float((value - drawn["low"]) / (drawn["high"] - drawn["low"]))
+            width = distribution["high"] - distribution["low"]
+            return float((value - distribution["low"]) / width)
         case "LogUniform":
-            size = 1.0 - value if drawn["one_minus"] else value
-            return math.log(size / drawn["low"]) / math.log(drawn["high"] / drawn["low"])
+            # `one_minus` draws 1 - value log-uniformly, as usual for a momentum.
+            size = 1.0 - value if distribution["one_minus"] else value
+            low, high = distribution["low"], distribution["high"]
+            return math.log(size / low) / math.log(high / low)
         case _:
-            return (drawn["values"].index(value) + 0.5) / len(drawn["values"])
+            values = distribution["values"]
+            return (values.index(value) + 0.5) / len(values)

@@ -1,4 +1,4 @@
-"""A study's folder, written by hand, for the tests of reports."""
+"""Folders of studies as a sweep leaves them, for the tests of reports."""
 
 from lstm_lab.utils.files import write_json, write_lines
 
@@ -10,8 +10,36 @@ SCORES = {
 }
 
 
-def write_study(folder):
-    """Writes runs of three variants, with failures and missing runs; returns the folder."""
+def write_study(folder, name, scores, direction="min"):
+    """Writes the folder of a study of final runs: scores by variant, one per seed."""
+    runs = {}
+    for variant, values in scores.items():
+        for seed, value in enumerate(values):
+            run = f"{variant}{seed}"
+            runs[run] = {"variant": variant, "stage": "final", "seed": seed, "point": {}}
+            result = {"status": "completed", "test": {"mse": float(value)}, "wall_s": 1.0}
+            best = {"step": 1, "valid": {"mse": float(value)}}
+            write_json(folder / "runs" / run / "result.json", {**result, "best": best})
+    declared = {
+        "name": name,
+        "title": name,
+        "variants": {variant: {} for variant in scores},
+        "seeds": list(range(len(next(iter(scores.values()))))),
+        "baseline": next(iter(scores)),
+        "metric": "mse",
+        "direction": direction,
+        "tuning": None,
+        "top": 0.1,
+        "claims": [],
+    }
+    write_json(
+        folder / "study.json", {"study": declared, "runs": runs, "cohorts": {}, "chosen": {}}
+    )
+    return folder
+
+
+def write_example_study(folder):
+    """Writes a study with a clear winner, diverged runs (rnn) and missing runs (a|b)."""
     runs = {}
     for variant, scores in SCORES.items():
         for seed in range(5):
@@ -50,4 +78,3 @@ def write_study(folder):
     }
     plan = {"study": study, "runs": runs, "cohorts": {}, "chosen": {}}
     write_json(folder / "study.json", plan)
-    return folder

@@ -1,4 +1,4 @@
-"""Estimates beside published examples, enumeration and simulations."""
+"""Estimates compared with published examples, enumeration and simulations."""
 
 from itertools import combinations
 
@@ -28,7 +28,7 @@ def test_the_interval_is_students():
     reference = scipy.stats.t.interval(0.95, len(A) - 1, np.mean(A), scipy.stats.sem(A))
     np.testing.assert_allclose((mean, low, high), (np.mean(A), *reference))
     assert np.isnan(mean_interval([1.0]).low)
-    assert np.isnan(mean_interval([]).mean)
+    assert np.isnan(mean_interval([]).estimate)
 
 
 @pytest.mark.parametrize("n", [5, 10])
@@ -51,26 +51,28 @@ def test_the_interquartile_mean_cuts_a_quarter_on_each_side():
 
 
 def test_the_bootstrap_resamples_within_its_strata():
-    # One stratum does not vary, the other is far away: only that one's spread is seen.
+    # One stratum is constant: the interval contains only the spread of the other.
     constant, spread = [10.0] * 6, list(with_moments(0.0, 1.0, 6, 0))
-    found = bootstrap_interval([constant, spread], lambda v: v.mean(-1))
-    assert found.mean == pytest.approx(5.0)
+    interval = bootstrap_interval([constant, spread], lambda v: v.mean(-1))
+    assert interval.estimate == pytest.approx(5.0)
     low, high = bootstrap_interval([spread], lambda v: v.mean(-1))[1:]
-    np.testing.assert_allclose((found.low, found.high), (5 + low / 2, 5 + high / 2), atol=0.05)
+    np.testing.assert_allclose(
+        (interval.low, interval.high), (5 + low / 2, 5 + high / 2), atol=0.05
+    )
     assert np.isnan(bootstrap_interval([[1.0], [2.0, 3.0]], lambda v: v.mean(-1)).low)
-    assert np.isnan(bootstrap_interval([[]], lambda v: v.mean(-1)).mean)
+    assert np.isnan(bootstrap_interval([[]], lambda v: v.mean(-1)).estimate)
 
 
 def test_the_bootstrap_is_scipys_percentile_interval():
     reference = scipy.stats.bootstrap(
         (np.array(A),), np.mean, method="percentile", n_resamples=20_000, rng=0
     ).confidence_interval
-    found = bootstrap_interval([A], lambda v: v.mean(-1))
-    np.testing.assert_allclose(found[1:], reference, atol=0.1)
+    interval = bootstrap_interval([A], lambda v: v.mean(-1))
+    np.testing.assert_allclose(interval[1:], reference, atol=0.1)
 
 
 def test_the_bootstrap_covers_the_interquartile_mean():
-    """At 50 values; the coverage itself is in docs/benchmarks.md."""
+    """At 50 values; docs/benchmarks.md has the coverage for other numbers."""
     rng = np.random.default_rng(1)
     hits = 0
     for _ in range(400):
@@ -100,10 +102,10 @@ def test_hedges_g_on_a_published_example():
 def test_the_expected_best_is_the_mean_over_all_subsets():
     valid = np.array([0.3, 0.9, 0.1, 0.7, 0.5, 0.8])
     test = np.array([0.2, 0.6, 0.1, 0.8, 0.5, 0.4])
-    found = expected_best(valid, test)
+    best_of_k = expected_best(valid, test)
     for k in range(1, 7):
-        subsets = [list(chosen) for chosen in combinations(range(6), k)]
-        best = [test[chosen][np.argmax(valid[chosen])] for chosen in subsets]
-        assert found[k - 1] == pytest.approx(np.mean(best))
-    assert found[-1] == 0.6
+        subsets = [list(subset) for subset in combinations(range(6), k)]
+        best = [test[subset][np.argmax(valid[subset])] for subset in subsets]
+        assert best_of_k[k - 1] == pytest.approx(np.mean(best))
+    assert best_of_k[-1] == 0.6
     assert len(expected_best([], [])) == 0

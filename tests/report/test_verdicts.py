@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lstm_lab.report.fanova import Importance
-from lstm_lab.report.hypotheses import judge_equivalence
+from lstm_lab.report.hypotheses import equivalence_test
 from lstm_lab.report.runs import RunRow, StudyRuns
-from lstm_lab.report.verdicts import _unit, importances, judge
+from lstm_lab.report.verdicts import hyperparameter_importances, judge_claim, to_unit
 
 RANGES = {
     "optim.lr": {
@@ -26,7 +26,9 @@ def study(runs=(), **options):
     return StudyRuns(declared, {}, list(runs), len(runs))
 
 
-def row(stage="final", seed=0, point=None, status="completed", valid=1.0, test=1.0, tests=None):
+def row(
+    stage="final", seed=0, point=None, status="completed", valid=1.0, test=1.0, test_metrics=None
+):
     return RunRow(
         id=str(seed),
         variant="np",
@@ -37,9 +39,9 @@ def row(stage="final", seed=0, point=None, status="completed", valid=1.0, test=1
         reason="",
         valid=valid,
         test=test,
-        tests=tests or {},
+        test_metrics=test_metrics or {},
         trivial={},
-        step=0,
+        best_step=0,
         parameters=1,
         wall_s=1.0,
         flops=None,
@@ -47,18 +49,18 @@ def row(stage="final", seed=0, point=None, status="completed", valid=1.0, test=1
     )
 
 
-def verdict(claim, scores=None, found=None):
-    return judge(claim, study(), scores or {}, found or {}).verdict
+def verdict(claim, scores=None, importances=None):
+    return judge_claim(claim, study(), scores or {}, importances or {}).verdict
 
 
 def test_equivalence_needs_evidence():
     rng = np.random.default_rng(0)
     a = rng.normal(8.4, 0.02, 20)
-    assert judge_equivalence(a, a + 0.01, 0.1, 0.05).verdict == "holds"
-    assert judge_equivalence(a, a + 0.5, 0.1, 0.05).verdict == "fails"
+    assert equivalence_test(a, a + 0.01, 0.1, 0.05).verdict == "holds"
+    assert equivalence_test(a, a + 0.5, 0.1, 0.05).verdict == "fails"
     wild = rng.normal(8.4, 1.0, 4)
-    assert judge_equivalence(wild, wild[::-1] + 0.01, 0.1, 0.05).verdict == "inconclusive"
-    assert judge_equivalence([8.4], [8.4], 0.1, 0.05).verdict == "inconclusive"
+    assert equivalence_test(wild, wild[::-1] + 0.01, 0.1, 0.05).verdict == "inconclusive"
+    assert equivalence_test([8.4], [8.4], 0.1, 0.05).verdict == "inconclusive"
 
 
 def test_equivalence_equals_two_tests_by_hand():
@@ -68,10 +70,10 @@ def test_equivalence_equals_two_tests_by_hand():
     a, b = rng.normal(0, 1, 12), rng.normal(0.1, 2, 9)
     low = ttest_ind(a + 0.7, b, equal_var=False, alternative="greater").pvalue
     high = ttest_ind(a - 0.7, b, equal_var=False, alternative="less").pvalue
-    assert judge_equivalence(a, b, 0.7, 0.05).p == pytest.approx(max(low, high))
+    assert equivalence_test(a, b, 0.7, 0.05).p == pytest.approx(max(low, high))
 
 
-def test_the_best_score_is_held_against_a_published_one():
+def test_the_best_score_is_compared_with_a_published_one():
     claim = {"kind": "best", "published": 8.38, "tolerance": 0.1, "source": "a paper"}
     assert verdict(claim, {"np": [8.5, 8.45], "nfg": [9.0]}) == "holds"
     assert verdict(claim, {"np": [8.5]}) == "fails"
@@ -80,24 +82,24 @@ def test_the_best_score_is_held_against_a_published_one():
 
 
 def test_a_share_is_judged_by_its_interval_over_variants():
-    def found(*shares):
+    def effects(*shares):
         return {str(k): Importance({"lr": s}, {}, {}, {}, {}) for k, s in enumerate(shares)}
 
     claim = {"kind": "matters", "setting": "lr", "at_least": 0.6, "at_most": 1.0}
-    assert verdict(claim, found=found(0.7, 0.71, 0.72)) == "holds"
-    assert verdict(claim, found=found(0.3, 0.31, 0.32)) == "fails"
-    assert verdict(claim, found=found(0.3, 0.6, 0.9)) == "inconclusive"
-    assert verdict(claim, found=found(0.7)) == "inconclusive"
+    assert verdict(claim, importances=effects(0.7, 0.71, 0.72)) == "holds"
+    assert verdict(claim, importances=effects(0.3, 0.31, 0.32)) == "fails"
+    assert verdict(claim, importances=effects(0.3, 0.6, 0.9)) == "inconclusive"
+    assert verdict(claim, importances=effects(0.7)) == "inconclusive"
 
 
-def test_every_run_has_to_score_within_bounds():
-    runs = [row(seed=k, tests={"bleu": score}) for k, score in enumerate((31.0, 33.0))]
-    unscored = row(seed=2, status="diverged", test=None, tests={})
+def test_every_run_has_to_be_within_the_bounds():
+    runs = [row(seed=k, test_metrics={"bleu": score}) for k, score in enumerate((31.0, 33.0))]
+    unscored = row(seed=2, status="diverged", test=None, test_metrics={})
 
     def judged(runs=runs, **bounds):
         bounds = {"at_least": None, "at_most": None, **bounds}
         claim = {"kind": "scores", "variant": "np", "metric": "bleu", "source": "", **bounds}
-        return judge(claim, study(runs, seeds=[0, 1]), {}, {})
+        return judge_claim(claim, study(runs, seeds=[0, 1]), {}, {})
 
     assert judged(at_least=30.0).verdict == "holds"
     assert judged(at_least=32.0).verdict == "inconclusive"
@@ -109,11 +111,11 @@ def test_every_run_has_to_score_within_bounds():
     assert judged([], at_least=30.0).verdict == "inconclusive"
 
 
-def test_settings_are_scaled_as_they_were_drawn():
-    assert _unit(RANGES["optim.lr"], 1e-2) == pytest.approx(0.5)
-    assert _unit({**RANGES["optim.lr"], "one_minus": True}, 0.9) == pytest.approx(0.75)
-    assert _unit(RANGES["noise"], 1.5) == pytest.approx(0.25)
-    assert _unit(RANGES["cell"], "b") == 0.75
+def test_draws_are_uniform_after_scaling():
+    assert to_unit(RANGES["optim.lr"], 1e-2) == pytest.approx(0.5)
+    assert to_unit({**RANGES["optim.lr"], "one_minus": True}, 0.9) == pytest.approx(0.75)
+    assert to_unit(RANGES["noise"], 1.5) == pytest.approx(0.25)
+    assert to_unit(RANGES["cell"], "b") == 0.75
 
 
 def test_a_diverged_trial_counts_as_the_worst():
@@ -128,7 +130,7 @@ def test_a_diverged_trial_counts_as_the_worst():
             return row("tuning", k, point, status="diverged", valid=None, test=None)
         return row("tuning", k, point, test=1.0 + float(rng.normal(0, 0.01)))
 
-    found = importances(study([run(k) for k in range(300)]))
-    assert found["np"].single["optim.lr"] > 0.4
-    assert set(found["np"].single) == {"optim.lr", "cell"}
-    assert importances(study([run(k) for k in range(5)])) == {}
+    result = hyperparameter_importances(study([run(k) for k in range(300)]))
+    assert result["np"].main_effects["optim.lr"] > 0.4
+    assert set(result["np"].main_effects) == {"optim.lr", "cell"}
+    assert hyperparameter_importances(study([run(k) for k in range(5)])) == {}

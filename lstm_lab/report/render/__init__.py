@@ -1,1 +1,1 @@
-"""A comparison as tables, figures, a page and files."""
+"""Text, figures and pages of a comparison. Read `files`, which writes all of them."""

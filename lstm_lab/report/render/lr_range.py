@@ -1,4 +1,7 @@
-"""The figure of a learning-rate range test."""
+"""The figure of a learning-rate range test (Smith 2017, Cyclical Learning Rates).
+
+In: the rates and losses of `lstm_lab.train.lr_range_test`. Out: a PNG file.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from lstm_lab.report.render.figures import ACCENT, INK, MUTED, png
+from lstm_lab.report.render.figures.style import ACCENT, INK, MUTED, png
 from lstm_lab.utils.files import write_bytes
 
 
@@ -17,9 +20,9 @@ def write_figure(
     """Draws the smoothed loss over the learning rate, with the suggested rates, into a PNG file.
 
     Args:
-      rates: learning rates, rising.
+      rates: learning rates, in ascending order.
       losses: the smoothed loss at each.
-      suggested: the rate at which the loss falls fastest.
+      suggested: the rate at which the loss decreases fastest.
       highest: the rate above which training may diverge.
       path: the file.
     """
@@ -27,10 +30,10 @@ def write_figure(
     axes.plot(rates, losses, color=INK)
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
-    axes.set_ylabel("loss, smoothed")
+    axes.set_ylabel("smoothed loss")
     for rate, color, text in (
-        (suggested, ACCENT, "falls fastest"),
-        (highest, MUTED, "tenth of the least"),
+        (suggested, ACCENT, "steepest descent"),
+        (highest, MUTED, "1/10 of the minimum"),
     ):
         axes.axvline(rate, color=color, linewidth=1.2)
         axes.annotate(

@@ -1,58 +1,62 @@
-"""report.html: one file that opens offline, with the pictures in it."""
+"""Renders report.html: one file that opens offline, with its figures inside.
+
+In: headings, tables and figures. Out: HTML from report.html.j2, which also contains the styles and
+the script that sorts tables.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
-from lstm_lab.report.render import tables
-from lstm_lab.report.render.figures import Picture, svg
+from lstm_lab.report.render.figures.style import ReportFigure, svg
+from lstm_lab.report.render.tables import Section, TextTable
 
-# What stands in a column of numbers: one, an interval, a share, or the baseline's nothing.
+# A cell of a numeric column: a number, an interval or a share. "baseline" replaces a p-value.
 NUMBER = re.compile(r"baseline|[<+-]?[\d.,]+(e[+-]?\d+)?( ?%| FLOP)?( to [+-]?[\d.,]+)?")
 
 
 def page(
     title: str,
-    lead: str,
-    sections: list[tuple[str, tables.Table, str]],
-    notes: list[str],
-    drawn: list[Picture],
+    headline: str,
+    sections: Sequence[Section],
+    notes: Sequence[str],
+    figures: Sequence[ReportFigure],
     refresh: int | None = None,
 ) -> str:
-    """Returns the page; all words of a study are escaped.
+    """Returns the page. All text of a study is escaped.
 
     Args:
-      title: a heading.
-      lead: the result in a sentence.
-      sections: heading, table and note of each table; the pictures follow the first, and planned
-        claims.
-      notes: what is said below the first table.
-      drawn: the pictures.
-      refresh: seconds after which a browser loads the page again, or None.
+      title: the heading.
+      headline: the result in a sentence.
+      sections: the tables.
+      notes: sentences below the first table.
+      figures: the figures.
+      refresh: seconds after which a browser reloads the page, or None.
     """
-    headings = [heading for heading, _, _ in sections]
+    headings = [section.heading for section in sections]
     return _template().render(
         title=title,
-        lead=lead,
-        sections=[(heading, table, numeric(table), note) for heading, table, note in sections],
+        headline=headline,
+        sections=[(*section, numeric_columns(section.table)) for section in sections],
         notes=notes,
         refresh=refresh,
-        figures=[(picture, Markup(svg(picture.figure, themed=True))) for picture in drawn],
-        # Behind what a reader wants first.
-        pictures_after="Planned claims" if "Planned claims" in headings else headings[0],
+        figures=[(figure, Markup(svg(figure.figure, themed=True))) for figure in figures],
+        # The figures come after what a reader looks for first: the ranking and the claims.
+        figures_after="Claims" if "Claims" in headings else headings[0],
     )
 
 
-def numeric(table: tables.Table) -> list[bool]:
-    """Returns for each column whether it holds numbers, which stand to the right."""
+def numeric_columns(table: TextTable) -> list[bool]:
+    """Returns for each column whether all its cells are numbers; those are right-aligned."""
     columns = zip(*table[1:], strict=True) if table[1:] else [()] * len(table[0])
-    kinds = [{bool(NUMBER.fullmatch(cell)) for cell in column if cell} for column in columns]
-    return [kind == {True} for kind in kinds]
+    matches = [{bool(NUMBER.fullmatch(cell)) for cell in column if cell} for column in columns]
+    return [match == {True} for match in matches]
 
 
 @cache

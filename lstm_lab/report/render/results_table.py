@@ -1,4 +1,7 @@
-"""The runs of a study as a table: CSV, and Parquet where pyarrow is installed."""
+"""The runs of a study as a table: CSV, and Parquet if pyarrow is installed.
+
+In: `StudyRuns`. Out: one row per run, for analyses that the report does not have.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from lstm_lab.utils.files import write_bytes, write_text
 
 
 def write_results(folder: Path, runs: StudyRuns) -> None:
-    """Writes results.csv, and results.parquet where pyarrow is installed, into a folder."""
+    """Writes results.csv, and results.parquet if pyarrow is installed, into a folder."""
     header, rows = results(runs)
     write_text(folder / "results.csv", as_csv(header, rows))
     if importlib.util.find_spec("pyarrow"):
@@ -22,7 +25,7 @@ def write_results(folder: Path, runs: StudyRuns) -> None:
 
 
 def results(runs: StudyRuns) -> tuple[list[str], list[list[Any]]]:
-    """Returns a header and one row a run."""
+    """Returns a header and one row per run."""
     paths = sorted({path for run in runs.runs for path in run.point})
     metric = runs.study["metric"]
     header = ["id", "variant", "stage", "seed", *paths, "status", "reason", "best_step"]
@@ -30,13 +33,13 @@ def results(runs: StudyRuns) -> tuple[list[str], list[list[Any]]]:
     rows = []
     for run in runs.runs:
         row = [run.id, run.variant, run.stage, run.seed, *(run.point.get(p) for p in paths)]
-        row += [run.status, run.reason, run.step]
+        row += [run.status, run.reason, run.best_step]
         rows.append([*row, run.valid, run.test, run.parameters, run.flops, run.wall_s])
     return header, rows
 
 
 def as_csv(header: list[str], rows: list[list[Any]]) -> str:
-    """Returns them as CSV; nothing stands for none."""
+    """Returns the table as CSV; None becomes an empty cell."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
@@ -45,17 +48,20 @@ def as_csv(header: list[str], rows: list[list[Any]]) -> str:
 
 
 def as_parquet(header: list[str], rows: list[list[Any]]) -> bytes:
-    """Returns them as Parquet; a column is of one type, so tuples and mixtures are JSON text."""
+    """Returns the table as Parquet.
+
+    A column has one type: columns with lists or mixed types become JSON text.
+    """
     import pyarrow
     from pyarrow import parquet
 
-    columns = [_of_one_type([row[i] for row in rows]) for i in range(len(header))]
+    columns = [_unify_types([row[i] for row in rows]) for i in range(len(header))]
     file = io.BytesIO()
     parquet.write_table(pyarrow.table(dict(zip(header, columns, strict=True))), file)
     return file.getvalue()
 
 
-def _of_one_type(column: list[Any]) -> list[Any]:
+def _unify_types(column: list[Any]) -> list[Any]:
     types = {type(value) for value in column if value is not None}
     if types <= {int, float}:
         return [None if v is None else float(v) for v in column] if float in types else column

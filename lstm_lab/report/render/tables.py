@@ -1,30 +1,43 @@
-"""A comparison in words: rows of text for tables, the header first, and what is said beside."""
+"""The tables of a comparison as rows of text, and the sentences around them.
+
+In: a `Comparison`. Out: a `TextTable`, header first, which `utils.tables` and `page` lay out for a
+terminal, Markdown, LaTeX and HTML. Nothing is computed here except differences for display.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_lab.report.comparison import ALPHA, ENOUGH_TO_RESAMPLE, Comparison
+from lstm_lab.report.comparison import ALPHA, MIN_RUNS_FOR_BOOTSTRAP, Comparison
 from lstm_lab.report.stats import Interval
 from lstm_lab.utils.progress import duration
 
-FEW_SEEDS = 5
-SHOWN_FAILURES = 50
+# Below five runs, even a difference of two standard deviations is rarely significant.
+FEW_RUNS = 5
+MAX_FAILURES_SHOWN = 50
 
-Table = list[list[str]]
+TextTable = list[list[str]]
+
+
+class Section(NamedTuple):
+    """A table of a report, with its heading and a note below it."""
+
+    heading: str
+    table: TextTable
+    note: str = ""
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Returns a number for a table; nothing for none."""
+    """Returns a number for a table; empty for None and NaN."""
     if value is None or np.isnan(value):
         return ""
-    return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.00
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def p_value(value: float) -> str:
-    """Returns a p-value for a table."""
+    """Returns a p-value for a table; empty for NaN."""
     if np.isnan(value):
         return ""
     return "<0.0001" if value < 1e-4 else f"{value:.4f}"
@@ -36,220 +49,252 @@ def _bounds(interval: Interval) -> str:
     return f"{number(interval.low)} to {number(interval.high)}"
 
 
-def _setting(value: Any) -> str:
+def _value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _sizes(parameters: tuple[int, int] | None) -> str:
+def _short(path: str) -> str:
+    """Returns the last part of a dotted path: optim.lr becomes lr."""
+    return path.rpartition(".")[2]
+
+
+def _size(parameters: tuple[int, int] | None) -> str:
     if parameters is None:
         return ""
     low, high = parameters
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def ranking(c: Comparison) -> Table:
-    """Each variant's mean with its interval, and its tests against the baseline."""
+def ranking(c: Comparison) -> TextTable:
+    """Returns each variant's mean with its interval, and its tests against the baseline."""
     tuned = any(row.chosen for row in c.rows)
     header = ["variant", *(["chosen"] if tuned else []), "parameters", "n", "failed"]
     header += [f"test {c.metric}", "95 % interval", "p (Welch)", "p (Holm)", "verdict"]
-    lines = [header]
+    table = [header]
     for row in c.rows:
-        chosen = ", ".join(f"{k.rpartition('.')[2]}={_setting(v)}" for k, v in row.chosen.items())
-        failed = ", ".join(f"{n} {status}" for status, n in row.failures.items())
-        lines.append(
+        chosen = ", ".join(f"{_short(path)}={_value(v)}" for path, v in row.chosen.items())
+        failures = ", ".join(f"{n} {status}" for status, n in row.failures.items())
+        table.append(
             [
                 row.variant,
                 *([chosen] if tuned else []),
-                _sizes(row.parameters),
+                _size(row.parameters),
                 str(len(row.scores)),
-                failed or "0",
-                number(row.interval.mean),
-                _bounds(row.interval),
-                "baseline" if row.variant == c.baseline else p_value(row.p),
+                failures or "0",
+                number(row.mean.estimate),
+                _bounds(row.mean),
+                "baseline" if row.variant == c.baseline else p_value(row.p_welch),
                 p_value(row.p_holm),
                 row.verdict,
             ]
         )
-    return lines
+    return table
 
 
-def robust(c: Comparison) -> Table:
-    """What outliers move less, and how large the differences are."""
-    header = ["variant", "median", "middle half", "95 % interval", "better than baseline"]
-    lines = [[*header, "Hedges' g", "p (Wilcoxon, pairs)"]]
+def effect_sizes(c: Comparison) -> TextTable:
+    """Returns estimates that are robust to outliers, and the sizes of the differences."""
+    header = ["variant", "median", "interquartile mean", "95 % interval", "better than baseline"]
+    table = [[*header, "Hedges' g", "p (Wilcoxon, pairs)"]]
     for row in c.rows:
-        chance = "" if np.isnan(row.improvement) else f"{row.improvement:.0%}"
-        lines.append(
+        improvement = "" if np.isnan(row.improvement) else f"{row.improvement:.0%}"
+        table.append(
             [
                 row.variant,
                 number(row.median),
-                number(row.middle.mean),
-                _bounds(row.middle),
-                "baseline" if row.variant == c.baseline else chance,
-                number(row.effect, 2),
-                p_value(row.p_paired),
+                number(row.iqm.estimate),
+                _bounds(row.iqm),
+                "baseline" if row.variant == c.baseline else improvement,
+                number(row.hedges_g, 2),
+                p_value(row.p_wilcoxon),
             ]
         )
-    return lines
+    return table
 
 
-def claims(c: Comparison) -> Table:
-    """The planned comparisons."""
+def claims(c: Comparison) -> TextTable:
+    """Returns the verdicts on the study's claims."""
     rows = [[judged.claim, judged.evidence, judged.verdict] for judged in c.claims]
-    return [["planned claim", "evidence", "verdict"], *rows]
+    return [["claim", "evidence", "verdict"], *rows]
 
 
-def references(c: Comparison) -> Table:
-    """Published figures beside ours."""
-    ours = {row.variant: row for row in c.rows}
+def references(c: Comparison) -> TextTable:
+    """Returns published scores compared with ours."""
+    by_variant = {row.variant: row for row in c.rows}
     best = next((row for row in c.rows if row.scores), None)
-    lines = [["published", f"{c.metric}", "source", "ours", "difference"]]
+    table = [["published", c.metric, "source", "ours", "difference"]]
     for reference in c.references:
-        row = ours.get(reference["variant"]) if reference["variant"] else best
-        found = row.interval.mean if row and row.scores else float("nan")
-        lines.append(
+        row = by_variant.get(reference["variant"]) if reference["variant"] else best
+        ours = row.mean.estimate if row and row.scores else float("nan")
+        table.append(
             [
                 reference["label"],
-                _setting(reference["value"]),
+                _value(reference["value"]),
                 reference["source"],
-                f"{row.variant}: {number(found)}" if row and row.scores else "",
-                "" if np.isnan(found) else f"{found - reference['value']:+.4f}",
+                f"{row.variant}: {number(ours)}" if row and row.scores else "",
+                "" if np.isnan(ours) else f"{ours - reference['value']:+.4f}",
             ]
         )
-    return lines
+    return table
 
 
-def metrics(c: Comparison) -> Table:
-    """All test metrics of each variant, and those of answers that need no model."""
-    names = list(dict.fromkeys(name for row in c.rows for name in row.tests))
-    lines = [["variant", f"valid {c.metric}", *names]]
+def metrics(c: Comparison) -> TextTable:
+    """Returns all test metrics of each variant and of the trivial baselines."""
+    names = list(dict.fromkeys(name for row in c.rows for name in row.test_metrics))
+    table = [["variant", f"valid {c.metric}", *names]]
     for row in c.rows:
-        lines.append([row.variant, number(row.valid), *(number(row.tests.get(n)) for n in names)])
+        values = (number(row.test_metrics.get(name)) for name in names)
+        table.append([row.variant, number(row.valid), *values])
+    # Variants with the same data have the same trivial scores: those are shown once.
     trivial = {
-        (answer, *(number(found.get(n)) for n in names)): row.variant
+        (answer, *(number(values.get(name)) for name in names)): row.variant
         for row in reversed(c.rows)
-        for answer, found in row.trivial.items()
+        for answer, values in row.trivial.items()
     }
     shared = len({answer for answer, *_ in trivial}) == len(trivial)
-    for (answer, *values), variant in sorted(trivial.items()):
-        of = "" if shared else f" on {variant}'s data"
-        lines.append([f"no model: {answer.replace('_', ' ')}{of}", "", *values])
-    return lines
+    for (answer, *cells), variant in sorted(trivial.items()):
+        data = "" if shared else f", data of {variant}"
+        table.append([f"trivial: {answer.replace('_', ' ')}{data}", "", *cells])
+    return table
 
 
-def importance(c: Comparison) -> Table:
-    """Each setting's share of the variance, by variant; and the largest interaction."""
-    names = list(dict.fromkeys(name for found in c.importances.values() for name in found.single))
-    rows = []
-    for variant, found in c.importances.items():
-        shares = [f"{found.single[n]:.1%}" if n in found.single else "" for n in names]
-        together = ""
-        if found.pairs:
-            pair, share = max(found.pairs.items(), key=lambda item: item[1])
-            together = f"{' x '.join(name.rpartition('.')[2] for name in pair)} {share:.1%}"
-        rows.append([variant, *shares, together])
-    return [["variant", *(name.rpartition(".")[2] for name in names), "largest pair"], *rows]
+def importance(c: Comparison) -> TextTable:
+    """Returns each hyperparameter's main effect, and the largest interaction, by variant."""
+    effects = [importance.main_effects for importance in c.importances.values()]
+    paths = list(dict.fromkeys(path for of_variant in effects for path in of_variant))
+    table = [["variant", *map(_short, paths), "largest interaction"]]
+    for variant, result in c.importances.items():
+        main = result.main_effects
+        shares = [f"{main[path]:.1%}" if path in main else "" for path in paths]
+        largest = ""
+        if result.interactions:
+            pair, share = max(result.interactions.items(), key=lambda item: item[1])
+            largest = f"{' x '.join(map(_short, pair))} {share:.1%}"
+        table.append([variant, *shares, largest])
+    return table
 
 
-def shuffled(c: Comparison) -> Table:
-    """How much of R^2 is lost when a setting is shuffled, by variant."""
-    names = list(
-        dict.fromkeys(name for found in c.importances.values() for name in found.permutation)
-    )
+def permutation_importance(c: Comparison) -> TextTable:
+    """Returns the R^2 that is lost if a hyperparameter is permuted, by variant."""
+    losses = [importance.permutation for importance in c.importances.values()]
+    paths = list(dict.fromkeys(path for of_variant in losses for path in of_variant))
     rows = [
-        [variant, *(number(found.permutation.get(name), 2) for name in names)]
-        for variant, found in c.importances.items()
+        [variant, *(number(result.permutation.get(path), 2) for path in paths)]
+        for variant, result in c.importances.items()
     ]
-    return [["variant", *(name.rpartition(".")[2] for name in names)], *rows]
+    return [["variant", *map(_short, paths)], *rows]
 
 
-def cost(c: Comparison) -> Table:
-    """Size, arithmetic and time of a run of each variant."""
-    lines = [["variant", "parameters", "operations of a run", "time of its cohort"]]
+def cost(c: Comparison) -> TextTable:
+    """Returns size, arithmetic and time of a run of each variant."""
+    table = [["variant", "parameters", "operations per run", "time of its cohort"]]
     for row in c.rows:
-        lines.append(
+        table.append(
             [
                 row.variant,
-                _sizes(row.parameters),
+                _size(row.parameters),
                 "" if row.flops is None else f"{row.flops:.3g} FLOP",
-                "" if row.seconds is None else duration(row.seconds),
+                "" if row.wall_s is None else duration(row.wall_s),
             ]
         )
-    return lines
+    return table
 
 
-def failures(c: Comparison) -> Table:
-    """Runs that did not end well, with reasons."""
+def failures(c: Comparison) -> TextTable:
+    """Returns the runs that failed or diverged, with reasons."""
     rows = [
         [run.id, run.variant, run.stage, str(run.seed), run.status, run.reason]
-        for run in c.failed[:SHOWN_FAILURES]
+        for run in c.failed[:MAX_FAILURES_SHOWN]
     ]
     return [["run", "variant", "stage", "seed", "status", "reason"], *rows]
 
 
+def sections(c: Comparison) -> list[Section]:
+    """Returns the tables of a comparison that are not empty, in the order of the page."""
+    result = [Section("Ranking", ranking(c))]
+    if c.claims:
+        result.append(Section("Claims", claims(c)))
+    if c.references:
+        result.append(Section("Published scores", references(c)))
+    result.append(Section("Test metrics and trivial baselines", metrics(c), METRICS_NOTE))
+    result.append(Section("Effect sizes", effect_sizes(c), EFFECT_SIZES_NOTE))
+    if c.importances:
+        result.append(Section("Importance of hyperparameters", importance(c), IMPORTANCE_NOTE))
+        result.append(
+            Section("Permutation importance", permutation_importance(c), PERMUTATION_NOTE)
+        )
+    result.append(Section("Time and cost", cost(c)))
+    if c.failed:
+        hidden = len(c.failed) - MAX_FAILURES_SHOWN
+        note = f"{hidden} more failed runs are in results.csv." if hidden > 0 else ""
+        result.append(Section("Failures", failures(c), note))
+    return result
+
+
 def notes(c: Comparison) -> list[str]:
-    """What a reader has to know beside the ranking."""
-    runs = ", ".join(f"{n} {status}" for status, n in c.counts.items())
-    best = "higher" if c.direction == "max" else "lower"
+    """Returns what a reader must know to interpret the ranking."""
+    counts = ", ".join(f"{n} {status}" for status, n in c.counts.items())
     compared = (
         f"Final seeds: {', '.join(map(str, c.seeds))}."
         if c.seeds
-        else f"Compared: each variant's best {c.top:.0%} of trials, chosen on validation."
+        else f"Compared: the best {c.top:.0%} of each variant's trials, selected on validation."
     )
     lines = [
-        f"Runs: {c.expected} in all: {runs}. {compared}",
-        f"Test {c.metric} ({best} is better) is scored once, at the best validation checkpoint; "
-        f"intervals are Student's t over {'seeds' if c.seeds else 'these trials'}.",
+        f"Runs: {c.expected} in total: {counts}. {compared}",
+        f"Test {c.metric} ({'higher' if c.direction == 'max' else 'lower'} is better) is measured "
+        "once, at the best validation checkpoint; intervals are Student's t over "
+        f"{'seeds' if c.seeds else 'these trials'}.",
     ]
     if c.baseline is not None:
         lines.append(
-            f"p: Welch's two-sided t-test against {c.baseline}; Holm's correction over the "
-            f"{len(c.rows) - 1} comparisons; 'differs' means p (Holm) < {ALPHA}. 'no difference "
-            "shown' is not evidence of equality."
+            f"p (Welch): two-sided t-test with unequal variances against {c.baseline}. p (Holm): "
+            f"corrected for {len(c.rows) - 1} comparisons; 'differs' means p (Holm) < {ALPHA}. 'no "
+            "difference shown' is not evidence of equality."
         )
     if c.folds:
         lines.append(
             f"Cross-validation: seed s tests on part s modulo {c.folds}. The parts share training "
-            "data, so that intervals are too narrow and p-values too small."
+            "data, so the intervals are too narrow and the p-values too small."
         )
-    few = [f"{row.variant} {len(row.scores)}" for row in c.rows if len(row.scores) < FEW_SEEDS]
+    few = [f"{row.variant} {len(row.scores)}" for row in c.rows if len(row.scores) < FEW_RUNS]
     if few:
-        lines.append(f"Fewer than {FEW_SEEDS} runs, so weak evidence: {', '.join(few)}.")
+        lines.append(f"Weak evidence, fewer than {FEW_RUNS} runs: {', '.join(few)}.")
     if len({len(row.scores) for row in c.rows}) > 1:
         lines.append("The variants have unequal numbers of runs.")
     if any(row.failures for row in c.rows):
-        lines.append("Runs that diverged or failed have no score and are left out of the means.")
+        lines.append("Runs that diverged or failed have no score and do not enter the means.")
     return lines
 
 
-def lead(c: Comparison) -> str:
-    """Returns the result in a sentence or two."""
-    ended = [row for row in c.rows if row.scores]
-    if not ended:
-        return "No run has ended yet."
-    best = ended[0]
-    text = f"Best: {best.variant}, test {c.metric} {number(best.interval.mean)}"
+def headline(c: Comparison) -> str:
+    """Returns the result in one or two sentences."""
+    scored = [row for row in c.rows if row.scores]
+    if not scored:
+        return "No run has completed yet."
+    best = scored[0]
+    text = f"Best: {best.variant}, test {c.metric} {number(best.mean.estimate)}"
     text += f" over {len(best.scores)} runs." if len(best.scores) > 1 else " in one run."
     if c.baseline is not None:
-        different = [row.variant for row in ended if row.verdict == "differs"]
-        shown = ", ".join(different) if different else "none"
-        text += f" Different from {c.baseline}: {shown}."
+        different = [row.variant for row in scored if row.verdict == "differs"]
+        text += f" Significantly different from {c.baseline}: {', '.join(different) or 'none'}."
     return text
 
 
 METRICS_NOTE = (
-    "Means over the runs compared, on the test split but for the first column; and answers that "
-    "need no model, on the same split."
+    "Means over the compared runs on the test split; the first column is on the validation split. "
+    "A trivial baseline needs no model (majority class, last value); its scores are on the test "
+    "split."
 )
-ROBUST_NOTE = (
-    "Middle half: the interquartile mean, with a stratified bootstrap interval from "
-    f"{ENOUGH_TO_RESAMPLE} runs on. Better than baseline: the probability that a run of the "
-    "variant beats one of the baseline. Hedges' g is positive where the variant is better. Pairs "
-    "share a seed, and with it initialisation and data order."
+EFFECT_SIZES_NOTE = (
+    "Interquartile mean: the mean of the middle half, with a stratified bootstrap interval for "
+    f"{MIN_RUNS_FOR_BOOTSTRAP} runs or more. Better than baseline: the probability that a run of "
+    "the variant is better than one of the baseline. Hedges' g: the difference of means in pooled "
+    "standard deviations, positive if the variant is better. Pairs have the same seed, and so the "
+    "same initialization and data order."
 )
 IMPORTANCE_NOTE = (
-    "Share of the test score's variance over the ranges that a setting explains alone (fANOVA)."
+    "Share of the test score's variance over the search space that a hyperparameter explains alone "
+    "(fANOVA), and that two explain together beyond their own shares."
 )
-SHUFFLED_NOTE = (
-    "What a random forest loses of its R² on trials left out when a setting is shuffled."
+PERMUTATION_NOTE = (
+    "Loss of R² on held-out trials if a hyperparameter's values are permuted (random forest)."
 )

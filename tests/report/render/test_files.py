@@ -1,4 +1,4 @@
-"""Reports from run folders, with failures said and without JAX."""
+"""Reports from run folders: numbers, failed runs, files, and no need for JAX."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ from tests.helpers.report import SCORES
         ([None, None], [None, None]),
     ],
 )
-def test_a_column_of_parquet_is_of_one_type(column, stored):
+def test_every_parquet_column_has_one_type(column, stored):
     table = parquet.read_table(io.BytesIO(as_parquet(["x"], [[value] for value in column])))
     assert table["x"].to_pylist() == stored
 
@@ -37,14 +37,14 @@ def test_the_comparison(folder):
     comparison = compare(read_study(folder))
     assert [row.variant for row in comparison.rows] == ["np", "nfg", "rnn", "a|b"]
     best, second, third, last = comparison.rows
-    assert np.isnan(best.p)
+    assert np.isnan(best.p_welch)
     assert second.verdict == "differs"
-    assert second.p_holm == pytest.approx(min(1, 2 * second.p))
-    # Pairs by seed: all five go the same way, which has the probability 1/32 on each side.
-    assert second.p_paired == pytest.approx(2 / 32)
-    assert (second.improvement, second.effect < -4) == (0.0, True)
+    assert second.p_holm == pytest.approx(min(1, 2 * second.p_welch))
+    # All five pairs have the same sign; the probability of that is 1/32 per side.
+    assert second.p_wilcoxon == pytest.approx(2 / 32)
+    assert (second.improvement, second.hedges_g < -4) == (0.0, True)
     assert comparison.pairwise["np", "nfg"] < 0.05
-    assert comparison.ranks is None  # two seeds have all variants
+    assert comparison.friedman is None  # only two seeds have all variants
     assert third.failures == {"diverged": 3}
     assert last.failures == {"missing": 5}
     assert last.verdict == ""
@@ -61,7 +61,7 @@ def test_the_files_and_the_table(folder):
     assert "holds" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["np", "0.9000", "0.9420", "0.7000"] in rows
-    assert ["no", "model:", "constant", "0.2500"] in rows
+    assert ["trivial:", "constant", "0.2500"] in rows
     report = (folder / "report" / "report.md").read_text()
     assert r"| a\|b |" in report
     assert "![" in report
@@ -93,8 +93,8 @@ def test_a_report_needs_no_jax(folder):
     assert "np is better than nfg" in done.stdout
 
 
-def test_a_folder_without_a_study_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds no study"):
+def test_a_folder_without_a_study_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="is not a study"):
         build(tmp_path)
     (tmp_path / "study.json").write_text("{half")
     with pytest.raises(UserError, match="missing or damaged"):

@@ -1,4 +1,4 @@
-"""The page in a browser: opened from disk it asks nobody for anything, sorts, and fits a phone."""
+"""The page in a browser: it makes no request, its tables sort, and it fits a phone."""
 
 import json
 import re
@@ -27,7 +27,7 @@ press("n"); seen.byNumber = column(table, names.indexOf("n"));
 seen.sort = head("n").getAttribute("aria-sort");
 seen.requests = performance.getEntriesByType("resource").map((entry) => entry.name);
 seen.wide = document.documentElement.scrollWidth > window.innerWidth;
-seen.pictures = [...document.querySelectorAll("figure svg")].map((svg) => svg.clientWidth > 200);
+seen.figures = [...document.querySelectorAll("figure svg")].map((svg) => svg.clientWidth > 200);
 document.body.dataset.seen = JSON.stringify(seen);
 </script>
 """
@@ -80,8 +80,8 @@ def test_the_page_works_in_a_browser(folder, tmp_path, width):
     assert seen["byNumber"] == ["0", "2", "5", "5"]
     assert seen["sort"] == "ascending"
     assert not seen["wide"]
-    assert len(seen["pictures"]) >= 3
-    assert all(seen["pictures"])
+    assert len(seen["figures"]) >= 3
+    assert all(seen["figures"])
 
 
 def test_words_of_a_study_are_escaped(folder):
@@ -101,7 +101,7 @@ def test_words_of_a_study_are_escaped(folder):
 
 
 def test_the_page_needs_nothing_else(folder):
-    """No address but those of standards, every picture has words, and the result stands first."""
+    """No links except to standards, a description of every figure, and the result as headline."""
     build(folder)
     page = (folder / "report" / "report.html").read_text()
     addresses = set(re.findall(r"https?://[^\s\"'<]+", page))
@@ -112,4 +112,6 @@ def test_the_page_needs_nothing_else(folder):
         "matplotlib.org",
     }
     assert page.count("<figure ") == page.count('<figure role="group" aria-label="')
-    assert "Best: np, test accuracy 0.9420 over 5 runs. Different from np: nfg" in page
+    assert (
+        "Best: np, test accuracy 0.9420 over 5 runs. Significantly different from np: nfg" in page
+    )

@@ -1,0 +1,64 @@
+"""One curve per variant: validation over training steps, and the expected best over trials."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lstm_lab.report.comparison import Comparison
+from lstm_lab.report.render.figures.style import (
+    ReportFigure,
+    add_legend,
+    line_style,
+    logarithmic_x,
+    new_axes,
+    rows_to_draw,
+)
+
+
+def learning_curves(c: Comparison) -> ReportFigure | None:
+    """Draws mean validation curves with bands of one standard error.
+
+    A curve ends where the first of its runs stopped early: after that, a mean over fewer runs would
+    jump although no run changes.
+    """
+    rows = rows_to_draw(c, lambda row: bool(row.curves))
+    if not rows:
+        return None
+    figure, axes = new_axes()
+    lowest, highest = [], []
+    for row in rows:
+        shortest = min(len(curve) for curve in row.curves)
+        steps = [step for step, _ in row.curves[0][:shortest]]
+        values = np.array([[value for _, value in curve[:shortest]] for curve in row.curves])
+        mean = values.mean(0)
+        error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0 * mean
+        style = line_style(c, row)
+        axes.plot(steps, mean, **style, lw=1.6, label=row.variant)
+        axes.fill_between(steps, mean - error, mean + error, color=style["color"], alpha=0.15, lw=0)
+        # The worst tenth is cut off: the first evaluations would compress the rest of the curves.
+        lowest.append(np.quantile(mean, 0.0 if c.direction == "min" else 0.1))
+        highest.append(np.quantile(mean, 0.9 if c.direction == "min" else 1.0))
+    margin = 0.05 * (max(highest) - min(lowest) or 1.0)
+    axes.set_ylim(min(lowest) - margin, max(highest) + margin)
+    axes.set_xlabel("optimizer steps")
+    axes.set_ylabel(f"validation {c.metric}")
+    add_legend(axes, c, rows)
+    alt = f"Validation {c.metric} over optimizer steps, mean and standard error by variant."
+    return ReportFigure("curves", "Learning curves", alt, figure)
+
+
+def expected_best(c: Comparison) -> ReportFigure | None:
+    """Draws the expected test score of the best of k trials over k."""
+    rows = rows_to_draw(c, lambda row: len(row.expected_best) > 1)
+    if not rows:
+        return None
+    figure, axes = new_axes()
+    for row in rows:
+        k = np.arange(1, len(row.expected_best) + 1)
+        axes.plot(k, row.expected_best, **line_style(c, row), lw=1.6, label=row.variant)
+    logarithmic_x(axes, np.array([1, max(len(row.expected_best) for row in rows)]))
+    axes.set_xlabel("trials k")
+    axes.set_ylabel(f"expected test {c.metric} of the best of k")
+    add_legend(axes, c, rows)
+    alt = f"Expected test {c.metric} of the best of k trials, selected on validation, by variant."
+    return ReportFigure("best_of", "Expected best of k trials", alt, figure)

@@ -1,0 +1,156 @@
+"""What all figures share: colors, axes, line styles, and output as SVG and PNG.
+
+In: a `Comparison` and matplotlib axes. Out: `ReportFigure`, whose caller closes the figures. A page
+replaces the theme colors by CSS variables, so figures follow its light or dark mode.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+# Before pyplot: the default backend needs a display on some machines.
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from lstm_lab.report.comparison import Comparison, VariantRow
+
+INK, MUTED, ACCENT, GRID_LINE = "#1f2933", "#829ab1", "#c05621", "#e4e7eb"
+# Only these colors change between light and dark mode.
+CSS_VARIABLES = {INK: "ink", MUTED: "muted", ACCENT: "accent", GRID_LINE: "line"}
+MAX_CURVES = 8
+# Distinguishable from each other, from ACCENT, and readable on white and on a dark page.
+COLORS = (
+    "#2b6cb0",
+    "#2f855a",
+    "#6b46c1",
+    "#b7791f",
+    "#0987a0",
+    "#b83280",
+    "#718096",
+    "#553c9a",
+    "#68a02b",
+)
+DASHES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure of a report.
+
+    Attributes:
+      name: the stem of its files.
+      title: its heading.
+      alt: a description in one sentence, for screen readers and as caption.
+      figure: the matplotlib figure.
+    """
+
+    name: str
+    title: str
+    alt: str
+    figure: Figure
+
+
+def svg(figure: Figure, *, themed: bool = False) -> str:
+    """Returns a figure as an SVG element.
+
+    Args:
+      figure: the figure.
+      themed: whether to use the page's CSS variables and a transparent background.
+    """
+    file = io.StringIO()
+    # Text stays text, and no date or random id enters: the same report gives the same file.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lstm_lab"}):
+        figure.savefig(file, format="svg", transparent=themed, metadata={"Date": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    if themed:
+        for color, name in CSS_VARIABLES.items():
+            text = text.replace(color, f"var(--{name})")
+    return text
+
+
+def png(figure: Figure) -> bytes:
+    """Returns a figure as PNG on a white background."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110, facecolor="white")
+    return file.getvalue()
+
+
+def new_axes(height: float = 3.6, width: float = 7.2) -> tuple[Figure, Axes]:
+    """Returns a figure with one pair of axes in the report's style; sizes in inches."""
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    apply_style(axes)
+    return figure, axes
+
+
+def height_of(n_rows: int) -> float:
+    """Returns the height in inches of a figure with one row per variant."""
+    return max(2.4, 0.34 * n_rows + 1.0)
+
+
+def apply_style(axes: Axes) -> None:
+    """Applies the report's style to axes."""
+    axes.set_axisbelow(True)
+    axes.grid(color=GRID_LINE)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(MUTED)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(INK)
+        label.set_fontsize(9)
+    axes.tick_params(color=MUTED, labelcolor=INK, labelsize=8)
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def logarithmic_x(axes: Axes, values: np.ndarray) -> None:
+    """Makes the x axis logarithmic, with ticks at 1, 2 and 5 if it spans few decades.
+
+    matplotlib labels powers of ten only, so an axis from 20 to 90 would have no label.
+    """
+    axes.set_xscale("log")
+    few_decades = np.ptp(np.log10(values)) < 2.5
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few_decades else (1.0,)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if few_decades:
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def rows_to_draw(c: Comparison, condition: Callable[[VariantRow], bool]) -> list[VariantRow]:
+    """Returns the rows to draw as curves: the best `MAX_CURVES`, the baseline and the last.
+
+    Args:
+      c: the comparison.
+      condition: whether a row has what the figure draws.
+    """
+    rows = [row for row in c.rows if condition(row)]
+    extra = [row for row in rows[MAX_CURVES:] if row.variant == c.baseline or row is rows[-1]]
+    return [*rows[:MAX_CURVES], *extra]
+
+
+def line_style(c: Comparison, row: VariantRow) -> dict[str, Any]:
+    """Returns the color and dashes of a variant, the same in all figures.
+
+    The baseline has the accent color. Dashes distinguish variants if there are more than colors.
+    """
+    if row.variant == c.baseline:
+        return {"color": ACCENT, "ls": "-"}
+    turn, place = divmod([other.variant for other in c.rows].index(row.variant), len(COLORS))
+    return {"color": COLORS[place], "ls": DASHES[turn % len(DASHES)]}
+
+
+def add_legend(axes: Axes, c: Comparison, rows: list[VariantRow]) -> None:
+    """Adds a legend of variants, and a note if not all variants are drawn."""
+    axes.legend(frameon=False, fontsize=8, loc="best", ncols=1 + (len(rows) > 5), labelcolor=INK)
+    if MAX_CURVES < len(rows) < len(c.rows):
+        note = f"the best {MAX_CURVES}, the baseline and the last"
+        axes.set_title(note, color=INK, fontsize=8, loc="right")
