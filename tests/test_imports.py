@@ -81,6 +81,13 @@ def test_no_files_import_each_other_in_a_circle():
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_reports_need_neither_jax_nor_sweeps():
+    """Of the package, a report may import only what reads folders."""
+    allowed = {"report", "results", "utils"}
+    for name in (name for name in MODULES if part(name) == "report"):
+        assert {part(module) for module in IMPORTS[name]} <= allowed, name
+
+
 def test_only_one_file_maps_over_devices():
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
