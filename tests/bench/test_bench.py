@@ -1,4 +1,4 @@
-"""The bench: what its processes answer, its tables, and the table from which `auto` chooses."""
+"""The bench: worker processes, Markdown tables, and the timings from which `auto` chooses."""
 
 import json
 
@@ -18,12 +18,12 @@ from lstm_lab.cli import main
 from lstm_lab.utils.progress import Meter
 
 SMALL = {"B": 4, "T": 6, "D": 5, "H": 8}
-WHOLE = ("forward", "gradient", "classifier")
+NO_POPULATION = ("forward", "gradient", "classifier")
 
 
 @pytest.fixture(autouse=True)
 def own_process():
-    """A contender sets the precision of its own process, and broadcasts as its users do."""
+    """Restores settings of JAX that a contender changes in its own process."""
     with jax.numpy_rank_promotion("allow"):
         yield
     jax.config.update("jax_default_matmul_precision", None)
@@ -33,15 +33,18 @@ def own_process():
 @pytest.mark.parametrize(
     "name", ["lstm_lab", "lstm_lab bf16", "lstm_lab fp32", "lstm_lab in turn", "flax", "floor"]
 )
-def test_every_kind_of_work_is_done(name, work):
+def test_every_contender_runs_every_work(name, work):
     case = Case(work, **SMALL, members=4 if work == "population" else 1)
     if serves(name, case):
         build(name, case)()
     else:
-        assert (name, work) in (("floor", "classifier"), *(("lstm_lab in turn", w) for w in WHOLE))
+        assert (name, work) in (
+            ("floor", "classifier"),
+            *(("lstm_lab in turn", w) for w in NO_POPULATION),
+        )
 
 
-def test_numbers_are_as_named():
+def test_number_formats():
     assert numbers("lstm_lab cudnn") == numbers("torch") == ("float32", False)
     assert numbers("torch fp32") == ("float32", True)
     case = Case("forward", **SMALL)
@@ -50,7 +53,7 @@ def test_numbers_are_as_named():
         assert apply(params, jnp.ones((4, 6, 5)), None).dtype == dtype
 
 
-def test_a_backend_takes_part_where_it_serves():
+def test_backends_run_only_the_cases_they_serve():
     def serving(cell):
         case = Case("gradient", **SMALL, cell=cell)
         return [
@@ -63,7 +66,7 @@ def test_a_backend_takes_part_where_it_serves():
     assert not serves("flax", Case("gradient", **SMALL, cell="vanilla"))
 
 
-def test_suites_differ_by_platform():
+def test_suites_depend_on_the_platform():
     for suite in SUITES:
         assert set(default_contenders(suite, "cpu")) | set(default_contenders(suite, "gpu")) <= set(
             ALL
@@ -74,22 +77,22 @@ def test_suites_differ_by_platform():
     assert population == {(M, H) for M in (16, 64, 256, 1024) for H in (32, 64, 128, 256)}
 
 
-def test_what_was_measured_becomes_the_table(monkeypatch, tmp_path):
-    """Through the processes of two contenders, one of which serves one case of two."""
-    few = [Case("gradient", **SMALL, cell=cell) for cell in ("lstm", "layernorm")]
-    monkeypatch.setattr(bench, "cases", lambda suite, platform: few)
+def test_results_replace_the_rows_of_the_same_device(monkeypatch, tmp_path):
+    """Runs the processes of two contenders, one of which serves only one of two cases."""
+    two_cases = [Case("gradient", **SMALL, cell=cell) for cell in ("lstm", "layernorm")]
+    monkeypatch.setattr(bench, "cases", lambda suite, platform: two_cases)
     with Meter(2, "cases") as meter:
         names = ["lstm_lab scan", "lstm_lab native"]
-        kept = []
+        row_counts = []
         result = bench.run_suite(
             "backends",
             names,
             rounds=2,
             seconds=0.001,
             meter=meter,
-            keep=lambda result: kept.append(len(result["rows"])),
+            keep=lambda result: row_counts.append(len(result["rows"])),
         )
-    assert kept == [2, 3]
+    assert row_counts == [2, 3]
     assert [(row["label"], row["contender"]) for row in result["rows"]] == [
         ("B 4, T 6, D 5, H 8", "lstm_lab scan"),
         ("B 4, T 6, D 5, H 8", "lstm_lab native"),
@@ -97,18 +100,18 @@ def test_what_was_measured_becomes_the_table(monkeypatch, tmp_path):
     ]
     assert "| layernorm, B 4, T 6, D 5, H 8 |" in markdown(result)
     path = tmp_path / "timings.json"
-    elsewhere = {"platform": "gpu", "device": "another", "rows": []}
-    path.write_text(json.dumps({"tables": [elsewhere]}))
+    other_device = {"platform": "gpu", "device": "another", "rows": []}
+    path.write_text(json.dumps({"tables": [other_device]}))
     update_timings(path, result)
     update_timings(path, result)
     other, table = json.loads(path.read_text())["tables"]
-    assert other == elsewhere
+    assert other == other_device
     assert (table["platform"], table["device"]) == ("cpu", "cpu")
     assert [row["cell"] for row in table["rows"]] == ["plain", "layer_norm"]
     assert [set(row["ms"]) for row in table["rows"]] == [{"scan", "native"}, {"scan"}]
 
 
-def test_ratios_are_ours_over_theirs():
+def test_ratios_are_our_time_over_theirs():
     def row(name, ms):
         case = {"work": "gradient"}
         return {"case": case, "label": "a", "contender": name, "memory_settings": False, "ms": ms}
@@ -124,9 +127,9 @@ def test_ratios_are_ours_over_theirs():
     assert "| a | 1 | 2 |" in markdown({"machine": machine, "left_out": [], "rows": rows})
 
 
-def test_deviations_from_float64_are_as_the_numbers_allow(monkeypatch):
-    few = [Case("gradient", **SMALL, cell=cell) for cell in ("lstm", "gru")]
-    monkeypatch.setattr(errors, "cases", lambda: few)
+def test_errors_match_the_precision_of_the_format(monkeypatch):
+    two_cases = [Case("gradient", **SMALL, cell=cell) for cell in ("lstm", "gru")]
+    monkeypatch.setattr(errors, "cases", lambda: two_cases)
     with Meter(2, "cases") as meter:
         names = ["lstm_lab scan fp32", "lstm_lab native fp32", "lstm_lab fused bf16"]
         result = errors.run_errors([*names, "lstm_lab cudnn fp32"], meter)
@@ -139,13 +142,13 @@ def test_deviations_from_float64_are_as_the_numbers_allow(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--suite=layers"], "--suite: found 'layers'"),
         (["--contenders=tensorflow"], "--contenders: found 'tensorflow'"),
         (["--suite=train", "--table=t.json"], "--table: found suite train, allowed backends"),
     ],
 )
-def test_wrong_flags_are_named(capsys, flags, said):
+def test_wrong_flags_are_rejected(capsys, flags, message):
     assert main(["bench", *flags]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

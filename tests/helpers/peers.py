@@ -1,4 +1,4 @@
-"""What the parity tests share: random stacks of ours, and closeness to a reference."""
+"""Helpers of the parity tests: random stacks of lstm_lab, and comparison with a reference."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ LENGTHS = np.array([9, 4, 1, 7, 9])
 
 
 def stack(spec, layers=1, bidirectional=False, backend="auto", H=H):
-    """Returns a stack of ours with random parameters, biases included, and inputs [T,B,D]."""
+    """Returns a stack of lstm_lab with random parameters and biases, and inputs [T,B,D]."""
     model = LSTM(spec, (H,) * layers, bidirectional=bidirectional, backend=backend)
     x = jax.random.normal(jax.random.key(0), (T, B, D))
     params = model.init(jax.random.key(1), x)["params"]
@@ -22,7 +22,7 @@ def stack(spec, layers=1, bidirectional=False, backend="auto", H=H):
 
 
 def names(layers, bidirectional):
-    """Returns the parameter names of a stack, as PyTorch orders layers and directions."""
+    """Returns the parameter names of a stack, in PyTorch's order of layers and directions."""
     suffixes = ("", "_reverse")[: 1 + bidirectional]
     return [f"layer_{layer}{suffix}" for layer in range(layers) for suffix in suffixes]
 
@@ -50,14 +50,14 @@ def reorder(w, order, target):
 
 
 def joined(w, target, order="ifog"):
-    """Returns our [D,G,H] or [G,H] as a peer's [GH,D] or [GH]."""
+    """Converts our [D,G,H] or [G,H] to the layout [GH,D] or [GH] of other libraries."""
     w = np.asarray(reorder(w, order, target))
     return w.reshape(-1) if w.ndim == 2 else w.reshape(w.shape[0], -1).T
 
 
-def assert_close(found, wanted, label=""):
-    """Within 1e-5 of the reference tensor's largest magnitude."""
-    found, wanted = np.asarray(found), np.asarray(wanted)
-    assert found.shape == wanted.shape, label
-    worst = np.abs(found - wanted).max() / np.abs(wanted).max()
-    assert worst <= 1e-5, f"{label}: {worst:.2g}"
+def assert_close(result, reference, label=""):
+    """Asserts an error below 1e-5 of the largest magnitude of the reference."""
+    result, reference = np.asarray(result), np.asarray(reference)
+    assert result.shape == reference.shape, label
+    error = np.abs(result - reference).max() / np.abs(reference).max()
+    assert error <= 1e-5, f"{label}: {error:.2g}"

@@ -1,4 +1,4 @@
-"""Finished runs on new input."""
+"""Predictions, generated text and music of finished runs."""
 
 import gzip
 import io
@@ -30,17 +30,17 @@ SONG = "row row row your boat gently down the stream\nmerrily merrily life is bu
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A finished run of a language model whose text is gone."""
-    place = tmp_path_factory.mktemp("run")
-    text = place / "text.txt"
+    """The folder of a finished language model, whose training text no longer exists."""
+    folder = tmp_path_factory.mktemp("run")
+    text = folder / "text.txt"
     text.write_text(SONG)
     spec = reading(text, model={"hidden": 24}, optim={"name": "adam", "lr": 0.02})
-    train([spec], place)
+    train([spec], folder)
     text.unlink()
-    return place / "0"
+    return folder / "0"
 
 
-def test_writing_on_equals_reading_all_again(folder):
+def test_greedy_text_equals_rereading_the_whole_text(folder):
     trained = load_run(folder)
     vocabulary = trained.preprocessing["inputs"]
     text = "merrily "
@@ -53,7 +53,7 @@ def test_writing_on_equals_reading_all_again(folder):
     assert len(set(written)) > 5
 
 
-def test_the_text_is_a_function_of_the_seed(folder):
+def test_the_seed_determines_the_text(folder):
     trained = load_run(folder)
     texts = [
         "".join(generate(trained, "row", n, Sampling(seed=seed)))
@@ -68,7 +68,7 @@ LOGITS = np.log([0.01, 0.4, 0.3, 0.2, 0.09])
 
 
 @pytest.mark.parametrize(
-    ("sampling", "drawn"),
+    ("sampling", "symbols"),
     [
         (Sampling(), {1, 2, 3, 4}),
         (Sampling(temperature=0.0), {1}),
@@ -79,23 +79,23 @@ LOGITS = np.log([0.01, 0.4, 0.3, 0.2, 0.09])
         (Sampling(top_k=3, top_p=0.5), {1, 2}),
     ],
 )
-def test_only_the_likeliest_are_drawn(sampling, drawn):
+def test_sampling_options_select_symbols(sampling, symbols):
     logits = filter_logits(jnp.array(LOGITS), sampling)
-    assert set(np.flatnonzero(np.isfinite(logits)).tolist()) == drawn
+    assert set(np.flatnonzero(np.isfinite(logits)).tolist()) == symbols
 
 
-def test_numbers_that_stand_for_nothing_are_not_drawn():
+def test_outputs_outside_the_vocabulary_are_excluded():
     logits = filter_logits(jnp.array(LOGITS), Sampling(), vocabulary_size=3)
     assert np.flatnonzero(np.isfinite(logits)).tolist() == [1, 2]
 
 
-def test_the_temperature_flattens():
+def test_the_temperature_flattens_the_distribution():
     p = jax.nn.softmax(filter_logits(jnp.array(LOGITS), Sampling(temperature=2.0)))
     expected = np.sqrt([0.0, 0.4, 0.3, 0.2, 0.09])
     np.testing.assert_allclose(p, expected / expected.sum(), rtol=1e-5)
 
 
-def test_the_command_writes_prompt_and_text(folder, capsys):
+def test_generate_prints_prompt_and_text(folder, capsys):
     flags = ["--prompt=your boat", "--length=12", "--top_k=3", "--seed=1", "--devices=4"]
     assert main(["generate", f"--workdir={folder}", *flags]) == 0
     written = capsys.readouterr().out
@@ -103,7 +103,7 @@ def test_the_command_writes_prompt_and_text(folder, capsys):
     assert len(written) == len("your boat") + 12 + 1
 
 
-def test_what_cannot_write_is_said(tmp_path, folder):
+def test_runs_that_cannot_generate_are_rejected(tmp_path, folder):
     with pytest.raises(UserError, match="holds no run"):
         load_run(tmp_path)
     train([small(train={"steps": 1, "eval_every": 1})], tmp_path)
@@ -117,8 +117,8 @@ def test_what_cannot_write_is_said(tmp_path, folder):
         load_run(tmp_path)
 
 
-def finished(task, folder, **model):
-    """A run of a few steps of a task."""
+def train_and_load(task, folder, **model):
+    """Trains a few steps; returns the spec and the loaded run."""
     spec = build_spec(
         {
             "task": task,
@@ -130,7 +130,7 @@ def finished(task, folder, **model):
     return spec, load_run(folder / "0")
 
 
-def test_lines_are_answered_as_the_test_split_is(tmp_path):
+def test_predictions_equal_the_outputs_on_the_test_split(tmp_path):
     write_samples(tmp_path)
     sentences = tagging.options("atis/train", "atis/dev", "atis/test", data_dir=tmp_path)
     for k, (task, column) in enumerate(
@@ -140,117 +140,117 @@ def test_lines_are_answered_as_the_test_split_is(tmp_path):
         )
     ):
         options = {"name": task.name, **asdict(task)}
-        spec, trained = finished(options, tmp_path / str(k), embedding=5, bidirectional=True)
+        spec, trained = train_and_load(options, tmp_path / str(k), embedding=5, bidirectional=True)
         test = task.load(tmp_path).splits["test"]
         if column == "text":
             with gzip.open(tmp_path / "imdb" / "test.jsonl.gz", "rt") as file:
                 lines = file.read().splitlines()
         else:
             lines = (tmp_path / "atis" / "test" / "seq.in").read_text().splitlines()
-        found = list(predict_lines(trained, [*lines[:3], "", *lines[3:]]))
+        predictions = list(predict_lines(trained, [*lines[:3], "", *lines[3:]]))
         logits = outputs(spec, trained.params, test)
-        assert len(found) == len(test.x)
-        for said, row, length in zip(found, logits, test.lengths, strict=True):
+        assert len(predictions) == len(test.x)
+        for prediction, row, length in zip(predictions, logits, test.lengths, strict=True):
             if column == "text":
-                assert said["label"] == ("0", "1")[row.argmax()]
-                assert sum(said["probabilities"].values()) == pytest.approx(1.0)
+                assert prediction["label"] == ("0", "1")[row.argmax()]
+                assert sum(prediction["probabilities"].values()) == pytest.approx(1.0)
             else:
-                assert said["labels"] == [task.labels[j] for j in row[:length].argmax(-1)]
+                assert prediction["labels"] == [task.labels[j] for j in row[:length].argmax(-1)]
 
 
-def test_a_table_and_a_series_are_read_as_in_training(tmp_path):
+def test_tables_and_series_are_read_as_in_training(tmp_path):
     write_samples(tmp_path)
-    found = tabular.options("german_credit/german.csv", header=False, data_dir=tmp_path)
-    spec, trained = finished(found, tmp_path / "table")
+    table = tabular.options("german_credit/german.csv", header=False, data_dir=tmp_path)
+    spec, trained = train_and_load(table, tmp_path / "table")
     rows = (tmp_path / "german_credit" / "german.csv").read_text().splitlines()
     lines = [row.rpartition(",")[0] for row in rows]
-    labels = [said["label"] for said in predict_lines(trained, lines)]
+    labels = [prediction["label"] for prediction in predict_lines(trained, lines)]
     dataset = spec.task.load(tmp_path)
     order = np.concatenate(list(parts_of(60, None, None, SHARES, 0).values()))
     x = np.concatenate([dataset.splits[k].x for k in ("train", "valid", "test")])
     logits = outputs(spec, trained.params, Examples(x, None))
-    for place, row in zip(order, logits, strict=True):
-        assert labels[place] == ("1", "2")[row.argmax()]
+    for index, row in zip(order, logits, strict=True):
+        assert labels[index] == ("1", "2")[row.argmax()]
     with pytest.raises(UserError, match="found 2 values, allowed 20"):
         list(predict_lines(trained, ["1,2"]))
     options = {"name": "series", "file": "ett/ETTh1.csv", "inputs_of": ("HUFL", "OT")}
     options |= {"targets": ("OT",), "context": 6, "horizon": 2, "relative": True, "log": True}
-    spec, trained = finished(options, tmp_path / "series")
+    spec, trained = train_and_load(options, tmp_path / "series")
     lines = (tmp_path / "ett" / "ETTh1.csv").read_text().splitlines()
-    (said,) = predict_lines(trained, lines[:-2])  # the last window of the test split
+    (prediction,) = predict_lines(trained, lines[:-2])  # the last window of the test split
     test = spec.task.load(tmp_path).splits["test"]
     values = outputs(spec, trained.params, test)
     expected = spec.task.original(test.x, values, trained.preprocessing)[-1, :, 0]
-    np.testing.assert_allclose(said["forecast"]["OT"], expected, rtol=1e-5)
+    np.testing.assert_allclose(prediction["forecast"]["OT"], expected, rtol=1e-5)
 
 
 SHARES = {"valid": 0.15, "test": 0.2}
 
 
-def test_a_sequence_that_goes_on_is_answered_step_by_step(tmp_path, monkeypatch, capsys):
+def test_a_stream_gives_the_prediction_of_each_prefix(tmp_path, monkeypatch, capsys):
     write_samples(tmp_path)
     options = time_series.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
-    _, trained = finished(options, tmp_path / "waves")
+    _, trained = train_and_load(options, tmp_path / "waves")
     series = np.random.default_rng(0).normal(size=9).astype(np.float32)
     steps = [f"{value:.9f}" for value in series]
-    said = list(predict_stream(trained, steps))
+    predictions = list(predict_stream(trained, steps))
     for k in (1, 5, 9):
         (whole,) = predict_lines(trained, [" ".join(steps[:k])])
-        assert said[k - 1]["label"] == whole["label"]
+        assert predictions[k - 1]["label"] == whole["label"]
         for name, p in whole["probabilities"].items():
-            assert said[k - 1]["probabilities"][name] == pytest.approx(p, abs=1e-5)
-    # Several steps at a time are the same.
+            assert predictions[k - 1]["probabilities"][name] == pytest.approx(p, abs=1e-5)
+    # Lines of several steps give the same predictions.
     together = list(predict_stream(trained, [" ".join(steps[:4]), "", " ".join(steps[4:])]))
-    assert together[1]["probabilities"] == pytest.approx(said[-1]["probabilities"], abs=1e-5)
+    assert together[1]["probabilities"] == pytest.approx(predictions[-1]["probabilities"], abs=1e-5)
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(steps[:2])))
     command = ["predict", f"--workdir={tmp_path / 'waves' / '0'}", "--devices=4"]
     assert main([*command, "--stream", "--format=csv"]) == 0
     head, first, _ = capsys.readouterr().out.splitlines()
     assert head == "label,1,2,3,4,5"
-    assert first.startswith(said[0]["label"])
+    assert first.startswith(predictions[0]["label"])
     (tmp_path / "in.txt").write_text("1 2 x\n")
     assert main([*command, f"--input={tmp_path / 'in.txt'}"]) == 2
     assert "input: got '1 2 x', expected numbers" in capsys.readouterr().err
     with pytest.raises(UserError, match="needs the end of the sequence"):
-        next(predict_stream(changed(trained, bidirectional=True), steps))
+        next(predict_stream(with_model_fields(trained, bidirectional=True), steps))
     with pytest.raises(UserError, match="needs the last value of the sequence"):
-        next(predict_stream(changed(trained, subtract_last=True), steps))
+        next(predict_stream(with_model_fields(trained, subtract_last=True), steps))
 
 
-def changed(trained, **fields):
+def with_model_fields(trained, **fields):
     model = replace(trained.spec.model, **fields)
     return replace(trained, spec=replace(trained.spec, model=model))
 
 
-def test_a_model_of_music_composes(tmp_path, capsys):
+def test_composed_notes_are_drawn_and_written_as_midi(tmp_path, capsys):
     write_samples(tmp_path)
-    finished({"name": "jsb"}, tmp_path / "music")
+    train_and_load({"name": "jsb"}, tmp_path / "music")
     out = tmp_path / "chorale.mid"
     command = ["generate", f"--workdir={tmp_path / 'music' / '0'}", "--format=midi", "--devices=4"]
     assert main([*command, f"--out={out}", "--length=12", "--seed=3"]) == 0
     assert "12 quarter notes" in capsys.readouterr().out
     trained = load_run(tmp_path / "music" / "0")
     notes_TD = compose(trained, 12, 0.8, 3)
-    # The file holds these notes, frame by frame.
-    sounding, found, now = set(), np.zeros((12, 88)), 0
+    # The MIDI file holds the same notes, frame by frame.
+    sounding, frames, now = set(), np.zeros((12, 88)), 0
     for message in mido.MidiFile(out).tracks[0]:
         for frame in range(now // 480, (now + message.time) // 480):
-            found[frame, sorted(sounding)] = 1
+            frames[frame, sorted(sounding)] = 1
         now += message.time
         if message.type == "note_on":
             sounding.add(message.note - 21)
         elif message.type == "note_off":
             sounding.remove(message.note - 21)
     assert not sounding
-    np.testing.assert_array_equal(found, notes_TD)
-    # Frames are drawn from what the model says of all before.
+    np.testing.assert_array_equal(frames, notes_TD)
+    # Each frame is drawn from the probabilities given all frames before it.
     x = np.concatenate([np.zeros((1, 1, 88)), notes_TD[None, :-1]], 1).astype(np.float32)
     logits = outputs(trained.spec, trained.params, Examples(x, None))[0]
     keys = [jax.random.fold_in(jax.random.key(3), t) for t in range(12)]
-    drawn = [
+    bits = [
         jax.random.bernoulli(key, jax.nn.sigmoid(row / 0.8))
         for key, row in zip(keys, logits, strict=True)
     ]
-    np.testing.assert_array_equal(notes_TD, np.array(drawn))
+    np.testing.assert_array_equal(notes_TD, np.array(bits))
     with pytest.raises(UserError, match="got a run of adding, expected a run of jsb"):
         compose(replace(trained, spec=small()), 3)

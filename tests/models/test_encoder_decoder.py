@@ -1,4 +1,4 @@
-"""Encoder, attention, decoder and beam search, beside loops written out."""
+"""Encoder, attention, decoder and beam search, compared with explicit loops in NumPy."""
 
 from dataclasses import replace
 from itertools import product
@@ -12,7 +12,8 @@ import sacrebleu
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.inference.load import load_run
-from lstm_lab.inference.predict import predict_lines, predict_stream
+from lstm_lab.inference.predict import predict_stream
+from lstm_lab.inference.translate import translate
 from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search
 from lstm_lab.models.build import build_model
 from lstm_lab.models.translation import translate_tokens
@@ -31,7 +32,7 @@ FILES = {
 SIZES = {"source_vocabulary": 9, "vocabulary": 10}
 
 
-def translating(folder, **sections):
+def translation_spec(folder, **sections):
     base = {
         "task": {"name": "translation", **FILES, **SIZES},
         "model": {"cell": "lstm", "hidden": 6, "embedding": 5, "layers": 2, "bidirectional": True},
@@ -44,8 +45,8 @@ def translating(folder, **sections):
     return build_spec({k: {**v, **sections.get(k, {})} for k, v in base.items()})
 
 
-def drawn(spec, S=4, T=3, B=2):
-    """Its model, parameters and a batch: sources, symbols before."""
+def random_model(spec, S=4, T=3, B=2):
+    """Returns a model, its parameters and a batch of sources and previous symbols."""
     model = build_model(spec)
     keys = jax.random.split(jax.random.key(1), 2)
     source = SourceTokens(jax.random.randint(keys[0], (B, S), 0, 9), jnp.array([S, S - 2]))
@@ -58,7 +59,7 @@ def numbers(tree):
 
 
 def cell(params, x, h, c):
-    """One step of an LSTM, written out: gates i, f, o, g."""
+    """One step of an LSTM in NumPy, gates i, f, o, g."""
     z = np.einsum("bd,dgh->bgh", x, params["wx"]) + np.einsum("bd,dgh->bgh", h, params["wh"])
     i, f, o = 1 / (1 + np.exp(-(z + params["b"])[:, :3].swapaxes(0, 1)))
     c = f * c + i * np.tanh((z + params["b"])[:, 3])
@@ -69,8 +70,8 @@ def dense(params, x):
     return x @ params["kernel"] + params.get("bias", 0.0)
 
 
-def by_hand(params, source, x, attention):
-    """One layer, one direction: the logits of each row on its own."""
+def logits_in_numpy(params, source, x, attention):
+    """The logits of one layer and direction, row by row in NumPy."""
     rows = []
     for tokens, length, symbols in zip(source.tokens, source.lengths, x, strict=True):
         h = c = np.zeros((1, 6))
@@ -108,17 +109,19 @@ def softmax(scores):
 
 
 @pytest.mark.parametrize("attention", ["none", "luong", "bahdanau"])
-def test_logits_are_those_of_the_equations(tmp_path, attention):
+def test_logits_match_the_equations(tmp_path, attention):
     model = {"layers": 1, "bidirectional": False, "attention": attention}
-    module, variables, source, x = drawn(translating(tmp_path, model=model))
-    found = module.apply(variables, x, source=source)
-    expected = by_hand(numbers(variables["params"]), source, x, attention)
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+    module, variables, source, x = random_model(translation_spec(tmp_path, model=model))
+    result = module.apply(variables, x, source=source)
+    expected = logits_in_numpy(numbers(variables["params"]), source, x, attention)
+    np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("attention", ["luong", "bahdanau"])
-def test_decoding_step_by_step_is_decoding_at_once(tmp_path, attention):
-    module, variables, source, x = drawn(translating(tmp_path, model={"attention": attention}))
+def test_stepwise_decoding_equals_decoding_at_once(tmp_path, attention):
+    module, variables, source, x = random_model(
+        translation_spec(tmp_path, model={"attention": attention})
+    )
     whole = module.apply(variables, x, source=source)
     memory = module.apply(variables, *source, method="encode")
     states, parts = memory.states, []
@@ -126,13 +129,13 @@ def test_decoding_step_by_step_is_decoding_at_once(tmp_path, attention):
         logits, states = module.apply(variables, x[:, t : t + 1], states, memory, method="decode")
         parts.append(logits)
     np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)
-    # Padding of a source changes nothing.
+    # Padding of the source has no effect.
     padded = SourceTokens(jnp.pad(source.tokens, ((0, 0), (0, 3))), source.lengths)
     np.testing.assert_allclose(module.apply(variables, x, source=padded), whole, atol=1e-5)
 
 
-def test_a_beam_that_holds_all_finds_the_best():
-    """Two steps of four symbols: every text is weighed by hand."""
+def test_a_beam_with_all_hypotheses_finds_the_best_sequence():
+    """Two steps of four symbols: compares with the best of all sequences."""
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 4)), rng.normal(size=(2, 4, 4))
     log = {k: jax.nn.log_softmax(jnp.array(v)) for k, v in (("first", first), ("second", second))}
@@ -143,7 +146,7 @@ def test_a_beam_that_holds_all_finds_the_best():
         return jnp.where(begins[:, None], log["first"][sentences_R], later), sentences_R
 
     sentences_R = jnp.arange(2).repeat(16)
-    found = beam_search(
+    result = beam_search(
         step, sentences_R, beam=16, max_length=2, begin=BEGIN_NUMBER, end=END_NUMBER
     )
     for sentence in range(2):
@@ -153,27 +156,27 @@ def test_a_beam_that_holds_all_finds_the_best():
                 continue
             p = float(log["first"][sentence, text[0]])
             if text[0] != END_NUMBER:
-                # A begin inside a text is read as a begin again.
+                # `step` gives a begin symbol inside a sequence the same scores as the first one.
                 after = log["first"][sentence] if text[0] == 1 else log["second"][sentence, text[0]]
                 p += float(after[text[1]])
             words = sum(symbol != END_NUMBER for symbol in text)
             p /= ((5 + words) / 6) ** LENGTH_PENALTY
             if p > score:
                 best, score = text, p
-        assert tuple(np.asarray(found[sentence]).tolist()) == best
+        assert tuple(np.asarray(result[sentence]).tolist()) == best
 
 
-def test_a_beam_of_one_takes_the_likeliest_word(tmp_path):
-    spec = translating(tmp_path)
+def test_a_beam_of_one_is_greedy_search(tmp_path):
+    spec = translation_spec(tmp_path)
     train([spec], tmp_path / "run", data_dir=tmp_path)
     trained = load_run(tmp_path / "run" / "0")
     test = spec.task.load(tmp_path).splits["test"]
-    (found,) = translate_tokens(
+    (result,) = translate_tokens(
         spec, trained.params, jax.tree.map(lambda a: a[:1], test.source), beam=1
     )
     module = build_model(spec)
     text = [BEGIN_NUMBER]
-    for _ in range(len(found)):
+    for _ in range(len(result)):
         logits = module.apply(
             {"params": trained.params},
             jnp.array([text]),
@@ -182,12 +185,12 @@ def test_a_beam_of_one_takes_the_likeliest_word(tmp_path):
         text.append(int(logits[0, -1, 1:].argmax()) + 1)
         if text[-1] == END_NUMBER:
             break
-    np.testing.assert_array_equal(found[: len(text) - 1], text[1:])
-    assert (found[len(text) - 1 :] == END_NUMBER).all()
+    np.testing.assert_array_equal(result[: len(text) - 1], text[1:])
+    assert (result[len(text) - 1 :] == END_NUMBER).all()
 
 
-def test_a_run_translates_and_is_scored(tmp_path):
-    spec = translating(
+def test_bleu_of_a_run_matches_its_translations(tmp_path):
+    spec = translation_spec(
         tmp_path,
         model={"hidden": 32, "layers": 1, "embedding": 16},
         train={"steps": 300, "eval_every": 100},
@@ -203,7 +206,7 @@ def test_a_run_translates_and_is_scored(tmp_path):
         " ".join(words[k] for k in row[:n])
         for row, n in zip(sources.tokens, sources.lengths, strict=True)
     ]
-    texts = [said["text"] for said in predict_lines(trained, lines)]
+    texts = translate(trained, lines)
     bleu = sacrebleu.corpus_bleu(texts, [references], lowercase=True).score
     assert result["test"]["bleu"] == pytest.approx(bleu)
     assert bleu > 30
@@ -213,7 +216,7 @@ def test_a_run_translates_and_is_scored(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         ({"model": {"embedding": None}}, "model.embedding: translation needs one"),
         ({"model": {"tied": True, "embedding": 12}}, "model.tied: translation has no such"),
@@ -225,12 +228,12 @@ def test_a_run_translates_and_is_scored(tmp_path):
         ({"task": {"vocabulary": 3}}, "vocabulary: found 3, allowed 4"),
     ],
 )
-def test_what_a_decoder_cannot_have_is_said(tmp_path, sections, said):
-    with pytest.raises(UserError, match=said):
-        translating(tmp_path, **sections)
+def test_invalid_settings_are_rejected(tmp_path, sections, message):
+    with pytest.raises(UserError, match=message):
+        translation_spec(tmp_path, **sections)
 
 
-def test_attention_is_of_translation():
+def test_attention_needs_a_source():
     with pytest.raises(UserError, match="counting has nothing to attend to"):
         build_spec(
             {
@@ -241,8 +244,8 @@ def test_attention_is_of_translation():
         )
 
 
-def test_long_pairs_are_left_out_of_training_alone(tmp_path):
-    spec = translating(tmp_path)
+def test_long_pairs_are_left_out_of_training_only(tmp_path):
+    spec = translation_spec(tmp_path)
     short = replace(spec.task, max_length=3)
     sizes = [
         {k: len(part.y) for k, part in task.load(tmp_path).splits.items()}

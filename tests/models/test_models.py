@@ -1,4 +1,4 @@
-"""Stacks, directions, heads, noise."""
+"""The recurrent stack, its directions, dropout, heads and inputs."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def stack(**options):
     return model, model.init(jax.random.key(1), x), x
 
 
-def test_a_stack_is_layer_after_layer():
+def test_a_stack_equals_its_layers_one_by_one():
     model, variables, x = stack(hidden_sizes=(6, 7))
     h, states = model.apply(variables, x, lengths=LENGTHS)
     expected = x
@@ -34,7 +34,7 @@ def test_a_stack_is_layer_after_layer():
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum", "mean", "product"])
-def test_two_directions(merge):
+def test_directions_are_merged(merge):
     model, variables, x = stack(bidirectional=True, merge=merge)
     h, ((forward, backward),) = model.apply(variables, x, lengths=LENGTHS)
     p = variables["params"]
@@ -72,7 +72,7 @@ def test_residual_adds_a_layers_input():
     np.testing.assert_array_equal(last[2], np.zeros(6))
 
 
-def test_states_carry_over_calls():
+def test_chunks_with_carried_states_equal_one_call():
     model, variables, x = stack(hidden_sizes=(6, 6))
     whole, final = model.apply(variables, x)
     first, states = model.apply(variables, x[:2])
@@ -81,43 +81,43 @@ def test_states_carry_over_calls():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final, after)
 
 
-def test_dropout_acts_in_training_alone_and_by_example():
+def test_dropout_masks_belong_to_examples_and_to_training():
     model, variables, x = stack(hidden_sizes=(6, 6), dropout=0.5)
     keys = jax.random.split(jax.random.key(3), B)
-    still, _ = model.apply(variables, x)
-    np.testing.assert_array_equal(still, model.apply(variables, x)[0])
-    noisy, _ = model.apply(variables, x, regularization=Regularization({}, keys[0], keys))
-    assert np.abs(noisy - still).max() > 1e-3
+    evaluated, _ = model.apply(variables, x)
+    np.testing.assert_array_equal(evaluated, model.apply(variables, x)[0])
+    trained, _ = model.apply(variables, x, regularization=Regularization({}, keys[0], keys))
+    assert np.abs(trained - evaluated).max() > 1e-3
     np.testing.assert_array_equal(
-        noisy, model.apply(variables, x, regularization=Regularization({}, keys[0], keys))[0]
+        trained, model.apply(variables, x, regularization=Regularization({}, keys[0], keys))[0]
     )
     alone, _ = model.apply(
         variables, x[:, 1:], regularization=Regularization({}, keys[0], keys[1:])
     )
-    np.testing.assert_allclose(noisy[:, 1:], alone, atol=1e-6)
+    np.testing.assert_allclose(trained[:, 1:], alone, atol=1e-6)
 
 
 def test_dropout_keeps_the_mean():
     from lstm_lab.models.regularization import dropout
 
     x = jnp.ones((40, 10, 50))
-    found = dropout(x, 0.3, jax.random.split(jax.random.key(0), 10))
-    assert abs(float(found.mean()) - 1.0) < 0.02
-    assert abs(float((found == 0).mean()) - 0.3) < 0.02
+    dropped = dropout(x, 0.3, jax.random.split(jax.random.key(0), 10))
+    assert abs(float(dropped.mean()) - 1.0) < 0.02
+    assert abs(float((dropped == 0).mean()) - 0.3) < 0.02
 
 
-def test_a_locked_mask_lasts_for_a_sequence():
+def test_a_locked_mask_is_the_same_at_all_steps():
     from lstm_lab.models.regularization import dropout
 
     keys = jax.random.split(jax.random.key(0), 10)
-    found = dropout(jnp.ones((40, 10, 50)), 0.3, keys, locked=True)
-    np.testing.assert_array_equal(found, jnp.broadcast_to(found[:1], found.shape))
-    assert abs(float((found == 0).mean()) - 0.3) < 0.05
-    assert (found[0, 0] != found[0, 1]).any()
+    dropped = dropout(jnp.ones((40, 10, 50)), 0.3, keys, locked=True)
+    np.testing.assert_array_equal(dropped, jnp.broadcast_to(dropped[:1], dropped.shape))
+    assert abs(float((dropped == 0).mean()) - 0.3) < 0.05
+    assert (dropped[0, 0] != dropped[0, 1]).any()
 
 
 def reading(**fields):
-    """A model of words, its parameters, tokens, and what training draws on."""
+    """Returns a model of tokens, its parameters, tokens, and keys of a training step."""
     spec = ModelSpec(hidden=6, embedding=6, layers=2, **fields)
     model = build_sequence_model(
         spec, get_variant("lstm").spec, vocabulary=11, outputs=11, every_step=True
@@ -128,15 +128,15 @@ def reading(**fields):
 
 
 @pytest.mark.parametrize("field", ["dropout_in", "dropout_out", "dropout_words"])
-def test_each_dropout_acts_in_training_alone(field):
+def test_each_dropout_acts_only_in_training(field):
     model, variables, x, regularization = reading(**{field: 0.5})
-    still = model.apply(variables, x)
-    np.testing.assert_array_equal(still, reading()[0].apply(variables, x))
-    noisy = model.apply(variables, x, regularization=regularization)
-    assert np.abs(noisy - still).max() > 1e-3
+    evaluated = model.apply(variables, x)
+    np.testing.assert_array_equal(evaluated, reading()[0].apply(variables, x))
+    trained = model.apply(variables, x, regularization=regularization)
+    assert np.abs(trained - evaluated).max() > 1e-3
 
 
-def test_dropped_words_are_dropped_wherever_they_occur():
+def test_a_dropped_word_is_zero_in_the_whole_batch():
     from lstm_lab.models.regularization import drop_words
 
     table = drop_words(jnp.ones((400, 3)), 0.25, jax.random.key(1))
@@ -160,7 +160,7 @@ def test_a_tied_head_is_the_embedding():
 
 @pytest.mark.parametrize("every_step", [False, True])
 @pytest.mark.parametrize("embedding", [None, 8])
-def test_heads_and_inputs(every_step, embedding):
+def test_shapes_and_dtypes_of_heads_and_inputs(every_step, embedding):
     spec = ModelSpec(hidden=6, embedding=embedding, dtype="bfloat16")
     model = build_sequence_model(
         spec, get_variant("lstm").spec, vocabulary=11, outputs=2, every_step=every_step
@@ -174,7 +174,7 @@ def test_heads_and_inputs(every_step, embedding):
     assert variables["params"]["lstm"]["layer_0"]["wx"].shape == (inputs, 4, 6)
 
 
-def test_a_model_that_centres_sees_no_level():
+def test_subtract_last_makes_the_model_invariant_to_the_level():
     spec = ModelSpec(hidden=6, subtract_last=True)
     options = {"vocabulary": None, "outputs": 2, "every_step": False}
     model = build_sequence_model(spec, get_variant("lstm").spec, **options)
@@ -182,8 +182,8 @@ def test_a_model_that_centres_sees_no_level():
     variables = model.init(jax.random.key(1), x)
     level = jnp.array([3.0, -1.0, 2.0])[:, None, None]
     for lengths in (None, LENGTHS):
-        got = model.apply(variables, x, lengths)
-        np.testing.assert_allclose(got, model.apply(variables, x + level, lengths), atol=1e-5)
+        result = model.apply(variables, x, lengths)
+        np.testing.assert_allclose(result, model.apply(variables, x + level, lengths), atol=1e-5)
     plain = build_sequence_model(ModelSpec(hidden=6), get_variant("lstm").spec, **options)
     last = jnp.stack([x[0, 4], x[1, 1], x[2, 0]])[:, None]
     expected = plain.apply(variables, x - last, LENGTHS)
@@ -191,7 +191,7 @@ def test_a_model_that_centres_sees_no_level():
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"hidden": 0}, "hidden: found 0, allowed 1 or more"),
         ({"layers": 0}, "layers: found 0"),
@@ -206,6 +206,6 @@ def test_a_model_that_centres_sees_no_level():
         ({"dropout_out": 1.5}, "dropout_out: found 1.5"),
     ],
 )
-def test_impossible_models_are_refused(fields, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_models_are_rejected(fields, message):
+    with pytest.raises(ValueError, match=message):
         ModelSpec(**fields)

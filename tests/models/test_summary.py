@@ -1,4 +1,4 @@
-"""The parts of a model add up to the whole, for every variant of the catalogue."""
+"""Layer summaries add up to the totals of the model, for every variant of the catalogue."""
 
 import pytest
 
@@ -10,15 +10,15 @@ from tests.helpers.training import small
 
 
 @pytest.mark.parametrize("cell", sorted(CATALOGUE))
-def test_parts_add_up(cell):
+def test_layers_add_up_to_the_total(cell):
     spec = small(model={"cell": cell, "hidden": 8, "layers": 2, "bidirectional": True})
-    found, whole = summarize_layers(spec, T=16), summarize(spec, T=16)
-    assert sum(layer.total for layer in found) == whole.total
-    assert sum(layer.flops_per_token for layer in found) == pytest.approx(whole.flops_per_token)
-    assert [layer.name for layer in found[-1:]] == ["head"]
-    assert len(found) == 5
+    layers, summary = summarize_layers(spec, T=16), summarize(spec, T=16)
+    assert sum(layer.total for layer in layers) == summary.total
+    assert sum(layer.flops_per_token for layer in layers) == pytest.approx(summary.flops_per_token)
+    assert [layer.name for layer in layers[-1:]] == ["head"]
+    assert len(layers) == 5
     variant = resolve_cell(spec.model)
-    for layer in found[:-1]:
+    for layer in layers[:-1]:
         assert layer.output == "[B,T,8]"
         for name, shape, _, purpose in layer.arrays:
             assert purpose
@@ -27,7 +27,7 @@ def test_parts_add_up(cell):
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_tied_and_frozen_parts_are_counted_once(tied):
+def test_tied_and_frozen_parameters_are_counted_once(tied):
     spec = build_spec(
         {
             "task": {"name": "language", "train": "a.txt", "vocabulary": 30},
@@ -36,9 +36,9 @@ def test_tied_and_frozen_parts_are_counted_once(tied):
             "train": {"steps": 1},
         }
     )
-    found, whole = summarize_layers(spec, T=16), summarize(spec, T=16)
-    assert [layer.name for layer in found] == ["embed", "lstm/layer_0", "head"]
-    assert sum(layer.total for layer in found) == whole.total
-    assert sum(layer.flops_per_token for layer in found) == pytest.approx(whole.flops_per_token)
-    assert [layer.frozen for layer in found] == [240, 0, 0]
-    assert found[2].total == (30 if tied else 30 + 240)
+    layers, summary = summarize_layers(spec, T=16), summarize(spec, T=16)
+    assert [layer.name for layer in layers] == ["embed", "lstm/layer_0", "head"]
+    assert sum(layer.total for layer in layers) == summary.total
+    assert sum(layer.flops_per_token for layer in layers) == pytest.approx(summary.flops_per_token)
+    assert [layer.frozen for layer in layers] == [240, 0, 0]
+    assert layers[2].total == (30 if tied else 30 + 240)

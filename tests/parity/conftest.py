@@ -1,4 +1,4 @@
-"""Parity beside real peers: `make parity` installs them; a missing one fails, none is skipped.
+"""Parity with other libraries: `make parity` installs them; a missing one fails, none is skipped.
 
 PyTorch has no small build for the newest Python, so its part runs on Python 3.11.
 """
@@ -16,6 +16,6 @@ collect_ignore = ["test_torch.py"] if sys.version_info >= (3, 12) else []
 
 @pytest.fixture(autouse=True)
 def peers_promote_ranks():
-    """Their code broadcasts ranks, which ours may not."""
+    """Allows rank promotion, which other libraries use and our tests forbid."""
     with jax.numpy_rank_promotion("allow"):
         yield

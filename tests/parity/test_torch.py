@@ -29,21 +29,21 @@ def torch_names(layers, bidirectional):
 
 
 def as_torch(name, p):
-    """Returns a direction's parameters as PyTorch names them; its two biases add to our one."""
+    """Returns parameters under PyTorch's names. The sum of its two biases is our single one."""
     order, target = GATES[name]
     b = np.asarray(joined(p["b"], target, order))
-    found = {
+    parameters = {
         "weight_ih": joined(p["wx"], target, order),
         "weight_hh": joined(p["wh"], target, order),
         "bias_ih": 0.7 * b,
         "bias_hh": 0.3 * b,
     }
     if name == "gru":
-        found["bias_ih"] = b
-        found["bias_hh"] = np.concatenate([np.zeros(2 * H, np.float32), p["bn"]])
+        parameters["bias_ih"] = b
+        parameters["bias_hh"] = np.concatenate([np.zeros(2 * H, np.float32), p["bn"]])
     if "proj" in p:
-        found["weight_hr"] = np.asarray(p["proj"]).T
-    return found
+        parameters["weight_hr"] = np.asarray(p["proj"]).T
+    return parameters
 
 
 def run_torch(module, x, weights, lengths):
