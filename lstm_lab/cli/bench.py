@@ -27,7 +27,7 @@ def bench(argv: list[str]) -> int:
     if given.suite not in runs:
         raise unknown("--suite", given.suite, runs)
     if given.table and given.suite != "backends":
-        raise UserError(f"--table: found suite {given.suite}, allowed backends")
+        raise UserError(f"--table: got suite {given.suite}, expected backends")
     given.out = given.out or f"bench_{given.suite}.json"
     out = Path(given.out)
     result = runs[given.suite](given)

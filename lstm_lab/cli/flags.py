@@ -31,7 +31,7 @@ def parse(
         flags.DEFINE_bool(name, False, "", flag_values=values)
     left = values(["lstm-lab", *argv])[1:]
     if left:
-        raise UserError(f"arguments: found {left[0]!r}, allowed flags only, as --name=value")
+        raise UserError(f"arguments: got {left[0]!r}, expected flags only, as --name=value")
     if strings.keys() & {"data_dir"} and values.data_dir:
         # So that config files, which may look into their data, find the same.
         os.environ["LSTM_LAB_DATA"] = values.data_dir
@@ -46,7 +46,7 @@ def load_spec(config: str | None, overrides: dict[str, str | None]) -> Any:
     from lstm_lab.utils.files import read_json
 
     if config is None:
-        raise UserError("--config: missing, allowed FILE.py[:WORDS] or a run.json")
+        raise UserError("--config is required: FILE.py[:WORDS] or a run.json")
     path = Path(config)
     if path.suffix == ".json":
         data = read_json(path)
@@ -92,5 +92,5 @@ def study_folder(argv: list[str]) -> Path:
     """Returns the folder that `--workdir` names, and takes no other flag."""
     given = parse(argv, {"workdir": None})
     if given.workdir is None:
-        raise UserError("--workdir: missing, allowed the folder of a study")
+        raise UserError("--workdir is required: the folder of a study")
     return Path(given.workdir)

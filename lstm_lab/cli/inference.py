@@ -48,7 +48,7 @@ def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
             continue
         label, p = answer.get("label"), answer.get("probabilities", {})
         if label is None and "values" not in answer:
-            raise UserError("--format: csv has one label or its values a line, allowed json here")
+            raise UserError("--format: got csv, expected json (no single label or values)")
         named = isinstance(p, dict) and label is not None
         if named and number == 0:
             table.writerow(["label", *p])
@@ -90,5 +90,5 @@ def _compose(trained: Any, given: Any) -> int:
 
 def _run_folder(given: str | None) -> Path:
     if given is None:
-        raise UserError("--workdir: missing, allowed the folder of a run")
+        raise UserError("--workdir is required: the folder of a run")
     return Path(given)

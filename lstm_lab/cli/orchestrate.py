@@ -139,10 +139,10 @@ def _trials(cell: str, baseline: str, tasks: list[str], budget: str, data_dir: P
     """Returns how many trials a budget allows each of both; two at least."""
     number = budget.removesuffix("h")
     if not number.replace(".", "", 1).isdigit() or float(number) <= 0:
-        raise UserError(f"--budget: found {budget!r}, allowed trials as 8, or hours as 1.5h")
+        raise UserError(f"--budget: got {budget!r}, expected trials as 8, or hours as 1.5h")
     if number == budget:
         if not number.isdigit():
-            raise UserError(f"--budget: found {budget!r}, allowed a whole number of trials")
+            raise UserError(f"--budget: got {budget!r}, expected a whole number of trials")
         return int(number)
     one, two = (
         sum(seconds(s, data_dir) for s in battery(cell, baseline, tasks, n, data_dir)[0])

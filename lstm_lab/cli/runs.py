@@ -124,7 +124,7 @@ def check(argv: list[str]) -> int:
 
     given = parse(argv, {"cell": None})
     if given.cell is None:
-        raise UserError("--cell: missing, allowed a variant's name or FILE.py:NAME")
+        raise UserError("--cell is required: a variant's name or FILE.py:NAME")
     failed = 0
     for name, wrong in check_cell(resolve_cell(ModelSpec(cell=given.cell))):
         failed += wrong is not None

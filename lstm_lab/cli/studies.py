@@ -18,7 +18,7 @@ def sweep(argv: list[str]) -> int:
     )
     given = parse(argv, {**strings, "slurm": ""}, devices=None, jobs=None, trials=None)
     if given.study is None:
-        raise UserError("--study: missing, allowed a Python file with get_study()")
+        raise UserError("--study is required: a Python file with get_study()")
     for name, allowed in (
         ("rerun", (None, "failed")),
         ("launcher", (None, "local", "slurm")),
@@ -58,7 +58,7 @@ def reproduce(argv: list[str]) -> int:
     from lstm_lab.sweep.load import find_study
 
     if not argv or argv[0].startswith("-"):
-        raise UserError("reproduce: missing the study's name, such as odyssey_jsb")
+        raise UserError("reproduce needs the name of a study, such as odyssey_jsb")
     name, *rest = argv
     given = [a.partition("=")[2] for a in rest if a.startswith("--workdir=")]
     folder = Path(given[-1]) if given else Path(f"runs/{name}")
@@ -92,7 +92,7 @@ def report(argv: list[str]) -> int:
     given = parse(argv, {"workdir": None, "out": None})
     folders = [Path(name) for name in (given.workdir or "").split(",") if name]
     if not folders:
-        raise UserError("--workdir: missing, allowed the folder of a study, or several: A,B")
+        raise UserError("--workdir is required: the folder of a study, or several: A,B")
     if len(folders) > 1:
         from lstm_lab.report.render.cross_study import build_cross_study_report
 
@@ -112,7 +112,7 @@ def compare(argv: list[str]) -> int:
     from lstm_lab.cli import orchestrate
 
     if not argv or argv[0].startswith("-"):
-        raise UserError("compare: missing the cell, allowed FILE.py, FILE.py:NAME or a variant")
+        raise UserError("compare needs a cell: FILE.py, FILE.py:NAME or the name of a variant")
     cell, *rest = argv
     strings = {"against": "vanilla", "tasks": "", "budget": "8", "workdir": None, "data_dir": None}
     given = parse(rest, strings, devices=None)

@@ -76,7 +76,7 @@ def _parse(path: str, kind: Any, text: str | None) -> Any:
     if text is None:
         if kind is bool:
             return True
-        raise UserError(f"{path}: found no value")
+        raise UserError(f"{path}: got no value, expected one")
     return coerce(path, kind, _literal(kind, text.strip()))
 
 

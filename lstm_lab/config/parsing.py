@@ -85,7 +85,7 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
         built[key] = value if is_dataclass(value) else coerce(f"{prefix}{key}", types[key], value)
     for f in fields(cls):
         if f.default is MISSING and f.default_factory is MISSING and f.name not in built:
-            raise UserError(f"{prefix}{f.name}: missing")
+            raise UserError(f"{prefix}{f.name} is required")
     try:
         return cls(**built)
     except ValueError as error:
@@ -115,7 +115,7 @@ def coerce(path: str, kind: Any, value: Any) -> Any:
         if value not in allowed or isinstance(value, bool):
             if isinstance(value, str):
                 raise unknown(path, value, [str(a) for a in allowed])
-            raise UserError(f"{path}: found {value!r}, allowed {', '.join(map(str, allowed))}")
+            raise UserError(f"{path}: got {value!r}, expected {', '.join(map(str, allowed))}")
         return value
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(
@@ -128,10 +128,10 @@ def coerce(path: str, kind: Any, value: Any) -> Any:
         return value
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
     expected = names.get(kind, "a tuple of whole numbers")
-    raise UserError(f"{path}: found {value!r}, allowed {expected}")
+    raise UserError(f"{path}: got {value!r}, expected {expected}")
 
 
 def expect_mapping(path: str, value: Any) -> None:
     """Raises UserError for a section that is no mapping."""
     if not hasattr(value, "items"):
-        raise UserError(f"{path}: found {value!r}, allowed a section with options")
+        raise UserError(f"{path}: got {value!r}, expected a section with options")

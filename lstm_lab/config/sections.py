@@ -83,30 +83,30 @@ class ModelSpec:
             *((f"hidden_sizes[{k}]", width) for k, width in enumerate(self.hidden_sizes or ())),
         ):
             if value < 1:
-                raise ValueError(f"{name}: found {value}, allowed 1 or more")
+                raise ValueError(f"{name}: got {value}, expected 1 or more")
         if self.hidden_sizes is not None and not self.hidden_sizes:
-            raise ValueError("hidden_sizes: found (), allowed one width or more")
+            raise ValueError("hidden_sizes: got (), expected one width or more")
         if self.hidden_sizes is not None and self.layers not in (1, len(self.hidden_sizes)):
             sizes = len(self.hidden_sizes)
-            raise ValueError(f"hidden_sizes: found {sizes} for {self.layers} layers")
+            raise ValueError(f"hidden_sizes: got {sizes} sizes for {self.layers} layers")
         for name in ("dropout", "dropout_in", "dropout_out", "dropout_words", *masks.RATES):
             rate = getattr(self, name)
             if rate is not None and not 0.0 <= rate < 1.0:
-                raise ValueError(f"{name}: found {rate}, allowed 0 or more and below 1")
+                raise ValueError(f"{name}: got {rate}, expected 0 or more and below 1")
         if self.input_noise is not None and self.input_noise < 0.0:
-            raise ValueError(f"input_noise: found {self.input_noise}, allowed 0 or more")
+            raise ValueError(f"input_noise: got {self.input_noise}, expected 0 or more")
         if self.dropout and len(self.layer_widths) == 1:
             raise ValueError("dropout: acts between layers, and the model has one layer")
         for name in ("dropout_words", "tied", "vectors"):
             if getattr(self, name) and self.embedding is None:
-                raise ValueError(f"{name}: needs an embedding, found none")
+                raise ValueError(f"{name}: needs an embedding")
         if self.tied and self.embedding != self.layer_widths[-1] * self._joined:
             raise ValueError(
                 f"tied: the last layer gives {self.layer_widths[-1] * self._joined} features, "
                 f"the embedding has {self.embedding}"
             )
         if self.residual and len(set(self.layer_widths)) > 1:
-            raise ValueError(f"residual: needs equal widths, found {self.layer_widths}")
+            raise ValueError(f"residual: needs equal widths, got {self.layer_widths}")
 
     @property
     def _joined(self) -> int:
@@ -175,7 +175,7 @@ class OptimSpec:
     def __post_init__(self) -> None:
         for name in ("momentum", "beta1", "beta2"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, allowed 0 or more, below 1")
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more, below 1")
         for name, value, allowed in (
             ("lr", self.lr > 0.0, "above 0"),
             ("eps", self.eps > 0.0, "above 0"),
@@ -192,11 +192,9 @@ class OptimSpec:
             ("accumulate", self.accumulate >= 1, "1 or more"),
         ):
             if not value:
-                raise ValueError(f"{name}: found {getattr(self, name)}, allowed {allowed}")
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected {allowed}")
         if self.name != "sgd" and (self.momentum or self.nesterov or self.dampening):
-            raise ValueError(
-                f"momentum, nesterov, dampening: only sgd takes them, found {self.name}"
-            )
+            raise ValueError(f"momentum, nesterov, dampening: only sgd has them, got {self.name}")
 
 
 @dataclass(frozen=True)
@@ -234,16 +232,16 @@ class TrainSpec:
         for name in ("batch_size", "steps", "epochs", "eval_every", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name}: found {value}, allowed 1 or more")
+                raise ValueError(f"{name}: got {value}, expected 1 or more")
         for name in ("activation_reg", "temporal_reg"):
             if getattr(self, name) < 0.0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, allowed 0 or more")
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
         if not 0.0 <= self.label_smoothing < 1.0:
             found = self.label_smoothing
-            raise ValueError(f"label_smoothing: found {found}, allowed 0 or more, below 1")
+            raise ValueError(f"label_smoothing: got {found}, expected 0 or more, below 1")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(
-                f"steps, epochs: found {self.steps} and {self.epochs}, allowed exactly one of them"
+                f"steps, epochs: got {self.steps} and {self.epochs}, expected exactly one of them"
             )
 
     @property
@@ -277,7 +275,7 @@ class ComputeSpec:
             ("log_every", self.log_every, 1),
         ):
             if value is not None and value < least:
-                raise ValueError(f"{name}: found {value}, allowed {least} or more")
+                raise ValueError(f"{name}: got {value}, expected {least} or more")
 
 
 def names_part(parts: tuple[str, ...], name: str) -> bool:

@@ -15,7 +15,7 @@ def check(spec: Any) -> None:
     for name in ("seed", "init_seed", "data_seed", "noise_seed"):
         value = getattr(spec, name)
         if value is not None and not 0 <= value < 2**32:
-            raise ValueError(f"{name}: found {value}, allowed 0 to 2^32 - 1")
+            raise ValueError(f"{name}: got {value}, expected 0 to 2^32 - 1")
     allowed = metrics_of(spec.task.target)
     if spec.train.metric not in (None, *allowed):
         raise unknown("train.metric", spec.train.metric, allowed)
@@ -34,8 +34,7 @@ def check(spec: Any) -> None:
     no_end = isinstance(spec.task.inputs, Tokens) or spec.task.target.every_step
     if spec.model.subtract_last and no_end:
         raise ValueError(
-            "model.subtract_last: needs vectors, and an answer at their end; "
-            f"found {spec.task.name}"
+            f"model.subtract_last: needs vectors, and an answer at their end; got {spec.task.name}"
         )
     if spec.train.label_smoothing and not isinstance(spec.task.target, Categorical):
         raise ValueError(f"train.label_smoothing: {spec.task.name} has no classes")
@@ -53,7 +52,7 @@ def _check_translation(spec: Any) -> None:
             raise ValueError(f"model.attention: {spec.task.name} has nothing to attend to")
         return
     if spec.model.embedding is None:
-        raise ValueError("model.embedding: translation needs one, found none")
+        raise ValueError("model.embedding: translation needs one")
     for name in ("tied", "vectors", "dropout_words"):
         if getattr(spec.model, name):
             raise ValueError(f"model.{name}: translation has no such option")

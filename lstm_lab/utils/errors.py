@@ -1,22 +1,39 @@
-"""Errors that are a user's to mend: one line with the thing, what was found, what is allowed."""
+"""Errors that a user can fix, as one line: the setting, its value, and what is expected."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-# Exit codes of the command line and of its workers.
+# Exit codes of the command line and of its worker processes. 75 is EX_TEMPFAIL of sysexits.h: a
+# scheduler that sees it may start the same command again.
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 75
-AGAIN = "interrupted: run the same command again to go on"
+AGAIN = "interrupted: run the same command again to resume"
 
 
 class UserError(Exception):
-    """Wrong usage, config or data. The command line prints it and exits with 2."""
+    """Wrong usage, config or data. The command line prints the message and exits with code 2."""
 
 
-def unknown(what: str, found: object, allowed: Iterable[str]) -> UserError:
-    """Returns the error for a name that is not among those allowed, with the nearest one."""
-    names = list(allowed)
-    near = difflib.get_close_matches(str(found), names, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return UserError(f"{what}: found {found!r}, allowed {', '.join(names) or 'none'}{hint}")
+def got(setting: str, value: object, expected: str) -> str:
+    """Returns the message for a value that a setting cannot have.
+
+    Args:
+      setting: the name of the setting, such as "model.hidden".
+      value: its value.
+      expected: the values that are valid, such as "1 or more".
+    """
+    return f"{setting}: got {value!r}, expected {expected}"
+
+
+def unknown(setting: str, value: object, names: Iterable[str]) -> UserError:
+    """Returns the error for a value that is not one of a list of names.
+
+    The most similar name stands before the list, where a reader sees it even if the list is long.
+    """
+    names = list(names)
+    if not names:
+        return UserError(f"{setting}: got {value!r}, but there is nothing to choose from")
+    similar = difflib.get_close_matches(str(value), names, 1)
+    hint = f"; did you mean {similar[0]!r}? expected" if similar else ", expected"
+    return UserError(f"{setting}: got {value!r}{hint} one of {', '.join(names)}")

@@ -144,9 +144,9 @@ def test_errors_match_the_precision_of_the_format(monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--suite=layers"], "--suite: found 'layers'"),
-        (["--contenders=tensorflow"], "--contenders: found 'tensorflow'"),
-        (["--suite=train", "--table=t.json"], "--table: found suite train, allowed backends"),
+        (["--suite=layers"], "--suite: got 'layers'"),
+        (["--contenders=tensorflow"], "--contenders: got 'tensorflow'"),
+        (["--suite=train", "--table=t.json"], "--table: got suite train, expected backends"),
     ],
 )
 def test_wrong_flags_are_rejected(capsys, flags, message):

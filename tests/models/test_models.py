@@ -193,7 +193,7 @@ def test_subtract_last_makes_the_model_invariant_to_the_level():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"hidden": 0}, "hidden: found 0, allowed 1 or more"),
+        ({"hidden": 0}, "hidden: got 0, expected 1 or more"),
         ({"layers": 0}, "layers: found 0"),
         ({"hidden_sizes": ()}, "hidden_sizes: found"),
         ({"hidden_sizes": (4, 0)}, r"hidden_sizes\[1\]: found 0"),

@@ -75,9 +75,9 @@ def test_hours_are_made_trials(tiny):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--budget=0"], "--budget: found '0', allowed trials as 8, or hours as 1.5h"),
+        (["--budget=0"], "--budget: got '0', expected trials as 8, or hours as 1.5h"),
         (["--budget=1.5"], "allowed a whole number of trials"),
-        (["--tasks=ading_4"], "--tasks: found 'ading_4'.*did you mean 'adding_4'"),
+        (["--tasks=ading_4"], "--tasks: got 'ading_4'.*did you mean 'adding_4'"),
         (["--against=my_cell.py:same"], "are both"),
     ],
 )

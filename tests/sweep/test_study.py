@@ -26,9 +26,9 @@ def tokens(spec):
     [
         ({"seeds": ()}, "it has no runs"),
         ({"axes": (grid("model.cell", ()),)}, "it has no runs"),
-        ({"baseline": "lstn"}, "baseline: found 'lstn'.*did you mean 'lstm'"),
-        ({"claims": (Scores("gru", "mse"),)}, r"claims\[0\].variant: found 'gru'"),
-        ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: found 'gru'"),
+        ({"baseline": "lstn"}, "baseline: got 'lstn'.*did you mean 'lstm'"),
+        ({"claims": (Scores("gru", "mse"),)}, r"claims\[0\].variant: got 'gru'"),
+        ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: got 'gru'"),
         ({"tuning": Tuning((grid("optim.lr", (0.1,)),), (10,))}, "winners need fresh ones"),
     ],
 )

@@ -163,9 +163,9 @@ def test_the_state_goes_through_chunks_of_varied_length(text):
 def test_what_has_no_meaning_is_refused(text):
     with pytest.raises(UserError, match="temporal_reg: adding has no outputs of each step"):
         small(train={"temporal_reg": 1.0})
-    with pytest.raises(UserError, match="activation_reg: found -1.0, allowed 0 or more"):
+    with pytest.raises(UserError, match="activation_reg: got -1.0, expected 0 or more"):
         reading(text, train={"activation_reg": -1.0})
-    with pytest.raises(UserError, match="average: found 0, allowed 1 or more, or none"):
+    with pytest.raises(UserError, match="average: got 0, expected 1 or more, or none"):
         reading(text, optim={"average": 0})
     with pytest.raises(UserError, match="unroll_std: found 2.0, allowed 0 to a quarter of unroll"):
         reading(text, task={"unroll_std": 2.0})

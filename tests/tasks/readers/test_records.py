@@ -63,7 +63,7 @@ def test_long_texts_end_and_short_ones_do_not(tmp_path):
     ("name", "content", "said"),
     [
         ("a.csv", "text,label\n", "holds no records"),
-        ("a.csv", "words,label\nx,1\n", "line 2: column: found 'text', allowed words, label"),
+        ("a.csv", "words,label\nx,1\n", "line 2: column: got 'text', expected one of words, label"),
         ("a.csv", "text,label\nx,1,2\n", "line 2 has more values than the 2 columns"),
         ("a.csv", "text,label\nx\n", "line 2 has nothing for column 'label'"),
         ("a.csv", "text,label\nx,1\n", "has the label '1' alone"),
