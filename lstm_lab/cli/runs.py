@@ -87,7 +87,7 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
         print(f"{split:<11} {shown}  (best checkpoint, step {result['best']['step']})")
     for name, values in result["trivial"].items():
         shown = "  ".join(f"{metric} {value:.5f}" for metric, value in values.items())
-        print(f"{'naive':<11} {shown}  ({name}; test)")
+        print(f"{'trivial':<11} {shown}  ({name}; test)")
 
 
 def summary(argv: list[str]) -> int:

@@ -36,7 +36,7 @@ def run(capsys, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["trian"], "verb: got 'trian', did you mean 'train'.? expected one of train"),
+        (["trian"], "verb: got 'trian'; did you mean 'train'.? expected one of train"),
         (["train"], "--config is required"),
         (["train", "--config=no.py"], "--config: no.py does not exist"),
         (["train", ADDING + ":peepole"], "config: variant: got 'peepole'.*did you mean"),
