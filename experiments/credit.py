@@ -7,8 +7,7 @@ Five-fold cross-validation; every run states what logistic regression scores on 
 """
 
 from configs import credit
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study
+from lstm_lab.sweep import Study, grid
 
 
 def get_study() -> Study:

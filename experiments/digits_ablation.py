@@ -11,8 +11,7 @@ then train at that rate for 40 epochs, and only those are compared on the test s
 """
 
 from configs import digits
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Claim, Study, Tuning
+from lstm_lab.sweep import Claim, Study, Tuning, grid
 
 VARIANTS = (
     *("vanilla", "nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr"),

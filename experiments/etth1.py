@@ -8,8 +8,7 @@ are of the same months, whose first windows begin in the months before.
 """
 
 from configs import series
-from lstm_lab.sweep.axes import zipped
-from lstm_lab.sweep.study import Reference, Study
+from lstm_lab.sweep import Reference, Study, zipped
 
 PUBLISHED = {24: 0.114, 48: 0.193, 168: 0.236, 336: 0.590, 720: 0.683}
 CONTEXT = {24: 48, 48: 96, 168: 168, 336: 168, 720: 168}

@@ -5,8 +5,7 @@ Data: ecg5000/ECG5000_TRAIN.txt under --data_dir or $LSTM_LAB_DATA; see configs/
 """
 
 from configs import heartbeats
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study
+from lstm_lab.sweep import Study, grid
 
 
 def get_study() -> Study:

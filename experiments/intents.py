@@ -5,8 +5,7 @@ Data: atis/{train,dev,test} under --data_dir or $LSTM_LAB_DATA; see configs/tags
 """
 
 from configs import tags
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study
+from lstm_lab.sweep import Study, grid
 
 
 def get_study() -> Study:

@@ -3,8 +3,7 @@
 from ml_collections import ConfigDict
 
 from lstm_lab.config.parsing import with_values
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study
+from lstm_lab.sweep import Study, grid
 
 CELLS = ("np", "peephole", "chrono", "rnn", "slstm")
 BUDGET = {

@@ -5,7 +5,7 @@ Command: lstm-lab reproduce memory_adding
 
 from configs import adding
 from experiments.long_memory import memory
-from lstm_lab.sweep.study import Study
+from lstm_lab.sweep import Study
 
 
 def get_study() -> Study:

@@ -5,7 +5,7 @@ Command: lstm-lab reproduce memory_order
 
 from configs import temporal_order
 from experiments.long_memory import memory
-from lstm_lab.sweep.study import Study
+from lstm_lab.sweep import Study
 
 
 def get_study() -> Study:

@@ -14,8 +14,19 @@ without a better validation loss.
 
 from ml_collections import ConfigDict
 
-from lstm_lab.sweep.axes import LogUniform, Range, Uniform, grid
-from lstm_lab.sweep.study import Best, Claim, Equivalent, Matters, Study, Trials, Tuning
+from lstm_lab.sweep import (
+    Best,
+    Claim,
+    Equivalent,
+    LogUniform,
+    Matters,
+    SearchRange,
+    Study,
+    Trials,
+    Tuning,
+    Uniform,
+    grid,
+)
 
 VARIANTS = ("vanilla", "nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr")
 TRIALS = 200
@@ -49,7 +60,7 @@ def get_config() -> ConfigDict:
 
 def get_study(trials: int = TRIALS) -> Study:
     """Returns the study; fewer trials are the first of those of more."""
-    ranges: dict[str, Range] = {
+    ranges: dict[str, SearchRange] = {
         "model.hidden": LogUniform(20, 200, integer=True),
         "optim.lr": LogUniform(1e-6, 1e-2),
         "optim.momentum": LogUniform(0.01, 1.0, one_minus=True),

@@ -9,8 +9,7 @@ published figures are of all images and far more updates.
 
 from configs import mnist
 from lstm_lab.config.parsing import with_values
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Reference, Study
+from lstm_lab.sweep import Reference, Study, grid
 
 
 def get_study() -> Study:

@@ -5,8 +5,7 @@ Data: ptb/ptb.{train,valid,test}.txt, downloaded, or under --data_dir or $LSTM_L
 """
 
 from configs import ptb
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Reference, Scores, Study
+from lstm_lab.sweep import Reference, Scores, Study, grid
 
 
 def get_study() -> Study:

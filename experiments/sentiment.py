@@ -5,8 +5,7 @@ Data: imdb/{train,test}.jsonl.gz under --data_dir or $LSTM_LAB_DATA; see configs
 """
 
 from configs import imdb
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Reference, Scores, Study
+from lstm_lab.sweep import Reference, Scores, Study, grid
 
 FORWARD, BOTH = "bidirectional=False", "bidirectional=True"
 

@@ -5,8 +5,7 @@ Data: atis/{train,dev,test} under --data_dir or $LSTM_LAB_DATA; see configs/tags
 """
 
 from configs import tags
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Claim, Reference, Scores, Study
+from lstm_lab.sweep import Claim, Reference, Scores, Study, grid
 
 FORWARD, BOTH = "bidirectional=False", "bidirectional=True"
 

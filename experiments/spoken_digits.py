@@ -5,8 +5,7 @@ Data: fsdd/fsdd.tar.gz under --data_dir or $LSTM_LAB_DATA; see configs/spoken_di
 """
 
 from configs import spoken_digits
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study
+from lstm_lab.sweep import Study, grid
 
 
 def get_study() -> Study:

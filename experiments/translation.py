@@ -5,8 +5,7 @@ Data: multi30k/, downloaded, or under --data_dir or $LSTM_LAB_DATA; see configs/
 """
 
 from configs import translation
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study
+from lstm_lab.sweep import Study, grid
 
 
 def get_study() -> Study:

@@ -22,8 +22,8 @@ import numpy as np
 
 from lstm_lab.bench.contenders import missing
 from lstm_lab.bench.run import machine
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study, Trials, tuning_runs
+from lstm_lab.sweep import Study, Trials, grid
+from lstm_lab.sweep.expand import tuning_runs
 from lstm_lab.tasks import Examples
 from lstm_lab.utils.progress import Meter, say
 

@@ -11,12 +11,13 @@ from lstm_lab.report.comparison import compare as compare_runs
 from lstm_lab.report.render.cross_study import build_cross_study_report
 from lstm_lab.report.render.files import build
 from lstm_lab.report.runs import read_study
-from lstm_lab.results.study_file import expected
+from lstm_lab.results.study_file import count_expected_runs
 from lstm_lab.sweep import local as processes
 from lstm_lab.sweep import slurm
-from lstm_lab.sweep.battery import battery
-from lstm_lab.sweep.dry_run import seconds
-from lstm_lab.sweep.folder import StudyFolder, forget_failures
+from lstm_lab.sweep.battery import battery_studies
+from lstm_lab.sweep.dry_run import estimate_seconds
+from lstm_lab.sweep.failures import clear_failures
+from lstm_lab.sweep.folder import StudyFolder
 from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.study import Study
 from lstm_lab.train.loop import stopping_on_signals
@@ -25,8 +26,8 @@ from lstm_lab.utils.progress import say
 
 __all__ = [
     "claims_hold",
+    "clear_failures",
     "compare",
-    "forget_failures",
     "hand_out",
     "run",
     "run_jobs",
@@ -70,7 +71,7 @@ def run_jobs(study: Study, folder: Path, jobs: int, arguments: list[str]) -> int
     declared = StudyFolder(folder, study)
     declared.declare()
     with stopping_on_signals() as stop:
-        code = processes.run_jobs(arguments, folder, jobs, expected(declared.plan), stop)
+        code = processes.run_jobs(arguments, folder, jobs, count_expected_runs(declared.plan), stop)
     if code == INTERRUPTED:
         say(AGAIN)
     elif code != WRONG_USAGE:
@@ -84,7 +85,7 @@ def hand_out(
     """Gives a study to SLURM, or with `options` None prints its workers' commands."""
     absolute = [_absolute(argument) for argument in arguments]
     if options is None:
-        print(slurm.emit(absolute, jobs))
+        print(slurm.worker_commands(absolute, jobs))
         return DONE
     StudyFolder(folder, study).declare()
     submitted = slurm.submit(absolute, folder.absolute(), jobs, options)
@@ -116,7 +117,7 @@ def compare(
         if wrong is not None:
             return FAILED
     trials = _trials(cell, baseline, tasks, budget, data_dir)
-    declared, left_out = battery(cell, baseline, tasks, trials, data_dir)
+    declared, left_out = battery_studies(cell, baseline, tasks, trials, data_dir)
     for line in left_out:
         say(f"left out: {line}")
     failed = False
@@ -145,7 +146,10 @@ def _trials(cell: str, baseline: str, tasks: list[str], budget: str, data_dir: P
             raise UserError(f"--budget: got {budget!r}, expected a whole number of trials")
         return int(number)
     one, two = (
-        sum(seconds(s, data_dir) for s in battery(cell, baseline, tasks, n, data_dir)[0])
+        sum(
+            estimate_seconds(study, data_dir)
+            for study in battery_studies(cell, baseline, tasks, n, data_dir)[0]
+        )
         for n in (1, 2)
     )
     return max(2, int((3600 * float(number) - one) / (two - one)) + 1)

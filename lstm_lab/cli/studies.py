@@ -38,7 +38,7 @@ def sweep(argv: list[str]) -> int:
         print(preview(study, data_dir))
         return DONE
     if given.rerun:
-        orchestrate.forget_failures(folder)
+        orchestrate.clear_failures(folder)
     if not spread:
         results = Path(given.results) if given.results else None
         return orchestrate.run(study, folder, data_dir, worker=given.worker, results=results)

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.results.study_file import expected, run_status, worked_on
-from lstm_lab.utils.errors import UserError
+from lstm_lab.results.study_file import (
+    count_expected_runs,
+    leased_runs,
+    read_plan,
+    run_status,
+)
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step
 
 
@@ -104,16 +108,14 @@ def read_study(workdir: Path) -> StudyRuns:
     Raises:
       UserError: if the folder contains no readable study.json.
     """
-    plan = read_json(workdir / "study.json")
-    if plan is None:
-        raise UserError(f"--workdir: {workdir} is not a study (study.json is missing or damaged)")
+    plan = read_plan(workdir)
     metric = plan["study"]["metric"]
-    in_progress = worked_on(workdir, plan)
+    in_progress = leased_runs(workdir, plan)
     runs = [
         _read_run(workdir / "runs" / run_id, run_id, row, metric, in_progress.get(run_id))
         for run_id, row in plan["runs"].items()
     ]
-    return StudyRuns(plan["study"], plan["chosen"], runs, expected(plan))
+    return StudyRuns(plan["study"], plan["chosen"], runs, count_expected_runs(plan))
 
 
 def _read_run(

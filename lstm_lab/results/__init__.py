@@ -1,1 +1,5 @@
-"""A study's folder as data: its plan, one row per run, and who works on what. Imports no JAX."""
+"""A study's folder as data: its plan, the status of each run, and the leases on its cohorts.
+
+`sweep` writes the folder and `report` reads it; what both need is here. Imports no JAX, so that
+reports and `lstm-lab status` start fast and run on machines without it.
+"""

@@ -1,9 +1,13 @@
-"""Who works on what: claims on cohorts, which processes of any machine take in the study's folder.
+"""Leases: at most one process at a time works on a cohort, over all machines that share a folder.
 
-A claim is a file of a rising number, made so that only one process can make it. Its owner touches
-it while it works. A claim whose process on this machine is gone, or that another machine's process
-has not touched for a while, is stale: the next number takes over, and an owner that was only slow
-sees that it has lost.
+A lease is a file `lease.N` in the cohort's folder. The process that creates the highest N owns the
+cohort. It touches the file while it works. A lease is stale if its process on this machine has
+ended, or if a process on another machine has not touched it for `STALE_SECONDS`; then the next
+process creates `lease.N+1`. A slow owner checks `owns_lease` before it writes, and sees that it has
+lost the cohort.
+
+Numbers only rise and files are never removed, so two processes can never both own a number. This
+needs nothing but hard links, which also work on network file systems; file locks often do not.
 """
 
 from __future__ import annotations
@@ -19,12 +23,13 @@ from typing import Any
 
 from lstm_lab.utils.files import read_json, write_json
 
+# An owner touches its file every 10 s. Twelve missed touches tolerate a slow network file system.
 STALE_SECONDS = 120.0
 TOUCH_SECONDS = 10.0
 
 
-class Claim:
-    """A claim that this process holds.
+class Lease:
+    """A lease that this process acquired.
 
     Args:
       path: its file.
@@ -33,124 +38,139 @@ class Claim:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @property
-    def held(self) -> bool:
-        """Whether no other process has taken it over."""
+    def owns_lease(self) -> bool:
+        """Returns whether no other process has taken the cohort over."""
         newest = _newest(self.path.parent)
         return newest is not None and newest == self.path
 
 
-def holder(folder: Path) -> dict[str, Any] | None:
-    """Returns who works in a folder now, or None."""
+def current_owner(folder: Path) -> dict[str, Any] | None:
+    """Returns `host` and `pid` of the process that works on a cohort now, or None.
+
+    Args:
+      folder: the cohort's folder.
+    """
     newest = _newest(folder) if folder.is_dir() else None
-    if newest is None or _stale(newest):
+    if newest is None or _is_stale(newest):
         return None
     content: dict[str, Any] | None = read_json(newest)
     return content
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[Claim | None]:
-    """Holds a folder's claim, or gives None where another process does.
+def acquire_lease(folder: Path) -> Iterator[Lease | None]:
+    """Holds the lease on a folder; gives None if another process holds it.
 
     Args:
-      folder: the cohort's folder; made where it is missing.
+      folder: the cohort's folder; created if it is missing.
+
+    Example:
+      with acquire_lease(folder) as lease:
+          if lease is not None:
+              train(still_mine=lease.owns_lease)
     """
     folder.mkdir(parents=True, exist_ok=True)
     newest = _newest(folder)
-    if newest is not None and not _stale(newest):
+    if newest is not None and not _is_stale(newest):
         yield None
         return
-    claim = _make(folder, 0 if newest is None else _number(newest) + 1)
-    if claim is None:
+    lease = _create(folder, 0 if newest is None else _number(newest) + 1)
+    if lease is None:
         yield None
         return
     ended = threading.Event()
-    thread = threading.Thread(target=_keep_touching, args=(claim, ended), daemon=True)
+    thread = threading.Thread(target=_keep_touching, args=(lease, ended), daemon=True)
     thread.start()
     try:
-        yield claim
+        yield lease
     finally:
         ended.set()
         thread.join()
-        # What is left is marked as over, not removed: a number that was used never comes back.
-        if claim.held:
-            write_json(claim.path, {"over": True})
+        # Marked as released, not removed: if a number came back, a slow owner of the earlier lease
+        # would believe that it still owns the cohort.
+        if lease.owns_lease():
+            write_json(lease.path, {"released": True})
 
 
-def _make(folder: Path, number: int) -> Claim | None:
-    """Makes the claim of a number; None where another process was first."""
-    path = folder / f"claim.{number}"
-    part = folder / f".claim.{number}.{_own_name()}"
+def _create(folder: Path, number: int) -> Lease | None:
+    """Creates the lease with a number; returns None if another process was faster."""
+    path = folder / f"lease.{number}"
+    part = folder / f".lease.{number}.{_unique_name()}"
     pid = os.getpid()
-    content = {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
+    content = {"host": socket.gethostname(), "pid": pid, "started": _start_time(pid)}
     part.write_text(json.dumps(content))
     try:
-        os.link(part, path)  # fails where it exists, and never shows an empty file
+        # Atomic: fails if the target exists, and no other process ever sees an empty file.
+        os.link(part, path)
     except FileExistsError:
         return None
     finally:
         part.unlink()
-    return Claim(path)
+    return Lease(path)
 
 
-def _keep_touching(claim: Claim, ended: threading.Event) -> None:
+def _keep_touching(lease: Lease, ended: threading.Event) -> None:
     while not ended.wait(TOUCH_SECONDS):
-        os.utime(claim.path)
+        os.utime(lease.path)
 
 
 def _newest(folder: Path) -> Path | None:
-    return max(folder.glob("claim.*"), key=_number, default=None)
+    return max(folder.glob("lease.*"), key=_number, default=None)
 
 
 def _number(path: Path) -> int:
     return int(path.suffix[1:])
 
 
-def _stale(path: Path) -> bool:
-    """Returns whether nobody works under a claim any more."""
+def _is_stale(path: Path) -> bool:
+    """Returns whether a lease was released, or its owner no longer works."""
     try:
         content = json.loads(path.read_text())
         age = _file_system_time(path.parent) - path.stat().st_mtime
     except (OSError, ValueError):
-        return False  # another process is about to take over
-    if content.get("over"):
+        return False  # another process is writing it right now
+    if content.get("released"):
         return True
     if content["host"] == socket.gethostname():
-        # However long ago it was touched: a machine may have slept.
+        # The process itself is a better witness than the file's age: a laptop may have slept.
         pid = content["pid"]
-        return not alive(pid) or _started(pid) != content["started"]
+        return not process_exists(pid) or _start_time(pid) != content["started"]
     return age > STALE_SECONDS
 
 
-def _started(pid: int) -> str | None:
-    """Returns when a process began, which tells it from a later one of the same number."""
+def _start_time(pid: int) -> str | None:
+    """Returns the start time of a process: the system gives its number to a new one later."""
     try:
+        # Field 22 of stat, counted after the command, which may contain spaces and parentheses.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return None
 
 
 def _file_system_time(folder: Path) -> float:
-    """Returns the time by the clock that stamps files, which several machines share."""
-    probe = folder / f".clock.{_own_name()}"
+    """Returns the time of the clock that stamps files.
+
+    On a network file system that is the server's clock, which all machines share. Their own clocks
+    may differ by more than `STALE_SECONDS`.
+    """
+    probe = folder / f".clock.{_unique_name()}"
     probe.touch()
     seconds = probe.stat().st_mtime
     probe.unlink()
     return seconds
 
 
-def _own_name() -> str:
-    """Returns what no other thread of any machine is called."""
+def _unique_name() -> str:
+    """Returns a name that no other thread of any machine uses."""
     return f"{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
 
 
-def alive(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
     """Returns whether a process of this machine exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        return True  # it exists and belongs to another user
     return True

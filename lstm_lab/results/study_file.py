@@ -1,50 +1,72 @@
-"""What a study's folder holds: how many runs it has, and the status of each."""
+"""Reads a study's folder: its plan, the status of its runs, and how many there are.
+
+study.json holds the declaration (`study`), the planned runs (`runs`, by id), their cohorts
+(`cohorts`, by id) and the tuned points (`chosen`, by variant). `sweep/folder.py` writes it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.results.lease import alive, holder
+from lstm_lab.results.lease import current_owner, process_exists
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 
 
-def run_status(folder: Path, worked_on: bool | None = None) -> tuple[str, str]:
-    """Returns a run's status and reason; a run that nobody works on any more was interrupted.
+def read_plan(workdir: Path) -> dict[str, Any]:
+    """Returns the content of study.json.
+
+    Raises:
+      UserError: for a folder without a study.
+    """
+    plan: dict[str, Any] | None = read_json(workdir / "study.json")
+    if plan is None:
+        raise UserError(f"--workdir: {workdir} is not a study (study.json is missing or damaged)")
+    return plan
+
+
+def run_status(folder: Path, leased: bool | None = None) -> tuple[str, str]:
+    """Returns a run's status and its reason, which may be empty.
+
+    A killed process cannot record its end. So a run that is recorded as running but that no process
+    works on counts as interrupted.
 
     Args:
-      folder: the run's.
-      worked_on: whether a process holds its cohort, or None to look for its process here.
+      folder: the run's folder.
+      leased: whether a process holds the lease on its cohort; None for a run outside a study, whose
+        process must be one of this machine.
     """
     result, head = read_json(folder / "result.json"), read_json(folder / "run.json")
     if result is not None:
         return result["status"], ""
     if head is None:
         return "missing", ""
-    working = alive(head["pid"]) if worked_on is None else worked_on
+    working = process_exists(head["pid"]) if leased is None else leased
     if head["status"] == "running" and not working:
-        return "interrupted", "its process is gone"
+        return "interrupted", "its process no longer exists"
     return head["status"], head.get("reason", "")
 
 
-def worked_on(workdir: Path, plan: dict[str, Any]) -> dict[str, bool]:
-    """Returns for each planned run of a study whether a process holds its cohort; runs whose
-    results were taken over have none."""
-    return dict.fromkeys(plan["runs"], False) | {
-        run: held
-        for cid, cohort in plan["cohorts"].items()
-        for held in [holder(workdir / "cohorts" / cid) is not None]
-        for run in cohort["runs"]
-    }
+def leased_runs(workdir: Path, plan: dict[str, Any]) -> dict[str, bool]:
+    """Returns for each planned run whether a process holds the lease on its cohort.
+
+    Runs whose results come from an archive belong to no cohort; nobody works on them.
+    """
+    leased = dict.fromkeys(plan["runs"], False)
+    for cohort_id, cohort in plan["cohorts"].items():
+        owner = current_owner(workdir / "cohorts" / cohort_id)
+        leased |= dict.fromkeys(cohort["runs"], owner is not None)
+    return leased
 
 
 def count_results(workdir: Path) -> int:
-    """Returns how many runs of a study have a result."""
+    """Returns the number of runs that have a result."""
     return sum(1 for _ in workdir.glob("runs/*/result.json"))
 
 
-def expected(plan: dict[str, Any]) -> int:
-    """Returns how many runs a study has, those not planned yet included."""
+def count_expected_runs(plan: dict[str, Any]) -> int:
+    """Returns the number of runs of a study, including those that are not planned yet."""
     study = plan["study"]
     count = len(study["variants"]) * len(study["seeds"])
     if study["tuning"]:

@@ -1,6 +1,7 @@
-"""Axes: what varies in a study, as points, and how axes combine.
+"""The settings that a study varies: axes of explicit values, and ranges for random trials.
 
-A point is a dict of dotted settings, such as {"optim.lr": 0.01}. An axis is a list of points.
+A point is a dict from dotted settings to values, such as {"optim.lr": 0.01}. An axis is a list of
+points, of which a run takes one. A study crosses its axes; `expand.py` turns the points into runs.
 """
 
 from __future__ import annotations
@@ -21,75 +22,92 @@ Point = dict[str, Any]
 
 @dataclass(frozen=True)
 class Axis:
-    """Points of which each run takes one.
+    """Alternative points; each run takes one of them.
 
     Attributes:
       points: the points, in order.
-      when: settings of axes before this one, or of the base; where they have other values, the axis
-        is left out, as Nesterov's momentum is for every optimiser but sgd.
+      when: a condition on earlier axes or on the base config. If it does not hold, the axis is left
+        out. Example: Nesterov momentum exists only for sgd.
     """
 
     points: tuple[Point, ...]
     when: Point = field(default_factory=dict)
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        """The settings that the axis sets, in order."""
-        return tuple(dict.fromkeys(path for point in self.points for path in point))
+    def settings(self) -> tuple[str, ...]:
+        """The dotted settings that the axis changes, in order."""
+        return tuple(dict.fromkeys(setting for point in self.points for setting in point))
 
 
-def grid(path: str, values: Sequence[Any], when: Mapping[str, Any] | None = None) -> Axis:
-    """Returns the axis of one setting; axes of a study are crossed."""
-    return Axis(tuple({path: value} for value in values), dict(when or {}))
+def grid(setting: str, values: Sequence[Any], when: Mapping[str, Any] | None = None) -> Axis:
+    """Returns the axis of one setting.
+
+    Args:
+      setting: its dotted name.
+      values: its values, in order.
+      when: settings that must have these values; otherwise the axis is left out.
+
+    Example:
+      grid("optim.nesterov", (False, True), when={"optim.name": "sgd"})
+    """
+    return Axis(tuple({setting: value} for value in values), dict(when or {}))
 
 
 def zipped(settings: Mapping[str, Sequence[Any]], when: Mapping[str, Any] | None = None) -> Axis:
-    """Returns an axis of several settings that advance together.
+    """Returns one axis of several settings that change together.
+
+    Args:
+      settings: the values of each setting; the k-th point takes the k-th value of all.
+      when: as in `grid`.
 
     Raises:
-      UserError: where they have different numbers of values.
+      UserError: if the settings have different numbers of values.
+
+    Example:
+      zipped({"model.hidden": (32, 64), "optim.lr": (0.01, 0.005)})  # two points, not four
     """
-    counts = {path: len(values) for path, values in settings.items()}
+    counts = {setting: len(values) for setting, values in settings.items()}
     if len(set(counts.values())) > 1:
-        raise UserError(f"zipped: found {counts}, allowed equally many values")
+        raise UserError(f"zipped: got {counts} values, expected the same number for all settings")
     rows = zip(*settings.values(), strict=True)
     return Axis(tuple(dict(zip(settings, row, strict=True)) for row in rows), dict(when or {}))
 
 
 def chain(*axes: Axis) -> Axis:
-    """Returns an axis that goes through the points of one axis after another.
+    """Returns one axis with the points of several axes, one after another.
 
     Raises:
-      UserError: for an axis with a condition, which a part of an axis cannot have.
+      UserError: for an axis with a condition. `when` applies to a whole axis, not to some points.
     """
     if any(axis.when for axis in axes):
-        raise UserError("chain: found an axis with `when`, allowed axes without")
+        raise UserError("chain: got an axis with `when`, expected axes without a condition")
     return Axis(tuple(point for axis in axes for point in axis.points))
 
 
-# ---- random trials
+# ---- ranges of random trials
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Numbers between two bounds, each as likely."""
+    """A uniform distribution on [low, high]."""
 
     low: float
     high: float
 
-    def at(self, u: float) -> float:
-        """Returns the value below which a share u of the draws lies."""
+    def quantile(self, u: float) -> float:
+        """Returns the value below which the share u of all draws lies."""
         return self.low + u * (self.high - self.low)
 
 
 @dataclass(frozen=True)
 class LogUniform:
-    """Numbers between two positive bounds, each order of magnitude as likely.
+    """A distribution whose logarithm is uniform: every order of magnitude is equally likely.
 
     Attributes:
-      low, high: the bounds.
+      low, high: the bounds, both positive.
       integer: round to whole numbers.
-      one_minus: one minus the number instead, for a momentum close to 1.
+      one_minus: return 1 - x. A momentum close to 1 matters on a log scale of its distance to 1, so
+        LogUniform(0.01, 1.0, one_minus=True) covers momentum from 0 to 0.99.
     """
 
     low: float
@@ -99,12 +117,14 @@ class LogUniform:
 
     def __post_init__(self) -> None:
         if not 0 < self.low <= self.high:
-            raise UserError(f"LogUniform: found {self.low} to {self.high}, allowed 0 < low <= high")
+            raise UserError(
+                f"LogUniform: got low={self.low}, high={self.high}, expected 0 < low <= high"
+            )
         if self.integer and self.one_minus:
-            raise UserError("LogUniform: integer and one_minus exclude each other")
+            raise UserError("LogUniform: got integer and one_minus, expected at most one of them")
 
-    def at(self, u: float) -> float:
-        """Returns the value below which (with `one_minus`, above which) a share u lies."""
+    def quantile(self, u: float) -> float:
+        """Returns the value below which (with `one_minus`, above which) the share u lies."""
         value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
         if self.integer:
             return round(value)
@@ -113,104 +133,120 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, each as likely."""
+    """One of several values, all equally likely."""
 
     values: tuple[Any, ...]
 
-    def at(self, u: float) -> Any:
-        """Returns the value at a share u of the list."""
+    def quantile(self, u: float) -> Any:
+        """Returns the value at the share u of the list."""
         return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
 
 
 @dataclass(frozen=True)
-class Given:
-    """A range that is drawn from only where settings drawn before have these values."""
+class Conditional:
+    """A range that applies only if settings drawn earlier have the values in `when`."""
 
     when: Mapping[str, Any]
     range: Uniform | LogUniform | Choice
 
+    def applies(self, point: Point) -> bool:
+        """Returns whether the condition holds at a point."""
+        return all(point.get(setting) == value for setting, value in self.when.items())
 
-Range = Uniform | LogUniform | Choice | Given
+
+SearchRange = Uniform | LogUniform | Choice | Conditional
 
 
-def random(trials: int, seed: int, ranges: Mapping[str, Range], stream: str = "") -> Axis:
-    """Returns an axis of random trials.
+def random_points(
+    count: int, seed: int, ranges: Mapping[str, SearchRange], stream: str = ""
+) -> tuple[Point, ...]:
+    """Draws random points.
 
-    A trial's value of a setting depends on the seed, the trial's number, the setting's name and the
-    stream alone: more trials or another range leave the others what they were.
+    The value of a setting depends only on (seed, number of the trial, name of the setting, stream).
+    So more trials, or a new range, leave all other values unchanged, and finished runs stay valid.
 
     Args:
-      trials: how many.
-      seed: of the draws.
-      ranges: what each setting is drawn from, in order.
-      stream: trials of different streams are independent, those of one stream the same.
+      count: the number of points.
+      seed: the seed of the draws.
+      ranges: the distribution of each setting, in order.
+      stream: different streams are independent; equal streams give equal points.
 
     Returns:
-      The axis.
+      The points.
 
     Raises:
-      UserError: for a condition on a setting that is not drawn before.
+      UserError: for a condition on a setting that is not drawn earlier.
     """
     drawn: set[str] = set()
-    for path, values in ranges.items():
-        for name in values.when if isinstance(values, Given) else ():
+    for setting, values in ranges.items():
+        for name in values.when if isinstance(values, Conditional) else ():
             if name not in drawn:
-                raise UserError(f"random: {path}: found when={name!r}, allowed a setting before it")
-        drawn.add(path)
-    return Axis(tuple(_trial(k, seed, ranges, stream) for k in range(trials)))
+                raise UserError(
+                    f"ranges: {setting}: got when={name!r}, expected a setting drawn before it"
+                )
+        drawn.add(setting)
+    return tuple(_random_point(k, seed, ranges, stream) for k in range(count))
 
 
-def _trial(number: int, seed: int, ranges: Mapping[str, Range], stream: str) -> Point:
+def _random_point(number: int, seed: int, ranges: Mapping[str, SearchRange], stream: str) -> Point:
     point: Point = {}
-    for path, values in ranges.items():
-        if isinstance(values, Given):
-            if any(point.get(name) != value for name, value in values.when.items()):
+    for setting, values in ranges.items():
+        if isinstance(values, Conditional):
+            if not values.applies(point):
                 continue
             values = values.range
-        name = zlib.crc32(f"{stream}/{path}".encode())
-        point[path] = values.at(np.random.default_rng([seed, number, name]).random())
+        # Hashed with crc32, not hash(): Python salts hash() of strings anew in every process.
+        name = zlib.crc32(f"{stream}/{setting}".encode())
+        point[setting] = values.quantile(np.random.default_rng([seed, number, name]).random())
     return point
 
 
-# ---- combining
+# ---- combinations
 
 
 def cross(axes: Sequence[Axis], base: Mapping[str, Any] | None = None) -> list[Point]:
-    """Returns every combination of the axes' points; of no axes, the empty one.
+    """Returns every combination of the axes' points; without axes, one empty point.
 
     Args:
-      axes: the axes, in order; the last varies fastest.
-      base: dotted settings that conditions may refer to.
+      axes: the axes, in order; the last one varies fastest.
+      base: dotted settings that a condition may refer to in addition to earlier axes.
 
     Raises:
-      UserError: where two axes set the same setting, or a condition names one that is set nowhere.
+      UserError: if two axes change the same setting, or a condition names an unknown one.
     """
-    paths = [path for axis in axes for path in axis.paths]
-    if len(set(paths)) < len(paths):
-        raise UserError(f"study: a setting stands on two axes: {', '.join(paths)}")
+    settings = [setting for axis in axes for setting in axis.settings]
+    repeated = sorted({setting for setting in settings if settings.count(setting) > 1})
+    if repeated:
+        raise UserError(
+            f"axes: got {', '.join(repeated)} on two axes, expected each setting on one axis"
+        )
     points: list[Point] = [{}]
     for axis in axes:
         points = list(
-            itertools.chain.from_iterable(_extended(point, axis, base or {}) for point in points)
+            itertools.chain.from_iterable(_extend(point, axis, base or {}) for point in points)
         )
     return points
 
 
-def _extended(point: Point, axis: Axis, base: Mapping[str, Any]) -> list[Point]:
+def _extend(point: Point, axis: Axis, base: Mapping[str, Any]) -> list[Point]:
+    """Returns a point extended by each point of an axis; unchanged if the condition fails."""
     known = {**base, **point}
-    for path, value in axis.when.items():
-        if path not in known:
-            raise UserError(f"study: when: no axis before and no config sets {path!r}")
-        if known[path] != value:
+    for setting, value in axis.when.items():
+        if setting not in known:
+            raise UserError(
+                f"axes: when: got {setting!r}, expected a setting of the config or an earlier axis"
+            )
+        if known[setting] != value:
             return [point]
     return [{**point, **added} for added in axis.points]
 
 
 def label(point: Point) -> str:
-    """Returns a variant's name: its value, or `name=value` for several settings."""
+    """Returns the name of a point: its value, or `name=value` pairs for several settings."""
     if not point:
         return "base"
     values = list(point.values())
+    # A lone "True" would not say which setting is on.
     if len(values) == 1 and not isinstance(values[0], bool):
         return str(values[0])
     return " ".join(f"{path.rpartition('.')[2]}={value}" for path, value in point.items())

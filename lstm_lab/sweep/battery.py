@@ -1,4 +1,9 @@
-"""The battery on which a cell of one's own is held against a baseline: equal tuning everywhere."""
+"""The battery of `lstm-lab compare`: small tasks on which a new cell is compared with a baseline.
+
+Every task becomes a study of two variants with matched parameters, the same tuning budget and fresh
+final seeds. The tasks cover long memory (adding, copying), classification, language and music, and
+each trains in minutes on two CPU cores.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +17,25 @@ from lstm_lab.sweep.axes import LogUniform, grid
 from lstm_lab.sweep.study import Study, Trials, Tuning
 from lstm_lab.utils.errors import UserError, unknown
 
-SEEDS = (100, 101, 102, 103, 104)
+TUNING_SEED = 0
+FINAL_SEEDS = (100, 101, 102, 103, 104)
 
 
 @dataclass(frozen=True)
-class Task:
+class BatteryTask:
     """A task of the battery.
 
     Attributes:
-      config: of a run; the cell is set by the study.
-      lr: bounds of the learning rates that are tried.
+      config: the config of its runs; the study sets the cell.
+      lr: the range of learning rates that tuning draws from.
     """
 
     config: dict[str, Any]
     lr: tuple[float, float] = (1e-3, 3e-2)
 
 
-def _adding(length: int) -> Task:
-    return Task(
+def _adding(length: int) -> BatteryTask:
+    return BatteryTask(
         {
             "task": {"name": "adding", "length": length},
             "model": {"hidden": 32},
@@ -39,8 +45,8 @@ def _adding(length: int) -> Task:
     )
 
 
-def _copy(delay: int) -> Task:
-    return Task(
+def _copy(delay: int) -> BatteryTask:
+    return BatteryTask(
         {
             "task": {"name": "copy_memory", "delay": delay},
             "model": {"hidden": 48},
@@ -50,12 +56,13 @@ def _copy(delay: int) -> Task:
     )
 
 
+# Two lengths of each memory task: a cell that fails only on the longer one forgets too early.
 TASKS = {
     "adding_50": _adding(50),
     "adding_150": _adding(150),
     "copy_10": _copy(10),
     "copy_60": _copy(60),
-    "digits": Task(
+    "digits": BatteryTask(
         {
             "task": {"name": "digits", "pixels_per_step": 2},
             "model": {"hidden": 48},
@@ -63,7 +70,7 @@ TASKS = {
             "train": {"batch_size": 32, "epochs": 20},
         }
     ),
-    "characters": Task(
+    "characters": BatteryTask(
         {
             "task": {
                 "name": "language",
@@ -78,7 +85,7 @@ TASKS = {
             "train": {"batch_size": 32, "steps": 1500, "eval_every": 300},
         }
     ),
-    "jsb": Task(
+    "jsb": BatteryTask(
         {
             "task": {"name": "jsb"},
             "model": {"hidden": 64},
@@ -94,49 +101,50 @@ TASKS = {
 }
 
 
-def battery(
+def battery_studies(
     cell: str, baseline: str, names: Sequence[str], trials: int, data_dir: Path
 ) -> tuple[list[Study], list[str]]:
-    """Returns a study a task, each with equal trials for both and matched parameters.
+    """Returns one study per task of the battery.
 
     Args:
       cell: a variant, or FILE.py:NAME.
-      baseline: the variant to beat.
-      names: of TASKS; none is all whose data are there.
-      trials: random learning rates for each of both, on each task; the same for both.
-      data_dir: where data sets are.
+      baseline: the variant to compare it with.
+      names: names of TASKS; an empty list takes all tasks whose data are available.
+      trials: the number of random learning rates per variant and task; both variants get the same.
+      data_dir: the folder of data sets.
 
     Returns:
-      The studies, and what was left out and why.
+      The studies, and one line per skipped task with the reason.
 
     Raises:
-      UserError: for an unknown task, or one that was asked for and whose data are missing.
+      UserError: for an unknown task, or a named task whose data are missing.
     """
     if cell == baseline:
-        raise UserError(f"compare: the cell and the baseline are both {cell!r}")
+        raise UserError(f"compare: got {cell!r} as cell and as baseline, expected two variants")
     for name in names:
         if name not in TASKS:
             raise unknown("--tasks", name, TASKS)
-    studies, left_out = [], []
+    studies, skipped = [], []
     for name in names or TASKS:
         try:
             build_spec({**TASKS[name].config}).task.load(data_dir)
         except UserError as error:
             if names:
                 raise
-            left_out.append(f"{name}: {error}")
+            skipped.append(f"{name}: {error}")
             continue
         studies.append(_study(name, TASKS[name], cell, baseline, trials))
-    return studies, left_out
+    return studies, skipped
 
 
-def _study(name: str, task: Task, cell: str, baseline: str, trials: int) -> Study:
+def _study(name: str, task: BatteryTask, cell: str, baseline: str, trials: int) -> Study:
+    learning_rates = {"optim.lr": LogUniform(*task.lr)}
     return Study(
         name=name,
         base=task.config,
         axes=(grid("model.cell", (baseline, cell)),),
-        seeds=SEEDS,
+        seeds=FINAL_SEEDS,
         baseline=baseline,
         match="params",
-        tuning=Tuning(seeds=(0,), trials=Trials(trials, {"optim.lr": LogUniform(*task.lr)})),
+        tuning=Tuning(seeds=(TUNING_SEED,), trials=Trials(trials, learning_rates)),
     )

@@ -1,4 +1,4 @@
-"""Finds a study by its name, and loads it from its file."""
+"""Finds a study by name and loads it from its file."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ from lstm_lab.utils.errors import UserError, unknown
 
 
 def find_study(name: str) -> Path:
-    """Returns the file of a study of experiments/, of this folder or of the package's.
+    """Returns the file of a study in experiments/, of the working directory or of the package.
 
     Raises:
-      UserError: where there is none of that name.
+      UserError: for an unknown name.
     """
-    places = [Path("experiments"), Path(__file__).parents[2] / "experiments"]
-    for place in places:
-        if (place / f"{name}.py").is_file():
-            return place / f"{name}.py"
-    raise unknown("reproduce", name, sorted({p.stem for q in places for p in q.glob("*.py")}))
+    folders = [Path("experiments"), Path(__file__).parents[2] / "experiments"]
+    for folder in folders:
+        if (folder / f"{name}.py").is_file():
+            return folder / f"{name}.py"
+    known = {path.stem for folder in folders for path in folder.glob("*.py")}
+    raise unknown("reproduce", name, sorted(known))
 
 
 def load_study(path: Path, trials: int | None = None) -> Study:
-    """Runs a study file's get_study.
+    """Calls `get_study()` of a study file.
 
     Args:
       path: the file.
-      trials: passed to get_study where given.
+      trials: passed on as `get_study(trials=...)`; None calls it without arguments.
+
+    Returns:
+      The study.
 
     Raises:
-      UserError: where it gives no study.
+      UserError: if the file has no `get_study()`, or it returns something else than a Study.
     """
-    # A study takes its base from configs/, which lies beside its folder.
+    # Study files write `from configs import ...`, and configs/ lies next to their folder.
     sys.path.insert(0, str(path.absolute().parent.parent))
     get_study = getattr(load_module(path, "--study"), "get_study", None)
     if not callable(get_study):
@@ -41,7 +45,7 @@ def load_study(path: Path, trials: int | None = None) -> Study:
     try:
         study = get_study() if trials is None else get_study(trials=trials)
     except TypeError as error:
-        raise UserError(f"--study: {path}: get_study does not run: {error}") from error
+        raise UserError(f"--study: {path}: get_study() failed: {error}") from error
     if not isinstance(study, Study):
         raise UserError(f"--study: {path} has no get_study() that returns a Study")
     return study

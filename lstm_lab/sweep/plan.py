@@ -1,4 +1,10 @@
-"""Specs to cohorts, decided once: which runs share a program, at which width, in how many lanes."""
+"""From runs to cohorts: which runs share a compiled program, at which width, in how many lanes.
+
+Runs whose specs differ only in numbers (seed, learning rate, dropout rates) share one program. Runs
+of different hidden size can share one too, padded to a common width. Compiling costs seconds,
+padding costs arithmetic; `_buckets` finds the cheapest compromise. The plan is made once and kept
+in study.json, because a run's bits depend on its layout.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +20,36 @@ import numpy as np
 from lstm_lab.config.ids import program_key, program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import Summary, summarize
-from lstm_lab.sweep.study import PlannedRun
+from lstm_lab.sweep.expand import PlannedRun
 from lstm_lab.tasks import Dataset, mean_steps
 from lstm_lab.train import padding
 from lstm_lab.train.layout import Layout, choose_layout
 
-# Runs of one cohort: few enough that several workers find something to do.
-MOST_RUNS = 64
-# What compiling a program costs, in the operations that training does meanwhile: a device's five
-# seconds. Wider buckets of hidden size spare it, narrower ones spare arithmetic on padding.
+# Runs per cohort. A cohort is the unit that a worker takes, so a few hundred runs have to make
+# enough cohorts for several workers.
+MAX_RUNS = 64
+# The cost of compiling a program, in the FLOP that training could do in that time: about 5 s. A
+# higher cost gives wider buckets of hidden size, so fewer programs and more padding.
 PROGRAM_FLOPS = {"cpu": 2e11}
-PROGRAM_FLOPS_ELSEWHERE = 2e13
-# Lanes of a device. One after another they only keep all devices busy; batched they fill one.
-MOST_LANES = {"cpu": 8}
-MOST_BATCHED_LANES = 256
-# Arrays like the parameters that a member keeps: themselves, two moments, gradient, best so far.
+PROGRAM_FLOPS_ACCELERATOR = 2e13
+# Lanes per device. On CPU lanes run one after another, so more of them bring no speed; a few keep
+# the devices equally busy. On an accelerator lanes are batched and fill it.
+MAX_LANES = {"cpu": 8}
+MAX_LANES_ACCELERATOR = 256
+# Arrays of the size of the parameters that one member keeps: the parameters, two moments of the
+# optimizer, the gradient, and the best parameters so far.
 COPIES = 5
 
 
 @dataclass(frozen=True)
 class PlannedCohort:
-    """Runs that one program trains, by id, and how its lanes lie on the devices."""
+    """Runs that one program trains.
+
+    Attributes:
+      id: a hash of the ids of the runs.
+      runs: the ids of the runs.
+      layout: how the lanes lie on the devices.
+    """
 
     id: str
     runs: tuple[str, ...]
@@ -44,33 +59,36 @@ class PlannedCohort:
 def plan_cohorts(
     runs: Mapping[str, PlannedRun], devices: int, tokens: Callable[[RunSpec], float]
 ) -> list[PlannedCohort]:
-    """Groups runs that one program can train, of one stage, in their order.
+    """Groups runs of one stage that one program can train, in their order.
 
     Args:
-      runs: by id.
-      devices: local devices of the process that will train a cohort.
-      tokens: how many time steps a run reads, as `tokens_read` counts them.
+      runs: the runs, by id.
+      devices: the number of local devices of the process that will train a cohort.
+      tokens: the number of time steps that a run reads, as `count_tokens` returns it.
 
     Returns:
       The cohorts.
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name, run in runs.items():
-        groups.setdefault((run.stage, _shared_key(run.spec)), []).append(name)
+        groups.setdefault((run.stage, _group_key(run.spec)), []).append(name)
     cohorts = []
     for names in groups.values():
         for width, bucket in _buckets({name: runs[name].spec for name in names}, tokens):
-            for first in range(0, len(bucket), MOST_RUNS):
-                members = tuple(bucket[first : first + MOST_RUNS])
+            for first in range(0, len(bucket), MAX_RUNS):
+                members = tuple(bucket[first : first + MAX_RUNS])
                 spec = runs[members[0]].spec
                 layout = _layout(spec, len(members), width, devices)
-                cid = hashlib.sha256("".join(members).encode()).hexdigest()[:12]
-                cohorts.append(PlannedCohort(cid, members, layout))
+                cohort_id = hashlib.sha256("".join(members).encode()).hexdigest()[:12]
+                cohorts.append(PlannedCohort(cohort_id, members, layout))
     return cohorts
 
 
-def _shared_key(spec: RunSpec) -> str:
-    """Returns what runs of one program share; the hidden size is free where they can be padded."""
+def _group_key(spec: RunSpec) -> str:
+    """Returns a key that is equal for runs of one program, whatever their hidden size.
+
+    Models that cannot be padded, such as those with layer norm, keep their size in the key.
+    """
     if padding.unsupported_reason(spec) is not None:
         return program_key(spec)
     return program_key(replace(spec, model=replace(spec.model, hidden=1)))
@@ -79,11 +97,18 @@ def _shared_key(spec: RunSpec) -> str:
 def _buckets(
     specs: Mapping[str, RunSpec], tokens: Callable[[RunSpec], float]
 ) -> list[tuple[int | None, list[str]]]:
-    """Splits runs into buckets of similar hidden size; a bucket of one size is not padded.
+    """Splits runs into buckets of similar hidden size, at the least total cost.
 
-    cost = sum over buckets of (a program + flops per token at its width * its runs' tokens)
+    cost = sum over buckets of (FLOP of compiling + FLOP per token at its width * tokens of its
+    runs), where the width of a bucket is its largest size.
 
-    The least of all splits of the sorted sizes, by dynamic programming.
+    An optimal bucket holds consecutive sizes, because a size between two others costs least in
+    their bucket. So dynamic programming over the sorted sizes finds the optimum:
+    best[j + 1] = min over i <= j of best[i] + cost of the bucket sizes[i..j].
+
+    Returns:
+      The width of each bucket, None if it has one size and needs no padding, and the names of its
+      runs.
     """
     load: dict[int, float] = {}
     for spec in specs.values():
@@ -91,10 +116,12 @@ def _buckets(
     sizes = sorted(load)
     flops = _flops_by_width(next(iter(specs.values())), sizes)
     program = program_flops()
-    before = np.cumsum([0.0, *(load[size] for size in sizes)])
+    # Tokens of all sizes before the k-th, so that a bucket's tokens are one difference.
+    tokens_before = np.cumsum([0.0, *(load[size] for size in sizes)])
     best, starts = np.zeros(len(sizes) + 1), []
     for last, price in enumerate(flops):
-        costs = best[: last + 1] + program + price * (before[last + 1] - before[: last + 1])
+        bucket_tokens = tokens_before[last + 1] - tokens_before[: last + 1]
+        costs = best[: last + 1] + program + price * bucket_tokens
         starts.append(int(np.argmin(costs)))
         best[last + 1] = costs.min()
     buckets: list[tuple[int | None, list[str]]] = []
@@ -109,43 +136,52 @@ def _buckets(
 
 
 def program_flops() -> float:
-    """Returns what compiling a program costs on this machine's devices, in operations."""
-    return PROGRAM_FLOPS.get(jax.default_backend(), PROGRAM_FLOPS_ELSEWHERE)
+    """Returns the cost of compiling one program on this machine's devices, in FLOP."""
+    return PROGRAM_FLOPS.get(jax.default_backend(), PROGRAM_FLOPS_ACCELERATOR)
 
 
 def _flops_by_width(spec: RunSpec, sizes: Sequence[int]) -> np.ndarray:
-    """Returns the operations of training at a time step, by hidden size: a quadratic of it."""
-    shown = sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]})
-    known = [
+    """Returns the FLOP of training per time step, for each hidden size.
+
+    The count is a quadratic polynomial of the size. Three sizes determine it, and tracing a model
+    for each of up to two hundred sizes would take minutes.
+    """
+    samples = sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]})
+    summaries = [
         _summary(program_spec(replace(spec, model=replace(spec.model, hidden=size))))
-        for size in shown
+        for size in samples
     ]
-    flops = [summary.training_flops_per_token for summary in known]
-    return np.polyval(np.polyfit(shown, flops, len(shown) - 1), sizes)
+    flops = [summary.training_flops_per_token for summary in summaries]
+    return np.polyval(np.polyfit(samples, flops, len(samples) - 1), sizes)
 
 
-def tokens_read(spec: RunSpec, dataset: Dataset) -> float:
-    """Returns how many time steps a run reads that is not stopped early."""
+def count_tokens(spec: RunSpec, dataset: Dataset) -> float:
+    """Returns the number of time steps that a run reads if it is not stopped early."""
     train = dataset.splits.get("train")
     steps, _ = spec.schedule_steps(train)
+    # A task without a training split generates its batches; its validation split has their length.
     length = mean_steps(dataset.splits["valid"] if train is None else train)
     return steps * spec.train.batch_size * length
 
 
 def _layout(spec: RunSpec, members: int, width: int | None, devices: int) -> Layout:
     usable = min(devices, spec.compute.devices or devices)
-    wide = spec if width is None else replace(spec, model=replace(spec.model, hidden=width))
-    most = min(lanes_that_fit(wide) // usable, _most_lanes()) * usable
+    padded = spec if width is None else replace(spec, model=replace(spec.model, hidden=width))
+    most = min(lanes_that_fit(padded) // usable, _max_lanes()) * usable
     layout = choose_layout(min(members, max(most, 1)), spec.train.batch_size, usable)
     return replace(layout, width=width)
 
 
-def _most_lanes() -> int:
-    return MOST_LANES.get(jax.default_backend(), MOST_BATCHED_LANES)
+def _max_lanes() -> int:
+    return MAX_LANES.get(jax.default_backend(), MAX_LANES_ACCELERATOR)
 
 
 def lanes_that_fit(spec: RunSpec) -> int:
-    """Returns how many members' states half of the memory holds; one at least."""
+    """Returns the number of members whose states fit in half of the memory; at least one.
+
+    The other half is for activations. They depend on the backend, so they are not estimated; a
+    cohort that runs out of memory is tried again with half the lanes.
+    """
     return max(1, int(_memory() / 2 / lane_bytes(spec)))
 
 
@@ -161,7 +197,7 @@ def _summary(spec: RunSpec) -> Summary:
 
 @cache
 def _memory() -> float:
-    """Returns the bytes of memory that the first device, or the machine, has."""
+    """Returns the memory of the first device, or of the machine if it reports none, in bytes."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return float(stats["bytes_limit"])

@@ -1,4 +1,8 @@
-"""Works through a study in this process: claims cohorts, trains them, retries, gives up."""
+"""Trains a study in this process: plan, acquire cohorts, train, retry, give up.
+
+`launch` is what every worker executes, on this machine or any other. Workers share nothing but the
+study's folder: a worker takes cohorts that have no lease, and waits for those that others train.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,20 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 
 import jax
 
 from lstm_lab.config.ids import run_id
-from lstm_lab.results.lease import Claim, claimed
-from lstm_lab.sweep.archive import place, places
-from lstm_lab.sweep.folder import Failures, StudyFolder, choose_points, row_of
+from lstm_lab.results.lease import Lease, acquire_lease
+from lstm_lab.sweep.archive import count_slots, slot_of
+from lstm_lab.sweep.expand import PlannedRun, final_runs, tuning_runs, variants
+from lstm_lab.sweep.failures import RETRIES, FailureLog
+from lstm_lab.sweep.folder import StudyFolder, choose_points, plan_row
 from lstm_lab.sweep.optuna import next_generation
-from lstm_lab.sweep.plan import tokens_read
-from lstm_lab.sweep.study import PlannedRun, Search, Study, final_runs, tuning_runs, variants
+from lstm_lab.sweep.plan import count_tokens
+from lstm_lab.sweep.study import Search, Study
 from lstm_lab.tasks import Dataset, Task
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.lanes import Cohort, CohortRun
@@ -26,15 +33,24 @@ from lstm_lab.train.session import LeaseLostError
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import Meter, say
 
-# How often a cohort is tried again after each class of failure.
-RETRIES = {"out_of_memory": 3, "failed": 1}
-# So many cohorts with one reason stop the sweep: the next would fail alike.
-ALIKE = 3
+# So many cohorts that fail for one reason stop the sweep: the reason is the study or the machine,
+# and hundreds of cohorts would fail in the same way.
+SAME_REASON_LIMIT = 3
 POLL_SECONDS = 0.5
 
 
+class Attempt(Enum):
+    """How an attempt to train a cohort ended."""
+
+    COMPLETED = auto()
+    INTERRUPTED = auto()
+    BUSY = auto()  # another process holds its lease
+    RETRY = auto()  # it failed and has retries left
+    FAILED = auto()
+
+
 class _Datasets(dict[Task, Dataset]):
-    """Data sets by task, loaded when they are first asked for."""
+    """Data sets by task, loaded at their first use: a study with all results needs none."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__()
@@ -46,8 +62,16 @@ class _Datasets(dict[Task, Dataset]):
 
 
 @dataclass
-class _Work:
-    """What all stages of a launch share."""
+class _Launch:
+    """The state that all stages of a launch share.
+
+    Attributes:
+      folder, datasets, stop, overrides, results: as in `launch`.
+      devices: the number of local devices.
+      meter: the progress bar.
+      counted: the folders of finished runs that the meter has counted.
+      failures: for each reason, the cohorts that failed for it.
+    """
 
     folder: StudyFolder
     datasets: _Datasets
@@ -56,19 +80,21 @@ class _Work:
     results: Path | None
     devices: int
     meter: Meter
-    counted: set[Path] = field(default_factory=set)  # runs that are done, and that the meter knows
-    failures: dict[str, set[str]] = field(default_factory=dict)  # reasons, and whose they were
+    counted: set[Path] = field(default_factory=set)
+    failures: dict[str, set[str]] = field(default_factory=dict)
 
     def newly_done(self, cohort: Cohort) -> list[CohortRun]:
-        """Returns the runs of a cohort that are done since this was asked before."""
+        """Returns the runs of a cohort that finished since the last call."""
         new = [run for run in cohort.runs if run.folder not in self.counted and run.done]
         self.counted |= {run.folder for run in new}
         return new
 
     @property
-    def hopeless(self) -> str | None:
-        """The reason for which so many cohorts failed that the next would too, or None."""
-        return next((why for why, whose in self.failures.items() if len(whose) >= ALIKE), None)
+    def abort_reason(self) -> str | None:
+        """The reason for which too many cohorts failed, or None."""
+        return next(
+            (reason for reason, ids in self.failures.items() if len(ids) >= SAME_REASON_LIMIT), None
+        )
 
 
 def launch(
@@ -79,139 +105,148 @@ def launch(
     overrides: dict[str, str] | None = None,
     results: Path | None = None,
 ) -> Status:
-    """Runs what is missing of a study and nobody else works on.
+    """Trains all runs of a study that have no result and that no other process trains.
+
+    First the tuning runs; then the best point of each variant is chosen on validation; then the
+    final runs at these points. A second launch in the same folder resumes.
 
     Args:
       study: the study.
-      workdir: its folder.
-      data_dir: where data sets are.
-      stop: asks to end early, with a checkpoint.
-      overrides: settings given on the command line, for the record.
-      results: an archive of runs that need not be trained again, or None.
+      workdir: the study's folder.
+      data_dir: the folder of data sets.
+      stop: requests an early end with a checkpoint.
+      overrides: settings from the command line, for the record.
+      results: an archive whose results replace training, or None.
 
     Returns:
-      `completed`, `interrupted`, or `failed` where a run failed; a diverged run is a result.
+      `completed`, `interrupted`, or `failed` if a run failed. A diverged run is a result.
+
+    Raises:
+      UserError: for an impossible study, missing data, or a folder with other contents.
     """
-    devices = jax.local_device_count()
     folder, datasets = StudyFolder(workdir, study), _Datasets(data_dir)
-    # Data that is missing is found before anything is written; none is needed for known results.
-    steps = sum(_steps(run, datasets) for run in _unknown(study, folder, results))
-    failed = False
+    # Counting the steps loads the data, so missing data are reported before anything is written.
+    steps = sum(_count_steps(run, datasets) for run in _unfinished(study, folder, results))
+    tuning_failed = False
     with Meter(steps) as meter:
-        work = _Work(folder, datasets, stop, overrides, results, devices, meter)
+        devices = jax.local_device_count()
+        state = _Launch(folder, datasets, stop, overrides, results, devices, meter)
         if study.tuning:
-            outcome = _tune(work, study)
-            if outcome == "interrupted" or work.hopeless:
-                return outcome
-            failed = outcome == "failed"
-            folder.choose(choose_points(folder))
-        outcome = _work_through(work, final_runs(study, folder.plan["chosen"]))
+            status = _tune(state, study)
+            if status == "interrupted" or state.abort_reason:
+                return status
+            tuning_failed = status == "failed"
+            folder.record_choice(choose_points(folder))
+        status = run_cohorts(state, final_runs(study, folder.plan["chosen"]))
     undecided = set(variants(study)) - set(folder.plan["chosen"])
     if study.tuning and study.seeds and undecided:
-        say(f"not tuned, since a run failed: {', '.join(sorted(undecided))}")
-        failed = True
-    return "failed" if failed and outcome == "completed" else outcome
+        say(f"no final runs, because a tuning run failed: {', '.join(sorted(undecided))}")
+        tuning_failed = True
+    return "failed" if tuning_failed and status == "completed" else status
 
 
-def _tune(work: _Work, study: Study) -> Status:
-    """Trains the tuning runs: all at once, or what a search asks for, until it has asked enough."""
+def _tune(state: _Launch, study: Study) -> Status:
+    """Trains the tuning runs: all at once, or one generation of a search after another."""
     assert study.tuning is not None
     if not isinstance(study.tuning.trials, Search):
-        return _work_through(work, tuning_runs(study))
-    outcome: Status = "completed"
-    runs = next_generation(work.folder, study)
+        return run_cohorts(state, tuning_runs(study))
+    overall: Status = "completed"
+    runs = next_generation(state.folder, study)
     while runs:
-        found = _work_through(work, runs)
-        if found == "interrupted" or work.hopeless:
-            return found
-        outcome = "failed" if found == "failed" else outcome
-        runs = next_generation(work.folder, study, [run_id(run.spec) for run in runs])
-    return outcome
+        status = run_cohorts(state, runs)
+        if status == "interrupted" or state.abort_reason:
+            return status
+        overall = "failed" if status == "failed" else overall
+        runs = next_generation(state.folder, study, [run_id(run.spec) for run in runs])
+    return overall
 
 
-def _work_through(work: _Work, runs: list[PlannedRun]) -> Status:
-    """Plans runs, trains every cohort that nobody else does, and waits for those that others do."""
-    cohorts = work.folder.add(
+def run_cohorts(state: _Launch, runs: list[PlannedRun]) -> Status:
+    """Plans runs and works on their cohorts until all are done, here or in another process."""
+    cohorts = state.folder.plan_runs(
         runs,
-        work.devices,
-        lambda spec: tokens_read(spec, work.datasets[spec.task]),
-        work.results,
+        state.devices,
+        lambda spec: count_tokens(spec, state.datasets[spec.task]),
+        state.results,
     )
     for _, cohort in cohorts:
-        work.newly_done(cohort)
+        state.newly_done(cohort)
     left, failed = dict(enumerate(cohorts)), False
     while left:
-        held_by_others = True
+        all_busy = True
         for k, (name, cohort) in list(left.items()):
-            if work.stop.requested:
+            if state.stop.requested:
                 return "interrupted"
-            outcome = _attempt(work, name, cohort)
-            if outcome == "claimed":
+            attempt = _attempt(state, name, cohort)
+            if attempt is Attempt.BUSY:
                 continue
-            held_by_others = False
-            if outcome == "interrupted":
+            all_busy = False
+            if attempt is Attempt.INTERRUPTED:
                 return "interrupted"
-            if work.hopeless:
-                say(f"stopped: {ALIKE} cohorts failed alike: {work.hopeless}")
+            if state.abort_reason:
+                say(
+                    f"stopped: {SAME_REASON_LIMIT} cohorts failed for the same reason: "
+                    f"{state.abort_reason}"
+                )
                 return "failed"
-            if outcome == "again":
-                left[k] = (name, work.folder.refreshed(cohort))
+            if attempt is Attempt.RETRY:
+                # Its turn comes again after the other cohorts, perhaps with fewer lanes.
+                left[k] = (name, state.folder.with_planned_layout(cohort))
                 continue
             del left[k]
-            failed = failed or outcome != "completed"
-        if left and held_by_others:
+            failed = failed or attempt is Attempt.FAILED
+        if left and all_busy:
             time.sleep(POLL_SECONDS)
     return "failed" if failed else "completed"
 
 
-def _attempt(work: _Work, name: str, cohort: Cohort) -> str:
-    """Trains a cohort once.
-
-    Returns:
-      `completed`, `interrupted`, `claimed` where another process has it, `again` where its budget
-      allows another attempt, or the reason why it failed.
-    """
-    work.meter.skip(sum(_steps(run, work.datasets) for run in work.newly_done(cohort)))
+def _attempt(state: _Launch, name: str, cohort: Cohort) -> Attempt:
+    """Trains a cohort once, unless it is done, out of retries, or leased to another process."""
+    # Runs that other processes finished are skipped on the bar, not counted as this one's speed.
+    state.meter.skip(sum(_count_steps(run, state.datasets) for run in state.newly_done(cohort)))
     if all(run.done for run in cohort.runs):
-        return "completed"
-    home = cohort.checkpoints.parent
-    failures = Failures(home)
-    spent = exhausted(failures)
-    if spent is not None:
-        return spent
-    with claimed(home) as claim:
-        if claim is None:
-            return "claimed"
+        return Attempt.COMPLETED
+    cohort_folder = cohort.checkpoints.parent
+    log = FailureLog(cohort_folder)
+    if log.exhausted():
+        return Attempt.FAILED
+    with acquire_lease(cohort_folder) as lease:
+        if lease is None:
+            return Attempt.BUSY
         try:
-            outcome, trace = _train(work, name, cohort, claim)
+            outcome, trace = _train(state, name, cohort, lease)
         except LeaseLostError:
             say(f"{name}: another process took it over")
-            return "claimed"
-        work.newly_done(cohort)
+            return Attempt.BUSY
+        state.newly_done(cohort)
         if outcome.status == "completed":
             Checkpoints(cohort.checkpoints).clear()
-        if outcome.status in RETRIES:
-            failures.add(outcome.status, outcome.reason, trace)
-            if outcome.status == "out_of_memory":
-                work.folder.halve(cohort)
-            else:
-                work.failures.setdefault(outcome.reason, set()).add(home.name)
-    if outcome.status not in RETRIES:
-        return outcome.status
-    return exhausted(failures) or "again"
+            return Attempt.COMPLETED
+        if outcome.status not in RETRIES:
+            return Attempt.INTERRUPTED
+        log.add(outcome.status, outcome.reason, trace)
+        if outcome.status == "out_of_memory":
+            # Says nothing about other cohorts: it is not counted among the reasons to abort.
+            state.folder.halve_lanes(cohort)
+        else:
+            state.failures.setdefault(outcome.reason, set()).add(cohort_folder.name)
+    return Attempt.FAILED if log.exhausted() else Attempt.RETRY
 
 
-def _train(work: _Work, name: str, cohort: Cohort, claim: Claim) -> tuple[CohortOutcome, str]:
-    """Trains a cohort; an error in it is its own failure, with a trace, and not the sweep's."""
+def _train(state: _Launch, name: str, cohort: Cohort, lease: Lease) -> tuple[CohortOutcome, str]:
+    """Trains a cohort; returns its outcome, and the traceback if it raised an error.
+
+    An error fails this cohort only, so that one bad variant does not end a sweep of many.
+    """
     try:
         outcome = train_cohort(
             cohort,
-            work.datasets[cohort.runs[0].spec.task],
-            stop=work.stop,
-            overrides=work.overrides,
-            meter=work.meter,
+            state.datasets[cohort.runs[0].spec.task],
+            stop=state.stop,
+            overrides=state.overrides,
+            meter=state.meter,
             name=f"{name} ",
-            owns_lease=lambda: claim.held,
+            owns_lease=lease.owns_lease,
         )
     except (UserError, LeaseLostError):
         raise
@@ -222,35 +257,31 @@ def _train(work: _Work, name: str, cohort: Cohort, claim: Claim) -> tuple[Cohort
     return outcome, ""
 
 
-def exhausted(failures: Failures) -> str | None:
-    """Returns the reason for which a cohort is not tried again, or None."""
-    rows = failures.rows()
-    counts = Counter(row["status"] for row in rows)
-    for row in rows[::-1]:
-        if counts[row["status"]] > RETRIES[row["status"]]:
-            return f"{row['status']}: {row['reason']}"
-    return None
+def _unfinished(study: Study, folder: StudyFolder, results: Path | None) -> list[PlannedRun]:
+    """Returns the runs that have no result, neither in the folder nor in an archive.
 
-
-def _unknown(study: Study, folder: StudyFolder, results: Path | None) -> list[PlannedRun]:
-    """Returns the runs of a study that have no result, here or in an archive."""
-    known = folder.done() | (Counter() if results is None else places(results))
-    unknown = []
-    for run in _everything(study):
-        at = place(row_of(run))
-        if known[at]:
-            known[at] -= 1
+    Counted by slot, not by id: the points of final runs are not known before tuning.
+    """
+    finished = folder.finished_slots() | (Counter() if results is None else count_slots(results))
+    unfinished = []
+    for run in _all_runs(study):
+        slot = slot_of(plan_row(run))
+        if finished[slot]:
+            finished[slot] -= 1
         else:
-            unknown.append(run)
-    return unknown
+            unfinished.append(run)
+    return unfinished
 
 
-def _everything(study: Study) -> list[PlannedRun]:
-    """Returns all runs of a study; the final stage is as long for any tuned values."""
+def _all_runs(study: Study) -> list[PlannedRun]:
+    """Returns all runs of a study, with each variant's first point in the final stage.
+
+    A final run has the same number of steps at any tuned point, so the first serves as well.
+    """
     tuning = tuning_runs(study)
-    chosen = {run.variant: run.point for run in tuning[::-1]}
-    return [*tuning, *final_runs(study, chosen)]
+    first_points = {run.variant: run.point for run in tuning[::-1]}
+    return [*tuning, *final_runs(study, first_points)]
 
 
-def _steps(run: PlannedRun | CohortRun, datasets: _Datasets) -> int:
+def _count_steps(run: PlannedRun | CohortRun, datasets: _Datasets) -> int:
     return run.spec.schedule_steps(datasets[run.spec.task].splits.get("train"))[0]

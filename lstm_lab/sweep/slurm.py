@@ -1,4 +1,8 @@
-"""Workers as a SLURM job array, by submitit; or as plain command lines for any other scheduler."""
+"""Workers as a SLURM job array, with submitit; or as command lines for any other scheduler.
+
+Each worker is `lstm-lab sweep --worker`, as in `local.py`. A preempted job checkpoints and is put
+back into the queue.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +18,27 @@ from lstm_lab.utils.errors import DONE, FAILED, UserError
 
 
 def worker_command(arguments: Sequence[str]) -> list[str]:
-    """Returns the command of a worker, which takes what nobody else works on until nothing is left.
+    """Returns the command line of a worker, which trains cohorts until none is left.
 
     Args:
-      arguments: of `lstm-lab sweep`.
+      arguments: the arguments of `lstm-lab sweep`.
     """
+    # The same interpreter, so the same virtual environment, on every machine.
     return [sys.executable, "-m", "lstm_lab", "sweep", *arguments, "--worker"]
 
 
-def emit(arguments: Sequence[str], jobs: int) -> str:
-    """Returns a line for each worker, for a scheduler that runs commands."""
+def worker_commands(arguments: Sequence[str], jobs: int) -> str:
+    """Returns one shell command per worker, one per line, for a scheduler that runs commands."""
     return "\n".join([shlex.join(worker_command(arguments))] * jobs)
 
 
-class Task:
-    """What one job of the array does: it runs a worker; preempted, it is queued again.
+class SlurmWorker:
+    """The body of one job: it runs a worker in a subprocess and requeues itself if preempted.
 
-    The worker has asked its lanes to stop and written their checkpoint before the job leaves.
+    submitit pickles it, so it keeps only the command line.
 
     Args:
-      command: of the worker.
+      command: the command line of the worker.
     """
 
     def __init__(self, command: list[str]) -> None:
@@ -41,7 +46,14 @@ class Task:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> int:
-        """Runs the worker and returns its exit code; anything but success or failed runs raises."""
+        """Runs the worker.
+
+        Returns:
+          Its exit code: success, or success with failed runs.
+
+        Raises:
+          RuntimeError: for any other exit code, so that SLURM shows the job as failed.
+        """
         self.process = subprocess.Popen(self.command)
         code = self.process.wait()
         if code not in (DONE, FAILED):
@@ -49,50 +61,61 @@ class Task:
         return code
 
     def __submitit_checkpoint__(self) -> Any:
-        """Ends the worker after its checkpoint; returns what is queued in its place."""
+        """Stops the worker after its checkpoint; returns the job that replaces this one.
+
+        submitit calls it on SLURM's preemption signal. Waiting for the worker matters: SLURM kills
+        the job as soon as this method returns.
+        """
         from submitit.helpers import DelayedSubmission
 
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait()
-        return DelayedSubmission(Task(self.command))
+        return DelayedSubmission(SlurmWorker(self.command))
 
 
 def submit(arguments: Sequence[str], workdir: Path, jobs: int, options: str) -> list[str]:
     """Submits workers as one job array.
 
     Args:
-      arguments: of `lstm-lab sweep`, for every worker.
-      workdir: the study's folder, declared, which all machines see.
-      jobs: how many workers.
-      options: of submitit's `update_parameters`, as "timeout_min=60,slurm_partition=gpu".
+      arguments: the arguments of `lstm-lab sweep`, for every worker.
+      workdir: the study's folder, with study.json, on a file system that all machines share.
+      jobs: the number of workers.
+      options: options of submitit's `update_parameters`, as "timeout_min=60,slurm_partition=gpu".
 
     Returns:
       The ids of the jobs.
 
     Raises:
-      UserError: without submitit, without SLURM, or for an option that submitit does not know.
+      UserError: without submitit or SLURM, or for an unknown option.
     """
     try:
         import submitit
     except ImportError:
-        raise UserError('--launcher=slurm: needs submitit; pip install "lstm-lab[slurm]"') from None
+        raise UserError(
+            '--launcher=slurm requires submitit: pip install "lstm-lab[slurm]"'
+        ) from None
     try:
         executor = submitit.AutoExecutor(workdir / "logs" / "slurm" / "%j", cluster="slurm")
         executor.update_parameters(name=workdir.name, **parse_options(options))
     except (RuntimeError, NameError, TypeError) as error:
         raise UserError(f"--slurm: {str(error).partition(chr(10))[0]}") from None
+    # One array instead of many jobs: schedulers limit the number of jobs per user.
     with executor.batch():
-        submitted = [executor.submit(Task(worker_command(arguments))) for _ in range(jobs)]
+        submitted = [executor.submit(SlurmWorker(worker_command(arguments))) for _ in range(jobs)]
     return [str(job.job_id) for job in submitted]
 
 
 def parse_options(options: str) -> dict[str, int | str]:
-    """Returns options of the form "name=value,name=value"; whole numbers become numbers."""
-    found: dict[str, int | str] = {}
+    """Returns options of the form "name=value,name=value"; whole numbers become integers.
+
+    Raises:
+      UserError: for a part of another form.
+    """
+    parsed: dict[str, int | str] = {}
     for part in filter(None, options.split(",")):
         name, separator, value = part.partition("=")
         if not separator or not name:
-            raise UserError(f"--slurm: found {part!r}, allowed name=value,name=value")
-        found[name] = int(value) if value.isdigit() else value
-    return found
+            raise UserError(f"--slurm: got {part!r}, expected name=value,name=value")
+        parsed[name] = int(value) if value.isdigit() else value
+    return parsed

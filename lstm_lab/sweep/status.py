@@ -1,23 +1,28 @@
-"""What of a study or a run is done, running, failed, and why; and what is left."""
+"""The text of `lstm-lab status`: which runs of a study are done, running or failed, and why."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
 
-from lstm_lab.results.lease import holder
-from lstm_lab.results.study_file import expected, run_status, worked_on
+from lstm_lab.results.lease import current_owner
+from lstm_lab.results.study_file import count_expected_runs, leased_runs, run_status
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
 
-TRACE_LINES = 6  # of Python's account of an error
+# The end of a traceback names the error and the place; the rest is the way through this package.
+TRACE_LINES = 6
+PROBLEMS = ("failed", "out_of_memory", "diverged", "interrupted")
 
 
 def describe(workdir: Path) -> list[str]:
     """Returns the lines that `lstm-lab status` prints.
 
+    Args:
+      workdir: the folder of a study or of a run.
+
     Raises:
-      UserError: for a folder that holds neither a study nor a run.
+      UserError: for a folder that holds neither.
     """
     plan = read_json(workdir / "study.json")
     if plan is None:
@@ -25,29 +30,33 @@ def describe(workdir: Path) -> list[str]:
             raise UserError(f"workdir: {workdir} holds neither a study nor a run")
         status, reason = run_status(workdir)
         return [f"{workdir}: {status}{f' ({reason})' if reason else ''}"]
-    held = worked_on(workdir, plan)
+    leased = leased_runs(workdir, plan)
     rows = {
-        run: (row, *run_status(workdir / "runs" / run, held[run]))
+        run: (row, *run_status(workdir / "runs" / run, leased[run]))
         for run, row in plan["runs"].items()
     }
-    lines = [f"{plan['study']['name']}: {expected(plan)} runs, {len(rows)} planned so far"]
+    expected = count_expected_runs(plan)
+    lines = [f"{plan['study']['name']}: {expected} runs, {len(rows)} planned so far"]
     counts = Counter(status for _, status, _ in rows.values())
-    counts["missing"] += expected(plan) - len(rows)
+    # Final runs are planned after tuning, so some runs may not have a row yet.
+    counts["missing"] += expected - len(rows)
     lines += [f"  {count:5d} {status}" for status, count in sorted(counts.items()) if count]
     for run, (row, status, reason) in rows.items():
-        if status in ("failed", "out_of_memory", "diverged", "interrupted"):
-            what = f"{row['stage']} {row['variant']} seed {row['seed']}"
-            lines.append(f"  {run} {what}: {status} {reason}".rstrip())
-    for cid in plan["cohorts"]:
-        lines += _cohort_lines(workdir / "cohorts" / cid)
+        if status in PROBLEMS:
+            name = f"{row['stage']} {row['variant']} seed {row['seed']}"
+            lines.append(f"  {run} {name}: {status} {reason}".rstrip())
+    for cohort_id in plan["cohorts"]:
+        lines += _cohort_lines(workdir / "cohorts" / cohort_id)
     return lines
 
 
 def _cohort_lines(folder: Path) -> list[str]:
-    """Returns who works on a cohort, and what went wrong the last time, with its trace's end."""
-    lines, held = [], holder(folder)
-    if held is not None:
-        lines.append(f"  cohort {folder.name}: process {held['pid']} on {held['host']} works on it")
+    """Returns the process that works on a cohort, and its last failure with the traceback's end."""
+    lines, owner = [], current_owner(folder)
+    if owner is not None:
+        lines.append(
+            f"  cohort {folder.name}: process {owner['pid']} on {owner['host']} works on it"
+        )
     failures = read_lines(folder / "failures.jsonl")
     if failures:
         last = failures[-1]

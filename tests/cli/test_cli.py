@@ -54,7 +54,7 @@ def run(capsys, monkeypatch, tmp_path):
         (["sweep", f"--study={ROOT}/configs/adding.py"], "has no get_study"),
         (["status"], "--workdir is required"),
         (["status", "--workdir=none"], "holds neither a study nor a run"),
-        (["report", "--workdir=none"], "holds no study"),
+        (["report", "--workdir=none"], "is not a study"),
         (["summary", "--config=x.json"], "x.json is no run.json"),
     ],
 )
@@ -77,7 +77,7 @@ def test_data_that_is_missing_or_damaged_leaves_nothing_behind(run, tmp_path, mo
     jsb_config = f"--config={ROOT}/configs/jsb.py"
     study = tmp_path / "study.py"
     study.write_text(
-        "from configs import jsb\nfrom lstm_lab.sweep.study import Study\n"
+        "from configs import jsb\nfrom lstm_lab.sweep import Study\n"
         "def get_study():\n    return Study('s', music.get_config(), (), (0, 1))\n"
     )
     monkeypatch.syspath_prepend(str(ROOT))

@@ -11,7 +11,7 @@ import pytest
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.models.summary import summarize_layers
-from lstm_lab.sweep.study import final_runs, tuning_runs, variants
+from lstm_lab.sweep.expand import final_runs, tuning_runs, variants
 from lstm_lab.tasks import train_batch
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program

@@ -4,8 +4,7 @@ import subprocess
 import sys
 
 from lstm_lab.config.serialization import to_json
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study, Tuning
+from lstm_lab.sweep import Study, Tuning, grid
 from tests.helpers.paths import ROOT
 from tests.helpers.training import run_record, small
 
@@ -27,8 +26,6 @@ def tiny_study(**options):
 
 # A study of 24 runs, long enough to be killed in the middle.
 STUDY_FILE = """
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.study import Study
 
 def get_study():
     base = {

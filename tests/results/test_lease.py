@@ -1,4 +1,4 @@
-"""Claims: one owner at a time, whoever comes when; stale ones are taken over."""
+"""Leases: one owner at a time, and stale leases are taken over."""
 
 import os
 import socket
@@ -7,28 +7,28 @@ import sys
 import threading
 
 from lstm_lab.results import lease
-from lstm_lab.results.lease import claimed, holder
+from lstm_lab.results.lease import acquire_lease, current_owner
 from lstm_lab.utils.files import read_json, write_json
 
 
-def test_a_claim_keeps_others_out_until_it_is_over(tmp_path):
-    with claimed(tmp_path) as mine:
+def test_only_one_process_holds_a_lease_until_it_is_released(tmp_path):
+    with acquire_lease(tmp_path) as mine:
         assert mine is not None
-        assert holder(tmp_path)["pid"] == os.getpid()
-        with claimed(tmp_path) as other:
+        assert current_owner(tmp_path)["pid"] == os.getpid()
+        with acquire_lease(tmp_path) as other:
             assert other is None
-    assert holder(tmp_path) is None
-    with claimed(tmp_path) as again:
-        assert again.path.name == "claim.1"
+    assert current_owner(tmp_path) is None
+    with acquire_lease(tmp_path) as again:
+        assert again.path.name == "lease.1"
 
 
-def test_only_one_of_many_wins(tmp_path):
+def test_one_of_many_concurrent_processes_wins(tmp_path):
     at_once, all_tried, winners = threading.Barrier(8), threading.Barrier(8), []
 
     def race():
         at_once.wait(10)
-        with claimed(tmp_path) as claim:
-            winners.append(claim is not None)
+        with acquire_lease(tmp_path) as acquired:
+            winners.append(acquired is not None)
             all_tried.wait(10)
 
     threads = [threading.Thread(target=race) for _ in range(8)]
@@ -45,50 +45,50 @@ def dead_pid():
     return process.pid
 
 
-def test_a_claim_whose_process_is_gone_is_taken_over(tmp_path):
+def test_the_lease_of_a_dead_process_is_taken_over(tmp_path):
     write_json(
-        tmp_path / "claim.3", {"host": socket.gethostname(), "pid": dead_pid(), "started": "1"}
+        tmp_path / "lease.3", {"host": socket.gethostname(), "pid": dead_pid(), "started": "1"}
     )
-    assert holder(tmp_path) is None
-    with claimed(tmp_path) as claim:
-        assert claim.path.name == "claim.4"
+    assert current_owner(tmp_path) is None
+    with acquire_lease(tmp_path) as acquired:
+        assert acquired.path.name == "lease.4"
 
 
-def test_a_process_that_slept_keeps_its_claim(tmp_path):
-    """A machine may sleep; a process of the same number that began later is another one."""
-    with claimed(tmp_path) as mine:
+def test_a_process_keeps_its_lease_while_the_machine_sleeps(tmp_path):
+    """A later process with the same number is a different one, and loses the lease."""
+    with acquire_lease(tmp_path) as mine:
         old = mine.path.stat().st_mtime - 10 * lease.STALE_SECONDS
         os.utime(mine.path, (old, old))
-        with claimed(tmp_path) as other:
+        with acquire_lease(tmp_path) as other:
             assert other is None
         write_json(mine.path, {**read_json(mine.path), "started": "1"})
-        with claimed(tmp_path) as other:
+        with acquire_lease(tmp_path) as other:
             assert other is not None
 
 
-def test_another_machines_claim_is_stale_when_nobody_touches_it(tmp_path):
-    other = tmp_path / "claim.0"
+def test_a_lease_of_another_machine_expires_without_touches(tmp_path):
+    other = tmp_path / "lease.0"
     write_json(other, {"host": "another", "pid": 1})
-    with claimed(tmp_path) as claim:
-        assert claim is None
+    with acquire_lease(tmp_path) as acquired:
+        assert acquired is None
     old = other.stat().st_mtime - lease.STALE_SECONDS - 1
     os.utime(other, (old, old))
-    with claimed(tmp_path) as claim:
-        assert claim is not None
+    with acquire_lease(tmp_path) as acquired:
+        assert acquired is not None
 
 
-def test_a_slow_owner_sees_that_it_has_lost(tmp_path):
-    with claimed(tmp_path) as claim:
-        assert claim.held
-        write_json(tmp_path / "claim.1", {"host": "another", "pid": 1})
-        assert not claim.held
-    assert read_json(tmp_path / "claim.1") == {"host": "another", "pid": 1}
+def test_a_slow_owner_sees_that_it_lost_its_lease(tmp_path):
+    with acquire_lease(tmp_path) as acquired:
+        assert acquired.owns_lease()
+        write_json(tmp_path / "lease.1", {"host": "another", "pid": 1})
+        assert not acquired.owns_lease()
+    assert read_json(tmp_path / "lease.1") == {"host": "another", "pid": 1}
 
 
-def test_an_owner_touches_its_claim_while_it_works(tmp_path, monkeypatch):
+def test_an_owner_touches_its_lease_while_it_works(tmp_path, monkeypatch):
     monkeypatch.setattr(lease, "TOUCH_SECONDS", 0.01)
     touched = threading.Event()
     real = os.utime
     monkeypatch.setattr(lease.os, "utime", lambda path: (real(path), touched.set()))
-    with claimed(tmp_path):
+    with acquire_lease(tmp_path):
         assert touched.wait(10)

@@ -1,21 +1,11 @@
-"""Axes and random trials: how they combine, and what stays when a study grows."""
+"""Axes and random trials: their combinations, and the points that stay when a study grows."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from lstm_lab.sweep.axes import (
-    Choice,
-    Given,
-    LogUniform,
-    Uniform,
-    chain,
-    cross,
-    grid,
-    label,
-    random,
-    zipped,
-)
+from lstm_lab.sweep import Choice, Conditional, LogUniform, Uniform, chain, grid, zipped
+from lstm_lab.sweep.axes import cross, label, random_points
 from lstm_lab.utils.errors import UserError
 
 RANGES = {
@@ -26,7 +16,7 @@ RANGES = {
 }
 
 
-def test_axes_cross_zip_and_chain():
+def test_cross_zipped_and_chain():
     axes = (grid("a.x", (1, 2)), zipped({"a.y": (3, 4, 5), "b.z": "uvw"}))
     points = cross(axes)
     assert len(points) == 6
@@ -41,7 +31,7 @@ def test_axes_cross_zip_and_chain():
     ]
 
 
-def test_a_condition_leaves_its_axis_out():
+def test_an_axis_is_left_out_if_its_condition_fails():
     axes = (
         grid("optim.name", ("adam", "sgd")),
         grid("optim.nesterov", (False, True), when={"optim.name": "sgd"}),
@@ -57,23 +47,27 @@ def test_a_condition_leaves_its_axis_out():
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
-        (lambda: zipped({"a": (1,), "b": (1, 2)}), "allowed equally many"),
-        (lambda: cross((grid("a", (1,)), grid("a", (2,)))), "stands on two axes"),
-        (lambda: cross((grid("a", (1,), when={"b": 2}),)), "no config sets 'b'"),
-        (lambda: chain(grid("a", (1,), when={"b": 2})), "allowed axes without"),
-        (lambda: LogUniform(0.0, 1.0), "allowed 0 < low <= high"),
-        (lambda: random(1, 0, {"a": Given({"b": 1}, Uniform(0, 1))}), "a setting before it"),
+        (lambda: zipped({"a": (1,), "b": (1, 2)}), "expected the same number"),
+        (lambda: cross((grid("a", (1,)), grid("a", (2,)))), "got a on two axes"),
+        (lambda: cross((grid("a", (1,), when={"b": 2}),)), "got 'b', expected a setting"),
+        (lambda: chain(grid("a", (1,), when={"b": 2})), "expected axes without a condition"),
+        (lambda: LogUniform(1.0, 2.0, integer=True, one_minus=True), "at most one of them"),
+        (lambda: LogUniform(0.0, 1.0), "expected 0 < low <= high"),
+        (
+            lambda: random_points(1, 0, {"a": Conditional({"b": 1}, Uniform(0, 1))}),
+            "got when='b', expected a setting drawn before it",
+        ),
     ],
 )
-def test_impossible_axes_are_refused(make, said):
-    with pytest.raises(UserError, match=said):
+def test_impossible_axes_raise(make, message):
+    with pytest.raises(UserError, match=message):
         make()
 
 
-def test_random_trials_have_the_distributions_that_they_declare():
-    points = random(2000, 7, RANGES).points
+def test_random_points_follow_the_declared_distributions():
+    points = random_points(2000, 7, RANGES)
     lr = np.log([p["optim.lr"] for p in points])
     low, high = np.log([1e-6, 1e-2])
     assert stats.kstest(lr, "uniform", (low, high - low)).pvalue > 1e-3
@@ -86,20 +80,20 @@ def test_random_trials_have_the_distributions_that_they_declare():
     assert abs(np.corrcoef(lr, np.log(hidden))[0, 1]) < 0.1
 
 
-def test_a_trial_stays_what_it_was_when_the_study_grows():
-    few, many = random(5, 7, RANGES).points, random(50, 7, RANGES).points
+def test_more_trials_or_ranges_keep_earlier_values():
+    few, many = random_points(5, 7, RANGES), random_points(50, 7, RANGES)
     assert many[:5] == few
-    wider = random(5, 7, {"new": Choice(("a", "b")), **RANGES}).points
+    wider = random_points(5, 7, {"new": Choice(("a", "b")), **RANGES})
     assert [{k: v for k, v in p.items() if k != "new"} for p in wider] == list(few)
-    assert random(5, 8, RANGES).points != few
-    assert random(5, 7, RANGES, "nfg").points != few
+    assert random_points(5, 8, RANGES) != few
+    assert random_points(5, 7, RANGES, "nfg") != few
 
 
-def test_a_conditional_range_is_drawn_only_where_it_applies():
+def test_a_conditional_range_is_drawn_only_if_it_applies():
     ranges = {
         "optim.name": Choice(("adam", "sgd")),
-        "optim.nesterov": Given({"optim.name": "sgd"}, Choice((False, True))),
+        "optim.nesterov": Conditional({"optim.name": "sgd"}, Choice((False, True))),
     }
-    points = random(50, 0, ranges).points
+    points = random_points(50, 0, ranges)
     assert {p["optim.name"] for p in points} == {"adam", "sgd"}
     assert all(("optim.nesterov" in p) == (p["optim.name"] == "sgd") for p in points)

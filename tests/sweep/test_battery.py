@@ -1,4 +1,4 @@
-"""The verb compare, on tiny tasks: a renamed baseline, a broken cell, a budget in hours."""
+"""`lstm-lab compare` on tiny tasks: a renamed baseline, a wrong gradient, a budget in hours."""
 
 import pytest
 
@@ -28,10 +28,10 @@ broken = CellSpec(cell=replace(GATED_LSTM, pointwise=pointwise))
 
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
-    """A battery of two tasks that train in a moment."""
+    """Replaces the battery by two tasks that train in a few seconds."""
     task = {"name": "adding", "valid_size": 20, "test_size": 20}
     tasks = {
-        f"adding_{length}": battery.Task(
+        f"adding_{length}": battery.BatteryTask(
             {
                 "task": {**task, "length": length},
                 "model": {"hidden": 4},
@@ -42,7 +42,7 @@ def tiny(monkeypatch, tmp_path):
         for length in (4, 6)
     }
     monkeypatch.setattr(battery, "TASKS", tasks)
-    # JAX runs already, with the devices of the tests.
+    # JAX already runs with the devices of the tests; their number cannot change any more.
     monkeypatch.setattr("lstm_lab.cli.studies.request_devices", lambda count: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_cell.py").write_text(CELL + BROKEN)
@@ -55,7 +55,7 @@ def test_a_renamed_baseline_never_wins(tiny, capsys):
     assert "are equivalent" in out or "inconclusive" in out
     assert (tiny / "w" / "report" / "report.html").exists()
     assert (tiny / "w" / "adding_4" / "study.json").exists()
-    # Called again it trains nothing.
+    # A second call trains nothing.
     assert main(["compare", "my_cell.py:same", "--budget=2", "--workdir=w"]) == 0
 
 
@@ -65,7 +65,7 @@ def test_a_cell_with_a_wrong_gradient_is_not_trained(tiny, capsys):
     assert not (tiny / "w").exists()
 
 
-def test_hours_are_made_trials(tiny):
+def test_a_budget_in_hours_becomes_trials(tiny):
     few = orchestrate._trials("rnn", "lstm", [], "0.0001h", tiny)
     many = orchestrate._trials("rnn", "lstm", [], "1h", tiny)
     assert few == 2  # less than compiling takes
@@ -73,20 +73,20 @@ def test_hours_are_made_trials(tiny):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--budget=0"], "--budget: got '0', expected trials as 8, or hours as 1.5h"),
         (["--budget=1.5"], "allowed a whole number of trials"),
-        (["--tasks=ading_4"], "--tasks: got 'ading_4'.*did you mean 'adding_4'"),
-        (["--against=my_cell.py:same"], "are both"),
+        (["--tasks=ading_4"], "--tasks: .*'ading_4'.*did you mean 'adding_4'"),
+        (["--against=my_cell.py:same"], "as cell and as baseline"),
     ],
 )
-def test_what_cannot_be_compared_is_said(tiny, flags, said):
-    with pytest.raises(UserError, match=said):
+def test_impossible_comparisons_raise(tiny, flags, message):
+    with pytest.raises(UserError, match=message):
         compare(["my_cell.py:same", *flags])
 
 
-def test_every_task_of_the_battery_builds():
+def test_the_config_of_every_battery_task_is_valid():
     from lstm_lab.config.parsing import build_spec
 
     assert small().task.name == "adding"

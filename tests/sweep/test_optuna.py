@@ -1,4 +1,4 @@
-"""Adaptive search: points from results alone, pruning, seeds together, several processes."""
+"""Adaptive search: points from results alone, pruning, means over seeds, several processes."""
 
 from math import log10
 from statistics import fmean
@@ -7,12 +7,11 @@ import optuna
 import pytest
 
 from lstm_lab.report.render.files import build
-from lstm_lab.sweep import optuna as searching
-from lstm_lab.sweep.axes import Choice, Given, LogUniform, Uniform, grid
+from lstm_lab.sweep import Choice, Conditional, LogUniform, Search, Study, Tuning, Uniform, grid
+from lstm_lab.sweep import optuna as search_module
 from lstm_lab.sweep.folder import StudyFolder
 from lstm_lab.sweep.optuna import JOURNAL, next_generation
 from lstm_lab.sweep.run import launch
-from lstm_lab.sweep.study import Search, Study, Tuning
 from lstm_lab.train.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step, write_json
@@ -22,7 +21,7 @@ from tests.helpers.training import StopAfter, small, train
 RANGES = {"optim.lr": LogUniform(1e-4, 1.0), "optim.momentum": Uniform(0.0, 0.9)}
 
 
-def searched(count, *, seeds=(0, 1), final=(), **options):
+def search_study(count, *, seeds=(0, 1), final=(), **options):
     search = Search(count, RANGES, **{"generation": 4, **options})
     return tiny_study(tuning=Tuning(seeds=seeds, trials=search), seeds=final)
 
@@ -39,8 +38,8 @@ def points(folder):
     return {run: (row["variant"], row["point"], row["seed"]) for run, row in plan["runs"].items()}
 
 
-def pretend(folder, value):
-    """Gives planned runs a result without training: a function of the learning rate."""
+def write_results(folder, value):
+    """Gives planned runs a result without training: a function of the point."""
     for run, row in folder.plan["runs"].items():
         path = folder.run_folder(run) / "result.json"
         if row["stage"] == "tuning" and not path.exists():
@@ -48,26 +47,26 @@ def pretend(folder, value):
             write_json(path, {"id": run, "status": "completed", "best": best})
 
 
-def through(folder, declared, value):
-    """Works a search through with pretended results; returns the generations' sizes."""
+def run_search(folder, declared, value):
+    """Runs a search with written results; returns the number of runs of each generation."""
     sizes, runs = [], next_generation(folder, declared)
     while runs:
-        folder.add(runs, 1, lambda spec: 0.0)
-        pretend(folder, value)
+        folder.plan_runs(runs, 1, lambda spec: 0.0)
+        write_results(folder, value)
         sizes.append(len(runs))
         runs = next_generation(folder, declared)
     return sizes
 
 
 def parabola(point):
-    """Is best at a learning rate of 0.01."""
+    """Has its minimum at a learning rate of 0.01."""
     return (log10(point["optim.lr"]) + 2) ** 2 + 0.1 * point["optim.momentum"]
 
 
-def test_a_search_asks_in_generations_and_finds_what_is_good(tmp_path):
-    declared = searched(42, seeds=(0,))
+def test_a_search_samples_generations_and_beats_random_points(tmp_path):
+    declared = search_study(42, seeds=(0,))
     folder = StudyFolder(tmp_path, declared)
-    assert through(folder, declared, parabola) == [*[8] * 10, 4]
+    assert run_search(folder, declared, parabola) == [*[8] * 10, 4]
     values = [[trial.value for trial in journal(tmp_path, name)] for name in ("lstm", "rnn")]
     assert [len(of_one) for of_one in values] == [42, 42]
     # Random points score 1.38 on average; Optuna's own loop, four at a time, 0.78 after the first.
@@ -77,17 +76,17 @@ def test_a_search_asks_in_generations_and_finds_what_is_good(tmp_path):
     assert not set(lr["lstm"]) & set(lr["rnn"])
 
 
-def test_points_depend_on_results_alone(tmp_path, monkeypatch):
-    """Killed while points are asked for, and worked on by two processes: the same points."""
-    declared = searched(12)
+def test_points_depend_only_on_results(tmp_path, monkeypatch):
+    """A kill while points are sampled, and a second process, change no point."""
+    declared = search_study(12)
     undisturbed = StudyFolder(tmp_path / "a", declared)
-    through(undisturbed, declared, parabola)
+    run_search(undisturbed, declared, parabola)
 
     class KilledError(Exception):
         pass
 
     asked = []
-    suggest = searching._suggest
+    suggest = search_module._suggest
 
     def dying(trial, path, values):
         asked.append(path)
@@ -95,7 +94,7 @@ def test_points_depend_on_results_alone(tmp_path, monkeypatch):
             raise KilledError
         return suggest(trial, path, values)
 
-    monkeypatch.setattr(searching, "_suggest", dying)
+    monkeypatch.setattr(search_module, "_suggest", dying)
     deaths = 0
     while True:
         folder = StudyFolder(tmp_path / "b", declared)
@@ -108,29 +107,29 @@ def test_points_depend_on_results_alone(tmp_path, monkeypatch):
         assert [run.point for run in runs] == [run.point for run in other]
         if not runs:
             break
-        folder.add(runs, 1, lambda spec: 0.0)
-        pretend(folder, parabola)
+        folder.plan_runs(runs, 1, lambda spec: 0.0)
+        write_results(folder, parabola)
     assert deaths == 3
     assert points(tmp_path / "a") == points(tmp_path / "b")
 
 
-def test_a_trial_is_told_the_mean_over_its_seeds(tmp_path):
-    declared = searched(4, final=(10, 11))
+def test_a_trial_gets_the_mean_over_its_seeds(tmp_path):
+    declared = search_study(4, final=(10, 11))
     assert launch(declared, tmp_path, tmp_path, StopRequest()) == "completed"
     plan = read_json(tmp_path / "study.json")
     for name in ("lstm", "rnn"):
         trials = journal(tmp_path, name)
         assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4
         for trial in trials:
-            own = [
+            folders = [
                 tmp_path / "runs" / run
                 for run, row in plan["runs"].items()
                 if (row["variant"], row["point"].get("optim.lr"))
                 == (name, trial.params["optim.lr"])
                 and row["stage"] == "tuning"
             ]
-            assert len(own) == 2
-            curves = [valid_by_step(read_lines(f / "metrics.jsonl"), "mse") for f in own]
+            assert len(folders) == 2
+            curves = [valid_by_step(read_lines(f / "metrics.jsonl"), "mse") for f in folders]
             assert trial.intermediate_values == {
                 step: fmean(curve[step] for curve in curves) for step in (5, 10, 15, 20)
             }
@@ -140,17 +139,17 @@ def test_a_trial_is_told_the_mean_over_its_seeds(tmp_path):
     assert "lr=" in build(tmp_path)
 
 
-def test_a_launch_that_is_stopped_goes_on_to_the_same_points(tmp_path):
-    declared = searched(6, generation=3)
+def test_an_interrupted_search_resumes_with_the_same_points(tmp_path):
+    declared = search_study(6, generation=3)
     assert launch(declared, tmp_path / "a", tmp_path, StopRequest()) == "completed"
-    for looks in (5, 12):
-        outcome = launch(declared, tmp_path / "b", tmp_path, StopAfter(looks))
+    for checks in (5, 12):
+        outcome = launch(declared, tmp_path / "b", tmp_path, StopAfter(checks))
         assert outcome == "interrupted"
     assert launch(declared, tmp_path / "b", tmp_path, StopRequest()) == "completed"
     assert points(tmp_path / "a") == points(tmp_path / "b")
 
 
-def test_a_run_behind_its_bar_is_pruned(tmp_path):
+def test_a_run_below_its_threshold_is_pruned(tmp_path):
     specs = [small(), small(optim={"lr": 1e-6})]
     assert train(specs, tmp_path, thresholds={1: {5: 10.0, 10: 0.0}}).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
@@ -159,39 +158,39 @@ def test_a_run_behind_its_bar_is_pruned(tmp_path):
     assert results[1]["test"]["mse"] > 0
 
 
-def test_pruning_spares_what_the_median_beats(tmp_path):
-    """The rule, against Optuna's own pruner on the same trials."""
-    declared = searched(12, seeds=(0,), grace=1)
+def test_pruning_follows_the_median_rule(tmp_path):
+    """Compared with Optuna's own pruner on the same trials."""
+    declared = search_study(12, seeds=(0,), grace=1)
     assert launch(declared, tmp_path, tmp_path, StopRequest()) == "completed"
-    pruner, seen = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=6), 0
+    pruner, pruned = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=6), 0
     for name in ("lstm", "rnn"):
         trials = journal(tmp_path, name)
         assert all(trial.state.name == "COMPLETE" for trial in trials[:4])
         for trial in trials:
-            told = optuna.create_study()
+            earlier = optuna.create_study()
             before = trials[: trial.number // 4 * 4]
-            told.add_trials([t for t in before if t.state.name == "COMPLETE"])
+            earlier.add_trials([t for t in before if t.state.name == "COMPLETE"])
             values = dict(trial.intermediate_values)
             pruned_at = None
             for step in sorted(values):
                 part = {k: v for k, v in values.items() if k <= step}
-                frozen = replace_values(trial, part)
-                if trial.number >= 4 and pruner.prune(told, frozen):
+                frozen = running_trial(trial, part)
+                if trial.number >= 4 and pruner.prune(earlier, frozen):
                     pruned_at = step
                     break
             assert (trial.state.name == "PRUNED") == (pruned_at is not None)
             if pruned_at is not None:
                 assert trial.last_step == pruned_at < 20
-                seen += 1
-    assert seen > 0
+                pruned += 1
+    assert pruned > 0
     chosen = read_json(tmp_path / "study.json")["chosen"]
     for name in ("lstm", "rnn"):
         complete = [t for t in journal(tmp_path, name) if t.state.name == "COMPLETE"]
         assert chosen[name] == min(complete, key=lambda trial: trial.value).params
 
 
-def replace_values(trial, values):
-    """Returns a trial as it was when it had reported no more than these values."""
+def running_trial(trial, values):
+    """Returns a trial as it was when it had reported only these values."""
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         params=trial.params,
@@ -203,7 +202,7 @@ def replace_values(trial, values):
 def test_conditions_choices_and_whole_numbers(tmp_path):
     ranges = {
         "optim.name": Choice(("sgd", "adam")),
-        "optim.momentum": Given({"optim.name": "sgd"}, LogUniform(0.01, 1.0, one_minus=True)),
+        "optim.momentum": Conditional({"optim.name": "sgd"}, LogUniform(0.01, 1.0, one_minus=True)),
         "model.hidden": LogUniform(3, 12, integer=True),
         "optim.clip": Choice((None, 1.0)),
     }
@@ -215,7 +214,7 @@ def test_conditions_choices_and_whole_numbers(tmp_path):
         tuning=Tuning(trials=Search(20, ranges, generation=5)),
     )
     folder = StudyFolder(tmp_path, declared)
-    assert through(folder, declared, lambda point: point["model.hidden"]) == [5, 5, 5, 5]
+    assert run_search(folder, declared, lambda point: point["model.hidden"]) == [5, 5, 5, 5]
     found = [point for _, point, _ in points(tmp_path).values()]
     assert {point["optim.name"] for point in found} == {"sgd", "adam"}
     assert {point["optim.clip"] for point in found} == {None, 1.0}
@@ -227,10 +226,10 @@ def test_conditions_choices_and_whole_numbers(tmp_path):
 
 
 def test_a_failed_run_fails_its_trial_and_no_other(tmp_path, monkeypatch):
-    from lstm_lab.sweep import run as launching
+    from lstm_lab.sweep import run as run_module
     from lstm_lab.train.loop import CohortOutcome
 
-    real, lost = launching.train_cohort, set()
+    real, lost = run_module.train_cohort, set()
 
     def failing(cohort, *args, **options):
         if not lost:
@@ -239,16 +238,16 @@ def test_a_failed_run_fails_its_trial_and_no_other(tmp_path, monkeypatch):
             return CohortOutcome("failed", "lightning")
         return real(cohort, *args, **options)
 
-    monkeypatch.setattr(launching, "train_cohort", failing)
-    declared = searched(8, seeds=(0,))
+    monkeypatch.setattr(run_module, "train_cohort", failing)
+    declared = search_study(8, seeds=(0,))
     assert launch(declared, tmp_path, tmp_path, StopRequest()) == "failed"
     states = [trial.state.name for name in ("lstm", "rnn") for trial in journal(tmp_path, name)]
     assert states.count("FAIL") == 4
     assert states.count("COMPLETE") == 12
 
 
-def test_impossible_searches_are_refused():
-    with pytest.raises(UserError, match="search: generation: found 0, allowed 1 or more"):
+def test_impossible_searches_raise():
+    with pytest.raises(UserError, match="search: generation: got 0, expected 1 or more"):
         Search(3, RANGES, generation=0)
-    with pytest.raises(UserError, match="a search takes no axes"):
+    with pytest.raises(UserError, match="got a search with axes"):
         Tuning((grid("optim.lr", (0.1,)),), (0,), trials=Search(3, RANGES))

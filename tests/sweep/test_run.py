@@ -1,4 +1,4 @@
-"""Launching: cohorts of random trials, failures and their budget, archives, several processes."""
+"""Launches: cohorts of random trials, retries after failures, archives, several processes."""
 
 import itertools
 import json
@@ -14,15 +14,16 @@ import pytest
 
 from lstm_lab.models.summary import summarize
 from lstm_lab.report.render.files import build
-from lstm_lab.sweep import run as launching
+from lstm_lab.sweep import LogUniform, Study, Trials, Tuning, Uniform, grid
+from lstm_lab.sweep import run as run_module
 from lstm_lab.sweep.archive import pack, unpack
-from lstm_lab.sweep.axes import LogUniform, Uniform, grid
 from lstm_lab.sweep.dry_run import preview
-from lstm_lab.sweep.folder import StudyFolder, forget_failures
+from lstm_lab.sweep.expand import tuning_runs
+from lstm_lab.sweep.failures import clear_failures
+from lstm_lab.sweep.folder import StudyFolder
 from lstm_lab.sweep.plan import PROGRAM_FLOPS, plan_cohorts
 from lstm_lab.sweep.run import launch
 from lstm_lab.sweep.status import describe
-from lstm_lab.sweep.study import Study, Trials, Tuning, tuning_runs
 from lstm_lab.tasks import Adding
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.loop import CohortOutcome, StopRequest
@@ -74,8 +75,8 @@ def planned(count, tokens):
     return runs, cohorts, sorted(set(widths))
 
 
-def test_two_hundred_trials_take_few_programs():
-    """One for short runs, where compiling is dear; one a size where padding would be."""
+def test_two_hundred_trials_need_few_programs():
+    """One for short runs, where compiling dominates; one per size for long runs."""
     runs, cohorts, widths = planned(200, 1e3)
     sizes = sorted({run.spec.model.hidden for run in runs.values()})
     assert len(sizes) == 10
@@ -85,8 +86,8 @@ def test_two_hundred_trials_take_few_programs():
 
 
 @pytest.mark.parametrize("tokens", [1e5, 1e6, 3e6, 1e7])
-def test_programs_and_padding_cost_the_least(tokens):
-    """Against every split of the sizes, with the operations of each counted by itself."""
+def test_buckets_minimize_the_cost_of_programs_and_padding(tokens):
+    """Compared with every split of the sizes, with the FLOP of each size counted exactly."""
     runs, _, widths = planned(40, tokens)
     load = Counter(run.spec.model.hidden for run in runs.values())
     sizes = sorted(load)
@@ -113,7 +114,7 @@ def test_programs_and_padding_cost_the_least(tokens):
 
 
 def test_members_of_a_planned_cohort_equal_their_lone_runs():
-    """Ten plain-SGD steps, for the narrowest, the widest and another member of a padded cohort."""
+    """Ten steps of plain SGD, for the narrowest, a middle and the widest member."""
     runs, cohorts, _ = planned(60, 1e6)
     cohort = max(cohorts, key=lambda cohort: len(cohort.runs))
     members = sorted((runs[name].spec for name in cohort.runs), key=lambda s: s.model.hidden)
@@ -132,7 +133,7 @@ def test_members_of_a_planned_cohort_equal_their_lone_runs():
         close(unpad(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
 
 
-def test_a_preview_names_programs_memory_and_time(tmp_path):
+def test_a_dry_run_shows_programs_memory_and_time(tmp_path):
     text = preview(trials(30), tmp_path)
     assert "and 40 more" in text
     assert "60 runs in " in text
@@ -148,13 +149,13 @@ def test_a_study_of_trials_compares_the_best_tenth(tmp_path):
     assert "best 10% of trials" in text
     plan = read_json(tmp_path / "study.json")
     for cell in ("np", "fgr"):
-        own = [k for k, row in plan["runs"].items() if row["variant"] == cell]
-        results = [read_json(tmp_path / "runs" / k / "result.json") for k in own]
+        ids = [k for k, row in plan["runs"].items() if row["variant"] == cell]
+        results = [read_json(tmp_path / "runs" / k / "result.json") for k in ids]
         best = min(results, key=lambda r: r["best"]["valid"]["mse"])
         assert f"{best['test']['mse']:.4f}" in text
 
 
-def test_an_archive_takes_the_place_of_training(tmp_path):
+def test_an_archive_replaces_training(tmp_path):
     tiny = trials(2)
     assert launch(tiny, tmp_path / "a", tmp_path, StopRequest()) == "completed"
     assert pack(tmp_path / "a", tmp_path / "runs.jsonl.gz") == 4
@@ -169,7 +170,7 @@ def test_an_archive_takes_the_place_of_training(tmp_path):
     assert unpack(archive, tmp_path / "b") == 0
 
 
-def test_with_all_results_no_data_are_read(tmp_path, monkeypatch):
+def test_a_study_with_all_results_reads_no_data(tmp_path, monkeypatch):
     tuned = tiny_study(**TUNED)
     archive = tmp_path / "runs.jsonl.gz"
     assert launch(tuned, tmp_path / "a", tmp_path, StopRequest()) == "completed"
@@ -183,7 +184,7 @@ def test_with_all_results_no_data_are_read(tmp_path, monkeypatch):
     assert describe(folder) == ["tiny: 14 runs, 14 planned so far", "     14 completed"]
     assert build(folder).splitlines()[1:] == build(tmp_path / "a").splitlines()[1:]
     assert not read
-    # A result that is lost is trained again, alone.
+    # A lost result is trained again, and no other.
     lost = next(folder.glob("runs/*/result.json"))
     lost.unlink()
     assert launch(tuned, folder, tmp_path, StopRequest()) == "completed"
@@ -191,13 +192,13 @@ def test_with_all_results_no_data_are_read(tmp_path, monkeypatch):
     assert len(list(folder.glob("runs/*/metrics.jsonl"))) == len(read) == 1
 
 
-def failing(monkeypatch, outcomes):
-    """Makes training end as the outcomes say, one after another; then as it really does."""
-    real = launching.train_cohort
-    seen = []
+def replace_outcomes(monkeypatch, outcomes):
+    """Replaces the outcomes of the first trainings; later ones are real. Returns their lanes."""
+    real = run_module.train_cohort
+    lanes = []
 
     def train(cohort, *args, **kwargs):
-        seen.append(cohort.layout.lanes)
+        lanes.append(cohort.layout.lanes)
         if outcomes:
             outcome = outcomes.pop(0)
             if isinstance(outcome, Exception):
@@ -205,23 +206,25 @@ def failing(monkeypatch, outcomes):
             return outcome
         return real(cohort, *args, **kwargs)
 
-    monkeypatch.setattr(launching, "train_cohort", train)
-    return seen
+    monkeypatch.setattr(run_module, "train_cohort", train)
+    return lanes
 
 
 def test_out_of_memory_halves_the_lanes_and_tries_again(tmp_path, monkeypatch):
     monkeypatch.setattr("jax.local_device_count", lambda: 1)
-    seen = failing(monkeypatch, [CohortOutcome("out_of_memory", "RESOURCE_EXHAUSTED")] * 2)
+    lanes = replace_outcomes(
+        monkeypatch, [CohortOutcome("out_of_memory", "RESOURCE_EXHAUSTED")] * 2
+    )
     one = tiny_study(axes=(grid("model.cell", ("lstm",)),), seeds=tuple(range(8)))
     assert launch(one, tmp_path, tmp_path, StopRequest()) == "completed"
-    assert seen == [8, 4, 2]
+    assert lanes == [8, 4, 2]
     assert len(list(tmp_path.glob("runs/*/result.json"))) == 8
 
 
-def test_an_error_is_tried_once_more_and_then_recorded(tmp_path, monkeypatch):
-    seen = failing(monkeypatch, [RuntimeError("no such luck")] * 3)
+def test_an_error_is_retried_once(tmp_path, monkeypatch):
+    lanes = replace_outcomes(monkeypatch, [RuntimeError("no such luck")] * 3)
     assert launch(tiny_study(), tmp_path, tmp_path, StopRequest()) == "failed"
-    assert len(seen) == 4  # lstm and rnn in turns, and rnn's second time is well
+    assert len(lanes) == 4  # lstm and rnn take turns, and the second attempt of rnn succeeds
     folder = StudyFolder(tmp_path, tiny_study())
     failed = sorted(len(read_lines(p)) for p in tmp_path.glob("cohorts/*/failures.jsonl"))
     assert failed == [1, 2]
@@ -229,26 +232,29 @@ def test_an_error_is_tried_once_more_and_then_recorded(tmp_path, monkeypatch):
     assert row["reason"] == "RuntimeError: no such luck"
     assert row["trace"].startswith("Traceback")
     assert launch(tiny_study(), tmp_path, tmp_path, StopRequest()) == "failed"
-    assert len(seen) == 4  # its budget is spent
-    told = "\n".join(describe(tmp_path))
-    assert "failed 2 times: RuntimeError: no such luck" in told
-    assert "    RuntimeError: no such luck" in told
-    forget_failures(folder.folder)
+    assert len(lanes) == 4  # no retries left
+    text = "\n".join(describe(tmp_path))
+    assert "failed 2 times: RuntimeError: no such luck" in text
+    assert "    RuntimeError: no such luck" in text
+    clear_failures(folder.folder)
     assert launch(tiny_study(), tmp_path, tmp_path, StopRequest()) == "completed"
 
 
-def test_failures_that_are_alike_stop_the_sweep(tmp_path, monkeypatch, capsys):
-    seen = failing(monkeypatch, [RuntimeError("no such file")] * 100)
+def test_three_failures_for_one_reason_stop_the_sweep(tmp_path, monkeypatch, capsys):
+    lanes = replace_outcomes(monkeypatch, [RuntimeError("no such file")] * 100)
     many = tiny_study(
         axes=(grid("optim.name", ("sgd", "adam", "adamw", "rmsprop")),), baseline=None
     )
     assert launch(many, tmp_path, tmp_path, StopRequest()) == "failed"
-    assert len(seen) == 3
-    assert "3 cohorts failed alike" in capsys.readouterr().err
+    assert len(lanes) == 3
+    assert (
+        "3 cohorts failed for the same reason: RuntimeError: no such file"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_it_ends_with_the_same_bits(tmp_path):
+def test_a_sweep_killed_twenty_times_ends_bit_for_bit(tmp_path):
     undisturbed = start_sweep(tmp_path, tmp_path / "a", "--devices=1")
     wait_for_success(undisturbed)
     rng, kills = chance.Random(0), 0
@@ -277,8 +283,8 @@ def test_two_launchers_train_each_run_once(tmp_path):
     assert len(heads) == 24
     assert {len(head["resumed_at"]) for head in heads} == {0}
     assert len({head["pid"] for head in heads}) == 2
-    claims = list(tmp_path.glob("a/cohorts/*/claim.*"))
-    assert [path.name for path in claims] == ["claim.0"] * 2
+    leases = list(tmp_path.glob("a/cohorts/*/lease.*"))
+    assert [path.name for path in leases] == ["lease.0"] * 2
 
 
 @pytest.mark.slow
@@ -288,9 +294,9 @@ def test_jobs_share_the_study_and_survive_a_killed_worker(tmp_path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     head = read_json(next(tmp_path.glob("a/runs/*/run.json")))
-    told = "\n".join(describe(tmp_path / "a"))
-    assert f"process {head['pid']} on " in told
+    text = "\n".join(describe(tmp_path / "a"))
+    assert f"process {head['pid']} on " in text
     os.kill(head["pid"], signal.SIGKILL)
     out = wait_for_success(process)
-    assert "was ended by signal 9; it starts again" in out
+    assert "was killed by signal 9; restarting it" in out
     assert len(run_records(tmp_path / "a")) == 24

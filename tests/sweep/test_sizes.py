@@ -1,11 +1,11 @@
-"""Fair sizes: parameters and operations as the baseline has them."""
+"""Fair sizes: variants with the parameters or FLOP of the baseline."""
 
 import pytest
 
 from lstm_lab.models.summary import summarize
-from lstm_lab.sweep.axes import grid
-from lstm_lab.sweep.sizes import matched
-from lstm_lab.sweep.study import final_runs
+from lstm_lab.sweep import grid
+from lstm_lab.sweep.expand import final_runs
+from lstm_lab.sweep.sizes import match_size
 from lstm_lab.utils.errors import UserError
 from tests.helpers.sweep import tiny_study
 from tests.helpers.training import small
@@ -13,18 +13,18 @@ from tests.helpers.training import small
 
 @pytest.mark.parametrize("cell", ["fgr", "cifg", "gru", "rnn"])
 @pytest.mark.parametrize("match", ["params", "flops"])
-def test_no_other_hidden_size_is_nearer(cell, match):
+def test_no_neighboring_hidden_size_is_closer(cell, match):
     reference = small(model={"cell": "vanilla", "hidden": 40})
 
     def size(spec):
-        found = summarize(spec)
-        return found.total if match == "params" else found.flops_per_token
+        summary = summarize(spec)
+        return summary.total if match == "params" else summary.flops_per_token
 
-    found = matched(small(model={"cell": cell}), reference, match)
-    gap = abs(size(found) - size(reference))
-    for hidden in (found.model.hidden - 1, found.model.hidden + 1):
+    matched = match_size(small(model={"cell": cell}), reference, match)
+    gap = abs(size(matched) - size(reference))
+    for hidden in (matched.model.hidden - 1, matched.model.hidden + 1):
         assert gap <= abs(size(small(model={"cell": cell, "hidden": hidden})) - size(reference))
-    assert (found.model.hidden < 40) == (cell == "fgr")
+    assert (matched.model.hidden < 40) == (cell == "fgr")
 
 
 def test_a_study_matches_every_variant_to_its_baseline():
@@ -32,14 +32,14 @@ def test_a_study_matches_every_variant_to_its_baseline():
     sizes = {run.variant: summarize(run.spec).total for run in final_runs(one, {})}
     assert sizes["fgr"] == pytest.approx(sizes["lstm"], rel=0.25)
     assert sizes["rnn"] == pytest.approx(sizes["lstm"], rel=0.25)
-    with pytest.raises(UserError, match="needs a baseline"):
+    with pytest.raises(UserError, match="got baseline=None"):
         final_runs(tiny_study(match="params", baseline=None), {})
-    with pytest.raises(UserError, match="allowed without model.hidden_sizes"):
-        matched(small(model={"hidden_sizes": (3, 4)}), small(), "params")
+    with pytest.raises(UserError, match="got model.hidden_sizes, expected None"):
+        match_size(small(model={"hidden_sizes": (3, 4)}), small(), "params")
 
 
-def test_operations_are_counted_whatever_computes_them():
-    """The products of an LSTM layer and its head, a multiplication and an addition as two."""
+def test_flops_are_counted_for_every_backend():
+    """The matrix products of an LSTM layer and its head; a multiply-add counts as two."""
     spec = small(model={"cell": "np", "hidden": 16})
     T = 50
     layer = 2 * (2 + 16) * 4 * 16

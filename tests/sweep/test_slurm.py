@@ -1,4 +1,4 @@
-"""SLURM: options and commands anywhere; a study on a real cluster where its programs are there."""
+"""SLURM: options and commands; a study on a real cluster if SLURM is installed."""
 
 import pickle
 import signal
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lstm_lab.sweep.slurm import Task, emit, parse_options, worker_command
+from lstm_lab.sweep.slurm import SlurmWorker, parse_options, worker_command, worker_commands
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.cluster import cluster, command, missing, wait_for
@@ -16,33 +16,33 @@ from tests.helpers.sweep import STUDY_FILE, run_records, start_sweep, wait_for_s
 from tests.helpers.training import assert_same_record
 
 
-def test_options_are_names_and_values():
+def test_options_parse_to_names_and_values():
     assert parse_options("timeout_min=60,slurm_partition=gpu") == {
         "timeout_min": 60,
         "slurm_partition": "gpu",
     }
     assert parse_options("") == {}
-    with pytest.raises(UserError, match="found 'gpu', allowed name=value"):
+    with pytest.raises(UserError, match="got 'gpu', expected name=value"):
         parse_options("timeout_min=60,gpu")
 
 
-def test_commands_for_other_schedulers_are_one_line_a_worker():
-    lines = emit(["--study=a b.py"], 3).splitlines()
+def test_each_worker_gets_one_command_line():
+    lines = worker_commands(["--study=a b.py"], 3).splitlines()
     assert len(lines) == 3
     assert lines[0].endswith("sweep '--study=a b.py' --worker")
 
 
-def test_a_task_passes_a_workers_end_on():
-    assert Task([sys.executable, "-c", "raise SystemExit(1)"])() == 1
+def test_a_job_ends_with_the_exit_code_of_its_worker():
+    assert SlurmWorker([sys.executable, "-c", "raise SystemExit(1)"])() == 1
     with pytest.raises(RuntimeError, match="ended with exit code 2"):
-        Task([sys.executable, "-c", "raise SystemExit(2)"])()
-    task = pickle.loads(pickle.dumps(Task(worker_command(["--study=s.py"]))))
-    assert task.command == worker_command(["--study=s.py"])
+        SlurmWorker([sys.executable, "-c", "raise SystemExit(2)"])()
+    job = pickle.loads(pickle.dumps(SlurmWorker(worker_command(["--study=s.py"]))))
+    assert job.command == worker_command(["--study=s.py"])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=f"needs {', '.join(missing())}")
-def test_a_study_runs_on_a_cluster_through_a_preemption(tmp_path):
+def test_a_study_survives_a_preemption_on_a_cluster(tmp_path):
     undisturbed = start_sweep(tmp_path, tmp_path / "a", "--devices=1")
     wait_for_success(undisturbed)
     (tmp_path / "s.py").write_text(STUDY_FILE)

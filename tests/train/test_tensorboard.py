@@ -9,9 +9,8 @@ import urllib.request
 
 import pytest
 
-from lstm_lab.sweep.axes import grid
+from lstm_lab.sweep import Study, grid
 from lstm_lab.sweep.run import launch
-from lstm_lab.sweep.study import Study
 from lstm_lab.train.loop import StopRequest
 from tests.helpers.sweep import BASE
 

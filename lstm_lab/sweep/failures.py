@@ -1,0 +1,60 @@
+"""The failures of a cohort, and how often it is tried again.
+
+Each failure is one line of failures.jsonl in the cohort's folder, so the budget holds over several
+launches and workers. `lstm-lab sweep --rerun=failed` clears it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from lstm_lab.utils.files import read_lines
+
+# Attempts after the first, by class of failure. Out of memory: each attempt halves the lanes. Other
+# errors: once, because most of them are deterministic.
+RETRIES = {"out_of_memory": 3, "failed": 1}
+
+
+class FailureLog:
+    """The failures of one cohort.
+
+    Args:
+      folder: the cohort's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "failures.jsonl"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns one row per failure: `status`, `reason`, `time` and `trace`."""
+        return read_lines(self.path)
+
+    def add(self, status: str, reason: str, trace: str = "") -> None:
+        """Appends a failure; `trace` is Python's traceback."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        row = {"status": status, "reason": reason, "time": time.time(), "trace": trace}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def exhausted(self) -> bool:
+        """Returns whether any class of failure has used up its retries."""
+        counts = Counter(row["status"] for row in self.rows())
+        return any(count > RETRIES[status] for status, count in counts.items())
+
+    def clear(self) -> None:
+        """Gives the cohort all its retries again."""
+        self.path.unlink(missing_ok=True)
+
+
+def clear_failures(workdir: Path) -> None:
+    """Gives every cohort of a study all its retries again.
+
+    Args:
+      workdir: the study's folder.
+    """
+    for path in workdir.glob("cohorts/*/failures.jsonl"):
+        FailureLog(path.parent).clear()
