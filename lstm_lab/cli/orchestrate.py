@@ -110,7 +110,7 @@ def compare(
       An exit code; failed where the cell fails its checks or a run failed.
 
     Raises:
-      UserError: for a budget of another form, or what `battery` refuses.
+      UserError: for a budget of another form, or as in `battery_studies`.
     """
     for what, wrong in check_cell(resolve_cell(ModelSpec(cell=cell))):
         say(f"{'ok    ' if wrong is None else 'FAILED'}  {what}" + (f": {wrong}" if wrong else ""))

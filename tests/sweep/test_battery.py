@@ -76,7 +76,7 @@ def test_a_budget_in_hours_becomes_trials(tiny):
     ("flags", "message"),
     [
         (["--budget=0"], "--budget: got '0', expected trials as 8, or hours as 1.5h"),
-        (["--budget=1.5"], "allowed a whole number of trials"),
+        (["--budget=1.5"], "expected a whole number of trials"),
         (["--tasks=ading_4"], "--tasks: .*'ading_4'.*did you mean 'adding_4'"),
         (["--against=my_cell.py:same"], "as cell and as baseline"),
     ],
