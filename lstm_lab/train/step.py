@@ -169,8 +169,7 @@ class TrainStep:
         """
         spec, target = self.spec, self.spec.task.target
         regularization = _regularization(state, batch)
-        # The state of a stream is kept whole on every device, since pmap needs equal outputs
-        # everywhere.
+        # Every device keeps the states of all rows of a stream: all devices return the same state.
         carry = self.axis.take_rows(state.carry, batch.rows_B)
 
         def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
