@@ -13,7 +13,7 @@ serve them. A gate that a variant lacks owns no weights. Other libraries order t
     PyTorch   i f g o        Keras    i f c o (c is g)
     cuDNN     i f g o
 
-Beyond Greff et al., by fields of `CellSpec`: layer normalisation, a projection of h, the
+Beyond Greff et al., by fields of `CellSpec`: layer normalization, a projection of h, the
 multiplicative intermediate state, a coupled gate with an offset, and regularisers.
 
 Source: Greff et al. 2017, LSTM: A Search Space Odyssey, section II and its variants in section III.
@@ -65,7 +65,7 @@ class CellSpec:
       forget_bias: added to the forget gate's initial bias; where f is coupled to i, taken from the
         input gate's. Zero where a variant has neither.
       init: initialiser of every matrix, gate by gate: see `init_matrix`.
-      layer_norm: normalise x W and h' U over all gates, and c where h reads it.
+      layer_norm: normalize x W and h' U over all gates, and c where h reads it.
       projection: width of h as a share of H; 0 is no projection.
       multiplicative: the recurrent product reads (x Wm) * (h' Um) in place of h'.
       zoneout: c and h keep their old value at rates `zoneout_c` and `zoneout_h`.
@@ -218,18 +218,18 @@ def _memory_bias(spec: CellSpec, key: jax.Array, H: int) -> jax.Array:
 def project(spec: Any, params: Params, x: jax.Array) -> jax.Array:
     """Computes x W + b for all gates: [...,D] -> [...,GH], in the dtype of x.
 
-    With layer normalisation gain * LN(x W) + b; the multiplicative cell appends x Wm [...,R].
+    With layer normalization gain * LN(x W) + b; the multiplicative cell appends x Wm [...,R].
     """
     b = params["b"].astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
     zx = x @ flat(params["wx"], x.dtype)
     if "ln_x" in params:
-        zx = normalise(zx, params["ln_x"])
+        zx = normalize(zx, params["ln_x"])
     if "wm_x" in params:
         return jnp.concatenate([zx + b, x @ params["wm_x"].astype(x.dtype)], -1)
     return zx + b
 
 
-def normalise(z: jax.Array, gain: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+def normalize(z: jax.Array, gain: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """Computes gain * (z - mean) / sqrt(variance + 1e-5) + bias over the last axis, in float32.
 
     Source: Ba, Kiros and Hinton 2016, Layer Normalization, eq. 4; the constant as in PyTorch.
@@ -262,7 +262,7 @@ def recur(
             h = zx[:, -h.shape[1] :].astype(h.dtype) * (h @ params["wm_h"].astype(h.dtype))
         zh = h @ flat(params["wh"], h.dtype)
     if "ln_h" in params:
-        zh = normalise(zh, params["ln_h"])
+        zh = normalize(zh, params["ln_h"])
     if state.gates is not None:
         zg = state.gates.astype(zx.dtype) @ flat(params["wg"], zx.dtype)
         zh = zh + jnp.pad(zg, ((0, 0), (0, zh.shape[1] - zg.shape[1])))
@@ -320,7 +320,7 @@ def pointwise(
     z_late = _with_peepholes(spec, params, z, c, late)
     gates |= _pinned(clamp, late, jax.nn.sigmoid(z_late), H)
     recurrent_product = (
-        c if "ln_c" not in params else normalise(c, params["ln_c"][0], params["ln_c"][1])
+        c if "ln_c" not in params else normalize(c, params["ln_c"][0], params["ln_c"][1])
     )
     h = _ACTIVATIONS[spec.output](recurrent_product)
     h = (gates["o"] * h if "o" in gates else h).astype(state.h.dtype)

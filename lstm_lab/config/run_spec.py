@@ -23,9 +23,9 @@ class RunSpec:
     Attributes:
       task: the task, by `name`, with its options.
       model: the model.
-      optim: the optimiser.
-      train: the length of training and what it minimises.
-      seed: of initialisation, data order and noise alike, unless one has its own:
+      optim: the optimizer.
+      train: the length of training and what it minimizes.
+      seed: of initialization, data order and noise alike, unless one has its own:
       init_seed, data_seed, noise_seed: that one's seed, or None.
       compute: how it is computed; not part of the run's id.
       cell_sha256: hash of the file of a cell of the user's own; filled in by `build_spec`.

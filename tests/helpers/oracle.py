@@ -142,7 +142,7 @@ def slstm_row(p, x, h, c, n):
 
 
 def minlstm_row(p, x, h):
-    """Feng et al. 2024: both gates of the input, normalised to sum to one."""
+    """Feng et al. 2024: both gates of the input, normalized to sum to one."""
     i, f, g = (times(x, gate(p["wx"], k)) + p["b"][..., k, :] for k in range(3))
     i, f = sigmoid(i), sigmoid(f)
     return f / (f + i) * h + i / (f + i) * g

@@ -143,7 +143,7 @@ def loop_bodies(text):
 
 @pytest.mark.parametrize("backend", ["scan", "fused"])
 def test_no_collective_inside_the_time_loop(music, backend):
-    """One optimiser step, so that its time loops are the program's only loops."""
+    """One optimizer step, so that its time loops are the program's only loops."""
 
     from lstm_lab.tasks import gather_batch
     from lstm_lab.train.device_axis import DeviceAxis

@@ -28,7 +28,7 @@ def label_numbers(path: Path, names: Sequence[str], labels: tuple[str, ...]) -> 
 def split_examples(
     x: np.ndarray, y: np.ndarray, parts: Mapping[str, np.ndarray], classes: int, balanced: bool
 ) -> dict[str, Split]:
-    """Returns the splits of labelled examples.
+    """Returns the splits of labeled examples.
 
     Args:
       x, y: inputs and labels of all examples.
