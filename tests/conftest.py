@@ -1,7 +1,14 @@
-"""Strict surroundings: four CPU devices, no silent broadcasting of ranks; warnings are errors."""
+"""Strict surroundings: four CPU devices, no silent broadcasting of ranks; warnings are errors.
+
+Compiled programs are kept in `.pytest_cache`: compiling takes most of the time of the suite, and
+many tests, above all those that start processes, compile the same programs. JAX's key of a program
+is a hash of the program, the compiler's options and its version, so a changed program is compiled.
+"""
 
 import gc
 import os
+import shutil
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -12,6 +19,34 @@ from tests.helpers.data import write_chorales
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Programs of earlier versions of the code are never deleted one by one.
+LARGEST_CACHE = 2 * 2**30
+
+
+def pytest_configure(config):
+    """Keeps compiled programs in a folder of this worker; an environment that names one wins.
+
+    JAX does not write them atomically, so that no two workers may share a folder. Processes that a
+    test starts read the folder from the environment.
+    """
+    cache = getattr(config, "cache", None)  # absent with `-p no:cacheprovider`
+    if cache is None or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = Path(cache.mkdir(f"programs-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"))
+    if sum(path.stat().st_size for path in folder.iterdir()) > LARGEST_CACHE:
+        shutil.rmtree(folder)
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        # By default JAX keeps only programs that took a second; the tests have many small ones.
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+    # A process that a test kills may leave half a program. JAX warns and compiles it again.
+    config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache")
 
 
 @pytest.fixture(autouse=True, scope="module")

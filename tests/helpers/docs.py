@@ -33,7 +33,9 @@ def shorten(command: str) -> str:
 
 def run_command(command: str, folder: Path) -> str:
     """Runs a shell command in the folder and returns its output; fails with all it printed."""
+    programs = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
     environment = {
+        **{name: value for name, value in os.environ.items() if name.startswith(programs)},
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "PYTHONPATH": f"{ROOT}:{folder}",
         "LSTM_LAB_DATA": str(folder / "data"),
