@@ -6,7 +6,7 @@ import pytest
 from lstm_lab.report.fanova import GRID, fanova, leaf_boxes, marginal_variance
 
 
-def draw(n=3000, k=3):
+def draw(n, k=3):
     return np.random.default_rng(0).random((n, k))
 
 
@@ -44,7 +44,7 @@ def test_permutation_importance_of_independent_terms_is_twice_their_share(additi
 
 
 def test_a_product_of_signs_is_an_interaction():
-    x = draw()
+    x = draw(1500)
     result = fanova(x, np.sign(x[:, 0] - 0.5) * np.sign(x[:, 2] - 0.5), ["a", "b", "c"])
     assert result.interactions["a", "c"] > 0.9
     assert max(result.main_effects.values()) < 0.05

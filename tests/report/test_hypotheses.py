@@ -111,7 +111,7 @@ def test_holm_keeps_the_family_wise_error():
 
     The bound is three Monte Carlo errors above 5 %. Without the correction 20 % would err.
     """
-    rng, studies = np.random.default_rng(2), 2000
+    rng, studies = np.random.default_rng(2), 1000
     scores = rng.normal(size=(studies, 9, 5))
     # All tests in one call of scipy; test_welch checks that `welch` computes the same.
     p = scipy.stats.ttest_ind(scores[:, 1:], scores[:, :1], axis=-1, equal_var=False).pvalue
@@ -121,7 +121,7 @@ def test_holm_keeps_the_family_wise_error():
 
 
 def test_a_variant_equal_to_the_baseline_rarely_wins():
-    rng, studies = np.random.default_rng(3), 2000
+    rng, studies = np.random.default_rng(3), 1000
     pairs = rng.normal(size=(studies, 2, 10))
     # All tests in one call of scipy, which is what `superiority_test` computes one by one.
     better, worse = pairs.transpose(1, 0, 2)
