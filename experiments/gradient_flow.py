@@ -67,7 +67,7 @@ def gradient_by_lag(spec: Spec, key: jax.Array, T: int, H: int, B: int = 16) -> 
     x_TBD, v_BH = jax.random.normal(key_x, (T, B, H)), jax.random.normal(key_v, (B, H))
 
     def read(x_TBD: jax.Array) -> jax.Array:
-        h_TBH = unroll(spec, params, x_TBD, backend="scan")[0]
+        h_TBH = unroll(spec, params, x_TBD, backend="scan").h
         return (h_TBH[-1] * v_BH).sum()
 
     norm_T = jnp.linalg.norm(jax.grad(read)(x_TBD), axis=-1).mean(-1)[::-1]

@@ -105,7 +105,7 @@ def test_the_core_needs_jax_and_numpy_alone():
 
 
 # These names still have several meanings.
-AMBIGUOUS = {"Claim", "Static", "Task"}
+AMBIGUOUS = {"Claim", "Task"}
 
 
 def test_a_class_name_has_one_meaning():

@@ -72,7 +72,7 @@ def _arrays(case: Case) -> tuple[Any, jax.Array, jax.Array]:
     spec, keys = get_variant(case.cell).spec, jax.random.split(jax.random.key(0), 3)
     params = spec.cell.init(spec, keys[0], case.D, case.H)
     x_TBD = jax.random.normal(keys[1], (case.T, case.B, case.D))
-    h_TBH, _ = jax.eval_shape(partial(unroll, spec), params, x_TBD)
+    h_TBH = jax.eval_shape(partial(unroll, spec), params, x_TBD).h
     return params, x_TBD, jax.random.normal(keys[2], h_TBH.shape)
 
 

@@ -138,7 +138,7 @@ class LSTM(nn.Module):
                     fold_in(regularization, key_index),
                 )
                 state = initial[layer][direction]
-                output, final, *traced = unroll(
+                output, final, traced = unroll(
                     self.spec,
                     params,
                     cell_input_TBD,
@@ -155,7 +155,7 @@ class LSTM(nn.Module):
                     backend=self.backend,
                 )
                 if self.trace:
-                    self.sow("traces", name, *traced)
+                    self.sow("traces", name, traced)
                 outputs.append(output)
                 finals.append(final)
             h_TBH, last_BH = self._combine(layer, outputs, finals, h_TBH, last_BH)
@@ -309,7 +309,7 @@ class LSTM(nn.Module):
                     ]
                 )
                 D = self._parts * units
-            stacked_TBH, finals = cudnn.unroll(params, real_TBD, states, lengths)
+            stacked_TBH, finals = cudnn.unroll_stack(params, real_TBD, states, lengths)
             outputs = jnp.split(stacked_TBH, len(self._directions), -1)
             h_TBH, last_BH = self._combine(layers[0], outputs, finals[-1], h_TBH, last_BH)
             final_states += finals

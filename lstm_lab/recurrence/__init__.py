@@ -10,6 +10,7 @@ from lstm_lab.recurrence.dispatch import (
     resolve,
     unsupported_reason,
 )
+from lstm_lab.recurrence.steps import Unrolled
 from lstm_lab.recurrence.unroll import EVERYTHING, unroll
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "MEMBERS",
     "Backend",
     "CallSignature",
+    "Unrolled",
     "batched_members",
     "choose",
     "resolve",

@@ -1,4 +1,4 @@
-"""Checks of any cell, the catalogue's or a user's own: gradients, backends, lengths, chunks."""
+"""Checks of any cell: gradients, padding, chunks, resets and backends. `lstm-lab check` runs it."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def check_cell(spec: Spec) -> Iterator[tuple[str, str | None]]:
       spec: the variant.
 
     Yields:
-      The property, and what is wrong with it or None.
+      The property, and the error or None.
     """
     with jax.enable_x64(True):
         try:
             params, x_TBD, state = _sample(spec)
         except Exception as error:  # a cell of the user's own may fail in any way
-            yield "one step runs", _said(error)
+            yield "one step runs", _describe(error)
             return
         checks: list[tuple[str, Callable[..., None]]] = [
-            ("one step has the derivatives that differences show", _grads),
-            ("rows do not see each other", _rows),
-            ("padding changes nothing, whatever it holds", _padding),
+            ("gradients match finite differences", _grads),
+            ("rows do not affect each other", _rows),
+            ("padding is never read", _padding),
             ("chunks of time compose", _chunks),
-            ("a reset forgets what was before", _resets),
+            ("a reset starts from the zero state", _resets),
         ]
-        # The kernel is float32, and the same for every variant: the project's tests hold it.
-        among: tuple[Backend, ...] = ("fused", "associative")
-        for backend in among:
+        # The native kernel computes in float32, too coarse for these limits; tests cover it.
+        backends: tuple[Backend, ...] = ("fused", "associative")
+        for backend in backends:
             if unsupported_reason(backend, CallSignature(spec, x_TBD.dtype)) is None:
                 name = f"{backend} equals scan in outputs, states and gradients"
                 checks.append((name, partial(_backend, backend)))
@@ -52,12 +52,12 @@ def check_cell(spec: Spec) -> Iterator[tuple[str, str | None]]:
             try:
                 check(spec, params, x_TBD, state)
             except Exception as error:
-                yield name, _said(error)
+                yield name, _describe(error)
             else:
                 yield name, None
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
@@ -70,7 +70,7 @@ def _sample(spec: Spec) -> tuple[Params, jax.Array, State]:
         0.3 * jax.random.normal(key, leaf.shape, jnp.float64)
         for key, leaf in zip(jax.random.split(keys[1], len(leaves)), leaves, strict=True)
     ]
-    leaves = [leaf.astype(jnp.float64) + more for leaf, more in zip(leaves, noise, strict=True)]
+    leaves = [leaf.astype(jnp.float64) + delta for leaf, delta in zip(leaves, noise, strict=True)]
     params = jax.tree.unflatten(tree, leaves)
     x_TBD = jax.random.normal(keys[2], (T, B, D), jnp.float64)
     state, _ = step(spec, params, x_TBD[0])
@@ -91,29 +91,29 @@ def _padding(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None
     del state
     real = (jnp.arange(T)[:, None] < LENGTHS[None])[..., None]
     lengths = jnp.asarray(LENGTHS)
-    kept = unroll(spec, params, x_TBD, lengths=lengths)
-    spoilt = unroll(spec, params, jnp.where(real, x_TBD, jnp.nan), lengths=lengths)
-    _same(spoilt, kept)
+    expected = unroll(spec, params, x_TBD, lengths=lengths)
+    outputs = unroll(spec, params, jnp.where(real, x_TBD, jnp.nan), lengths=lengths)
+    _same(outputs, expected)
 
 
 def _rows(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
-    h, final = unroll(spec, params, x_TBD, state)[:2]
+    h, final, _ = unroll(spec, params, x_TBD, state)
     few = jax.tree.map(lambda a: a[:2], state)
     alone = unroll(spec, params, x_TBD[:, :2], few)[:2]
     _same(alone, (h[:, :2], jax.tree.map(lambda a: a[:2], final)))
 
 
 def _chunks(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
-    h, final = unroll(spec, params, x_TBD, state)[:2]
-    first, middle = unroll(spec, params, x_TBD[:3], state)[:2]
-    second, end = unroll(spec, params, x_TBD[3:], middle)[:2]
+    h, final, _ = unroll(spec, params, x_TBD, state)
+    first, middle, _ = unroll(spec, params, x_TBD[:3], state)
+    second, end, _ = unroll(spec, params, x_TBD[3:], middle)
     _same((jnp.concatenate([first, second]), end), (h, final))
 
 
 def _resets(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
     resets = jnp.zeros((T, B), bool).at[4].set(True)
-    _, final = unroll(spec, params, x_TBD, state, resets=resets)[:2]
-    _same(final, unroll(spec, params, x_TBD[4:])[1])
+    final = unroll(spec, params, x_TBD, state, resets=resets).final
+    _same(final, unroll(spec, params, x_TBD[4:]).final)
 
 
 def _backend(backend: Backend, spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
@@ -122,7 +122,7 @@ def _backend(backend: Backend, spec: Spec, params: Params, x_TBD: jax.Array, sta
 
         def run(backend: Backend, reverse: bool = reverse) -> Any:
             def outputs(params: Params, x_TBD: jax.Array, state: State) -> Any:
-                h, final = unroll(
+                h, final, _ = unroll(
                     spec,
                     params,
                     x_TBD,
@@ -131,7 +131,7 @@ def _backend(backend: Backend, spec: Spec, params: Params, x_TBD: jax.Array, sta
                     resets=resets,
                     reverse=reverse,
                     backend=backend,
-                )[:2]
+                )
                 ends = sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(final))
                 return jnp.sin(3.0 * h).sum() + ends, (h, final)
 
@@ -142,9 +142,9 @@ def _backend(backend: Backend, spec: Spec, params: Params, x_TBD: jax.Array, sta
         _same(run(backend), run("scan"))
 
 
-def _same(found: Any, wanted: Any) -> None:
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+def _same(outputs: Any, expected: Any) -> None:
+    for a, b in zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True):
         limit = TOLERANCE * max(float(jnp.abs(b).max()), 1.0)
         worst = float(jnp.abs(a - b).max())
         if not worst <= limit:
-            raise AssertionError(f"differs by {worst:.2g}, allowed {limit:.2g}")
+            raise AssertionError(f"differs by {worst:.2g}, expected at most {limit:.2g}")

@@ -1,4 +1,4 @@
-"""Which backend computes a call: what each one serves, and which was measured to be fastest."""
+"""Chooses the backend of a call from what each one supports and from measured times."""
 
 from __future__ import annotations
 
@@ -21,17 +21,23 @@ NAMED: tuple[Backend, ...] = BACKENDS[1:]
 # Milliseconds forward + backward by platform, cell and shape: `lstm-lab bench --suite=backends`.
 TIMINGS = Path(__file__).with_name("timings.json")
 MEMBERS = "members"  # the name of the axis under which `vmap` batches the members of a population
-MEASURED = ("members", "B", "D", "H")  # what a row's distance counts
+MEASURED = (
+    "members",
+    "B",
+    "D",
+    "H",
+)  # distance of a call from a row
 FIELDS_WITH_A_COST = ("multiplicative", "layer_norm", "gate_recurrence", "projection", "peephole")
 
 
 class CallSignature(NamedTuple):
-    """What is asked of a backend.
+    """The properties of a call on which the choice of a backend depends.
 
     Attributes:
       spec: the variant.
       dtype: of the inputs.
-      B, D, H: rows, input features, hidden units. T has no part in the choice.
+      B, D, H: rows, input features, hidden units. T is absent on purpose: chunks of any length
+        must take the same backend, so that they equal one long call bit for bit.
       noise, trace, clamp, resets: whether the call has any.
       members: how many of a population are batched.
     """
@@ -49,7 +55,7 @@ class CallSignature(NamedTuple):
 
 
 def batched_members() -> int:
-    """Returns how many members the `vmap` around a call batches, 1 where there is none."""
+    """Returns the number of members that a surrounding `vmap` batches; 1 without one."""
     try:
         return jax.lax.axis_size(MEMBERS)
     except NameError:
@@ -57,33 +63,34 @@ def batched_members() -> int:
 
 
 def resolve(backend: Backend, call: CallSignature) -> Backend:
-    """Returns the backend to call: the one that is named, or for "auto" the fastest that serves.
+    """Returns the backend to call: the given one, or for "auto" the fastest that supports the call.
 
     Raises:
-      ValueError: for an unknown backend, or one that cannot serve the call.
+      ValueError: for an unknown backend, or one that does not support the call.
     """
     if backend not in BACKENDS:
-        raise ValueError(f"backend: found {backend!r}, allowed {', '.join(BACKENDS)}")
+        raise ValueError(f"backend: got {backend!r}, expected one of {', '.join(BACKENDS)}")
     if call.clamp and "clamp" not in inspect.signature(call.spec.cell.pointwise).parameters:
         raise ValueError("clamp: this cell's pointwise takes no clamp")
     if backend == "auto":
         return choose(call)
     reason = unsupported_reason(backend, call)
     if reason:
-        raise ValueError(f"backend: found {backend!r}, which cannot serve this; {reason}")
+        raise ValueError(f"backend: got {backend!r}, which does not support this call; {reason}")
     return backend
 
 
 def choose(call: CallSignature) -> Backend:
-    """Returns what `auto` takes: the fastest that serves, in the measured row nearest to the call.
+    """Returns the choice of `auto`: the fastest backend that supports the call.
 
-    Where a platform was not measured it is fused, for its memory; where a cell was not, scan.
+    Times come from the measured row whose shape is nearest to the call. Without timings for the
+    platform it is `fused`, which needs less memory than `scan`; without timings for the cell, scan.
     """
     rows = measured(jax.default_backend(), jax.local_devices()[0].device_kind)
-    like = [row for row in rows if row["cell"] == family(call.spec)]
-    if not like:
+    same_family = [row for row in rows if row["cell"] == family(call.spec)]
+    if not same_family:
         return "scan" if rows or unsupported_reason("fused", call) else "fused"
-    times = min(like, key=lambda row: _distance(row, call))["ms"]
+    times = min(same_family, key=lambda row: _distance(row, call))["ms"]
     serving: list[Backend] = [
         b for b in NAMED if b in times and unsupported_reason(b, call) is None
     ]
@@ -91,7 +98,7 @@ def choose(call: CallSignature) -> Backend:
 
 
 def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
-    """Returns why a backend cannot serve a call, naming the field, or None where it can."""
+    """Returns the reason why a backend does not support a call, naming the field, or None."""
     if backend == "scan":
         return None
     if call.trace:
@@ -99,22 +106,22 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
     if backend == "fused":
         return None
     if call.noise:
-        return f"noise: {backend} takes none"
+        return f"noise: {backend} does not support it"
     if call.clamp:
-        return f"clamp: {backend} pins no gates"
+        return f"clamp: {backend} does not support it"
     match backend:
         case "native":
             return native.unsupported_reason(call.spec, call.dtype)
         case "cudnn":
             if call.resets:
-                return "resets: cudnn takes none"
+                return "resets: cudnn does not support them"
             return cudnn.unsupported_reason(call.spec, call.dtype)
         case _:
             return associative.unsupported_reason(call.spec)
 
 
 def family(spec: Spec) -> str:
-    """Returns the name under which a variant is timed: variants that cost alike share one."""
+    """Returns the name under which a variant is timed: variants of the same cost share one."""
     if not isinstance(spec, CellSpec):
         return type(spec).__name__.removesuffix("Spec").lower()
     costly = [name for name in FIELDS_WITH_A_COST if getattr(spec, name)]
@@ -125,8 +132,8 @@ def family(spec: Spec) -> str:
 def measured(platform: str, device: str) -> list[dict[str, Any]]:
     """Returns the rows of the table for a device: its own kind's, else its platform's, or none."""
     tables = [t for t in json.loads(TIMINGS.read_text())["tables"] if t["platform"] == platform]
-    own = [t for t in tables if t["device"] == device]
-    return [row for table in (own or tables)[:1] for row in table["rows"]]
+    same_device = [t for t in tables if t["device"] == device]
+    return [row for table in (same_device or tables)[:1] for row in table["rows"]]
 
 
 def _distance(row: dict[str, Any], call: CallSignature) -> float:

@@ -1,7 +1,12 @@
-"""What one time step reads, and how lengths and resets act on the state around it."""
+"""The inputs of a layer over time, and the effect of lengths and resets on the carried state.
+
+Every backend takes `Inputs` and `Options`, which `unroll` prepares, and returns `Unrolled`. Read
+unroll.py next.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,52 +15,106 @@ import jax.numpy as jnp
 from lstm_lab.cells.cell import State
 
 
+class Unrolled(NamedTuple):
+    """The result of a cell over time.
+
+    Attributes:
+      h: hidden states [T,B,H], zero in the padding.
+      final: the state after each row's last real step.
+      traced: gates and state fields over time [T,B,H], by name; empty without `trace`.
+    """
+
+    h: jax.Array
+    final: State
+    traced: dict[str, jax.Array]
+
+
+class Inputs(NamedTuple):
+    """The arrays that a backend computes on, besides parameters and state.
+
+    Attributes:
+      x_TBD: inputs, zero in the padding.
+      lengths: real steps of each row [B], or None if all steps are real.
+      is_real_TB: the same as a mask, or None.
+      is_reset_TB: the state is zero before this step, in processing order; or None.
+      noise: masks with a leading axis of T steps, or None.
+    """
+
+    x_TBD: jax.Array
+    lengths: jax.Array | None = None
+    is_real_TB: jax.Array | None = None
+    is_reset_TB: jax.Array | None = None
+    noise: Any = None
+
+
+class Options(NamedTuple):
+    """The static choices of a call.
+
+    Attributes:
+      reverse: run from the last step to the first.
+      clamp: constant values for gates, by name.
+      trace: names of gates and state fields to return over time.
+    """
+
+    reverse: bool = False
+    clamp: Mapping[str, float] | None = None
+    trace: tuple[str, ...] = ()
+
+
 class Steps(NamedTuple):
-    """What a time step reads, stacked over time; None where the caller gave none."""
+    """The inputs of all time steps, stacked over time; None if the caller gave none."""
 
     zx: jax.Array
-    real_B: jax.Array | None
-    reset_B: jax.Array | None
+    is_real_B: jax.Array | None
+    is_reset_B: jax.Array | None
     noise: Any
 
 
 def hide_padding(x_TBD: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
-    """Returns inputs that are zero in the padding, and which steps [T,B] are real, or None for all.
+    """Sets the padding to zero.
 
-    Padding may hold anything, and a NaN times a zero cotangent would reach the weights.
+    Args:
+      x_TBD: inputs.
+      lengths: real steps of each row [B], or None.
+
+    Returns:
+      The inputs, and a mask [T,B] of the real steps, or None if all are real.
     """
     if lengths is None:
         return x_TBD, None
-    real_TB = jnp.arange(x_TBD.shape[0])[:, None] < lengths[None]
-    return jnp.where(real_TB[..., None], x_TBD, jnp.zeros_like(x_TBD)), real_TB
+    is_real_TB = jnp.arange(x_TBD.shape[0])[:, None] < lengths[None]
+    # Masking the outputs is not enough: padding may hold a NaN, and in the backward pass NaN times
+    # a zero cotangent is NaN, which would reach the weights.
+    return jnp.where(is_real_TB[..., None], x_TBD, jnp.zeros_like(x_TBD)), is_real_TB
 
 
 def effective_resets(
-    resets: jax.Array | None, real_TB: jax.Array | None, reverse: bool
+    resets: jax.Array | None, is_real_TB: jax.Array | None, reverse: bool
 ) -> jax.Array | None:
-    """Returns where the state is zeroed before a step, in processing order.
+    """Computes at which steps the state is zeroed first, in processing order: [T,B] or None.
 
-    A reset in the padding is none, and in reverse it cuts before the step ahead of it.
+    Resets in the padding are ignored.
     """
     if resets is None:
         return None
     resets = resets.astype(bool)
-    if real_TB is not None:
-        resets = resets & real_TB
+    if is_real_TB is not None:
+        resets = resets & is_real_TB
     if reverse:
+        # A reset at t separates t - 1 from t. In reverse, step t - 1 is the one that follows it.
         resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
     return resets
 
 
-def before(now: Steps, state: State) -> State:
-    """Returns the state as a step reads it: zero where a segment begins."""
-    if now.reset_B is None:
+def apply_reset(now: Steps, state: State) -> State:
+    """Sets the state of each row to zero if a new segment starts at this step."""
+    if now.is_reset_B is None:
         return state
-    return select(now.reset_B, jax.tree.map(jnp.zeros_like, state), state)
+    return select(now.is_reset_B, jax.tree.map(jnp.zeros_like, state), state)
 
 
 def select(mask_B: jax.Array, chosen: Any, other: Any) -> Any:
-    """Chooses between two pytrees of [B,...] arrays row by row."""
+    """Chooses between two pytrees of [B,...] arrays, row by row."""
     return jax.tree.map(
         lambda a, b: jnp.where(jnp.expand_dims(mask_B, range(1, a.ndim)), a, b), chosen, other
     )

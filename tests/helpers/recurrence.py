@@ -52,7 +52,7 @@ def loss_and_gradients(name, backend, *, T, B, D, H, dtype=jnp.float32, reverse=
     weights = jax.random.normal(jax.random.key(5), (T, B, state.h.shape[1]))
 
     def loss(params, x):
-        h, final = unroll(
+        h, final, _ = unroll(
             spec,
             params,
             x.astype(dtype),

@@ -115,28 +115,28 @@ def test_the_table_that_ships_serves_every_variant():
 
 def test_a_named_backend_is_taken_or_refused():
     assert resolve("scan", CallSignature(LAYERNORM, jnp.float32)) == "scan"
-    with pytest.raises(ValueError, match="found 'native', which cannot serve this; layer_norm"):
+    with pytest.raises(ValueError, match="got 'native', which does not support this"):
         resolve("native", CallSignature(LAYERNORM, jnp.float32))
-    with pytest.raises(ValueError, match="backend: found 'cuda', allowed auto, scan, fused"):
+    with pytest.raises(ValueError, match="backend: got 'cuda', expected one of auto, scan, fused"):
         resolve("cuda", CallSignature(LAYERNORM, jnp.float32))
 
 
 def test_a_backend_says_what_it_does_not_serve():
     vanilla = get_variant("vanilla").spec
     for name, backend, said in (
-        ("layernorm", "native", "layer_norm: native does not serve it"),
-        ("lstmp", "native", "projection: native does not serve it"),
-        ("slstm", "native", "cell: native serves the gate algebra and gru"),
+        ("layernorm", "native", "layer_norm: native does not support it"),
+        ("lstmp", "native", "projection: native does not support it"),
+        ("slstm", "native", "cell: native supports the gated LSTM family and gru"),
         ("np", "associative", "cell: associative serves cells with coefficients"),
     ):
         assert said in unsupported_reason(
             backend, CallSignature(get_variant(name).spec, jnp.float32)
         )
-    assert "dtype: found bfloat16" in unsupported_reason(
+    assert "dtype: got bfloat16" in unsupported_reason(
         "native", CallSignature(vanilla, jnp.bfloat16)
     )
     traced = CallSignature(vanilla, jnp.float32, trace=True)
     assert "trace: fused returns no gates" in unsupported_reason("fused", traced)
-    assert "noise: native takes none" in unsupported_reason(
+    assert "noise: native does not support it" in unsupported_reason(
         "native", CallSignature(vanilla, jnp.float32, noise=True)
     )

@@ -49,7 +49,7 @@ def compiled(name, backend, way):
 
     def run(params, x, state, lengths, resets, noise):
         def part(a, b, state):
-            return unroll(
+            h, final, _ = unroll(
                 spec,
                 params,
                 x[a:b],
@@ -60,6 +60,7 @@ def compiled(name, backend, way):
                 reverse=way == "reverse",
                 backend=backend,
             )
+            return h, final
 
         if way != "chunked":
             return part(0, T, state)

@@ -29,7 +29,7 @@ def test_padding_is_never_read(name):
     padded = jnp.where((jnp.arange(T)[:, None] < lengths[None])[..., None], x, jnp.nan)
 
     def outputs(params, x):
-        h, final = unroll(spec, params, x, lengths=lengths)
+        h, final, _ = unroll(spec, params, x, lengths=lengths)
         return jnp.square(h).sum() + final.h.sum(), (h, final)
 
     run = jax.jit(jax.value_and_grad(outputs, has_aux=True))
@@ -45,11 +45,11 @@ def test_padding_is_never_read(name):
 def test_chunks_of_time_compose(cut, name, reverse):
     spec, params, x, _ = case(name)
     resets = jnp.array(RESETS).at[cut].set(False)
-    whole, whole_final = unroll(spec, params, x, resets=resets, reverse=reverse)
+    whole, whole_final, _ = unroll(spec, params, x, resets=resets, reverse=reverse)
     parts = [(slice(0, cut)), slice(cut, T)]
     state, outputs = None, {}
     for k in reversed(range(2)) if reverse else range(2):
-        outputs[k], state = unroll(
+        outputs[k], state, _ = unroll(
             spec, params, x[parts[k]], state, resets=resets[parts[k]], reverse=reverse
         )
     np.testing.assert_allclose(whole, jnp.concatenate([outputs[0], outputs[1]]), atol=1e-6)
@@ -67,8 +67,8 @@ def test_reverse_is_forward_on_flipped_rows(lengths, name):
     flipped = np.array(x)
     for b, n in enumerate(lengths):
         flipped[:n, b] = flipped[:n, b][::-1]
-    h, final = unroll(spec, params, x, lengths=lengths, reverse=True)
-    g, flipped_final = unroll(spec, params, jnp.array(flipped), lengths=lengths)
+    h, final, _ = unroll(spec, params, x, lengths=lengths, reverse=True)
+    g, flipped_final, _ = unroll(spec, params, jnp.array(flipped), lengths=lengths)
     for b, n in enumerate(lengths):
         np.testing.assert_allclose(h[:n, b], g[:n, b][::-1], atol=1e-6)
     np.testing.assert_allclose(final.h, flipped_final.h, atol=1e-6)
@@ -76,8 +76,8 @@ def test_reverse_is_forward_on_flipped_rows(lengths, name):
 
 def test_the_past_does_not_see_the_future():
     spec, params, x, _ = case("vanilla")
-    h, _ = unroll(spec, params, x)
-    changed, _ = unroll(spec, params, x.at[4:].add(1.0))
+    h, _, _ = unroll(spec, params, x)
+    changed, _, _ = unroll(spec, params, x.at[4:].add(1.0))
     np.testing.assert_array_equal(h[:4], changed[:4])
     assert np.abs(h[4:] - changed[4:]).max() > 1e-3
 
@@ -92,18 +92,18 @@ def test_trace_and_clamp():
     free = unroll(spec, params, x, trace=("f",))[2]["f"]
     assert 0 < free.min() < free.max() < 1
     gru = case("gru")
-    _, kept = unroll(gru[0], gru[1], x, gru[3], clamp={"z": 1.0})
+    _, kept, _ = unroll(gru[0], gru[1], x, gru[3], clamp={"z": 1.0})
     np.testing.assert_allclose(kept.h, gru[3].h, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("keywords", "said"),
     [
-        ({"backend": "cuda"}, "backend: found 'cuda', allowed auto, scan, fused, native"),
-        ({"trace": ("q",)}, "trace: found 'q', allowed h, c, i, f, g, o"),
+        ({"backend": "cuda"}, "backend: got 'cuda', expected one of auto, scan, fused, native"),
+        ({"trace": ("q",)}, "trace: got 'q', expected one of h, c, i, f, g, o"),
         ({"clamp": {"z": 1.0}}, "clamp: found gate 'z', allowed i, f, o, g"),
-        ({"lengths": np.ones(B + 1, int)}, "lengths: found shape"),
-        ({"resets": np.ones((B, T), bool)}, "resets: found shape"),
+        ({"lengths": np.ones(B + 1, int)}, "lengths: got shape"),
+        ({"resets": np.ones((B, T), bool)}, "resets: got shape"),
     ],
 )
 def test_wrong_arguments_are_named(keywords, said):
@@ -114,7 +114,7 @@ def test_wrong_arguments_are_named(keywords, said):
 
 def test_no_steps_are_refused():
     spec, params, x, _ = case("np")
-    with pytest.raises(ValueError, match="x_TBD: found shape"):
+    with pytest.raises(ValueError, match="x_TBD: got shape"):
         unroll(spec, params, x[:0])
 
 
@@ -130,7 +130,7 @@ def test_noise_reaches_a_cell_that_takes_it():
     spec = CellSpec(cell=replace(GATED_LSTM, pointwise=noisy))
     params = spec.cell.init(spec, jax.random.key(0), D, H)
     _, _, x, _ = case("np")
-    h, _ = unroll(spec, params, x, noise=jnp.zeros((T, B, H)))
+    h, _, _ = unroll(spec, params, x, noise=jnp.zeros((T, B, H)))
     assert not h.any()
     with pytest.raises(ValueError, match="clamp: this cell's pointwise takes no clamp"):
         unroll(spec, params, x, clamp={"f": 1.0})
@@ -170,5 +170,5 @@ def test_fused_needs_less_memory_than_scan(name):
 
 def test_a_backend_that_cannot_serve_is_refused():
     spec, params, x, _ = case("layernorm")
-    with pytest.raises(ValueError, match="found 'native', which cannot serve this; layer_norm"):
+    with pytest.raises(ValueError, match="got 'native', which does not support this"):
         unroll(spec, params, x, backend="native")

@@ -1,8 +1,9 @@
-"""NVIDIA's kernel for the plain LSTM: a whole stack is one cuDNN call, by `jax.experimental.rnn`.
+"""NVIDIA's kernel for the plain LSTM, by `jax.experimental.rnn`: one cuDNN call per stack.
 
 It computes in float32, or in TF32 unless the precision in force is "highest". Dropout between
-layers is ours, and divides a stack into calls: JAX gives cuDNN's own one seed, 123, for all steps.
-Under `vmap` members are called one after another, since the kernel cannot be batched.
+layers divides a stack into several calls and is computed outside cuDNN: JAX gives cuDNN's own
+dropout the same seed, 123, at every training step.
+Under `vmap` members run one after another, because the kernel has no batching rule.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from jax.experimental import rnn
 
 from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.cells.gated import CellSpec
+from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
 
-INITIAL = ("init", "forget_bias")  # what a spec says of its first weights alone
+INITIAL = ("init", "forget_bias")  # fields that affect only the initial weights
 
 
-class Static(NamedTuple):
-    """What a call knows beforehand, in the order in which `jax.experimental.rnn` takes it."""
+class CudnnStatic(NamedTuple):
+    """The static arguments of a call, in the order of `jax.experimental.rnn`."""
 
     D: int
     H: int
@@ -36,21 +38,30 @@ class Static(NamedTuple):
 
 
 def unsupported_reason(spec: Spec, dtype: Any) -> str | None:
-    """Returns why a variant cannot be served here, naming the field, or None."""
+    """Returns the reason why the backend does not support a variant, naming the field, or None."""
     if jax.default_backend() != "gpu":
-        return f"platform: found {jax.default_backend()}, cudnn serves gpu"
+        return f"platform: got {jax.default_backend()}, cudnn supports gpu"
     if not isinstance(spec, CellSpec):
-        return "cell: cudnn serves the plain LSTM alone, np or lstm"
+        return "cell: cudnn supports only the plain LSTM, np or lstm"
     plain = CellSpec()
     for field in fields(CellSpec):
         if field.name not in INITIAL and getattr(spec, field.name) != getattr(plain, field.name):
-            return f"{field.name}: cudnn serves the plain LSTM alone, np or lstm"
+            return f"{field.name}: cudnn supports only the plain LSTM, np or lstm"
     if dtype != jnp.float32:
-        return f"dtype: found {jnp.dtype(dtype).name}, cudnn serves float32"
+        return f"dtype: got {jnp.dtype(dtype).name}, cudnn supports float32"
     return None
 
 
-def unroll(
+def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Options) -> Unrolled:
+    """Runs one layer in one direction by cuDNN; see `unroll_stack`."""
+    del spec
+    h_TBH, ((final,),) = unroll_stack(
+        [[params]], inputs.x_TBD, [[state]], inputs.lengths, options.reverse
+    )
+    return Unrolled(h_TBH, final, {})
+
+
+def unroll_stack(
     layers: Sequence[Sequence[Params]],
     x_TBD: jax.Array,
     states: Sequence[Sequence[State]],
@@ -73,11 +84,11 @@ def unroll(
     T, B, D = x_TBD.shape
     directions = len(layers[0])
     length_B = jnp.full((B,), T, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
-    begun = [state for each in states for state in each]
-    h_PBH, c_PBH = (jnp.stack([getattr(s, name) for s in begun]) for name in ("h", "c"))
-    static = Static(D, h_PBH.shape[-1], len(layers), 0.0, directions == 2, _precision())
+    initial = [state for each in states for state in each]
+    h_PBH, c_PBH = (jnp.stack([getattr(s, name) for s in initial]) for name in ("h", "c"))
+    static = CudnnStatic(D, h_PBH.shape[-1], len(layers), 0.0, directions == 2, _precision())
     ordered = flipped(x_TBD, length_B) if reverse else x_TBD
-    # A row without steps is none to cuDNN: it gets one, of which nothing is kept.
+    # cuDNN refuses rows without steps: they get one step, whose results are discarded below.
     y_BTH, h_end, c_end = _call(
         static,
         jnp.swapaxes(ordered, 0, 1),
@@ -88,26 +99,26 @@ def unroll(
     )
     h_TBH = jnp.swapaxes(y_BTH, 0, 1)
     h_TBH = jnp.where((jnp.arange(T)[:, None] < length_B[None])[..., None], h_TBH, 0.0)
-    some_B1 = (length_B > 0)[:, None]
-    h_end, c_end = jnp.where(some_B1, h_end, h_PBH), jnp.where(some_B1, c_end, c_PBH)
-    ends = [State(h_end[k], c_end[k]) for k in range(len(begun))]
+    is_nonempty_B1 = (length_B > 0)[:, None]
+    h_end, c_end = jnp.where(is_nonempty_B1, h_end, h_PBH), jnp.where(is_nonempty_B1, c_end, c_PBH)
+    ends = [State(h_end[k], c_end[k]) for k in range(len(initial))]
     finals = [tuple(ends[k : k + directions]) for k in range(0, len(ends), directions)]
     return (flipped(h_TBH, length_B) if reverse else h_TBH), finals
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _call(static: Static, *arrays: jax.Array) -> tuple[jax.Array, ...]:
+def _call(static: CudnnStatic, *arrays: jax.Array) -> tuple[jax.Array, ...]:
     """Calls the kernel on x [B,T,D], h and c [layers * directions,B,H], weights and lengths."""
     return _forward(static, *arrays)[0]
 
 
-def _forward(static: Static, *arrays: jax.Array) -> Any:
+def _forward(static: CudnnStatic, *arrays: jax.Array) -> Any:
     return sequential_vmap(lambda x, h, c, w, n: rnn.lstm_fwd(x, h, c, w, n, *static))(*arrays)
 
 
-def _backward(static: Static, kept: Any, cotangents: Any) -> tuple[Any, ...]:
-    pull = sequential_vmap(lambda *given: rnn.lstm_bwd(*static, *given)[:4])
-    return (*pull(kept, cotangents), None)
+def _backward(static: CudnnStatic, residuals: Any, cotangents: Any) -> tuple[Any, ...]:
+    pull = sequential_vmap(lambda *arrays: rnn.lstm_bwd(*static, *arrays)[:4])
+    return (*pull(residuals, cotangents), None)
 
 
 _call.defvjp(_forward, _backward)

@@ -1,17 +1,16 @@
-"""A backward pass arranged by hand, for every cell: chunks of time, and weights outside the loop.
+"""A backward pass written by hand, for every cell: weight gradients once per chunk of time.
 
-The forward pass keeps the carried states alone. The backward pass goes through chunks of time from
-the last: it computes the chunk's pre-activations again, as two products over all its steps; walks
+The forward pass saves only the carried states. The backward pass goes through chunks of time from
+the last: it recomputes the chunk's pre-activations, as two products over all its steps; walks
 back through the steps, where only the state's gradient has to wait for the step after; and gives
 the weights their gradients as one product for the chunk. So no array of [T,B,4H] ever exists, and
 no weight gradient is accumulated at every step, as plain autodiff does.
 
-Reverse mode, first order; `scan` serves anything else.
+Reverse mode, first order; use `scan` for anything else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,13 +18,13 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, recurrent_product
-from lstm_lab.recurrence.steps import Steps, before, select
+from lstm_lab.recurrence.steps import Inputs, Options, Steps, Unrolled, apply_reset, select
 
-CHUNK = 16  # steps, about: docs/benchmarks.md has the measurements
+CHUNK = 16  # approximate steps per chunk; docs/benchmarks.md has the measurements
 
 
-class Static(NamedTuple):
-    """What is known when tracing."""
+class FusedStatic(NamedTuple):
+    """The static arguments of a call, hashable for `custom_vjp`."""
 
     spec: Spec
     reverse: bool
@@ -33,7 +32,7 @@ class Static(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What a chunk of time reads: leaves [steps,B,...], or [chunks,steps,B,...] for all."""
+    """The inputs of a chunk: leaves [steps,B,...], or [chunks,steps,B,...] for all chunks."""
 
     x: jax.Array
     real: jax.Array | None
@@ -41,70 +40,58 @@ class Chunk(NamedTuple):
     noise: Any
 
 
-def unroll(
-    spec: Spec,
-    params: Params,
-    x_TBD: jax.Array,
-    state: State,
-    real_TB: jax.Array | None,
-    resets: jax.Array | None,
-    reverse: bool,
-    noise: Any,
-    clamp: Mapping[str, float] | None,
-) -> tuple[jax.Array, State]:
+def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Options) -> Unrolled:
     """Runs a cell over time in chunks.
 
     Args:
       spec: the variant.
       params: the cell's parameters.
-      x_TBD: inputs [T,B,D].
-      state: the state to start from.
-      real_TB: which steps are real, or None.
-      resets: [T,B], true where the state is zero before the step in processing order, or None.
-      reverse: run from the last step to the first.
-      noise: arrays [T,...] for the steps, or None.
-      clamp: gates pinned to values, by name.
+      inputs: as in `steps.Inputs`.
+      state: the initial state.
+      options: direction and clamped gates; a trace is not supported.
 
     Returns:
-      Hidden states h [T,B,H] and the final state.
+      Hidden states and the final state.
     """
-    T, B, _ = x_TBD.shape
+    T, B, _ = inputs.x_TBD.shape
+    is_real_TB = inputs.is_real_TB
+    # Chunks of equal length: the last one of a fixed size could be almost all padding.
     chunks = -(-T // CHUNK)
     steps = -(-T // chunks)
     missing = chunks * steps - T
-    if missing and real_TB is None:
-        real_TB = jnp.ones((T, B), bool)
+    if missing and is_real_TB is None:
+        is_real_TB = jnp.ones((T, B), bool)  # the pad below makes the added steps False
 
     def split(leaf: jax.Array) -> jax.Array:
         leaf = jnp.pad(leaf, ((0, missing), *((0, 0) for _ in leaf.shape[1:])))
         return leaf.reshape(chunks, steps, *leaf.shape[1:])
 
-    inputs = jax.tree.map(split, Chunk(x_TBD, real_TB, resets, noise))
-    static = Static(spec, reverse, tuple(sorted((clamp or {}).items())))
-    h, final = _unroll(static, params, inputs, state)
-    return h.reshape(chunks * steps, *h.shape[2:])[:T], final
+    chunked = Chunk(inputs.x_TBD, is_real_TB, inputs.is_reset_TB, inputs.noise)
+    static = FusedStatic(spec, options.reverse, tuple(sorted((options.clamp or {}).items())))
+    h, final = _unroll(static, params, jax.tree.map(split, chunked), state)
+    return Unrolled(h.reshape(chunks * steps, *h.shape[2:])[:T], final, {})
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _unroll(static: Static, params: Params, inputs: Chunk, state: State) -> tuple[Any, State]:
+def _unroll(static: FusedStatic, params: Params, inputs: Chunk, state: State) -> tuple[Any, State]:
     h, _, final = _forward(static, params, inputs, state)
     return h, final
 
 
 def _forward(
-    static: Static, params: Params, inputs: Chunk, state: State
+    static: FusedStatic, params: Params, inputs: Chunk, state: State
 ) -> tuple[jax.Array, State, State]:
     """Returns the outputs, the state before each step, and the final state."""
     spec = static.spec
 
     def step(state: State, now: Steps) -> tuple[State, tuple[jax.Array, State]]:
-        state = before(now, state)
+        state = apply_reset(now, state)
         zh = recurrent_product(spec, params, now.zx, state, now.noise)
         new = _finish(static, params, now.zx, zh, state, now.noise)
-        if now.real_B is None:
+        if now.is_real_B is None:
             return new, (new.h, state)
-        kept = select(now.real_B, new, state)
-        return kept, (select(now.real_B, new.h, jnp.zeros_like(new.h)), state)
+        carried = select(now.is_real_B, new, state)
+        return carried, (select(now.is_real_B, new.h, jnp.zeros_like(new.h)), state)
 
     def chunk(state: State, now: Chunk) -> tuple[State, tuple[jax.Array, State]]:
         zx = spec.cell.project(spec, params, now.x)
@@ -116,29 +103,33 @@ def _forward(
 
 
 def _finish(
-    static: Static, params: Params, zx: jax.Array, zh: jax.Array, state: State, noise: Any
+    static: FusedStatic, params: Params, zx: jax.Array, zh: jax.Array, state: State, noise: Any
 ) -> State:
-    """Computes what follows the product with the carried state: pointwise, emit."""
+    """Computes the part of a step after the recurrent product: pointwise, emit."""
     keywords = {"clamp": dict(static.clamp)} if static.clamp else {}
     spec = static.spec
     state, _ = spec.cell.pointwise(spec, params, zx, zh, state, noise, **keywords)
     return spec.cell.emit(spec, params, state)
 
 
-def _unroll_forward(static: Static, params: Params, inputs: Chunk, state: State) -> tuple[Any, Any]:
+def _unroll_forward(
+    static: FusedStatic, params: Params, inputs: Chunk, state: State
+) -> tuple[Any, Any]:
     h, states, final = _forward(static, params, inputs, state)
     return (h, final), (params, inputs, states)
 
 
-def _unroll_backward(static: Static, kept: Any, cotangents: Any) -> tuple[Any, Any, Any]:
-    params, inputs, states = kept
+def _unroll_backward(static: FusedStatic, residuals: Any, cotangents: Any) -> tuple[Any, Any, Any]:
+    params, inputs, states = residuals
     dh, d_final = cotangents
 
     def chunk(carry: Any, now: Any) -> Any:
         d_params, d_state = carry
         inputs, states, dh = now
-        more, d_state, d_inputs = _chunk_backward(static, params, inputs, states, dh, d_state)
-        return (jax.tree.map(jnp.add, d_params, more), d_state), d_inputs
+        chunk_grads, d_state, d_inputs = _chunk_backward(
+            static, params, inputs, states, dh, d_state
+        )
+        return (jax.tree.map(jnp.add, d_params, chunk_grads), d_state), d_inputs
 
     zeros = jax.tree.map(jnp.zeros_like, params)
     (d_params, d_state), (dx, d_noise) = jax.lax.scan(
@@ -148,7 +139,7 @@ def _unroll_backward(static: Static, kept: Any, cotangents: Any) -> tuple[Any, A
 
 
 def _chunk_backward(
-    static: Static, params: Params, now: Chunk, states: State, dh: jax.Array, d_state: State
+    static: FusedStatic, params: Params, now: Chunk, states: State, dh: jax.Array, d_state: State
 ) -> tuple[Any, State, tuple[jax.Array, Any]]:
     """Returns a chunk's gradients: of the parameters, the state before it, and x and noise."""
     spec = static.spec
@@ -164,13 +155,16 @@ def _chunk_backward(
         )
 
     flat_zx, flat_states, flat_noise = flat(zx), flat(states), rows(now.noise)
-    zh, read_pull = jax.vjp(
+    # The pullbacks of the weights, over all steps of the chunk at once. They are linear in the
+    # cotangents of zh and of the new state, which the loop below computes.
+    zh, product_pull = jax.vjp(
         lambda p: recurrent_product(spec, p, flat_zx, flat_states, flat_noise), params
     )
     _, finish_pull = jax.vjp(
         lambda p: _finish(static, p, flat_zx, zh, flat_states, flat_noise), params
     )
 
+    # The loop differentiates with respect to the state only: the weights are constants in it.
     def step(d_state: State, at: Any) -> tuple[State, Any]:
         zx, zh, state, noise, real_B, reset_B, dh = at
         d_new = d_state._replace(h=d_state.h + dh)
@@ -192,8 +186,8 @@ def _chunk_backward(
         step, d_state, at, reverse=not static.reverse
     )
     d_params, dx = project_pull(dzx)
-    for more in (*read_pull(flat(dzh)), *finish_pull(flat(d_new))):
-        d_params = jax.tree.map(jnp.add, d_params, more)
+    for grads in (*product_pull(flat(dzh)), *finish_pull(flat(d_new))):
+        d_params = jax.tree.map(jnp.add, d_params, grads)
     return d_params, d_state, (dx, d_noise)
 
 

@@ -24,14 +24,15 @@ import numpy as np
 from lstm_lab.cells.baselines import GRU, GRUSpec
 from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.cells.gated import GATED_LSTM, SIGMOID_GATES, Activation, CellSpec
+from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
 
 KERNEL = Path(__file__).parent / "kernel"
 
 Served = CellSpec | GRUSpec
 
 
-class Static(NamedTuple):
-    """What a compiled call knows beforehand: the variant's elementwise part, and the direction."""
+class NativeStatic(NamedTuple):
+    """The compile-time constants of a call: the variant's elementwise part, and the direction."""
 
     gates: int
     peepholes: bool = False
@@ -54,75 +55,69 @@ class Static(NamedTuple):
         }
 
 
-_GRU = Static(gates=8)  # its number in kernel/layer.h
+_GRU = NativeStatic(gates=8)  # its number in kernel/layer.h
 
 
 def unsupported_reason(spec: Spec, dtype: Any) -> str | None:
-    """Returns why a variant cannot be served here, naming the field, or None."""
+    """Returns the reason why the backend does not support a variant, naming the field, or None."""
     if jax.default_backend() != "cpu":
-        return f"platform: found {jax.default_backend()}, native serves cpu"
+        return f"platform: got {jax.default_backend()}, native supports cpu"
     if not isinstance(spec, Served) or spec.cell not in (GATED_LSTM, GRU):
-        return "cell: native serves the gate algebra and gru, not a cell with functions of its own"
+        return "cell: native supports the gated LSTM family and gru, not custom functions"
     for name in ("layer_norm", "projection", "multiplicative"):
         if getattr(spec, name, None):
-            return f"{name}: native does not serve it"
+            return f"{name}: native does not support it"
     if dtype != jnp.float32:
-        return f"dtype: found {jnp.dtype(dtype).name}, native serves float32"
+        return f"dtype: got {jnp.dtype(dtype).name}, native supports float32"
     return compiler()[1]
 
 
 def unroll(
-    spec: Served,
-    params: Params,
-    x_TBD: jax.Array,
-    state: State,
-    lengths: jax.Array | None,
-    resets: jax.Array | None,
-    reverse: bool,
-) -> tuple[jax.Array, State]:
+    spec: Served, params: Params, inputs: Inputs, state: State, options: Options
+) -> Unrolled:
     """Runs a layer by the compiled kernel.
 
     Args:
-      spec: a variant that `unsupported_reason` lets pass.
+      spec: a variant that `unsupported_reason` accepts.
       params: the cell's parameters.
-      x_TBD: inputs [T,B,D], float32.
-      state: the state to start from.
-      lengths: real steps of each row [B], or None.
-      resets: [T,B], true where the state is zero before the step in processing order, or None.
-      reverse: run from each row's last real step to the first.
+      inputs: as in `steps.Inputs`, float32; the kernel reads lengths instead of a mask.
+      state: the initial state.
+      options: direction; nothing else is supported.
 
     Returns:
-      Hidden states h [T,B,H] and the final state.
+      Hidden states and the final state.
     """
-    T, B, _ = x_TBD.shape
+    T, B, _ = inputs.x_TBD.shape
+    lengths, resets = inputs.lengths, inputs.is_reset_TB
     H = params["wh"].shape[-1]
     static, weights = (
         (_GRU, _gru_weights(params))
         if isinstance(spec, GRUSpec)
-        else (_static(spec), _weights(spec, params))
+        else (_native_static(spec), _weights(spec, params))
     )
-    # Under the gate recurrence the carried state is [h, i, f, o].
+    # With gate recurrence the carried state is [h, i, f, o].
     s0 = state.h if state.gates is None else jnp.concatenate([state.h, state.gates], 1)
     _library(static.gates)
     h_TBH, s_final, c_final = _layer(
-        static._replace(reverse=reverse),
-        x_TBD,
+        static._replace(reverse=options.reverse),
+        inputs.x_TBD,
         *weights,
         s0,
         jnp.zeros((B, H)) if state.c is None else state.c,
         jnp.full((B,), T, jnp.int32) if lengths is None else lengths.astype(jnp.int32),
         jnp.zeros((0, 0), jnp.uint8) if resets is None else resets.astype(jnp.uint8),
     )
-    return h_TBH, State(
+    final = State(
         s_final[:, :H],
         None if state.c is None else c_final,
         None if state.gates is None else s_final[:, H:],
     )
+    return Unrolled(h_TBH, final, {})
 
 
-def _static(spec: CellSpec) -> Static:
+def _native_static(spec: CellSpec) -> NativeStatic:
     activations = get_args(Activation)
-    return Static(
+    return NativeStatic(
         sum(1 << k for k, gate in enumerate(SIGMOID_GATES) if gate in spec.gates),
         bool(spec.peephole),
         spec.coupled,
@@ -133,7 +128,7 @@ def _static(spec: CellSpec) -> Static:
 
 
 def _weights(spec: CellSpec, params: Params) -> tuple[jax.Array, ...]:
-    """Returns wx, the matrix that reads the carried state, b, and peepholes [3,H]."""
+    """Returns wx, the matrix that multiplies the carried state, b, and peepholes [3,H]."""
     wr, H = params["wh"], params["wh"].shape[-1]
     if spec.gate_recurrence:
         wr = jnp.concatenate([wr, jnp.pad(params["wg"], ((0, 0), (0, 1), (0, 0)))])
@@ -145,7 +140,7 @@ def _weights(spec: CellSpec, params: Params) -> tuple[jax.Array, ...]:
 
 
 def _gru_weights(params: Params) -> tuple[jax.Array, ...]:
-    """Returns the same of the GRU, with the candidate's two products as gates of their own."""
+    """Returns the same for the GRU; the two products of the candidate become separate gates."""
     wx, wh, b = params["wx"], params["wh"], params["b"]
     return (
         jnp.concatenate([wx[:, :2], jnp.zeros_like(wx[:, :1]), wx[:, 2:]], 1),
@@ -156,18 +151,18 @@ def _gru_weights(params: Params) -> tuple[jax.Array, ...]:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _layer(static: Static, *inputs: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _layer(static: NativeStatic, *inputs: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return _forward(static, inputs, keep=False)[:3]
 
 
-def _forward(static: Static, inputs: tuple[jax.Array, ...], keep: bool) -> Any:
+def _forward(static: NativeStatic, inputs: tuple[jax.Array, ...], keep: bool) -> Any:
     x, _, wr = inputs[:3]
     (T, B, _), (R, G, H) = x.shape, wr.shape
-    kept = T if keep else 0
-    kept_c = 0 if static.gates == _GRU.gates else kept
+    saved = T if keep else 0
+    saved_c = 0 if static.gates == _GRU.gates else saved
     return _call(
         f"lstm_lab_forward_{static.gates}",
-        ((T, B, H), (B, R), (B, H), (kept, B, G, H), (kept_c, B, H)),
+        ((T, B, H), (B, R), (B, H), (saved, B, G, H), (saved_c, B, H)),
     )(*inputs, **static.attributes)
 
 
@@ -176,7 +171,7 @@ def _call(name: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
     return jax.ffi.ffi_call(name, results, vmap_method="sequential")
 
 
-def _layer_forward(static: Static, *inputs: Any) -> tuple[Any, Any]:
+def _layer_forward(static: NativeStatic, *inputs: Any) -> tuple[Any, Any]:
     # Whether x needs a gradient is known when tracing, and carried as the length of an array.
     x_needed = jnp.zeros((int(inputs[0].perturbed), 0))
     values = tuple(primal.value for primal in inputs)
@@ -184,8 +179,8 @@ def _layer_forward(static: Static, *inputs: Any) -> tuple[Any, Any]:
     return (h, s_final, c_final), (values, h, gates, c, x_needed)
 
 
-def _layer_backward(static: Static, kept: Any, cotangents: Any) -> tuple[Any, ...]:
-    inputs, h, gates, c, x_needed = kept
+def _layer_backward(static: NativeStatic, residuals: Any, cotangents: Any) -> tuple[Any, ...]:
+    inputs, h, gates, c, x_needed = residuals
     x, _, wr, _, _, s0, c0 = inputs[:7]
     (T, B, D), (R, G, H) = x.shape, wr.shape
     needed = x_needed.shape[0]
@@ -207,18 +202,18 @@ _layer.defvjp(_layer_forward, _layer_backward, symbolic_zeros=True)
 
 @cache
 def compiler() -> tuple[str, str | None]:
-    """Returns the C++ compiler's path, or an empty one and the reason why there is none."""
+    """Returns the path of the C++ compiler, or an empty path and the reason."""
     named = os.environ.get("CXX")
     for name in [named] if named else ["c++", "g++", "clang++"]:
         path = shutil.which(name)
         if path:
             return path, None
-    return "", f"compiler: found no {named or 'c++, g++ or clang++'}, native needs one"
+    return "", f"compiler: {named or 'c++, g++ or clang++'} not found, native needs one"
 
 
 @cache
 def _library(gates: int) -> ctypes.CDLL:
-    """Compiles, once for a machine, and registers the calls for a set of gates."""
+    """Compiles the kernel once per machine, and registers its calls for a set of gates."""
     path = build(gates)
     library = ctypes.CDLL(str(path))
     for name, function in (
@@ -231,10 +226,10 @@ def _library(gates: int) -> ctypes.CDLL:
 
 
 def build(gates: int) -> Path:
-    """Returns the compiled library for a set of gates, compiling it where the cache has none.
+    """Returns the compiled library for a set of gates; compiles it if it is not in the cache.
 
     Raises:
-      RuntimeError: where the compiler fails, with its own first line.
+      RuntimeError: the compiler failed; with the first line of its output.
     """
     command = [
         compiler()[0],

@@ -94,7 +94,7 @@ def test_a_layer_equals_scan(gpu, reverse, stateful, lengths):
     weights = jax.random.normal(jax.random.key(3), (T, B, params["wh"].shape[-1]))
 
     def loss(params, x, state, backend):
-        h, final = unroll(
+        h, final, _ = unroll(
             spec,
             params,
             x,
@@ -241,38 +241,38 @@ def test_the_precision_in_force_is_passed_on(gpu):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("peephole", "peephole: cudnn serves the plain LSTM alone"),
-        ("cifg", "gates: cudnn serves"),
-        ("gru", "cell: cudnn serves"),
-        ("zoneout", "zoneout: cudnn serves"),
-        ("layernorm", "layer_norm: cudnn serves"),
+        ("peephole", "peephole: cudnn supports only the plain LSTM"),
+        ("cifg", "gates: cudnn supports"),
+        ("gru", "cell: cudnn supports"),
+        ("zoneout", "zoneout: cudnn supports"),
+        ("layernorm", "layer_norm: cudnn supports"),
     ],
 )
 def test_what_it_does_not_serve_is_named(gpu, name, said):
     assert said in unsupported_reason("cudnn", CallSignature(get_variant(name).spec, jnp.float32))
     x = jnp.zeros((T, B, 4))
-    with pytest.raises(ValueError, match="found 'cudnn', which cannot serve this; "):
+    with pytest.raises(ValueError, match="got 'cudnn', which does not support this call; "):
         LSTM(get_variant(name).spec, (H,), backend="cudnn").init(jax.random.key(0), x)
 
 
 def test_what_a_call_cannot_have_is_named(gpu):
     spec, params, x, _ = case("np")
-    assert "dtype: found bfloat16" in unsupported_reason("cudnn", CallSignature(spec, jnp.bfloat16))
+    assert "dtype: got bfloat16" in unsupported_reason("cudnn", CallSignature(spec, jnp.bfloat16))
     assert "trace: cudnn" in unsupported_reason(
         "cudnn", CallSignature(spec, jnp.float32, trace=True)
     )
-    with pytest.raises(ValueError, match="resets: cudnn takes none"):
+    with pytest.raises(ValueError, match="resets: cudnn does not support them"):
         unroll(spec, params, x, resets=jnp.zeros((T, B), bool), backend="cudnn")
 
 
 def test_without_a_gpu_it_is_refused():
     assert (
         unsupported_reason("cudnn", CallSignature(SPEC, jnp.float32))
-        == "platform: found cpu, cudnn serves gpu"
+        == "platform: got cpu, cudnn supports gpu"
     )
     spec, params, x, _ = case("np")
     with pytest.raises(
-        ValueError, match="found 'cudnn', which cannot serve this; platform: found cpu"
+        ValueError, match="got 'cudnn', which does not support this call; platform: got cpu"
     ):
         unroll(spec, params, x, backend="cudnn")
 
