@@ -11,7 +11,7 @@ from lstm_lab.utils.files import read_json
 
 def test_the_range_test_stops_where_the_loss_rises(tmp_path, monkeypatch):
     # A low limit, so that the test ends well before its highest rate.
-    monkeypatch.setattr(lr_range_test, "BEYOND", 1.1)
+    monkeypatch.setattr(lr_range_test, "DIVERGENCE", 1.1)
     config = {"task": {"name": "digits"}, "model": {"hidden": 16}, "train": {"steps": 1}}
     spec = build_spec(config)
     result = lr_range_test.find_lr(spec, spec.task.load(tmp_path))

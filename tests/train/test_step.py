@@ -32,5 +32,5 @@ def test_smoothed_labels_change_the_loss_and_the_update():
 def test_labels_are_smoothed_only_where_there_are_classes():
     with pytest.raises(UserError, match="label_smoothing: adding has no classes"):
         small(train={"label_smoothing": 0.1})
-    with pytest.raises(UserError, match="label_smoothing: found 1.0"):
+    with pytest.raises(UserError, match="label_smoothing: got 1.0"):
         small(task={"name": "temporal_order", "length": 10}, train={"label_smoothing": 1.0})
