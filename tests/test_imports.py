@@ -104,10 +104,6 @@ def test_the_core_needs_jax_and_numpy_alone():
     assert done.stdout.strip() == "set()", done.stderr
 
 
-# These names still have several meanings.
-AMBIGUOUS = {"Claim", "Task"}
-
-
 def test_a_class_name_has_one_meaning():
     """A reader who meets a class name anywhere in the package knows which class it is."""
     defined = defaultdict(list)
@@ -115,8 +111,7 @@ def test_a_class_name_has_one_meaning():
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
                 defined[node.name].append(name)
-    several = {name: modules for name, modules in defined.items() if len(modules) > 1}
-    assert {name: modules for name, modules in several.items() if name not in AMBIGUOUS} == {}
+    assert {name: modules for name, modules in defined.items() if len(modules) > 1} == {}
 
 
 # The tests of a whole package, of several files together, or of files outside the package.
