@@ -6,7 +6,7 @@ from typing import Any
 
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.tasks import Categorical, Tokens, Translation, metrics_of
+from lstm_lab.tasks import Categorical, Tokens, Translation, metric_names
 from lstm_lab.utils.errors import unknown
 
 
@@ -16,7 +16,7 @@ def check(spec: Any) -> None:
         value = getattr(spec, name)
         if value is not None and not 0 <= value < 2**32:
             raise ValueError(f"{name}: got {value}, expected 0 to 2^32 - 1")
-    allowed = metrics_of(spec.task.target)
+    allowed = metric_names(spec.task.target)
     if spec.train.metric not in (None, *allowed):
         raise unknown("train.metric", spec.train.metric, allowed)
     if spec.train.epochs is not None and spec.task.sample is not None:

@@ -41,14 +41,14 @@ from lstm_lab.tasks.datasets.translation import Translation
 from lstm_lab.tasks.metrics import (
     DIRECTIONS,
     MetricSums,
-    in_order,
     loss_sum,
     means,
+    metric_names,
     metric_sums,
-    metrics_of,
+    ordered_metrics,
     zero_metrics,
 )
-from lstm_lab.tasks.trivial import naive_scores
+from lstm_lab.tasks.trivial import trivial_baselines
 
 TASKS: dict[str, type[Task]] = {
     task.name: task
@@ -111,15 +111,15 @@ __all__ = [
     "epoch_order",
     "first_examples",
     "gather_batch",
-    "in_order",
     "longest",
     "loss_sum",
     "mean_steps",
     "means",
+    "metric_names",
     "metric_sums",
-    "metrics_of",
-    "naive_scores",
+    "ordered_metrics",
     "steps_per_epoch",
     "train_batch",
+    "trivial_baselines",
     "zero_metrics",
 ]

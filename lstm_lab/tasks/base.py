@@ -271,30 +271,3 @@ class Task:
                 return {"probabilities": expit(outputs).tolist()}
             case _:
                 return {"values": outputs.tolist()}
-
-
-def check_folds(folds: int | None, fold: int | None) -> None:
-    """Raises ValueError for a cross-validation that cannot be."""
-    if (folds is None) != (fold is None):
-        raise ValueError(f"folds, fold: found {folds} and {fold}, allowed both or none")
-    if folds is not None and folds < 3:
-        raise ValueError(f"folds: found {folds}, allowed 3 or more")
-    if folds is not None and fold is not None and not 0 <= fold < folds:
-        raise ValueError(f"fold: found {fold}, allowed 0 to {folds - 1}")
-
-
-def cross_validation(order_N: Array, folds: int, fold: int) -> tuple[Array, Array, Array]:
-    """Splits examples for one fold of a cross-validation.
-
-    Args:
-      order_N: the examples, in an order that all folds share.
-      folds: how many parts, of nearly equal size.
-      fold: which part is tested; the next one validates.
-
-    Returns:
-      The examples that train, validate and test.
-    """
-    parts = np.array_split(order_N, folds)
-    test, valid = fold, (fold + 1) % folds
-    train = [part for k, part in enumerate(parts) if k not in (test, valid)]
-    return np.concatenate(train), parts[valid], parts[test]

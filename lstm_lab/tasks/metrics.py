@@ -27,7 +27,7 @@ DIRECTIONS = {
 }
 
 
-def metrics_of(target: Target) -> tuple[str, ...]:
+def metric_names(target: Target) -> tuple[str, ...]:
     """Returns the names of a target's metrics; the first is the loss."""
     match target:
         case Categorical():
@@ -40,15 +40,15 @@ def metrics_of(target: Target) -> tuple[str, ...]:
             return ("mse", "mae")
 
 
-def in_order(target: Target, values: Mapping[str, Any]) -> dict[str, float]:
+def ordered_metrics(target: Target, values: Mapping[str, Any]) -> dict[str, float]:
     """Returns metrics as floats, the target's own first; what a compiled call gives is sorted."""
-    names = dict.fromkeys([*metrics_of(target), *values])
+    names = dict.fromkeys([*metric_names(target), *values])
     return {name: float(values[name]) for name in names if name in values}
 
 
-def _summed(target: Target) -> tuple[str, ...]:
+def _summed_metrics(target: Target) -> tuple[str, ...]:
     """Returns the metrics that are sums over counts; others derive from them."""
-    return tuple(name for name in metrics_of(target) if name not in ("perplexity", "bits"))
+    return tuple(name for name in metric_names(target) if name not in ("perplexity", "bits"))
 
 
 def zero_metrics(target: Target) -> MetricSums:
@@ -57,7 +57,7 @@ def zero_metrics(target: Target) -> MetricSums:
     def nothing(name: str) -> jax.Array:
         return jnp.zeros((target.size,) if name == "macro_f1" else ())
 
-    return {name: (nothing(name), nothing(name)) for name in _summed(target)}
+    return {name: (nothing(name), nothing(name)) for name in _summed_metrics(target)}
 
 
 def means(target: Target, total: MetricSums) -> dict[str, jax.Array]:
@@ -73,7 +73,7 @@ def means(target: Target, total: MetricSums) -> dict[str, jax.Array]:
         found[name] = ratio.sum() / jnp.maximum((count > 0).sum(), 1)
     if "nll" in found:
         found |= {"perplexity": jnp.exp(found["nll"]), "bits": found["nll"] / math.log(2)}
-    return {name: found[name] for name in metrics_of(target)}
+    return {name: found[name] for name in metric_names(target)}
 
 
 def loss_sum(
@@ -93,7 +93,7 @@ def loss_sum(
 
     Source: Szegedy et al. 2016, Rethinking the Inception architecture, section 7.
     """
-    name = metrics_of(target)[0]
+    name = metric_names(target)[0]
     if not isinstance(target, Categorical) or not (target.weighted or smoothing):
         return metric_sums(target, logits, batch)[name]
     log_p = jax.nn.log_softmax(logits)
@@ -154,7 +154,7 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
         name: (jnp.where(weight > 0, value, 0.0).astype(jnp.float32).sum(), count)
         for name, value in values.items()
     }
-    return {name: (sums | found)[name] for name in _summed(target)}
+    return {name: (sums | found)[name] for name in _summed_metrics(target)}
 
 
 def _f1_by_class(

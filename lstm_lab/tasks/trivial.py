@@ -19,12 +19,12 @@ from lstm_lab.tasks.base import (
     Target,
     Task,
 )
-from lstm_lab.tasks.metrics import metrics_of
+from lstm_lab.tasks.metrics import metric_names
 
 Metrics = dict[str, float]
 
 
-def naive_scores(task: Task, dataset: Dataset) -> dict[str, Metrics]:
+def trivial_baselines(task: Task, dataset: Dataset) -> dict[str, Metrics]:
     """Returns the test metrics of naive answers, by name.
 
     `constant` answers what is best of all answers that are always the same: the training part's
@@ -76,7 +76,7 @@ def _constant(target: Target, train: np.ndarray, test: np.ndarray) -> Metrics:
             found = {"nll": float(nll_NC.sum(-1).mean()), "accuracy": float(right.mean())}
         case Real():
             found = _errors(np.broadcast_to(train.mean(0), test.shape), test)
-    return {name: found[name] for name in metrics_of(target) if name in found}
+    return {name: found[name] for name in metric_names(target) if name in found}
 
 
 def _scored(target: Target, outputs: np.ndarray, y: np.ndarray) -> Metrics:

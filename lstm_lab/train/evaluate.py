@@ -21,8 +21,8 @@ from lstm_lab.tasks import (
     chunk,
     gather_batch,
     means,
+    metric_names,
     metric_sums,
-    metrics_of,
     zero_metrics,
 )
 from lstm_lab.train.device_axis import DeviceAxis
@@ -68,7 +68,7 @@ def evaluate_split(
 
 def nan_metrics(spec: RunSpec) -> dict[str, jax.Array]:
     """Returns NaN for each metric: nothing was measured."""
-    return {name: jnp.float32(jnp.nan) for name in metrics_of(spec.task.target)}
+    return {name: jnp.float32(jnp.nan) for name in metric_names(spec.task.target)}
 
 
 def _sum_over_examples(

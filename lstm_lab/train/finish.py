@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.tasks import Dataset, Examples, in_order
+from lstm_lab.tasks import Dataset, Examples, ordered_metrics
 from lstm_lab.train import multihost
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.gate_stats import measure_gates
@@ -103,7 +103,7 @@ class RunFinisher:
             "steps": active.step,
             "best": {"step": best_step, "valid": recorder.valid_at(best_step)},
             "final": {row["split"]: row for row in recorder.rows[-2:]},
-            "test": in_order(self.spec.task.target, test),
+            "test": ordered_metrics(self.spec.task.target, test),
             "trivial": self.trivial,
             "parameters": active.summary.total,
             "wall_s": recorder.seconds,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.tasks import metrics_of
+from lstm_lab.tasks import metric_names
 from lstm_lab.train.state import DIVERGED, FINISHED, RUNNING, BestSoFar, TrainState
 from lstm_lab.utils.types import PyTree
 
@@ -78,7 +78,7 @@ def should_stop(
       evaluated: whether there was an evaluation; only then does a run finish.
     """
     # The first metric is the loss itself. Others may be NaN in a healthy run.
-    valid_loss = valid[metrics_of(spec.task.target)[0]]
+    valid_loss = valid[metric_names(spec.task.target)[0]]
     diverged = ~jnp.isfinite(loss) | (evaluated & ~jnp.isfinite(valid_loss))
     patience = spec.train.patience
     finished = jnp.asarray(False) if patience is None else state.best.stale >= patience

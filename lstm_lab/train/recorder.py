@@ -26,7 +26,7 @@ from lstm_lab.config.ids import group_id, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.config.user_code import cell_path
-from lstm_lab.tasks import metrics_of
+from lstm_lab.tasks import metric_names
 from lstm_lab.train.gate_stats import LayerStats
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.tensorboard import Events
@@ -103,7 +103,7 @@ class RunRecorder:
         resumed_at: int | None,
     ) -> None:
         self.folder, self.spec = folder, spec
-        self.metric_names = metrics_of(spec.task.target)
+        self.metric_names = metric_names(spec.task.target)
         folder.mkdir(parents=True, exist_ok=True)
         # Rows after the checkpoint come from steps that will be repeated.
         self.rows = [

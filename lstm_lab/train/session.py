@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from lstm_lab.models.summary import summarize
-from lstm_lab.tasks import Dataset, Examples, longest, naive_scores, steps_per_epoch
+from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
 from lstm_lab.train import multihost
 from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.finish import RunFinisher
@@ -59,7 +59,7 @@ class Session:
         self.total, self.eval_every = self.spec.schedule_steps(self.train)
         # Equal cohorts get the same program back, so a study compiles it once.
         self.program: Program = build_program(self.spec, self.total, self.layout)
-        trivial = naive_scores(self.spec.task, dataset)
+        trivial = trivial_baselines(self.spec.task, dataset)
         self.finisher = RunFinisher(self.spec, self.layout, dataset, trivial, self.total)
         # One checkpoint for all lanes: a file per run would cost more than the training of small
         # runs.

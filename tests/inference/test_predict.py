@@ -19,7 +19,7 @@ from lstm_lab.inference.predict import predict_lines, predict_stream
 from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples, Tags, Text
 from lstm_lab.tasks.datasets import tabular, tagging, time_series
-from lstm_lab.tasks.readers.records import parts_of
+from lstm_lab.tasks.readers.splits import parts_of
 from lstm_lab.train.outputs import outputs
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_samples

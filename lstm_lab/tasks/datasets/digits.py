@@ -8,15 +8,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import (
-    Categorical,
-    Dataset,
-    Examples,
-    Task,
-    Vectors,
-    check_folds,
-    cross_validation,
-)
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Task, Vectors
+from lstm_lab.tasks.readers.splits import check_folds, cross_validation
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Dataset, Examples, Real, Task, Vectors, check_folds
+from lstm_lab.tasks.base import Dataset, Examples, Real, Task, Vectors
 from lstm_lab.tasks.readers.download import Source, locate
-from lstm_lab.tasks.readers.records import check_shares
-from lstm_lab.tasks.readers.text import check_unchanged, read_text, sha256_of
-from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.tasks.readers.splits import check_folds, check_shares
+from lstm_lab.tasks.readers.tables import numeric_columns, parse_columns, read_columns
+from lstm_lab.tasks.readers.text import check_unchanged, sha256_of
+from lstm_lab.utils.errors import UserError
 
 _BROWNLEE = "https://raw.githubusercontent.com/jbrownlee/Datasets/"
 SOURCES = (
@@ -63,7 +63,7 @@ class Series(Task):
         counted from 0; the next one tests.
       log: take logarithms first, of series that grow by rates.
       relative: forecast differences to the last row read; errors stay those of the values.
-      season: rows of a period, for the naive forecast that repeats the last one.
+      season: rows of a period, for the trivial forecast that repeats the last one.
       sha256: hash of the file, for one of the user's own.
     """
 
@@ -137,7 +137,7 @@ class Series(Task):
             splits[split] = self._windows((part - mean_D) / std_D)
         columns = [self.inputs_of.index(name) for name in self.targets]
         preprocessing = {"mean": mean_D.tolist(), "std": std_D.tolist(), "targets": columns}
-        preprocessing["naive_mae"] = self._step_of_a_season((parts[0] - mean_D) / std_D)
+        preprocessing["season_mae"] = self._step_of_a_season((parts[0] - mean_D) / std_D)
         return Dataset({**splits}, preprocessing)
 
     def _ends(self) -> tuple[float, float, float]:
@@ -165,7 +165,7 @@ class Series(Task):
         return float(np.abs(steps).mean())
 
     def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """Returns naive forecasts of the test part: the last value, and that of a season ago."""
+        """Returns trivial forecasts of the test part: the last value, and that of a season ago."""
         test = dataset.splits["test"]
         assert isinstance(test, Examples)
         columns = [self.inputs_of.index(name) for name in self.targets]
@@ -188,7 +188,7 @@ class Series(Task):
         guess, true = (self.original(test.x, y, preprocessing) for y in (outputs, test.y))
         smape = 200.0 * np.abs(guess - true) / np.maximum(np.abs(guess) + np.abs(true), 1e-12)
         mae = float(np.abs(outputs - test.y).mean())
-        return {"smape": float(smape.mean()), "mase": mae / preprocessing["naive_mae"]}
+        return {"smape": float(smape.mean()), "mase": mae / preprocessing["season_mae"]}
 
     def read_lines(self, lines: Iterable[str], preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Returns the last `context` rows of a CSV with a header [T,D], as the model reads them.
@@ -196,7 +196,7 @@ class Series(Task):
         Raises:
           UserError: as `read_columns`, or for fewer rows.
         """
-        values_ND = numbers_of("input", lines, self.inputs_of)
+        values_ND = parse_columns("input", lines, self.inputs_of)
         if len(values_ND) < self.context:
             raise UserError(f"input: found {len(values_ND)} rows, allowed {self.context} or more")
         known = np.log(values_ND) if self.log else values_ND
@@ -225,41 +225,6 @@ class Series(Task):
         return np.exp(values) if self.log else values
 
 
-def read_columns(path: Path, columns: tuple[str, ...]) -> np.ndarray:
-    """Reads columns of numbers [N,D] from a CSV file.
-
-    Raises:
-      UserError: for a column that is missing, or a value that is no number; it names the line.
-    """
-    return numbers_of(f"data: {path}", read_text(path).splitlines(keepends=True), columns)
-
-
-def numbers_of(what: str, lines: Iterable[str], columns: tuple[str, ...]) -> np.ndarray:
-    """Does the same of lines; `what` names them in errors."""
-    reader = csv.DictReader(lines)
-    rows = []
-    for record in reader:
-        row = []
-        for column in columns:
-            if column not in record:
-                raise unknown(f"{what}: column", column, [k for k in record if k])
-            try:
-                row.append(float(record[column]))
-            except (TypeError, ValueError):
-                raise UserError(
-                    f"{what} line {reader.line_num} has {record[column]!r} for {column!r}, "
-                    "allowed a number"
-                ) from None
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{what} holds no rows")
-    values = np.array(rows)
-    if not np.isfinite(values).all():
-        line = int(np.flatnonzero(~np.isfinite(values).all(1))[0]) + 2
-        raise UserError(f"{what} line {line} has a value that is not finite")
-    return values
-
-
 def options(file: str, targets: tuple[str, ...] = ()) -> dict[str, Any]:
     """Returns the task's options for a CSV file of the user's own: its columns and its hash.
 
@@ -270,11 +235,11 @@ def options(file: str, targets: tuple[str, ...] = ()) -> dict[str, Any]:
     Raises:
       UserError: for a file without a column of numbers.
     """
-    reader = csv.DictReader(read_text(Path(file)).splitlines(keepends=True))
-    first = next(iter(reader), {})
-    columns = tuple(name for name, value in first.items() if name and _is_number(value))
+    columns = numeric_columns(Path(file))
     if not columns:
-        raise UserError(f"data: {file} line 2 has no number, allowed a header and rows of numbers")
+        raise UserError(
+            f"data: {file} line 2 has no numbers, expected a header and rows of numbers"
+        )
     return {
         "name": Series.name,
         "file": file,
@@ -282,10 +247,3 @@ def options(file: str, targets: tuple[str, ...] = ()) -> dict[str, Any]:
         "targets": targets or columns[-1:],
         "sha256": sha256_of([Path(file)]),
     }
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return bool(np.isfinite(float(value)))
-    except (TypeError, ValueError):
-        return False

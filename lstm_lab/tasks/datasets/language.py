@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Measure, Split, Stream, Task, Tokens
 from lstm_lab.tasks.readers.download import Source, locate
-from lstm_lab.tasks.readers.records import check_shares
+from lstm_lab.tasks.readers.splits import check_shares
 from lstm_lab.tasks.readers.text import (
     END,
     Unit,

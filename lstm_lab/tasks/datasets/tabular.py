@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Task, Vectors, check_folds
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Task, Vectors
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.labels import label_numbers, split_examples
-from lstm_lab.tasks.readers.records import check_filled, check_shares, parts_of
-from lstm_lab.tasks.readers.text import check_unchanged, read_text, sha256_of
+from lstm_lab.tasks.readers.splits import check_filled, check_folds, check_shares, parts_of
+from lstm_lab.tasks.readers.tables import read_rows
+from lstm_lab.tasks.readers.text import check_unchanged, sha256_of
 from lstm_lab.utils.errors import UserError
 
 
@@ -165,28 +166,6 @@ def _fit(column: Any, train: np.ndarray) -> Any:
         known = column[train]
         return {"mean": float(known.mean()), "std": float(known.std()) or 1.0}
     return sorted({column[k] for k in train})
-
-
-def read_rows(path: Path, header: bool) -> list[list[str]]:
-    """Reads the rows of a CSV file, all as long as the first.
-
-    Raises:
-      UserError: for a file without rows, or a row of another length.
-    """
-    reader = csv.reader(read_text(path).splitlines(keepends=True))
-    rows: list[list[str]] = []
-    for row in reader:
-        if not row:
-            continue
-        rows.append([value.strip() for value in row])
-        if len(row) != len(rows[0]) or len(row) < 2:
-            raise UserError(
-                f"data: {path} line {reader.line_num} has {len(row)} values, allowed as many as "
-                f"the first row, {len(rows[0])}, and two or more"
-            )
-    if len(rows) <= header:
-        raise UserError(f"data: {path} holds no rows")
-    return rows[header:]
 
 
 def options(file: str, header: bool = True, data_dir: Path = Path()) -> dict[str, Any]:

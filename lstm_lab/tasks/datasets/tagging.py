@@ -12,7 +12,7 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.records import check_shares, read_splits
+from lstm_lab.tasks.readers.splits import check_shares, read_splits
 from lstm_lab.tasks.readers.text import encode, most_frequent, padded, read_text, sha256_of
 from lstm_lab.utils.errors import UserError
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.records import Record, check_shares, read_records, read_splits
+from lstm_lab.tasks.readers.records import Record, read_records
+from lstm_lab.tasks.readers.splits import check_shares, read_splits
 from lstm_lab.tasks.readers.text import (
     UNKNOWN,
     Unit,

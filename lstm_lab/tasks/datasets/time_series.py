@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Task, Vectors, check_folds
+from lstm_lab.tasks.base import Categorical, Dataset, Task, Vectors
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.labels import label_numbers, split_examples
-from lstm_lab.tasks.readers.records import check_filled, check_shares, parts_of
+from lstm_lab.tasks.readers.splits import check_filled, check_folds, check_shares, parts_of
 from lstm_lab.tasks.readers.text import check_unchanged, read_text, sha256_of
 from lstm_lab.utils.errors import UserError
 

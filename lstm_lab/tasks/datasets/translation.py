@@ -12,7 +12,7 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, SourceTokens, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import Source, locate
-from lstm_lab.tasks.readers.records import check_filled, check_shares, complete
+from lstm_lab.tasks.readers.splits import check_filled, check_shares, complete
 from lstm_lab.tasks.readers.text import (
     check_unchanged,
     encode,

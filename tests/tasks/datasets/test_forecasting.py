@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.tasks import Examples, Series, Table, Waves, naive_scores
+from lstm_lab.tasks import Examples, Series, Table, Waves, trivial_baselines
 from lstm_lab.tasks.datasets import forecasting, tabular, time_series
 from lstm_lab.tasks.readers.labels import class_weights
 from lstm_lab.utils.errors import UserError
@@ -66,7 +66,7 @@ def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, rela
     test = data.splits["test"]
     truth = other.original(test.x, test.y, data.preprocessing)
     np.testing.assert_allclose(truth[0, :, 0], [870, 880, 890], rtol=1e-4)
-    scores, reference = naive_scores(other, data), naive_scores(plain, expected)
+    scores, reference = trivial_baselines(other, data), trivial_baselines(plain, expected)
     for name in ("persistence", "seasonal"):
         for metric in ("mse", "mae", "smape", "mase"):
             assert scores[name][metric] == pytest.approx(reference[name][metric], rel=1e-3)
@@ -83,10 +83,10 @@ def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, rela
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("date,one,ten\n2000,1,x\n", "line 2 has 'x' for 'ten', allowed a number"),
-        ("date,one,ten\n2000,1\n", "line 2 has None for 'ten'"),
-        ("date,one,tin\n2000,1,2\n", "column: got 'ten'; did you mean 'tin'"),
-        ("date,one,ten\n", "holds no rows"),
+        ("date,one,ten\n2000,1,x\n", "line 2 column 'ten': got 'x', expected a number"),
+        ("date,one,ten\n2000,1\n", "line 2 column 'ten': got None"),
+        ("date,one,tin\n2000,1,2\n", "column: got 'ten'; did you mean"),
+        ("date,one,ten\n", "has no rows"),
         ("date,one,ten\n2000,1,inf\n", "line 2 has a value that is not finite"),
         ("date,one,ten\n2000,1,1\n", "leaves train 1 rows, allowed 9 or more"),
     ],
@@ -161,13 +161,13 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("a,b,good\n1,2\n", "line 2 has 2 values, allowed as many as the first row, 3"),
-        ("a,b,good\n", "holds no rows"),
+        ("a,b,good\n1,2\n", "line 2: got 2 values, expected 3 as in the first row"),
+        ("a,b,good\n", "has no rows"),
         ("a,b,good\n1,2,no\n", "example 1 has 'no', allowed 1, 2"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_one_line(tmp_path, content, said):
-    header = said.startswith("holds") or "example" in said
+    header = said == "has no rows" or "example" in said
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=said):
         Table(str(tmp_path / "a.csv"), ("1", "2"), 2, 3, header=header).load(Path())

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_lab.tasks import JSB, MNIST, Counting, Digits, Dyck, Parity, SpokenDigits, naive_scores
+from lstm_lab.tasks import (
+    JSB,
+    MNIST,
+    Counting,
+    Digits,
+    Dyck,
+    Parity,
+    SpokenDigits,
+    trivial_baselines,
+)
 from lstm_lab.tasks.datasets.mnist import read_idx
 from lstm_lab.tasks.datasets.speech import log_mel, mel_bands
 from lstm_lab.utils.errors import UserError
@@ -87,7 +96,7 @@ def test_parity_is_counted_at_every_step_and_tested_on_longer_ones():
 
 
 def test_what_needs_no_model(tmp_path):
-    digits = naive_scores(Digits(), Digits().load(tmp_path))["constant"]
+    digits = trivial_baselines(Digits(), Digits().load(tmp_path))["constant"]
     assert 0.05 < digits["accuracy"] < 0.15
     assert digits["nll"] == pytest.approx(np.log(10), abs=0.05)
     write_chorales(tmp_path)
@@ -98,4 +107,4 @@ def test_what_needs_no_model(tmp_path):
     )
     p = (frames.sum(0) + 0.5) / (len(frames) + 1)
     nll = -(test * np.log(p) + (1 - test) * np.log(1 - p)).sum(1).mean()
-    assert naive_scores(JSB(), dataset)["constant"]["nll"] == pytest.approx(nll, rel=1e-6)
+    assert trivial_baselines(JSB(), dataset)["constant"]["nll"] == pytest.approx(nll, rel=1e-6)

@@ -16,7 +16,7 @@ from lstm_lab.tasks import (
     TemporalOrder,
     Tokens,
 )
-from lstm_lab.tasks.metrics import metrics_of
+from lstm_lab.tasks.metrics import metric_names
 
 NOWHERE = Path("nowhere")
 
@@ -110,9 +110,9 @@ def test_every_task_names_its_metric():
             **dict.fromkeys(("attributes", "categories"), 2),
         }
         made = task(**{k: v for k, v in needed.items() if k in task.__dataclass_fields__})
-        assert made.metric in metrics_of(made.target)
-    assert metrics_of(Categorical(3)) == ("nll", "accuracy")
-    assert metrics_of(Bernoulli(1)) == ("nll", "accuracy")
+        assert made.metric in metric_names(made.target)
+    assert metric_names(Categorical(3)) == ("nll", "accuracy")
+    assert metric_names(Bernoulli(1)) == ("nll", "accuracy")
 
 
 def test_cross_validation_tests_every_digit_once():
@@ -124,9 +124,9 @@ def test_cross_validation_tests_every_digit_once():
     np.testing.assert_array_equal(np.unique(rows, axis=0), np.unique(every, axis=0))
     np.testing.assert_array_equal(parts[0]["valid"].x, parts[1]["test"].x)
     for wrong, said in (
-        ({"folds": 2, "fold": 0}, "folds: found 2, allowed 3 or more"),
-        ({"folds": 4}, "allowed both or none"),
-        ({"folds": 4, "fold": 4}, "fold: found 4, allowed 0 to 3"),
+        ({"folds": 2, "fold": 0}, "folds: got 2, expected 3 or more"),
+        ({"folds": 4}, "expected both or neither"),
+        ({"folds": 4, "fold": 4}, "fold: got 4, expected 0 to 3"),
     ):
         with pytest.raises(ValueError, match=said):
             Digits(**wrong)

@@ -62,14 +62,14 @@ def test_long_texts_end_and_short_ones_do_not(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "text,label\n", "holds no records"),
+        ("a.csv", "text,label\n", "has no records"),
         ("a.csv", "words,label\nx,1\n", "line 2: column: got 'text', expected one of words, label"),
         ("a.csv", "text,label\nx,1,2\n", "line 2 has more values than the 2 columns"),
-        ("a.csv", "text,label\nx\n", "line 2 has nothing for column 'label'"),
+        ("a.csv", "text,label\nx\n", "line 2 has no value in column 'label'"),
         ("a.csv", "text,label\nx,1\n", "has the label '1' alone"),
-        ("a.csv", "text,label\nx,1\ny,0\n", "leaves no example for valid"),
-        ("a.jsonl", '{"text": "x", "label": 1}\n{oops\n', "line 2 is no JSON"),
-        ("a.jsonl", "[1]\n", "line 1 is no JSON object"),
+        ("a.csv", "text,label\nx,1\ny,0\n", "leaves 0 examples for valid"),
+        ("a.jsonl", '{"text": "x", "label": 1}\n{oops\n', "line 2 is not JSON"),
+        ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
     ],
 )
 def test_what_is_wrong_with_records_is_one_line(tmp_path, name, content, said):

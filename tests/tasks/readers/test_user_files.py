@@ -92,7 +92,12 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
         ("series.py", "a.csv", b"when,load\nmay,1\njune,x\n", "line 3 has 'x' for 'load'"),
         ("series.py", "a.csv", b"when\nmay\n", "line 2 has no number"),
         ("heartbeats.py", "a.csv", b"1,2,3\n1,2\n", "line 2 has 1 values, allowed as many"),
-        ("credit.py", "a.csv", b"a,b,c\n1,2\n", "line 2 has 2 values, allowed as many as"),
+        (
+            "credit.py",
+            "a.csv",
+            b"a,b,c\n1,2\n",
+            "line 2: got 2 values, expected 3 as in the first row",
+        ),
         ("imdb.py", "nowhere.csv", None, "nowhere.csv does not exist"),
     ],
 )

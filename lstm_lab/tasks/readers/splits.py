@@ -1,0 +1,164 @@
+"""Splits examples into train, valid and test: files of their own, a hold-out, or folds.
+
+Every split is a pure function of a seed, so all runs of a study compare on the same examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sized
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from lstm_lab.tasks.readers.text import check_unchanged
+from lstm_lab.utils.errors import UserError
+
+Row = TypeVar("Row")
+
+
+class SplitFiles(Protocol):
+    """A task with one file per split; splits without a file are held out of `train`."""
+
+    @property
+    def train(self) -> str:
+        """The training file."""
+
+    @property
+    def valid(self) -> str | None:
+        """The validation file, or None."""
+
+    @property
+    def test(self) -> str | None:
+        """The test file, or None."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the files, or None."""
+
+    @property
+    def valid_share(self) -> float:
+        """Share of `train` held out for validation if `valid` is None."""
+
+    @property
+    def test_share(self) -> float:
+        """Share of `train` held out for the test if `test` is None."""
+
+    @property
+    def split_seed(self) -> int:
+        """Seed of the held-out examples."""
+
+
+def read_splits(
+    task: SplitFiles,
+    find: Callable[[str], Path],
+    read: Callable[[Path], list[Row]],
+    files_of: Callable[[Iterable[Path]], list[Path]] = list,
+) -> tuple[dict[str, Path], dict[str, list[Row]]]:
+    """Reads a task's splits from their files.
+
+    Args:
+      task: the task.
+      find: returns the place of a file on disk.
+      read: reads the rows of a file.
+      files_of: returns the files to hash; a path may be a folder of several files.
+
+    Returns:
+      For each split the file that its rows come from, and its rows.
+
+    Raises:
+      UserError: if a file is missing, changed or malformed, or a split has no rows.
+    """
+    names = {"train": task.train, "valid": task.valid, "test": task.test}
+    paths = {split: find(path) for split, path in names.items() if path}
+    check_unchanged(files_of(paths.values()), task.sha256)
+    shares = {"valid": task.valid_share, "test": task.test_share}
+    rows = {split: read(path) for split, path in paths.items()}
+    splits = complete(rows, shares, task.split_seed)
+    check_filled(paths["train"], splits)
+    return {split: paths.get(split, paths["train"]) for split in splits}, splits
+
+
+def complete(
+    rows: Mapping[str, list[Row]], shares: Mapping[str, float], seed: int
+) -> dict[str, list[Row]]:
+    """Completes the three splits: a missing one is held out of `train` at random.
+
+    Args:
+      rows: the rows of each split that has a file; `train` is required.
+      shares: for each split that may be missing, its share of `train`.
+      seed: seed of the random order.
+
+    Returns:
+      The rows of train, valid and test.
+    """
+    missing = [split for split in shares if split not in rows]
+    order = np.random.default_rng(seed).permutation(len(rows["train"]))
+    sizes = [round(shares[split] * len(order)) for split in missing]
+    *parts, rest = np.split(order, np.cumsum(sizes))
+    # The order of the draws is fixed: a new order would change the splits of published runs.
+    indices = dict(zip((*missing, "train"), (*parts, rest), strict=True))
+    held_out = {split: [rows["train"][k] for k in part] for split, part in indices.items()}
+    return {**rows, **held_out}
+
+
+def parts_of(
+    count: int, folds: int | None, fold: int | None, shares: Mapping[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """Returns the example indices of each split, by cross-validation or by a random hold-out.
+
+    Args:
+      count: number of examples.
+      folds, fold: as in `cross_validation`; both or neither.
+      shares: shares of valid and test, used without folds.
+      seed: seed of the random order.
+    """
+    if folds is not None and fold is not None:
+        order = np.random.default_rng(seed).permutation(count)
+        parts = cross_validation(order, folds, fold)
+        return dict(zip(("train", "valid", "test"), parts, strict=True))
+    indices = complete({"train": list(range(count))}, shares, seed)
+    return {split: np.array(indices[split], int) for split in ("train", "valid", "test")}
+
+
+def check_shares(**shares: float) -> None:
+    """Raises ValueError if a share is not between 0 and 0.5."""
+    for name, share in shares.items():
+        if not 0.0 < share < 0.5:
+            raise ValueError(f"{name}: got {share}, expected above 0 and below 0.5")
+
+
+def check_filled(path: Path, splits: Mapping[str, Sized]) -> None:
+    """Raises UserError if a split has no examples."""
+    for split, examples in splits.items():
+        if not len(examples):
+            raise UserError(f"data: {path} leaves 0 examples for {split}, expected 1 or more")
+
+
+def check_folds(folds: int | None, fold: int | None) -> None:
+    """Raises ValueError if `folds` and `fold` do not describe a cross-validation."""
+    if (folds is None) != (fold is None):
+        raise ValueError(f"folds, fold: got {folds} and {fold}, expected both or neither")
+    if folds is not None and folds < 3:
+        raise ValueError(f"folds: got {folds}, expected 3 or more")
+    if folds is not None and fold is not None and not 0 <= fold < folds:
+        raise ValueError(f"fold: got {fold}, expected 0 to {folds - 1}")
+
+
+def cross_validation(
+    order_N: np.ndarray, folds: int, fold: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Splits examples for one fold of a cross-validation.
+
+    Args:
+      order_N: indices of the examples, in an order that all folds share.
+      folds: number of parts, of nearly equal size.
+      fold: index of the test part; the next part is the validation split.
+
+    Returns:
+      The indices of the training, validation and test examples.
+    """
+    parts = np.array_split(order_N, folds)
+    test, valid = fold, (fold + 1) % folds
+    train = [part for k, part in enumerate(parts) if k not in (test, valid)]
+    return np.concatenate(train), parts[valid], parts[test]
