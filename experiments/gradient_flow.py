@@ -1,7 +1,7 @@
 """Why an LSTM learns over longer times than an RNN: how far back the gradient reaches.
 
 The norm of the gradient of the last hidden state against the input so many steps before, at
-initialisation, averaged over sequences and seeds, as a share of the norm at no lag. It is the
+initialization, averaged over sequences and seeds, as a share of the norm at no lag. It is the
 forget gate that carries it: np and vanilla, whose biases start near 0, reach no further than an
 rnn; lstm, with forget bias 1, some steps further; chrono as far as its biases are drawn for.
 
@@ -98,7 +98,7 @@ def draw(found: dict[str, np.ndarray]) -> Figure:
     axes.set_yscale("log")
     axes.set_xlabel("lag in steps")
     axes.set_ylabel("gradient norm, as a share of that at no lag")
-    axes.set_title("How far back the gradient reaches, at initialisation", loc="left", fontsize=11)
+    axes.set_title("How far back the gradient reaches, at initialization", loc="left", fontsize=11)
     axes.grid(color="#e4e7eb")
     axes.legend(frameon=False)
     for side in ("top", "right"):

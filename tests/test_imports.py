@@ -45,7 +45,16 @@ MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 def imported_modules(tree):
     """Returns the package's own modules that a file imports, at its top or inside a function."""
     modules = set()
+    # What only the type checker imports is no dependency of the program.
+    types_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
     for node in ast.walk(tree):
+        if node in types_only:
+            continue
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"

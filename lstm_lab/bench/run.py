@@ -1,7 +1,7 @@
 """Runs a suite and returns the times: every contender in its own processes, turns interleaved.
 
 A contender's process is `worker.py`. Turns of different contenders alternate, so that a slow phase
-of the machine (thermal limits, neighbours) hits all of them. `table.py` makes tables of the result.
+of the machine (thermal limits, neighbors) hits all of them. `table.py` makes tables of the result.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class GRUSpec:
 
 @dataclass(frozen=True)
 class SLSTMSpec:
-    """The sLSTM of xLSTM: exponential gates, a normaliser, and block-diagonal recurrence.
+    """The sLSTM of xLSTM: exponential gates, a normalizer, and block-diagonal recurrence.
 
     Attributes:
       heads: blocks of the recurrent matrix; they divide H.

@@ -27,7 +27,7 @@ class Variant:
 
 _GREFF = "Greff et al. 2017, LSTM: A Search Space Odyssey"
 
-# The Odyssey initialises every weight and bias from N(0, 0.1), without a forget bias.
+# The Odyssey initializes every weight and bias from N(0, 0.1), without a forget bias.
 _VANILLA = CellSpec(peephole="ifo", init="normal(0.1)")
 _LSTM = CellSpec(forget_bias=1.0)
 
@@ -57,7 +57,7 @@ CATALOGUE: dict[str, Variant] = {
     ),
     "layernorm": Variant(
         replace(_LSTM, layer_norm=True),
-        "x W, h' U and c normalised",
+        "x W, h' U and c normalized",
         "Ba, Kiros and Hinton 2016, Layer Normalization, eqs. 20-22",
     ),
     "lstmp": Variant(
@@ -105,7 +105,7 @@ CATALOGUE: dict[str, Variant] = {
     "rnn": Variant(RNNSpec(), "h = tanh(x W + h' U + b)", "Elman 1990"),
     "gru": Variant(GRUSpec(), "reset after the product", "Cho et al. 2014"),
     "slstm": Variant(
-        SLSTMSpec(), "exponential gates with a normaliser", "Beck et al. 2024, eqs. 8-17"
+        SLSTMSpec(), "exponential gates with a normalizer", "Beck et al. 2024, eqs. 8-17"
     ),
     "minlstm": Variant(
         MinLSTMSpec(), "gates of the input alone", "Feng et al. 2024, Were RNNs All We Needed?"

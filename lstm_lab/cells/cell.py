@@ -21,7 +21,7 @@ class State(NamedTuple):
       h: hidden state [B,H], in the compute dtype.
       c: cell state [B,H], in float32 or wider.
       gates: the gates i, f, o of the step before [B,3H], for full gate recurrence.
-      n: normaliser [B,H], and m: its stabiliser [B,H], of the sLSTM.
+      n: normalizer [B,H], and m: its stabilizer [B,H], of the sLSTM.
     """
 
     h: jax.Array

@@ -124,7 +124,7 @@ class OptimSpec:
     """How parameters are updated.
 
     Attributes:
-      name: the optimiser.
+      name: the optimizer.
       lr: learning rate at the schedule's peak.
       momentum: of sgd.
       nesterov: Nesterov's form of sgd's momentum.
@@ -203,7 +203,7 @@ class TrainSpec:
 
     Attributes:
       batch_size: sequences of one step.
-      steps: optimiser steps; or
+      steps: optimizer steps; or
       epochs: passes over the training split, for tasks that have one.
       eval_every: steps between evaluations; None is one epoch, or a twentieth of the steps.
       patience: evaluations without a better one after which a run stops; None never stops it.

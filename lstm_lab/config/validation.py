@@ -1,66 +1,132 @@
-"""What settings of different sections exclude."""
+"""Settings of different sections that do not go together: a table of conditions and messages.
+
+`RunSpec` checks it when it is created. What one setting alone may be is checked by its own section
+(`sections.py`); the types are checked by `parsing.py`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.tasks import Categorical, Tokens, Translation, metric_names
+from lstm_lab.tasks import Categorical, Tokens, metric_names
 from lstm_lab.utils.errors import unknown
 
+if TYPE_CHECKING:
+    from lstm_lab.config.run_spec import RunSpec
 
-def check(spec: Any) -> None:
+
+class Conflict(NamedTuple):
+    """Settings that do not go together.
+
+    Attributes:
+      applies: whether a spec has the conflict.
+      message: the setting, and why; `{task}` and `{cell}` stand for the spec's.
+    """
+
+    applies: Callable[[RunSpec], bool]
+    message: str
+
+
+def _reads_tokens(spec: RunSpec) -> bool:
+    return isinstance(spec.task.inputs, Tokens)
+
+
+def _translates(spec: RunSpec) -> bool:
+    return spec.task.source_vocabulary is not None
+
+
+def _attends_stepwise(spec: RunSpec) -> bool:
+    """Whether the decoder attends before each step, so that its steps run one by one."""
+    return _translates(spec) and spec.model.attention == "bahdanau"
+
+
+# In this order: the first conflict that applies is reported.
+CONFLICTS = (
+    Conflict(
+        lambda spec: spec.train.epochs is not None and spec.task.sample is not None,
+        "train.epochs: {task} generates its training data; set train.steps",
+    ),
+    Conflict(
+        lambda spec: spec.model.embedding is not None and not _reads_tokens(spec),
+        "model.embedding: the inputs of {task} are not tokens",
+    ),
+    Conflict(
+        lambda spec: (
+            spec.train.penalized and (not spec.task.target.every_step or _translates(spec))
+        ),
+        "train.activation_reg, temporal_reg: {task} has no outputs at every step",
+    ),
+    Conflict(
+        lambda spec: (
+            spec.model.subtract_last and (_reads_tokens(spec) or spec.task.target.every_step)
+        ),
+        "model.subtract_last: needs vectors and a prediction at their end; got {task}",
+    ),
+    Conflict(
+        lambda spec: (
+            bool(spec.train.label_smoothing) and not isinstance(spec.task.target, Categorical)
+        ),
+        "train.label_smoothing: {task} has no classes",
+    ),
+    Conflict(
+        lambda spec: spec.model.bidirectional and spec.task.is_stream,
+        "model.bidirectional: {task} is read forward, in chunks",
+    ),
+    Conflict(
+        lambda spec: not _translates(spec) and spec.model.attention != "luong",
+        "model.attention: {task} has no encoder to attend to",
+    ),
+    Conflict(
+        lambda spec: _translates(spec) and spec.model.embedding is None,
+        "model.embedding: translation needs one",
+    ),
+    Conflict(
+        lambda spec: _translates(spec) and spec.model.tied,
+        "model.tied: translation does not support it",
+    ),
+    Conflict(
+        lambda spec: _translates(spec) and spec.model.vectors is not None,
+        "model.vectors: translation does not support it",
+    ),
+    Conflict(
+        lambda spec: _translates(spec) and spec.model.dropout_words > 0.0,
+        "model.dropout_words: translation does not support it",
+    ),
+    Conflict(
+        lambda spec: _translates(spec) and spec.model.cell == "slstm",
+        "model.cell: the normalizer of slstm cannot be bridged from encoder to decoder",
+    ),
+    Conflict(
+        lambda spec: _attends_stepwise(spec) and bool(spec.model.dropout or spec.model.dropout_in),
+        "model.dropout, dropout_in: the decoder with bahdanau attention supports neither",
+    ),
+    Conflict(
+        lambda spec: _attends_stepwise(spec) and bool(default_rates(resolve_cell(spec.model))),
+        "model.cell: the decoder with bahdanau attention draws no noise for {cell}",
+    ),
+    Conflict(
+        lambda spec: _translates(spec) and spec.compute.gates,
+        "compute.gates: translation has no gate statistics",
+    ),
+    Conflict(
+        lambda spec: spec.model.input_noise is not None and _reads_tokens(spec),
+        "model.input_noise: the inputs of {task} are tokens",
+    ),
+)
+
+
+def check(spec: RunSpec) -> None:
     """Raises ValueError for settings of different sections that do not go together."""
     for name in ("seed", "init_seed", "data_seed", "noise_seed"):
         value = getattr(spec, name)
         if value is not None and not 0 <= value < 2**32:
             raise ValueError(f"{name}: got {value}, expected 0 to 2^32 - 1")
-    allowed = metric_names(spec.task.target)
-    if spec.train.metric not in (None, *allowed):
-        raise unknown("train.metric", spec.train.metric, allowed)
-    if spec.train.epochs is not None and spec.task.sample is not None:
-        raise ValueError(
-            f"train.epochs: {spec.task.name} generates its training data; set train.steps"
-        )
-    if spec.model.embedding is not None and not isinstance(spec.task.inputs, Tokens):
-        raise ValueError(f"model.embedding: the inputs of {spec.task.name} are no tokens")
-    if spec.train.penalized and (
-        not spec.task.target.every_step or isinstance(spec.task, Translation)
-    ):
-        raise ValueError(
-            f"train.activation_reg, temporal_reg: {spec.task.name} has no outputs of each step"
-        )
-    no_end = isinstance(spec.task.inputs, Tokens) or spec.task.target.every_step
-    if spec.model.subtract_last and no_end:
-        raise ValueError(
-            f"model.subtract_last: needs vectors, and an answer at their end; got {spec.task.name}"
-        )
-    if spec.train.label_smoothing and not isinstance(spec.task.target, Categorical):
-        raise ValueError(f"train.label_smoothing: {spec.task.name} has no classes")
-    if spec.model.bidirectional and spec.task.is_stream:
-        raise ValueError(f"model.bidirectional: {spec.task.name} is read forward, in chunks")
-    _check_translation(spec)
-    if spec.model.input_noise is not None and isinstance(spec.task.inputs, Tokens):
-        raise ValueError(f"model.input_noise: the inputs of {spec.task.name} are tokens")
-
-
-def _check_translation(spec: Any) -> None:
-    """Raises ValueError for what a decoder cannot have."""
-    if not isinstance(spec.task, Translation):
-        if spec.model.attention != "luong":
-            raise ValueError(f"model.attention: {spec.task.name} has nothing to attend to")
-        return
-    if spec.model.embedding is None:
-        raise ValueError("model.embedding: translation needs one")
-    for name in ("tied", "vectors", "dropout_words"):
-        if getattr(spec.model, name):
-            raise ValueError(f"model.{name}: translation has no such option")
-    if spec.model.cell == "slstm":
-        raise ValueError("model.cell: slstm's normaliser has no meaning for a decoder's start")
-    if spec.model.attention == "bahdanau" and (spec.model.dropout or spec.model.dropout_in):
-        raise ValueError("model.dropout, dropout_in: bahdanau's decoder takes neither")
-    if spec.model.attention == "bahdanau" and default_rates(resolve_cell(spec.model)):
-        raise ValueError(f"model.cell: bahdanau's decoder draws no noise for {spec.model.cell}")
-    if spec.compute.gates:
-        raise ValueError("compute.gates: translation has no such statistics")
+    metrics = metric_names(spec.task.target)
+    if spec.train.metric not in (None, *metrics):
+        raise unknown("train.metric", spec.train.metric, metrics)
+    for conflict in CONFLICTS:
+        if conflict.applies(spec):
+            raise ValueError(conflict.message.format(task=spec.task.name, cell=spec.model.cell))

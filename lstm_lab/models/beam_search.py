@@ -36,7 +36,7 @@ def beam_search(
 
     Args:
       step: (previous symbols [R], states) -> (log-probabilities [R,V] of the next symbol, states),
-        for R = B * beam hypotheses; those of a row of the batch are neighbours.
+        for R = B * beam hypotheses; those of a row of the batch are neighbors.
       states: initial states of all hypotheses, arrays with a leading axis R.
       beam: W, number of hypotheses per row.
       max_length: maximum number of symbols of a sequence.

@@ -79,7 +79,7 @@ def means(target: Target, total: MetricSums) -> dict[str, jax.Array]:
 def loss_sum(
     target: Target, logits: jax.Array, batch: Batch, smoothing: float = 0.0
 ) -> tuple[jax.Array, jax.Array]:
-    """Computes what training minimises: the first of the metrics, as sum and count.
+    """Computes what training minimizes: the first of the metrics, as sum and count.
 
     Of classes, examples may have weights w, and labels may be smoothed by e:
     sum w ((1 - e) nll - e mean_C log p) over sum w.

@@ -139,8 +139,8 @@ def _histogram(values_TBH: jax.Array, real_TB: jax.Array, bounds: tuple[float, f
 
 
 def gate_image(values_TH: np.ndarray) -> np.ndarray:
-    """Returns a gate over time as an image [H,T,3]: dark at 0, bright at 1, grey after the end."""
-    # Five colors of viridis, which keeps its order in grey and for color-blind readers.
+    """Returns a gate over time as an image [H,T,3]: dark at 0, bright at 1, gray after the end."""
+    # Five colors of viridis, which keeps its order in gray and for color-blind readers.
     colors = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
     levels = np.linspace(0.0, 1.0, len(colors))
     values_HT = values_TH.T.astype(np.float64)

@@ -13,7 +13,7 @@ from lstm_lab.models.recurrent import LSTM
 from lstm_lab.models.regularization import Regularization
 
 T, B, D, H = 6, 4, 3, 8
-REGULARISED = {
+REGULARIZED = {
     "zoneout": get_variant("zoneout").spec,
     "variational": get_variant("variational").spec,
     "variational_untied": CellSpec(recurrent_dropout="variational_untied"),
@@ -40,10 +40,10 @@ def keys(seed):
     return jax.random.key(seed), jax.random.split(jax.random.key(seed + 100), B)
 
 
-@pytest.mark.parametrize("name", REGULARISED)
+@pytest.mark.parametrize("name", REGULARIZED)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_active_in_training_and_deterministic_in_evaluation(name, bidirectional):
-    model, variables, x = stack(REGULARISED[name], bidirectional)
+    model, variables, x = stack(REGULARIZED[name], bidirectional)
     key, keys_B = keys(0)
     evaluated, _ = model.apply(variables, x)
     # Rates without keys are what an evaluation during training passes.
@@ -59,9 +59,9 @@ def test_active_in_training_and_deterministic_in_evaluation(name, bidirectional)
     np.testing.assert_allclose(trained, flipped[:, ::-1], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", REGULARISED)
+@pytest.mark.parametrize("name", REGULARIZED)
 def test_at_rate_zero_training_is_evaluation(name):
-    spec = REGULARISED[name]
+    spec = REGULARIZED[name]
     model, variables, x = stack(spec)
     zero = dict.fromkeys(default_rates(spec), 0.0)
     trained, _ = model.apply(variables, x, regularization=Regularization(zero, *keys(0)))
@@ -73,7 +73,7 @@ def test_at_rate_zero_training_is_evaluation(name):
 
 @pytest.mark.parametrize("name", ["variational", "variational_untied", "semeniuta", "weightdrop"])
 def test_what_drops_is_the_identity_in_evaluation(name):
-    model, variables, x = stack(REGULARISED[name])
+    model, variables, x = stack(REGULARIZED[name])
     plain, _, _ = stack(CellSpec())
     np.testing.assert_array_equal(model.apply(variables, x)[0], plain.apply(variables, x)[0])
 
@@ -98,7 +98,7 @@ def test_zoneout_evaluates_to_the_expectation():
 
 
 def test_masks_keep_when_width_batch_or_chunk_change():
-    spec = REGULARISED["all"]
+    spec = REGULARIZED["all"]
     rates = dict.fromkeys(default_rates(spec), 0.5)
     keys_B = jax.random.split(jax.random.key(0), B)
 

@@ -59,10 +59,10 @@ def config(**sections):
             {"model": {"dtype": "float16"}},
             "model.dtype: got 'float16'; did you mean 'bfloat16'. expected one of float32",
         ),
-        ({"model": {"embedding": 8}}, "model.embedding: the inputs of adding are no tokens"),
+        ({"model": {"embedding": 8}}, "model.embedding: the inputs of adding are not tokens"),
         (
             {"task": {"name": "parity"}, "model": {"subtract_last": True}},
-            "subtract_last: needs vectors, and",
+            "subtract_last: needs vectors and",
         ),
         ({"model": {"bidirectional": 1}}, "model.bidirectional: got 1, expected true or false"),
         ({"task": {"name": "ading"}}, "task.name: got 'ading'.*did you mean 'adding'"),
@@ -214,7 +214,10 @@ def test_an_override_may_choose_another_task():
     ("sections", "said"),
     [
         ({"model": {"cell": "layernorm"}, "compute": {"backend": "native"}}, "layer_norm: native"),
-        ({"model": {"cell": "zoneout"}, "compute": {"backend": "native"}}, "noise: native takes"),
+        (
+            {"model": {"cell": "zoneout"}, "compute": {"backend": "native"}},
+            "noise: native does not",
+        ),
         ({"compute": {"backend": "associative"}}, "cell: associative"),
         ({"compute": {"backend": "cudnn"}}, "platform: .*cpu"),
     ],

@@ -127,7 +127,7 @@ def gru_row(p, x, h):
 
 
 def slstm_row(p, x, h, c, n):
-    """Beck et al. 2024, eqs. 8-14, without the stabiliser, which cancels in c / n."""
+    """Beck et al. 2024, eqs. 8-14, without the stabilizer, which cancels in c / n."""
     heads, width = p["wh"].shape[-4], p["wh"].shape[-3]
     pre = []
     for k in range(4):

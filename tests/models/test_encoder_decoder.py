@@ -219,9 +219,12 @@ def test_bleu_of_a_run_matches_its_translations(tmp_path):
     ("sections", "message"),
     [
         ({"model": {"embedding": None}}, "model.embedding: translation needs one"),
-        ({"model": {"tied": True, "embedding": 12}}, "model.tied: translation has no such"),
-        ({"model": {"cell": "slstm"}}, "slstm's normaliser"),
-        ({"model": {"attention": "bahdanau", "dropout": 0.1}}, "bahdanau's decoder takes neither"),
+        ({"model": {"tied": True, "embedding": 12}}, "model.tied: translation does not support it"),
+        ({"model": {"cell": "slstm"}}, "the normalizer of slstm"),
+        (
+            {"model": {"attention": "bahdanau", "dropout": 0.1}},
+            "bahdanau attention supports neither",
+        ),
         ({"model": {"attention": "bahdanau", "cell": "zoneout"}}, "draws no noise for zoneout"),
         ({"compute": {"gates": True}}, "compute.gates: translation has no such"),
         ({"task": {"valid_target": None}}, "valid_source, valid_target: allowed both or none"),
@@ -234,7 +237,7 @@ def test_invalid_settings_are_rejected(tmp_path, sections, message):
 
 
 def test_attention_needs_a_source():
-    with pytest.raises(UserError, match="counting has nothing to attend to"):
+    with pytest.raises(UserError, match="counting has no encoder to attend to"):
         build_spec(
             {
                 "task": {"name": "counting"},

@@ -34,7 +34,7 @@ SERVED = [
     is None
 ]
 WAYS = ("forward", "reverse", "chunked")
-# The sLSTM's c is scaled by its stabiliser, which the oracle does without.
+# The sLSTM's c is scaled by its stabilizer, which the oracle does without.
 UNSCALED = ("slstm",)
 
 

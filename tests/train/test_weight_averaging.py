@@ -161,7 +161,7 @@ def test_the_state_goes_through_chunks_of_varied_length(text):
 
 
 def test_what_has_no_meaning_is_refused(text):
-    with pytest.raises(UserError, match="temporal_reg: adding has no outputs of each step"):
+    with pytest.raises(UserError, match="temporal_reg: adding has no outputs at every step"):
         small(train={"temporal_reg": 1.0})
     with pytest.raises(UserError, match="activation_reg: got -1.0, expected 0 or more"):
         reading(text, train={"activation_reg": -1.0})

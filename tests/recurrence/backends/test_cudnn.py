@@ -31,7 +31,7 @@ H = 6
 
 
 def quickly(function):
-    """Compiles a function without optimising it: it runs once or twice."""
+    """Compiles a function without optimizing it: it runs once or twice."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -197,7 +197,7 @@ def test_members_are_called_one_after_another(gpu):
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_training_equals_scan(gpu, monkeypatch, members):
-    """Whole optimiser steps, members mapped as on a GPU."""
+    """Whole optimizer steps, members mapped as on a GPU."""
     mapped = parallel.lane_map
     monkeypatch.setattr(parallel, "lane_map", lambda _: mapped("gpu"))
     sections = {"layers": 2, "bidirectional": True}

@@ -64,7 +64,7 @@ def test_the_kernel_gives_x_its_gradient_only_where_it_is_asked_for():
 
 
 def test_bits_do_not_depend_on_what_else_runs():
-    """The batch's parts depend on the shape alone, so threads and neighbours change nothing."""
+    """The batch's parts depend on the shape alone, so threads and neighbors change nothing."""
     spec, params, x, _ = case("np", T=30, B=40, D=8, H=24)
 
     def gradients(params):

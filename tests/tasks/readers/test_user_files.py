@@ -89,7 +89,12 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
         ("characters.py", "a.txt", b"x", "leaves train 1 symbols of 2"),
         ("characters.py", "a.txt", "abc\nété".encode() + b"\xe9", "line 2 is not UTF-8"),
         ("tags.py", "a.conll", b"the\n", "line 1 has 'the' and no tag"),
-        ("series.py", "a.csv", b"when,load\nmay,1\njune,x\n", "line 3 has 'x' for 'load'"),
+        (
+            "series.py",
+            "a.csv",
+            b"when,load\nmay,1\njune,x\n",
+            "line 3 column 'load': got 'x', expected a number",
+        ),
         ("series.py", "a.csv", b"when\nmay\n", "line 2 has no number"),
         ("heartbeats.py", "a.csv", b"1,2,3\n1,2\n", "line 2 has 1 values, allowed as many"),
         (
