@@ -58,9 +58,9 @@ class SLSTMSpec:
     def __post_init__(self) -> None:
         check_init(self.init)
         if self.heads < 1:
-            raise ValueError(f"heads: found {self.heads}, allowed 1 or more")
+            raise ValueError(f"heads: got {self.heads}, expected 1 or more")
         if self.forget not in ("sigmoid", "exponential"):
-            raise ValueError(f"forget: found {self.forget!r}, allowed sigmoid, exponential")
+            raise ValueError(f"forget: got {self.forget!r}, expected sigmoid, exponential")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def slstm_init(spec: SLSTMSpec, key: jax.Array, D: int, H: int) -> dict[str, jax
     """Draws `wx [D,4,H]`, `wh [N,H/N,4,H/N]` for N heads and `b [4,H]`, for i, f, o, z."""
     N = spec.heads
     if H % N:
-        raise ValueError(f"heads: found {N}, which do not divide {H} hidden units")
+        raise ValueError(f"heads: got {N}, which do not divide {H} hidden units")
     params = init_gates(spec.init, key, D, H, 4)
     heads = jax.random.split(jax.random.fold_in(key, 1), N)
     params["wh"] = jnp.stack([init_gates(spec.init, k, D, H // N, 4)["wh"] for k in heads])

@@ -121,6 +121,6 @@ def get_variant(name: str) -> Variant:
     """
     if name not in CATALOGUE:
         near = difflib.get_close_matches(name, CATALOGUE, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"found {name!r}, allowed {', '.join(CATALOGUE)} or FILE.py:NAME{hint}")
+        hint = f"; did you mean {near[0]!r}?" if near else ","
+        raise ValueError(f"got {name!r}{hint} expected {', '.join(CATALOGUE)} or FILE.py:NAME")
     return CATALOGUE[name]

@@ -99,7 +99,7 @@ class CellSpec:
             ("peephole", self.peephole, self.gates),
         ):
             if value != "".join(gate for gate in among if gate in value):
-                raise ValueError(f"{name}: found {value!r}, allowed a subset of {among!r} in order")
+                raise ValueError(f"{name}: got {value!r}, expected a subset of {among!r} in order")
         allowed: tuple[tuple[str, str | None, tuple[str | None, ...]], ...] = (
             ("candidate", self.candidate, get_args(Activation)),
             ("output", self.output, get_args(Activation)),
@@ -107,9 +107,9 @@ class CellSpec:
         )
         for name, found, choices in allowed:
             if found not in choices:
-                raise ValueError(f"{name}: found {found!r}, allowed {', '.join(map(str, choices))}")
+                raise ValueError(f"{name}: got {found!r}, expected {', '.join(map(str, choices))}")
         if not 0.0 <= self.projection < 1.0:
-            raise ValueError(f"projection: found {self.projection}, allowed 0 or more and below 1")
+            raise ValueError(f"projection: got {self.projection}, expected 0 or more and below 1")
         check_init(self.init)
         for meaningless, reason in self._meaningless():
             if meaningless:
@@ -122,19 +122,19 @@ class CellSpec:
         return (
             (
                 self.coupled and (both or neither),
-                f"coupled: needs gates with one of i and f, found {self.gates!r}",
+                f"coupled: needs gates with one of i and f, got {self.gates!r}",
             ),
             (
                 self.coupled_offset != 0.0 and not self.coupled,
-                f"coupled_offset: found {self.coupled_offset}, and no gate is coupled",
+                f"coupled_offset: got {self.coupled_offset}, and no gate is coupled",
             ),
             (
                 self.gate_recurrence and self.gates != SIGMOID_GATES,
-                f"gate_recurrence: needs gates 'ifo', found {self.gates!r}",
+                f"gate_recurrence: needs gates 'ifo', got {self.gates!r}",
             ),
             (
                 bool(self.forget_bias) and not (self.coupled or "f" in self.gates),
-                f"forget_bias: found {self.forget_bias} without a forget gate",
+                f"forget_bias: got {self.forget_bias} without a forget gate",
             ),
             (
                 self.init.startswith("chrono") and neither,
@@ -142,7 +142,7 @@ class CellSpec:
             ),
             (
                 self.init.startswith("chrono") and bool(self.forget_bias),
-                f"forget_bias: {self.init} sets the forget bias, found {self.forget_bias} as well",
+                f"forget_bias: {self.init} sets the forget bias, got {self.forget_bias} as well",
             ),
             (
                 self.zoneout and bool(self.projection),
@@ -368,7 +368,7 @@ def check_clamp(clamp: Mapping[str, float] | None, present: list[str]) -> Mappin
     """Returns the values to pin, none by default; raises ValueError for a gate not present."""
     for name in clamp or {}:
         if name not in present:
-            raise ValueError(f"clamp: found gate {name!r}, allowed {', '.join(present)}")
+            raise ValueError(f"clamp: got gate {name!r}, expected {', '.join(present)}")
     return clamp or {}
 
 

@@ -17,7 +17,7 @@ def check_init(init: str) -> None:
     """Raises ValueError for an initialiser that `init_matrix` does not know."""
     found = _INIT.fullmatch(init)
     if not found or (found[3] and int(found[3]) < 3):
-        raise ValueError(f"init: found {init!r}, allowed {_INIT_ALLOWED}")
+        raise ValueError(f"init: got {init!r}, expected {_INIT_ALLOWED}")
 
 
 def init_matrix(

@@ -121,20 +121,20 @@ def test_bfloat16_keeps_the_cell_state_in_float32():
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"gates": "fi"}, "gates: found 'fi'"),
-        ({"gates": "if", "peephole": "o"}, "peephole: found 'o'"),
+        ({"gates": "fi"}, "gates: got 'fi'"),
+        ({"gates": "if", "peephole": "o"}, "peephole: got 'o'"),
         ({"coupled": True}, "coupled: needs gates with one of i and f"),
         ({"gates": "io", "gate_recurrence": True}, "gate_recurrence: needs gates 'ifo'"),
         ({"gates": "io", "forget_bias": 1.0}, "without a forget gate"),
-        ({"candidate": "swish"}, "candidate: found 'swish'"),
-        ({"init": "normal"}, "init: found 'normal'"),
-        ({"init": "chrono(2)"}, r"init: found 'chrono\(2\)'"),
+        ({"candidate": "swish"}, "candidate: got 'swish'"),
+        ({"init": "normal"}, "init: got 'normal'"),
+        ({"init": "chrono(2)"}, r"init: got 'chrono\(2\)'"),
         ({"init": "chrono(9)", "gates": "o"}, "sets the biases of i and f"),
         ({"init": "chrono(9)", "forget_bias": 1.0}, "sets the forget bias"),
-        ({"coupled_offset": 1.0}, "coupled_offset: found 1.0, and no gate is coupled"),
-        ({"projection": 1.5}, "projection: found 1.5"),
+        ({"coupled_offset": 1.0}, "coupled_offset: got 1.0, and no gate is coupled"),
+        ({"projection": 1.5}, "projection: got 1.5"),
         ({"projection": 0.5, "zoneout": True}, "zoneout: keeps units of h"),
-        ({"recurrent_dropout": "gal"}, "recurrent_dropout: found 'gal', allowed None, variational"),
+        ({"recurrent_dropout": "gal"}, "recurrent_dropout: got 'gal', expected None, variational"),
         (
             {"multiplicative": True, "recurrent_dropout": "variational_untied"},
             "variational_untied needs a product for each gate",
@@ -168,7 +168,7 @@ def test_slstm_heads_are_blocks():
     after = spec.cell.recur(spec, params, None, changed).reshape(B, 4, 2, H // 2)
     assert (zh != after)[:, :, 0].any()
     np.testing.assert_array_equal(zh[:, :, 1], after[:, :, 1])
-    with pytest.raises(ValueError, match="heads: found 3"):
+    with pytest.raises(ValueError, match="heads: got 3"):
         SLSTMSpec(heads=3).cell.init(SLSTMSpec(heads=3), jax.random.key(0), D, H)
 
 

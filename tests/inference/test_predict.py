@@ -171,7 +171,7 @@ def test_tables_and_series_are_read_as_in_training(tmp_path):
     logits = outputs(spec, trained.params, Examples(x, None))
     for index, row in zip(order, logits, strict=True):
         assert labels[index] == ("1", "2")[row.argmax()]
-    with pytest.raises(UserError, match="found 2 values, allowed 20"):
+    with pytest.raises(UserError, match="got 2 values, expected 20"):
         list(predict_lines(trained, ["1,2"]))
     options = {"name": "series", "file": "ett/ETTh1.csv", "inputs_of": ("HUFL", "OT")}
     options |= {"targets": ("OT",), "context": 6, "horizon": 2, "relative": True, "log": True}

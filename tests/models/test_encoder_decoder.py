@@ -227,8 +227,8 @@ def test_bleu_of_a_run_matches_its_translations(tmp_path):
         ),
         ({"model": {"attention": "bahdanau", "cell": "zoneout"}}, "draws no noise for zoneout"),
         ({"compute": {"gates": True}}, "compute.gates: translation has no such"),
-        ({"task": {"valid_target": None}}, "valid_source, valid_target: allowed both or none"),
-        ({"task": {"vocabulary": 3}}, "vocabulary: found 3, allowed 4"),
+        ({"task": {"valid_target": None}}, "valid_source, valid_target: expected both or none"),
+        ({"task": {"vocabulary": 3}}, "vocabulary: got 3, expected 4"),
     ],
 )
 def test_invalid_settings_are_rejected(tmp_path, sections, message):

@@ -192,16 +192,16 @@ def test_subtract_last_makes_the_model_invariant_to_the_level():
     ("fields", "message"),
     [
         ({"hidden": 0}, "hidden: got 0, expected 1 or more"),
-        ({"layers": 0}, "layers: found 0"),
-        ({"hidden_sizes": ()}, "hidden_sizes: found"),
-        ({"hidden_sizes": (4, 0)}, r"hidden_sizes\[1\]: found 0"),
-        ({"dropout": 1.0, "layers": 2}, "dropout: found 1.0"),
+        ({"layers": 0}, "layers: got 0"),
+        ({"hidden_sizes": ()}, "hidden_sizes: got"),
+        ({"hidden_sizes": (4, 0)}, r"hidden_sizes\[1\]: got 0"),
+        ({"dropout": 1.0, "layers": 2}, "dropout: got 1.0"),
         ({"dropout": 0.5}, "dropout: acts between layers"),
         ({"hidden_sizes": (4, 5), "residual": True}, "residual: needs equal widths"),
-        ({"embedding": 0}, "embedding: found 0"),
+        ({"embedding": 0}, "embedding: got 0"),
         ({"tied": True}, "tied: needs an embedding"),
         ({"tied": True, "embedding": 9}, "tied: the last layer gives 64 features"),
-        ({"dropout_out": 1.5}, "dropout_out: found 1.5"),
+        ({"dropout_out": 1.5}, "dropout_out: got 1.5"),
     ],
 )
 def test_invalid_models_are_rejected(fields, message):

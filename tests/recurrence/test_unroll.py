@@ -101,7 +101,7 @@ def test_trace_and_clamp():
     [
         ({"backend": "cuda"}, "backend: got 'cuda', expected one of auto, scan, fused, native"),
         ({"trace": ("q",)}, "trace: got 'q', expected one of h, c, i, f, g, o"),
-        ({"clamp": {"z": 1.0}}, "clamp: found gate 'z', allowed i, f, o, g"),
+        ({"clamp": {"z": 1.0}}, "clamp: got gate 'z', expected i, f, o, g"),
         ({"lengths": np.ones(B + 1, int)}, "lengths: got shape"),
         ({"resets": np.ones((B, T), bool)}, "resets: got shape"),
     ],

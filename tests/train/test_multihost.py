@@ -116,7 +116,7 @@ def test_what_is_wrong_on_one_host_ends_all(tmp_path):
 
 def test_layouts_of_several_hosts(capsys):
     assert choose_layout(1, 32, 4, hosts=2) == Layout("batch", 4, 1, hosts=2)
-    with pytest.raises(UserError, match="allowed multiples of 4, the devices of 2 hosts"):
+    with pytest.raises(UserError, match="expected a multiple of 4, the number of devices"):
         choose_layout(1, 30, 4, hosts=2)
     begun = Layout("batch", 4, 1, hosts=2)
     assert fit_layout(begun, 32, 4, hosts=2) == begun
@@ -128,5 +128,5 @@ def test_layouts_of_several_hosts(capsys):
 
 @pytest.mark.parametrize("place", ["2/2@here:1", "0@here:1", "0/2@here", "somewhere"])
 def test_a_place_that_is_none_is_an_error(place):
-    with pytest.raises(UserError, match="allowed auto, or K/N@ADDRESS:PORT"):
+    with pytest.raises(UserError, match="expected auto, or K/N@ADDRESS:PORT"):
         multihost.initialize_distributed(place)

@@ -167,7 +167,7 @@ def test_what_has_no_meaning_is_refused(text):
         reading(text, train={"activation_reg": -1.0})
     with pytest.raises(UserError, match="average: got 0, expected 1 or more, or none"):
         reading(text, optim={"average": 0})
-    with pytest.raises(UserError, match="unroll_std: found 2.0, allowed 0 to a quarter of unroll"):
+    with pytest.raises(UserError, match="unroll_std: got 2.0, expected 0 to a quarter of unroll"):
         reading(text, task={"unroll_std": 2.0})
     penalized = reading(text, train={"activation_reg": 1.0}, model={"embedding": None})
     assert "would see the padding" in padding.unsupported_reason(penalized)

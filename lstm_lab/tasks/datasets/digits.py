@@ -38,11 +38,11 @@ class Digits(Task):
     def __post_init__(self) -> None:
         for name, size in (("valid_size", self.valid_size), ("test_size", self.test_size)):
             if size < 1:
-                raise ValueError(f"{name}: found {size}, allowed 1 or more")
+                raise ValueError(f"{name}: got {size}, expected 1 or more")
         check_folds(self.folds, self.fold)
         if self.valid_size + self.test_size >= 1797:
             raise ValueError(
-                f"valid_size + test_size: found {self.valid_size + self.test_size}, which leaves "
+                f"valid_size + test_size: got {self.valid_size + self.test_size}, which leaves "
                 "none of the 1797 examples for training"
             )
 

@@ -91,13 +91,13 @@ class Series(Task):
     def __post_init__(self) -> None:
         for name in ("context", "horizon", "season"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, allowed 1 or more")
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
         check_folds(self.folds, self.fold)
         if not self.targets or not set(self.targets) <= set(self.inputs_of):
-            raise ValueError(f"targets: found {self.targets}, allowed some of {self.inputs_of}")
+            raise ValueError(f"targets: got {self.targets}, expected some of {self.inputs_of}")
         if self.season > self.context:
-            raise ValueError(f"season: found {self.season}, allowed up to context, {self.context}")
+            raise ValueError(f"season: got {self.season}, expected up to context, {self.context}")
 
     @property
     def inputs(self) -> Vectors:
@@ -131,7 +131,7 @@ class Series(Task):
         for split, part in zip(("train", "valid", "test"), parts, strict=True):
             if len(part) < least:
                 raise UserError(
-                    f"data: {path} leaves {split} {len(part)} rows, allowed {least} or more: "
+                    f"data: {path} leaves {split} {len(part)} rows, expected {least} or more: "
                     "context and horizon"
                 )
             splits[split] = self._windows((part - mean_D) / std_D)
@@ -198,7 +198,7 @@ class Series(Task):
         """
         values_ND = parse_columns("input", lines, self.inputs_of)
         if len(values_ND) < self.context:
-            raise UserError(f"input: found {len(values_ND)} rows, allowed {self.context} or more")
+            raise UserError(f"input: got {len(values_ND)} rows, expected {self.context} or more")
         known = np.log(values_ND) if self.log else values_ND
         scaled = (known - np.array(preprocessing["mean"])) / np.array(preprocessing["std"])
         return scaled[-self.context :].astype(np.float32)

@@ -111,7 +111,7 @@ class Dyck(Task):
         check_sizes(self.length, 2, self.valid_size, self.test_size, self.test_length)
         for name in ("kinds", "depth"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, allowed 1 or more")
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
 
     @property
     def inputs(self) -> Tokens:

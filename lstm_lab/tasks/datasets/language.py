@@ -92,12 +92,12 @@ class Language(Task):
     def __post_init__(self) -> None:
         for name, least in (("vocabulary", 2), ("unroll", 1), ("eval_tracks", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name}: found {getattr(self, name)}, allowed {least} or more")
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected {least} or more")
         if (self.valid is None) != (self.test is None):
-            raise ValueError(f"valid, test: found {self.valid} and {self.test}, allowed both, none")
+            raise ValueError(f"valid, test: got {self.valid} and {self.test}, expected both, none")
         if not 0.0 <= self.unroll_std <= self.unroll / 4:
             raise ValueError(
-                f"unroll_std: found {self.unroll_std}, allowed 0 to a quarter of unroll, "
+                f"unroll_std: got {self.unroll_std}, expected 0 to a quarter of unroll, "
                 f"{self.unroll / 4}"
             )
         check_shares(valid_share=self.valid_share, test_share=self.test_share)

@@ -42,7 +42,7 @@ class MNIST(Task):
         for name in ("train_size", "test_size"):
             size = getattr(self, name)
             if size is not None and size < 1:
-                raise ValueError(f"{name}: found {size}, allowed 1 or more")
+                raise ValueError(f"{name}: got {size}, expected 1 or more")
 
     @property
     def inputs(self) -> Vectors:
@@ -79,7 +79,7 @@ class MNIST(Task):
         labels = read_idx(path)
         if images.shape[1:] != (SIDE, SIDE) or labels.shape != images.shape[:1]:
             raise UserError(
-                f"data: {path} and its images are {labels.shape} and {images.shape}, allowed "
+                f"data: {path} and its images are {labels.shape} and {images.shape}, expected "
                 f"(N,) and (N, {SIDE}, {SIDE})"
             )
         return images.reshape(len(images), -1), labels

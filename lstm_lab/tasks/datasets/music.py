@@ -110,11 +110,11 @@ def read_rolls(path: Path) -> dict[str, list[np.ndarray]]:
             raise UserError(f"jsb: {path} has no variable {name!r}")
         pieces = [np.asarray(piece) for piece in content[name].ravel()]
         if not pieces:
-            raise UserError(f"jsb: {path} has an empty split {name!r}, allowed one piece or more")
+            raise UserError(f"jsb: {path} has an empty split {name!r}, expected one piece or more")
         for k, piece in enumerate(pieces):
             if piece.ndim != 2 or piece.shape[0] < 1 or piece.shape[1] != NOTES:
                 raise UserError(
-                    f"jsb: {path} has {name}[{k}] of shape {piece.shape}, allowed [T,{NOTES}]"
+                    f"jsb: {path} has {name}[{k}] of shape {piece.shape}, expected [T,{NOTES}]"
                 )
             if piece.dtype.kind not in "biuf" or not np.isin(piece, (0, 1)).all():
                 raise UserError(f"jsb: {path} has values in {name}[{k}] other than 0 and 1")

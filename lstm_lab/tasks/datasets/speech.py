@@ -42,7 +42,7 @@ class SpokenDigits(Task):
     def __post_init__(self) -> None:
         for name in ("mels", "frame_ms", "hop_ms"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, allowed 1 or more")
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
 
     @property
     def inputs(self) -> Vectors:
@@ -95,7 +95,7 @@ def read_recordings(path: Path) -> list[tuple[int, int, np.ndarray]]:
                     continue
                 rate, wave = wavfile.read(io.BytesIO(file.read()))
                 if rate != RATE:
-                    raise UserError(f"data: {path} has {member.name} at {rate} Hz, allowed {RATE}")
+                    raise UserError(f"data: {path} has {member.name} at {rate} Hz, expected {RATE}")
                 found.append((int(name[1]), int(name[3]), wave.astype(np.float32) / 2**15))
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise UserError(f"data: {path} is no archive of recordings ({error})") from None

@@ -98,7 +98,7 @@ class CopyMemory(Task):
         for name in ("delay", "test_delay"):
             delay = getattr(self, name)
             if delay is not None and delay < 1:
-                raise ValueError(f"{name}: found {delay}, allowed 1 or more")
+                raise ValueError(f"{name}: got {delay}, expected 1 or more")
         check_sizes(20, 1, self.valid_size, self.test_size)
 
     def sample(self, key: jax.Array) -> Examples:
@@ -144,7 +144,7 @@ class TemporalOrder(Task):
     def __post_init__(self) -> None:
         check_sizes(self.length, 10, self.valid_size, self.test_size, self.test_length)
         if self.distractors < 1:
-            raise ValueError(f"distractors: found {self.distractors}, allowed 1 or more")
+            raise ValueError(f"distractors: got {self.distractors}, expected 1 or more")
 
     @property
     def inputs(self) -> Tokens:
@@ -186,7 +186,7 @@ def check_sizes(
         ("test_length", test_length, shortest),
     ):
         if value is not None and value < least:
-            raise ValueError(f"{name}: found {value}, allowed {least} or more")
+            raise ValueError(f"{name}: got {value}, expected {least} or more")
 
 
 class Drawn(Protocol):

@@ -96,14 +96,14 @@ class Table(Task):
         """Returns the attributes of a row without label [T,D]."""
         values = [value.strip() for value in next(csv.reader([line]))]
         if len(values) != self.attributes:
-            raise UserError(f"input: found {len(values)} values, allowed {self.attributes}")
+            raise UserError(f"input: got {len(values)} values, expected {self.attributes}")
         columns = [
             _column([value]) if isinstance(found, dict) else [value]
             for value, found in zip(values, preprocessing["columns"], strict=True)
         ]
         for value, column, found in zip(values, columns, preprocessing["columns"], strict=True):
             if isinstance(found, dict) and not isinstance(column, np.ndarray):
-                raise UserError(f"input: found {value!r}, allowed a number")
+                raise UserError(f"input: got {value!r}, expected a number")
         return self._encoded(columns, preprocessing["columns"])[0]
 
     def _encoded(self, columns: list[Any], preprocessing: list[Any]) -> np.ndarray:

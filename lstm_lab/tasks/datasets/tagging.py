@@ -64,9 +64,9 @@ class Tags(Task):
 
     def __post_init__(self) -> None:
         if self.vocabulary < 2:
-            raise ValueError(f"vocabulary: found {self.vocabulary}, allowed 2 or more")
+            raise ValueError(f"vocabulary: got {self.vocabulary}, expected 2 or more")
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels: found {self.labels}, allowed two or more that differ")
+            raise ValueError(f"labels: got {self.labels}, expected two or more that differ")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
 
     @property
@@ -179,7 +179,7 @@ def _conll(path: Path) -> list[Sentence]:
                 words, tags = [], []
         elif len(columns) == 1:
             raise UserError(
-                f"data: {path} line {number} has {columns[0]!r} and no tag; allowed a word and "
+                f"data: {path} line {number} has {columns[0]!r} and no tag; expected a word and "
                 "its tag a line, and empty lines between sentences"
             )
         else:

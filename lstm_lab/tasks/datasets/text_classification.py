@@ -71,9 +71,9 @@ class Text(Task):
     def __post_init__(self) -> None:
         for name, least in (("vocabulary", 2), ("max_length", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name}: found {getattr(self, name)}, allowed {least} or more")
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected {least} or more")
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels: found {self.labels}, allowed two or more that differ")
+            raise ValueError(f"labels: got {self.labels}, expected two or more that differ")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
 
     @property
@@ -113,7 +113,7 @@ class Text(Task):
             try:
                 line = json.loads(line)[self.text]
             except (json.JSONDecodeError, KeyError):
-                raise UserError(f"input: found {line!r}, allowed JSON with {self.text!r}") from None
+                raise UserError(f"input: got {line!r}, expected JSON with {self.text!r}") from None
         return encode(self.symbols(line), tuple(preprocessing["inputs"]))
 
     @property
@@ -133,7 +133,7 @@ class Text(Task):
             if str(record[self.label]) not in numbers:
                 raise UserError(
                     f"data: {path} line {line} has the label {str(record[self.label])!r}, "
-                    f"allowed those of the config: {', '.join(self.labels)}"
+                    f"expected one of those of the config: {', '.join(self.labels)}"
                 )
         return np.array([numbers[str(record[self.label])] for _, record in rows], np.int32)
 
@@ -155,7 +155,7 @@ def options(
     rows = read_records(Path(train), (text, label))
     labels = tuple(sorted(Counter(str(record[label]) for _, record in rows)))
     if len(labels) < 2:
-        raise UserError(f"data: {train} has the label {labels[0]!r} alone, allowed two or more")
+        raise UserError(f"data: {train} has the label {labels[0]!r} alone, expected two or more")
     task = Text(train, labels, text=text, label=label, unit=unit)
     symbols: Sequence[str] = [s for _, record in rows for s in task.symbols(record[text])]
     return {

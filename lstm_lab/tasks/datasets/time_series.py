@@ -51,7 +51,7 @@ class Waves(Task):
 
     def __post_init__(self) -> None:
         if self.values_per_step < 1:
-            raise ValueError(f"values_per_step: found {self.values_per_step}, allowed 1 or more")
+            raise ValueError(f"values_per_step: got {self.values_per_step}, expected 1 or more")
         check_folds(self.folds, self.fold)
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
 
@@ -78,7 +78,7 @@ class Waves(Task):
         names, values_NT = read_series(path)
         if values_NT.shape[1] % self.values_per_step:
             raise UserError(
-                f"task.values_per_step: found {self.values_per_step}, which does not divide the "
+                f"task.values_per_step: got {self.values_per_step}, which does not divide the "
                 f"{values_NT.shape[1]} values of a series"
             )
         x_NTD = values_NT.reshape(len(values_NT), -1, self.values_per_step)
@@ -107,7 +107,7 @@ def read_series(path: Path) -> tuple[list[str], np.ndarray]:
             raise UserError(f"data: {path} line {number}: {error}") from None
         if len(rows[-1]) != len(rows[0]) or not rows[0]:
             raise UserError(
-                f"data: {path} line {number} has {len(rows[-1])} values, allowed as many as the "
+                f"data: {path} line {number} has {len(rows[-1])} values, expected as many as the "
                 f"first line, {len(rows[0])}, and one or more"
             )
         names.append(_label(parts[0]))

@@ -91,11 +91,11 @@ class Translation(Task):
     def __post_init__(self) -> None:
         for name, least in (("source_vocabulary", 4), ("vocabulary", 4), ("max_length", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name}: found {getattr(self, name)}, allowed {least} or more")
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected {least} or more")
         for part in ("valid", "test"):
             pair = self._pair(part)
             if (pair[0] is None) != (pair[1] is None):
-                raise ValueError(f"{part}_source, {part}_target: allowed both or none")
+                raise ValueError(f"{part}_source, {part}_target: expected both or none")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
 
     @property
@@ -200,7 +200,7 @@ def read_pairs(source: Path, target: Path) -> list[Pair]:
     if len(lines[0]) != len(lines[1]):
         raise UserError(
             f"data: {source} has {len(lines[0])} lines and {target} {len(lines[1])}, "
-            "allowed as many in both"
+            "expected as many in both"
         )
     return [pair for pair in zip(*lines, strict=True) if pair[0].strip() and pair[1].strip()]
 

@@ -21,7 +21,7 @@ def label_numbers(path: Path, names: Sequence[str], labels: tuple[str, ...]) -> 
     for place, name in enumerate(names, 1):
         if name not in numbers:
             allowed = ", ".join(labels)
-            raise UserError(f"data: {path} example {place} has {name!r}, allowed {allowed}")
+            raise UserError(f"data: {path} example {place} has {name!r}, expected {allowed}")
     return np.array([numbers[name] for name in names], np.int32)
 
 

@@ -88,7 +88,7 @@ def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, rela
         ("date,one,tin\n2000,1,2\n", "column: got 'ten'; did you mean"),
         ("date,one,ten\n", "has no rows"),
         ("date,one,ten\n2000,1,inf\n", "line 2 has a value that is not finite"),
-        ("date,one,ten\n2000,1,1\n", "leaves train 1 rows, allowed 9 or more"),
+        ("date,one,ten\n2000,1,1\n", "leaves train 1 rows, expected 9 or more"),
     ],
 )
 def test_what_is_wrong_with_a_series_is_one_line(tmp_path, content, said):
@@ -106,7 +106,7 @@ def test_a_file_of_the_user_s_own_is_described(tmp_path):
     (tmp_path / "b.csv").write_text("a,b\nx,y\n")
     with pytest.raises(UserError, match="line 2 has no number"):
         forecasting.options(str(tmp_path / "b.csv"))
-    with pytest.raises(ValueError, match="season: found 9, allowed up to context, 6"):
+    with pytest.raises(ValueError, match="season: got 9, expected up to context, 6"):
         counted(tmp_path, season=9)
 
 
@@ -120,12 +120,12 @@ def test_folds_test_every_heartbeat_once(tmp_path):
     assert len(np.unique(tested, axis=0)) == 30
     held_out = Waves(task.file, task.labels, values_per_step=4).load(tmp_path)
     assert held_out.splits["train"].x.shape == (20, 3, 4)
-    with pytest.raises(UserError, match="found 5, which does not divide the 12 values"):
+    with pytest.raises(UserError, match="got 5, which does not divide the 12 values"):
         Waves(task.file, task.labels, values_per_step=5).load(tmp_path)
-    with pytest.raises(UserError, match=r"example \d+ has '[345]', allowed 1, 2"):
+    with pytest.raises(UserError, match=r"example \d+ has '[345]', expected 1, 2"):
         Waves(task.file, ("1", "2")).load(tmp_path)
     (tmp_path / "b.txt").write_text("1 2 3\n1 2\n")
-    with pytest.raises(UserError, match="line 2 has 1 values, allowed as many as the first"):
+    with pytest.raises(UserError, match="line 2 has 1 values, expected as many as the first"):
         time_series.read_series(tmp_path / "b.txt")
 
 
@@ -163,7 +163,7 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
     [
         ("a,b,good\n1,2\n", "line 2: got 2 values, expected 3 as in the first row"),
         ("a,b,good\n", "has no rows"),
-        ("a,b,good\n1,2,no\n", "example 1 has 'no', allowed 1, 2"),
+        ("a,b,good\n1,2,no\n", "example 1 has 'no', expected 1, 2"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_one_line(tmp_path, content, said):

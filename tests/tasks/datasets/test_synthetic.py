@@ -89,12 +89,12 @@ def test_digits(pixels):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Digits(valid_size=0), "valid_size: found 0"),
+        (lambda: Digits(valid_size=0), "valid_size: got 0"),
         (lambda: Digits(test_size=1700), "leaves none of the 1797"),
-        (lambda: CopyMemory(delay=0), "delay: found 0"),
-        (lambda: TemporalOrder(length=9), "length: found 9, allowed 10"),
-        (lambda: TemporalOrder(distractors=0), "distractors: found 0"),
-        (lambda: Adding(test_size=0), "test_size: found 0"),
+        (lambda: CopyMemory(delay=0), "delay: got 0"),
+        (lambda: TemporalOrder(length=9), "length: got 9, expected 10"),
+        (lambda: TemporalOrder(distractors=0), "distractors: got 0"),
+        (lambda: Adding(test_size=0), "test_size: got 0"),
     ],
 )
 def test_impossible_options_are_refused(make, said):

@@ -85,7 +85,7 @@ def test_a_label_that_training_lacks_is_named(tmp_path):
     (tmp_path / "a.csv").write_text(REVIEWS)
     (tmp_path / "b.csv").write_text("text,label\nso so,middling\n")
     task = Text("a.csv", ("bad", "good"), test="b.csv")
-    with pytest.raises(UserError, match="line 2 has the label 'middling', allowed those"):
+    with pytest.raises(UserError, match="line 2 has the label 'middling', expected one of those"):
         task.load(tmp_path)
 
 

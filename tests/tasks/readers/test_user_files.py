@@ -96,7 +96,7 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
             "line 3 column 'load': got 'x', expected a number",
         ),
         ("series.py", "a.csv", b"when\nmay\n", "line 2 has no number"),
-        ("heartbeats.py", "a.csv", b"1,2,3\n1,2\n", "line 2 has 1 values, allowed as many"),
+        ("heartbeats.py", "a.csv", b"1,2,3\n1,2\n", "line 2 has 1 values, expected as many"),
         (
             "credit.py",
             "a.csv",
