@@ -23,8 +23,9 @@ from lstm_lab.train.device_axis import DeviceAxis
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.optimizer import schedule_length
 from lstm_lab.train.program import Program
+from lstm_lab.train.reports import ChunkReport
 from lstm_lab.train.state import Member, TrainState, member_of
-from lstm_lab.train.step import ChunkReport, Splits, TrainStep
+from lstm_lab.train.step import Splits, TrainStep
 from lstm_lab.utils.types import PyTree
 
 AXIS = "devices"

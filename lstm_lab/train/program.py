@@ -17,8 +17,8 @@ import numpy as np
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks import Split
 from lstm_lab.train.layout import Layout
+from lstm_lab.train.reports import ChunkReport
 from lstm_lab.train.state import IDLE, TrainState
-from lstm_lab.train.step import ChunkReport
 from lstm_lab.utils.types import PyTree
 
 

@@ -23,8 +23,8 @@ from lstm_lab.train.lanes import ActiveRun, Cohort, CohortRun, Lanes
 from lstm_lab.train.parallel import build_program, unpad
 from lstm_lab.train.program import Program
 from lstm_lab.train.recorder import RunRecorder, Status, provenance
+from lstm_lab.train.reports import ChunkReport
 from lstm_lab.train.state import IDLE, PRUNED, RUNNING, TrainState
-from lstm_lab.train.step import ChunkReport
 from lstm_lab.train.word_vectors import with_word_vectors
 from lstm_lab.utils.files import write_json
 from lstm_lab.utils.types import PyTree

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +18,10 @@ from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model, zero_inputs
-from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import (
     Batch,
     Examples,
-    MetricSums,
     Split,
     epoch_order,
     loss_sum,
@@ -46,64 +43,11 @@ from lstm_lab.train.forward import (
 )
 from lstm_lab.train.model_selection import reduce_on_plateau, should_stop, update_best
 from lstm_lab.train.optimizer import build_optimizer, schedule
+from lstm_lab.train.reports import ChunkReport, LossParts, StepReport
 from lstm_lab.train.state import RUNNING, BestSoFar, Member, TrainState, zero_states
 from lstm_lab.utils.types import PyTree
 
 Splits = dict[str, Split]
-
-
-class StepReport(NamedTuple):
-    """What one optimizer step measured. The reports of several steps are added up.
-
-    Attributes:
-      loss: the loss that was minimized, float32.
-      sums: sums and counts of the metrics on the batch.
-      grad_norm: global norm of the gradient.
-      update_ratio: norm of the update over the norm of the parameters.
-      tokens: real time steps in the batch, float32.
-    """
-
-    loss: jax.Array
-    sums: MetricSums
-    grad_norm: jax.Array
-    update_ratio: jax.Array
-    tokens: jax.Array
-
-
-class ChunkReport(NamedTuple):
-    """What one compiled call, a chunk of optimizer steps, measured.
-
-    Attributes:
-      steps: optimizer steps done, int32.
-      tokens: real time steps read, float32.
-      lr: learning rate of the last step.
-      loss, grad_norm, update_ratio: means over the steps.
-      train: metrics over the batches of the steps.
-      valid: metrics on the validation split, NaN if it was not evaluated.
-    """
-
-    steps: jax.Array
-    tokens: jax.Array
-    lr: jax.Array
-    loss: jax.Array
-    grad_norm: jax.Array
-    update_ratio: jax.Array
-    train: dict[str, jax.Array]
-    valid: dict[str, jax.Array]
-
-
-class LossParts(NamedTuple):
-    """What comes with the loss of a batch, before the division by the count.
-
-    Attributes:
-      predictions: number of predictions that the loss is summed over, float32.
-      metrics: sums and counts of the metrics.
-      carry: for a stream, the final states of the recurrent layers; else None.
-    """
-
-    predictions: jax.Array
-    metrics: MetricSums
-    carry: States | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""What training measures: of a batch's loss, of one optimizer step, of one compiled call.
+
+`step.py` fills them in; `session.py` writes a `ChunkReport` to the record.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+
+from lstm_lab.models.recurrent import States
+from lstm_lab.tasks import MetricSums
+
+
+class StepReport(NamedTuple):
+    """What one optimizer step measured. The reports of several steps are added up.
+
+    Attributes:
+      loss: the loss that was minimized, float32.
+      sums: sums and counts of the metrics on the batch.
+      grad_norm: global norm of the gradient.
+      update_ratio: norm of the update over the norm of the parameters.
+      tokens: real time steps in the batch, float32.
+    """
+
+    loss: jax.Array
+    sums: MetricSums
+    grad_norm: jax.Array
+    update_ratio: jax.Array
+    tokens: jax.Array
+
+
+class ChunkReport(NamedTuple):
+    """What one compiled call, a chunk of optimizer steps, measured.
+
+    Attributes:
+      steps: optimizer steps done, int32.
+      tokens: real time steps read, float32.
+      lr: learning rate of the last step.
+      loss, grad_norm, update_ratio: means over the steps.
+      train: metrics over the batches of the steps.
+      valid: metrics on the validation split, NaN if it was not evaluated.
+    """
+
+    steps: jax.Array
+    tokens: jax.Array
+    lr: jax.Array
+    loss: jax.Array
+    grad_norm: jax.Array
+    update_ratio: jax.Array
+    train: dict[str, jax.Array]
+    valid: dict[str, jax.Array]
+
+
+class LossParts(NamedTuple):
+    """What comes with the loss of a batch, before the division by the count.
+
+    Attributes:
+      predictions: number of predictions that the loss is summed over, float32.
+      metrics: sums and counts of the metrics.
+      carry: for a stream, the final states of the recurrent layers; else None.
+    """
+
+    predictions: jax.Array
+    metrics: MetricSums
+    carry: States | None
