@@ -16,6 +16,7 @@ from lstm_lab.recurrence.dispatch import Backend, CallSignature, unsupported_rea
 from lstm_lab.recurrence.unroll import unroll
 
 T, B, D, H = 7, 4, 3, 6
+# A full row, an empty one, and two in between: the cases that lengths get wrong.
 LENGTHS = np.array([7, 0, 3, 1])
 TOLERANCE = 1e-9  # of the largest magnitude, in float64
 
@@ -29,6 +30,7 @@ def check_cell(spec: Spec) -> Iterator[tuple[str, str | None]]:
     Yields:
       The property, and the error or None.
     """
+    # In float64, so that a wrong formula cannot hide behind rounding.
     with jax.enable_x64(True):
         try:
             params, x_TBD, state = _sample(spec)
@@ -66,6 +68,8 @@ def _sample(spec: Spec) -> tuple[Params, jax.Array, State]:
     keys = jax.random.split(jax.random.key(0), 3)
     drawn = spec.cell.init(spec, keys[0], D, H)
     leaves, tree = jax.tree.flatten(drawn)
+    # Many initial values are zero or one. A gradient that is wrong only for other values would
+    # pass.
     noise = [
         0.3 * jax.random.normal(key, leaf.shape, jnp.float64)
         for key, leaf in zip(jax.random.split(keys[1], len(leaves)), leaves, strict=True)
@@ -80,6 +84,7 @@ def _sample(spec: Spec) -> tuple[Params, jax.Array, State]:
 def _grads(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
     del state
 
+    # Two steps: the second one reads a state, so the gradient passes through it.
     def two_steps(params: Params, x_TBD: jax.Array) -> State:
         state, _ = step(spec, params, x_TBD[0])
         return step(spec, params, x_TBD[1], state)[0]
@@ -92,6 +97,7 @@ def _padding(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None
     real = (jnp.arange(T)[:, None] < LENGTHS[None])[..., None]
     lengths = jnp.asarray(LENGTHS)
     expected = unroll(spec, params, x_TBD, lengths=lengths)
+    # NaN, not a large number: a large number times zero would still be zero.
     outputs = unroll(spec, params, jnp.where(real, x_TBD, jnp.nan), lengths=lengths)
     _same(outputs, expected)
 
@@ -117,6 +123,7 @@ def _resets(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
 
 
 def _backend(backend: Backend, spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
+    # One row alone, so that a reset that leaks to its neighbors shows.
     resets = jnp.zeros((T, B), bool).at[2, 0].set(True)
     for reverse in (False, True):
 
@@ -132,6 +139,7 @@ def _backend(backend: Backend, spec: Spec, params: Params, x_TBD: jax.Array, sta
                     reverse=reverse,
                     backend=backend,
                 )
+                # Sines give every output another cotangent; a plain sum would give all the same.
                 ends = sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(final))
                 return jnp.sin(3.0 * h).sum() + ends, (h, final)
 

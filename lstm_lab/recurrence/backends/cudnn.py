@@ -83,10 +83,13 @@ def unroll_stack(
     """
     T, B, D = x_TBD.shape
     directions = len(layers[0])
+    # The kernel always takes lengths; without them all rows are full.
     length_B = jnp.full((B,), T, jnp.int32) if lengths is None else lengths.astype(jnp.int32)
     initial = [state for each in states for state in each]
     h_PBH, c_PBH = (jnp.stack([getattr(s, name) for s in initial]) for name in ("h", "c"))
+    # Dropout 0.0: JAX passes the same seed at every call, so the model draws its own.
     static = CudnnStatic(D, h_PBH.shape[-1], len(layers), 0.0, directions == 2, _precision())
+    # cuDNN runs backward only as one of two directions. A lone one reads flipped inputs.
     ordered = flipped(x_TBD, length_B) if reverse else x_TBD
     # cuDNN refuses rows without steps: they get one step, whose results are discarded below.
     y_BTH, h_end, c_end = _call(
@@ -98,6 +101,7 @@ def unroll_stack(
         jnp.maximum(length_B, 1),
     )
     h_TBH = jnp.swapaxes(y_BTH, 0, 1)
+    # Padding gives zero outputs, as in every backend.
     h_TBH = jnp.where((jnp.arange(T)[:, None] < length_B[None])[..., None], h_TBH, 0.0)
     is_nonempty_B1 = (length_B > 0)[:, None]
     h_end, c_end = jnp.where(is_nonempty_B1, h_end, h_PBH), jnp.where(is_nonempty_B1, c_end, c_PBH)
@@ -117,6 +121,7 @@ def _forward(static: CudnnStatic, *arrays: jax.Array) -> Any:
 
 
 def _backward(static: CudnnStatic, residuals: Any, cotangents: Any) -> tuple[Any, ...]:
+    # The kernel has no batching rule: members under vmap are called one after another.
     pull = sequential_vmap(lambda *arrays: rnn.lstm_bwd(*static, *arrays)[:4])
     return (*pull(residuals, cotangents), None)
 

@@ -132,6 +132,7 @@ def _weights(spec: CellSpec, params: Params) -> tuple[jax.Array, ...]:
     wr, H = params["wh"], params["wh"].shape[-1]
     if spec.gate_recurrence:
         wr = jnp.concatenate([wr, jnp.pad(params["wg"], ((0, 0), (0, 1), (0, 0)))])
+    # The kernel always reads three rows; a missing peephole is zero.
     peephole = jnp.zeros((3, H))
     if spec.peephole:
         rows = np.array([SIGMOID_GATES.index(gate) for gate in spec.peephole])
@@ -158,6 +159,7 @@ def _layer(static: NativeStatic, *inputs: jax.Array) -> tuple[jax.Array, jax.Arr
 def _forward(static: NativeStatic, inputs: tuple[jax.Array, ...], keep: bool) -> Any:
     x, _, wr = inputs[:3]
     (T, B, _), (R, G, H) = x.shape, wr.shape
+    # Without a gradient nothing is stored: arrays of length 0.
     saved = T if keep else 0
     saved_c = 0 if static.gates == _GRU.gates else saved
     return _call(
@@ -168,6 +170,7 @@ def _forward(static: NativeStatic, inputs: tuple[jax.Array, ...], keep: bool) ->
 
 def _call(name: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
     results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    # Members one after another: the kernel already uses all cores for one.
     return jax.ffi.ffi_call(name, results, vmap_method="sequential")
 
 
@@ -184,6 +187,7 @@ def _layer_backward(static: NativeStatic, residuals: Any, cotangents: Any) -> tu
     x, _, wr, _, _, s0, c0 = inputs[:7]
     (T, B, D), (R, G, H) = x.shape, wr.shape
     needed = x_needed.shape[0]
+    # JAX passes symbolic zeros for outputs that the loss does not read.
     dense = [
         jnp.zeros(like.shape)
         if isinstance(cotangent, jax.custom_derivatives.SymbolicZero)
@@ -231,6 +235,7 @@ def build(gates: int) -> Path:
     Raises:
       RuntimeError: the compiler failed; with the first line of its output.
     """
+    # No -ffast-math: the kernel must treat NaN and infinity as XLA does.
     command = [
         compiler()[0],
         *("-std=c++20", "-O2", "-march=native", "-fno-math-errno", "-fPIC", "-shared"),
@@ -247,6 +252,7 @@ def build(gates: int) -> Path:
     path = folder / "kernel" / f"{name}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Next to its target, so that the rename is atomic: another process may compile the same.
         with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
             built = Path(temporary) / path.name
             _run([*command, str(KERNEL / "lstm.cc"), "-o", str(built)])
