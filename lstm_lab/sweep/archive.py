@@ -78,6 +78,7 @@ def unpack(path: Path, workdir: Path) -> int:
     Returns:
       The number of runs that got a result.
     """
+    # Matched by slot and point, not by id: ids change with the schema.
     planned = {_key(row): run for run, row in read_plan(workdir)["runs"].items()}
     count = 0
     for row in _read_rows(path):

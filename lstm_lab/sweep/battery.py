@@ -18,6 +18,7 @@ from lstm_lab.sweep.study import Study, Trials, Tuning
 from lstm_lab.utils.errors import UserError, unknown
 
 TUNING_SEED = 0
+# The same seeds for both cells, so that their runs form pairs.
 FINAL_SEEDS = (100, 101, 102, 103, 104)
 
 

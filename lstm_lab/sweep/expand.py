@@ -47,6 +47,7 @@ def variants(study: Study) -> dict[str, Point]:
     Raises:
       UserError: for a study without runs, or a name that is not one of its variants.
     """
+    # Conditions of an axis may refer to settings that the base leaves at their defaults.
     base = flatten(to_json(build_spec(study.base)))
     points = {label(point): point for point in cross(study.axes, base)}
     has_tuning_runs = study.tuning and (study.tuning.seeds or study.tuning.trials)
@@ -58,6 +59,7 @@ def variants(study: Study) -> dict[str, Point]:
     for field_name, variant in _named_variants(study).items():
         if variant not in points:
             raise unknown(f"study {study.name}: {field_name}", variant, points)
+    # A size is matched to the baseline, so there has to be one.
     if study.match != "hidden" and study.baseline is None:
         raise UserError(
             f"study {study.name}: match={study.match!r}: got baseline=None, expected a variant"
@@ -117,6 +119,7 @@ def trial_runs(
       seeds: the seeds.
     """
     assert study.tuning is not None
+    # Tuning runs may be shorter than final runs.
     overrides = study.tuning.overrides or {}
     return [_plan_run(study, variant, values, "tuning", point, seed, overrides) for seed in seeds]
 
@@ -131,6 +134,7 @@ def final_runs(study: Study, chosen: Mapping[str, Point]) -> list[PlannedRun]:
     return [
         _plan_run(study, name, values, "final", dict(chosen.get(name, {})), seed, {})
         for name, values in variants(study).items()
+        # A variant whose tuning failed has no point yet.
         if study.tuning is None or name in chosen
         for seed in study.seeds
     ]
@@ -148,6 +152,7 @@ def _plan_run(
     """Builds the spec of one run: base, then variant, then overrides, then tuned point."""
     shared = {**overrides, **point, "seed": seed}
     if study.folds is not None:
+        # By the seed: the same seed of two variants tests on the same part, so they form a pair.
         shared |= {"task.folds": study.folds, "task.fold": seed % study.folds}
     spec = build_spec(with_values(study.base, {**values, **shared}))
     if study.match != "hidden" and study.baseline is not None:

@@ -73,7 +73,9 @@ class StudyFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         # A hidden file: if the process is killed here, the folder still counts as empty.
         with (self.folder / ".lock").open("w") as lock:
+            # The lock is freed when the process dies, so a kill leaves nothing to clean up.
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # Read again under the lock: another process may have added runs or halved lanes.
             self.plan = self._read()
             yield self.plan
             write_json(self.folder / "study.json", self.plan)
@@ -113,6 +115,7 @@ class StudyFolder:
             if unpacked:
                 say(f"{unpacked} runs taken over from {results}")
         with self.locked_plan() as plan:
+            # Planned cohorts stay as they are: their checkpoints depend on their lanes.
             placed = {k for row in plan["cohorts"].values() for k in row["runs"]}
             new = {k: run for k, run in by_id.items() if k not in placed}
             if not all(CohortRun(run.spec, self.run_folder(k)).done for k, run in new.items()):
@@ -158,6 +161,7 @@ class StudyFolder:
     def record_choice(self, chosen: dict[str, Point]) -> None:
         """Records the tuned points of variants; an earlier choice stays."""
         with self.locked_plan() as plan:
+            # The first process to choose decides for all.
             plan["chosen"] = {**chosen, **plan["chosen"]}
 
     def with_planned_layout(self, cohort: Cohort) -> Cohort:
@@ -170,6 +174,7 @@ class StudyFolder:
         cohort_id = cohort.checkpoints.parent.name
         with self.locked_plan() as plan:
             layout = Layout(**plan["cohorts"][cohort_id]["layout"])
+            # Spread lanes have to divide by the devices.
             unit = layout.devices if layout.kind == "members" else 1
             lanes = max(unit, layout.lanes // 2 // unit * unit)
             plan["cohorts"][cohort_id]["layout"] = asdict(replace(layout, lanes=lanes))

@@ -69,6 +69,7 @@ def plan_cohorts(
     Returns:
       The cohorts.
     """
+    # By stage, too: final runs are planned when tuning has chosen their points.
     groups: dict[tuple[str, str], list[str]] = {}
     for name, run in runs.items():
         groups.setdefault((run.stage, _group_key(run.spec)), []).append(name)
@@ -114,6 +115,7 @@ def _buckets(
     for spec in specs.values():
         load[spec.model.hidden] = load.get(spec.model.hidden, 0.0) + tokens(spec)
     sizes = sorted(load)
+    # Any run of the group serves: they differ in seeds, rates and hidden size only.
     flops = _flops_by_width(next(iter(specs.values())), sizes)
     program = program_flops()
     # Tokens of all sizes before the k-th, so that a bucket's tokens are one difference.

@@ -57,6 +57,7 @@ class _Datasets(dict[Task, Dataset]):
         self.data_dir = data_dir
 
     def __missing__(self, task: Task) -> Dataset:
+        # Loaded on first use: a study whose results are all there reads no data.
         self[task] = task.load(self.data_dir)
         return self[task]
 
@@ -136,8 +137,10 @@ def launch(
             if status == "interrupted" or state.abort_reason:
                 return status
             tuning_failed = status == "failed"
+            # Recorded before the final runs, so that a relaunch cannot choose other points.
             folder.record_choice(choose_points(folder))
         status = run_cohorts(state, final_runs(study, folder.plan["chosen"]))
+    # A variant without a tuned point would be compared at an arbitrary one, so it is left out.
     undecided = set(variants(study)) - set(folder.plan["chosen"])
     if study.tuning and study.seeds and undecided:
         say(f"no final runs, because a tuning run failed: {', '.join(sorted(undecided))}")
@@ -157,6 +160,7 @@ def _tune(state: _Launch, study: Study) -> Status:
         if status == "interrupted" or state.abort_reason:
             return status
         overall = "failed" if status == "failed" else overall
+        # The search is told about failed runs too, or it would wait for their results.
         runs = next_generation(state.folder, study, [run_id(run.spec) for run in runs])
     return overall
 
@@ -174,6 +178,7 @@ def run_cohorts(state: _Launch, runs: list[PlannedRun]) -> Status:
     left, failed = dict(enumerate(cohorts)), False
     while left:
         all_busy = True
+        # A copy, since finished cohorts are removed inside the loop.
         for k, (name, cohort) in list(left.items()):
             if state.stop.requested:
                 return "interrupted"
@@ -196,6 +201,7 @@ def run_cohorts(state: _Launch, runs: list[PlannedRun]) -> Status:
             del left[k]
             failed = failed or attempt is Attempt.FAILED
         if left and all_busy:
+            # The other processes may die; then their leases expire and this one takes over.
             time.sleep(POLL_SECONDS)
     return "failed" if failed else "completed"
 
@@ -204,6 +210,7 @@ def _attempt(state: _Launch, name: str, cohort: Cohort) -> Attempt:
     """Trains a cohort once, unless it is done, out of retries, or leased to another process."""
     # Runs that other processes finished are skipped on the bar, not counted as this one's speed.
     state.meter.skip(sum(_count_steps(run, state.datasets) for run in state.newly_done(cohort)))
+    # Without a lease: reading results needs none.
     if all(run.done for run in cohort.runs):
         return Attempt.COMPLETED
     cohort_folder = cohort.checkpoints.parent
@@ -220,6 +227,7 @@ def _attempt(state: _Launch, name: str, cohort: Cohort) -> Attempt:
             return Attempt.BUSY
         state.newly_done(cohort)
         if outcome.status == "completed":
+            # The results are on disk, and a checkpoint of all lanes may be large.
             Checkpoints(cohort.checkpoints).clear()
             return Attempt.COMPLETED
         if outcome.status not in RETRIES:
@@ -248,9 +256,11 @@ def _train(state: _Launch, name: str, cohort: Cohort, lease: Lease) -> tuple[Coh
             name=f"{name} ",
             owns_lease=lease.owns_lease,
         )
+    # These are no failures of the cohort: the user, or the new owner, has to act.
     except (UserError, LeaseLostError):
         raise
     except Exception as error:
+        # One line, since equal reasons are counted; the traceback goes to the log.
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         say(f"{name} failed: {reason}")
         return CohortOutcome("failed", reason), traceback.format_exc()

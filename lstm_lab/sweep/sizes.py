@@ -36,6 +36,7 @@ def match_size(spec: RunSpec, reference: RunSpec, match: Match) -> RunSpec:
     low, high = 1, 2
     while _size(_with_hidden(spec, high), match) < target:
         low, high = high, 2 * high
+    # Bisection: parameters and operations grow with the hidden size.
     while high - low > 1:
         middle = (low + high) // 2
         if _size(_with_hidden(spec, middle), match) < target:

@@ -56,6 +56,7 @@ class SlurmWorker:
         """
         self.process = subprocess.Popen(self.command)
         code = self.process.wait()
+        # A failed run is recorded in the study; the worker itself did its work.
         if code not in (DONE, FAILED):
             raise RuntimeError(f"the worker ended with exit code {code}")
         return code
@@ -98,6 +99,7 @@ def submit(arguments: Sequence[str], workdir: Path, jobs: int, options: str) -> 
     try:
         executor = submitit.AutoExecutor(workdir / "logs" / "slurm" / "%j", cluster="slurm")
         executor.update_parameters(name=workdir.name, **parse_options(options))
+    # What submitit raises for a missing SLURM, or for an unknown option.
     except (RuntimeError, NameError, TypeError) as error:
         raise UserError(f"--slurm: {str(error).partition(chr(10))[0]}") from None
     # One array instead of many jobs: schedulers limit the number of jobs per user.
