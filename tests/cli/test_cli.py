@@ -78,7 +78,7 @@ def test_data_that_is_missing_or_damaged_leaves_nothing_behind(run, tmp_path, mo
     study = tmp_path / "study.py"
     study.write_text(
         "from configs import jsb\nfrom lstm_lab.sweep import Study\n"
-        "def get_study():\n    return Study('s', music.get_config(), (), (0, 1))\n"
+        "def get_study():\n    return Study('s', jsb.get_config(), (), (0, 1))\n"
     )
     monkeypatch.syspath_prepend(str(ROOT))
     data = tmp_path / "data"
@@ -102,7 +102,7 @@ def test_train_again_and_from_run_json(run):
     assert again[:2] == (0, out)
     code, _, error = run("train", ADDING, *TINY, "--config.seed=3", "--workdir=a")
     assert code == 2
-    assert "of another spec" in error
+    assert "and these settings are run" in error
     assert read_json(Path("a/result.json")) == result
     code, _, _ = run("train", "--config=a/run.json", "--workdir=b")
     assert code == 0

@@ -146,7 +146,7 @@ def test_a_study_of_trials_compares_the_best_tenth(tmp_path):
     both = trials(10)
     assert launch(both, tmp_path, tmp_path, StopRequest()) == "completed"
     text = build(tmp_path)
-    assert "best 10% of trials" in text
+    assert "the best 10% of each variant's trials" in text
     plan = read_json(tmp_path / "study.json")
     for cell in ("np", "fgr"):
         ids = [k for k, row in plan["runs"].items() if row["variant"] == cell]

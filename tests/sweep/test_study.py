@@ -147,7 +147,7 @@ def test_a_study_resumes_on_fewer_devices_with_a_warning(tmp_path, monkeypatch, 
     assert layout == {"kind": "batch", "devices": 4, "lanes": 3, "width": None, "hosts": 1}
     monkeypatch.setattr("jax.local_device_count", lambda: 3)
     assert launch(tiny_study(), tmp_path, tmp_path, StopRequest()) == "completed"
-    assert "began on 4 devices, goes on on 2: its bits will differ" in capsys.readouterr().err
+    assert "began on 4 devices and continues on 2: results will differ" in capsys.readouterr().err
     assert read_json(tmp_path / "study.json")["cohorts"] == plan
 
 

@@ -71,9 +71,9 @@ def test_padded_members_equal_lone_runs(model):
 
 def test_what_padding_would_change_is_refused():
     for name, said in (
-        ("layernorm", "layer_norm: its mean and variance would see the padding"),
-        ("lstmp", "projection: the projected h is not made of units"),
+        ("layernorm", "layer_norm: its mean and variance would include the padding"),
+        ("lstmp", "projection: the projected h has no units"),
     ):
         assert said in unsupported_reason(small(model={"cell": name}))
-    assert "widths" in unsupported_reason(small(model={"widths": (3, 4)}))
+    assert "hidden_sizes" in unsupported_reason(small(model={"hidden_sizes": (3, 4)}))
     assert unsupported_reason(ragged()) is None

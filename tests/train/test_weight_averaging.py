@@ -170,5 +170,5 @@ def test_what_has_no_meaning_is_refused(text):
     with pytest.raises(UserError, match="unroll_std: got 2.0, expected 0 to a quarter of unroll"):
         reading(text, task={"unroll_std": 2.0})
     penalized = reading(text, train={"activation_reg": 1.0}, model={"embedding": None})
-    assert "would see the padding" in padding.unsupported_reason(penalized)
+    assert "would include the padding" in padding.unsupported_reason(penalized)
     assert run_id(penalized) != run_id(reading(text, model={"embedding": None}))
