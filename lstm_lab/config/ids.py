@@ -77,8 +77,10 @@ def program_key(spec: RunSpec) -> str:
 
 
 def program_spec(spec: RunSpec) -> RunSpec:
-    """Returns a spec in which all is set alike that is not part of the program, so that runs that
-    differ in nothing else share it: seeds and numbers are arrays of the state."""
+    """Returns the spec with fixed values for everything that is not part of the compiled program.
+
+    Seeds and numbers are arrays of the state, so runs that differ only in them share a program.
+    """
     return replace(
         spec,
         seed=0,

@@ -25,7 +25,7 @@ class RunSpec:
       model: the model.
       optim: the optimizer.
       train: the length of training and what it minimizes.
-      seed: of initialization, data order and noise alike, unless one has its own:
+      seed: the seed of initialization, data order and noise; each may have its own instead:
       init_seed, data_seed, noise_seed: that one's seed, or None.
       compute: how it is computed; not part of the run's id.
       cell_sha256: hash of the file of a cell of the user's own; filled in by `build_spec`.

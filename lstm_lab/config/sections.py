@@ -27,7 +27,7 @@ class ModelSpec:
       merge: how the two directions are joined.
       dropout: rate between layers, in training.
       dropout_in, dropout_out: rates before the first layer and after the last.
-      dropout_words: rate at which words are dropped, wherever they occur in a batch.
+      dropout_words: rate at which words are dropped, at all their places in a batch.
       locked: let dropout keep its mask over the steps of a sequence.
       residual: add a layer's input to its output, from the second layer on.
       tied: use the embedding as the head's matrix, too.

@@ -41,7 +41,7 @@ def load_module(path: Path, what: str) -> types.ModuleType:
         raise UserError(f"{what}: {path} does not exist")
     module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
-        raise UserError(f"{what}: {path} is no Python file")
+        raise UserError(f"{what}: {path} is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)

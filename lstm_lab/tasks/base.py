@@ -38,7 +38,7 @@ class Categorical:
     Attributes:
       size: how many classes.
       every_step: whether each step has one.
-      metrics: what is measured beside the negative log-likelihood.
+      metrics: the metrics in addition to the negative log-likelihood.
       labels: the classes' names, where a metric reads them.
       weighted: whether examples weigh differently in the loss, by `Examples.weights`.
     """

@@ -33,14 +33,12 @@ class RunFinisher:
       layout: how the cohort lies on the devices.
       dataset: the task's data.
       trivial: test metrics of the trivial baselines.
-      total: optimizer steps of a run that is not stopped early.
     """
 
     spec: RunSpec
     layout: Layout
     dataset: Dataset
     trivial: dict[str, dict[str, float]]
-    total: int
 
     def finish(
         self,

@@ -80,7 +80,7 @@ def _parameter_shapes(spec: RunSpec, hidden: int) -> PyTree:
 
 
 def mask_padding(axes: PyTree, tree: PyTree, units: jax.Array) -> PyTree:
-    """Returns arrays with zero wherever a padded unit is involved.
+    """Returns arrays that are zero for every padded unit.
 
     Args:
       axes: as `unit_axes` returns them.

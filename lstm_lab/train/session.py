@@ -60,7 +60,7 @@ class Session:
         # Equal cohorts get the same program back, so a study compiles it once.
         self.program: Program = build_program(self.spec, self.total, self.layout)
         trivial = trivial_baselines(self.spec.task, dataset)
-        self.finisher = RunFinisher(self.spec, self.layout, dataset, trivial, self.total)
+        self.finisher = RunFinisher(self.spec, self.layout, dataset, trivial)
         # One checkpoint for all lanes: a file per run would cost more than the training of small
         # runs.
         self.checkpoints = Checkpoints(cohort.checkpoints)

@@ -15,17 +15,6 @@ class UserError(Exception):
     """Wrong usage, config or data. The command line prints the message and exits with code 2."""
 
 
-def got(setting: str, value: object, expected: str) -> str:
-    """Returns the message for a value that a setting cannot have.
-
-    Args:
-      setting: the name of the setting, such as "model.hidden".
-      value: its value.
-      expected: the values that are valid, such as "1 or more".
-    """
-    return f"{setting}: got {value!r}, expected {expected}"
-
-
 def unknown(setting: str, value: object, names: Iterable[str]) -> UserError:
     """Returns the error for a value that is not one of a list of names.
 
