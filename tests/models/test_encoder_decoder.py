@@ -226,7 +226,7 @@ def test_bleu_of_a_run_matches_its_translations(tmp_path):
             "bahdanau attention supports neither",
         ),
         ({"model": {"attention": "bahdanau", "cell": "zoneout"}}, "draws no noise for zoneout"),
-        ({"compute": {"gates": True}}, "compute.gates: translation has no such"),
+        ({"compute": {"gates": True}}, "compute.gates: translation has no gate statistics"),
         ({"task": {"valid_target": None}}, "valid_source, valid_target: expected both or none"),
         ({"task": {"vocabulary": 3}}, "vocabulary: got 3, expected 4"),
     ],
