@@ -1,44 +1,70 @@
-"""What verbs read: flags, a config, the data folder, devices; the only file that reads flags."""
+"""What all verbs share: parsing flags, loading a config, the data folder and the devices.
+
+Each verb declares its flags as a frozen dataclass next to it. Only `parse` uses absl.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
 
 from absl import flags
 
 from lstm_lab.utils.errors import UserError
 
+if TYPE_CHECKING:
+    from lstm_lab.config.run_spec import RunSpec
 
-def parse(
-    argv: list[str],
-    strings: Mapping[str, str | None],
-    numbers: Mapping[str, float] | None = None,
-    **integers: int | None,
-) -> Any:
-    """Parses a verb's flags; nothing may be left over."""
+
+F = TypeVar("F")
+
+# Every verb accepts these, so that a worker's command line fits each of them.
+SWITCHES = ("dry_run", "worker", "watch", "stream", "find_lr")
+
+
+def parse(argv: list[str], flags_type: type[F]) -> F:
+    """Parses a verb's flags into its dataclass.
+
+    Args:
+      argv: the arguments after the verb.
+      flags_type: a frozen dataclass of str, int, float and bool; each field is one flag.
+
+    Raises:
+      UserError: for an argument that is not a flag.
+      absl.flags.Error: for an unknown flag, or a value of the wrong type or range.
+    """
     values = flags.FlagValues()
-    for name, default in strings.items():
-        flags.DEFINE_string(name, default, "", flag_values=values)
-    for name, number in integers.items():
-        least = 0 if name == "seed" else 1
-        flags.DEFINE_integer(name, number, "", lower_bound=least, flag_values=values)
-    for name, value in (numbers or {}).items():
-        flags.DEFINE_float(name, value, "", flag_values=values)
-    for name in ("dry_run", "worker", "watch", "stream", "find_lr"):
+    hints = get_type_hints(flags_type)
+    declared = fields(cast(Any, flags_type))
+    for field in declared:
+        kinds = get_args(hints[field.name]) or (hints[field.name],)
+        if bool in kinds:
+            continue  # one of SWITCHES
+        default: Any = field.default
+        if int in kinds:
+            # A seed may be 0; every other whole number is a count.
+            least = 0 if field.name == "seed" else 1
+            flags.DEFINE_integer(field.name, default, "", lower_bound=least, flag_values=values)
+        elif float in kinds:
+            flags.DEFINE_float(field.name, default, "", flag_values=values)
+        else:
+            flags.DEFINE_string(field.name, default, "", flag_values=values)
+    for name in SWITCHES:
         flags.DEFINE_bool(name, False, "", flag_values=values)
-    left = values(["lstm-lab", *argv])[1:]
-    if left:
-        raise UserError(f"arguments: got {left[0]!r}, expected flags only, as --name=value")
-    if strings.keys() & {"data_dir"} and values.data_dir:
-        # So that config files, which may look into their data, find the same.
-        os.environ["LSTM_LAB_DATA"] = values.data_dir
-    return values
+    rest = values(["lstm-lab", *argv])[1:]
+    if rest:
+        raise UserError(f"arguments: got {rest[0]!r}, expected flags only, as --name=value")
+    parsed = flags_type(**{field.name: values[field.name].value for field in declared})
+    data_dir = getattr(parsed, "data_dir", None)
+    if data_dir:
+        # Config files may read their data; this lets them find the same folder.
+        os.environ["LSTM_LAB_DATA"] = data_dir
+    return parsed
 
 
-def load_spec(config: str | None, overrides: dict[str, str | None]) -> Any:
+def load_spec(config: str | None, overrides: dict[str, str | None]) -> RunSpec:
     """Loads a config file or a run.json, applies overrides, and builds the spec."""
     from lstm_lab.config.overrides import apply_overrides
     from lstm_lab.config.parsing import build_spec
@@ -51,7 +77,7 @@ def load_spec(config: str | None, overrides: dict[str, str | None]) -> Any:
     if path.suffix == ".json":
         data = read_json(path)
         if not isinstance(data, dict) or "spec" not in data:
-            raise UserError(f"--config: {path} is no run.json")
+            raise UserError(f"--config: {path} is not a run.json")
         # A changed cell is refused unless another one is chosen.
         spec = data["spec"]
         return from_json(apply_overrides(spec, overrides) if overrides else spec)
@@ -72,15 +98,15 @@ def _load_config(argument: str) -> Any:
         raise UserError(f"--config: {file}: get_config does not run: {error}") from error
 
 
-def data_folder(given: str | None) -> Path:
-    """Returns where data sets are: as given, or by default."""
+def data_folder(data_dir: str | None) -> Path:
+    """Returns the folder of data sets: `--data_dir`, or the default."""
     from lstm_lab.tasks.readers.download import default_data_dir
 
-    return Path(given) if given else default_data_dir()
+    return Path(data_dir) if data_dir else default_data_dir()
 
 
 def request_devices(count: int | None) -> None:
-    """Makes CPU cores devices, before JAX is used."""
+    """Makes each CPU core a JAX device; call it before JAX starts."""
     from lstm_lab.train.devices import keep_compiled_programs, request_cpu_devices
 
     keep_compiled_programs()
@@ -88,9 +114,16 @@ def request_devices(count: int | None) -> None:
     request_cpu_devices(count or cores or 1)
 
 
+@dataclass(frozen=True)
+class FolderFlags:
+    """Flags of a verb that reads one folder."""
+
+    workdir: str | None = None
+
+
 def study_folder(argv: list[str]) -> Path:
     """Returns the folder that `--workdir` names, and takes no other flag."""
-    given = parse(argv, {"workdir": None})
-    if given.workdir is None:
+    workdir = parse(argv, FolderFlags).workdir
+    if workdir is None:
         raise UserError("--workdir is required: the folder of a study")
-    return Path(given.workdir)
+    return Path(workdir)

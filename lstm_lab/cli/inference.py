@@ -7,35 +7,66 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lstm_lab.cli.flags import parse, request_devices
 from lstm_lab.utils.errors import DONE, UserError, unknown
 
+if TYPE_CHECKING:
+    from lstm_lab.inference.load import Trained
+
+
+@dataclass(frozen=True)
+class PredictFlags:
+    """Flags of `predict`."""
+
+    workdir: str | None = None
+    input: str = "-"
+    format: str = "json"
+    devices: int = 1
+    beam: int = 4
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class GenerateFlags:
+    """Flags of `generate`."""
+
+    workdir: str | None = None
+    prompt: str = ""
+    format: str = "text"
+    out: str = "music.mid"
+    temperature: float = 0.8
+    top_p: float = 1.0
+    length: int = 500
+    top_k: int | None = None
+    seed: int = 0
+    devices: int = 1
+
 
 def predict(argv: list[str]) -> int:
-    """What a finished run says of new input, a line each."""
-    strings = {"workdir": None, "input": "-", "format": "json"}
-    given = parse(argv, strings, devices=1, beam=4)
-    request_devices(given.devices)
+    """Prints the predictions of a finished run for new input, one line each."""
+    flags = parse(argv, PredictFlags)
+    request_devices(flags.devices)
     from lstm_lab.inference.load import load_run
     from lstm_lab.inference.predict import predict_lines, predict_stream
 
-    if given.format not in ("json", "csv"):
-        raise unknown("--format", given.format, ("json", "csv"))
-    trained = load_run(_run_folder(given.workdir))
+    if flags.format not in ("json", "csv"):
+        raise unknown("--format", flags.format, ("json", "csv"))
+    trained = load_run(_run_folder(flags.workdir))
     with ExitStack() as stack:
         lines: Iterable[str] = sys.stdin
-        if given.input != "-":
-            path = Path(given.input)
+        if flags.input != "-":
+            path = Path(flags.input)
             if not path.is_file():
                 raise UserError(f"--input: {path} does not exist")
             lines = stack.enter_context(path.open(encoding="utf-8-sig"))
-        if given.stream:
-            _write(predict_stream(trained, lines), given.format)
+        if flags.stream:
+            _write(predict_stream(trained, lines), flags.format)
         else:
-            _write(predict_lines(trained, lines, given.beam), given.format)
+            _write(predict_lines(trained, lines, flags.beam), flags.format)
     return DONE
 
 
@@ -57,38 +88,36 @@ def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
 
 
 def generate(argv: list[str]) -> int:
-    """A language model writes on from a prompt, a model of music composes."""
-    strings = {"workdir": None, "prompt": "", "format": "text", "out": "music.mid"}
-    numbers = {"temperature": 0.8, "top_p": 1.0}
-    given = parse(argv, strings, numbers, length=500, top_k=None, seed=0, devices=1)
-    request_devices(given.devices)
+    """Generates text that continues a prompt, or composes music."""
+    flags = parse(argv, GenerateFlags)
+    request_devices(flags.devices)
     from lstm_lab.inference.generate import Sampling, generate
     from lstm_lab.inference.load import load_run
 
-    if given.format not in ("text", "midi"):
-        raise unknown("--format", given.format, ("text", "midi"))
-    trained = load_run(_run_folder(given.workdir))
-    if given.format == "midi":
-        return _compose(trained, given)
-    sampling = Sampling(given.temperature, given.top_k, given.top_p, given.seed)
-    sys.stdout.write(given.prompt)
-    for piece in generate(trained, given.prompt, given.length, sampling):
+    if flags.format not in ("text", "midi"):
+        raise unknown("--format", flags.format, ("text", "midi"))
+    trained = load_run(_run_folder(flags.workdir))
+    if flags.format == "midi":
+        return _compose(trained, flags)
+    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p, flags.seed)
+    sys.stdout.write(flags.prompt)
+    for piece in generate(trained, flags.prompt, flags.length, sampling):
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
     return DONE
 
 
-def _compose(trained: Any, given: Any) -> int:
+def _compose(trained: Trained, flags: GenerateFlags) -> int:
     from lstm_lab.inference.music import compose, write_midi
 
-    notes_TD = compose(trained, given.length, given.temperature, given.seed)
-    write_midi(notes_TD, Path(given.out))
-    print(f"{given.out}: {len(notes_TD)} quarter notes, {notes_TD.sum(1).mean():.1f} voices")
+    notes_TD = compose(trained, flags.length, flags.temperature, flags.seed)
+    write_midi(notes_TD, Path(flags.out))
+    print(f"{flags.out}: {len(notes_TD)} quarter notes, {notes_TD.sum(1).mean():.1f} voices")
     return DONE
 
 
-def _run_folder(given: str | None) -> Path:
-    if given is None:
+def _run_folder(workdir: str | None) -> Path:
+    if workdir is None:
         raise UserError("--workdir is required: the folder of a run")
-    return Path(given)
+    return Path(workdir)

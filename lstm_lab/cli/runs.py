@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lstm_lab.cli.flags import data_folder, load_spec, parse, request_devices
 from lstm_lab.utils.errors import AGAIN, DONE, FAILED, INTERRUPTED, UserError
 from lstm_lab.utils.progress import say
+
+if TYPE_CHECKING:
+    from lstm_lab.config.run_spec import RunSpec
+
+
+@dataclass(frozen=True)
+class TrainFlags:
+    """Flags of `train`."""
+
+    config: str | None = None
+    workdir: str | None = None
+    data_dir: str | None = None
+    hosts: str | None = None
+    seeds: int | None = None
+    devices: int | None = None
+    find_lr: bool = False
+
+
+@dataclass(frozen=True)
+class SummaryFlags:
+    """Flags of `summary`."""
+
+    config: str | None = None
+
+
+@dataclass(frozen=True)
+class CheckFlags:
+    """Flags of `check`."""
+
+    cell: str | None = None
 
 
 def train(argv: list[str]) -> int:
@@ -16,31 +47,32 @@ def train(argv: list[str]) -> int:
     from lstm_lab.train import multihost
 
     argv, overrides = take_overrides(argv)
-    strings = dict.fromkeys(("config", "workdir", "data_dir", "hosts"))
-    given = parse(argv, strings, seeds=None, devices=None)
-    request_devices(given.devices)
-    if given.hosts is not None:
-        if given.seeds is not None:
+    flags = parse(argv, TrainFlags)
+    request_devices(flags.devices)
+    if flags.hosts is not None:
+        if flags.seeds is not None:
             raise UserError("--seeds: several hosts train one run; sweep gives each its own")
-        multihost.initialize_distributed(given.hosts)
-    spec = load_spec(given.config, overrides)
-    data_dir = data_folder(given.data_dir)
+        multihost.initialize_distributed(flags.hosts)
+    spec = load_spec(flags.config, overrides)
+    data_dir = data_folder(flags.data_dir)
     shown = {path: "true" if text is None else text for path, text in overrides.items()}
-    if given.find_lr:
-        return _find_lr(spec, Path(given.workdir or f"runs/{spec.task.name}-lr"), data_dir)
-    if given.seeds is None:
-        return _train_one(spec, given.workdir, data_dir, shown)
+    if flags.find_lr:
+        return _find_lr(spec, Path(flags.workdir or f"runs/{spec.task.name}-lr"), data_dir)
+    if flags.seeds is None:
+        return _train_one(spec, flags.workdir, data_dir, shown)
     from lstm_lab.cli import orchestrate
     from lstm_lab.config.serialization import to_json
     from lstm_lab.sweep.study import Study
 
-    seeds = tuple(range(spec.seed, spec.seed + given.seeds))
-    name = f"{spec.task.name}-{Path(spec.model.cell.replace(':', '-')).name}-{given.seeds}seeds"
-    folder = Path(given.workdir or f"runs/{name}")
+    seeds = tuple(range(spec.seed, spec.seed + flags.seeds))
+    name = f"{spec.task.name}-{Path(spec.model.cell.replace(':', '-')).name}-{flags.seeds}seeds"
+    folder = Path(flags.workdir or f"runs/{name}")
     return orchestrate.run(Study(name, to_json(spec), (), seeds), folder, data_dir, overrides=shown)
 
 
-def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[str, str]) -> int:
+def _train_one(
+    spec: RunSpec, workdir: str | None, data_dir: Path, overrides: dict[str, str]
+) -> int:
     from lstm_lab.config.ids import run_id
     from lstm_lab.train import multihost
     from lstm_lab.train.loop import stopping_on_signals, train_run
@@ -61,17 +93,16 @@ def _train_one(spec: Any, workdir: str | None, data_dir: Path, overrides: dict[s
     return DONE if result["status"] == "completed" else FAILED
 
 
-def _find_lr(spec: Any, folder: Path, data_dir: Path) -> int:
+def _find_lr(spec: RunSpec, folder: Path, data_dir: Path) -> int:
     from lstm_lab.report.render.lr_range import write_figure
     from lstm_lab.train.lr_range_test import find_lr
     from lstm_lab.utils.files import write_json
 
-    found = find_lr(spec, spec.task.load(data_dir))
-    write_json(folder / "lr_range.json", {**vars(found)})
-    write_figure(**vars(found), path=folder / "lr_range.png")
-    print(
-        f"the loss falls fastest at {found.suggested:.2g}; above {found.highest:.2g} it is at risk"
-    )
+    result = find_lr(spec, spec.task.load(data_dir))
+    write_json(folder / "lr_range.json", {**vars(result)})
+    write_figure(**vars(result), path=folder / "lr_range.png")
+    suggested, highest = f"{result.suggested:.2g}", f"{result.highest:.2g}"
+    print(f"the loss falls fastest at {suggested}; above {highest} it is at risk")
     print(folder / "lr_range.png")
     return DONE
 
@@ -97,19 +128,21 @@ def summary(argv: list[str]) -> int:
     from lstm_lab.utils.tables import aligned
 
     argv, overrides = take_overrides(argv)
-    given = parse(argv, {"config": None})
-    spec = load_spec(given.config, overrides)
-    found = summarize_layers(spec)
+    flags = parse(argv, SummaryFlags)
+    spec = load_spec(flags.config, overrides)
+    layers = summarize_layers(spec)
     lines = [["layer", "output", "parameters", "FLOP a step", ""]]
-    for layer in found:
+    for layer in layers:
         flops = f"{layer.flops_per_token:,.0f}"
         lines.append([layer.name, layer.output, f"{layer.total:,}", flops, ""])
         for name, shape, count, purpose in layer.arrays:
             lines.append([f"  {name}", shape.replace(" ", ""), f"{count:,}", "", purpose])
-    total, flops = (sum(getattr(layer, n) for layer in found) for n in ("total", "flops_per_token"))
+    total, flops = (
+        sum(getattr(layer, n) for layer in layers) for n in ("total", "flops_per_token")
+    )
     lines.append(["total", "", f"{total:,}", f"{flops:,.0f}", ""])
     if spec.optim.freeze:
-        frozen = sum(layer.frozen for layer in found)
+        frozen = sum(layer.frozen for layer in layers)
         lines += [["  trained", "", f"{total - frozen:,}"], ["  frozen", "", f"{frozen:,}"]]
     print(aligned([[*line, "", ""][:5] for line in lines]))
     print("\nFLOP of the matrix products of a forward pass, a time step of a sequence")
@@ -122,11 +155,11 @@ def check(argv: list[str]) -> int:
     from lstm_lab.config.variant import resolve_cell
     from lstm_lab.recurrence.check import check_cell
 
-    given = parse(argv, {"cell": None})
-    if given.cell is None:
+    flags = parse(argv, CheckFlags)
+    if flags.cell is None:
         raise UserError("--cell is required: a variant's name or FILE.py:NAME")
     failed = 0
-    for name, wrong in check_cell(resolve_cell(ModelSpec(cell=given.cell))):
+    for name, wrong in check_cell(resolve_cell(ModelSpec(cell=flags.cell))):
         failed += wrong is not None
         print(
             f"{'ok    ' if wrong is None else 'FAILED'}  {name}" + (f": {wrong}" if wrong else "")

@@ -55,7 +55,7 @@ def run(capsys, monkeypatch, tmp_path):
         (["status"], "--workdir is required"),
         (["status", "--workdir=none"], "holds neither a study nor a run"),
         (["report", "--workdir=none"], "is not a study"),
-        (["summary", "--config=x.json"], "x.json is no run.json"),
+        (["summary", "--config=x.json"], "x.json is not a run.json"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(run, argv, said, tmp_path):
