@@ -69,6 +69,7 @@ def load_spec(config: str | None, overrides: dict[str, str | None]) -> RunSpec:
     from lstm_lab.config.overrides import apply_overrides
     from lstm_lab.config.parsing import build_spec
     from lstm_lab.config.serialization import from_json
+    from lstm_lab.config.user_code import load_config
     from lstm_lab.utils.files import read_json
 
     if config is None:
@@ -81,21 +82,7 @@ def load_spec(config: str | None, overrides: dict[str, str | None]) -> RunSpec:
         # A changed cell is refused unless another one is chosen.
         spec = data["spec"]
         return from_json(apply_overrides(spec, overrides) if overrides else spec)
-    return build_spec(apply_overrides(_load_config(config), overrides))
-
-
-def _load_config(argument: str) -> Any:
-    """Runs a config file's get_config, with the words after the colon where there are any."""
-    from lstm_lab.config.user_code import load_module
-
-    file, _, words = argument.partition(":")
-    get_config = getattr(load_module(Path(file), "--config"), "get_config", None)
-    if not callable(get_config):
-        raise UserError(f"--config: {file} has no get_config()")
-    try:
-        return get_config(words) if words else get_config()
-    except TypeError as error:
-        raise UserError(f"--config: {file}: get_config does not run: {error}") from error
+    return build_spec(apply_overrides(load_config(config), overrides))
 
 
 def data_folder(data_dir: str | None) -> Path:

@@ -1,4 +1,4 @@
-"""Code of the user's own that a setting names: a cell, a config, a study."""
+"""Loads Python files of the user: a cell, a config, a study."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import types
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from lstm_lab.cells import Spec
 from lstm_lab.config.sections import ModelSpec
@@ -14,7 +14,7 @@ from lstm_lab.utils.errors import UserError, unknown
 
 
 def cell_path(model: ModelSpec) -> Path | None:
-    """Returns the file of a cell of the user's own, or None for the catalogue's."""
+    """Returns the file of a user's cell, or None for a cell of the catalogue."""
     path, colon, _ = model.cell.rpartition(":")
     return Path(path) if colon else None
 
@@ -29,6 +29,26 @@ def load_cell(path: Path, name: str) -> Spec:
         specs = [k for k in allowed if not isinstance(vars(module)[k], type)]
         raise unknown(f"model.cell: {path}", attribute, specs)
     return cast(Spec, cell)
+
+
+def load_config(argument: str) -> Any:
+    """Runs `get_config` of a config file and returns its config.
+
+    Args:
+      argument: FILE.py, or FILE.py:WORDS; the words go to `get_config` as one string.
+
+    Raises:
+      UserError: for a file without `get_config`, or one that does not run.
+    """
+    file, _, words = argument.partition(":")
+    get_config = getattr(load_module(Path(file), "--config"), "get_config", None)
+    if not callable(get_config):
+        raise UserError(f"--config: {file} has no get_config()")
+    try:
+        return get_config(words) if words else get_config()
+    except TypeError as error:
+        # Most often the config takes no words.
+        raise UserError(f"--config: {file}: get_config does not run: {error}") from error
 
 
 def load_module(path: Path, what: str) -> types.ModuleType:
