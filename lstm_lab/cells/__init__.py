@@ -3,8 +3,9 @@
 from lstm_lab.cells.baselines import GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.catalogue import CATALOGUE, Variant, get_variant
 from lstm_lab.cells.cell import Cell, Params, Spec, State, advance, recurrent_product, step
-from lstm_lab.cells.gated import GATED_LSTM, CellSpec
+from lstm_lab.cells.gated import GATED_LSTM
 from lstm_lab.cells.masks import Noise
+from lstm_lab.cells.spec import CellSpec
 
 __all__ = [
     "CATALOGUE",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from lstm_lab.cells.baselines import GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.cell import Spec
-from lstm_lab.cells.gated import CellSpec
+from lstm_lab.cells.spec import CellSpec
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 
 from lstm_lab.cells.cell import Spec
-from lstm_lab.cells.gated import CellSpec
+from lstm_lab.cells.spec import CellSpec
 from lstm_lab.recurrence.backends import associative, cudnn, native
 
 Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn"]

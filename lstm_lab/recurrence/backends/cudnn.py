@@ -20,7 +20,7 @@ from jax.custom_batching import sequential_vmap
 from jax.experimental import rnn
 
 from lstm_lab.cells.cell import Params, Spec, State
-from lstm_lab.cells.gated import CellSpec
+from lstm_lab.cells.spec import CellSpec
 from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
 
 INITIAL = ("init", "forget_bias")  # fields that affect only the initial weights

@@ -23,7 +23,8 @@ import numpy as np
 
 from lstm_lab.cells.baselines import GRU, GRUSpec
 from lstm_lab.cells.cell import Params, Spec, State
-from lstm_lab.cells.gated import GATED_LSTM, SIGMOID_GATES, Activation, CellSpec
+from lstm_lab.cells.gated import GATED_LSTM, SIGMOID_GATES, Activation
+from lstm_lab.cells.spec import CellSpec
 from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
 
 KERNEL = Path(__file__).parent / "kernel"
