@@ -1,4 +1,8 @@
-"""Cells outside the gate algebra, by the same functions: simple RNN, GRU, sLSTM and minLSTM."""
+"""Cells outside the gated LSTM family: simple RNN, GRU, sLSTM and minLSTM.
+
+They have the interface of cells/cell.py, so that they train, sweep and compare like LSTM variants.
+Each spec is data, as in cells/spec.py; the equations are in the docstrings of `*_pointwise`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class RNNSpec:
 
 @dataclass(frozen=True)
 class GRUSpec:
-    """The gated recurrent unit with the reset after the product, as in PyTorch and cuDNN."""
+    """The gated recurrent unit, with the reset after the product, as in PyTorch and cuDNN."""
 
     init: str = "orthogonal"
     cell: Cell = field(default_factory=lambda: GRU, repr=False)
@@ -42,11 +46,11 @@ class SLSTMSpec:
     """The sLSTM of xLSTM: exponential gates, a normalizer, and block-diagonal recurrence.
 
     Attributes:
-      heads: blocks of the recurrent matrix; they divide H.
+      heads: number of blocks of the recurrent matrix; it must divide H.
       forget: activation of the forget gate.
       forget_bias: added to the forget gate's initial bias.
-      init: initialiser of every matrix, gate by gate.
-      cell: the functions.
+      init: initializer of every matrix, gate by gate.
+      cell: the functions of the cell.
     """
 
     heads: int = 1
@@ -65,7 +69,7 @@ class SLSTMSpec:
 
 @dataclass(frozen=True)
 class MinLSTMSpec:
-    """The minLSTM: gates of the input alone, so that time is a linear scan."""
+    """The minLSTM: its gates read only the input, so the recurrence is a linear scan."""
 
     forget_bias: float = 1.0
     init: str = "orthogonal"
@@ -95,7 +99,7 @@ def rnn_pointwise(
     noise: Any = None,
     clamp: Mapping[str, float] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Computes h = tanh(x W + h' U + b). Elman 1990; it has no gates."""
+    """Computes h = tanh(x W + h' U + b); it has no gates. Source: Elman 1990."""
     del spec, params
     refuse_noise(noise)
     check_clamp(clamp, [])
@@ -171,7 +175,7 @@ def slstm_pointwise(
     noise: Any = None,
     clamp: Mapping[str, float] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Computes one sLSTM step, stabilised by m.
+    """Computes one sLSTM step, stabilized by m.
 
     z = tanh(z~)   o = s(o~)   log i = i~   log f = log s(f~), or f~
     m = max(log f + m', i~)    i = exp(i~ - m)    f = exp(log f + m' - m)
@@ -191,7 +195,8 @@ def slstm_pointwise(
     log_f = jax.nn.log_sigmoid(pre_f) if spec.forget == "sigmoid" else pre_f
     o = clamp_gate(clamp, "o", jax.nn.sigmoid(pre[:, 2 * H : 3 * H]))
     z = clamp_gate(clamp, "g", jnp.tanh(pre[:, 3 * H :]))
-    # Where nothing is stored yet, m' says nothing, and i alone must not vanish.
+    # At n' = 0 nothing is stored, so m' = 0 is no maximum of earlier exponents. With it, a large
+    # negative i~ would give i = exp(i~ - 0) = 0 and h = 0 / 0.
     m = jnp.where(state.n == 0.0, log_i, jnp.maximum(log_f + state.m, log_i))
     i = jnp.exp(log_i - m)
     f = jnp.exp(jnp.where(state.n == 0.0, 0.0, log_f + state.m - m))
@@ -215,7 +220,7 @@ def minlstm_init(spec: MinLSTMSpec, key: jax.Array, D: int, H: int) -> dict[str,
 def minlstm_recur(
     spec: MinLSTMSpec, params: Params, zx: jax.Array, state: State, noise: Any = None
 ) -> jax.Array:
-    """Returns nothing to add: no gate reads the carried state."""
+    """Returns an empty array [B,0]: no gate reads the carried state."""
     del spec, params, state
     refuse_noise(noise)
     return jnp.zeros_like(zx[:, :0])
@@ -228,7 +233,7 @@ def minlstm_coefficients(
 
     i = s(x Wi + bi)   f = s(x Wf + bf)   a = f / (f + i)   b = i / (f + i) * (x W + bg)
 
-    a and i / (f + i) are the logistic function of log f - log i and of its negative.
+    a = s(log f - log i) and i / (f + i) = s(log i - log f), which cannot divide 0 by 0.
 
     Source: Feng et al. 2024, Were RNNs All We Needed?, section 3.2 and appendix on the minLSTM.
     """
@@ -247,7 +252,7 @@ def minlstm_pointwise(
     state: State,
     noise: Any = None,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Computes h = f' * h' + i' * (x W): see `minlstm_coefficients`."""
+    """Computes h = a * h' + b, with a and b of `minlstm_coefficients`."""
     del zh
     refuse_noise(noise)
     a, b = minlstm_coefficients(spec, params, zx)

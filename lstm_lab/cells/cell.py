@@ -1,4 +1,8 @@
-"""What a cell is: a carried state and the pure functions of one time step."""
+"""The interface of a cell: its state, and the pure functions of one time step.
+
+`step` composes the functions and defines one time step. Every backend of recurrence/ computes the
+same result, and tests compare them with it. Read next: cells/gated.py for the LSTM equations.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,15 @@ Params = Mapping[str, jax.Array]
 
 
 class State(NamedTuple):
-    """What a cell carries from one time step to the next.
+    """The state that a cell carries from one time step to the next.
 
-    `None` marks a field that a cell does not carry.
+    A field is None if the cell does not carry it. One class serves all cells, so that models and
+    backends handle a state without knowing the cell.
 
     Attributes:
       h: hidden state [B,H], in the compute dtype.
       c: cell state [B,H], in float32 or wider.
-      gates: the gates i, f, o of the step before [B,3H], for full gate recurrence.
+      gates: the gates i, f, o of the previous step [B,3H], for full gate recurrence.
       n: normalizer [B,H], and m: its stabilizer [B,H], of the sLSTM.
     """
 
@@ -33,21 +38,23 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """Five pure functions that define one time step, and the state it starts from.
+    """The pure functions that define one time step, and the state that it starts from.
+
+    The split is by cost: `project` is one large product for all steps, `recur` is the product that
+    must wait for the state, and `pointwise` is the elementwise part that kernels fuse.
 
     Attributes:
       init: (spec, key, D, H) -> params, a dict of float32 arrays.
-      project: (spec, params, x [...,D]) -> zx [...,GH]. Every product with the input; the
-        recurrence calls it once for all time steps.
-      recur: (spec, params, zx [B,GH], state) -> zh [B,GH]. Every product with the carried state. A
+      project: (spec, params, x [...,D]) -> zx [...,GH]. All products with the input; `unroll`
+        calls it once for all time steps.
+      recur: (spec, params, zx [B,GH], state) -> zh [B,GH]. All products with the carried state. A
         cell with noise takes it as a fifth argument.
-      pointwise: (spec, params, zx, zh, state, noise) -> (state, gates). The elementwise rest;
-        `gates` maps names to [B,H] for probing. A cell that takes the keyword `clamp` can have its
-        gates pinned.
-      emit: (spec, params, state) -> state. What leaves the step: identity, or a projection of h.
-      initial: (spec, params, zx [B,GH], h_dtype) -> state. The zero state, derived from zx.
-      coefficients: (spec, params, zx [...,GH]) -> (a, b) of a cell that is h = a * h' + b, a linear
-        scan over time; None for others.
+      pointwise: (spec, params, zx, zh, state, noise) -> (state, gates). The elementwise part;
+        `gates` maps names to [B,H]. If it takes the keyword `clamp`, gates can be clamped.
+      emit: (spec, params, state) -> state. The end of the step: identity, or a projection of h.
+      initial: (spec, params, zx [B,GH], h_dtype) -> state. The zero state, computed from zx.
+      coefficients: (spec, params, zx [...,GH]) -> (a, b), if the cell is h = a * h' + b, a linear
+        scan over time; None for other cells.
     """
 
     init: Callable[..., dict[str, jax.Array]]
@@ -60,7 +67,7 @@ class Cell:
 
 
 class Spec(Protocol):
-    """A variant: hashable data that names the cell which reads it."""
+    """A variant: hashable data with the cell that reads it."""
 
     @property
     def cell(self) -> Cell:
@@ -69,12 +76,12 @@ class Spec(Protocol):
 
 
 def promote_float(z: jax.Array) -> jax.Array:
-    """Returns z in the dtype of elementwise work and cell states: float32, or float64 as it is."""
+    """Returns z in the dtype of gates and cell states: float32, or float64 if z has it."""
     return z if z.dtype == jnp.float64 else z.astype(jnp.float32)
 
 
 def identity(spec: Spec, params: Params, state: State) -> State:
-    """The `emit` of a cell without projection: the state as it is."""
+    """Returns the state: the `emit` of a cell without projection."""
     del spec, params
     return state
 
@@ -82,16 +89,16 @@ def identity(spec: Spec, params: Params, state: State) -> State:
 def step(
     spec: Spec, params: Params, x_BD: jax.Array, state: State | None = None, noise: Any = None
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Computes one time step: the definition with which every backend agrees.
+    """Computes one time step: the definition that every backend must match.
 
     state' = emit(pointwise(project(x), recur(state), state))
 
     Args:
       spec: the variant.
-      params: what `spec.cell.init` returned.
+      params: the parameters that `spec.cell.init` drew.
       x_BD: input [B,D].
       state: the carried state, or None for the zero state.
-      noise: what the cell's regularisers draw on, or None for evaluation.
+      noise: the masks of the cell's regularization, or None.
 
     Returns:
       The new state, and the gates by name, each [B,H].
@@ -106,7 +113,7 @@ def step(
 def advance(
     spec: Spec, params: Params, zx: jax.Array, state: State, noise: Any = None, **keywords: Any
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Computes the part of a step that waits for the carried state: recur, pointwise, emit."""
+    """Computes the part of a step that needs the carried state: recur, pointwise, emit."""
     zh = recurrent_product(spec, params, zx, state, noise)
     state, gates = spec.cell.pointwise(spec, params, zx, zh, state, noise, **keywords)
     return spec.cell.emit(spec, params, state), gates
@@ -115,6 +122,7 @@ def advance(
 def recurrent_product(
     spec: Spec, params: Params, zx: jax.Array, state: State, noise: Any
 ) -> jax.Array:
-    """Computes the product with the carried state; a cell without noise never sees the argument."""
-    more = () if noise is None else (noise,)
-    return spec.cell.recur(spec, params, zx, state, *more)
+    """Computes the product with the carried state; `recur` gets the noise only if there is some."""
+    # A user's cell without noise may leave the argument out of its signature.
+    arguments = () if noise is None else (noise,)
+    return spec.cell.recur(spec, params, zx, state, *arguments)

@@ -172,7 +172,7 @@ def clamp_gate(clamp: Mapping[str, float], name: str, gate: jax.Array) -> jax.Ar
 
 
 def _drop_candidate(g: jax.Array, noise: Noise | None) -> jax.Array:
-    """Applies the dropout mask of the candidate. Source: Semeniuta et al. 2016, eq. 10."""
+    """Applies the dropout mask of the candidate. Source: Semeniuta et al. 2016."""
     return g if noise is None or noise.candidate is None else g * noise.candidate.astype(g.dtype)
 
 

@@ -1,4 +1,8 @@
-"""Initialisers: each gate's matrix drawn on its own, and the biases that set memory."""
+"""Initializers: the matrix of each gate is drawn on its own, and biases set a cell's memory.
+
+In: the name of an initializer, such as "orthogonal" or "normal(0.1)", and a key. Out: float32
+arrays. One draw for all gates at once would not be orthogonal gate by gate.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,15 @@ import jax.numpy as jnp
 _INIT = re.compile(
     r"(uniform|normal)\((\d*\.?\d+(?:e-?\d+)?)\)|uniform|orthogonal|glorot|chrono\((\d+)\)"
 )
-_INIT_ALLOWED = "uniform, uniform(SCALE), normal(STD), glorot, orthogonal, chrono(T_MAX)"
+_EXPECTED = "uniform, uniform(SCALE), normal(STD), glorot, orthogonal, chrono(T_MAX)"
 
 
 def check_init(init: str) -> None:
-    """Raises ValueError for an initialiser that `init_matrix` does not know."""
-    found = _INIT.fullmatch(init)
-    if not found or (found[3] and int(found[3]) < 3):
-        raise ValueError(f"init: got {init!r}, expected {_INIT_ALLOWED}")
+    """Raises ValueError for an initializer that `init_matrix` does not know."""
+    match = _INIT.fullmatch(init)
+    # chrono(2) would draw log U(1, 1), the same bias for every unit.
+    if not match or (match[3] and int(match[3]) < 3):
+        raise ValueError(f"init: got {init!r}, expected {_EXPECTED}")
 
 
 def init_matrix(
@@ -27,10 +32,10 @@ def init_matrix(
 
     uniform: U(-1/sqrt(H), 1/sqrt(H)) (PyTorch); uniform(s): U(-s, s); normal(s): N(0, s^2);
     glorot: Glorot and Bengio 2010; orthogonal: orthogonal for the recurrent matrices, glorot for
-    the others (Keras, Flax); chrono(T): as orthogonal, and biases by `chrono_bias`.
+    the others (Keras, Flax); chrono(T): like orthogonal, with biases by `chrono_bias`.
 
     Args:
-      init: one of the above.
+      init: the name of one of these.
       key: a jax.random key.
       shape: [rows, columns] of the matrix.
       H: hidden units.
@@ -51,7 +56,7 @@ def init_matrix(
 
 
 def init_vector(init: str, key: jax.Array, H: int) -> jax.Array:
-    """Draws a bias or peephole vector [H]: random where the initialiser has a scale, else zero."""
+    """Draws a bias or peephole vector [H]: random if the initializer has a scale, else zero."""
     if init.startswith(("uniform", "normal")):
         return init_matrix(init, key, (1, H), H, recurrent=False)[0]
     return jnp.zeros((H,))
@@ -76,9 +81,9 @@ def init_gates(
 
 
 def chrono_bias(init: str, key: jax.Array, H: int) -> jax.Array:
-    """Draws forget biases whose time constants spread over the lags to be learnt.
+    """Draws forget biases [H] whose time constants cover the lags to be learned.
 
-    bf = log U(1, T_max - 1), and bi = -bf where a cell has both gates.
+    bf = log U(1, T_max - 1), and bi = -bf if a cell has both gates.
 
     Source: Tallec and Ollivier 2018, Can Recurrent Neural Networks Warp Time?, section 2.
     """

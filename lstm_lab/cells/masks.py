@@ -1,7 +1,12 @@
-"""Regularisers of the recurrence: their rates are numbers, and the masks they draw an input.
+"""Regularization inside a cell: the masks of zoneout, recurrent dropout and DropConnect.
 
-A mask is a function of (purpose, absolute time, example), drawn with the unit axis alone, so that
-neither chunks of time, the batch's split over devices nor padded units change it.
+In: a variant, its rates and a key for each example. Out: `Noise`, the masks that the cell reads at
+each step. The spec says which masks a variant has; the rates are arrays, so that one program serves
+runs with different rates.
+
+A mask depends only on its purpose, the absolute time and the example. Each draw covers the units of
+one example, so the same masks result for any chunk length, any split of the batch over devices and
+any padding of the width. recurrence/unroll.py passes the masks to the cell.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import jax.numpy as jnp
 
 RecurrentDropout = Literal["variational", "variational_untied", "semeniuta", "semeniuta_sequence"]
 
-# Rates of the papers' language models, where a run gives none.
+# The rates of the papers' language models. They apply when a run sets no rate.
 _ZONEOUT = {"zoneout_c": 0.5, "zoneout_h": 0.05}
 _PUBLISHED = {
     "variational": {"recurrent_dropout": 0.3, "input_dropout": 0.3},
@@ -27,14 +32,14 @@ _PURPOSES = ("zoneout_c", "zoneout_h", "recurrent", "candidate", "weights", "inp
 
 
 class Noise(NamedTuple):
-    """What a step's regularisers draw on; None where a variant lacks one.
+    """The masks of one step; None for a mask that the variant does not have.
 
-    Over time, each array has a leading axis of T steps, or of 1 where all steps share it.
+    For a sequence, each array has a leading axis: T, or 1 if all steps share the mask.
 
     Attributes:
-      zoneout_c, zoneout_h: share of the old state that stays, [B,H]: 0 or 1 in training, the rate
-        in evaluation.
-      recurrent: factor on h' as the recurrent product reads it, [B,R], or [B,G,R] for each gate.
+      zoneout_c, zoneout_h: fraction of the old state that is kept, [B,H]: 0 or 1 in training, the
+        rate in evaluation.
+      recurrent: factor on h' in the recurrent product, [B,R], or [B,G,R] with one mask per gate.
       candidate: factor on the candidate, [B,H].
     """
 
@@ -45,13 +50,13 @@ class Noise(NamedTuple):
 
 
 def refuse_noise(noise: Any) -> None:
-    """Raises ValueError for noise, in a cell without regularisers."""
+    """Raises ValueError if a cell without regularization gets noise."""
     if noise is not None:
-        raise ValueError("noise: the variant has no regulariser that takes it")
+        raise ValueError("noise: the variant has no regularization that takes it")
 
 
 def mix(share: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
-    """Returns share * old + (1 - share) * new: zoneout by a mask, or by its expectation."""
+    """Computes share * old + (1 - share) * new: zoneout with a mask, or with its expectation."""
     if share is None:
         return new
     share = share.astype(new.dtype)
@@ -59,19 +64,22 @@ def mix(share: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
 
 
 def default_rates(spec: Any) -> dict[str, float]:
-    """Returns the rates that a variant takes, with their papers' values; none for most cells."""
+    """Returns the rates of a variant with the values of their papers; {} for most cells."""
     rates = dict(_ZONEOUT) if getattr(spec, "zoneout", False) else {}
     rates |= _PUBLISHED.get(getattr(spec, "recurrent_dropout", None) or "", {})
     return rates | ({"weight_drop": 0.5} if getattr(spec, "weight_drop", False) else {})
 
 
 def is_drawn(spec: Any) -> bool:
-    """Returns whether a variant takes noise step by step, rather than in its weights or inputs."""
+    """Returns whether a variant reads a mask at each step, not only in its weights or inputs."""
     return bool(set(default_rates(spec)) - {"weight_drop", "input_dropout"})
 
 
 def expected(spec: Any, rates: Mapping[str, Any]) -> Noise | None:
-    """Returns the noise of evaluation: zoneout's expectation, and nothing for what drops."""
+    """Returns the noise of evaluation: the expectation of zoneout, and no dropout.
+
+    Source: Krueger et al. 2017, Zoneout.
+    """
     if not getattr(spec, "zoneout", False):
         return None
     return Noise(*(jnp.asarray(rates[k], jnp.float32).reshape(1, 1, 1) for k in _ZONEOUT))
@@ -84,14 +92,14 @@ def draw(
 
     Args:
       spec: the variant.
-      rates: numbers or scalar arrays by name, as `default_rates` names them.
+      rates: numbers or scalar arrays, by the names of `default_rates`.
       keys_B: a key for each example.
-      params: the cell's parameters, for their widths.
-      T: steps.
+      params: the parameters of the cell; only their shapes are read.
+      T: number of steps.
       start: absolute time of the first step.
 
     Returns:
-      The noise, or None for a variant without such regularisers.
+      The noise, or None for a variant without such masks.
     """
     zoneout, kind = getattr(spec, "zoneout", False), getattr(spec, "recurrent_dropout", None)
     if not zoneout and kind is None:
@@ -101,27 +109,28 @@ def draw(
     noise = Noise()
     if zoneout:
         noise = noise._replace(
-            **{name: 1.0 - _kept(rates[name], name, keys_B, steps, H) for name in _ZONEOUT}
+            **{name: 1.0 - _draw_mask(rates[name], name, keys_B, steps, H) for name in _ZONEOUT}
         )
     if kind is not None:
-        rate, whole = rates["recurrent_dropout"], jnp.zeros((1,), jnp.int32)
+        rate, sequence = rates["recurrent_dropout"], jnp.zeros((1,), jnp.int32)
         if kind.startswith("semeniuta"):
-            when = whole if kind.endswith("sequence") else steps
-            mask = _kept(rate, "candidate", keys_B, when, H) / (1.0 - rate)
+            times = sequence if kind.endswith("sequence") else steps
+            mask = _draw_mask(rate, "candidate", keys_B, times, H) / (1.0 - rate)
             noise = noise._replace(candidate=mask)
         elif kind == "variational":
-            mask = _kept(rate, "recurrent", keys_B, whole, R) / (1.0 - rate)
+            mask = _draw_mask(rate, "recurrent", keys_B, sequence, R) / (1.0 - rate)
             noise = noise._replace(recurrent=mask)
         else:
-            masks = [_kept(rate, "recurrent", keys_B, whole + g, R) for g in range(G)]
+            masks = [_draw_mask(rate, "recurrent", keys_B, sequence + g, R) for g in range(G)]
             noise = noise._replace(recurrent=jnp.stack(masks, 2) / (1.0 - rate))
     return noise
 
 
-def _kept(rate: Any, purpose: str, keys_B: jax.Array, steps: jax.Array, H: int) -> jax.Array:
-    """Draws 1 with probability 1 - rate and else 0: [T,B,H] for T steps."""
+def _draw_mask(rate: Any, purpose: str, keys_B: jax.Array, steps: jax.Array, H: int) -> jax.Array:
+    """Draws 1 with probability 1 - rate, else 0: [T,B,H] for T steps."""
 
     def one(step: jax.Array, key: jax.Array) -> jax.Array:
+        # A draw over [T,B,H] at once would depend on T and B.
         key = jax.random.fold_in(jax.random.fold_in(key, _PURPOSES.index(purpose)), step)
         return jax.random.bernoulli(key, 1.0 - rate, (H,)).astype(jnp.float32)
 
@@ -129,19 +138,19 @@ def _kept(rate: Any, purpose: str, keys_B: jax.Array, steps: jax.Array, H: int) 
 
 
 def drop_inputs(rates: Mapping[str, Any], keys_B: jax.Array, x_TBD: jax.Array) -> jax.Array:
-    """Drops input features by one mask a sequence, at rate `input_dropout` where a variant has one.
+    """Drops input features with one mask per sequence, if the variant has `input_dropout`.
 
     Source: Gal and Ghahramani 2016, section 4.
     """
     if "input_dropout" not in rates:
         return x_TBD
-    rate, whole = rates["input_dropout"], jnp.zeros((1,), jnp.int32)
-    mask = _kept(rate, "inputs", keys_B, whole, x_TBD.shape[-1]) / (1.0 - rate)
+    rate, sequence = rates["input_dropout"], jnp.zeros((1,), jnp.int32)
+    mask = _draw_mask(rate, "inputs", keys_B, sequence, x_TBD.shape[-1]) / (1.0 - rate)
     return x_TBD * mask.astype(x_TBD.dtype)
 
 
 def drop_weights(rates: Mapping[str, Any], key: jax.Array, params: Any) -> Any:
-    """Drops recurrent weights by one mask a batch, at rate `weight_drop` where a variant has one.
+    """Drops recurrent weights with one mask per batch, if the variant has `weight_drop`.
 
     Source: Merity, Keskar and Socher 2017, section 2 (DropConnect on the hidden-to-hidden weights).
     """
@@ -149,5 +158,5 @@ def drop_weights(rates: Mapping[str, Any], key: jax.Array, params: Any) -> Any:
         return params
     wh, rate = params["wh"], rates["weight_drop"]
     R, G, H = wh.shape
-    kept = _kept(rate, "weights", key[None], jnp.arange(R * G), H).reshape(R, G, H)
-    return {**params, "wh": wh * kept.astype(wh.dtype) / (1.0 - rate)}
+    mask = _draw_mask(rate, "weights", key[None], jnp.arange(R * G), H).reshape(R, G, H)
+    return {**params, "wh": wh * mask.astype(wh.dtype) / (1.0 - rate)}

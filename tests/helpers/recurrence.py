@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.cells import State, get_variant
-from lstm_lab.cells import masks as regularisers
+from lstm_lab.cells import State, get_variant, masks
 from lstm_lab.recurrence import unroll
 
 T, B, D, H = 7, 4, 3, 5
@@ -29,12 +28,12 @@ def case(name, seed=0, T=T, B=B, D=D, H=H):
 
 
 def noise_of(spec, params, T=T, B=B, seed=5):
-    """Returns drawn masks for a variant with regularisers, over T steps; else None."""
+    """Returns drawn masks for a variant with regularization, over T steps; else None."""
     keys_B = jax.random.split(jax.random.key(seed), B)
-    rates = dict.fromkeys(regularisers.default_rates(spec), 0.4)
+    rates = dict.fromkeys(masks.default_rates(spec), 0.4)
     if "wh" not in params or params["wh"].ndim != 3:
         return None
-    noise = regularisers.draw(spec, rates, keys_B, params, T)
+    noise = masks.draw(spec, rates, keys_B, params, T)
     return jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), noise)
 
 
@@ -68,10 +67,10 @@ def loss_and_gradients(name, backend, *, T, B, D, H, dtype=jnp.float32, reverse=
     return jax.jit(jax.value_and_grad(loss, (0, 1)))(params, x)
 
 
-def assert_near(found, wanted, tolerance):
-    """Asserts equality within a tolerance of the largest magnitude of each wanted array."""
+def assert_near(outputs, expected, tolerance):
+    """Asserts equality within a tolerance of the largest magnitude of each expected array."""
 
     def check(a, b):
         assert np.abs(a - b).max() <= tolerance * max(np.abs(b).max(), 1e-3)
 
-    jax.tree.map(check, found, wanted)
+    jax.tree.map(check, outputs, expected)

@@ -1,4 +1,8 @@
-"""What has to hold of the recurrence whatever the numbers."""
+"""Properties of the recurrence that hold for any numbers.
+
+`check_cell` has those that hold for every cell: padding, chunks of time, resets. test_check.py runs
+it on the whole catalogue.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_lab.cells import CATALOGUE
 from lstm_lab.recurrence import unroll
 from tests.helpers.recurrence import (
-    LENGTHS,
-    RESETS,
     B,
     D,
     H,
@@ -20,40 +21,6 @@ from tests.helpers.recurrence import (
     case,
     loss_and_gradients,
 )
-
-
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_padding_is_never_read(name):
-    spec, params, x, _ = case(name)
-    lengths = jnp.array(LENGTHS)
-    padded = jnp.where((jnp.arange(T)[:, None] < lengths[None])[..., None], x, jnp.nan)
-
-    def outputs(params, x):
-        h, final, _ = unroll(spec, params, x, lengths=lengths)
-        return jnp.square(h).sum() + final.h.sum(), (h, final)
-
-    run = jax.jit(jax.value_and_grad(outputs, has_aux=True))
-    (_, expected), expected_grad = run(params, x)
-    (_, found), grad = run(params, padded)
-    jax.tree.map(np.testing.assert_array_equal, expected, found)
-    jax.tree.map(np.testing.assert_array_equal, expected_grad, grad)
-    assert not np.asarray(found[0])[LENGTHS[2] :, 2].any()
-
-
-@settings(max_examples=15, deadline=None)
-@given(cut=st.integers(1, T - 1), name=st.sampled_from(sorted(CATALOGUE)), reverse=st.booleans())
-def test_chunks_of_time_compose(cut, name, reverse):
-    spec, params, x, _ = case(name)
-    resets = jnp.array(RESETS).at[cut].set(False)
-    whole, whole_final, _ = unroll(spec, params, x, resets=resets, reverse=reverse)
-    parts = [(slice(0, cut)), slice(cut, T)]
-    state, outputs = None, {}
-    for k in reversed(range(2)) if reverse else range(2):
-        outputs[k], state, _ = unroll(
-            spec, params, x[parts[k]], state, resets=resets[parts[k]], reverse=reverse
-        )
-    np.testing.assert_allclose(whole, jnp.concatenate([outputs[0], outputs[1]]), atol=1e-6)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole_final, state)
 
 
 @settings(max_examples=10, deadline=None)
