@@ -1,7 +1,7 @@
 """Penn Treebank by words: Zaremba, Sutskever and Vinyals 2014, and the recipes after them.
 
 Command: lstm-lab train --config=configs/ptb.py
-Time: 83 minutes on 2 CPU cores beside other work; about 35 on idle ones, by its first steps.
+Time: 83 minutes on 2 busy CPU cores; about 35 on idle ones, estimated from the first steps.
 Score: test perplexity 115.2 (seed 0); 115.9 in the authors' log, 114.5 in the paper.
 Data: ptb/ptb.{train,valid,test}.txt, downloaded, or under --data_dir or $LSTM_LAB_DATA.
 

@@ -1,7 +1,7 @@
-"""English to German: Multi30k, captions of pictures, with attention.
+"""English to German: Multi30k, image captions, with attention.
 
 Command: lstm-lab train --config=configs/translation.py
-Time: 47 minutes on one CPU core beside other work.
+Time: 47 minutes on one core of a busy CPU.
 Score: test BLEU 36.4, lower-case, by sacrebleu; perplexity 4.48 (seed 0).
 Data: multi30k/{train,val,test_2016_flickr}.{en,de}.gz, downloaded, or under --data_dir or
 $LSTM_LAB_DATA.

@@ -1,4 +1,8 @@
-"""What needs no model: the scores of answers that look at no input, or only at the last one."""
+"""Trivial baselines: metrics of predictions that need no trained model.
+
+In: a task and its data. Out: test metrics by baseline, which every result records next to those of
+the model. A model that does not beat them has learned nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,28 +29,28 @@ Metrics = dict[str, float]
 
 
 def trivial_baselines(task: Task, dataset: Dataset) -> dict[str, Metrics]:
-    """Returns the test metrics of naive answers, by name.
+    """Returns the test metrics of trivial baselines, by name.
 
-    `constant` answers what is best of all answers that are always the same: the training part's
-    frequencies, or its mean. A task may know more, such as the last value of a series, or what a
-    linear model says of a table.
+    `constant` is the best prediction that ignores the input: the class frequencies of the training
+    part, or its mean. A task may add others, such as the last value of a series, or a linear model
+    of a table.
 
     Args:
       task: the task.
-      dataset: its data; where the training part is generated, valid stands for it.
+      dataset: its data. If the training part is generated, the frequencies come from `valid`.
     """
     train = dataset.splits.get("train", dataset.splits["valid"])
     test = dataset.splits["test"]
-    found = {"constant": _constant(task.target, _targets(task, train), _targets(task, test))}
+    metrics = {"constant": _constant(task.target, _targets(task, train), _targets(task, test))}
     if isinstance(test, Examples):
         for name, outputs in task.trivial_outputs(dataset).items():
-            found[name] = _scored(task.target, outputs, np.asarray(test.y))
-            found[name] |= task.final_metrics(outputs, test, dataset.preprocessing)
-    return found
+            metrics[name] = _metrics_of(task.target, outputs, np.asarray(test.y))
+            metrics[name] |= task.final_metrics(outputs, test, dataset.preprocessing)
+    return metrics
 
 
 def _targets(task: Task, split: Split) -> np.ndarray:
-    """Returns all that is to be predicted, a row each."""
+    """Returns everything that is predicted, one row per prediction."""
     if isinstance(split, Stream):
         return np.asarray(split.tokens)[1:]
     y = np.asarray(split.y)
@@ -60,10 +64,10 @@ def _targets(task: Task, split: Split) -> np.ndarray:
 def _constant(target: Target, train: np.ndarray, test: np.ndarray) -> Metrics:
     match target:
         case Categorical():
-            # One more of each class, since a class of the test part may be new.
+            # Add-one smoothing: a class may occur only in the test part.
             p_C = (np.bincount(train, minlength=target.size) + 1.0) / (len(train) + target.size)
             nll = -float(np.log(p_C[test]).mean())
-            found = {
+            metrics = {
                 "nll": nll,
                 "accuracy": float((test == p_C.argmax()).mean()),
                 "perplexity": math.exp(nll),
@@ -73,14 +77,14 @@ def _constant(target: Target, train: np.ndarray, test: np.ndarray) -> Metrics:
             p_C = (train.sum(0) + 0.5) / (len(train) + 1.0)
             nll_NC = -np.where(test > 0.5, np.log(p_C), np.log1p(-p_C))
             right = ((p_C > 0.5) == (test > 0.5)).all(-1)
-            found = {"nll": float(nll_NC.sum(-1).mean()), "accuracy": float(right.mean())}
+            metrics = {"nll": float(nll_NC.sum(-1).mean()), "accuracy": float(right.mean())}
         case Real():
-            found = _errors(np.broadcast_to(train.mean(0), test.shape), test)
-    return {name: found[name] for name in metric_names(target) if name in found}
+            metrics = _errors(np.broadcast_to(train.mean(0), test.shape), test)
+    return {name: metrics[name] for name in metric_names(target) if name in metrics}
 
 
-def _scored(target: Target, outputs: np.ndarray, y: np.ndarray) -> Metrics:
-    """Returns the metrics of a task's own naive answers: values, or logits of classes."""
+def _metrics_of(target: Target, outputs: np.ndarray, y: np.ndarray) -> Metrics:
+    """Returns the metrics of a task's own baseline: values, or logits of classes."""
     if not isinstance(target, Categorical):
         return _errors(outputs, y)
     nll = -log_softmax(outputs, axis=-1)[np.arange(len(y)), y].mean()

@@ -12,14 +12,14 @@ from lstm_lab.utils.errors import UserError
 
 
 def check_workdir(folder: Path, marker: str) -> None:
-    """Raises UserError for a place that is no folder, or holds things but not the marker.
+    """Raises UserError for a path that is not a folder, or a folder of something else.
 
     Args:
-      folder: where a run or a study is to be.
-      marker: the file that says it is one; written first, so that whatever was killed has it.
+      folder: the folder of a run or a study; it may be absent or empty.
+      marker: the file that identifies it. It is written first, so that a killed run has it too.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--workdir: {folder} is no folder")
+        raise UserError(f"--workdir: {folder} is not a folder")
     # A hidden file may be a part that a killed process left.
     foreign = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
     if foreign and not (folder / marker).is_file():

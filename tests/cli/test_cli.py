@@ -116,7 +116,7 @@ def test_train_again_and_from_run_json(run):
     assert "is not empty and holds no run.json" in error
     code, _, error = run("train", ADDING, *TINY, "--workdir=c/notes.txt")
     assert code == 2
-    assert "is no folder" in error
+    assert "is not a folder" in error
     Path("plain.py").write_text("def get_config():\n    return {}\n")
     code, _, error = run("train", "--config=plain.py:peephole")
     assert code == 2

@@ -1,4 +1,4 @@
-"""Every variant by every backend beside the oracle: outputs, final states and all gradients."""
+"""Every variant on every backend equals the oracle: outputs, final states and all gradients."""
 
 from functools import cache
 

@@ -15,12 +15,12 @@ from lstm_lab.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data file is from.
+    """The origin of a data file.
 
     Attributes:
-      path: its place under the data folder, DATASET/FILE.
+      path: its path under the data folder, DATASET/FILE.
       url: its public source.
-      sha256: the hash that a download has to have.
+      sha256: the hash that the download must have.
     """
 
     path: str
