@@ -135,7 +135,7 @@ class OptimSpec:
       schedule: of the learning rate after warm-up: constant, linear or cosine to `final_lr`;
         one_cycle, over three tenths of the steps up from a twenty-fifth and then down (Smith 2018);
         or exponential, times `decay_rate` every `decay_steps`.
-      warmup_steps: steps over which the learning rate rises from 0.
+      warmup_steps: steps n over which the learning rate rises from lr / n to lr.
       final_lr: share of `lr` at the end of linear and cosine.
       decay_rate, decay_steps: of exponential.
       decay_begin: steps before exponential begins to fall.

@@ -16,7 +16,8 @@ class Claim:
 
     Attributes:
       better, worse: labels of two variants.
-      alpha: the level, before Holm's correction over all claims of the study.
+      alpha: the level of this claim. It is not corrected for the number of claims: a study with
+        many claims should choose lower levels.
     """
 
     better: str

@@ -1,6 +1,6 @@
 """What an evaluation decides: the best weights, a lower learning rate, and whether to stop.
 
-Each is a pure function of the evaluation; `TrainStep.run_chunk` calls them in this order.
+Each is a pure function of the evaluation; `TrainStep._select` calls them in this order.
 """
 
 from __future__ import annotations
