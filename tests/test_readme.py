@@ -32,7 +32,8 @@ def clone(tmp_path_factory):
 
 
 def test_the_readme_names_existing_files_and_verbs():
-    assert set(FILES) == {"my_config.py", "my_cell.py", "my_script.py", "my_study.py", "parity.py"}
+    files = {"my_config.py", "my_cell.py", "my_script.py", "my_study.py", "majority.py"}
+    assert set(FILES) == files
     verbs = {c.split()[1] for c in COMMANDS if c.startswith("lstm-lab")}
     expected = {"train", "sweep", "status", "report", "summary", "check", "compare", "generate"}
     assert verbs == expected
@@ -64,11 +65,11 @@ def test_the_example_task_is_learned(monkeypatch, tmp_path):
     from tests.helpers.training import train
 
     scope = {}
-    exec(compile(FILES["parity.py"], "parity.py", "exec", dont_inherit=True), scope)
-    monkeypatch.setitem(TASKS, "parity", scope["Parity"])
+    exec(compile(FILES["majority.py"], "majority.py", "exec", dont_inherit=True), scope)
+    monkeypatch.setitem(TASKS, "majority", scope["Majority"])
     spec = build_spec(
         {
-            "task": {"name": "parity", "length": 3},
+            "task": {"name": "majority", "length": 5},
             "model": {"hidden": 16},
             "optim": {"lr": 0.03},
             "train": {"steps": 400, "eval_every": 100},
