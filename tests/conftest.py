@@ -33,6 +33,8 @@ def pytest_configure(config):
     cache = getattr(config, "cache", None)  # absent with `-p no:cacheprovider`
     if cache is None or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # this process only starts workers, which would inherit its folder
     folder = Path(cache.mkdir(f"programs-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"))
     if sum(path.stat().st_size for path in folder.iterdir()) > LARGEST_CACHE:
         shutil.rmtree(folder)
