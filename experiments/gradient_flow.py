@@ -77,18 +77,18 @@ def gradient_by_lag(spec: Spec, key: jax.Array, T: int, H: int, B: int = 16) -> 
 def measure(T: int, H: int, seeds: int) -> dict[str, np.ndarray]:
     """Returns for each cell the geometric mean over seeds, by lag [T]."""
     keys = jax.random.split(jax.random.key(0), seeds)
-    found = {}
+    shares_by_cell = {}
     for name, spec in cells(T).items():
         one = jax.jit(lambda key, spec=spec: gradient_by_lag(spec, key, T, H))
         shares = np.stack([np.asarray(one(key)) for key in keys])
-        found[name] = np.exp(np.log(np.maximum(shares, FLOOR)).mean(0))
-    return found
+        shares_by_cell[name] = np.exp(np.log(np.maximum(shares, FLOOR)).mean(0))
+    return shares_by_cell
 
 
-def draw(found: dict[str, np.ndarray]) -> Figure:
+def draw(shares_by_cell: dict[str, np.ndarray]) -> Figure:
     """Draws the shares against the lag."""
     figure, axes = plt.subplots(figsize=(7.2, 4.0), layout="constrained")
-    for name, share_T in found.items():
+    for name, share_T in shares_by_cell.items():
         shown = share_T > FLOOR
         # Dashed where it would hide another.
         style = "--" if name == "vanilla" else "-"
@@ -113,23 +113,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=10)
-    given = parser.parse_args()
-    found = measure(given.steps, given.hidden, given.seeds)
-    given.workdir.mkdir(parents=True, exist_ok=True)
-    figure = draw(found)
-    figure.savefig(given.workdir / "gradient_flow.png", dpi=110)
-    with (given.workdir / "gradient_flow.csv").open("w", newline="") as file:
+    args = parser.parse_args()
+    shares_by_cell = measure(args.steps, args.hidden, args.seeds)
+    args.workdir.mkdir(parents=True, exist_ok=True)
+    figure = draw(shares_by_cell)
+    figure.savefig(args.workdir / "gradient_flow.png", dpi=110)
+    with (args.workdir / "gradient_flow.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["lag", *found])
-        writer.writerows([lag, *row] for lag, row in enumerate(zip(*found.values(), strict=True)))
+        writer.writerow(["lag", *shares_by_cell])
+        rows = zip(*shares_by_cell.values(), strict=True)
+        writer.writerows([lag, *row] for lag, row in enumerate(rows))
     figure.canvas.draw()
-    with SummaryWriter(str(given.workdir)) as events:
+    with SummaryWriter(str(args.workdir)) as events:
         image = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
         events.add_image("gradient_by_lag", image, 0, dataformats="HWC")
-        for name, share_T in found.items():
+        for name, share_T in shares_by_cell.items():
             for lag, share in enumerate(share_T):
                 events.add_scalar(f"gradient_by_lag/{name}", share, lag)
-    for name, share_T in found.items():
+    for name, share_T in shares_by_cell.items():
         reach = int(np.argmax(share_T < 0.01)) if (share_T < 0.01).any() else len(share_T)
         print(f"{name:<8} 1 % of the gradient is left after {reach} steps")
 

@@ -100,7 +100,7 @@ BACKEND_SHAPES = ((1, 60, 88, 100), (32, 64, 1, 64), *SHAPES)
 def cases(suite: Suite, platform: str = "cpu") -> list[Case]:
     """Returns the cases of a suite; a GPU gets larger shapes and more members."""
     gpu = platform == "gpu"
-    shapes, more = (GPU_SHAPES, GPU_MORE) if gpu else (SHAPES, MORE)
+    shapes, extra_shapes = (GPU_SHAPES, GPU_MORE) if gpu else (SHAPES, MORE)
     if suite == "train":
         return list(GPU_TRAIN if gpu else TRAIN)
     if suite == "population":
@@ -127,6 +127,6 @@ def cases(suite: Suite, platform: str = "cpu") -> list[Case]:
         for work in works
         for case in (
             *(Case(work, *shape) for shape in shapes),
-            *(Case(work, **changes) for changes in more),
+            *(Case(work, **changes) for changes in extra_shapes),
         )
     ]

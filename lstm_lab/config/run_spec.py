@@ -60,8 +60,8 @@ class RunSpec:
     @property
     def seeds(self) -> dict[str, int]:
         """The seed of each purpose."""
-        own = {"init": self.init_seed, "data": self.data_seed, "noise": self.noise_seed}
-        return {k: self.seed if v is None else v for k, v in own.items()}
+        seeds = {"init": self.init_seed, "data": self.data_seed, "noise": self.noise_seed}
+        return {k: self.seed if v is None else v for k, v in seeds.items()}
 
     def schedule_steps(self, train: Split | None) -> tuple[int, int]:
         """Returns total steps, and steps between evaluations, with this training split."""

@@ -38,13 +38,13 @@ class ModelSpec:
       subtract_last: read vectors as differences to the last vector of their sequence, so that the
         model does not see the level (as the NLinear of Zeng et al. 2023).
       forget_bias: initial forget-gate bias; None is the variant's own.
-      init: initialiser of cell and head (cells/gated.py); None is the variant's own.
+      init: initializer of cell and head (cells/gated.py); None is the variant's own.
       dtype: compute dtype; parameters and cell states stay float32.
       precision: of matrix products, as in `jax.default_matmul_precision`.
       input_noise: standard deviation of the Gaussian noise that training adds to vectors; None
         adds none. A number in which the members of a cohort may differ, as are:
       zoneout_c, zoneout_h, recurrent_dropout, input_dropout, weight_drop: rates of the cell's
-        regularisers; None is the rate of the variant's paper.
+        regularization; None is the rate of the variant's paper.
     """
 
     cell: str = "lstm"
@@ -237,8 +237,9 @@ class TrainSpec:
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
         if not 0.0 <= self.label_smoothing < 1.0:
-            found = self.label_smoothing
-            raise ValueError(f"label_smoothing: got {found}, expected 0 or more, below 1")
+            raise ValueError(
+                f"label_smoothing: got {self.label_smoothing}, expected 0 or more, below 1"
+            )
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(
                 f"steps, epochs: got {self.steps} and {self.epochs}, expected exactly one of them"

@@ -1,4 +1,4 @@
-"""From a model's settings to the cell they name, and the rates of its regularisers."""
+"""From a model's settings to the cell they name, and the rates of its regularization."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lstm_lab.utils.errors import UserError
 
 
 def resolve_cell(model: ModelSpec) -> Spec:
-    """Returns the variant that a model names, with the model's forget bias and initialiser.
+    """Returns the variant that a model names, with the model's forget bias and initializer.
 
     Raises:
       UserError: for an unknown variant, a file without it, or an option that it does not have.
@@ -31,7 +31,7 @@ def resolve_cell(model: ModelSpec) -> Spec:
         cell = replace(cell, **changes)  # type: ignore[type-var]
         for name in RATES:
             if getattr(model, name) is not None and name not in default_rates(cell):
-                raise UserError(f"model.{name}: {model.cell} has no such regulariser")
+                raise UserError(f"model.{name}: {model.cell} has no such regularization")
         return cell
     except ValueError as error:
         prefix = "" if str(error).startswith(("forget_bias", "init")) else "cell: "
@@ -39,9 +39,12 @@ def resolve_cell(model: ModelSpec) -> Spec:
 
 
 def rates_of(model: ModelSpec) -> dict[str, float]:
-    """Returns the rates of the cell's regularisers, the model's or else the variant's own, and the
-    input noise where there is any."""
-    own = default_rates(resolve_cell(model))
-    given = {name: getattr(model, name) for name in own}
-    rates = {name: rate if given[name] is None else given[name] for name, rate in own.items()}
+    """Returns the rates of the cell's regularization, and the input noise if there is any.
+
+    A rate that the model does not set is that of the variant's paper.
+    """
+    rates = default_rates(resolve_cell(model))
+    for name in rates:
+        if getattr(model, name) is not None:
+            rates[name] = getattr(model, name)
     return rates if model.input_noise is None else rates | {"input_noise": model.input_noise}

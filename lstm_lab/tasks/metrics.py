@@ -66,14 +66,14 @@ def means(target: Target, total: MetricSums) -> dict[str, jax.Array]:
     perplexity: exp of the mean nll; bits: the mean nll / ln 2; macro_f1: the mean of F1 over the
     classes that occur, in truth or prediction.
     """
-    found = {}
+    metrics = {}
     for name, (amount, count) in total.items():
         # Per class where there are several: the mean over those that occur.
         ratio = jnp.where(count > 0, amount / jnp.maximum(count, 1e-9), 0.0)
-        found[name] = ratio.sum() / jnp.maximum((count > 0).sum(), 1)
-    if "nll" in found:
-        found |= {"perplexity": jnp.exp(found["nll"]), "bits": found["nll"] / math.log(2)}
-    return {name: found[name] for name in metric_names(target)}
+        metrics[name] = ratio.sum() / jnp.maximum((count > 0).sum(), 1)
+    if "nll" in metrics:
+        metrics |= {"perplexity": jnp.exp(metrics["nll"]), "bits": metrics["nll"] / math.log(2)}
+    return {name: metrics[name] for name in metric_names(target)}
 
 
 def loss_sum(
@@ -101,9 +101,9 @@ def loss_sum(
     loss = (1.0 - smoothing) * nll - smoothing * log_p.mean(-1)
     weight = _weights(target, batch, logits.shape)
     if target.weighted:
-        own = batch.examples.weights
-        assert own is not None
-        weight = weight * own.reshape(-1, *(1,) * (weight.ndim - 1))
+        weights_B = batch.examples.weights
+        assert weights_B is not None
+        weight = weight * weights_B.reshape(-1, *(1,) * (weight.ndim - 1))
     return jnp.where(weight > 0, loss * weight, 0.0).sum(), weight.sum()
 
 
@@ -128,7 +128,7 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
     """
     y = batch.examples.y
     weight = _weights(target, batch, logits.shape)
-    found = {}
+    class_sums = {}
     match target:
         case Categorical():
             log_p = jax.nn.log_softmax(logits)
@@ -136,9 +136,9 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
             guess = logits.argmax(-1)
             values = {"nll": nll, "accuracy": guess == y}
             if "macro_f1" in target.metrics:
-                found["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
+                class_sums["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
             if "span_f1" in target.metrics:
-                found["span_f1"] = span_f1(target.labels, guess, y, weight)
+                class_sums["span_f1"] = span_f1(target.labels, guess, y, weight)
         case Bernoulli():
             sign = 1.0 - 2.0 * y
             nll = jax.nn.softplus(sign * logits).sum(-1)
@@ -154,7 +154,7 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
         name: (jnp.where(weight > 0, value, 0.0).astype(jnp.float32).sum(), count)
         for name, value in values.items()
     }
-    return {name: (sums | found)[name] for name in _summed_metrics(target)}
+    return {name: (sums | class_sums)[name] for name in _summed_metrics(target)}
 
 
 def _f1_by_class(

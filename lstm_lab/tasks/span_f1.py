@@ -49,5 +49,5 @@ def span_f1(
     begins, kind, end = spans(guess_BT)
     true_begins, true_kind, true_end = spans(y_BT)
     right = begins & true_begins & (kind == true_kind) & (end == true_end)
-    found = begins.sum() + true_begins.sum()
-    return 2.0 * right.sum().astype(jnp.float32), found.astype(jnp.float32)
+    count = begins.sum() + true_begins.sum()
+    return 2.0 * right.sum().astype(jnp.float32), count.astype(jnp.float32)

@@ -123,8 +123,8 @@ class Language(Task):
         Raises:
           UserError: for a file that is missing, changed or no text, or a part that is too short.
         """
-        given = [path for path in (self.train, self.valid, self.test) if path is not None]
-        paths = [locate(path, data_dir, SOURCES) for path in given]
+        files = [path for path in (self.train, self.valid, self.test) if path is not None]
+        paths = [locate(path, data_dir, SOURCES) for path in files]
         check_unchanged(paths, self.sha256)
         texts = [self._symbols(read_text(path)) for path in paths]
         train, valid, test = texts if len(texts) == 3 else self._parts(texts[0])
@@ -166,5 +166,5 @@ def options(train: str, unit: Unit = "character", most: int = 10_000) -> dict[st
     """
     task = Language(train, unit=unit)
     symbols, _, _ = task._parts(task._symbols(read_text(Path(train))))
-    found = {"train": train, "unit": unit, "vocabulary": len(most_frequent(symbols, most))}
-    return {"name": Language.name, **found, "sha256": sha256_of([Path(train)])}
+    options = {"train": train, "unit": unit, "vocabulary": len(most_frequent(symbols, most))}
+    return {"name": Language.name, **options, "sha256": sha256_of([Path(train)])}

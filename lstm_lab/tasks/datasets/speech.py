@@ -56,17 +56,19 @@ class SpokenDigits(Task):
           UserError: for a file that is missing, damaged, or without recordings of a split.
         """
         path = locate("fsdd/fsdd.tar.gz", data_dir)
-        found: dict[str, list[tuple[np.ndarray, int]]] = {"train": [], "valid": [], "test": []}
+        recordings_of: dict[str, list[tuple[np.ndarray, int]]]
+        recordings_of = {"train": [], "valid": [], "test": []}
         for digit, take, wave in read_recordings(path):
             split = "test" if take < 5 else "valid" if take < 10 else "train"
-            found[split].append((log_mel(wave, self.mels, self.frame_ms, self.hop_ms), digit))
-        for split, recordings in found.items():
+            frames = log_mel(wave, self.mels, self.frame_ms, self.hop_ms)
+            recordings_of[split].append((frames, digit))
+        for split, recordings in recordings_of.items():
             if not recordings:
                 raise UserError(f"data: {path} has no recordings for {split}")
-        known = np.concatenate([frames for frames, _ in found["train"]])
-        mean_D, std_D = known.mean(0), known.std(0) + 1e-6
+        train_frames = np.concatenate([frames for frames, _ in recordings_of["train"]])
+        mean_D, std_D = train_frames.mean(0), train_frames.std(0) + 1e-6
         splits: dict[str, Split] = {}
-        for split, recordings in found.items():
+        for split, recordings in recordings_of.items():
             lengths = np.array([len(frames) for frames, _ in recordings], np.int32)
             x_NTD = np.zeros((len(recordings), lengths.max(), self.mels), np.float32)
             for row, (frames, _) in enumerate(recordings):
@@ -84,7 +86,7 @@ def read_recordings(path: Path) -> list[tuple[int, int, np.ndarray]]:
     """
     from scipy.io import wavfile
 
-    found = []
+    recordings = []
     try:
         with tarfile.open(path) as archive:
             for member in sorted(archive.getmembers(), key=lambda member: member.name):
@@ -96,10 +98,10 @@ def read_recordings(path: Path) -> list[tuple[int, int, np.ndarray]]:
                 rate, wave = wavfile.read(io.BytesIO(file.read()))
                 if rate != RATE:
                     raise UserError(f"data: {path} has {member.name} at {rate} Hz, expected {RATE}")
-                found.append((int(name[1]), int(name[3]), wave.astype(np.float32) / 2**15))
+                recordings.append((int(name[1]), int(name[3]), wave.astype(np.float32) / 2**15))
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise UserError(f"data: {path} is no archive of recordings ({error})") from None
-    return found
+    return recordings
 
 
 def log_mel(wave: np.ndarray, mels: int, frame_ms: int, hop_ms: int) -> np.ndarray:

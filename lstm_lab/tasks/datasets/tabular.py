@@ -98,23 +98,23 @@ class Table(Task):
         if len(values) != self.attributes:
             raise UserError(f"input: got {len(values)} values, expected {self.attributes}")
         columns = [
-            _column([value]) if isinstance(found, dict) else [value]
-            for value, found in zip(values, preprocessing["columns"], strict=True)
+            _column([value]) if isinstance(encoding, dict) else [value]
+            for value, encoding in zip(values, preprocessing["columns"], strict=True)
         ]
-        for value, column, found in zip(values, columns, preprocessing["columns"], strict=True):
-            if isinstance(found, dict) and not isinstance(column, np.ndarray):
+        for value, column, encoding in zip(values, columns, preprocessing["columns"], strict=True):
+            if isinstance(encoding, dict) and not isinstance(column, np.ndarray):
                 raise UserError(f"input: got {value!r}, expected a number")
         return self._encoded(columns, preprocessing["columns"])[0]
 
     def _encoded(self, columns: list[Any], preprocessing: list[Any]) -> np.ndarray:
         """Returns the rows as sequences [N,T,D]."""
         x_NTD = np.zeros((len(columns[0]), self.attributes, self.inputs.features), np.float32)
-        for k, (column, found) in enumerate(zip(columns, preprocessing, strict=True)):
+        for k, (column, encoding) in enumerate(zip(columns, preprocessing, strict=True)):
             x_NTD[:, k, k] = 1.0
-            if isinstance(found, dict):
-                x_NTD[:, k, self.attributes] = (column - found["mean"]) / found["std"]
+            if isinstance(encoding, dict):
+                x_NTD[:, k, self.attributes] = (column - encoding["mean"]) / encoding["std"]
             else:
-                places = [found.index(value) if value in found else -1 for value in column]
+                places = [encoding.index(value) if value in encoding else -1 for value in column]
                 for row, place in enumerate(places):
                     if place >= 0:
                         x_NTD[row, k, self.attributes + 1 + place] = 1.0
@@ -148,8 +148,8 @@ class Table(Task):
             return {"auc": float("nan")}  # a class is missing: there is none
         several = {"multi_class": "ovr", "labels": range(len(self.labels))}
         two = len(self.labels) == 2
-        scores, more = (p_NC[:, 1], {}) if two else (p_NC, several)
-        return {"auc": float(roc_auc_score(test.y, scores, **more))}
+        scores, options = (p_NC[:, 1], {}) if two else (p_NC, several)
+        return {"auc": float(roc_auc_score(test.y, scores, **options))}
 
 
 def _column(values: list[str]) -> Any:

@@ -116,14 +116,14 @@ class Tags(Task):
         numbers = {label: number for number, label in enumerate(self.labels)}
         rows = []
         for sentence in sentences:
-            own = sentence.tags if self.predict == "tags" else [sentence.intent]
-            for label in own:
+            targets = sentence.tags if self.predict == "tags" else [sentence.intent]
+            for label in targets:
                 if label not in numbers:
                     raise UserError(
                         f"data: {path} line {sentence.line} has {label!r}, which is not among the "
                         f"{len(self.labels)} of the config; see `task.labels`"
                     )
-            rows.append(encode(own, self.labels))
+            rows.append(encode(targets, self.labels))
         y_NT, _ = padded(rows)
         return y_NT if self.predict == "tags" else y_NT[:, 0]
 
@@ -154,7 +154,7 @@ def read_sentences(path: Path) -> list[Sentence]:
     if len({len(part) for part in rows}) > 1:
         counts = ", ".join(str(len(part)) for part in rows)
         raise UserError(f"data: {path} has seq.in, seq.out and label of {counts} lines")
-    found = []
+    sentences = []
     for number, (words, tags, intent) in enumerate(zip(*rows, strict=True), 1):
         sentence = Sentence(words.split(), tags.split(), intent.strip(), number)
         if len(sentence.words) != len(sentence.tags):
@@ -163,19 +163,19 @@ def read_sentences(path: Path) -> list[Sentence]:
                 f"{len(sentence.tags)} tags"
             )
         if sentence.words:
-            found.append(sentence)
-    return found
+            sentences.append(sentence)
+    return sentences
 
 
 def _conll(path: Path) -> list[Sentence]:
-    found: list[Sentence] = []
+    sentences: list[Sentence] = []
     words: list[str] = []
     tags: list[str] = []
     for number, line in enumerate([*read_text(path).split("\n"), ""], 1):
         columns = line.split()
         if not columns or columns[0] == "-DOCSTART-":
             if words:
-                found.append(Sentence(words, tags, "", number - len(words)))
+                sentences.append(Sentence(words, tags, "", number - len(words)))
                 words, tags = [], []
         elif len(columns) == 1:
             raise UserError(
@@ -185,7 +185,7 @@ def _conll(path: Path) -> list[Sentence]:
         else:
             words.append(columns[0])
             tags.append(columns[-1])
-    return found
+    return sentences
 
 
 def options(
@@ -205,8 +205,8 @@ def options(
     Raises:
       UserError: as `Tags.load`.
     """
-    given = {"train": train, "valid": valid, "test": test}
-    paths = {split: find(path, data_dir) for split, path in given.items() if path}
+    files = {"train": train, "valid": valid, "test": test}
+    paths = {split: find(path, data_dir) for split, path in files.items() if path}
     read = {split: read_sentences(path) for split, path in paths.items()}
     labels = {
         label
@@ -217,7 +217,7 @@ def options(
     words = {word.lower() for sentence in read["train"] for word in sentence.words}
     return {
         "name": Tags.name,
-        **given,
+        **files,
         "predict": predict,
         "labels": tuple(sorted(labels)),
         "vocabulary": len(words) + 1,

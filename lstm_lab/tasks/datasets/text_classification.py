@@ -84,8 +84,8 @@ class Text(Task):
     @property
     def target(self) -> Categorical:
         """Its label."""
-        more: tuple[Measure, ...] = ("macro_f1",) if len(self.labels) > 2 else ()
-        return Categorical(len(self.labels), metrics=("accuracy", *more))
+        extra: tuple[Measure, ...] = ("macro_f1",) if len(self.labels) > 2 else ()
+        return Categorical(len(self.labels), metrics=("accuracy", *extra))
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the texts.
@@ -123,9 +123,9 @@ class Text(Task):
 
     def symbols(self, text: Any) -> list[str]:
         """Returns the symbols of a text that are read; an empty one is `<unk>`."""
-        found = words_of(str(text)) if self.unit == "word" else list(str(text))
-        found = found[-self.max_length :] if self.keep == "last" else found[: self.max_length]
-        return found or [UNKNOWN]
+        tokens = words_of(str(text)) if self.unit == "word" else list(str(text))
+        tokens = tokens[-self.max_length :] if self.keep == "last" else tokens[: self.max_length]
+        return tokens or [UNKNOWN]
 
     def _numbers(self, path: Path, rows: Rows) -> np.ndarray:
         numbers = {label: number for number, label in enumerate(self.labels)}

@@ -171,8 +171,8 @@ class Translation(Task):
         except ImportError:
             raise UserError("task: BLEU needs sacrebleu: pip install 'lstm-lab[nlp]'") from None
         texts = [self.text(row, preprocessing) for row in outputs]
-        found = sacrebleu.corpus_bleu(texts, [preprocessing["references"]], lowercase=True)
-        return {"bleu": found.score}
+        bleu = sacrebleu.corpus_bleu(texts, [preprocessing["references"]], lowercase=True)
+        return {"bleu": bleu.score}
 
     def describe_prediction(
         self, x: np.ndarray, outputs: np.ndarray, preprocessing: Mapping[str, Any]

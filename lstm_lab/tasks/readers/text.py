@@ -91,7 +91,7 @@ def check_unchanged(paths: Iterable[Path], sha256: str | None) -> None:
 
 def sha256_of(paths: Iterable[Path]) -> str:
     """Returns one hash of files' contents."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in paths:
-        found.update(hashlib.sha256(path.read_bytes()).digest())
-    return found.hexdigest()
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
