@@ -209,10 +209,10 @@ def gradients(loss, arrays):
     `loss` takes the dict with one array stacked along a leading axis of perturbations, and that
     axis' shape; it returns one number for each.
     """
-    found = {}
+    gradients_by_name = {}
     for name, array in arrays.items():
         size = array.size
         steps = np.eye(size).reshape(size, *array.shape) * 1e-30j
         loss_P = loss({**arrays, name: array[None] + steps}, (size,))
-        found[name] = (loss_P.imag / 1e-30).reshape(array.shape)
-    return found
+        gradients_by_name[name] = (loss_P.imag / 1e-30).reshape(array.shape)
+    return gradients_by_name

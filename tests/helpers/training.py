@@ -59,9 +59,9 @@ def seated(program, specs, n=1000):
     return program.assign(None, {k: program.init_member(spec, n) for k, spec in enumerate(specs)})
 
 
-def close(found, expected):
+def close(outputs, expected):
     """Asserts equality to 1e-5 of the reference's largest magnitude."""
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    for a, b in zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 

@@ -38,15 +38,15 @@ def looks_at_other_rows(spec, params, zx, zh, state, noise=None):
 
 
 def test_a_wrong_gradient_is_found():
-    found = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=wrong_gradient))))
-    assert [name for name, wrong in found.items() if wrong] == [
+    errors = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=wrong_gradient))))
+    assert [name for name, wrong in errors.items() if wrong] == [
         "gradients match finite differences"
     ]
 
 
 def test_rows_that_see_each_other_are_found():
-    found = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=looks_at_other_rows))))
-    assert found["rows do not affect each other"]
+    errors = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=looks_at_other_rows))))
+    assert errors["rows do not affect each other"]
 
 
 def test_the_verb_exits_1_where_something_is_wrong(tmp_path, capsys):

@@ -14,7 +14,7 @@ from tests.helpers.recurrence import LENGTHS, RESETS, B, H, T, case, noise_of, s
 
 NONE = np.zeros((T, B), bool)
 FULL = np.full(B, T)
-# Lengths, resets, whether a state is given.
+# Lengths, resets, whether the run starts from a random state.
 CASES = {
     "plain": (FULL, NONE, False),
     "lengths": (LENGTHS, NONE, False),
@@ -93,8 +93,8 @@ def expected(name, kind, reverse):
     lengths, resets, stateful = CASES[kind]
     spec, params, x, state = case(name)
     noise = noise_of(spec, params)
-    given = {} if noise is None else {k: v for k, v in noise._asdict().items() if v is not None}
-    given = {k: np.asarray(v, np.float64) for k, v in given.items()}
+    masks = {} if noise is None else {k: v for k, v in noise._asdict().items() if v is not None}
+    masks = {k: np.asarray(v, np.float64) for k, v in masks.items()}
     arrays = {k: np.asarray(v, np.float64) for k, v in params.items()}
     arrays["x"] = np.asarray(x, np.float64)
     if stateful:
@@ -115,7 +115,7 @@ def expected(name, kind, reverse):
             reverse=reverse,
             h0=h0,
             c0=c0,
-            noise=given,
+            noise=masks,
             lead=lead,
         )
 
@@ -129,31 +129,31 @@ def expected(name, kind, reverse):
     return run(arrays), oracle.gradients(loss, arrays)
 
 
-def assert_close(found, wanted, label):
+def assert_close(outputs, reference, label):
     """Within 1e-5 of the reference's largest magnitude."""
-    found, wanted = np.asarray(found), np.asarray(wanted)
-    worst = np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-3)
+    outputs, reference = np.asarray(outputs), np.asarray(reference)
+    worst = np.abs(outputs - reference).max() / max(np.abs(reference).max(), 1e-3)
     assert worst <= 1e-5, f"{label}: {worst:.2g}"
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("name", "backend"), SERVED)
 def test_equals_the_oracle(name, backend, way):
-    spec, params, x, given = case(name)
-    weights = jax.tree.map(jnp.float32, weights_of(given.h.shape[1]))
+    spec, params, x, random_state = case(name)
+    weights = jax.tree.map(jnp.float32, weights_of(random_state.h.shape[1]))
     run = compiled(name, backend, way)
     for kind, (lengths, resets, stateful) in CASES.items():
-        state = start(spec, params, x, given if stateful and name not in UNSCALED else None)
+        state = start(spec, params, x, random_state if stateful and name not in UNSCALED else None)
         if stateful and name in UNSCALED:
-            state = state._replace(h=given.h)
+            state = state._replace(h=random_state.h)
         (_, (h, final)), (d_params, dx, d_state) = run(
             params, x, state, weights, lengths, resets, noise_of(spec, params)
         )
-        (h_wanted, h_final, c_final), grads = expected(name, kind, way == "reverse")
-        assert_close(h, h_wanted, f"{kind} h")
+        (h_expected, h_final, c_final), reference_gradients = expected(name, kind, way == "reverse")
+        assert_close(h, h_expected, f"{kind} h")
         assert_close(final.h, h_final, f"{kind} final h")
         if final.c is not None and name not in UNSCALED:
             assert_close(final.c, c_final, f"{kind} final c")
-        found = {**d_params, "x": dx, "h0": d_state.h, "c0": d_state.c}
-        for label, wanted in grads.items():
-            assert_close(found[label], wanted, f"{kind} gradient of {label}")
+        gradients = {**d_params, "x": dx, "h0": d_state.h, "c0": d_state.c}
+        for label, reference in reference_gradients.items():
+            assert_close(gradients[label], reference, f"{kind} gradient of {label}")

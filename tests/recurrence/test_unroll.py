@@ -117,8 +117,8 @@ def test_matmul_precision_reaches_the_products():
 @pytest.mark.parametrize("name", ["vanilla", "layernorm", "gru", "slstm"])
 def test_bfloat16_keeps_states_in_float32_and_stays_near(name, backend):
     shape = {"T": 12, "B": 4, "D": 6, "H": 8}
-    _, found = loss_and_gradients(name, backend, dtype=jnp.bfloat16, **shape)
-    assert_near(found, loss_and_gradients(name, "scan", **shape)[1], 0.06)
+    _, outputs = loss_and_gradients(name, backend, dtype=jnp.bfloat16, **shape)
+    assert_near(outputs, loss_and_gradients(name, "scan", **shape)[1], 0.06)
 
 
 @pytest.mark.parametrize("name", ["vanilla", "gru", "layernorm"])

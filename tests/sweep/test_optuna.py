@@ -215,10 +215,10 @@ def test_conditions_choices_and_whole_numbers(tmp_path):
     )
     folder = StudyFolder(tmp_path, declared)
     assert run_search(folder, declared, lambda point: point["model.hidden"]) == [5, 5, 5, 5]
-    found = [point for _, point, _ in points(tmp_path).values()]
-    assert {point["optim.name"] for point in found} == {"sgd", "adam"}
-    assert {point["optim.clip"] for point in found} == {None, 1.0}
-    for point in found:
+    tuned_points = [point for _, point, _ in points(tmp_path).values()]
+    assert {point["optim.name"] for point in tuned_points} == {"sgd", "adam"}
+    assert {point["optim.clip"] for point in tuned_points} == {None, 1.0}
+    for point in tuned_points:
         assert ("optim.momentum" in point) == (point["optim.name"] == "sgd")
         assert 0 <= point.get("optim.momentum", 0) <= 0.99
         assert point["model.hidden"] in range(3, 13)

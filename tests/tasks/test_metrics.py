@@ -21,38 +21,38 @@ def batch(y, lengths=None, weight=None):
 
 def test_categorical_at_the_last_step():
     logits, y = RNG.normal(size=(B, C)), np.array([0, 1, 2, 3, 1])
-    found = metric_sums(Categorical(C), jnp.asarray(logits), batch(y))
+    metrics = metric_sums(Categorical(C), jnp.asarray(logits), batch(y))
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    np.testing.assert_allclose(found["nll"][0] / B, log_loss(y, p, labels=range(C)), rtol=1e-5)
-    assert found["accuracy"][0] / found["accuracy"][1] == np.float32(
+    np.testing.assert_allclose(metrics["nll"][0] / B, log_loss(y, p, labels=range(C)), rtol=1e-5)
+    assert metrics["accuracy"][0] / metrics["accuracy"][1] == np.float32(
         accuracy_score(y, p.argmax(-1))
     )
 
 
 def test_ragged_steps_count_once_each():
     logits, y = RNG.normal(size=(B, T, C)), RNG.integers(0, 2, size=(B, T, C)).astype(np.float32)
-    found = metric_sums(Bernoulli(C, every_step=True), jnp.asarray(logits), batch(y, LENGTHS))
+    metrics = metric_sums(Bernoulli(C, every_step=True), jnp.asarray(logits), batch(y, LENGTHS))
     p = 1 / (1 + np.exp(-logits))
     per_step = -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(-1)
     total = sum(per_step[b, :n].sum() for b, n in enumerate(LENGTHS))
-    np.testing.assert_allclose(found["nll"][0], total, rtol=1e-5)
-    assert found["nll"][1] == LENGTHS.sum()
+    np.testing.assert_allclose(metrics["nll"][0], total, rtol=1e-5)
+    assert metrics["nll"][1] == LENGTHS.sum()
 
 
 def test_fillers_do_not_count_even_if_not_finite():
     prediction, y = RNG.normal(size=(B, 1)), RNG.normal(size=(B, 1))
     prediction[2] = np.nan
-    found = metric_sums(Real(1), jnp.asarray(prediction), batch(y, weight=[1, 1, 0, 1, 1]))
+    metrics = metric_sums(Real(1), jnp.asarray(prediction), batch(y, weight=[1, 1, 0, 1, 1]))
     kept = [0, 1, 3, 4]
     expected = mean_squared_error(y[kept], prediction[kept])
-    np.testing.assert_allclose(found["mse"][0] / found["mse"][1], expected, rtol=1e-5)
+    np.testing.assert_allclose(metrics["mse"][0] / metrics["mse"][1], expected, rtol=1e-5)
 
 
 def test_one_logit():
-    found = metric_sums(
+    metrics = metric_sums(
         Bernoulli(1), jnp.array([[2.0], [-1], [3], [-2], [0.5]]), batch([[1], [1], [1], [0], [0]])
     )
-    assert found["accuracy"] == (3.0, 5.0)
+    assert metrics["accuracy"] == (3.0, 5.0)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -56,9 +56,9 @@ def test_shares_of_closed_and_open_gates():
 @pytest.mark.parametrize("cell", ["cifg", "gru", "slstm", "minlstm", "rnn", "lstmp", "fgr"])
 def test_every_kind_of_cell_can_be_measured(cell):
     spec = small(model={"cell": cell, "hidden": 4, "layers": 2, "bidirectional": cell != "rnn"})
-    found = measure_gates(spec, *drawn(spec))
-    assert len(found) == (2 if cell == "rnn" else 4)
-    assert all((layer.gates == {}) == (cell == "rnn") for layer in found.values())
+    layers = measure_gates(spec, *drawn(spec))
+    assert len(layers) == (2 if cell == "rnn" else 4)
+    assert all((layer.gates == {}) == (cell == "rnn") for layer in layers.values())
 
 
 def test_a_picture_is_grey_past_the_end():

@@ -68,12 +68,12 @@ def test_two_hosts_have_the_losses_of_one(tmp_path):
     assert codes == [0, 0], texts
     codes, one = ended([start(tmp_path / "one", *PLAIN, devices=1)])
     assert codes == [0], one
-    found, expected = run_record(tmp_path / "host0"), run_record(tmp_path / "one")
-    for a, b in zip(found[1], expected[1], strict=True):
+    two_hosts, expected = run_record(tmp_path / "host0"), run_record(tmp_path / "one")
+    for a, b in zip(two_hosts[1], expected[1], strict=True):
         for name in ("loss", "mse", "grad_norm"):
             if name in b:
                 np.testing.assert_allclose(a[name], b[name], rtol=1e-5)
-    for a, b in zip(jax.tree.leaves(found[2]), jax.tree.leaves(expected[2]), strict=True):
+    for a, b in zip(jax.tree.leaves(two_hosts[2]), jax.tree.leaves(expected[2]), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
     assert read_json(tmp_path / "host0" / "run.json")["layout"]["hosts"] == 2
     assert not (tmp_path / "host1").exists()

@@ -41,10 +41,10 @@ def test_equals_optax(fields, reference):
     spec = OptimSpec(**{"lr": 0.1, "clip": None, **fields})
     numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
     assert set(numbers) == set(HPARAMS)
-    found = jax.jit(lambda numbers: train(build_optimizer(spec, numbers, 0)))(numbers)
+    updated = jax.jit(lambda numbers: train(build_optimizer(spec, numbers, 0)))(numbers)
     expected = jax.jit(lambda: train(reference))()
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), updated, expected
     )
 
 

@@ -36,11 +36,11 @@ def test_an_evaluation_in_chunks_is_one_in_a_piece(text, tracks):
     train_step = TrainStep(spec, 0)
     params = train_step.init(member_of(spec, 1)).params
     tokens = np.random.default_rng(1).integers(0, 40, 53)
-    found = train_step.evaluate(params, {}, Stream(jnp.array(tokens), T, tracks))
+    metrics = train_step.evaluate(params, {}, Stream(jnp.array(tokens), T, tracks))
     n = 52 // tracks
     rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(tracks)])
     expected = nll_at_once(spec, params, rows).mean()
-    np.testing.assert_allclose(found["bits"], expected / np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(metrics["bits"], expected / np.log(2), rtol=1e-6)
 
 
 def test_training_carries_the_state_and_begins_each_epoch_anew(text):
@@ -73,12 +73,16 @@ def test_pmap_equals_jit(text, cell, lanes):
     program = build_program(specs[0], 10, Layout(kind, 2, lanes))
     state = seated(program, specs)
     valid = program.place_data({"valid": dataset.splits["valid"]})["valid"]
-    wanted = np.ones(lanes, bool)
-    found = program.collect(program.evaluate(state.params, state.hparams, wanted, valid))
+    lanes_to_evaluate = np.ones(lanes, bool)
+    metrics = program.collect(
+        program.evaluate(state.params, state.hparams, lanes_to_evaluate, valid)
+    )
     train_step = TrainStep(specs[0], 0)
-    own = train_step.init(member_of(specs[0], 1)).params
+    initial = train_step.init(member_of(specs[0], 1)).params
     np.testing.assert_allclose(
-        found["bits"][0], train_step.evaluate(own, {}, dataset.splits["valid"])["bits"], rtol=1e-5
+        metrics["bits"][0],
+        train_step.evaluate(initial, {}, dataset.splits["valid"])["bits"],
+        rtol=1e-5,
     )
 
 
@@ -89,8 +93,8 @@ def test_members_of_different_width_equal_lone_runs(text):
     for k, spec in enumerate((narrow, wide)):
         _, alone = steps([spec], Layout("single", 1, 1), dataset)
         h = spec.model.hidden
-        found = params["lstm"]["layer_0"]["wh"][k][:h, :, :h]
-        close(found, alone["lstm"]["layer_0"]["wh"][0])
+        weights = params["lstm"]["layer_0"]["wh"][k][:h, :, :h]
+        close(weights, alone["lstm"]["layer_0"]["wh"][0])
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,9 @@ def board(tmp_path_factory):
     )
     address = None
     for line in process.stderr:
-        found = re.search(r"http://\S+?:(\d+)/", line)
-        if found:
-            address = f"http://127.0.0.1:{found[1]}"
+        match = re.search(r"http://\S+?:(\d+)/", line)
+        if match:
+            address = f"http://127.0.0.1:{match[1]}"
             break
 
     def ask(path, body=None):

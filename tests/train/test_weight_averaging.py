@@ -34,14 +34,14 @@ def begins(values, patience):
 def test_averaging_begins_where_the_paper_begins_it(patience, seed):
     values = np.random.default_rng(seed).normal(size=12).astype(np.float32) - np.arange(12) / 3
     average = averaging.init(patience, {"w": jnp.zeros(2)})
-    found = None
+    start_step = None
     for k, value in enumerate(values):
         # What is not an evaluation changes nothing.
         average = averaging.observe(average, jnp.float32(jnp.nan), jnp.asarray(False))
         average = averaging.observe(average, jnp.float32(value), jnp.asarray(True))
-        if found is None and average.steps != averaging.WAITING:
-            found = k
-    assert found == begins(values, patience)
+        if start_step is None and average.steps != averaging.WAITING:
+            start_step = k
+    assert start_step == begins(values, patience)
 
 
 def test_what_is_evaluated_is_the_mean_once_it_has_begun(text):
@@ -108,8 +108,8 @@ def test_pmap_equals_jit_with_all_parts(text, kind):
     dataset = spec.task.load(Path())
     losses, params = steps([spec], Layout("single", 1, 1), dataset)
     lanes = 1 if kind == "batch" else 2
-    found, others = steps([spec] * lanes, Layout(kind, 2, lanes), dataset)
-    close(found[:, :1], losses)
+    on_devices, others = steps([spec] * lanes, Layout(kind, 2, lanes), dataset)
+    close(on_devices[:, :1], losses)
     close(jax.tree.map(lambda a: a[:1], others), params)
 
 

@@ -35,8 +35,8 @@ def quickly(function):
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
-def same(found, expected, *arguments):
-    close(quickly(found)(*arguments), quickly(expected)(*arguments))
+def same(outputs, expected, *arguments):
+    close(quickly(outputs)(*arguments), quickly(expected)(*arguments))
 
 
 def unbatched(function):
@@ -140,10 +140,10 @@ def inputs(model, key=0):
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful):
     reference, expected = stacked("scan", bidirectional=bidirectional)
-    _, found = stacked("cudnn", bidirectional=bidirectional)
+    _, outputs = stacked("cudnn", bidirectional=bidirectional)
     variables, x, states = inputs(reference)
     states = states if stateful else None
-    same(found, expected, variables, x, states)
+    same(outputs, expected, variables, x, states)
     assert gpu == [(4, H, 2, 0.0, bidirectional, lax.Precision.HIGH)]
 
 
@@ -159,20 +159,20 @@ def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful)
 def test_what_lies_between_layers_divides_a_stack(gpu, options, calls):
     options = {"bidirectional": True, **options}
     reference, expected = stacked("scan", **options)
-    _, found = stacked("cudnn", **options)
+    _, outputs = stacked("cudnn", **options)
     variables, x, _ = inputs(reference)
-    same(found, expected, variables, x, None)
+    same(outputs, expected, variables, x, None)
     assert len(gpu) == calls
 
 
 def test_dropout_between_layers_is_ours(gpu):
     reference, expected = stacked("scan", dropout=0.4, dropout_in=0.2, bidirectional=True)
-    _, found = stacked("cudnn", dropout=0.4, dropout_in=0.2, bidirectional=True)
+    _, outputs = stacked("cudnn", dropout=0.4, dropout_in=0.2, bidirectional=True)
     variables, x, _ = inputs(reference)
     training = Regularization({}, jax.random.key(4), jax.random.split(jax.random.key(5), B))
-    same(found, expected, variables, x, None, training)
+    same(outputs, expected, variables, x, None, training)
     assert len(gpu) == 2
-    same(found, expected, variables, x, None)
+    same(outputs, expected, variables, x, None)
     assert len(gpu) == 3
 
 
@@ -180,19 +180,19 @@ def test_a_stream_begins_anew_where_it_is_fresh(gpu):
     reference, _ = stacked("scan")
     variables, x, states = inputs(reference)
     for is_start in (False, True):
-        expected, found = (
+        expected, outputs = (
             stacked(backend)[0].apply(variables, x, states, is_start=jnp.array(is_start))
             for backend in ("scan", "cudnn")
         )
-        close(found, expected)
+        close(outputs, expected)
 
 
 def test_members_are_called_one_after_another(gpu):
     reference, expected = stacked("scan")
-    _, found = stacked("cudnn")
+    _, outputs = stacked("cudnn")
     members = [inputs(reference, key) for key in (0, 10, 20)]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    same(jax.vmap(found), jax.vmap(expected), *together)
+    same(jax.vmap(outputs), jax.vmap(expected), *together)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -203,7 +203,7 @@ def test_training_equals_scan(gpu, monkeypatch, members):
     sections = {"layers": 2, "bidirectional": True}
     parallel._build.cache_clear()
     try:
-        found, expected = (
+        outputs, expected = (
             steps(
                 [
                     small(model=sections, compute={"backend": backend}, seed=k)
@@ -217,17 +217,17 @@ def test_training_equals_scan(gpu, monkeypatch, members):
         )
     finally:
         parallel._build.cache_clear()
-    close(found, expected)
+    close(outputs, expected)
     assert gpu
 
 
 def test_padding_is_never_read(gpu):
     reference, _ = stacked("scan")
-    _, found = stacked("cudnn")
+    _, outputs = stacked("cudnn")
     variables, x, _ = inputs(reference)
     real = (jnp.arange(T)[:, None] < LENGTHS[None])[..., None]
-    spoilt = found(variables, jnp.where(real, x, jnp.nan), None)
-    jax.tree.map(np.testing.assert_array_equal, spoilt, found(variables, x, None))
+    spoilt = outputs(variables, jnp.where(real, x, jnp.nan), None)
+    jax.tree.map(np.testing.assert_array_equal, spoilt, outputs(variables, x, None))
 
 
 def test_the_precision_in_force_is_passed_on(gpu):
@@ -306,8 +306,8 @@ def test_auto_takes_it_where_it_was_measured_to_be_fastest(gpu, monkeypatch, tmp
 
 def test_rows_are_flipped_within_their_lengths():
     x = jnp.arange(12.0).reshape(4, 3, 1)
-    found = cudnn.flipped(x, jnp.array([4, 2, 0]))[..., 0]
-    np.testing.assert_array_equal(found.T, [[9, 6, 3, 0], [4, 1, 7, 10], [2, 5, 8, 11]])
+    outputs = cudnn.flipped(x, jnp.array([4, 2, 0]))[..., 0]
+    np.testing.assert_array_equal(outputs.T, [[9, 6, 3, 0], [4, 1, 7, 10], [2, 5, 8, 11]])
 
 
 @pytest.mark.parametrize("members", [None, 3])

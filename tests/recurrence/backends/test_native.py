@@ -28,8 +28,8 @@ from tests.helpers.recurrence import B, D, H, T, assert_near, case, loss_and_gra
     ],
 )
 def test_the_kernel_equals_scan_over_blocks_parts_and_chunks(name, shape, reverse):
-    found = loss_and_gradients(name, "native", reverse=reverse, **shape)
-    assert_near(found, loss_and_gradients(name, "scan", reverse=reverse, **shape), 1e-5)
+    outputs = loss_and_gradients(name, "native", reverse=reverse, **shape)
+    assert_near(outputs, loss_and_gradients(name, "scan", reverse=reverse, **shape), 1e-5)
 
 
 @pytest.mark.parametrize("lengths", [[3, 0, 7], [0, 0, 0]])

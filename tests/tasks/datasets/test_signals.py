@@ -75,9 +75,9 @@ def test_counting_goes_on():
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), kinds=st.integers(1, 5), depth=st.integers(1, 6))
 def test_brackets_close_what_was_opened_last(seed, kinds, depth):
-    found = Dyck(length=30, kinds=kinds, depth=depth).sample(jax.random.key(seed))
+    sampled = Dyck(length=30, kinds=kinds, depth=depth).sample(jax.random.key(seed))
     stack = []
-    for x, y in zip(np.asarray(found.x), np.asarray(found.y), strict=True):
+    for x, y in zip(np.asarray(sampled.x), np.asarray(sampled.y), strict=True):
         if x:
             stack.append(x)
             assert y == 0

@@ -81,9 +81,9 @@ def test_digits(pixels):
     assert [len(splits[k].x) for k in ("train", "valid", "test")] == [1167, 270, 360]
     assert splits["train"].x.shape[1:] == (64 // pixels, pixels)
     images, labels = load_digits(return_X_y=True)
-    found = sorted((*e.x[k].ravel(), e.y[k]) for e in splits.values() for k in range(len(e.x)))
+    digits = sorted((*e.x[k].ravel(), e.y[k]) for e in splits.values() for k in range(len(e.x)))
     expected = sorted((*image / 16, label) for image, label in zip(images, labels, strict=True))
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(digits, expected)
 
 
 @pytest.mark.parametrize(
