@@ -39,9 +39,9 @@ def samples(tmp_path_factory):
 
 def module(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
 def trains_two_steps(spec, samples):

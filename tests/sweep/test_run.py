@@ -163,8 +163,11 @@ def test_an_archive_replaces_training(tmp_path):
     pack(tmp_path / "a", tmp_path / "runs.jsonl.gz")
     assert (tmp_path / "runs.jsonl.gz").read_bytes() == content
     archive = tmp_path / "runs.jsonl.gz"
-    more = trials(3)
-    assert launch(more, tmp_path / "b", tmp_path, StopRequest(), results=archive) == "completed"
+    larger_study = trials(3)
+    assert (
+        launch(larger_study, tmp_path / "b", tmp_path, StopRequest(), results=archive)
+        == "completed"
+    )
     trained = list((tmp_path / "b").glob("runs/*/metrics.jsonl"))
     assert len(trained) == 2
     assert unpack(archive, tmp_path / "b") == 0

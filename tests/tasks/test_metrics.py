@@ -43,8 +43,8 @@ def test_fillers_do_not_count_even_if_not_finite():
     prediction, y = RNG.normal(size=(B, 1)), RNG.normal(size=(B, 1))
     prediction[2] = np.nan
     metrics = metric_sums(Real(1), jnp.asarray(prediction), batch(y, weight=[1, 1, 0, 1, 1]))
-    kept = [0, 1, 3, 4]
-    expected = mean_squared_error(y[kept], prediction[kept])
+    real_rows = [0, 1, 3, 4]
+    expected = mean_squared_error(y[real_rows], prediction[real_rows])
     np.testing.assert_allclose(metrics["mse"][0] / metrics["mse"][1], expected, rtol=1e-5)
 
 

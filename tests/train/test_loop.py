@@ -60,18 +60,18 @@ def test_the_best_checkpoint_is_what_the_test_split_is_scored_with(tmp_path):
     hparams = jax.tree.map(lambda a: a[None], member_of(spec, 40).hparams)
     for split, expected in (("test", result["test"]), ("valid", result["best"]["valid"])):
         data = program.place_data(dataset.splits[split])
-        found = program.evaluate(program.place(lanes), hparams, np.array([True]), data)
-        np.testing.assert_allclose(found["mse"][0], expected["mse"], rtol=1e-6)
+        metrics = program.evaluate(program.place(lanes), hparams, np.array([True]), data)
+        np.testing.assert_allclose(metrics["mse"][0], expected["mse"], rtol=1e-6)
 
 
 def test_patience_stops_each_member_by_itself(tmp_path):
     spec = small(train={"steps": 60, "patience": 2})
     still = replace(spec, optim=replace(spec.optim, lr=1e-30))
     assert train([spec, still], tmp_path).status == "completed"
-    found = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
-    assert found[1]["steps"] == 15
-    assert found[0]["steps"] > 15
-    assert found[1]["best"]["step"] == 5
+    results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
+    assert results[1]["steps"] == 15
+    assert results[0]["steps"] > 15
+    assert results[1]["best"]["step"] == 5
 
 
 def test_a_diverged_member_is_recorded_and_the_others_go_on(tmp_path):

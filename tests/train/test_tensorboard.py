@@ -65,13 +65,13 @@ def test_scalars_and_images_of_every_run(board):
 def test_hparams_tell_the_variants_apart_with_their_true_ends(board):
     columns = {row["name"] for row in board("plugin/hparams/experiment", {})["hparamInfos"]}
     assert {"optim.lr", "model.cell", "seed"} <= columns
-    wanted = {
+    request = {
         "startIndex": 0,
         "sliceSize": 10,
         "allowedStatuses": ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_UNKNOWN"],
         "colParams": [],
     }
-    groups = board("plugin/hparams/session_groups", wanted)["sessionGroups"]
+    groups = board("plugin/hparams/session_groups", request)["sessionGroups"]
     ends = sorted(
         (group["hparams"]["optim.lr"], group["sessions"][0]["status"]) for group in groups
     )

@@ -82,8 +82,8 @@ def test_penalties_by_hand(lengths):
     examples = Examples(jnp.zeros((3, 4)), None, None if lengths is None else jnp.array(lengths))
     batch = Batch(examples, jnp.array(weight), jnp.arange(3))
     train = TrainSpec(steps=1, activation_reg=2.0, temporal_reg=0.5)
-    kept = {"raw": (jnp.array(raw),), "dropped": (jnp.array(dropped),)}
-    np.testing.assert_allclose(penalty(train, kept, batch), expected, rtol=1e-5)
+    outputs = {"raw": (jnp.array(raw),), "dropped": (jnp.array(dropped),)}
+    np.testing.assert_allclose(penalty(train, outputs, batch), expected, rtol=1e-5)
 
 
 def test_penalties_shrink_what_they_are_on(text):

@@ -125,8 +125,8 @@ class Translation(Task):
         read = {part: read_pairs(*pair) for part, pair in paths.items()}
         pairs = complete(read, shares, self.split_seed)
         words = {
-            part: [(words_of(source), words_of(target)) for source, target in found]
-            for part, found in pairs.items()
+            part: [(words_of(source), words_of(target)) for source, target in sentence_pairs]
+            for part, sentence_pairs in pairs.items()
         }
         words["train"] = [pair for pair in words["train"] if max(map(len, pair)) <= self.max_length]
         check_filled(paths["train"][0], words)

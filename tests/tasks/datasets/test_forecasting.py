@@ -100,9 +100,9 @@ def test_what_is_wrong_with_a_series_is_one_line(tmp_path, content, said):
 
 def test_a_file_of_the_user_s_own_is_described(tmp_path):
     counted(tmp_path, rows=150)
-    found = forecasting.options(str(tmp_path / "a.csv"))
-    assert (found["inputs_of"], found["targets"]) == (("one", "ten"), ("ten",))
-    build_spec({"task": found, "train": {"steps": 1}}).task.load(tmp_path)
+    options = forecasting.options(str(tmp_path / "a.csv"))
+    assert (options["inputs_of"], options["targets"]) == (("one", "ten"), ("ten",))
+    build_spec({"task": options, "train": {"steps": 1}}).task.load(tmp_path)
     (tmp_path / "b.csv").write_text("a,b\nx,y\n")
     with pytest.raises(UserError, match="line 2 has no number"):
         forecasting.options(str(tmp_path / "b.csv"))
@@ -151,9 +151,9 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
     np.testing.assert_array_equal(train.x[:, :13, 21:].sum(-1), np.ones((39, 13)))
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(len(dataset.splits["test"].y), 2))
-    found = task.final_metrics(outputs, dataset.splits["test"], dataset.preprocessing)
+    metrics = task.final_metrics(outputs, dataset.splits["test"], dataset.preprocessing)
     expected = roc_auc_score(dataset.splits["test"].y, outputs[:, 1] - outputs[:, 0])
-    assert found["auc"] == pytest.approx(expected)
+    assert metrics["auc"] == pytest.approx(expected)
     one = Examples(None, np.zeros(4, int))
     assert np.isnan(task.final_metrics(outputs[:4], one, {})["auc"])
 

@@ -50,13 +50,13 @@ def test_long_texts_end_and_short_ones_do_not(tmp_path):
     for keep, expected in (("last", ["c", "d"]), ("first", ["a", "b"])):
         task = Text(str(path), ("0", "1"), max_length=2, keep=keep)
         dataset = task.load(tmp_path)
-        found = {
+        sequences = {
             tuple(dataset.preprocessing["inputs"][n] for n in x[:length])
             for part in dataset.splits.values()
             for x, _, length in zip(*part[:3], strict=True)
         }
-        assert tuple(expected) in found
-        assert found <= {tuple(expected), ("<unk>",)}
+        assert tuple(expected) in sequences
+        assert sequences <= {tuple(expected), ("<unk>",)}
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_a_label_that_training_lacks_is_named(tmp_path):
 
 def test_a_quoted_line_break_is_no_record(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"one\n\ntwo",1\nthree,0\n')
-    found = read_records(tmp_path / "a.csv", ("text", "label"))
-    assert [record["text"] for _, record in found] == ["one\n\ntwo", "three"]
+    records = read_records(tmp_path / "a.csv", ("text", "label"))
+    assert [record["text"] for _, record in records] == ["one\n\ntwo", "three"]
 
 
 CONLL = "-DOCSTART- X O\n\nEU B-ORG\nrejects O\n\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
@@ -101,9 +101,9 @@ CONLL = "-DOCSTART- X O\n\nEU B-ORG\nrejects O\n\n\nPeter NNP B-PER\nBlackburn N
 def test_a_conll_file_of_the_user_s_own(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text(CONLL * 10)
-    found = tagging.read_sentences(path)
-    assert found[0] == (["EU", "rejects"], ["B-ORG", "O"], "", 3)
-    assert found[1].tags == ["B-PER", "I-PER"]
+    sentences = tagging.read_sentences(path)
+    assert sentences[0] == (["EU", "rejects"], ["B-ORG", "O"], "", 3)
+    assert sentences[1].tags == ["B-PER", "I-PER"]
     task = build_spec({"task": tagging.options(str(path)), "train": {"steps": 1}}).task
     assert task.labels == ("B-ORG", "B-PER", "I-PER", "O")
     dataset = task.load(tmp_path)
@@ -140,8 +140,8 @@ def scored(target, guess, y, lengths):
         logits = jnp.eye(target.size)[guess[rows]]
         examples = Examples(y[rows], y[rows], None if lengths is None else lengths[rows])
         batch = Batch(examples, jnp.ones(len(rows)), jnp.arange(len(rows)))
-        found = metric_sums(target, logits, batch)
-        total = {k: tuple(a + b for a, b in zip(total[k], found[k], strict=True)) for k in total}
+        metrics = metric_sums(target, logits, batch)
+        total = {k: tuple(a + b for a, b in zip(total[k], metrics[k], strict=True)) for k in total}
     return {name: float(value) for name, value in means(target, total).items()}
 
 
@@ -156,8 +156,8 @@ def test_span_f1_is_seqeval_s(seed):
         [[labels[k] for k in row[:n]] for row, n in zip(part, lengths, strict=True)]
         for part in (y, guess)
     ]
-    found = scored(Categorical(5, True, ("span_f1",), labels), guess, y, lengths)
-    assert found["span_f1"] == pytest.approx(f1_score(*names), abs=1e-6)
+    metrics = scored(Categorical(5, True, ("span_f1",), labels), guess, y, lengths)
+    assert metrics["span_f1"] == pytest.approx(f1_score(*names), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -165,9 +165,9 @@ def test_macro_f1_is_scikit_learn_s(seed):
     rng = np.random.default_rng(seed)
     y = rng.choice(4, 50, p=[0.7, 0.2, 0.1, 0.0])  # one class never occurs
     guess = np.where(rng.random(50) < 0.4, rng.integers(0, 3, 50), y)
-    found = scored(Categorical(4, metrics=("accuracy", "macro_f1")), guess, y, None)
-    assert found["macro_f1"] == pytest.approx(class_f1(y, guess, average="macro"), abs=1e-6)
-    assert found["accuracy"] == pytest.approx((y == guess).mean(), abs=1e-6)
+    metrics = scored(Categorical(4, metrics=("accuracy", "macro_f1")), guess, y, None)
+    assert metrics["macro_f1"] == pytest.approx(class_f1(y, guess, average="macro"), abs=1e-6)
+    assert metrics["accuracy"] == pytest.approx((y == guess).mean(), abs=1e-6)
 
 
 def test_the_hash_of_files_is_part_of_the_run(tmp_path):
