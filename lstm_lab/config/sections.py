@@ -1,4 +1,9 @@
-"""The sections of a config: the model, the optimizer, the training, and how it is computed."""
+"""The sections of a config: ModelSpec, OptimSpec, TrainSpec and ComputeSpec.
+
+Frozen dataclasses with the settings of a run and their defaults. Each section checks the range of
+its own settings. validation.py checks settings of different sections against each other;
+run_spec.py puts the sections together with the task and the seeds.
+"""
 
 from __future__ import annotations
 
@@ -10,39 +15,40 @@ from lstm_lab.recurrence import Backend
 
 Merge = Literal["concat", "sum", "mean", "product"]
 Attention = Literal["none", "luong", "bahdanau"]
-# Numbers in which the members of one program may differ.
+# Settings that are arrays in the program, so that its members may differ in them without compiling
+# again.
 HPARAMS = ("lr", "momentum", "weight_decay")
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Which model to build.
+    """The model: embedding, recurrent layers, head.
 
     Attributes:
-      cell: a variant of the catalogue, or FILE.py:NAME for a spec of your own.
+      cell: a variant of the catalogue, or FILE.py:NAME for your own spec.
       hidden: hidden units of every layer.
-      hidden_sizes: hidden units of each layer, where they differ; replaces `hidden` and `layers`.
-      layers: stacked layers.
-      bidirectional: run every layer in both directions.
-      merge: how the two directions are joined.
-      dropout: rate between layers, in training.
-      dropout_in, dropout_out: rates before the first layer and after the last.
-      dropout_words: rate at which words are dropped, at all their places in a batch.
-      locked: let dropout keep its mask over the steps of a sequence.
-      residual: add a layer's input to its output, from the second layer on.
-      tied: use the embedding as the head's matrix, too.
-      vectors: file of word vectors in text, a word and its numbers a line, with which the
-        embedding begins.
-      attention: of a decoder to the encoder's outputs; see encoder_decoder.py.
+      hidden_sizes: hidden units of each layer, if they differ; replaces `hidden` and `layers`.
+      layers: number of stacked layers.
+      bidirectional: runs every layer in both directions.
+      merge: how the outputs of the two directions are combined.
+      dropout: dropout rate between layers.
+      dropout_in, dropout_out: dropout rates before the first layer and after the last.
+      dropout_words: rate at which words are dropped, with all their occurrences in a batch.
+      locked: one dropout mask for all steps of a sequence.
+      residual: adds the input of a layer to its output, from the second layer on.
+      tied: the head uses the matrix of the embedding.
+      vectors: text file of word vectors, one word and its numbers per line, from which the
+        embedding starts.
+      attention: attention of a decoder to the encoder's outputs (models/encoder_decoder.py).
       embedding: features of a token's embedding; None feeds tokens as one-hot vectors.
-      subtract_last: read vectors as differences to the last vector of their sequence, so that the
-        model does not see the level (as the NLinear of Zeng et al. 2023).
-      forget_bias: initial forget-gate bias; None is the variant's own.
-      init: initializer of cell and head (cells/gated.py); None is the variant's own.
-      dtype: compute dtype; parameters and cell states stay float32.
-      precision: of matrix products, as in `jax.default_matmul_precision`.
-      input_noise: standard deviation of the Gaussian noise that training adds to vectors; None
-        adds none. A number in which the members of a cohort may differ, as are:
+      subtract_last: replaces vectors by their difference to the last vector of the sequence, so
+        that the model does not see the level (as NLinear, Zeng et al. 2023).
+      forget_bias: initial bias of the forget gate; None keeps the variant's.
+      init: initializer of cell and head (cells/initializers.py); None keeps the variant's.
+      dtype: compute dtype; parameters and cell states stay in float32.
+      precision: precision of matrix products, as in `jax.default_matmul_precision`.
+      input_noise: standard deviation of Gaussian noise on input vectors in training; None adds
+        none. Members of a cohort may differ in it, and in the following rates.
       zoneout_c, zoneout_h, recurrent_dropout, input_dropout, weight_drop: rates of the cell's
         regularization; None is the rate of the variant's paper.
     """
@@ -110,7 +116,7 @@ class ModelSpec:
 
     @property
     def _joined(self) -> int:
-        """How many directions lie side by side in a layer's output."""
+        """Number of directions that are concatenated in the output of a layer."""
         return 2 if self.bidirectional and self.merge == "concat" else 1
 
     @property
@@ -121,32 +127,32 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class OptimSpec:
-    """How parameters are updated.
+    """The optimizer and the learning rate.
 
     Attributes:
       name: the optimizer.
-      lr: learning rate at the schedule's peak.
-      momentum: of sgd.
-      nesterov: Nesterov's form of sgd's momentum.
-      dampening: scale sgd's gradient by 1 - momentum, so that momentum does not lengthen the steps.
+      lr: learning rate at the peak of the schedule.
+      momentum: momentum of sgd.
+      nesterov: uses Nesterov's form of the momentum.
+      dampening: scales the gradient of sgd by 1 - momentum, so that momentum does not lengthen the
+        steps.
       beta1, beta2, eps: of adam and adamw; rmsprop decays by beta2.
       clip: largest global norm of the gradient; None does not clip.
-      weight_decay: added to the gradient (L2), or for adamw to the update.
-      schedule: of the learning rate after warm-up: constant, linear or cosine to `final_lr`;
-        one_cycle, over three tenths of the steps up from a twenty-fifth and then down (Smith 2018);
-        or exponential, times `decay_rate` every `decay_steps`.
+      weight_decay: added to the gradient (L2), or with adamw to the update.
+      schedule: the learning rate after the warm-up: constant; linear or cosine to `final_lr`;
+        one_cycle, which rises from lr / 25 over the first 30 % of the steps and then falls (Smith
+        2018); or exponential, which multiplies by `decay_rate` every `decay_steps`.
       warmup_steps: steps n over which the learning rate rises from lr / n to lr.
-      final_lr: share of `lr` at the end of linear and cosine.
+      final_lr: last learning rate of linear and cosine, as a fraction of `lr`.
       decay_rate, decay_steps: of exponential.
-      decay_begin: steps before exponential begins to fall.
-      plateau: evaluations without a better one after which the rate falls; None never lets it.
-      plateau_factor: to which share.
-      average: n of NT-ASGD (Merity et al. 2018): where an evaluation is worse than the best of all
-        but the last n, averaging of the weights begins, and the mean is what counts; None never.
-      accumulate: batches whose gradients are averaged into one update.
-      freeze: parts of the model that are not trained, by the beginning of their names, such as
-        `embed`.
-      staircase: let exponential fall at once after each `decay_steps`, as Zaremba et al. 2014 do.
+      decay_begin: steps before exponential starts to fall.
+      plateau: evaluations without improvement after which the learning rate falls; None never.
+      plateau_factor: factor by which it falls.
+      average: n of NT-ASGD (Merity et al. 2018): weight averaging starts when an evaluation is
+        worse than the best of all evaluations except the last n; None never averages.
+      accumulate: number of batches whose gradients are averaged into one update.
+      freeze: parts of the model that are not trained, by the start of their names, such as `embed`.
+      staircase: exponential falls in one step every `decay_steps`, as in Zaremba et al. 2014.
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -199,21 +205,21 @@ class OptimSpec:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """How long and on what a run trains.
+    """The length of the training, its batches, and how the best weights are chosen.
 
     Attributes:
-      batch_size: sequences of one step.
-      steps: optimizer steps; or
+      batch_size: sequences per step.
+      steps: optimizer steps. Set either steps or epochs.
       epochs: passes over the training split, for tasks that have one.
-      eval_every: steps between evaluations; None is one epoch, or a twentieth of the steps.
-      patience: evaluations without a better one after which a run stops; None never stops it.
-      metric: chooses the best checkpoint on validation; None is the task's own.
-      label_smoothing: share of the probability that every class gets in the loss.
-      activation_reg, temporal_reg: weights of the penalties on the last layer's outputs and on
-        their changes from step to step (AR and TAR, Merity et al. 2017).
-      bucket: put sequences of like length into a batch, which then ends at its longest.
-      loss_reduction: `mean` over everything predicted; `sum_time_mean_batch` sums over time and
-        averages over sequences.
+      eval_every: steps between evaluations; None is one epoch, or a twentieth of `steps`.
+      patience: evaluations without improvement after which the run stops; None never stops it.
+      metric: validation metric that chooses the best weights; None is the metric of the task.
+      label_smoothing: probability that the targets of the loss spread evenly over all classes.
+      activation_reg, temporal_reg: weights of the penalties on the outputs of the last layer and
+        on their change from step to step (AR and TAR, Merity et al. 2017).
+      bucket: puts sequences of similar length into a batch, which ends at its longest sequence.
+      loss_reduction: `mean` averages over all predictions; `sum_time_mean_batch` sums over time
+        and averages over sequences.
     """
 
     batch_size: int = 32
@@ -253,14 +259,14 @@ class TrainSpec:
 
 @dataclass(frozen=True)
 class ComputeSpec:
-    """How a run is computed and logged: nothing that defines its result, so not part of its id.
+    """How a run is computed and logged. It does not change the result, so the id leaves it out.
 
     Attributes:
-      backend: of the recurrence.
-      devices: local devices to use; None is all.
+      backend: backend of the recurrence.
+      devices: number of local devices; None uses all.
       checkpoint_seconds: least time between checkpoints; 0 saves at every evaluation.
       log_every: largest number of steps in one compiled call.
-      gates: write statistics of gates and states to TensorBoard at every evaluation.
+      gates: writes statistics of gates and states to TensorBoard at every evaluation.
     """
 
     backend: Backend = "auto"
@@ -280,5 +286,5 @@ class ComputeSpec:
 
 
 def names_part(parts: tuple[str, ...], name: str) -> bool:
-    """Returns whether a parameter's name, such as `lstm/layer_0/wx`, is of one of the parts."""
+    """Returns whether a parameter, such as `lstm/layer_0/wx`, belongs to one of the parts."""
     return any(name == part or name.startswith(f"{part}/") for part in parts)
