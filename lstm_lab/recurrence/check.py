@@ -17,8 +17,6 @@ from lstm_lab.recurrence.dispatch import Backend, CallSignature, unsupported_rea
 from lstm_lab.recurrence.unroll import unroll
 
 T, B, D, H = 7, 4, 3, 6
-# Each program runs a few times on a few numbers: its compilation is what takes time.
-_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
 # A full row, an empty one, and two in between: the cases that lengths get wrong.
 LENGTHS = np.array([7, 0, 3, 1])
 TOLERANCE = 1e-9  # of the largest magnitude, in float64
@@ -111,7 +109,7 @@ def _padding(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None
         h, final, _ = unroll(spec, params, x_TBD, lengths=lengths, backend="scan")
         return jnp.square(h).sum() + final.h.sum(), (h, final)
 
-    run = _jit(jax.value_and_grad(loss, has_aux=True))
+    run = jax.jit(jax.value_and_grad(loss, has_aux=True))
     expected = run(params, x_TBD)
     # NaN, not a large number: a large number times zero would still be zero.
     _same(run(params, jnp.where(is_real, x_TBD, jnp.nan)), expected)
@@ -120,7 +118,7 @@ def _padding(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None
 
 
 def _rows(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
-    run = _jit(partial(unroll, spec, backend="scan"))
+    run = jax.jit(partial(unroll, spec, backend="scan"))
     together = run(params, x_TBD, state)
     first_two = jax.tree.map(lambda a: a[:2], state)
     alone = run(params, x_TBD[:, :2], first_two)
@@ -133,7 +131,7 @@ def _chunks(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
     # Not at the cut: there, a reset would hide a state that is not handed over.
     resets = jnp.zeros((T, B), bool).at[1, 0].set(True).at[5, 2].set(True)
     for reverse in (False, True):
-        run = _jit(partial(unroll, spec, reverse=reverse, backend="scan"))
+        run = jax.jit(partial(unroll, spec, reverse=reverse, backend="scan"))
         whole = run(params, x_TBD, state, resets=resets)
         parts = [slice(0, 3), slice(3, T)]
         end, outputs = state, []
@@ -146,7 +144,7 @@ def _chunks(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
 
 def _resets(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None:
     resets = jnp.zeros((T, B), bool).at[4].set(True)
-    run = _jit(partial(unroll, spec, backend="scan"))
+    run = jax.jit(partial(unroll, spec, backend="scan"))
     _same(run(params, x_TBD, state, resets=resets).final, run(params, x_TBD[4:]).final)
 
 
@@ -171,7 +169,7 @@ def _backend(backend: Backend, spec: Spec, params: Params, x_TBD: jax.Array, sta
                 ends = sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(final))
                 return jnp.sin(3.0 * h).sum() + ends, (h, final)
 
-            run = _jit(jax.value_and_grad(outputs, (0, 1, 2), has_aux=True))
+            run = jax.jit(jax.value_and_grad(outputs, (0, 1, 2), has_aux=True))
             return run(params, x_TBD, state)
 
         _same(run(backend), run("scan"))
