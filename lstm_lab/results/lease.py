@@ -19,9 +19,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from lstm_lab.utils.files import read_json, write_json
+from lstm_lab.utils.types import JSON
 
 # An owner touches its file every 10 s. Twelve missed touches tolerate a slow network file system.
 STALE_SECONDS = 120.0
@@ -44,7 +44,7 @@ class Lease:
         return newest is not None and newest == self.path
 
 
-def current_owner(folder: Path) -> dict[str, Any] | None:
+def current_owner(folder: Path) -> dict[str, JSON] | None:
     """Returns `host` and `pid` of the process that works on a cohort now, or None.
 
     Args:
@@ -53,7 +53,7 @@ def current_owner(folder: Path) -> dict[str, Any] | None:
     newest = _newest(folder) if folder.is_dir() else None
     if newest is None or _is_stale(newest):
         return None
-    content: dict[str, Any] | None = read_json(newest)
+    content: dict[str, JSON] | None = read_json(newest)
     return content
 
 

@@ -7,20 +7,20 @@ study.json holds the declaration (`study`), the planned runs (`runs`, by id), th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lstm_lab.results.lease import current_owner, process_exists
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
+from lstm_lab.utils.types import JSON
 
 
-def read_plan(workdir: Path) -> dict[str, Any]:
+def read_plan(workdir: Path) -> dict[str, JSON]:
     """Returns the content of study.json.
 
     Raises:
       UserError: for a folder without a study.
     """
-    plan: dict[str, Any] | None = read_json(workdir / "study.json")
+    plan: dict[str, JSON] | None = read_json(workdir / "study.json")
     if plan is None:
         raise UserError(f"--workdir: {workdir} is not a study (study.json is missing or damaged)")
     return plan
@@ -48,7 +48,7 @@ def run_status(folder: Path, leased: bool | None = None) -> tuple[str, str]:
     return head["status"], head.get("reason", "")
 
 
-def leased_runs(workdir: Path, plan: dict[str, Any]) -> dict[str, bool]:
+def leased_runs(workdir: Path, plan: dict[str, JSON]) -> dict[str, bool]:
     """Returns for each planned run whether a process holds the lease on its cohort.
 
     Runs whose results come from an archive belong to no cohort; nobody works on them.
@@ -65,7 +65,7 @@ def count_results(workdir: Path) -> int:
     return sum(1 for _ in workdir.glob("runs/*/result.json"))
 
 
-def count_expected_runs(plan: dict[str, Any]) -> int:
+def count_expected_runs(plan: dict[str, JSON]) -> int:
     """Returns the number of runs of a study, including those that are not planned yet."""
     study = plan["study"]
     count = len(study["variants"]) * len(study["seeds"])

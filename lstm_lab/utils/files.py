@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.types import JSON
 
 
 def check_workdir(folder: Path, marker: str) -> None:
@@ -42,12 +42,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     os.replace(part, path)
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: JSON) -> None:
     """Writes JSON at once; a number that is not finite becomes null."""
     write_text(path, json.dumps(finite(data), indent=2) + "\n")
 
 
-def finite(data: Any) -> Any:
+def finite(data: JSON) -> JSON:
     """Returns JSON-ready data with null for numbers that JSON does not know."""
     if isinstance(data, dict):
         return {key: finite(value) for key, value in data.items()}
@@ -58,9 +58,9 @@ def finite(data: Any) -> Any:
     return data
 
 
-def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(data: dict[str, JSON], prefix: str = "") -> dict[str, JSON]:
     """Returns nested sections as dotted keys."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, JSON] = {}
     for key, value in data.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{key}.")
@@ -69,7 +69,7 @@ def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> JSON:
     """Reads JSON, or returns None for a file that is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -77,14 +77,14 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def read_lines(path: Path, having: str = "") -> list[dict[str, Any]]:
+def read_lines(path: Path, having: str = "") -> list[dict[str, JSON]]:
     """Reads JSON lines up to the first that is damaged; a missing file has none.
 
     Args:
       path: the file.
       having: reads only lines with this text in them, and spares parsing the others.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, JSON]] = []
     try:
         with path.open(encoding="utf-8") as file:
             for line in file:
@@ -95,7 +95,7 @@ def read_lines(path: Path, having: str = "") -> list[dict[str, Any]]:
     return rows
 
 
-def valid_by_step(rows: Iterable[dict[str, Any]], metric: str) -> dict[int, float]:
+def valid_by_step(rows: Iterable[dict[str, JSON]], metric: str) -> dict[int, float]:
     """Returns a validation metric by step, where it is finite.
 
     Args:
@@ -109,6 +109,6 @@ def valid_by_step(rows: Iterable[dict[str, Any]], metric: str) -> dict[int, floa
     }
 
 
-def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def write_lines(path: Path, rows: Iterable[dict[str, JSON]]) -> None:
     """Writes JSON lines at once."""
     write_text(path, "".join(json.dumps(finite(row)) + "\n" for row in rows))
