@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from lstm_lab.cells.cell import Cell, Params, State, identity, promote_float
+from lstm_lab.cells.cell import Cell, Params, Spec, State, identity, promote_float
 from lstm_lab.cells.gated import check_clamp, clamp_gate, project, recur
 from lstm_lab.cells.initializers import check_init, init_gates, init_vector
-from lstm_lab.cells.masks import refuse_noise
+from lstm_lab.cells.masks import Noise, refuse_noise
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class MinLSTMSpec:
         check_init(self.init)
 
 
-def _initial(spec: Any, params: Params, zx: jax.Array, h_dtype: Any) -> State:
+def _initial(spec: Spec, params: Params, zx: jax.Array, h_dtype: DTypeLike) -> State:
     """Returns the zero state for pre-activations zx [B,GH]."""
     del spec
     return State(jnp.zeros_like(zx[:, : params["wh"].shape[-1]]).astype(h_dtype))
@@ -96,7 +97,7 @@ def rnn_pointwise(
     zx: jax.Array,
     zh: jax.Array,
     state: State,
-    noise: Any = None,
+    noise: Noise | None = None,
     clamp: Mapping[str, float] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes h = tanh(x W + h' U + b); it has no gates. Source: Elman 1990."""
@@ -119,7 +120,7 @@ def gru_pointwise(
     zx: jax.Array,
     zh: jax.Array,
     state: State,
-    noise: Any = None,
+    noise: Noise | None = None,
     clamp: Mapping[str, float] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes one GRU step.
@@ -155,7 +156,7 @@ def slstm_init(spec: SLSTMSpec, key: jax.Array, D: int, H: int) -> dict[str, jax
 
 
 def slstm_recur(
-    spec: SLSTMSpec, params: Params, zx: jax.Array, state: State, noise: Any = None
+    spec: SLSTMSpec, params: Params, zx: jax.Array, state: State, noise: Noise | None = None
 ) -> jax.Array:
     """Computes h' U, head by head: [B,4H]."""
     del zx
@@ -172,7 +173,7 @@ def slstm_pointwise(
     zx: jax.Array,
     zh: jax.Array,
     state: State,
-    noise: Any = None,
+    noise: Noise | None = None,
     clamp: Mapping[str, float] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes one sLSTM step, stabilized by m.
@@ -205,7 +206,7 @@ def slstm_pointwise(
     return State(h.astype(state.h.dtype), c, n=n, m=m), {"i": i, "f": f, "o": o, "g": z}
 
 
-def _slstm_initial(spec: SLSTMSpec, params: Params, zx: jax.Array, h_dtype: Any) -> State:
+def _slstm_initial(spec: SLSTMSpec, params: Params, zx: jax.Array, h_dtype: DTypeLike) -> State:
     del spec
     zero = jnp.zeros_like(promote_float(zx[:, : params["b"].shape[-1]]))
     return State(zero.astype(h_dtype), zero, n=zero, m=zero)
@@ -218,7 +219,7 @@ def minlstm_init(spec: MinLSTMSpec, key: jax.Array, D: int, H: int) -> dict[str,
 
 
 def minlstm_recur(
-    spec: MinLSTMSpec, params: Params, zx: jax.Array, state: State, noise: Any = None
+    spec: MinLSTMSpec, params: Params, zx: jax.Array, state: State, noise: Noise | None = None
 ) -> jax.Array:
     """Returns an empty array [B,0]: no gate reads the carried state."""
     del spec, params, state
@@ -250,7 +251,7 @@ def minlstm_pointwise(
     zx: jax.Array,
     zh: jax.Array,
     state: State,
-    noise: Any = None,
+    noise: Noise | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes h = a * h' + b, with a and b of `minlstm_coefficients`."""
     del zh
@@ -260,7 +261,7 @@ def minlstm_pointwise(
     return State(h.astype(state.h.dtype)), {"f": a, "i": 1.0 - a}
 
 
-def _minlstm_initial(spec: MinLSTMSpec, params: Params, zx: jax.Array, h_dtype: Any) -> State:
+def _minlstm_initial(spec: MinLSTMSpec, params: Params, zx: jax.Array, h_dtype: DTypeLike) -> State:
     del spec
     return State(jnp.zeros_like(zx[:, : params["b"].shape[-1]]).astype(h_dtype))
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from lstm_lab.utils.types import PyTree
+
 Params = Mapping[str, jax.Array]
 
 
@@ -87,7 +89,7 @@ def identity(spec: Spec, params: Params, state: State) -> State:
 
 
 def step(
-    spec: Spec, params: Params, x_BD: jax.Array, state: State | None = None, noise: Any = None
+    spec: Spec, params: Params, x_BD: jax.Array, state: State | None = None, noise: PyTree = None
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes one time step: the definition that every backend must match.
 
@@ -111,7 +113,7 @@ def step(
 
 
 def advance(
-    spec: Spec, params: Params, zx: jax.Array, state: State, noise: Any = None, **keywords: Any
+    spec: Spec, params: Params, zx: jax.Array, state: State, noise: PyTree = None, **keywords: Any
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes the part of a step that needs the carried state: recur, pointwise, emit."""
     zh = recurrent_product(spec, params, zx, state, noise)
@@ -120,7 +122,7 @@ def advance(
 
 
 def recurrent_product(
-    spec: Spec, params: Params, zx: jax.Array, state: State, noise: Any
+    spec: Spec, params: Params, zx: jax.Array, state: State, noise: PyTree
 ) -> jax.Array:
     """Computes the product with the carried state; `recur` gets the noise only if there is some."""
     # A user's cell without noise may leave the argument out of its signature.

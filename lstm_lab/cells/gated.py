@@ -26,13 +26,13 @@ Read next: cells/spec.py for the fields, recurrence/unroll.py for the cell over 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lstm_lab.cells.cell import Cell, Params, State, promote_float
+from lstm_lab.cells.cell import Cell, Params, Spec, State, promote_float
 from lstm_lab.cells.initializers import chrono_bias, init_gates, init_matrix, init_vector
 from lstm_lab.cells.masks import Noise, mix, refuse_noise
 
@@ -194,7 +194,7 @@ def normalize(z: jax.Array, gain: jax.Array, bias: jax.Array | None = None) -> j
     return (z if bias is None else z + bias.astype(z.dtype).reshape(shape)).astype(dtype)
 
 
-def project(spec: Any, params: Params, x: jax.Array) -> jax.Array:
+def project(spec: Spec, params: Params, x: jax.Array) -> jax.Array:
     """Computes x W + b for all gates: [...,D] -> [...,GH], in the dtype of x.
 
     With layer normalization gain * LN(x W) + b. The multiplicative cell appends x Wm [...,R].
@@ -210,7 +210,7 @@ def project(spec: Any, params: Params, x: jax.Array) -> jax.Array:
 
 
 def recur(
-    spec: Any, params: Params, zx: jax.Array, state: State, noise: Noise | None = None
+    spec: Spec, params: Params, zx: jax.Array, state: State, noise: Noise | None = None
 ) -> jax.Array:
     """Computes h' U for all gates: [B,GH].
 

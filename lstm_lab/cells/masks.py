@@ -12,12 +12,15 @@ any padding of the width. recurrence/unroll.py passes the masks to the cell.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from lstm_lab.cells.cell import Params, Spec
+
 RecurrentDropout = Literal["variational", "variational_untied", "semeniuta", "semeniuta_sequence"]
+Rates = Mapping[str, float | jax.Array]  # by name, as numbers or scalar arrays
 
 # The rates of the papers' language models. They apply when a run sets no rate.
 _ZONEOUT = {"zoneout_c": 0.5, "zoneout_h": 0.05}
@@ -49,7 +52,7 @@ class Noise(NamedTuple):
     candidate: jax.Array | None = None
 
 
-def refuse_noise(noise: Any) -> None:
+def refuse_noise(noise: object) -> None:
     """Raises ValueError if a cell without regularization gets noise."""
     if noise is not None:
         raise ValueError("noise: the variant has no regularization that takes it")
@@ -63,19 +66,19 @@ def mix(share: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
     return share * old + (1.0 - share) * new
 
 
-def default_rates(spec: Any) -> dict[str, float]:
+def default_rates(spec: Spec) -> dict[str, float]:
     """Returns the rates of a variant with the values of their papers; {} for most cells."""
     rates = dict(_ZONEOUT) if getattr(spec, "zoneout", False) else {}
     rates |= _PUBLISHED.get(getattr(spec, "recurrent_dropout", None) or "", {})
     return rates | ({"weight_drop": 0.5} if getattr(spec, "weight_drop", False) else {})
 
 
-def is_drawn(spec: Any) -> bool:
+def is_drawn(spec: Spec) -> bool:
     """Returns whether a variant reads a mask at each step, not only in its weights or inputs."""
     return bool(set(default_rates(spec)) - {"weight_drop", "input_dropout"})
 
 
-def expected(spec: Any, rates: Mapping[str, Any]) -> Noise | None:
+def expected(spec: Spec, rates: Rates) -> Noise | None:
     """Returns the noise of evaluation: the expectation of zoneout, and no dropout.
 
     Source: Krueger et al. 2017, Zoneout.
@@ -86,7 +89,7 @@ def expected(spec: Any, rates: Mapping[str, Any]) -> Noise | None:
 
 
 def draw(
-    spec: Any, rates: Mapping[str, Any], keys_B: jax.Array, params: Any, T: int, start: Any = 0
+    spec: Spec, rates: Rates, keys_B: jax.Array, params: Params, T: int, start: int | jax.Array = 0
 ) -> Noise | None:
     """Draws the masks of a sequence.
 
@@ -126,7 +129,9 @@ def draw(
     return noise
 
 
-def _draw_mask(rate: Any, purpose: str, keys_B: jax.Array, steps: jax.Array, H: int) -> jax.Array:
+def _draw_mask(
+    rate: float | jax.Array, purpose: str, keys_B: jax.Array, steps: jax.Array, H: int
+) -> jax.Array:
     """Draws 1 with probability 1 - rate, else 0: [T,B,H] for T steps."""
 
     def one(step: jax.Array, key: jax.Array) -> jax.Array:
@@ -137,7 +142,7 @@ def _draw_mask(rate: Any, purpose: str, keys_B: jax.Array, steps: jax.Array, H: 
     return jax.vmap(jax.vmap(one, (None, 0)), (0, None))(steps, keys_B)
 
 
-def drop_inputs(rates: Mapping[str, Any], keys_B: jax.Array, x_TBD: jax.Array) -> jax.Array:
+def drop_inputs(rates: Rates, keys_B: jax.Array, x_TBD: jax.Array) -> jax.Array:
     """Drops input features with one mask per sequence, if the variant has `input_dropout`.
 
     Source: Gal and Ghahramani 2016, section 4.
@@ -149,7 +154,7 @@ def drop_inputs(rates: Mapping[str, Any], keys_B: jax.Array, x_TBD: jax.Array) -
     return x_TBD * mask.astype(x_TBD.dtype)
 
 
-def drop_weights(rates: Mapping[str, Any], key: jax.Array, params: Any) -> Any:
+def drop_weights(rates: Rates, key: jax.Array, params: Params) -> Params:
     """Drops recurrent weights with one mask per batch, if the variant has `weight_drop`.
 
     Source: Merity, Keskar and Socher 2017, section 2 (DropConnect on the hidden-to-hidden weights).
