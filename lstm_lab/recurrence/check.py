@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from jax.test_util import check_grads
 from lstm_lab.cells.cell import Params, Spec, State, step
 from lstm_lab.recurrence.dispatch import Backend, CallSignature, unsupported_reason
 from lstm_lab.recurrence.unroll import unroll
+from lstm_lab.utils.types import PyTree
 
 T, B, D, H = 7, 4, 3, 6
 # A full row, an empty one, and two in between: the cases that lengths get wrong.
@@ -105,7 +105,7 @@ def _padding(spec: Spec, params: Params, x_TBD: jax.Array, state: State) -> None
     is_real = (jnp.arange(T)[:, None] < LENGTHS[None])[..., None]
     lengths = jnp.asarray(LENGTHS)
 
-    def loss(params: Params, x_TBD: jax.Array) -> tuple[jax.Array, Any]:
+    def loss(params: Params, x_TBD: jax.Array) -> tuple[jax.Array, tuple[jax.Array, State]]:
         h, final, _ = unroll(spec, params, x_TBD, lengths=lengths, backend="scan")
         return jnp.square(h).sum() + final.h.sum(), (h, final)
 
@@ -153,8 +153,10 @@ def _backend(backend: Backend, spec: Spec, params: Params, x_TBD: jax.Array, sta
     resets = jnp.zeros((T, B), bool).at[2, 0].set(True)
     for reverse in (False, True):
 
-        def run(backend: Backend, reverse: bool = reverse) -> Any:
-            def outputs(params: Params, x_TBD: jax.Array, state: State) -> Any:
+        def run(backend: Backend, reverse: bool = reverse) -> PyTree:
+            def outputs(
+                params: Params, x_TBD: jax.Array, state: State
+            ) -> tuple[jax.Array, tuple[jax.Array, State]]:
                 h, final, _ = unroll(
                     spec,
                     params,
@@ -175,7 +177,7 @@ def _backend(backend: Backend, spec: Spec, params: Params, x_TBD: jax.Array, sta
         _same(run(backend), run("scan"))
 
 
-def _same(outputs: Any, expected: Any) -> None:
+def _same(outputs: PyTree, expected: PyTree) -> None:
     for a, b in zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True):
         limit = TOLERANCE * max(float(jnp.abs(b).max()), 1.0)
         worst = float(jnp.abs(a - b).max())

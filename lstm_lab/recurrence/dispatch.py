@@ -7,13 +7,15 @@ import json
 import math
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
+import numpy as np
 
 from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.spec import CellSpec
 from lstm_lab.recurrence.backends import associative, cudnn, native
+from lstm_lab.utils.types import JSON
 
 Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -43,7 +45,7 @@ class CallSignature(NamedTuple):
     """
 
     spec: Spec
-    dtype: Any
+    dtype: np.dtype | type
     B: int = 32
     D: int = 64
     H: int = 64
@@ -129,13 +131,13 @@ def family(spec: Spec) -> str:
 
 
 @cache
-def measured(platform: str, device: str) -> list[dict[str, Any]]:
+def measured(platform: str, device: str) -> list[dict[str, JSON]]:
     """Returns the rows of the table for a device: its own kind's, else its platform's, or none."""
     tables = [t for t in json.loads(TIMINGS.read_text())["tables"] if t["platform"] == platform]
     same_device = [t for t in tables if t["device"] == device]
     return [row for table in (same_device or tables)[:1] for row in table["rows"]]
 
 
-def _distance(row: dict[str, Any], call: CallSignature) -> float:
+def _distance(row: dict[str, JSON], call: CallSignature) -> float:
     """Returns how far a call's shape is from a row's, in powers of two."""
     return sum(abs(math.log2(getattr(call, name) / row[name])) for name in MEASURED)

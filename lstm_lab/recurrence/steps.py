@@ -7,12 +7,13 @@ unroll.py next.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import State
+from lstm_lab.utils.types import PyTree
 
 
 class Unrolled(NamedTuple):
@@ -44,7 +45,7 @@ class Inputs(NamedTuple):
     lengths: jax.Array | None = None
     is_real_TB: jax.Array | None = None
     is_reset_TB: jax.Array | None = None
-    noise: Any = None
+    noise: PyTree = None
 
 
 class Options(NamedTuple):
@@ -67,7 +68,7 @@ class Steps(NamedTuple):
     zx: jax.Array
     is_real_B: jax.Array | None
     is_reset_B: jax.Array | None
-    noise: Any
+    noise: PyTree
 
 
 def hide_padding(x_TBD: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
@@ -113,7 +114,7 @@ def apply_reset(now: Steps, state: State) -> State:
     return select(now.is_reset_B, jax.tree.map(jnp.zeros_like, state), state)
 
 
-def select(mask_B: jax.Array, chosen: Any, other: Any) -> Any:
+def select(mask_B: jax.Array, chosen: PyTree, other: PyTree) -> PyTree:
     """Chooses between two pytrees of [B,...] arrays, row by row."""
     return jax.tree.map(
         lambda a, b: jnp.where(jnp.expand_dims(mask_B, range(1, a.ndim)), a, b), chosen, other

@@ -25,6 +25,7 @@ from lstm_lab.recurrence.steps import (
     hide_padding,
     select,
 )
+from lstm_lab.utils.types import PyTree
 
 EVERYTHING = ("*",)  # a value of `trace`: all gates and state fields of a cell
 
@@ -38,7 +39,7 @@ def unroll(
     lengths: jax.Array | None = None,
     resets: jax.Array | None = None,
     reverse: bool = False,
-    noise: Any = None,
+    noise: PyTree = None,
     trace: tuple[str, ...] = (),
     clamp: Mapping[str, float] | None = None,
     backend: Backend = "auto",

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_batching import sequential_vmap
 from jax.experimental import rnn
@@ -22,6 +23,8 @@ from jax.experimental import rnn
 from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.cells.spec import CellSpec
 from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
+
+Arrays = tuple[jax.Array, ...]
 
 INITIAL = ("init", "forget_bias")  # fields that affect only the initial weights
 
@@ -37,7 +40,7 @@ class CudnnStatic(NamedTuple):
     precision: lax.Precision
 
 
-def unsupported_reason(spec: Spec, dtype: Any) -> str | None:
+def unsupported_reason(spec: Spec, dtype: np.dtype | type) -> str | None:
     """Returns the reason why the backend does not support a variant, naming the field, or None."""
     if jax.default_backend() != "gpu":
         return f"platform: got {jax.default_backend()}, cudnn supports gpu"
@@ -116,11 +119,13 @@ def _call(static: CudnnStatic, *arrays: jax.Array) -> tuple[jax.Array, ...]:
     return _forward(static, *arrays)[0]
 
 
-def _forward(static: CudnnStatic, *arrays: jax.Array) -> Any:
+def _forward(static: CudnnStatic, *arrays: jax.Array) -> tuple[Arrays, Arrays]:
     return sequential_vmap(lambda x, h, c, w, n: rnn.lstm_fwd(x, h, c, w, n, *static))(*arrays)
 
 
-def _backward(static: CudnnStatic, residuals: Any, cotangents: Any) -> tuple[Any, ...]:
+def _backward(
+    static: CudnnStatic, residuals: Arrays, cotangents: Arrays
+) -> tuple[jax.Array | None, ...]:
     # The kernel has no batching rule: members under vmap are called one after another.
     pull = sequential_vmap(lambda *arrays: rnn.lstm_bwd(*static, *arrays)[:4])
     return (*pull(residuals, cotangents), None)

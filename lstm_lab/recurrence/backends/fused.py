@@ -12,13 +12,14 @@ Reverse mode, first order; use `scan` for anything else.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, recurrent_product
 from lstm_lab.recurrence.steps import Inputs, Options, Steps, Unrolled, apply_reset, select
+from lstm_lab.utils.types import PyTree
 
 CHUNK = 16  # approximate steps per chunk; docs/benchmarks.md has the measurements
 
@@ -37,7 +38,10 @@ class Chunk(NamedTuple):
     x: jax.Array
     real: jax.Array | None
     reset: jax.Array | None
-    noise: Any
+    noise: PyTree
+
+
+Residuals = tuple[Params, Chunk, State]  # the state before each step
 
 
 def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Options) -> Unrolled:
@@ -73,7 +77,9 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _unroll(static: FusedStatic, params: Params, inputs: Chunk, state: State) -> tuple[Any, State]:
+def _unroll(
+    static: FusedStatic, params: Params, inputs: Chunk, state: State
+) -> tuple[jax.Array, State]:
     h, _, final = _forward(static, params, inputs, state)
     return h, final
 
@@ -103,7 +109,7 @@ def _forward(
 
 
 def _finish(
-    static: FusedStatic, params: Params, zx: jax.Array, zh: jax.Array, state: State, noise: Any
+    static: FusedStatic, params: Params, zx: jax.Array, zh: jax.Array, state: State, noise: PyTree
 ) -> State:
     """Computes the part of a step after the recurrent product: pointwise, emit."""
     keywords = {"clamp": dict(static.clamp)} if static.clamp else {}
@@ -114,16 +120,20 @@ def _finish(
 
 def _unroll_forward(
     static: FusedStatic, params: Params, inputs: Chunk, state: State
-) -> tuple[Any, Any]:
+) -> tuple[tuple[jax.Array, State], Residuals]:
     h, states, final = _forward(static, params, inputs, state)
     return (h, final), (params, inputs, states)
 
 
-def _unroll_backward(static: FusedStatic, residuals: Any, cotangents: Any) -> tuple[Any, Any, Any]:
+def _unroll_backward(
+    static: FusedStatic, residuals: Residuals, cotangents: tuple[jax.Array, State]
+) -> tuple[Params, Chunk, State]:
     params, inputs, states = residuals
     dh, d_final = cotangents
 
-    def chunk(carry: Any, now: Any) -> Any:
+    def chunk(
+        carry: tuple[Params, State], now: tuple[Chunk, State, jax.Array]
+    ) -> tuple[tuple[Params, State], tuple[jax.Array, PyTree]]:
         d_params, d_state = carry
         inputs, states, dh = now
         chunk_grads, d_state, d_inputs = _chunk_backward(
@@ -140,16 +150,16 @@ def _unroll_backward(static: FusedStatic, residuals: Any, cotangents: Any) -> tu
 
 def _chunk_backward(
     static: FusedStatic, params: Params, now: Chunk, states: State, dh: jax.Array, d_state: State
-) -> tuple[Any, State, tuple[jax.Array, Any]]:
+) -> tuple[Params, State, tuple[jax.Array, PyTree]]:
     """Returns a chunk's gradients: of the parameters, the state before it, and x and noise."""
     spec = static.spec
     steps, B = dh.shape[:2]
     zx, project_pull = jax.vjp(partial(spec.cell.project, spec), params, now.x)
 
-    def flat(tree: Any) -> Any:
+    def flat(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda a: a.reshape(steps * B, *a.shape[2:]), tree)
 
-    def rows(noise: Any) -> Any:
+    def rows(noise: PyTree) -> PyTree:
         return jax.tree.map(
             lambda a: jnp.broadcast_to(a, (steps, B, *a.shape[2:])).reshape(-1, *a.shape[2:]), noise
         )
@@ -165,7 +175,9 @@ def _chunk_backward(
     )
 
     # The loop differentiates with respect to the state only: the weights are constants in it.
-    def step(d_state: State, at: Any) -> tuple[State, Any]:
+    def step(
+        d_state: State, at: PyTree
+    ) -> tuple[State, tuple[jax.Array, jax.Array, State, PyTree]]:
         zx, zh, state, noise, real_B, reset_B, dh = at
         d_new = d_state._replace(h=d_state.h + dh)
         if real_B is not None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -30,6 +31,9 @@ from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
 KERNEL = Path(__file__).parent / "kernel"
 
 Served = CellSpec | GRUSpec
+# The forward pass keeps inputs, h, gates and c. The length of the last array says whether x needs a
+# gradient.
+Residuals = tuple[tuple[jax.Array, ...], jax.Array, jax.Array, jax.Array, jax.Array]
 
 
 class NativeStatic(NamedTuple):
@@ -44,7 +48,7 @@ class NativeStatic(NamedTuple):
     reverse: bool = False
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, np.generic]:
         """The custom call's attributes."""
         return {
             "peepholes": np.bool_(self.peepholes),
@@ -59,7 +63,7 @@ class NativeStatic(NamedTuple):
 _GRU = NativeStatic(gates=8)  # its number in kernel/layer.h
 
 
-def unsupported_reason(spec: Spec, dtype: Any) -> str | None:
+def unsupported_reason(spec: Spec, dtype: np.dtype | type) -> str | None:
     """Returns the reason why the backend does not support a variant, naming the field, or None."""
     if jax.default_backend() != "cpu":
         return f"platform: got {jax.default_backend()}, native supports cpu"
@@ -157,7 +161,9 @@ def _layer(static: NativeStatic, *inputs: jax.Array) -> tuple[jax.Array, jax.Arr
     return _forward(static, inputs, keep=False)[:3]
 
 
-def _forward(static: NativeStatic, inputs: tuple[jax.Array, ...], keep: bool) -> Any:
+def _forward(
+    static: NativeStatic, inputs: tuple[jax.Array, ...], keep: bool
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
     x, _, wr = inputs[:3]
     (T, B, _), (R, G, H) = x.shape, wr.shape
     # Without a gradient nothing is stored: arrays of length 0.
@@ -169,13 +175,15 @@ def _forward(static: NativeStatic, inputs: tuple[jax.Array, ...], keep: bool) ->
     )(*inputs, **static.attributes)
 
 
-def _call(name: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
+def _call(name: str, shapes: tuple[tuple[int, ...], ...]) -> Callable[..., Any]:
     results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
     # Members one after another: the kernel already uses all cores for one.
     return jax.ffi.ffi_call(name, results, vmap_method="sequential")
 
 
-def _layer_forward(static: NativeStatic, *inputs: Any) -> tuple[Any, Any]:
+def _layer_forward(
+    static: NativeStatic, *inputs: jax.custom_derivatives.CustomVJPPrimal
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], Residuals]:
     # Whether x needs a gradient is known when tracing, and carried as the length of an array.
     x_needed = jnp.zeros((int(inputs[0].perturbed), 0))
     values = tuple(primal.value for primal in inputs)
@@ -183,7 +191,11 @@ def _layer_forward(static: NativeStatic, *inputs: Any) -> tuple[Any, Any]:
     return (h, s_final, c_final), (values, h, gates, c, x_needed)
 
 
-def _layer_backward(static: NativeStatic, residuals: Any, cotangents: Any) -> tuple[Any, ...]:
+def _layer_backward(
+    static: NativeStatic,
+    residuals: Residuals,
+    cotangents: Sequence[jax.Array | jax.custom_derivatives.SymbolicZero],
+) -> tuple[jax.Array | None, ...]:
     inputs, h, gates, c, x_needed = residuals
     x, _, wr, _, _, s0, c0 = inputs[:7]
     (T, B, D), (R, G, H) = x.shape, wr.shape
