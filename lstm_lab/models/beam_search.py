@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-PyTree = Any
+from lstm_lab.utils.types import PyTree
+
+# Sequences [B,W,T]; scores, last symbols and whether it has ended [B,W]; states of the model.
+Hypotheses = tuple[jax.Array, jax.Array, jax.Array, jax.Array, PyTree]
 UNKNOWN = 0  # the number of the unknown symbol in every vocabulary
 LENGTH_PENALTY = 0.6  # alpha; 0 would compare plain log-probabilities
 
@@ -55,7 +57,7 @@ def beam_search(
     symbols_BW = jnp.full((B, beam), begin)
     ended_BW = jnp.zeros((B, beam), bool)
 
-    def extend(position: jax.Array, carry: Any) -> Any:
+    def extend(position: jax.Array, carry: Hypotheses) -> Hypotheses:
         sequences_BWT, scores_BW, symbols_BW, ended_BW, states = carry
         log_p, states = step(symbols_BW.reshape(-1), states)
         log_p_BWV = log_p.reshape(B, beam, -1)

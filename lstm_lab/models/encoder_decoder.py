@@ -7,16 +7,18 @@ next target token. Training calls the module as a whole (teacher forcing); `beam
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lstm_lab.cells.cell import State
 from lstm_lab.config.sections import Attention
 from lstm_lab.models.recurrent import LSTM, States
 from lstm_lab.models.regularization import OUTPUT, Regularization, dropout
+from lstm_lab.tasks import SourceTokens
 
 
 class Memory(NamedTuple):
@@ -65,7 +67,7 @@ class EncoderDecoder(nn.Module):
     embedding: int
     attention: Attention = "luong"
     dropout_out: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         """Declares the parameters outside the stacks."""
@@ -90,7 +92,7 @@ class EncoderDecoder(nn.Module):
         x: jax.Array,
         lengths: jax.Array | None = None,
         regularization: Regularization | None = None,
-        source: Any = None,
+        source: SourceTokens | None = None,
     ) -> jax.Array:
         """Returns the logits of whole sequences (teacher forcing)."""
         return self.logits_and_states(x, lengths, regularization, source=source)[0]
@@ -102,7 +104,7 @@ class EncoderDecoder(nn.Module):
         regularization: Regularization | None = None,
         states: States | None = None,
         is_start: jax.Array | None = None,
-        source: Any = None,
+        source: SourceTokens | None = None,
     ) -> tuple[jax.Array, States]:
         """Computes logits from the correct previous symbols (teacher forcing).
 
@@ -212,7 +214,9 @@ class EncoderDecoder(nn.Module):
     ) -> tuple[jax.Array, States]:
         """Runs the decoder one step at a time, with the context vector among its inputs."""
 
-        def step(module: EncoderDecoder, states: States, x_BD: jax.Array) -> Any:
+        def step(
+            module: EncoderDecoder, states: States, x_BD: jax.Array
+        ) -> tuple[States, jax.Array]:
             query_B1A = module.query(states[-1][0].h)[:, None]
             score_BS = module.score(jnp.tanh(query_B1A + memory.keys_BSA))[..., 0]
             context_BE = module._attend(score_BS[:, None], memory)[:, 0]

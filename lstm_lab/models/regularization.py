@@ -6,11 +6,12 @@ inside a cell are drawn by `cells/masks.py`. A module that gets no keys runs in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from lstm_lab.cells.masks import Rates
 
 # Numbers that are folded into keys, one per purpose. Layers and directions use small numbers, so
 # these start high enough never to collide with them.
@@ -26,7 +27,7 @@ class Regularization(NamedTuple):
       keys_B: one key per example; None means evaluation.
     """
 
-    rates: Mapping[str, Any]
+    rates: Rates
     key: jax.Array | None = None
     keys_B: jax.Array | None = None
 

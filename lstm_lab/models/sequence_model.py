@@ -7,11 +7,10 @@ batch-major outside and time-major inside. `build.py` makes the module from the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lstm_lab.cells.initializers import init_matrix, init_vector
 from lstm_lab.models.recurrent import LSTM, States
@@ -45,7 +44,7 @@ class SequenceModel(nn.Module):
     dropout_words: float = 0.0
     tied: bool = False
     subtract_last: bool = False
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         """Declares the parameters outside the stack."""
@@ -138,17 +137,19 @@ class SequenceModel(nn.Module):
         if not self.is_initializing():
             self.sow("features", name, features)
 
-    def _embedding_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
+    def _embedding_init(
+        self, key: jax.Array, shape: tuple[int, int], dtype: DTypeLike
+    ) -> jax.Array:
         """Draws the embedding at the scale of the initializer, or by Flax's default without one."""
         if "(" in self.initializer and not self.initializer.startswith("chrono"):
             return init_matrix(self.initializer, key, shape, shape[1], recurrent=False)
         return nn.linear.default_embed_init(key, shape, dtype)
 
-    def _kernel_init(self, key: jax.Array, shape: tuple[int, int], dtype: Any) -> jax.Array:
+    def _kernel_init(self, key: jax.Array, shape: tuple[int, int], dtype: DTypeLike) -> jax.Array:
         del dtype
         return init_matrix(self.initializer, key, shape, shape[0], recurrent=False)
 
-    def _bias_init(self, key: jax.Array, shape: tuple[int], dtype: Any) -> jax.Array:
+    def _bias_init(self, key: jax.Array, shape: tuple[int], dtype: DTypeLike) -> jax.Array:
         del dtype
         return init_vector(self.initializer, key, shape[0])
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
@@ -182,7 +181,7 @@ def _flops(jaxpr: Jaxpr) -> float:
     return total
 
 
-def _nested(params: dict[str, Any]) -> list[Jaxpr]:
+def _nested(params: dict[str, object]) -> list[Jaxpr]:
     """Returns the programs among the parameters of an equation: bodies of loops and calls."""
     values = [v for p in params.values() for v in (p if isinstance(p, (tuple, list)) else (p,))]
     closed = [v.jaxpr for v in values if isinstance(v, ClosedJaxpr)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +19,8 @@ from lstm_lab.models.build import build_model
 from lstm_lab.models.encoder_decoder import EncoderDecoder
 from lstm_lab.tasks import SourceTokens
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
+from lstm_lab.utils.types import PyTree
 
-PyTree = Any
 BATCH_SIZE = 64  # sentences per compiled call
 
 
@@ -58,11 +57,11 @@ def _compiled_search(spec: RunSpec, beam: int, max_length: int) -> Callable[...,
 
     def search(params: PyTree, tokens_BS: jax.Array, lengths_B: jax.Array) -> jax.Array:
         variables = {"params": params}
-        memory: Any = model.apply(variables, tokens_BS, lengths_B, method="encode")
+        memory: PyTree = model.apply(variables, tokens_BS, lengths_B, method="encode")
         memory_R = jax.tree.map(lambda a: jnp.repeat(a, beam, 0), memory)
 
         def step(symbols_R: jax.Array, states: PyTree) -> tuple[jax.Array, PyTree]:
-            decoded: Any = model.apply(
+            decoded: PyTree = model.apply(
                 variables, symbols_R[:, None], states, memory_R, method="decode"
             )
             logits, states = decoded
