@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +17,12 @@ from jax import lax
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
 from lstm_lab.models.build import build_model
+from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END, encode
 from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.types import PyTree
 
 CHUNK = 32  # symbols per compiled call: few enough to stream, enough to hide the call's overhead
 
@@ -126,11 +127,11 @@ def _as_text(symbol: str, unit: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _compiled_read(spec: RunSpec) -> Callable[..., Any]:
+def _compiled_read(spec: RunSpec) -> Callable[..., tuple[jax.Array, States]]:
     """Returns (params, tokens [1,T], states) -> (logits [V] after the last token, states)."""
     model = build_model(spec)
 
-    def read(params: Any, tokens: jax.Array, states: Any) -> Any:
+    def read(params: PyTree, tokens: jax.Array, states: PyTree) -> tuple[jax.Array, States]:
         logits, states = model.apply(
             {"params": params},
             tokens,
@@ -146,12 +147,18 @@ def _compiled_read(spec: RunSpec) -> Callable[..., Any]:
 
 
 @lru_cache(maxsize=4)
-def _compiled_draw(spec: RunSpec, sampling: Sampling, vocabulary_size: int) -> Callable[..., Any]:
+def _compiled_draw(
+    spec: RunSpec, sampling: Sampling, vocabulary_size: int
+) -> Callable[..., tuple[jax.Array, jax.Array, States]]:
     """Returns (params, logits [V], states, key, start) -> (CHUNK symbols, logits, states)."""
     model = build_model(spec)
 
-    def draw(params: Any, logits_V: Any, states: Any, key: Any, start: Any) -> Any:
-        def draw_one(carry: Any, position: jax.Array) -> Any:
+    def draw(
+        params: PyTree, logits_V: jax.Array, states: States, key: jax.Array, start: jax.Array
+    ) -> tuple[jax.Array, jax.Array, States]:
+        def draw_one(
+            carry: tuple[jax.Array, PyTree], position: jax.Array
+        ) -> tuple[tuple[jax.Array, PyTree], jax.Array]:
             logits_V, states = carry
             # The key depends on the position in the text alone, so that a longer text with the same
             # seed starts with the shorter one.

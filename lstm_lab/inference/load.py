@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -20,6 +19,7 @@ from lstm_lab.train.state import member_of
 from lstm_lab.train.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
+from lstm_lab.utils.types import JSON, PyTree
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Trained:
     """
 
     spec: RunSpec
-    params: Any
-    preprocessing: dict[str, Any]
+    params: PyTree
+    preprocessing: dict[str, JSON]
 
 
 def load_run(folder: Path) -> Trained:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +17,11 @@ from jax import lax
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
 from lstm_lab.models.build import build_model
+from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import JSB
 from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.types import PyTree
 
 LOWEST_NOTE = 21  # MIDI number of the first of 88 notes
 TICKS_PER_QUARTER = 480
@@ -55,8 +56,10 @@ def _compiled_draw(spec: RunSpec, frames: int, temperature: float) -> Callable[.
     """Returns (params, states, key) -> notes [frames,88]."""
     model = build_model(spec)
 
-    def draw(params: Any, states: Any, key: jax.Array) -> jax.Array:
-        def draw_frame(carry: Any, position: jax.Array) -> Any:
+    def draw(params: PyTree, states: States, key: jax.Array) -> jax.Array:
+        def draw_frame(
+            carry: tuple[jax.Array, PyTree], position: jax.Array
+        ) -> tuple[tuple[jax.Array, PyTree], jax.Array]:
             notes_D, states = carry
             is_start = position == 0
             logits, states = model.apply(

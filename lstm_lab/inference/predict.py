@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +18,15 @@ import numpy as np
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
 from lstm_lab.models.build import build_model
+from lstm_lab.models.recurrent import States
 from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import Examples, SourceTokens
 from lstm_lab.train.outputs import ROWS, outputs
 from lstm_lab.train.state import zero_states
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.types import JSON, PyTree
 
-Prediction = dict[str, Any]  # JSON-ready, see `Task.describe_prediction`
+Prediction = dict[str, JSON]  # JSON-ready, see `Task.describe_prediction`
 
 
 def predict_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iterator[Prediction]:
@@ -111,11 +112,11 @@ def predict_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Predictio
 
 
 @lru_cache(maxsize=4)
-def _compiled_step(spec: RunSpec) -> Callable[..., Any]:
+def _compiled_step(spec: RunSpec) -> Callable[..., tuple[jax.Array, States]]:
     """Returns (params, x [1,T,...], states, is_start) -> (logits, states)."""
     model = build_model(spec)
 
-    def step(params: Any, x: jax.Array, states: Any, is_start: jax.Array) -> Any:
+    def step(params: PyTree, x: jax.Array, states: States, is_start: jax.Array) -> PyTree:
         return model.apply(
             {"params": params}, x, None, None, states, is_start, method="logits_and_states"
         )
