@@ -10,10 +10,11 @@ import gzip
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lstm_lab.results.study_file import read_plan
 from lstm_lab.utils.files import finite, read_json, write_bytes, write_json
+from lstm_lab.utils.types import JSON
 
 # These identify a run in an archive. Ids do not: a new schema of ids would orphan old results.
 IDENTITY = ("variant", "stage", "point", "seed")
@@ -53,7 +54,7 @@ class RunSlot(NamedTuple):
     seed: int
 
 
-def slot_of(row: dict[str, Any]) -> RunSlot:
+def slot_of(row: dict[str, JSON]) -> RunSlot:
     """Returns the slot of a planned or an archived run."""
     return RunSlot(row["variant"], row["stage"], row["seed"])
 
@@ -63,7 +64,7 @@ def count_slots(path: Path) -> Counter[RunSlot]:
     return Counter(slot_of(row) for row in _read_rows(path))
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
+def _read_rows(path: Path) -> list[dict[str, JSON]]:
     text = gzip.decompress(path.read_bytes()).decode()
     return [json.loads(line) for line in text.splitlines()]
 
@@ -93,5 +94,5 @@ def unpack(path: Path, workdir: Path) -> int:
     return count
 
 
-def _key(row: dict[str, Any]) -> str:
+def _key(row: dict[str, JSON]) -> str:
     return json.dumps({name: row[name] for name in IDENTITY}, sort_keys=True)

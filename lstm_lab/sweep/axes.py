@@ -11,13 +11,12 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from lstm_lab.utils.errors import UserError
 
-Point = dict[str, Any]
+Point = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Axis:
         return tuple(dict.fromkeys(setting for point in self.points for setting in point))
 
 
-def grid(setting: str, values: Sequence[Any], when: Mapping[str, Any] | None = None) -> Axis:
+def grid(setting: str, values: Sequence[object], when: Mapping[str, object] | None = None) -> Axis:
     """Returns the axis of one setting.
 
     Args:
@@ -53,7 +52,9 @@ def grid(setting: str, values: Sequence[Any], when: Mapping[str, Any] | None = N
     return Axis(tuple({setting: value} for value in values), dict(when or {}))
 
 
-def zipped(settings: Mapping[str, Sequence[Any]], when: Mapping[str, Any] | None = None) -> Axis:
+def zipped(
+    settings: Mapping[str, Sequence[object]], when: Mapping[str, object] | None = None
+) -> Axis:
     """Returns one axis of several settings that change together.
 
     Args:
@@ -135,9 +136,9 @@ class LogUniform:
 class Choice:
     """One of several values, all equally likely."""
 
-    values: tuple[Any, ...]
+    values: tuple[object, ...]
 
-    def quantile(self, u: float) -> Any:
+    def quantile(self, u: float) -> object:
         """Returns the value at the share u of the list."""
         return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
 
@@ -146,7 +147,7 @@ class Choice:
 class Conditional:
     """A range that applies only if settings drawn earlier have the values in `when`."""
 
-    when: Mapping[str, Any]
+    when: Mapping[str, object]
     range: Uniform | LogUniform | Choice
 
     def applies(self, point: Point) -> bool:
@@ -204,7 +205,7 @@ def _random_point(number: int, seed: int, ranges: Mapping[str, SearchRange], str
 # ---- combinations
 
 
-def cross(axes: Sequence[Axis], base: Mapping[str, Any] | None = None) -> list[Point]:
+def cross(axes: Sequence[Axis], base: Mapping[str, object] | None = None) -> list[Point]:
     """Returns every combination of the axes' points; without axes, one empty point.
 
     Args:
@@ -228,7 +229,7 @@ def cross(axes: Sequence[Axis], base: Mapping[str, Any] | None = None) -> list[P
     return points
 
 
-def _extend(point: Point, axis: Axis, base: Mapping[str, Any]) -> list[Point]:
+def _extend(point: Point, axis: Axis, base: Mapping[str, object]) -> list[Point]:
     """Returns a point extended by each point of an axis; unchanged if the condition fails."""
     known = {**base, **point}
     for setting, value in axis.when.items():

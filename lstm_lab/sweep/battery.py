@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.sweep.axes import LogUniform, grid
@@ -31,7 +30,7 @@ class BatteryTask:
       lr: the range of learning rates that tuning draws from.
     """
 
-    config: dict[str, Any]
+    config: dict[str, dict[str, object]]
     lr: tuple[float, float] = (1e-3, 3e-2)
 
 

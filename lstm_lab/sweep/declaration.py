@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.sweep.axes import Conditional
 from lstm_lab.sweep.expand import variants
 from lstm_lab.sweep.study import Search, Study, Trials
+from lstm_lab.utils.types import JSON
 
 
-def declaration(study: Study) -> dict[str, Any]:
+def declaration(study: Study) -> dict[str, JSON]:
     """Returns the declaration of a study as JSON-ready data."""
     tuning = study.tuning
     spec = build_spec(study.base)
@@ -50,7 +50,7 @@ def declaration(study: Study) -> dict[str, Any]:
     return dict(json.loads(json.dumps(data)))
 
 
-def results_part(declared: dict[str, Any]) -> dict[str, Any]:
+def results_part(declared: dict[str, JSON]) -> dict[str, JSON]:
     """Returns the part of a declaration that determines results.
 
     Without `compute`, which changes only how results are computed, and without the texts that only
@@ -61,7 +61,7 @@ def results_part(declared: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "base": base}
 
 
-def _search_settings(trials: Trials | Search | None) -> dict[str, Any]:
+def _search_settings(trials: Trials | Search | None) -> dict[str, JSON]:
     """Returns the settings of an adaptive search; empty for random trials."""
     if not isinstance(trials, Search):
         return {}
@@ -69,7 +69,7 @@ def _search_settings(trials: Trials | Search | None) -> dict[str, Any]:
     return {"search": {"sampler": "optuna.TPESampler", **settings}}
 
 
-def _ranges(trials: Trials | Search) -> dict[str, Any]:
+def _ranges(trials: Trials | Search) -> dict[str, JSON]:
     """Returns the range of each setting, without conditions."""
     ranges = {k: v.range if isinstance(v, Conditional) else v for k, v in trials.ranges.items()}
     return {

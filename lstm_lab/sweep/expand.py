@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from lstm_lab.config.parsing import build_spec, with_values
 from lstm_lab.config.run_spec import RunSpec
@@ -147,7 +146,7 @@ def _plan_run(
     stage: str,
     point: Point,
     seed: int,
-    overrides: Mapping[str, Any],
+    overrides: Mapping[str, object],
 ) -> PlannedRun:
     """Builds the spec of one run: base, then variant, then overrides, then tuned point."""
     shared = {**overrides, **point, "seed": seed}

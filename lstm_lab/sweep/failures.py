@@ -10,9 +10,9 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from lstm_lab.utils.files import read_lines
+from lstm_lab.utils.types import JSON
 
 # Attempts after the first, by class of failure. Out of memory: each attempt halves the lanes. Other
 # errors: once, because most of them are deterministic.
@@ -29,7 +29,7 @@ class FailureLog:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "failures.jsonl"
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, JSON]]:
         """Returns one row per failure: `status`, `reason`, `time` and `trace`."""
         return read_lines(self.path)
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
@@ -28,6 +27,7 @@ from lstm_lab.train.layout import Layout, fit_layout
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import check_workdir, read_json, write_json
 from lstm_lab.utils.progress import say
+from lstm_lab.utils.types import JSON
 
 SCHEMA = 2
 
@@ -49,8 +49,8 @@ class StudyFolder:
         check_workdir(folder, "study.json")
         self.plan = self._read()
 
-    def _read(self) -> dict[str, Any]:
-        plan: dict[str, Any] | None = read_json(self.folder / "study.json")
+    def _read(self) -> dict[str, JSON]:
+        plan: dict[str, JSON] | None = read_json(self.folder / "study.json")
         if plan is None:
             return {
                 "schema": SCHEMA,
@@ -68,7 +68,7 @@ class StudyFolder:
         return plan
 
     @contextmanager
-    def locked_plan(self) -> Iterator[dict[str, Any]]:
+    def locked_plan(self) -> Iterator[dict[str, JSON]]:
         """Gives the plan that is on disk now and writes it back; one process at a time."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # A hidden file: if the process is killed here, the folder still counts as empty.
@@ -180,7 +180,7 @@ class StudyFolder:
             plan["cohorts"][cohort_id]["layout"] = asdict(replace(layout, lanes=lanes))
 
 
-def plan_row(run: PlannedRun) -> dict[str, Any]:
+def plan_row(run: PlannedRun) -> dict[str, JSON]:
     """Returns the row of a run in the plan."""
     seed = run.spec.seed
     return {"variant": run.variant, "stage": run.stage, "point": run.point, "seed": seed}
@@ -228,7 +228,7 @@ def choose_points(folder: StudyFolder) -> dict[str, Point]:
     return chosen
 
 
-def _score(result: dict[str, Any] | None, metric: str, sign: float) -> float:
+def _score(result: dict[str, JSON] | None, metric: str, sign: float) -> float:
     """Returns a validation score, higher is better; NaN without a result, -inf if it diverged."""
     if result is None:
         return float("nan")

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Collection
 from dataclasses import replace
 from statistics import fmean, median
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.sweep.axes import Choice, Conditional, LogUniform, Point, Uniform
@@ -22,6 +22,10 @@ from lstm_lab.sweep.folder import StudyFolder
 from lstm_lab.sweep.study import Search, Study
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step
+from lstm_lab.utils.types import JSON
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial, Trial
 
 JOURNAL = "search.journal"
 
@@ -88,12 +92,12 @@ class VariantSearch:
             load_if_exists=True,
         )
 
-    def _trials_in(self, *states: str) -> list[Any]:
+    def _trials_in(self, *states: str) -> list[FrozenTrial]:
         """Returns the trials in some states, or all trials, ordered by number."""
         selected = tuple(self.optuna.trial.TrialState[state] for state in states) or None
         return list(self.trials.get_trials(deepcopy=False, states=selected))
 
-    def _running_trial(self, number: int) -> Any:
+    def _running_trial(self, number: int) -> Trial:
         """Returns a trial that can still take values and reports.
 
         Optuna returns such an object only from `ask`, in the process that asked. After a restart it
@@ -119,7 +123,7 @@ class VariantSearch:
                 self.trials.tell(trial.number, state=self.optuna.trial.TrialState.FAIL)
 
     def _report(
-        self, number: int, results: list[dict[str, Any]], curves: list[dict[int, float]]
+        self, number: int, results: list[dict[str, JSON]], curves: list[dict[int, float]]
     ) -> None:
         """Reports the means over the seeds: of every evaluation, and of the best ones."""
         trial = self._running_trial(number)
@@ -167,7 +171,7 @@ class VariantSearch:
 
     def _point(self, number: int) -> Point:
         """Returns the point of a trial; settings without a value are sampled now."""
-        trial, point = self._running_trial(number), dict[str, Any]()
+        trial, point = self._running_trial(number), Point()
         for setting, values in self.search.ranges.items():
             if isinstance(values, Conditional):
                 if not values.applies(point):
@@ -184,7 +188,7 @@ class VariantSearch:
         return point
 
 
-def _suggest(trial: Any, setting: str, values: Uniform | LogUniform | Choice) -> Any:
+def _suggest(trial: Trial, setting: str, values: Uniform | LogUniform | Choice) -> object:
     """Samples one value of a trial with Optuna."""
     match values:
         case LogUniform(integer=True):

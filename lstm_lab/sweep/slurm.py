@@ -12,9 +12,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lstm_lab.utils.errors import DONE, FAILED, UserError
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
 
 
 def worker_command(arguments: Sequence[str]) -> list[str]:
@@ -61,7 +64,7 @@ class SlurmWorker:
             raise RuntimeError(f"the worker ended with exit code {code}")
         return code
 
-    def __submitit_checkpoint__(self) -> Any:
+    def __submitit_checkpoint__(self) -> DelayedSubmission:
         """Stops the worker after its checkpoint; returns the job that replaces this one.
 
         submitit calls it on SLURM's preemption signal. Waiting for the worker matters: SLURM kills

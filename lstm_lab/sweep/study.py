@@ -85,7 +85,7 @@ class Tuning:
 
     axes: tuple[Axis, ...] = ()
     seeds: tuple[int, ...] | None = None
-    overrides: Mapping[str, Any] | None = None
+    overrides: Mapping[str, object] | None = None
     trials: Trials | Search | None = None
 
     def __post_init__(self) -> None:
