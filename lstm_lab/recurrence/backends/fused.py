@@ -41,7 +41,7 @@ class Chunk(NamedTuple):
     noise: PyTree
 
 
-Residuals = tuple[Params, Chunk, State]  # the state before each step
+Residuals = tuple[Params, Chunk, State]  # parameters, inputs, the states before each step
 
 
 def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Options) -> Unrolled:
