@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 
-# Every verb accepts these, so that a worker's command line fits each of them.
-SWITCHES = ("dry_run", "worker", "watch", "stream", "find_lr")
-
 
 def parse(argv: list[str], flags_type: type[F]) -> F:
     """Parses a verb's flags into its dataclass.
@@ -40,10 +37,10 @@ def parse(argv: list[str], flags_type: type[F]) -> F:
     declared = fields(cast(Any, flags_type))
     for field in declared:
         kinds = get_args(hints[field.name]) or (hints[field.name],)
-        if bool in kinds:
-            continue  # one of SWITCHES
         default: Any = field.default
-        if int in kinds:
+        if bool in kinds:
+            flags.DEFINE_bool(field.name, default, "", flag_values=values)
+        elif int in kinds:
             # A seed may be 0; every other whole number is a count.
             least = 0 if field.name == "seed" else 1
             flags.DEFINE_integer(field.name, default, "", lower_bound=least, flag_values=values)
@@ -51,8 +48,6 @@ def parse(argv: list[str], flags_type: type[F]) -> F:
             flags.DEFINE_float(field.name, default, "", flag_values=values)
         else:
             flags.DEFINE_string(field.name, default, "", flag_values=values)
-    for name in SWITCHES:
-        flags.DEFINE_bool(name, False, "", flag_values=values)
     rest = values(["lstm-lab", *argv])[1:]
     if rest:
         raise UserError(f"arguments: got {rest[0]!r}, expected flags only, as --name=value")

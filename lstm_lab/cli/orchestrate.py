@@ -28,9 +28,10 @@ __all__ = [
     "claims_hold",
     "clear_failures",
     "compare",
-    "hand_out",
+    "print_commands",
     "run",
     "run_jobs",
+    "submit_to_slurm",
 ]
 
 
@@ -79,24 +80,27 @@ def run_jobs(study: Study, folder: Path, jobs: int, arguments: list[str]) -> int
     return code
 
 
-def hand_out(
-    study: Study, folder: Path, jobs: int, arguments: list[str], options: str | None
+def print_commands(arguments: list[str], jobs: int) -> int:
+    """Prints the commands of a study's workers, for another scheduler; returns an exit code."""
+    print(slurm.worker_commands([_absolute(argument) for argument in arguments], jobs))
+    return DONE
+
+
+def submit_to_slurm(
+    study: Study, folder: Path, jobs: int, arguments: list[str], options: str
 ) -> int:
-    """Gives a study to SLURM, or with `options` None prints its workers' commands."""
-    absolute = [_absolute(argument) for argument in arguments]
-    if options is None:
-        print(slurm.worker_commands(absolute, jobs))
-        return DONE
+    """Submits a study's workers to SLURM as an array of jobs; returns an exit code."""
     StudyFolder(folder, study).declare()
+    absolute = [_absolute(argument) for argument in arguments]
     submitted = slurm.submit(absolute, folder.absolute(), jobs, options)
-    print(f"submitted {', '.join(submitted)}; lstm-lab status --workdir={folder} tells how far")
+    print(f"submitted {', '.join(submitted)}; lstm-lab status --workdir={folder} shows progress")
     return DONE
 
 
 def compare(
     cell: str, baseline: str, tasks: list[str], budget: str, folder: Path, data_dir: Path
 ) -> int:
-    """Holds a cell against a baseline on a battery of tasks, and prints one verdict.
+    """Compares a cell with a baseline on a battery of tasks, and prints one verdict.
 
     Args:
       cell: a variant, or FILE.py:NAME.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lstm_lab.cli.flags import data_folder, parse, request_devices, study_folder
@@ -59,10 +59,13 @@ class CompareFlags:
 
 def sweep(argv: list[str]) -> int:
     """A study."""
+    return _sweep(parse(argv, SweepFlags))
+
+
+def _sweep(flags: SweepFlags) -> int:
     from lstm_lab.cli import orchestrate
     from lstm_lab.sweep.load import load_study
 
-    flags = parse(argv, SweepFlags)
     if flags.study is None:
         raise UserError("--study is required: a Python file with get_study()")
     for name, allowed in (
@@ -94,10 +97,12 @@ def sweep(argv: list[str]) -> int:
         value = getattr(flags, name)
         if value is not None:
             shared.append(f"--{name}={value}")
-    if flags.launcher == "slurm" or flags.emit:
-        options = None if flags.emit else flags.slurm
-        return orchestrate.hand_out(study, folder, flags.jobs or 1, shared, options)
-    return orchestrate.run_jobs(study, folder, flags.jobs or 1, shared)
+    jobs = flags.jobs or 1
+    if flags.emit:
+        return orchestrate.print_commands(shared, jobs)
+    if flags.launcher == "slurm":
+        return orchestrate.submit_to_slurm(study, folder, jobs, shared, flags.slurm)
+    return orchestrate.run_jobs(study, folder, jobs, shared)
 
 
 def reproduce(argv: list[str]) -> int:
@@ -108,9 +113,9 @@ def reproduce(argv: list[str]) -> int:
     if not argv or argv[0].startswith("-"):
         raise UserError("reproduce needs the name of a study, such as odyssey_jsb")
     name, *rest = argv
-    workdirs = [a.partition("=")[2] for a in rest if a.startswith("--workdir=")]
-    folder = Path(workdirs[-1]) if workdirs else Path(f"runs/{name}")
-    code = sweep([f"--study={find_study(name)}", *rest, f"--workdir={folder}"])
+    flags = parse(rest, SweepFlags)
+    folder = Path(flags.workdir or f"runs/{name}")
+    code = _sweep(replace(flags, study=str(find_study(name)), workdir=str(folder)))
     if code != DONE or not (folder / "study.json").is_file():
         return code  # a preview or commands, which leave nothing
     return DONE if orchestrate.claims_hold(folder) else FAILED
