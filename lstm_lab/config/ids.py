@@ -1,4 +1,8 @@
-"""Which runs are the same: ids of runs, groups and programs, hashed from the canonical spec."""
+"""Which runs are the same: ids of runs and groups, and the key by which runs share a program.
+
+In: a `RunSpec`. Out: a short hash, a key, or a spec without the settings that a program does not
+depend on. Read `sweep/plan.py` for how keys become cohorts.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +28,17 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
     Args:
       spec: the run.
       without: dotted fields to leave out, such as "seeds" or "optim.lr".
+
+    Returns:
+      JSON with sorted keys and no white space, so that equal runs give equal text.
+
+    Example:
+      canonical(spec, without=("seeds",))
+      # '{"model":{"cell":"np"},"optim":{},"schema":2,"task":{"name":"jsb"},"train":{"epochs":9}}'
     """
     data: dict[str, Any] = {
         "schema": SCHEMA,
+        # Resolved: `seed=1` and `init_seed=1, data_seed=1, noise_seed=1` are the same run.
         "seeds": spec.seeds,
         "task": {"name": spec.task.name, **_changed_settings(spec.task)},
         **{name: _changed_settings(getattr(spec, name)) for name in ("model", "optim", "train")},
@@ -36,6 +48,7 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
         for name in spec.task.files:
             data["task"].pop(name, None)
     if spec.cell_sha256:
+        # The name too: one file may define several cells.
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
         data["cell_sha256"] = spec.cell_sha256
     if spec.vectors_sha256:
@@ -43,35 +56,63 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
         data["vectors_sha256"] = spec.vectors_sha256
     for path in without:
         section, _, name = path.rpartition(".")
+        # A field with its default is absent already.
         (data[section] if section else data).pop(name, None)
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
 
 def _changed_settings(section: Any) -> dict[str, Any]:
     """Returns the fields of a frozen dataclass that differ from their defaults."""
+    # A field without a plain default is always kept: MISSING is equal to no value.
     values = {f.name: (getattr(section, f.name), f.default) for f in fields(section)}
     return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def _short_hash(text: str) -> str:
+    # 12 digits are 48 bits: two of 100,000 runs collide with a probability of 2e-5. Checkpoints
+    # store ids in arrays of this size (train/lanes.py).
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def run_id(spec: RunSpec) -> str:
-    """Returns the id of a run: a hash of its spec with its seeds."""
+    """Returns the id of a run: a hash of its spec with its seeds.
+
+    Args:
+      spec: the run.
+
+    Returns:
+      12 hex digits; they name the run's folder inside a study.
+    """
     return _short_hash(canonical(spec))
 
 
 def group_id(spec: RunSpec) -> str:
-    """Returns the id that runs share which differ in their seeds alone."""
+    """Returns the id of a group: runs that differ only in their seeds have the same one.
+
+    Args:
+      spec: any run of the group.
+
+    Returns:
+      12 hex digits.
+    """
     return _short_hash(canonical(spec, without=("seeds",)))
 
 
 def program_key(spec: RunSpec) -> str:
-    """Returns what runs share that one compiled program can train."""
+    """Returns a key that is equal for runs that one compiled program can train.
+
+    Args:
+      spec: the run.
+
+    Returns:
+      Text to compare, not to show. `sweep.plan` groups runs by it.
+    """
+    # These are arrays of the training state, not constants of the program.
     numbers = tuple(f"optim.{name}" for name in HPARAMS) + tuple(f"model.{k}" for k in RATES)
+    # Only the amount of noise is an array. Whether there is noise changes the program.
     if spec.model.input_noise is not None:
         spec = replace(spec, model=replace(spec.model, input_noise=0.0))
+    # Unlike in an id: another backend gives the same result by another program.
     compute = json.dumps(asdict(spec.compute), sort_keys=True)
     return canonical(spec, without=("seeds", *numbers)) + compute
 
@@ -79,7 +120,14 @@ def program_key(spec: RunSpec) -> str:
 def program_spec(spec: RunSpec) -> RunSpec:
     """Returns the spec with fixed values for everything that is not part of the compiled program.
 
-    Seeds and numbers are arrays of the state, so runs that differ only in them share a program.
+    Seeds and numbers are arrays of the state, so runs that differ only in them share a program. The
+    result is the key of caches of compiled functions.
+
+    Args:
+      spec: the run.
+
+    Returns:
+      A valid spec; its seeds, rates and lengths mean nothing.
     """
     return replace(
         spec,
@@ -87,6 +135,7 @@ def program_spec(spec: RunSpec) -> RunSpec:
         init_seed=None,
         data_seed=None,
         noise_seed=None,
+        # Any values will do that pass the checks of the sections: `lr` must be above 0.
         optim=replace(spec.optim, lr=1.0, momentum=0.0, weight_decay=0.0),
         model=replace(
             spec.model,

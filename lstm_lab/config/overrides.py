@@ -1,4 +1,8 @@
-"""Settings from the command line, typed by the spec's fields."""
+"""Settings from the command line: `--config.PATH=VALUE`, with the types of the spec's fields.
+
+In: arguments. Out: a config with the values set. Read `parsing.py` next, which builds the spec. The
+package parses these flags itself; docs/design.md, "On disk", says why.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,18 @@ def take_overrides(argv: list[str]) -> tuple[list[str], dict[str, str | None]]:
     """Splits `--config.PATH=VALUE` and `--config.PATH VALUE` from the other arguments.
 
     Args:
-      argv: arguments.
+      argv: the arguments of a verb.
 
     Returns:
-      The other arguments, and values by path; None for a path without a value.
+      The other arguments, and the text of each value by path; None for a path without a value.
+
+    Example:
+      take_overrides(["--config.optim.lr=0.1", "--seeds=3", "--config.model.tied"])
+      # (["--seeds=3"], {"optim.lr": "0.1", "model.tied": None})
     """
     rest: list[str] = []
     overrides: dict[str, str | None] = {}
+    # An iterator, so that a value can be taken together with the path before it.
     items = iter(range(len(argv)))
     for k in items:
         name, equals, value = argv[k].partition("=")
@@ -30,6 +39,7 @@ def take_overrides(argv: list[str]) -> tuple[list[str], dict[str, str | None]]:
             rest.append(argv[k])
             continue
         path = name.lstrip("-").removeprefix("config.")
+        # An argument with a dash starts the next flag. A negative value therefore needs `=`.
         if not equals and k + 1 < len(argv) and not argv[k + 1].startswith("-"):
             value, equals = argv[next(items)], "="
         overrides[path] = value if equals else None
@@ -41,10 +51,18 @@ def apply_overrides(
 ) -> dict[str, Any]:
     """Returns a config with settings from the command line, parsed by their types.
 
+    Args:
+      config: a ConfigDict, or the spec of a run.json.
+      overrides: the text of each value by dotted path, as `take_overrides` returns it.
+
+    Returns:
+      A copy of the config; `build_spec` checks it as a whole.
+
     Raises:
       UserError: for a setting that does not exist or a value not of its type.
     """
     values: dict[str, Any] = {}
+    # First: the task decides which options exist and what types they have.
     task = overrides.get("task.name") or dict(config).get("task", {}).get("name")
     for path, text in overrides.items():
         values[path] = _parse(path, _type_of(path, task), text)
@@ -81,16 +99,22 @@ def _parse(path: str, kind: Any, text: str | None) -> Any:
 
 
 def _literal(kind: Any, text: str) -> Any:
-    """Returns what a text means for a type; the text itself where it means nothing."""
+    """Returns the value that a text stands for; the text itself if it does not fit the type.
+
+    `coerce` then rejects the text with the message that a config file gets for the same value.
+    """
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
+        # "none" is a word of its own elsewhere, such as `model.attention=none`.
         if text.lower() in ("none", "null") and type(None) in get_args(kind):
             return None
         return _literal(next(a for a in get_args(kind) if a is not type(None)), text)
     if origin is tuple:
+        # Python's notation works too, although most shells need quotes around it.
         items = text.strip("()[]").split(",")
         return tuple(_literal(get_args(kind)[0], item.strip()) for item in items if item.strip())
     if origin is Literal:
+        # Options may be numbers, so they are compared as text.
         return next((option for option in get_args(kind) if str(option) == text), text)
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)

@@ -1,4 +1,8 @@
-"""From a mapping to frozen dataclasses, strictly: every key known, every value of its type."""
+"""From a mapping to frozen dataclasses, strictly: every key is known, every value has its type.
+
+In: a ConfigDict, a dict, or the spec of a run.json. Out: a `RunSpec`, or a `UserError` that names
+the key. Ranges are checked in `sections.py`, conflicts in `validation.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +19,31 @@ from lstm_lab.config.variant import resolve_cell
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.errors import UserError, unknown
 
-FILLED_IN = ("cell_sha256", "vectors_sha256")  # by the program, not by a config
+# Fields that `build_spec` computes. A run.json contains them, and a config cannot set them.
+FILLED_IN = ("cell_sha256", "vectors_sha256")
 
 
 def build_spec(config: Mapping[str, Any]) -> RunSpec:
-    """Builds a spec from a ConfigDict or a dict, and finds everything wrong with it.
+    """Builds a spec from a ConfigDict or a dict, and checks all of it.
+
+    Everything that can be checked without data is checked here, so that a spelling mistake costs
+    no download and no compilation. A cell of the user's own is loaded, which runs its file.
+
+    Args:
+      config: the sections `task` (with its `name`), `model`, `optim`, `train` and `compute`, and
+        the seeds. Settings that it omits have their defaults.
 
     Raises:
-      UserError: for an unknown key, a wrong type, a bad range, an unknown name or a conflict; the
-        line names the key.
+      UserError: for an unknown key, a wrong type, a bad range, an unknown name, a conflict, or a
+        file that is missing; the message names the key.
+
+    Example:
+      build_spec({"task": {"name": "adding"}, "train": {"steps": 100}})
     """
     config = {k: v for k, v in dict(config).items() if k not in FILLED_IN}
     task = config.pop("task", {})
     expect_mapping("task", task)
+    # A copy: the caller's config stays as it is.
     options = dict(task)
     name = options.pop("name", None)
     if name not in TASKS:
@@ -36,6 +52,7 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     for key, cls in SECTIONS.items():
         sections[key] = build(cls, config.pop(key, {}), f"{key}.")
     spec = build(RunSpec, {**config, **sections}, "")
+    # For its errors only: a wrong cell must not surface at the first compiled step.
     resolve_cell(spec.model)
     path = cell_path(spec.model)
     vectors = Path(spec.model.vectors) if spec.model.vectors else None
@@ -49,7 +66,16 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
 
 
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a config with dotted fields set; sections are copied."""
+    """Returns a config with dotted fields set; sections are copied.
+
+    Args:
+      config: a ConfigDict or a dict; it does not change.
+      values: by dotted field, such as "optim.lr" or "seed".
+
+    Raises:
+      UserError: for a field below another field, or of a section that is not a mapping.
+    """
+    # By attribute: a ConfigDict has `items` but is not an instance of Mapping.
     result = {k: dict(v) if hasattr(v, "items") else v for k, v in dict(config).items()}
     for path, value in values.items():
         section, _, name = path.rpartition(".")
@@ -70,8 +96,8 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
 
     Args:
       cls: the dataclass.
-      values: its fields.
-      prefix: of their names in errors, such as `model.`.
+      values: its fields by name; those with a default may be missing.
+      prefix: what precedes their names in errors, such as `model.`.
 
     Raises:
       UserError: for a key that is unknown or missing, or a value of a wrong type or out of range.
@@ -89,20 +115,31 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     try:
         return cls(**built)
     except ValueError as error:
+        # A section does not know its name in the config, so the prefix is added here.
         raise UserError(f"{prefix}{error}") from None
 
 
 def field_types(cls: type) -> dict[str, Any]:
-    """Returns a dataclass's settable fields with their types."""
+    """Returns a dataclass's settable fields with their types.
+
+    Args:
+      cls: a section, a task, or `RunSpec`.
+    """
+    # Resolved: with postponed annotations, `fields` knows the types as text only.
     hints = get_type_hints(cls)
     return {f.name: hints[f.name] for f in fields(cls) if f.init and f.name not in FILLED_IN}
 
 
 def coerce(path: str, kind: Any, value: Any) -> Any:
-    """Returns a value as a field's type takes it; an int serves as a float, a list as a tuple.
+    """Converts a value to a field's type: an int to a float, a list to a tuple, nothing else.
+
+    Args:
+      path: the dotted name of the field, for errors.
+      kind: its type: int, float, bool, str, Literal, tuple, or one of these or None.
+      value: the value.
 
     Raises:
-      UserError: where the value is not of the type.
+      UserError: if the value does not have the type.
     """
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
@@ -112,6 +149,7 @@ def coerce(path: str, kind: Any, value: Any) -> Any:
         return coerce(path, options[0], value)
     if origin is Literal:
         allowed = get_args(kind)
+        # True == 1 in Python, so `True` would pass as the option 1.
         if value not in allowed or isinstance(value, bool):
             if isinstance(value, str):
                 raise unknown(path, value, [str(a) for a in allowed])
@@ -123,6 +161,7 @@ def coerce(path: str, kind: Any, value: Any) -> Any:
         )
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    # A bool is an int in Python; `layers=True` is a mistake all the same.
     fits = isinstance(kind, type) and isinstance(value, kind)
     if fits and (kind is bool or not isinstance(value, bool)):
         return value
@@ -132,6 +171,11 @@ def coerce(path: str, kind: Any, value: Any) -> Any:
 
 
 def expect_mapping(path: str, value: Any) -> None:
-    """Raises UserError for a section that is no mapping."""
+    """Raises UserError for a section that is not a mapping.
+
+    Args:
+      path: the name of the section.
+      value: its content.
+    """
     if not hasattr(value, "items"):
         raise UserError(f"{path}: got {value!r}, expected a section with options")

@@ -1,4 +1,8 @@
-"""RunSpec: everything that defines a run."""
+"""RunSpec: everything that defines a run.
+
+It joins the sections (`sections.py`) with the task and the seeds. `parsing.build_spec` makes it
+from a config. It is frozen and hashable, so caches of compiled functions use it as a key.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +29,14 @@ class RunSpec:
       model: the model.
       optim: the optimizer.
       train: the length of training and what it minimizes.
-      seed: the seed of initialization, data order and noise; each may have its own instead:
-      init_seed, data_seed, noise_seed: that one's seed, or None.
+      seed: the seed of initialization, data order and noise, from 0 to 2^32 - 1.
+      init_seed, data_seed, noise_seed: a seed for one of the three purposes; None takes `seed`.
       compute: how it is computed; not part of the run's id.
-      cell_sha256: hash of the file of a cell of the user's own; filled in by `build_spec`.
-      vectors_sha256: hash of the file of `model.vectors`; filled in likewise.
+      cell_sha256: hash of the file that defines the user's cell, or None; set by `build_spec`.
+      vectors_sha256: hash of the file of `model.vectors`, or None; set by `build_spec`.
+
+    Raises:
+      ValueError: for settings of different sections that exclude each other (`validation.py`).
     """
 
     task: Task
@@ -45,6 +52,7 @@ class RunSpec:
     vectors_sha256: str | None = None
 
     def __post_init__(self) -> None:
+        # Not only in `build_spec`: other modules change specs by `replace`, which comes here too.
         check(self)
 
     @property
@@ -64,7 +72,14 @@ class RunSpec:
         return {k: self.seed if v is None else v for k, v in seeds.items()}
 
     def schedule_steps(self, train: Split | None) -> tuple[int, int]:
-        """Returns total steps, and steps between evaluations, with this training split."""
+        """Returns the number of optimizer steps, and of steps between two evaluations.
+
+        Args:
+          train: the training split; None for a task that generates its training data.
+
+        Example:
+          total, every = spec.schedule_steps(dataset.splits.get("train"))
+        """
         epoch = None if train is None else steps_per_epoch(train, self.train.batch_size)
         if self.train.steps is not None:
             total = self.train.steps
@@ -73,4 +88,5 @@ class RunSpec:
             assert self.train.epochs
             total = self.train.epochs * epoch
         every = self.train.eval_every or epoch or max(total // 20, 1)
+        # At least one evaluation: without any, a run has no best weights and no test score.
         return total, min(every, total)

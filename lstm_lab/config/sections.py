@@ -15,8 +15,8 @@ from lstm_lab.recurrence import Backend
 
 Merge = Literal["concat", "sum", "mean", "product"]
 Attention = Literal["none", "luong", "bahdanau"]
-# Settings that are arrays in the program, so that its members may differ in them without compiling
-# again.
+# Settings that are arrays in the compiled program. Its members may differ in them, so a tuning over
+# them compiles once.
 HPARAMS = ("lr", "momentum", "weight_decay")
 
 
@@ -26,7 +26,7 @@ class ModelSpec:
 
     Attributes:
       cell: a variant of the catalogue, or FILE.py:NAME for your own spec.
-      hidden: hidden units of every layer.
+      hidden: hidden units of every layer, and of each direction.
       hidden_sizes: hidden units of each layer, if they differ; replaces `hidden` and `layers`.
       layers: number of stacked layers.
       bidirectional: runs every layer in both directions.
@@ -51,6 +51,10 @@ class ModelSpec:
         none. Members of a cohort may differ in it, and in the following rates.
       zoneout_c, zoneout_h, recurrent_dropout, input_dropout, weight_drop: rates of the cell's
         regularization; None is the rate of the variant's paper.
+
+    Raises:
+      ValueError: for a value out of its range, or settings of the model that exclude each other.
+        The message starts with the setting.
     """
 
     cell: str = "lstm"
@@ -92,25 +96,30 @@ class ModelSpec:
                 raise ValueError(f"{name}: got {value}, expected 1 or more")
         if self.hidden_sizes is not None and not self.hidden_sizes:
             raise ValueError("hidden_sizes: got (), expected one width or more")
+        # `layers` may keep its default 1. Another number has to agree, or one of both is a mistake.
         if self.hidden_sizes is not None and self.layers not in (1, len(self.hidden_sizes)):
             sizes = len(self.hidden_sizes)
             raise ValueError(f"hidden_sizes: got {sizes} sizes for {self.layers} layers")
+        # Below 1: dropout divides what it keeps by 1 - rate.
         for name in ("dropout", "dropout_in", "dropout_out", "dropout_words", *masks.RATES):
             rate = getattr(self, name)
             if rate is not None and not 0.0 <= rate < 1.0:
                 raise ValueError(f"{name}: got {rate}, expected 0 or more and below 1")
         if self.input_noise is not None and self.input_noise < 0.0:
             raise ValueError(f"input_noise: got {self.input_noise}, expected 0 or more")
+        # It would have no effect, and a comparison of rates would find no difference.
         if self.dropout and len(self.layer_widths) == 1:
             raise ValueError("dropout: acts between layers, and the model has one layer")
         for name in ("dropout_words", "tied", "vectors"):
             if getattr(self, name) and self.embedding is None:
                 raise ValueError(f"{name}: needs an embedding")
+        # One matrix serves as both, so an output of the stack must be as wide as an embedding.
         if self.tied and self.embedding != self.layer_widths[-1] * self._joined:
             raise ValueError(
                 f"tied: the last layer gives {self.layer_widths[-1] * self._joined} features, "
                 f"the embedding has {self.embedding}"
             )
+        # An input can only be added to an output of the same width.
         if self.residual and len(set(self.layer_widths)) > 1:
             raise ValueError(f"residual: needs equal widths, got {self.layer_widths}")
 
@@ -153,6 +162,9 @@ class OptimSpec:
       accumulate: number of batches whose gradients are averaged into one update.
       freeze: parts of the model that are not trained, by the start of their names, such as `embed`.
       staircase: exponential falls in one step every `decay_steps`, as in Zaremba et al. 2014.
+
+    Raises:
+      ValueError: for a value out of its range, or an option that the optimizer does not have.
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -199,6 +211,7 @@ class OptimSpec:
         ):
             if not value:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected {allowed}")
+        # The other optimizers would ignore them, and the run would seem to use them.
         if self.name != "sgd" and (self.momentum or self.nesterov or self.dampening):
             raise ValueError(f"momentum, nesterov, dampening: only sgd has them, got {self.name}")
 
@@ -220,6 +233,9 @@ class TrainSpec:
       bucket: puts sequences of similar length into a batch, which ends at its longest sequence.
       loss_reduction: `mean` averages over all predictions; `sum_time_mean_batch` sums over time
         and averages over sequences.
+
+    Raises:
+      ValueError: for a value out of its range, or unless exactly one of steps and epochs is set.
     """
 
     batch_size: int = 32
@@ -246,6 +262,7 @@ class TrainSpec:
             raise ValueError(
                 f"label_smoothing: got {self.label_smoothing}, expected 0 or more, below 1"
             )
+        # Without a default: the right length depends on the task.
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(
                 f"steps, epochs: got {self.steps} and {self.epochs}, expected exactly one of them"
@@ -262,11 +279,15 @@ class ComputeSpec:
     """How a run is computed and logged. It does not change the result, so the id leaves it out.
 
     Attributes:
-      backend: backend of the recurrence.
+      backend: backend of the recurrence; `auto` takes the fastest measured one.
       devices: number of local devices; None uses all.
-      checkpoint_seconds: least time between checkpoints; 0 saves at every evaluation.
-      log_every: largest number of steps in one compiled call.
+      checkpoint_seconds: least time between checkpoints in seconds; 0 saves at every evaluation.
+      log_every: largest number of steps in one compiled call. Each call gives one line of
+        metrics.jsonl, and an interrupt waits for the end of the call.
       gates: writes statistics of gates and states to TensorBoard at every evaluation.
+
+    Raises:
+      ValueError: for a value out of its range.
     """
 
     backend: Backend = "auto"
@@ -286,5 +307,14 @@ class ComputeSpec:
 
 
 def names_part(parts: tuple[str, ...], name: str) -> bool:
-    """Returns whether a parameter, such as `lstm/layer_0/wx`, belongs to one of the parts."""
+    """Returns whether a parameter, such as `lstm/layer_0/wx`, belongs to one of the parts.
+
+    Args:
+      parts: the starts of names, such as `lstm` or `lstm/layer_0`.
+      name: the path of the parameter, with slashes.
+
+    Example:
+      names_part(("lstm/layer_1",), "lstm/layer_10/wx")  # False
+    """
+    # With the slash: a plain prefix would freeze layer 10 together with layer 1.
     return any(name == part or name.startswith(f"{part}/") for part in parts)

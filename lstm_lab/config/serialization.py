@@ -1,4 +1,4 @@
-"""A run's spec as JSON, and back."""
+"""A run's spec as JSON, and back. run.json and study.json contain it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,32 @@ from lstm_lab.utils.errors import UserError
 
 
 def to_json(spec: RunSpec) -> dict[str, Any]:
-    """Returns a spec as JSON-ready data that `from_json` reads back."""
+    """Returns a spec as JSON-ready data that `from_json` reads back.
+
+    All settings are written, also those with their defaults: a record must not change its meaning
+    when a later version changes a default.
+
+    Args:
+      spec: the run.
+    """
     data = asdict(spec)
+    # The name is an attribute of the task's class, so `asdict` does not see it.
     data["task"] = {"name": spec.task.name, **data["task"]}
+    # The round trip turns tuples into lists: the result equals what a file gives back.
     return json.loads(json.dumps(data))
 
 
 def from_json(data: Mapping[str, Any]) -> RunSpec:
-    """Builds the spec of a run.json again.
+    """Builds a spec from the JSON of a run.json.
+
+    Args:
+      data: what `to_json` returned.
 
     Raises:
-      UserError: as `build_spec`, and where a cell's file is not the one that the run used.
+      UserError: as `build_spec` does, and if the file of a user's cell has changed since.
     """
     spec = build_spec(data)
+    # Another cell under the same name would silently train another model.
     recorded = data.get("cell_sha256")
     if recorded is not None and spec.cell_sha256 != recorded:
         raise UserError(

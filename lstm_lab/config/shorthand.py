@@ -1,4 +1,8 @@
-"""The words after a config's colon: `configs/jsb.py:peephole,stacked`."""
+"""The words after a config's colon: `configs/jsb.py:peephole,stacked`.
+
+In: the words, as `get_config(words)` of a config file gets them. Out: a changed config. Words are
+for the most common changes; `overrides.py` reaches every setting.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,20 @@ _MODEL = {"bidirectional": {"bidirectional": True}, "stacked": {"layers": 2}}
 
 
 def apply(config: ConfigDict, words: str | None) -> ConfigDict:
-    """Sets what comma-separated words name: a variant, `bidirectional`, `stacked`.
+    """Applies comma-separated words to a config: a variant, `bidirectional`, `stacked`.
 
     Args:
-      config: the config to change.
-      words: the words, or None for none.
+      config: the config to change, in place.
+      words: the words, or None.
 
     Returns:
-      The config.
+      The same config.
 
     Raises:
-      UserError: for a word that names nothing.
+      UserError: for an unknown word.
+
+    Example:
+      apply(config, "gru,bidirectional")
     """
     for word in filter(None, (words or "").split(",")):
         if word in CATALOGUE:
@@ -34,7 +41,18 @@ def apply(config: ConfigDict, words: str | None) -> ConfigDict:
 
 
 def take_file(words: str | None) -> tuple[str | None, str | None]:
-    """Splits the first file, which is what has a dot or a slash in it, from the other words."""
+    """Splits the name of a file from the other words.
+
+    Args:
+      words: comma-separated words, or None.
+
+    Returns:
+      The first word with a dot or a slash, or None, and the other words.
+
+    Example:
+      take_file("reviews.csv,gru")  # ("reviews.csv", "gru")
+    """
+    # Neither character occurs in the name of a variant.
     listed = (words or "").split(",")
     file = next((word for word in listed if "." in word or "/" in word), None)
     if file is not None:

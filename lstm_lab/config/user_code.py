@@ -1,4 +1,8 @@
-"""Loads Python files of the user: a cell, a config, a study."""
+"""Loads Python files of the user: a cell, a config, a study.
+
+In: a path. Out: the object that the file defines, or a `UserError` in one line. The file runs with
+all rights of the user, as any Python program does.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +18,31 @@ from lstm_lab.utils.errors import UserError, unknown
 
 
 def cell_path(model: ModelSpec) -> Path | None:
-    """Returns the file of a user's cell, or None for a cell of the catalogue."""
+    """Returns the file of a user's cell, or None for a cell of the catalogue.
+
+    Args:
+      model: the model; its `cell` is a name, or FILE.py:NAME.
+    """
+    # The last colon: a path may contain others.
     path, colon, _ = model.cell.rpartition(":")
     return Path(path) if colon else None
 
 
 def load_cell(path: Path, name: str) -> Spec:
-    """Runs a user's file and returns the spec of that name."""
+    """Runs a user's file and returns the spec of that name.
+
+    Args:
+      path: the file.
+      name: the name, or FILE.py:NAME, of which the part after the colon counts.
+
+    Raises:
+      UserError: for a file that is missing or does not run, or that does not define the name; the
+        message lists the specs that the file defines.
+    """
     attribute = name.rpartition(":")[2]
     module = load_module(path, "model.cell")
     cell = getattr(module, attribute, None)
+    # By its field, not by its class: a new kind of cell needs no base class.
     if not hasattr(cell, "cell") or not is_dataclass(cell) or isinstance(cell, type):
         allowed = [k for k, v in vars(module).items() if is_dataclass(v) and hasattr(v, "cell")]
         specs = [k for k in allowed if not isinstance(vars(module)[k], type)]
@@ -37,8 +56,11 @@ def load_config(argument: str) -> Any:
     Args:
       argument: FILE.py, or FILE.py:WORDS; the words go to `get_config` as one string.
 
+    Returns:
+      What `get_config` returns, usually a ConfigDict; `build_spec` checks it.
+
     Raises:
-      UserError: for a file without `get_config`, or one that does not run.
+      UserError: for a file that is missing, has no `get_config`, or does not run.
     """
     file, _, words = argument.partition(":")
     get_config = getattr(load_module(Path(file), "--config"), "get_config", None)
@@ -47,12 +69,16 @@ def load_config(argument: str) -> Any:
     try:
         return get_config(words) if words else get_config()
     except TypeError as error:
-        # Most often the config takes no words.
+        # Most often: there are words, and this `get_config` has no parameter for them.
         raise UserError(f"--config: {file}: get_config does not run: {error}") from error
 
 
 def load_module(path: Path, what: str) -> types.ModuleType:
     """Runs a Python file and returns its module.
+
+    Args:
+      path: the file.
+      what: the flag or setting that named it, for errors.
 
     Raises:
       UserError: for a file that is missing or does not run.
@@ -62,9 +88,12 @@ def load_module(path: Path, what: str) -> types.ModuleType:
     module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
         raise UserError(f"{what}: {path} is not a Python file")
+    # It does not enter sys.modules: every load runs the file as it is now, and a file with the name
+    # of an installed package hides nothing.
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
+    # Mistakes in the user's file. Other errors keep their traceback: it shows where they come from.
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
         raise UserError(f"{what}: {path} does not run: {type(error).__name__}: {error}") from error
     return module

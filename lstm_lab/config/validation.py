@@ -1,7 +1,9 @@
-"""Settings of different sections that do not go together: a table of conditions and messages.
+"""Settings of different sections that exclude each other: a table of conditions and messages.
 
-`RunSpec` checks it when it is created. What one setting alone may be is checked by its own section
-(`sections.py`); the types are checked by `parsing.py`.
+In: a `RunSpec`, which calls `check` when it is created. Out: nothing, or an error that names the
+setting. The range of one setting is checked by its section (`sections.py`), its type by
+`parsing.py`. A conflict is an error even if training could ignore the setting: otherwise a study
+would compare two names of the same run.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class Conflict(NamedTuple):
-    """Settings that do not go together.
+    """Settings that exclude each other.
 
     Attributes:
-      applies: whether a spec has the conflict.
-      message: the setting, and why; `{task}` and `{cell}` stand for the spec's.
+      applies: a function of a spec: whether it has the conflict.
+      message: the setting and the reason; `{task}` and `{cell}` stand for the names in the spec.
     """
 
     applies: Callable[[RunSpec], bool]
@@ -45,6 +47,7 @@ def _attends_stepwise(spec: RunSpec) -> bool:
 
 # In this order: the first conflict that applies is reported.
 CONFLICTS = (
+    # Generated examples never repeat, so an epoch has no end.
     Conflict(
         lambda spec: spec.train.epochs is not None and spec.task.sample is not None,
         "train.epochs: {task} generates its training data; set train.steps",
@@ -53,12 +56,14 @@ CONFLICTS = (
         lambda spec: spec.model.embedding is not None and not _reads_tokens(spec),
         "model.embedding: the inputs of {task} are not tokens",
     ),
+    # The penalties read the outputs of all steps; an encoder-decoder does not store them.
     Conflict(
         lambda spec: (
             spec.train.penalized and (not spec.task.target.every_step or _translates(spec))
         ),
         "train.activation_reg, temporal_reg: {task} has no outputs at every step",
     ),
+    # With a prediction at every step, the last vector would tell earlier steps about the future.
     Conflict(
         lambda spec: (
             spec.model.subtract_last and (_reads_tokens(spec) or spec.task.target.every_step)
@@ -71,10 +76,12 @@ CONFLICTS = (
         ),
         "train.label_smoothing: {task} has no classes",
     ),
+    # The backward direction would have to start at the end of the stream.
     Conflict(
         lambda spec: spec.model.bidirectional and spec.task.is_stream,
         "model.bidirectional: {task} is read forward, in chunks",
     ),
+    # `luong` is the default, so it cannot be told apart from a setting that nobody made.
     Conflict(
         lambda spec: not _translates(spec) and spec.model.attention != "luong",
         "model.attention: {task} has no encoder to attend to",
@@ -95,6 +102,7 @@ CONFLICTS = (
         lambda spec: _translates(spec) and spec.model.dropout_words > 0.0,
         "model.dropout_words: translation does not support it",
     ),
+    # The bridge maps c by a dense layer, so c would no longer fit the normalizer that divides it.
     Conflict(
         lambda spec: _translates(spec) and spec.model.cell == "slstm",
         "model.cell: the normalizer of slstm cannot be bridged from encoder to decoder",
@@ -111,6 +119,7 @@ CONFLICTS = (
         lambda spec: _translates(spec) and spec.compute.gates,
         "compute.gates: translation has no gate statistics",
     ),
+    # `None` and not 0: even noise of amount 0 would make another program and another id.
     Conflict(
         lambda spec: spec.model.input_noise is not None and _reads_tokens(spec),
         "model.input_noise: the inputs of {task} are tokens",
@@ -119,11 +128,21 @@ CONFLICTS = (
 
 
 def check(spec: RunSpec) -> None:
-    """Raises ValueError for settings of different sections that do not go together."""
+    """Checks settings of different sections against each other.
+
+    Args:
+      spec: the run.
+
+    Raises:
+      ValueError: for a seed out of range, or the first conflict of `CONFLICTS`.
+      UserError: for a metric that the task does not have.
+    """
+    # Seeds are uint32 arrays of the training state: a larger one would wrap around.
     for name in ("seed", "init_seed", "data_seed", "noise_seed"):
         value = getattr(spec, name)
         if value is not None and not 0 <= value < 2**32:
             raise ValueError(f"{name}: got {value}, expected 0 to 2^32 - 1")
+    # Not all metrics of the task: `final_metrics` exist only once, after training.
     metrics = metric_names(spec.task.target)
     if spec.train.metric not in (None, *metrics):
         raise unknown("train.metric", spec.train.metric, metrics)

@@ -1,4 +1,8 @@
-"""From a model's settings to the cell they name, and the rates of its regularization."""
+"""From a model's settings to the cell that they name, and the rates of its regularization.
+
+In: a `ModelSpec`. Out: the spec of a cell, from the catalogue or from a user's file, and rates by
+name. Read `cells/catalogue.py` for the variants and `cells/masks.py` for the rates.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,9 @@ from lstm_lab.utils.errors import UserError
 def resolve_cell(model: ModelSpec) -> Spec:
     """Returns the variant that a model names, with the model's forget bias and initializer.
 
+    Args:
+      model: the model; a `cell` of the form FILE.py:NAME runs that file.
+
     Raises:
       UserError: for an unknown variant, a file without it, or an option that it does not have.
     """
@@ -25,6 +32,7 @@ def resolve_cell(model: ModelSpec) -> Spec:
             for name in ("forget_bias", "init")
             if (value := getattr(model, name)) is not None
         }
+        # An error, not silence: a setting without an effect would still change the run's id.
         for name in changes:
             if not hasattr(cell, name):
                 raise UserError(f"model.{name}: {model.cell} has no such option")
@@ -34,6 +42,7 @@ def resolve_cell(model: ModelSpec) -> Spec:
                 raise UserError(f"model.{name}: {model.cell} has no such regularization")
         return cell
     except ValueError as error:
+        # A cell names its own field, which is a setting of the model only for these two.
         prefix = "" if str(error).startswith(("forget_bias", "init")) else "cell: "
         raise UserError(f"model.{prefix}{error}") from None
 
@@ -42,7 +51,14 @@ def rates_of(model: ModelSpec) -> dict[str, float]:
     """Returns the rates of the cell's regularization, and the input noise if there is any.
 
     A rate that the model does not set is that of the variant's paper.
+
+    Args:
+      model: the model.
+
+    Returns:
+      Rates by name; empty for a cell without regularization.
     """
+    # Only the rates that the cell has: their names are part of the compiled program.
     rates = default_rates(resolve_cell(model))
     for name in rates:
         if getattr(model, name) is not None:
