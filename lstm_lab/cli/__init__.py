@@ -1,4 +1,13 @@
-"""The command line: `lstm-lab VERB`."""
+"""The command line: `lstm-lab VERB`.
+
+In: arguments. Out: an exit code (`utils/errors.py`); results on standard output, progress and
+errors on standard error. Read `runs` next (train), then `studies`. This is the only package that
+reads flags.
+
+No verb imports JAX before it has read its flags. So help and wrong flags are answered at once, and
+a verb can still choose the devices before JAX starts. `orchestrate` imports JAX: the verbs that
+need it import it late.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +65,17 @@ A config may also be the run.json of an earlier run. Exit codes: 0 done, 1 a run
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a verb and returns the exit code."""
+    """Runs a verb and returns the exit code.
+
+    Args:
+      argv: the verb and its flags; None takes those of the process.
+
+    Returns:
+      0 done, 1 a run failed, 2 wrong usage, config or data, 75 interrupted.
+
+    Example:
+      main(["summary", "--config=configs/adding.py"])
+    """
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("help", "--help", "-h"):
         print(USAGE)
@@ -66,7 +85,9 @@ def main(argv: list[str] | None = None) -> int:
         if verb not in VERBS:
             raise unknown("verb", verb, VERBS)
         return VERBS[verb](rest)
+    # Only errors that the user can fix. A bug keeps its traceback.
     except (UserError, FlagsError) as error:
+        # In one line: absl's messages have several.
         say(f"lstm-lab: {' '.join(str(error).split())}")
         return WRONG_USAGE
 

@@ -1,4 +1,8 @@
-"""The verb bench: timings compared with other libraries."""
+"""The verb bench: timings compared with other libraries.
+
+In: the name of a suite. Out: a JSON file of all times and a Markdown file of tables. Read
+`bench/cases.py` next (what is timed), then `bench/run.py` (how).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from lstm_lab.utils.errors import DONE, UserError, unknown
 
 @dataclass(frozen=True)
 class BenchFlags:
-    """Flags of `bench`."""
+    """Flags of `bench`; `lstm-lab help` explains the common ones."""
 
     suite: str = "layer"
     contenders: str | None = None
@@ -33,7 +37,14 @@ class BenchFlags:
 
 
 def bench(argv: list[str]) -> int:
-    """Timings compared with other libraries."""
+    """Times a suite, writes the results, and prints their tables.
+
+    Args:
+      argv: the arguments after the verb, see `BenchFlags`.
+
+    Raises:
+      UserError: for a wrong flag, suite or contender.
+    """
     from lstm_lab.bench import errors, table, timings
     from lstm_lab.bench.cases import SUITES
     from lstm_lab.utils.files import write_json, write_text
@@ -46,6 +57,7 @@ def bench(argv: list[str]) -> int:
     }
     if flags.suite not in runs:
         raise unknown("--suite", flags.suite, runs)
+    # Before the suite runs, which takes many minutes.
     if flags.table and flags.suite != "backends":
         raise UserError(f"--table: got suite {flags.suite}, expected backends")
     out = flags.output_path

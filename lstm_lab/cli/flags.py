@@ -1,6 +1,8 @@
 """What all verbs share: parsing flags, loading a config, the data folder and the devices.
 
-Each verb declares its flags as a frozen dataclass next to it. Only `parse` uses absl.
+In: the arguments after a verb. Out: a frozen dataclass of flags, which each verb declares next to
+it, and a `RunSpec`. Only `parse` uses absl. `config/overrides.py` takes `--config.PATH=VALUE` out
+of the arguments first.
 """
 
 from __future__ import annotations
@@ -28,14 +30,24 @@ def parse(argv: list[str], flags_type: type[F]) -> F:
       argv: the arguments after the verb.
       flags_type: a frozen dataclass of str, int, float and bool; each field is one flag.
 
+    Returns:
+      An instance of `flags_type`; flags that are not given have the defaults of its fields. If a
+      flag is given twice, the last one counts.
+
     Raises:
       UserError: for an argument that is not a flag.
       absl.flags.Error: for an unknown flag, or a value of the wrong type or range.
+
+    Example:
+      parse(["--seeds=3"], TrainFlags).seeds  # 3
     """
+    # Not absl's global FLAGS: verbs share names, and one process may parse several times, as the
+    # tests do.
     values = flags.FlagValues()
     hints = get_type_hints(flags_type)
     declared = fields(cast(Any, flags_type))
     for field in declared:
+        # `int | None` has arguments, `int` has none.
         kinds = get_args(hints[field.name]) or (hints[field.name],)
         default: Any = field.default
         if bool in kinds:
@@ -54,13 +66,22 @@ def parse(argv: list[str], flags_type: type[F]) -> F:
     parsed = flags_type(**{field.name: values[field.name].value for field in declared})
     data_dir = getattr(parsed, "data_dir", None)
     if data_dir:
-        # Config files may read their data; this lets them find the same folder.
+        # Config files may read their data. The environment lets them find the same folder, also in
+        # worker processes.
         os.environ["LSTM_LAB_DATA"] = data_dir
     return parsed
 
 
 def load_spec(config: str | None, overrides: dict[str, str | None]) -> RunSpec:
-    """Loads a config file or a run.json, applies overrides, and builds the spec."""
+    """Loads a config file or a run.json, applies overrides, and builds the spec.
+
+    Args:
+      config: FILE.py, FILE.py:WORDS or a run.json; None if the flag is missing.
+      overrides: the text of each value by dotted path, as `take_overrides` returns it.
+
+    Raises:
+      UserError: without a config, for a file of another kind, or as in `build_spec`.
+    """
     from lstm_lab.config.overrides import apply_overrides
     from lstm_lab.config.parsing import build_spec
     from lstm_lab.config.serialization import from_json
@@ -74,24 +95,34 @@ def load_spec(config: str | None, overrides: dict[str, str | None]) -> RunSpec:
         data = read_json(path)
         if not isinstance(data, dict) or "spec" not in data:
             raise UserError(f"--config: {path} is not a run.json")
-        # A changed cell is refused unless another one is chosen.
+        # By `from_json`: it refuses a user's cell whose file has changed since.
         spec = data["spec"]
         return from_json(apply_overrides(spec, overrides) if overrides else spec)
     return build_spec(apply_overrides(load_config(config), overrides))
 
 
 def data_folder(data_dir: str | None) -> Path:
-    """Returns the folder of data sets: `--data_dir`, or the default."""
+    """Returns the folder of data sets.
+
+    Args:
+      data_dir: the value of `--data_dir`; None takes $LSTM_LAB_DATA, or the user's cache.
+    """
     from lstm_lab.tasks.readers.download import default_data_dir
 
     return Path(data_dir) if data_dir else default_data_dir()
 
 
 def request_devices(count: int | None) -> None:
-    """Makes each CPU core a JAX device; call it before JAX starts."""
+    """Makes each CPU core a JAX device; call it before JAX starts.
+
+    Args:
+      count: the number of devices; None is the number of cores. Accelerators are not affected.
+    """
     from lstm_lab.train.devices import keep_compiled_programs, request_cpu_devices
 
     keep_compiled_programs()
+    # The cores of this process, not of the machine: `sweep --jobs` pins each worker to its share,
+    # and clusters limit jobs in the same way.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     request_cpu_devices(count or cores or 1)
 
@@ -104,7 +135,14 @@ class FolderFlags:
 
 
 def study_folder(argv: list[str]) -> Path:
-    """Returns the folder that `--workdir` names, and takes no other flag."""
+    """Returns the folder that `--workdir` names; a verb with this one flag calls it.
+
+    Args:
+      argv: the arguments after the verb.
+
+    Raises:
+      UserError: without `--workdir`.
+    """
     workdir = parse(argv, FolderFlags).workdir
     if workdir is None:
         raise UserError("--workdir is required: the folder of a study")

@@ -1,4 +1,8 @@
-"""Verbs of finished runs: predict, generate."""
+"""Verbs of finished runs: predict, generate.
+
+In: the folder of a run, and lines of input or a prompt. Out: predictions or text on standard
+output, or a MIDI file. Read `inference/load.py` and `inference/predict.py` next.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictFlags:
-    """Flags of `predict`."""
+    """Flags of `predict`; `lstm-lab help` explains the common ones."""
 
     workdir: str | None = None
+    # As in most tools, "-" is standard input.
     input: str = "-"
     format: str = "json"
+    # More would idle: a prediction is one call on one device.
     devices: int = 1
     beam: int = 4
     stream: bool = False
@@ -32,7 +38,7 @@ class PredictFlags:
 
 @dataclass(frozen=True)
 class GenerateFlags:
-    """Flags of `generate`."""
+    """Flags of `generate`; `lstm-lab help` explains the common ones."""
 
     workdir: str | None = None
     prompt: str = ""
@@ -47,12 +53,21 @@ class GenerateFlags:
 
 
 def predict(argv: list[str]) -> int:
-    """Prints the predictions of a finished run for new input, one line each."""
+    """Prints the predictions of a finished run for new input, one line each.
+
+    Args:
+      argv: the arguments after the verb, see `PredictFlags`.
+
+    Raises:
+      UserError: for a wrong flag, a folder without a finished run, or input that the task rejects.
+    """
     flags = parse(argv, PredictFlags)
+    # Before anything below uses JAX: its devices are fixed at the first use.
     request_devices(flags.devices)
     from lstm_lab.inference.load import load_run
     from lstm_lab.inference.predict import predict_lines, predict_stream
 
+    # Before the run is loaded, so that a wrong flag is answered at once.
     if flags.format not in ("json", "csv"):
         raise unknown("--format", flags.format, ("json", "csv"))
     trained = load_run(_run_folder(flags.workdir))
@@ -62,6 +77,8 @@ def predict(argv: list[str]) -> int:
             path = Path(flags.input)
             if not path.is_file():
                 raise UserError(f"--input: {path} does not exist")
+            # Some editors and spreadsheets start a file with a byte order mark. As a part of the
+            # first line it would be an unknown symbol.
             lines = stack.enter_context(path.open(encoding="utf-8-sig"))
         if flags.stream:
             _write(predict_stream(trained, lines), flags.format)
@@ -71,10 +88,11 @@ def predict(argv: list[str]) -> int:
 
 
 def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
-    """Prints answers as they come: JSON lines, or CSV of labels and probabilities."""
+    """Prints answers as they come: JSON lines, or CSV of labels and probabilities, or of values."""
     table = csv.writer(sys.stdout, lineterminator="\n")
     for number, answer in enumerate(answers):
         if form == "json":
+            # Flushed: with `--stream`, another program may wait for each answer.
             print(json.dumps(answer, ensure_ascii=False), flush=True)
             continue
         label, p = answer.get("label"), answer.get("probabilities", {})
@@ -88,7 +106,14 @@ def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
 
 
 def generate(argv: list[str]) -> int:
-    """Generates text that continues a prompt, or composes music."""
+    """Generates text that continues a prompt, or composes music.
+
+    Args:
+      argv: the arguments after the verb, see `GenerateFlags`.
+
+    Raises:
+      UserError: for a wrong flag, a folder without a finished run, or a run of another kind.
+    """
     flags = parse(argv, GenerateFlags)
     request_devices(flags.devices)
     from lstm_lab.inference.generate import Sampling, generate

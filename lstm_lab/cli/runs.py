@@ -1,4 +1,8 @@
-"""Verbs of one run: train, summary, check."""
+"""Verbs of one run: train, summary, check.
+
+In: arguments. Out: an exit code, and a run's folder or a printed table. docs/life_of_a_run.md
+follows `train` through the package; read `train/loop.py` next.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainFlags:
-    """Flags of `train`."""
+    """Flags of `train`; `lstm-lab help` explains the common ones."""
 
     config: str | None = None
     workdir: str | None = None
@@ -29,25 +33,37 @@ class TrainFlags:
 
 @dataclass(frozen=True)
 class SummaryFlags:
-    """Flags of `summary`."""
+    """Flags of `summary`; `lstm-lab help` explains the common ones."""
 
     config: str | None = None
 
 
 @dataclass(frozen=True)
 class CheckFlags:
-    """Flags of `check`."""
+    """Flags of `check`; `lstm-lab help` explains the common ones."""
 
     cell: str | None = None
 
 
 def train(argv: list[str]) -> int:
-    """One run, or several seeds as one program."""
+    """Trains one run, or several seeds as one program; resumes what was interrupted.
+
+    Args:
+      argv: the arguments after the verb, see `TrainFlags`, and `--config.PATH=VALUE`.
+
+    Returns:
+      An exit code; 1 also for a single run that diverges.
+
+    Raises:
+      UserError: for a wrong flag, config or data.
+    """
     from lstm_lab.config.overrides import take_overrides
     from lstm_lab.train import multihost
 
     argv, overrides = take_overrides(argv)
     flags = parse(argv, TrainFlags)
+    # Devices, then hosts, then the config: JAX starts with the first array, which a config file of
+    # the user may make.
     request_devices(flags.devices)
     if flags.hosts is not None:
         if flags.seeds is not None:
@@ -55,6 +71,7 @@ def train(argv: list[str]) -> int:
         multihost.initialize_distributed(flags.hosts)
     spec = load_spec(flags.config, overrides)
     data_dir = data_folder(flags.data_dir)
+    # For the record in run.json: what the user typed, where a flag alone means true.
     shown = {path: "true" if text is None else text for path, text in overrides.items()}
     if flags.find_lr:
         return _find_lr(spec, Path(flags.workdir or f"runs/{spec.task.name}-lr"), data_dir)
@@ -64,6 +81,7 @@ def train(argv: list[str]) -> int:
     from lstm_lab.config.serialization import to_json
     from lstm_lab.sweep.study import Study
 
+    # Several seeds are a study without variants: the same lanes, report and resuming as in a sweep.
     seeds = tuple(range(spec.seed, spec.seed + flags.seeds))
     name = f"{spec.task.name}-{Path(spec.model.cell.replace(':', '-')).name}-{flags.seeds}seeds"
     folder = Path(flags.workdir or f"runs/{name}")
@@ -78,6 +96,7 @@ def _train_one(
     from lstm_lab.train.loop import stopping_on_signals, train_run
     from lstm_lab.utils.files import read_json
 
+    # With the id, so that other settings get another folder and equal ones resume.
     cell = Path(spec.model.cell.replace(":", "-")).name
     folder = Path(workdir or f"runs/{spec.task.name}-{cell}-{run_id(spec)}")
     with stopping_on_signals() as stop:
@@ -87,6 +106,7 @@ def _train_one(
         return INTERRUPTED
     if outcome.status != "completed":
         return FAILED
+    # Only host 0 has the folder; all hosts need the status for their exit codes.
     result = multihost.broadcast_from_host0(lambda: read_json(folder / "result.json"))
     if multihost.is_primary():
         _show(folder, result)
@@ -122,7 +142,14 @@ def _show(folder: Path, result: dict[str, Any]) -> None:
 
 
 def summary(argv: list[str]) -> int:
-    """A model's parts."""
+    """Prints the layers, shapes, parameters and operations of a model; trains nothing.
+
+    Args:
+      argv: the arguments after the verb: `--config` and `--config.PATH=VALUE`.
+
+    Raises:
+      UserError: for a wrong flag or config.
+    """
     from lstm_lab.config.overrides import take_overrides
     from lstm_lab.models.summary import summarize_layers
     from lstm_lab.utils.tables import aligned
@@ -144,13 +171,24 @@ def summary(argv: list[str]) -> int:
     if spec.optim.freeze:
         frozen = sum(layer.frozen for layer in layers)
         lines += [["  trained", "", f"{total - frozen:,}"], ["  frozen", "", f"{frozen:,}"]]
+    # Lines have three to five cells, and a table needs rows of equal length.
     print(aligned([[*line, "", ""][:5] for line in lines]))
     print("\nFLOP of the matrix products of a forward pass, a time step of a sequence")
     return DONE
 
 
 def check(argv: list[str]) -> int:
-    """A cell's gradients, and what has to hold of it over time."""
+    """Checks a cell: its gradients, padding, chunks, resets and backends.
+
+    Args:
+      argv: the arguments after the verb: `--cell=NAME` or `--cell=FILE.py:NAME`.
+
+    Returns:
+      An exit code; 1 if a check fails.
+
+    Raises:
+      UserError: without a cell, or for one that cannot be loaded.
+    """
     from lstm_lab.config.sections import ModelSpec
     from lstm_lab.config.variant import resolve_cell
     from lstm_lab.recurrence.check import check_cell
@@ -159,6 +197,7 @@ def check(argv: list[str]) -> int:
     if flags.cell is None:
         raise UserError("--cell is required: a variant's name or FILE.py:NAME")
     failed = 0
+    # All checks, not only up to the first failure: together they show where the error is.
     for name, wrong in check_cell(resolve_cell(ModelSpec(cell=flags.cell))):
         failed += wrong is not None
         print(

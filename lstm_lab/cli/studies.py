@@ -1,4 +1,8 @@
-"""Verbs of studies: sweep, reproduce, compare, pack, status, report."""
+"""Verbs of studies: sweep, reproduce, compare, pack, status, report.
+
+In: arguments. Out: an exit code, a study's folder and its report. This file reads flags;
+`orchestrate.py`, which imports JAX, does the work. `report`, `status` and `pack` need no JAX.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from lstm_lab.utils.errors import DONE, FAILED, UserError, unknown
 
 @dataclass(frozen=True)
 class SweepFlags:
-    """Flags of `sweep`."""
+    """Flags of `sweep`; `lstm-lab help` explains the common ones."""
 
     study: str | None = None
     workdir: str | None = None
@@ -30,7 +34,7 @@ class SweepFlags:
 
 @dataclass(frozen=True)
 class PackFlags:
-    """Flags of `pack`."""
+    """Flags of `pack`; `lstm-lab help` explains the common ones."""
 
     workdir: str | None = None
     out: str | None = None
@@ -38,7 +42,7 @@ class PackFlags:
 
 @dataclass(frozen=True)
 class ReportFlags:
-    """Flags of `report`."""
+    """Flags of `report`; `lstm-lab help` explains the common ones."""
 
     workdir: str | None = None
     out: str | None = None
@@ -47,7 +51,7 @@ class ReportFlags:
 
 @dataclass(frozen=True)
 class CompareFlags:
-    """Flags of `compare`."""
+    """Flags of `compare`; `lstm-lab help` explains the common ones."""
 
     against: str = "vanilla"
     tasks: str = ""
@@ -58,7 +62,17 @@ class CompareFlags:
 
 
 def sweep(argv: list[str]) -> int:
-    """A study."""
+    """Runs what is missing of a study, here or in workers, and prints its report.
+
+    Args:
+      argv: the arguments after the verb, see `SweepFlags`.
+
+    Returns:
+      An exit code.
+
+    Raises:
+      UserError: for a wrong flag, study, folder or data.
+    """
     return _sweep(parse(argv, SweepFlags))
 
 
@@ -87,11 +101,14 @@ def _sweep(flags: SweepFlags) -> int:
 
         print(preview(study, data_dir))
         return DONE
+    # After the preview, which must not change anything on disk.
     if flags.rerun:
         orchestrate.clear_failures(folder)
     if in_process:
         results = Path(flags.results) if flags.results else None
         return orchestrate.run(study, folder, data_dir, worker=flags.worker, results=results)
+    # What a worker cannot find out by itself. Folders are named explicitly, since its environment
+    # may lack $LSTM_LAB_DATA.
     shared = [f"--study={flags.study}", f"--workdir={folder}", f"--data_dir={data_dir}"]
     for name in ("trials", "results"):
         value = getattr(flags, name)
@@ -106,13 +123,24 @@ def _sweep(flags: SweepFlags) -> int:
 
 
 def reproduce(argv: list[str]) -> int:
-    """A study of experiments/, by its name."""
+    """Runs a study of experiments/ by its name, and judges its claims.
+
+    Args:
+      argv: the name, then flags of `sweep`.
+
+    Returns:
+      An exit code; 1 if a claim does not hold, also if it is inconclusive.
+
+    Raises:
+      UserError: for an unknown name, or as in `sweep`.
+    """
     from lstm_lab.cli import orchestrate
     from lstm_lab.sweep.load import find_study
 
     if not argv or argv[0].startswith("-"):
         raise UserError("reproduce needs the name of a study, such as odyssey_jsb")
     name, *rest = argv
+    # The folder is named here: the claims are judged in the one into which `_sweep` writes.
     flags = parse(rest, SweepFlags)
     folder = Path(flags.workdir or f"runs/{name}")
     code = _sweep(replace(flags, study=str(find_study(name)), workdir=str(folder)))
@@ -122,7 +150,14 @@ def reproduce(argv: list[str]) -> int:
 
 
 def pack(argv: list[str]) -> int:
-    """A study's results as one file."""
+    """Writes the results of a study into one file, for `sweep --results`.
+
+    Args:
+      argv: the arguments after the verb, see `PackFlags`.
+
+    Raises:
+      UserError: for a missing flag, or a folder without a study.
+    """
     from lstm_lab.sweep import archive
 
     flags = parse(argv, PackFlags)
@@ -133,7 +168,14 @@ def pack(argv: list[str]) -> int:
 
 
 def status(argv: list[str]) -> int:
-    """How far a study or a run is."""
+    """Prints the state of a study or a run: what is done, running, failed or missing.
+
+    Args:
+      argv: the arguments after the verb: `--workdir`.
+
+    Raises:
+      UserError: for a missing flag, or a folder of something else.
+    """
     from lstm_lab.sweep.status import describe
 
     print("\n".join(describe(study_folder(argv))))
@@ -141,7 +183,14 @@ def status(argv: list[str]) -> int:
 
 
 def report(argv: list[str]) -> int:
-    """A study's report, once or while it runs; or one over several studies."""
+    """Writes the report of a study, once or while it runs; or one over several studies.
+
+    Args:
+      argv: the arguments after the verb, see `ReportFlags`.
+
+    Raises:
+      UserError: for a missing flag, or a folder without a study.
+    """
     flags = parse(argv, ReportFlags)
     folders = [Path(name) for name in (flags.workdir or "").split(",") if name]
     if not folders:
@@ -161,7 +210,17 @@ def report(argv: list[str]) -> int:
 
 
 def compare(argv: list[str]) -> int:
-    """Your own cell against a baseline, on a battery of tasks."""
+    """Compares a cell with a baseline on a battery of tasks; prints one verdict.
+
+    Args:
+      argv: the cell, then flags, see `CompareFlags`.
+
+    Returns:
+      An exit code; it does not depend on the verdict.
+
+    Raises:
+      UserError: for a wrong flag, cell, task or budget.
+    """
     from lstm_lab.cli import orchestrate
 
     if not argv or argv[0].startswith("-"):
@@ -169,6 +228,7 @@ def compare(argv: list[str]) -> int:
     cell, *rest = argv
     flags = parse(rest, CompareFlags)
     request_devices(flags.devices)
+    # A file without a name means its `cell`.
     if cell.endswith(".py"):
         cell = f"{cell}:cell"
     folder = Path(flags.workdir or f"runs/compare-{Path(cell.replace(':', '-')).name}")
