@@ -27,6 +27,7 @@ from lstm_lab.report.stats import (
 )
 from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
 
+# The usual level. Claims carry their own, which the study declares.
 ALPHA = 0.05
 FAILED_STATUSES = ("failed", "out_of_memory", "diverged")
 # With fewer values the percentile bootstrap covers less than it promises: docs/benchmarks.md.
@@ -91,6 +92,7 @@ class VariantRow:
         """The result of the corrected test against the baseline; empty for the baseline."""
         if np.isnan(self.p_holm):
             return ""
+        # Never "equal": a test that finds no difference does not show equality.
         return "differs" if self.p_holm < ALPHA else "no difference shown"
 
 
@@ -134,6 +136,12 @@ class Comparison:
 def compare(runs: StudyRuns) -> Comparison:
     """Computes a study's comparison from its runs.
 
+    Args:
+      runs: the study; it may still be running.
+
+    Returns:
+      The comparison; NaN or None for what too few runs cannot give.
+
     Example:
       comparison = compare(read_study(Path("runs/digits_ablation")))
       [(row.variant, row.mean.estimate) for row in comparison.rows]
@@ -143,14 +151,18 @@ def compare(runs: StudyRuns) -> Comparison:
     scores = {name: _scores(of_variant) for name, of_variant in compared.items()}
     sign = 1.0 if study["direction"] == "max" else -1.0
     rows = [_variant_row(runs, name, compared, scores, sign) for name in scores]
+    # After all rows: the correction depends on the number of tests, and each variant is one test.
     adjusted = holm([row.p_welch for row in rows])
     rows = [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
     # Variants without a score come last.
     rows.sort(key=lambda row: (not row.scores, -sign * row.mean.estimate if row.scores else 0.0))
     pairs = list(combinations([row.variant for row in rows], 2))
+    # A family of its own: all pairs are more tests, so their correction is stricter than the one
+    # against the baseline, which gives the verdicts.
     pairwise = holm([welch(scores[a], scores[b]) for a, b in pairs])
     importances = hyperparameter_importances(runs)
     counts = Counter(run.status for run in runs.runs)
+    # Runs that are not planned yet: final runs wait for the tuned points.
     counts["missing"] += runs.expected - len(runs.runs)
     return Comparison(
         title=study["title"],
@@ -164,6 +176,8 @@ def compare(runs: StudyRuns) -> Comparison:
         claims=[judge_claim(claim, runs, scores, importances) for claim in study["claims"]],
         references=study.get("references", []),
         pairwise=dict(zip(pairs, pairwise, strict=True)),
+        # Only over final seeds: the compared trials are each variant's own best, so they form no
+        # blocks.
         friedman=_friedman(compared, sign) if study["seeds"] else None,
         importances=importances,
         ranges=(study["tuning"] or {}).get("ranges") or {},
@@ -188,6 +202,7 @@ def _variant_row(
     seeds, runs_of_variant, scores = runs.study["seeds"], compared[name], all_scores[name]
     completed = [run for run in runs_of_variant if run.scored]
     trials = [run for run in runs.runs if run.variant == name and run.stage == "tuning"]
+    # A range: trials of one variant may differ in hidden size.
     sizes = [run.parameters for run in runs_of_variant if run.parameters]
     return VariantRow(
         variant=name,
@@ -203,6 +218,7 @@ def _variant_row(
         parameters=(min(sizes), max(sizes)) if sizes else None,
         wall_s=_mean(run.wall_s for run in completed),
         flops=_mean(run.flops for run in completed),
+        # Without diverged runs: their last values may be so large that they hide the other curves.
         curves=[run.curve for run in completed if run.curve],
         trials=_scores(trials),
         expected_best=_expected_best(trials, sign),
@@ -222,8 +238,13 @@ def _against_baseline(
     all_scores: Mapping[str, list[float]],
     sign: float,
 ) -> dict[str, float]:
-    """Returns the tests and effect sizes of a variant against the baseline, as fields of a row."""
+    """Returns the tests and effect sizes of a variant against the baseline, as fields of a row.
+
+    The verdict rests on Welch's test and not on pairs of seeds: with five pairs, Wilcoxon's p-value
+    is never below 0.0625. It is shown as a second opinion.
+    """
     baseline = runs.study["baseline"]
+    # NaN and not 1: `holm` must not count the baseline as a test against itself.
     if baseline in (None, name):
         return dict.fromkeys(("p_welch", "p_wilcoxon", "hedges_g", "improvement"), NAN)
     scores, reference = all_scores[name], all_scores[baseline]
@@ -247,6 +268,7 @@ def _iqm(scores: list[float]) -> Interval:
 
 def _expected_best(trials: list[RunRow], sign: float) -> np.ndarray:
     scored = [run for run in trials if run.scored and run.test is not None]
+    # Selected on validation, reported on test: the best test score itself would be too good.
     valid = [sign * (NAN if run.valid is None else run.valid) for run in scored]
     return expected_best(valid, _scores(trials))
 
@@ -263,6 +285,7 @@ def _by_seed(runs: list[RunRow]) -> dict[int, float]:
 
 def _paired_p(a: list[RunRow], b: list[RunRow]) -> float:
     """Returns Wilcoxon's p-value over the seeds that both have."""
+    # A seed that failed on one side drops its pair on both.
     scores_a, scores_b = _by_seed(a), _by_seed(b)
     shared = sorted(set(scores_a) & set(scores_b))
     return wilcoxon([scores_a[seed] for seed in shared], [scores_b[seed] for seed in shared])
@@ -271,6 +294,7 @@ def _paired_p(a: list[RunRow], b: list[RunRow]) -> float:
 def _friedman(compared: Mapping[str, list[RunRow]], sign: float) -> FriedmanResult | None:
     """Ranks the variants within the seeds that all have; None for fewer than three of either."""
     by_variant = {name: _by_seed(runs) for name, runs in compared.items()}
+    # A variant without any score would leave no seed that all share.
     by_variant = {name: by_seed for name, by_seed in by_variant.items() if by_seed}
     shared = sorted(set.intersection(*map(set, by_variant.values()))) if by_variant else []
     if len(by_variant) < 3 or len(shared) < 3:
@@ -287,5 +311,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def _failures(runs: list[RunRow], planned: int) -> dict[str, int]:
     counts = Counter(run.status for run in runs if not run.scored)
+    # Of a variant whose tuning has not ended, no final run is planned yet: those count as missing.
     counts["missing"] += max(planned - len(runs), 0)
     return {status: n for status, n in counts.items() if n}

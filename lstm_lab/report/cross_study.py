@@ -64,13 +64,21 @@ class CrossStudy:
 
 
 def combine(comparisons: Sequence[Comparison]) -> CrossStudy:
-    """Puts the variants of several studies side by side."""
+    """Puts the variants of several studies side by side.
+
+    Args:
+      comparisons: one per study; their variants and metrics may differ.
+
+    Returns:
+      The means of all variants, and ranks of those that every study has.
+    """
     names = list(dict.fromkeys(row.variant for c in comparisons for row in c.rows))
     by_study = [{row.variant: row for row in c.rows if row.scores} for c in comparisons]
     missing = mean_interval([])
     means = {
         name: [rows[name].mean if name in rows else missing for rows in by_study] for name in names
     }
+    # A rank among four variants does not compare with one among three.
     common = [name for name in names if all(name in rows for rows in by_study)]
     signs = [1.0 if c.direction == "max" else -1.0 for c in comparisons]
     ranks = None
@@ -95,13 +103,22 @@ def compare_pair(studies: Sequence[StudyRuns], variant: str, baseline: str) -> P
     Args:
       studies: studies with final runs of both, paired by seed.
       variant, baseline: their labels.
+
+    Returns:
+      The comparison; inconclusive if no study has two pairs.
+
+    Example:
+      compare_pair([read_study(folder) for folder in folders], "mgu", "lstm").verdict
     """
     differences = [_differences(study, variant, baseline) for study in studies]
+    # One pair has no spread to measure its difference by.
     testable = [d for d in differences if len(d) > 1]
+    # Two one-sided tests, so that each wrong verdict, better or worse, has 5 % of its own.
     p_better = sign_flip(testable)
     p_worse = sign_flip([-d for d in testable])
     interval = _mean_of_means(testable)
     verdict: Literal["better", "worse", "equivalent", "inconclusive"] = "inconclusive"
+    # A significant difference comes first, even if it is smaller than the margin.
     if p_better < ALPHA:
         verdict = "better"
     elif p_worse < ALPHA:
@@ -126,6 +143,8 @@ def _differences(runs: StudyRuns, variant: str, baseline: str) -> np.ndarray:
     a, b = (np.array([by_seed[name][seed] for seed in shared]) for name in (variant, baseline))
     if len(shared) < 2:
         return np.zeros(0)
+    # The spread of the scores, not of their differences: strongly correlated pairs would make any
+    # difference look large.
     scale = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
     # Scores that never vary have no scale: only the sign of their difference counts.
     return (a - b) / scale if scale > 0 else np.sign(a - b)
@@ -141,6 +160,9 @@ def _mean_of_means(differences: list[np.ndarray]) -> Interval:
         return mean_interval([])
     mean = float(np.mean([d.mean() for d in differences]))
     error = np.sqrt(sum(d.var(ddof=1) / len(d) for d in differences)) / len(differences)
+    # The degrees of freedom add up if the variances are about equal; the division by the standard
+    # deviation makes them similar.
     freedom = sum(len(d) - 1 for d in differences)
+    # 0.95 on each side: a 90 % interval, as two one-sided tests at 5 % need it.
     half_width = float(scipy.stats.t.ppf(0.95, freedom) * error)
     return Interval(mean, mean - half_width, mean + half_width)

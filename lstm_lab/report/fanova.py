@@ -19,7 +19,9 @@ from sklearn.model_selection import KFold
 from sklearn.tree._tree import Tree
 
 N_TREES = 64
+# Fixed: the same trials give the same report.
 SEED = 0
+# Three folds of ten trials still have three trials each to test on.
 MIN_TRIALS = 10
 N_GRID = 60
 # Cell centers: a marginal at the borders of the range would rest on fewer trials.
@@ -50,12 +52,16 @@ def fanova(points: np.ndarray, scores: np.ndarray, names: list[str]) -> Importan
     """Computes the importance of hyperparameters.
 
     V = sum over subsets U of hyperparameters of V_U; the share of U is V_U / V, averaged over the
-    trees. A tree is constant on boxes, so its integrals are exact sums.
+    trees. A tree is constant on boxes, so its integrals are exact sums. Subsets of three or more
+    are not computed, so the shares of a result may sum to less than 1.
 
     Args:
       points: trials [N, K]; each column is scaled so that the search drew it uniformly from [0, 1].
-      scores: [N].
+      scores: [N]; higher or lower may be better, since only their variance counts.
       names: of the K hyperparameters.
+
+    Returns:
+      Shares from 0 to 1, marginals in the unit of the score, and permutation importances.
 
     Raises:
       ValueError: for fewer than ten trials, or if all scores are equal.
@@ -75,6 +81,7 @@ def fanova(points: np.ndarray, scores: np.ndarray, names: list[str]) -> Importan
         if total <= 0:
             continue  # a bootstrap sample of equal scores: a tree without splits has no shares
         main = [marginal_variance(boxes, values, (k,), mean) for k in range(len(names))]
+        # What a pair explains contains the effects of each of both alone.
         joint = [
             marginal_variance(boxes, values, pair, mean) - main[pair[0]] - main[pair[1]]
             for pair in pairs
@@ -107,6 +114,7 @@ def permutation(points: np.ndarray, scores: np.ndarray, names: list[str]) -> dic
 
     Source: Breiman 2001, Random Forests.
     """
+    # Held out: on the trials that it was fitted to, a forest finds any hyperparameter useful.
     losses = []
     for train, test in KFold(3, shuffle=True, random_state=SEED).split(points):
         forest = _forest().fit(points[train], scores[train])
@@ -118,6 +126,7 @@ def permutation(points: np.ndarray, scores: np.ndarray, names: list[str]) -> dic
 
 
 def _forest() -> RandomForestRegressor:
+    # Two trials per leaf at least: a leaf of one trial would reproduce the noise of its seed.
     return RandomForestRegressor(N_TREES, min_samples_leaf=2, random_state=SEED)
 
 
@@ -127,6 +136,9 @@ def leaf_boxes(tree: Tree, K: int) -> tuple[np.ndarray, np.ndarray]:
     Args:
       tree: `tree_` of a fitted regression tree.
       K: number of hyperparameters.
+
+    Returns:
+      The bounds (low, high) of each leaf in each hyperparameter, and the mean score of its trials.
     """
     left, right = tree.children_left, tree.children_right
     feature, threshold = tree.feature, tree.threshold
@@ -134,12 +146,15 @@ def leaf_boxes(tree: Tree, K: int) -> tuple[np.ndarray, np.ndarray]:
     stack = [(0, np.tile([0.0, 1.0], (K, 1)))]
     while stack:
         node, box = stack.pop()
+        # scikit-learn marks a leaf by a child of -1.
         if left[node] < 0:
             boxes.append(box)
             values.append(tree.value[node].item())
             continue
+        # The left child keeps values up to the threshold, so it gets a new upper bound (side 1).
         for child, side in ((left[node], 1), (right[node], 0)):
             part = box.copy()
+            # Clipped: a box with a negative side would count negatively.
             part[feature[node], side] = np.clip(threshold[node], *box[feature[node]])
             stack.append((child, part))
     return np.array(boxes), np.array(values)
@@ -149,6 +164,7 @@ def _marginal(boxes: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
     """Returns a tree's mean over all hyperparameters except k, at GRID of k."""
     lengths = boxes[:, :, 1] - boxes[:, :, 0]
     weighted = values * np.prod(np.delete(lengths, k, axis=1), axis=1)
+    # Half-open boxes: a grid point on a border must count once.
     inside = (boxes[:, k, 0, None] <= GRID) & (boxes[:, k, 1, None] > GRID)
     return np.asarray(weighted @ inside)
 

@@ -19,8 +19,16 @@ Verdict = Literal["holds", "fails", "inconclusive"]
 def welch(a: Sequence[float], b: Sequence[float], alternative: Alternative = "two-sided") -> float:
     """Returns the p-value of Welch's t-test (unequal variances) of mean a = mean b.
 
-    NaN for fewer than two values on a side. If neither side varies, the limit of small variances:
-    1 for equal means, else 0 or 1, depending on the alternative.
+    Not Student's test: its pooled variance assumes equal spreads, but an unstable variant spreads
+    more over seeds, and a variant with failed runs has fewer scores.
+
+    Args:
+      a, b: scores [n_a], [n_b]; they need not be paired.
+      alternative: of the mean of a compared with the mean of b.
+
+    Returns:
+      The p-value; NaN for fewer than two values on a side. If neither side varies, the limit of
+      small variances: 1 for equal means, else 0 or 1, depending on the alternative.
 
     Source: Welch 1947, The Generalization of Student's Problem when Several Different Population
     Variances are Involved.
@@ -40,6 +48,9 @@ def wilcoxon(
 ) -> float:
     """Returns the p-value of Wilcoxon's signed-rank test over pairs.
 
+    Pairs remove what both sides share, such as an easy split, and ranks need no normal
+    distribution. The price: with n pairs, the two-sided p-value is never below 2 / 2^n.
+
     Args:
       a, b: scores of the same seeds and data, in the same order.
       alternative: of a compared with b.
@@ -50,6 +61,7 @@ def wilcoxon(
     difference = np.asarray(a, float) - np.asarray(b, float)
     if len(difference) < 2:
         return float("nan")
+    # scipy drops pairs with equal scores, and without any pair left it has no p-value.
     if not difference.any():
         return 1.0
     result = scipy.stats.wilcoxon(difference, zero_method="wilcox", alternative=alternative)
@@ -76,22 +88,36 @@ def sign_flip(differences: Sequence[np.ndarray], flips: int = 20_000, seed: int 
     if not differences:
         return float("nan")
     rng = np.random.default_rng(seed)
+    # Mean of means, so that a task with more seeds has no more weight than the others.
     observed = float(np.mean([d.mean() for d in differences]))
     null = np.zeros(flips)
     for d in differences:
         signs = rng.integers(0, 2, size=(flips, len(d))) * 2 - 1
         null += (signs * d).mean(1) / len(differences)
-    # The tolerance counts ties as ties: rounding alone would make some of them smaller.
+    # The tolerance counts ties as ties: rounding alone would make some of them smaller. The added 1
+    # is the observed signs themselves. Without it p could be 0, and the level would be exceeded.
     return float((np.sum(null >= observed - 1e-12) + 1) / (flips + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Returns p-values adjusted by Holm's step-down method.
 
-    NaN stays NaN and is not counted as a test.
+    They bound the probability of any false positive among all tests, whatever their dependence.
+    This matters here: all variants share one baseline, so their tests are correlated. The method
+    rejects whatever Bonferroni's correction rejects, and sometimes more.
+
+    Args:
+      p_values: raw p-values, in any order.
+
+    Returns:
+      Adjusted p-values in the same order. NaN stays NaN and is not counted as a test.
+
+    Example:
+      holm([0.01, 0.04, 0.03, 0.005])  # [0.03, 0.06, 0.06, 0.02]
 
     Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
     """
+    # A variant without scores is no test; it must not make the others' p-values larger.
     tested = [k for k, p in enumerate(p_values) if not np.isnan(p)]
     adjusted = [float("nan")] * len(p_values)
     largest = 0.0
@@ -121,6 +147,9 @@ class FriedmanResult(NamedTuple):
 def friedman(scores: Mapping[str, Sequence[float]], alpha: float = 0.05) -> FriedmanResult:
     """Ranks several variants within blocks, such as seeds or tasks.
 
+    Ranks compare blocks whose scores have different units or levels; they ignore how large a
+    difference is.
+
     critical difference = q_alpha sqrt(k (k + 1) / (6 N)), for k variants and N blocks; q_alpha is
     the quantile of the studentized range divided by sqrt(2).
 
@@ -128,13 +157,19 @@ def friedman(scores: Mapping[str, Sequence[float]], alpha: float = 0.05) -> Frie
       scores: the scores of each variant in the same blocks; higher is better.
       alpha: level of the critical difference.
 
+    Returns:
+      The result; NaN for what too few variants or blocks cannot give.
+
     Source: Demsar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets, eq. 5.
     """
     names = list(scores)
     table = np.array([scores[name] for name in names], float)
     k, N = table.shape
+    # Negated, since `rankdata` gives rank 1 to the smallest. Ties share the mean of their ranks.
     mean_ranks = scipy.stats.rankdata(-table, axis=0).mean(axis=1) if N else np.full(k, np.nan)
+    # Infinite degrees of freedom: the variance of ranks is known, not estimated.
     q = scipy.stats.studentized_range.ppf(1.0 - alpha, k, np.inf) / np.sqrt(2.0)
+    # Without any difference, the statistic is 0 / 0.
     testable = N >= 3 and k >= 3 and np.ptp(table, axis=0).any()
     p = float(scipy.stats.friedmanchisquare(*table).pvalue) if testable else float("nan")
     difference = float(q * np.sqrt(k * (k + 1) / (6.0 * N))) if N else float("nan")
@@ -153,14 +188,18 @@ def superiority_test(better: Sequence[float], worse: Sequence[float], alpha: flo
     """Tests that `better` has the higher mean, by Welch's one-sided test.
 
     The claim holds if p < alpha, fails if the opposite claim would hold, and is inconclusive
-    otherwise.
+    otherwise. One-sided, because the study named the direction before any result was known.
 
     Args:
       better, worse: scores; higher is better.
       alpha: the level.
+
+    Returns:
+      p of the claim, and the verdict; NaN and inconclusive for fewer than two values on a side.
     """
     p = welch(worse, better, "less")
     opposite = welch(better, worse, "less")
+    # Comparisons with NaN are false, so too few runs are inconclusive.
     if p < alpha:
         return ClaimResult(p, "holds")
     return ClaimResult(p, "fails" if opposite < alpha else "inconclusive")
@@ -180,9 +219,13 @@ def equivalence_test(
       margin: the smallest difference that matters, in units of the score.
       alpha: the level.
 
+    Returns:
+      The larger p of the two tests, and the verdict.
+
     Source: Schuirmann 1987, A Comparison of the Two One-Sided Tests Procedure.
     """
     up, down = [v + margin for v in a], [v - margin for v in a]
+    # The larger one: both have to reject, so two tests at level alpha need no correction.
     p = max(welch(up, b, "greater"), welch(down, b, "less"))
     beyond = min(welch(up, b, "less"), welch(down, b, "greater"))
     if p < alpha:

@@ -83,8 +83,12 @@ class StudyRuns:
         These are the final runs. A study without final seeds compares the best share of each
         variant's tuning runs, as Greff et al. 2017 did. Validation selects them: selection on the
         test score would bias every mean.
+
+        Args:
+          variant: its label.
         """
         runs = [run for run in self.runs if run.variant == variant]
+        # Not the tuning runs: the chosen point looks too good on the seeds that chose it.
         if self.study["seeds"]:
             return [run for run in runs if run.stage == "final"]
         sign = -1.0 if self.study["direction"] == "max" else 1.0
@@ -94,10 +98,15 @@ class StudyRuns:
         return scored[: round(self.study["top"] * self.n_trials(variant))]
 
     def n_trials(self, variant: str) -> int:
-        """Returns the number of tuning runs of a variant, finished or not."""
+        """Returns the number of tuning runs of a variant, finished or not.
+
+        Args:
+          variant: its label.
+        """
         tuning = self.study["tuning"]
         if tuning is None:
             return 0
+        # Without tuning seeds, each random trial is one run; its number is its seed.
         n_seeds = 1 if tuning["seeds"] is None else len(tuning["seeds"])
         return int(tuning["points"][variant] * n_seeds)
 
@@ -105,9 +114,13 @@ class StudyRuns:
 def read_study(workdir: Path) -> StudyRuns:
     """Reads a study's folder.
 
+    Args:
+      workdir: the study's folder; its runs may still be training.
+
     Raises:
       UserError: if the folder contains no readable study.json.
     """
+    # The plan and not the folders in runs/: a planned run that has not started is missing data.
     plan = read_plan(workdir)
     metric = plan["study"]["metric"]
     in_progress = leased_runs(workdir, plan)
@@ -121,6 +134,7 @@ def read_study(workdir: Path) -> StudyRuns:
 def _read_run(
     folder: Path, run_id: str, row: dict[str, Any], metric: str, in_progress: bool | None
 ) -> RunRow:
+    # Empty while the run trains. Its curve is read all the same.
     result: dict[str, Any] = read_json(folder / "result.json") or {}
     best = result.get("best", {})
     status, reason = run_status(folder, in_progress)

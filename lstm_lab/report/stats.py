@@ -14,6 +14,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
+# Each bound of a 95 % interval then lies between the 50th and the 51st most extreme resample.
 N_RESAMPLES = 2000
 
 
@@ -30,18 +31,25 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
 
     mean ± t_{(1 + confidence) / 2, n - 1} s / sqrt(n)
 
+    Reports use it for means instead of a bootstrap: with five values, it covers the mean in 93.5 %
+    of the cases and a percentile bootstrap in 81.7 % (docs/benchmarks.md, "Statistics").
+
     Args:
       values: [n] scores.
       confidence: the coverage of the interval.
 
     Returns:
       The interval; NaN bounds for one value, NaN everywhere for none.
+
+    Example:
+      mean_interval([0.95, 0.96, 0.94, 0.97, 0.95])  # Interval(0.954, 0.9398, 0.9682)
     """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, np.nan, np.nan)
+    # Student's quantile, not the normal 1.96: with five values it is 2.78.
     t = scipy.stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
     half_width = float(t * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Interval(mean, mean - half_width, mean + half_width)
@@ -52,6 +60,12 @@ def interquartile_mean(values: ArrayLike) -> np.ndarray:
 
     A quarter of the values is removed on each side: less sensitive to outliers than the mean, less
     noisy than the median.
+
+    Args:
+      values: [..., N] scores.
+
+    Returns:
+      [...] means. For N = 4 it is the mean of the middle two values; below 4 nothing is removed.
 
     Source: Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the Statistical
     Precipice.
@@ -68,6 +82,9 @@ def bootstrap_interval(
 ) -> Interval:
     """Returns an estimate over several strata and its stratified percentile bootstrap interval.
 
+    For estimates without a formula for their interval, such as the interquartile mean. It is too
+    narrow for few values: below ten, `comparison` shows no interval.
+
     Args:
       strata: the scores of each task or condition; each stratum is resampled separately.
       estimator: maps the pooled values [..., N] to an estimate [...] along the last axis.
@@ -81,9 +98,12 @@ def bootstrap_interval(
     if not len(pooled):
         return Interval(np.nan, np.nan, np.nan)
     estimate = float(estimator(pooled))
+    # One value resampled is always itself: the interval would have no width.
     if min(map(len, strata)) < 2:
         return Interval(estimate, np.nan, np.nan)
+    # A fixed seed: the same runs give the same report, so two reports can be compared as text.
     rng = np.random.default_rng(seed)
+    # Within strata: the number of values from each task is part of the design, not random.
     resampled = [
         np.asarray(values, float)[rng.integers(len(values), size=(N_RESAMPLES, len(values)))]
         for values in strata
@@ -96,7 +116,11 @@ def bootstrap_interval(
 def probability_of_improvement(a: Sequence[float], b: Sequence[float]) -> float:
     """Returns the probability that a run of a scores higher than a run of b.
 
-    P(a > b) + P(a = b) / 2, the Mann-Whitney statistic divided by the number of pairs.
+    P(a > b) + P(a = b) / 2, the Mann-Whitney statistic divided by the number of pairs. It needs no
+    unit, so it can be compared between tasks, and an outlier counts as one pair like any other.
+
+    Args:
+      a, b: scores [n_a], [n_b]; they need not be paired.
 
     Returns:
       The probability; NaN if a or b is empty.
@@ -112,6 +136,11 @@ def hedges_g(a: Sequence[float], b: Sequence[float]) -> float:
 
     g = J (mean a - mean b) / s, J = 1 - 3 / (4 (n_a + n_b) - 9)
 
+    Without J, the effect would be overestimated by 11 % for five values on each side.
+
+    Args:
+      a, b: scores [n_a], [n_b].
+
     Returns:
       g; NaN for fewer than two values on a side. If no value varies: 0 for equal means, else an
       infinity with the sign of the difference.
@@ -123,6 +152,7 @@ def hedges_g(a: Sequence[float], b: Sequence[float]) -> float:
         return float("nan")
     difference = float(np.mean(a) - np.mean(b))
     pooled_variance = ((n - 1) * np.var(a, ddof=1) + (m - 1) * np.var(b, ddof=1)) / (n + m - 2)
+    # Not an error: runs that all reach an accuracy of 1 do not vary.
     if pooled_variance == 0:
         return float(np.sign(difference)) * float("inf") if difference else 0.0
     return float((1.0 - 3.0 / (4.0 * (n + m) - 9.0)) * difference / np.sqrt(pooled_variance))
@@ -142,12 +172,14 @@ def expected_best(selection_scores: Sequence[float], scores: Sequence[float]) ->
       scores: [N] what is reported for that trial, such as the test score.
 
     Returns:
-      An array [N].
+      An array [N]; its last value is the score of the best trial.
 
     Source: Dodge et al. 2019, Show Your Work; without replacement, as Tang et al. 2020 correct it.
     """
     N = len(scores)
+    # Stable: with ties, the same study must give the same curve on every machine.
     order = np.argsort(np.asarray(selection_scores, float), kind="stable")
     ranked = np.asarray(scores, float)[order]
+    # Python's integers: as float64, the binomials of about 1,000 trials would overflow.
     weights = [[comb(r, k - 1) / comb(N, k) for r in range(N)] for k in range(1, N + 1)]
     return np.asarray(weights).reshape(N, N) @ ranked

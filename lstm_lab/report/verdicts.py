@@ -21,7 +21,13 @@ from lstm_lab.report.stats import mean_interval
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """A claim in words, the evidence, and the verdict."""
+    """A claim and its verdict, as text for a table.
+
+    Attributes:
+      claim: the claim in words.
+      evidence: the estimate and the p-value, or why there is none.
+      verdict: "holds", "fails" or "inconclusive".
+    """
 
     claim: str
     evidence: str
@@ -41,6 +47,9 @@ def judge_claim(
       runs: the study.
       scores: test scores of each variant's compared runs.
       importances: from `hyperparameter_importances`.
+
+    Returns:
+      The verdict; inconclusive if there are too few runs.
 
     Raises:
       ValueError: for an unknown kind.
@@ -68,6 +77,7 @@ def _sign(runs: StudyRuns) -> float:
 def _judge_better(
     claim: Mapping[str, Any], runs: StudyRuns, scores: Mapping[str, list[float]]
 ) -> ClaimVerdict:
+    # No correction for several claims: each was planned, and its level is part of the study.
     sign = _sign(runs)
     better, worse = scores[claim["better"]], scores[claim["worse"]]
     result = superiority_test([sign * v for v in better], [sign * v for v in worse], claim["alpha"])
@@ -77,6 +87,7 @@ def _judge_better(
 
 
 def _judge_equivalent(claim: Mapping[str, Any], scores: Mapping[str, list[float]]) -> ClaimVerdict:
+    # No sign: the margin is symmetric, so it does not matter which direction is better.
     a, b = scores[claim["a"]], scores[claim["b"]]
     result = equivalence_test(a, b, claim["margin"], claim["alpha"])
     text = f"{claim['a']} and {claim['b']} differ by less than {claim['margin']}"
@@ -98,7 +109,8 @@ def _judge_best(
 ) -> ClaimVerdict:
     """Holds if the best single run is within the tolerance of a published score.
 
-    The best run, not the best mean: the papers report their best trial.
+    The best run, not the best mean: the papers report their best trial. A score that is better by
+    more than the tolerance fails as well: it points to a difference in data or protocol.
     """
     sign, published, tolerance = _sign(runs), claim["published"], claim["tolerance"]
     text = f"the best score is {published} ± {tolerance} ({claim['source']})"
@@ -124,6 +136,7 @@ def _judge_bounds(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
     if not values:
         return ClaimVerdict(text, "no run", "inconclusive")
     within = sum((low is None or v >= low) and (high is None or v <= high) for v in values)
+    # Final runs may not be planned yet; without final seeds, the compared trials are all there is.
     planned = max(len(compared), len(runs.study["seeds"]))
     evidence = f"{within} of {planned} runs, {min(values):.4f} to {max(values):.4f}"
     verdict = "holds" if within == planned else "inconclusive" if within else "fails"
@@ -131,7 +144,10 @@ def _judge_bounds(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
 
 
 def _judge_share(claim: Mapping[str, Any], importances: Mapping[str, Importance]) -> ClaimVerdict:
-    """Holds if the interval of a main effect over the variants is within the bounds."""
+    """Holds if the interval of a main effect over the variants is within the bounds.
+
+    The interval and not the mean: shares differ between variants, and there are few variants.
+    """
     low, high = claim["at_least"], claim["at_most"]
     bounds = f"{low:.0%} to {high:.0%}" if low else f"at most {high:.0%}"
     text = f"{claim['setting']} explains {bounds} of the variance"
@@ -151,17 +167,22 @@ def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
     A diverged trial gets the worst score of the others, a pruned trial its own score. Without them
     the learning rate would look harmless: its large values are the trials that diverge.
 
+    Args:
+      runs: the study.
+
     Returns:
       The importances by variant; empty for a study without random search.
     """
     ranges: dict[str, Any] = (runs.study["tuning"] or {}).get("ranges") or {}
     importances: dict[str, Importance] = {}
+    # By variant: the effect of a learning rate may differ between cells.
     for variant in runs.study["variants"] if ranges else ():
         trials = [run for run in runs.runs if run.variant == variant and run.stage == "tuning"]
         ended = [run for run in trials if run.scored or run.status in ("diverged", "pruned")]
         scores = [run.test for run in ended if run.scored and run.test is not None]
         if len(scores) < MIN_TRIALS:
             continue
+        # A finite score: infinity would make every variance infinite.
         worst = min(scores) if runs.study["direction"] == "max" else max(scores)
         # A conditional hyperparameter, which only some trials have, has no marginal.
         paths = [path for path in ranges if all(path in run.point for run in ended)]
@@ -181,6 +202,9 @@ def to_unit(distribution: Mapping[str, Any], value: Any) -> float:
     Args:
       distribution: the range as study.json describes it; `kind` is Uniform, LogUniform or Choice.
       value: a draw.
+
+    Example:
+      to_unit({"kind": "Uniform", "low": 0.0, "high": 2.0}, 0.5)  # 0.25
     """
     match distribution["kind"]:
         case "Uniform":
@@ -193,4 +217,6 @@ def to_unit(distribution: Mapping[str, Any], value: Any) -> float:
             return math.log(size / low) / math.log(high / low)
         case _:
             values = distribution["values"]
+            # The center of the value's cell: a tree splits halfway between two values, which is the
+            # border of their cells, so each value gets the volume of its probability.
             return (values.index(value) + 0.5) / len(values)

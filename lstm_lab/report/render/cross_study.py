@@ -46,6 +46,9 @@ def build_cross_study_report(workdirs: Sequence[Path], folder: Path, title: str)
 
     Returns:
       The tables as text, for a terminal.
+
+    Raises:
+      UserError: if a folder contains no study.
     """
     studies = [read_study(workdir) for workdir in workdirs]
     comparisons = [compare(study) for study in studies]
@@ -54,6 +57,7 @@ def build_cross_study_report(workdirs: Sequence[Path], folder: Path, title: str)
     combined = combine(comparisons)
     sections = [Section("Means", mean_table(combined), MEANS_NOTE)]
     headline = f"{len(studies)} studies."
+    # A verdict over all studies needs one question: the same variant against the same baseline.
     names = _single_pair(studies)
     if names is not None:
         pair = compare_pair(studies, *names)
@@ -80,7 +84,11 @@ def _single_pair(studies: Sequence[StudyRuns]) -> tuple[str, str] | None:
 
 
 def pair_headline(pair: PairwiseComparison) -> str:
-    """Returns the verdict of a pairwise comparison in a sentence."""
+    """Returns the verdict of a pairwise comparison in a sentence.
+
+    Args:
+      pair: the comparison; differences are in pooled standard deviations.
+    """
     verdict = {
         "better": f"{pair.variant} is better than {pair.baseline}",
         "worse": f"{pair.variant} is worse than {pair.baseline}",
@@ -97,7 +105,11 @@ def pair_headline(pair: PairwiseComparison) -> str:
 
 
 def mean_table(combined: CrossStudy) -> TextTable:
-    """Returns one row per variant, one column per study."""
+    """Returns one row per variant, one column per study.
+
+    Args:
+      combined: the studies; a cell stays empty if the variant has fewer than two scores there.
+    """
     rows = [["variant", *(f"{title} ({metric})" for title, metric, _ in combined.studies)]]
     for name, intervals in combined.means.items():
         cells = [
@@ -111,7 +123,11 @@ def mean_table(combined: CrossStudy) -> TextTable:
 
 
 def pair_table(pair: PairwiseComparison) -> TextTable:
-    """Returns one row per study."""
+    """Returns one row per study: how many pairs it has, and their differences.
+
+    Args:
+      pair: the comparison; a study with fewer than two pairs has no differences.
+    """
     rows = [["study", "pairs", "mean difference", "largest", "smallest"]]
     for name, d in zip(pair.studies, pair.differences, strict=True):
         cells = [f"{d.mean():+.2f}", f"{d.max():+.2f}", f"{d.min():+.2f}"] if len(d) else [""] * 3

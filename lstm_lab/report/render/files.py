@@ -22,12 +22,17 @@ from lstm_lab.utils.files import write_bytes, write_text
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.tables import aligned, latex_table, markdown_table
 
+# A report over 2,000 runs takes 13 s of a core (docs/benchmarks.md), which training could use.
 WATCH_SECONDS = 30
+# Without "interrupted": such a run resumes, so `watch` waits for it.
 ENDED_STATUSES = ("completed", "diverged", "pruned", *FAILED_STATUSES)
 
 
 def watch(workdir: Path) -> str:
     """Rebuilds a study's report every 30 seconds until all runs have ended.
+
+    Args:
+      workdir: the study's folder.
 
     Returns:
       The most important tables of the last report.
@@ -35,6 +40,7 @@ def watch(workdir: Path) -> str:
     while True:
         runs = read_study(workdir)
         ended = sum(run.status in ENDED_STATUSES for run in runs.runs)
+        # Once more and without `refresh`: a finished page must not reload under its reader.
         if ended == runs.expected:
             return build(workdir)
         build(workdir, refresh=WATCH_SECONDS)
@@ -95,17 +101,27 @@ def write_report(
 
 
 def markdown(c: Comparison, figures: list[ReportFigure]) -> str:
-    """Returns report.md."""
+    """Returns the text of report.md.
+
+    Args:
+      c: the comparison.
+      figures: its figures; the text refers to their SVG files in the same folder.
+    """
     parts = [f"# {c.title}", tables.headline(c)]
     for k, section in enumerate(tables.sections(c)):
         parts += [f"## {section.heading}", markdown_table(section.table), section.note]
+        # Below the ranking, which nobody should read without them.
         parts += tables.notes(c) if k == 0 else []
     parts += [f"## {figure.title}\n\n![{figure.alt}]({figure.name}.svg)" for figure in figures]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def terminal(c: Comparison) -> str:
-    """Returns the most important tables as text, for a terminal."""
+    """Returns the most important tables as text, for a terminal.
+
+    Args:
+      c: the comparison.
+    """
     parts = [aligned(tables.ranking(c)), *tables.notes(c)]
     parts += [aligned(tables.metrics(c)), tables.METRICS_NOTE]
     if c.claims:

@@ -29,7 +29,9 @@ def page(
     figures: Sequence[ReportFigure],
     refresh: int | None = None,
 ) -> str:
-    """Returns the page. All text of a study is escaped.
+    """Returns the page as HTML.
+
+    All text of a study is escaped, since names and errors may contain any characters.
 
     Args:
       title: the heading.
@@ -46,6 +48,7 @@ def page(
         sections=[(*section, numeric_columns(section.table)) for section in sections],
         notes=notes,
         refresh=refresh,
+        # Markup is not escaped. Only our own SVG may be.
         figures=[(figure, Markup(svg(figure.figure, themed=True))) for figure in figures],
         # The figures come after what a reader looks for first: the ranking and the claims.
         figures_after="Claims" if "Claims" in headings else headings[0],
@@ -53,9 +56,14 @@ def page(
 
 
 def numeric_columns(table: TextTable) -> list[bool]:
-    """Returns for each column whether all its cells are numbers; those are right-aligned."""
+    """Returns for each column whether all its cells are numbers; those are right-aligned.
+
+    Args:
+      table: rows of text, header first.
+    """
     columns = zip(*table[1:], strict=True) if table[1:] else [()] * len(table[0])
     matches = [{bool(NUMBER.fullmatch(cell)) for cell in column if cell} for column in columns]
+    # Empty cells do not count, and a column without any other cell is no column of numbers.
     return [match == {True} for match in matches]
 
 

@@ -17,7 +17,12 @@ from lstm_lab.utils.files import write_bytes, write_text
 
 
 def write_results(folder: Path, runs: StudyRuns) -> None:
-    """Writes results.csv, and results.parquet if pyarrow is installed, into a folder."""
+    """Writes results.csv, and results.parquet if pyarrow is installed, into a folder.
+
+    Args:
+      folder: the folder of the report.
+      runs: the study.
+    """
     header, rows = results(runs)
     write_text(folder / "results.csv", as_csv(header, rows))
     if importlib.util.find_spec("pyarrow"):
@@ -25,7 +30,12 @@ def write_results(folder: Path, runs: StudyRuns) -> None:
 
 
 def results(runs: StudyRuns) -> tuple[list[str], list[list[Any]]]:
-    """Returns a header and one row per run."""
+    """Returns a header and one row per run, in the order of the plan.
+
+    Args:
+      runs: the study; runs without a result have None in the columns of results.
+    """
+    # All paths of all runs: a conditional setting exists in some of them only.
     paths = sorted({path for run in runs.runs for path in run.point})
     metric = runs.study["metric"]
     header = ["id", "variant", "stage", "seed", *paths, "status", "reason", "best_step"]
@@ -39,7 +49,11 @@ def results(runs: StudyRuns) -> tuple[list[str], list[list[Any]]]:
 
 
 def as_csv(header: list[str], rows: list[list[Any]]) -> str:
-    """Returns the table as CSV; None becomes an empty cell."""
+    """Returns the table as CSV; None becomes an empty cell.
+
+    Args:
+      header, rows: from `results`.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
@@ -51,6 +65,9 @@ def as_parquet(header: list[str], rows: list[list[Any]]) -> bytes:
     """Returns the table as Parquet.
 
     A column has one type: columns with lists or mixed types become JSON text.
+
+    Args:
+      header, rows: from `results`.
     """
     import pyarrow
     from pyarrow import parquet

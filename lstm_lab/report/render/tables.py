@@ -16,13 +16,20 @@ from lstm_lab.utils.progress import duration
 
 # Below five runs, even a difference of two standard deviations is rarely significant.
 FEW_RUNS = 5
+# Many failures often have one reason. The rest is in results.csv.
 MAX_FAILURES_SHOWN = 50
 
 TextTable = list[list[str]]
 
 
 class Section(NamedTuple):
-    """A table of a report, with its heading and a note below it."""
+    """A part of a report.
+
+    Attributes:
+      heading: its heading.
+      table: rows of text, header first.
+      note: how to read the table, below it; may be empty.
+    """
 
     heading: str
     table: TextTable
@@ -30,16 +37,26 @@ class Section(NamedTuple):
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Returns a number for a table; empty for None and NaN."""
+    """Returns a number for a table; empty for None and NaN.
+
+    Args:
+      value: the number.
+      digits: digits after the point; fixed, so that the points of a column are aligned.
+    """
     if value is None or np.isnan(value):
         return ""
     return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def p_value(value: float) -> str:
-    """Returns a p-value for a table; empty for NaN."""
+    """Returns a p-value for a table; empty for NaN.
+
+    Args:
+      value: from 0 to 1, or NaN.
+    """
     if np.isnan(value):
         return ""
+    # Not "0.0000": no p-value is zero.
     return "<0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
@@ -66,7 +83,13 @@ def _size(parameters: tuple[int, int] | None) -> str:
 
 
 def ranking(c: Comparison) -> TextTable:
-    """Returns each variant's mean with its interval, and its tests against the baseline."""
+    """Returns each variant's mean with its interval, and its tests against the baseline.
+
+    The raw p-values stand next to the corrected ones, to compare with papers that did not correct.
+
+    Args:
+      c: the comparison; rows keep its order, best first.
+    """
     tuned = any(row.chosen for row in c.rows)
     header = ["variant", *(["chosen"] if tuned else []), "parameters", "n", "failed"]
     header += [f"test {c.metric}", "95 % interval", "p (Welch)", "p (Holm)", "verdict"]
@@ -92,7 +115,13 @@ def ranking(c: Comparison) -> TextTable:
 
 
 def effect_sizes(c: Comparison) -> TextTable:
-    """Returns estimates that are robust to outliers, and the sizes of the differences."""
+    """Returns estimates that are robust to outliers, and the sizes of the differences.
+
+    A p-value says nothing about the size of a difference; this table does.
+
+    Args:
+      c: the comparison; cells stay empty for what too few runs cannot give.
+    """
     header = ["variant", "median", "interquartile mean", "95 % interval", "better than baseline"]
     table = [[*header, "Hedges' g", "p (Wilcoxon, pairs)"]]
     for row in c.rows:
@@ -112,14 +141,23 @@ def effect_sizes(c: Comparison) -> TextTable:
 
 
 def claims(c: Comparison) -> TextTable:
-    """Returns the verdicts on the study's claims."""
+    """Returns the verdicts on the study's claims.
+
+    Args:
+      c: the comparison; claims keep the order of the study.
+    """
     rows = [[judged.claim, judged.evidence, judged.verdict] for judged in c.claims]
     return [["claim", "evidence", "verdict"], *rows]
 
 
 def references(c: Comparison) -> TextTable:
-    """Returns published scores compared with ours."""
+    """Returns published scores compared with ours.
+
+    Args:
+      c: the comparison; a reference without a variant is compared with the best one.
+    """
     by_variant = {row.variant: row for row in c.rows}
+    # The first row is the best one: `compare` sorts them.
     best = next((row for row in c.rows if row.scores), None)
     table = [["published", c.metric, "source", "ours", "difference"]]
     for reference in c.references:
@@ -138,13 +176,18 @@ def references(c: Comparison) -> TextTable:
 
 
 def metrics(c: Comparison) -> TextTable:
-    """Returns all test metrics of each variant and of the trivial baselines."""
+    """Returns all test metrics of each variant and of the trivial baselines.
+
+    Args:
+      c: the comparison.
+    """
     names = list(dict.fromkeys(name for row in c.rows for name in row.test_metrics))
     table = [["variant", f"valid {c.metric}", *names]]
     for row in c.rows:
         values = (number(row.test_metrics.get(name)) for name in names)
         table.append([row.variant, number(row.valid), *values])
     # Variants with the same data have the same trivial scores: those are shown once.
+    # Reversed, so that the first variant with these scores names them.
     trivial = {
         (answer, *(number(values.get(name)) for name in names)): row.variant
         for row in reversed(c.rows)
@@ -158,7 +201,11 @@ def metrics(c: Comparison) -> TextTable:
 
 
 def importance(c: Comparison) -> TextTable:
-    """Returns each hyperparameter's main effect, and the largest interaction, by variant."""
+    """Returns each hyperparameter's main effect, and the largest interaction, by variant.
+
+    Args:
+      c: the comparison, with importances.
+    """
     effects = [importance.main_effects for importance in c.importances.values()]
     paths = list(dict.fromkeys(path for of_variant in effects for path in of_variant))
     table = [["variant", *map(_short, paths), "largest interaction"]]
@@ -174,7 +221,11 @@ def importance(c: Comparison) -> TextTable:
 
 
 def permutation_importance(c: Comparison) -> TextTable:
-    """Returns the R^2 that is lost if a hyperparameter is permuted, by variant."""
+    """Returns the R^2 that is lost if a hyperparameter is permuted, by variant.
+
+    Args:
+      c: the comparison, with importances.
+    """
     losses = [importance.permutation for importance in c.importances.values()]
     paths = list(dict.fromkeys(path for of_variant in losses for path in of_variant))
     rows = [
@@ -185,7 +236,13 @@ def permutation_importance(c: Comparison) -> TextTable:
 
 
 def cost(c: Comparison) -> TextTable:
-    """Returns size, arithmetic and time of a run of each variant."""
+    """Returns size, arithmetic and time of a run of each variant.
+
+    Time is that of the cohort: its runs share one program, so no run has a time of its own.
+
+    Args:
+      c: the comparison.
+    """
     table = [["variant", "parameters", "operations per run", "time of its cohort"]]
     for row in c.rows:
         table.append(
@@ -200,7 +257,11 @@ def cost(c: Comparison) -> TextTable:
 
 
 def failures(c: Comparison) -> TextTable:
-    """Returns the runs that failed or diverged, with reasons."""
+    """Returns the runs that failed or diverged, with reasons.
+
+    Args:
+      c: the comparison; at most `MAX_FAILURES_SHOWN` of its runs are listed.
+    """
     rows = [
         [run.id, run.variant, run.stage, str(run.seed), run.status, run.reason]
         for run in c.failed[:MAX_FAILURES_SHOWN]
@@ -209,7 +270,11 @@ def failures(c: Comparison) -> TextTable:
 
 
 def sections(c: Comparison) -> list[Section]:
-    """Returns the tables of a comparison that are not empty, in the order of the page."""
+    """Returns the tables of a comparison that are not empty, in the order of the page.
+
+    Args:
+      c: the comparison.
+    """
     result = [Section("Ranking", ranking(c))]
     if c.claims:
         result.append(Section("Claims", claims(c)))
@@ -231,7 +296,14 @@ def sections(c: Comparison) -> list[Section]:
 
 
 def notes(c: Comparison) -> list[str]:
-    """Returns what a reader must know to interpret the ranking."""
+    """Returns what a reader must know to interpret the ranking.
+
+    Args:
+      c: the comparison.
+
+    Returns:
+      One or two sentences each; which ones depends on the study.
+    """
     counts = ", ".join(f"{n} {status}" for status, n in c.counts.items())
     compared = (
         f"Final seeds: {', '.join(map(str, c.seeds))}."
@@ -266,7 +338,11 @@ def notes(c: Comparison) -> list[str]:
 
 
 def headline(c: Comparison) -> str:
-    """Returns the result in one or two sentences."""
+    """Returns the result in one or two sentences.
+
+    Args:
+      c: the comparison; it may have no score yet.
+    """
     scored = [row for row in c.rows if row.scores]
     if not scored:
         return "No run has completed yet."

@@ -1,4 +1,7 @@
-"""One curve per variant: validation over training steps, and the expected best over trials."""
+"""One curve per variant: validation over training steps, and the expected best over trials.
+
+In: a `Comparison`. Out: figures, or None if there is nothing to draw.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ def learning_curves(c: Comparison) -> ReportFigure | None:
 
     A curve ends where the first of its runs stopped early: after that, a mean over fewer runs would
     jump although no run changes.
+
+    Args:
+      c: the comparison.
     """
     rows = rows_to_draw(c, lambda row: bool(row.curves))
     if not rows:
@@ -48,7 +54,14 @@ def learning_curves(c: Comparison) -> ReportFigure | None:
 
 
 def expected_best(c: Comparison) -> ReportFigure | None:
-    """Draws the expected test score of the best of k trials over k."""
+    """Draws the expected test score of the best of k trials over k.
+
+    It shows how a ranking depends on the tuning budget: a variant that needs many trials may be the
+    best of 100 and the worst of 5.
+
+    Args:
+      c: the comparison.
+    """
     rows = rows_to_draw(c, lambda row: len(row.expected_best) > 1)
     if not rows:
         return None
@@ -56,6 +69,7 @@ def expected_best(c: Comparison) -> ReportFigure | None:
     for row in rows:
         k = np.arange(1, len(row.expected_best) + 1)
         axes.plot(k, row.expected_best, **line_style(c, row), lw=1.6, label=row.variant)
+    # Most of the gain comes from the first trials.
     logarithmic_x(axes, np.array([1, max(len(row.expected_best) for row in rows)]))
     axes.set_xlabel("trials k")
     axes.set_ylabel(f"expected test {c.metric} of the best of k")

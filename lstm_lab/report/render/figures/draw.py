@@ -22,6 +22,13 @@ FIGURES = (
 
 
 def draw_figures(comparison: Comparison) -> list[ReportFigure]:
-    """Draws every figure that a comparison has the runs for; the caller closes the figures."""
+    """Draws every figure that a comparison has the runs for.
+
+    Args:
+      comparison: the comparison.
+
+    Returns:
+      The figures, in the order of the page. The caller closes them, after it has written them.
+    """
     figures = (draw(comparison) for draw in FIGURES)
     return [figure for figure in figures if figure is not None]

@@ -1,4 +1,7 @@
-"""The effect of each hyperparameter: fANOVA's marginals, one panel per hyperparameter."""
+"""The effect of each hyperparameter: fANOVA's marginals, one panel per hyperparameter.
+
+In: a `Comparison` with importances. Out: a figure. `report/fanova.py` computes the marginals.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,15 @@ from lstm_lab.report.render.figures.style import (
 
 
 def marginals(c: Comparison) -> ReportFigure | None:
-    """Draws the expected score over each hyperparameter, averaged over all others."""
+    """Draws the expected score over each hyperparameter, averaged over all others.
+
+    Args:
+      c: the comparison.
+    """
     rows = rows_to_draw(c, lambda row: row.variant in c.importances)
     if not rows:
         return None
+    # In the order of the study. A conditional hyperparameter has no marginal, so no panel.
     paths = [
         path
         for path in c.ranges
@@ -61,6 +69,7 @@ def _axis_values(path: str, distribution: Mapping[str, Any]) -> tuple[np.ndarray
     match distribution["kind"]:
         case "LogUniform":
             values = distribution["low"] * (distribution["high"] / distribution["low"]) ** GRID
+            # Drawn as the search draws it: momentum 0.9 and 0.99 differ by their distance to 1.
             return values, "log", f"1 - {path}" if distribution["one_minus"] else path
         case "Uniform":
             width = distribution["high"] - distribution["low"]

@@ -1,4 +1,7 @@
-"""One row per variant: means with intervals and published scores, and the spread of all trials."""
+"""One row per variant: means with intervals and published scores, and the spread of all trials.
+
+In: a `Comparison`. Out: figures, or None if there is nothing to draw.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,14 @@ LOG_RATIO = 20
 
 
 def ranking(c: Comparison) -> ReportFigure | None:
-    """Draws each variant's mean, its 95 % interval and its single runs."""
+    """Draws each variant's mean, its 95 % interval and its single runs.
+
+    The runs are drawn because five values can hide an outlier in a mean and an interval.
+
+    Args:
+      c: the comparison.
+    """
+    # Reversed: y grows upwards, and the best variant should be on top.
     rows = [row for row in c.rows if row.scores][::-1]
     if not rows:
         return None
@@ -74,7 +84,12 @@ def _add_references(axes: Axes, c: Comparison, variants: list[str]) -> None:
 
 
 def trials(c: Comparison) -> ReportFigure | None:
-    """Draws boxes over all tuning trials, and ticks at those that are compared."""
+    """Draws boxes over all tuning trials, and ticks at those that are compared.
+
+    Args:
+      c: the comparison.
+    """
+    # A box of fewer than five values would draw nearly every value as a quartile.
     rows = [row for row in c.rows if len(row.trials) > 4][::-1]
     if not rows:
         return None

@@ -1,4 +1,7 @@
-"""Which variants differ: a matrix of p-values, and a critical-difference diagram of ranks."""
+"""Which variants differ: a matrix of p-values, and a critical-difference diagram of ranks.
+
+In: a `Comparison`. Out: figures, or None if there is nothing to draw.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,11 @@ CELL_COLORS = ListedColormap(["#8080801f", "#486581"])
 
 
 def significance(c: Comparison) -> ReportFigure | None:
-    """Draws the corrected p-values of all pairs of variants as a matrix."""
+    """Draws the corrected p-values of all pairs of variants as a matrix.
+
+    Args:
+      c: the comparison.
+    """
     names = [row.variant for row in c.rows if row.scores]
     if len(names) < 2:
         return None
@@ -42,6 +49,9 @@ def significance(c: Comparison) -> ReportFigure | None:
 
 def critical_differences(c: Comparison) -> ReportFigure | None:
     """Draws mean ranks; bars join variants whose ranks do not differ significantly.
+
+    Args:
+      c: the comparison.
 
     Source: Demsar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets, figure 1.
     """
@@ -78,7 +88,10 @@ def critical_differences(c: Comparison) -> ReportFigure | None:
 
 
 def _groups(ranks: np.ndarray, distance: float) -> list[tuple[int, int]]:
-    """Returns the maximal ranges (first, last) of sorted ranks within a distance."""
+    """Returns the maximal ranges (first, last) of sorted ranks within a distance.
+
+    Only maximal ones: a bar inside another bar says nothing new.
+    """
     groups: list[tuple[int, int]] = []
     for first in range(len(ranks)):
         last = int(np.searchsorted(ranks, ranks[first] + distance, side="right")) - 1

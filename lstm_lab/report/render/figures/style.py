@@ -25,8 +25,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from lstm_lab.report.comparison import Comparison, VariantRow
 
 INK, MUTED, ACCENT, GRID_LINE = "#1f2933", "#829ab1", "#c05621", "#e4e7eb"
-# Only these colors change between light and dark mode.
+# Only these colors change between light and dark mode: `svg` replaces them in its text. Labels and
+# axes must use them; another dark gray would stay dark on a dark page.
 CSS_VARIABLES = {INK: "ink", MUTED: "muted", ACCENT: "accent", GRID_LINE: "line"}
+# More curves than this cannot be told apart.
 MAX_CURVES = 8
 # Distinguishable from each other, from ACCENT, and readable on white and on a dark page.
 COLORS = (
@@ -65,13 +67,15 @@ def svg(figure: Figure, *, themed: bool = False) -> str:
 
     Args:
       figure: the figure.
-      themed: whether to use the page's CSS variables and a transparent background.
+      themed: whether to use the page's CSS variables and a transparent background. A file on its
+        own has no page, so it keeps the colors of light mode.
     """
     file = io.StringIO()
     # Text stays text, and no date or random id enters: the same report gives the same file.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lstm_lab"}):
         figure.savefig(file, format="svg", transparent=themed, metadata={"Date": None})
     text = file.getvalue()
+    # Without the XML header, which is not allowed inside of HTML.
     text = text[text.index("<svg") :]
     if themed:
         for color, name in CSS_VARIABLES.items():
@@ -80,26 +84,45 @@ def svg(figure: Figure, *, themed: bool = False) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """Returns a figure as PNG on a white background."""
+    """Returns a figure as PNG on a white background.
+
+    Args:
+      figure: the figure.
+
+    Returns:
+      The content of the file, 110 pixels per inch.
+    """
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110, facecolor="white")
     return file.getvalue()
 
 
 def new_axes(height: float = 3.6, width: float = 7.2) -> tuple[Figure, Axes]:
-    """Returns a figure with one pair of axes in the report's style; sizes in inches."""
+    """Returns a figure with one pair of axes in the report's style.
+
+    Args:
+      height, width: in inches.
+    """
     figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
     apply_style(axes)
     return figure, axes
 
 
 def height_of(n_rows: int) -> float:
-    """Returns the height in inches of a figure with one row per variant."""
+    """Returns the height in inches of a figure with one row per variant.
+
+    Args:
+      n_rows: the number of rows.
+    """
     return max(2.4, 0.34 * n_rows + 1.0)
 
 
 def apply_style(axes: Axes) -> None:
-    """Applies the report's style to axes."""
+    """Applies the report's style to axes.
+
+    Args:
+      axes: the axes; their labels may still change.
+    """
     axes.set_axisbelow(True)
     axes.grid(color=GRID_LINE)
     for name, spine in axes.spines.items():
@@ -116,6 +139,10 @@ def logarithmic_x(axes: Axes, values: np.ndarray) -> None:
     """Makes the x axis logarithmic, with ticks at 1, 2 and 5 if it spans few decades.
 
     matplotlib labels powers of ten only, so an axis from 20 to 90 would have no label.
+
+    Args:
+      axes: the axes.
+      values: the positive values that they show.
     """
     axes.set_xscale("log")
     few_decades = np.ptp(np.log10(values)) < 2.5
@@ -141,15 +168,29 @@ def line_style(c: Comparison, row: VariantRow) -> dict[str, Any]:
     """Returns the color and dashes of a variant, the same in all figures.
 
     The baseline has the accent color. Dashes distinguish variants if there are more than colors.
+
+    Args:
+      c: the comparison; the place of the row in it decides.
+      row: the variant.
+
+    Returns:
+      Arguments of matplotlib's `plot`.
     """
     if row.variant == c.baseline:
         return {"color": ACCENT, "ls": "-"}
+    # By the place among all rows, not among those of one figure: a variant keeps its color.
     turn, place = divmod([other.variant for other in c.rows].index(row.variant), len(COLORS))
     return {"color": COLORS[place], "ls": DASHES[turn % len(DASHES)]}
 
 
 def add_legend(axes: Axes, c: Comparison, rows: list[VariantRow]) -> None:
-    """Adds a legend of variants, and a note if not all variants are drawn."""
+    """Adds a legend of variants, and a note if not all variants are drawn.
+
+    Args:
+      axes: the axes with labeled lines.
+      c: the comparison.
+      rows: the variants that are drawn.
+    """
     axes.legend(frameon=False, fontsize=8, loc="best", ncols=1 + (len(rows) > 5), labelcolor=INK)
     if MAX_CURVES < len(rows) < len(c.rows):
         note = f"the best {MAX_CURVES}, the baseline and the last"
