@@ -1,4 +1,5 @@
 """Timings of lstm_lab and of other libraries: layers, training steps, populations, whole trials.
 
-Start with `cases.py` (what is timed) and `run.py` (how); docs/benchmarks.md has the results.
+In: a suite, or a study of trials. Out: JSON of all times, and Markdown tables. Start with
+`cases.py` (what is timed) and `run.py` (how); docs/benchmarks.md has the results.
 """

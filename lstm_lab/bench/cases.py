@@ -1,4 +1,8 @@
-"""The cases of each suite: shapes, and the work that is timed at each shape."""
+"""The cases of each suite: shapes, and the work that is timed at each shape.
+
+In: the name of a suite and the platform. Out: `Case`s, which travel as JSON to the process of each
+contender. Read `contenders.py` for who runs them and `run.py` for how they are timed.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +47,7 @@ class Case:
     def label(self) -> str:
         """The shape as text, for tables."""
         words = [] if self.cell == "lstm" else [self.cell]
+        # A table of a CPU has only populations of this size.
         words += [f"{self.members} members"] if self.members not in (1, MEMBERS) else []
         words += [f"B {self.B}, T {self.T}, D {self.D}, H {self.H}"]
         words += [f"{self.layers} layers"] if self.layers > 1 else []
@@ -54,6 +59,7 @@ class Case:
         """Lengths of the rows [B] of a ragged case, with mean 5/8 T; None for other cases."""
         if not self.ragged:
             return None
+        # Seeded: all contenders, each in a process of its own, must get the same lengths.
         lengths = np.random.default_rng(0).integers(self.T // 4, self.T + 1, self.B)
         lengths[0] = self.T  # libraries pad to the longest row: the shape must stay [B,T]
         return lengths.astype(np.int32)
@@ -63,6 +69,7 @@ class Case:
         return asdict(self)
 
 
+# Small, medium and wide layers; (20, 35, 650, 650) is a layer of Zaremba's medium model.
 SHAPES = (
     (32, 64, 64, 128),
     (64, 128, 128, 256),
@@ -70,6 +77,7 @@ SHAPES = (
     (128, 100, 256, 512),
     (32, 25, 512, 1024),
 )
+# Other features at one shape only, which keeps a run of the suite short.
 MORE: tuple[dict[str, Any], ...] = (
     {"B": 32, "T": 64, "D": 64, "H": 128, "ragged": True},
     {"B": 32, "T": 64, "D": 64, "H": 128, "bidirectional": True},
@@ -83,6 +91,7 @@ GPU_MORE: tuple[dict[str, Any], ...] = (
     {"B": 16, "T": 1024, "D": 768, "H": 768, "layers": 2},
 )
 POPULATION = ((32, 50, 8, 32), (32, 100, 32, 64), (32, 64, 64, 128), (64, 64, 88, 200))
+# Small models in large numbers: one of them alone cannot fill a GPU.
 GPU_POPULATION = tuple((32, 64, 32, H) for H in (32, 64, 128, 256))
 GPU_MEMBERS = (16, 64, 256, 1024)
 # A word model with the shape of Zaremba's small one, and MNIST read row by row.
@@ -94,11 +103,20 @@ VARIANTS = (
     *("lstm", "vanilla", "fgr", "layernorm", "lstmp", "multiplicative"),
     *("rnn", "gru", "slstm", "minlstm"),
 )
+# First the JSB chorales with one sequence per update, then the ablation on digits.
 BACKEND_SHAPES = ((1, 60, 88, 100), (32, 64, 1, 64), *SHAPES)
 
 
 def cases(suite: Suite, platform: str = "cpu") -> list[Case]:
-    """Returns the cases of a suite; a GPU gets larger shapes and more members."""
+    """Returns the cases of a suite; a GPU gets larger shapes and more members.
+
+    Args:
+      suite: the suite.
+      platform: "cpu" or "gpu", as JAX names it.
+
+    Example:
+      [case.label for case in cases("train")]
+    """
     gpu = platform == "gpu"
     shapes, extra_shapes = (GPU_SHAPES, GPU_MORE) if gpu else (SHAPES, MORE)
     if suite == "train":

@@ -12,7 +12,8 @@ from lstm_lab.bench.cases import Suite
 
 # Modules of optional dependencies.
 NEEDS = {"torch": "torch", "keras": "keras", "haiku": "haiku", "equinox": "equinox"}
-# Number formats: the dtype, and whether matrix products must not use TF32.
+# Number formats: the dtype, and whether matrix products must not use TF32. The last word of a name
+# selects one.
 NUMBERS = {
     "fp32": ("float32", True),
     "tf32": ("float32", False),
@@ -32,28 +33,55 @@ ALL = tuple(dict.fromkeys((*CPU, *GPU, *BACKENDS)))
 
 
 def default_contenders(suite: Suite, platform: str) -> tuple[str, ...]:
-    """Returns the default contenders of a suite."""
+    """Returns the default contenders of a suite.
+
+    Args:
+      suite: the suite.
+      platform: "cpu" or "gpu", as JAX names it.
+    """
     return BACKENDS if suite == "backends" else GPU if platform == "gpu" else CPU
 
 
 def library(name: str) -> str:
-    """Returns the library of a contender, the first word of its name."""
+    """Returns the library of a contender, the first word of its name.
+
+    Args:
+      name: the contender.
+
+    Example:
+      library("torch processes")  # "torch"
+    """
     return name.split()[0]
 
 
 def numbers(name: str) -> tuple[str, bool]:
-    """Returns the dtype of a contender, and whether its matrix products must not use TF32."""
+    """Returns the dtype of a contender, and whether its matrix products must not use TF32.
+
+    Args:
+      name: the contender; without a number format it computes in float32 and may use TF32, which is
+        what users of its library get.
+    """
     return NUMBERS.get(name.split()[-1], ("float32", False))
 
 
 def missing(name: str) -> bool:
-    """Returns whether the library of a contender is not installed."""
+    """Returns whether the library of a contender is not installed.
+
+    Args:
+      name: the contender.
+    """
+    # Looked up, not imported: importing a library takes seconds.
     module = NEEDS.get(library(name))
     return module is not None and find_spec(module) is None
 
 
 def settings(name: str) -> dict[str, str]:
-    """Returns the environment variables of a contender's process."""
+    """Returns the environment variables of a contender's process.
+
+    Args:
+      name: the contender.
+    """
     # The processes of all contenders share the memory of one GPU.
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    # Keras reads it at its import; its default would be TensorFlow.
     return shared | ({"KERAS_BACKEND": "jax"} if library(name) == "keras" else {})

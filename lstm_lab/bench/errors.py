@@ -1,6 +1,7 @@
 """Numerical errors of each number format against float64: outputs and gradients of a layer.
 
-The result of `run_errors` is JSON-ready; `markdown` makes the table of docs/benchmarks.md from it.
+In: contenders of lstm_lab. Out: JSON-ready rows of `run_errors`, from which `markdown` makes the
+table of docs/benchmarks.md. One process is enough, since no time is measured.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lstm_lab.recurrence import Backend, unroll
 from lstm_lab.utils.progress import Meter
 from lstm_lab.utils.tables import markdown_table
 
+# Short and long: rounding errors may grow with the number of steps.
 SHAPES = ((32, 64, 64, 128), (8, 1000, 32, 64))
 # A CPU has no TF32, so there "tf32" is the same as "fp32".
 CONTENDERS = (
@@ -48,6 +50,8 @@ def run_errors(names: list[str], meter: Meter) -> dict[str, Any]:
     """
     host, rows = machine(), []
     for case in cases():
+        # Drawn once in float32, then widened: all contenders start from the same numbers, so only
+        # their arithmetic differs.
         arrays = _arrays(case)
         with jax.enable_x64(True):
             reference = _gradients_and_outputs(case, "scan", jax.tree.map(_double, arrays))
@@ -56,6 +60,7 @@ def run_errors(names: list[str], meter: Meter) -> dict[str, Any]:
                 continue
             dtype, exact = numbers(name)
             with jax.default_matmul_precision("highest" if exact else "default"):
+                # Only the inputs get the dtype, as in training: parameters stay in float32.
                 params, x_TBD, weights = arrays
                 results = _gradients_and_outputs(
                     case, backend_of(name), (params, x_TBD.astype(dtype), weights)
@@ -94,12 +99,18 @@ def _double(array: jax.Array) -> jax.Array:
 
 def _relative_error(result: jax.Array, reference: jax.Array) -> float:
     with jax.enable_x64(True):
+        # Over the largest magnitude, not element by element: near zero, any rounding is a large
+        # relative error.
         error = jnp.abs(result.astype("float64") - reference).max()
         return float(error / jnp.maximum(jnp.abs(reference).max(), 1e-30))
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Returns a table with one line per case: error of outputs / of gradients, by contender."""
+    """Returns a table with one line per case: error of outputs / of gradients, by contender.
+
+    Args:
+      result: what `run_errors` returned.
+    """
     rows = result["rows"]
     names = list(dict.fromkeys(row["contender"] for row in rows))
     lines = [["shape", *names]]

@@ -24,21 +24,36 @@ Layer = tuple[Any, Callable[..., jax.Array]]
 
 
 def serves(name: str, case: Case) -> bool:
-    """Returns whether the backend in a contender's name serves a case."""
+    """Returns whether the backend in a contender's name serves a case.
+
+    Args:
+      name: a contender of lstm_lab.
+      case: the case.
+    """
     dtype, _ = numbers(name)
     call = CallSignature(get_variant(case.cell).spec, jnp.dtype(dtype), case.B, case.D, case.H)
     return backend_of(name) == "auto" or unsupported_reason(backend_of(name), call) is None
 
 
 def backend_of(name: str) -> Backend:
-    """Returns the backend in a contender's name, `auto` without one."""
+    """Returns the backend in a contender's name, `auto` without one.
+
+    Args:
+      name: a contender of lstm_lab.
+    """
     backends = [backend for backend in BACKENDS if backend in name.split()]
     return backends[0] if backends else "auto"
 
 
 def build(name: str, case: Case) -> Callable[[], None]:
-    """Returns a function that does the work of a case once and waits for the result."""
+    """Returns a function that does the work of a case once and waits for the result.
+
+    Args:
+      name: a contender that uses JAX.
+      case: a case that it serves.
+    """
     dtype, exact = numbers(name)
+    # Set for the whole process: a contender has one of its own.
     jax.config.update("jax_default_matmul_precision", "highest" if exact else None)
     if name == "floor":
         return _compiled(_floor(case), *_floor_arrays(case))
@@ -51,10 +66,14 @@ def build(name: str, case: Case) -> Callable[[], None]:
         return _compiled(lambda params, x: apply(params, x, lengths), params, x)
     if case.work == "gradient":
         h_BTH = jax.eval_shape(apply, params, x, lengths)
+        # Random weights of the outputs: the gradient of a plain sum is all ones, which a compiler
+        # may exploit as no real loss allows.
         weights = jax.random.normal(jax.random.key(2), h_BTH.shape).astype(h_BTH.dtype)
 
         def loss(params: Any, x: jax.Array) -> jax.Array:
             h = apply(params, x, lengths)
+            # Libraries differ in what they return for padding. Without the mask they would do
+            # different work in the backward pass.
             if lengths is not None:
                 h = jnp.where((jnp.arange(case.T)[None] < lengths[:, None])[..., None], h, 0.0)
             return (h * weights).sum()
@@ -67,6 +86,7 @@ def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Non
     compiled = jax.jit(function)
 
     def run() -> None:
+        # JAX returns before it has computed; without waiting, only the dispatch would be timed.
         jax.block_until_ready(compiled(*arguments))
 
     return run
@@ -76,7 +96,15 @@ def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Non
 
 
 def layer(name: str, case: Case) -> Layer:
-    """Returns the stack of a library: parameters, and (params, x_BTD, lengths) -> h_BTH."""
+    """Returns the stack of a library.
+
+    Args:
+      name: a contender that uses JAX.
+      case: the case.
+
+    Returns:
+      Its parameters, and a function (params, x_BTD, lengths) -> h_BTH; lengths [B] may be None.
+    """
     if library(name) == "lstm_lab":
         return _lstm_lab(case, backend_of(name), numbers(name)[0])
     return {"flax": _flax, "keras": _keras, "haiku": _haiku, "equinox": _equinox}[name](case)
@@ -99,6 +127,7 @@ def _lstm_lab(case: Case, backend: Backend, dtype: str) -> Layer:
     params = model.init(jax.random.key(0), jnp.zeros((1, 1, case.D)))
 
     def apply(params: Any, x: jax.Array, lengths: Any) -> jax.Array:
+        # The transposes are timed too: other libraries take batch-major inputs.
         h_TBH, _ = model.apply(params, jnp.swapaxes(x, 0, 1).astype(dtype), lengths=lengths)
         return jnp.swapaxes(h_TBH, 0, 1)
 
@@ -261,10 +290,12 @@ def _population(name: str, case: Case) -> Callable[[], None]:
 
         return run_all
     compiled = jax.jit(step, donate_argnums=0)
+    # Copies: a donated array is consumed, so members cannot start from a common one.
     states = [jax.tree.map(jnp.copy, params) for _ in range(case.members)]
 
     def run() -> None:
         for k, params in enumerate(states):
+            # Without waiting for each: the next call is dispatched while this one computes.
             states[k] = compiled(params)
         jax.block_until_ready(states)
 
@@ -293,6 +324,7 @@ def _floor(case: Case) -> Callable[..., Any]:
     """
     steps = (case.T, case.B, 4 * case.H)
 
+    # All products are returned: XLA removes what nobody reads.
     def one(x: jax.Array, wx: jax.Array, wh: jax.Array, h: jax.Array) -> Any:
         zx = x @ wx
         _, z = jax.lax.scan(lambda _, h: (None, h @ wh), None, h)
@@ -307,6 +339,7 @@ def _floor(case: Case) -> Callable[..., Any]:
 
     if case.work != "population":
         return one
+    # Each member gets other inputs, or XLA could compute the products once for all of them.
     return lambda *arrays: jax.lax.map(
         lambda k: one(arrays[0] + k, *arrays[1:]), jnp.arange(float(case.members))
     )

@@ -26,7 +26,8 @@ from lstm_lab.bench.contenders import missing, settings
 from lstm_lab.utils.progress import Meter, say
 
 # Settings that keep glibc from returning memory to the system between calls. Without them, large
-# arrays cost page faults at every call.
+# arrays cost page faults at every call. glibc reads them when a process starts, so each setting
+# needs processes of its own.
 MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
@@ -50,6 +51,7 @@ class Contender:
         cores = os.cpu_count() or 1
         self.parts = cores if name == "torch processes" else 1
         environment = {**os.environ, **settings(name), **(MEMORY if memory else {})}
+        # One thread each: together they have as many threads as there are cores.
         if self.parts > 1:
             environment |= {"LSTM_LAB_BENCH_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self.processes = [
@@ -65,7 +67,11 @@ class Contender:
         ]
 
     def build(self, case: Case) -> bool:
-        """Prepares a case and returns whether the contender serves it; logs errors."""
+        """Prepares a case and returns whether the contender serves it; logs errors.
+
+        Args:
+          case: the case; several processes share its members.
+        """
         share = replace(case, members=case.members // self.parts) if self.parts > 1 else case
         answers = self._ask({"build": share.to_json()})
         for answer in answers:
@@ -74,7 +80,14 @@ class Contender:
         return all(answer is True for answer in answers)
 
     def time(self, seconds: float) -> float:
-        """Runs the case for about `seconds`; returns the median ms of the slowest process."""
+        """Runs the prepared case for about `seconds`; returns milliseconds per run.
+
+        The median, since a single run may be interrupted; of the slowest process, since a
+        population is done when its last part is.
+
+        Args:
+          seconds: duration of the turn.
+        """
         return max(float(np.median(times)) for times in self._ask({"seconds": seconds}))
 
     def close(self) -> None:
@@ -84,6 +97,7 @@ class Contender:
             process.communicate()
 
     def _ask(self, request: dict[str, Any]) -> list[Any]:
+        # All requests before the first answer: the processes have to work at the same time.
         for process in self.processes:
             assert process.stdin is not None
             process.stdin.write(json.dumps(request) + "\n")
@@ -132,6 +146,7 @@ def run_suite(
     host = machine()
     memory = (False, True) if suite != "backends" and host["platform"] == "cpu" else (False,)
     result = {"suite": suite, "machine": host, "left_out": absent, "rows": rows}
+    # Started once, not for each case: starting takes seconds, and turns should be close in time.
     contenders = [Contender(name, suite, setting) for name in present for setting in memory]
     try:
         for case in cases(suite, host["platform"]):
@@ -187,7 +202,11 @@ def device() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Describes the hardware and the versions of packages, without the name of the host."""
+    """Describes the hardware and the versions of packages, without the name of the host.
+
+    Returns:
+      JSON-ready; it is part of every result, because times of two machines do not compare.
+    """
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

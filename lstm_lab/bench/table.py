@@ -1,4 +1,7 @@
-"""Markdown tables of a bench: medians, ratios to lstm_lab with their range, geometric means."""
+"""Markdown tables of a bench: medians, ratios to lstm_lab with their range, geometric means.
+
+In: the result of `run_suite` or `run_trials`. Out: text for docs/benchmarks.md.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,23 @@ WORKS = {
 
 
 def ratios(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Returns the median, minimum and maximum over rounds of our time divided by theirs."""
+    """Returns the median, minimum and maximum over rounds of our time divided by theirs.
+
+    Args:
+      ours, theirs: times [rounds] of the same rounds.
+    """
+    # Round by round: both turns of a round meet about the same state of the machine, so its slow
+    # phases cancel.
     by_round = np.array(ours) / np.array(theirs)
     return float(np.median(by_round)), float(by_round.min()), float(by_round.max())
 
 
 def head(result: dict[str, Any]) -> list[str]:
-    """Returns lines with the machine, the versions, and the contenders that were left out."""
+    """Returns lines with the machine, the versions, and the contenders that were left out.
+
+    Args:
+      result: the result of a suite.
+    """
     machine = result["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [
@@ -39,7 +52,11 @@ def head(result: dict[str, Any]) -> list[str]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Returns the tables of a suite, one per kind of work and memory setting."""
+    """Returns the tables of a suite, one per kind of work and memory setting.
+
+    Args:
+      result: what `run_suite` or `run_trials` returned.
+    """
     lines = head(result)
     works = dict.fromkeys(row["case"]["work"] for row in result["rows"])
     for memory in sorted({row["memory_settings"] for row in result["rows"]}):
@@ -81,6 +98,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
             line.append(cell)
         lines.append(line)
     if ours is not None:
+        # Geometric: half the time at one shape and double at another is 1 in both directions. An
+        # arithmetic mean of ratios would favor whoever is in the denominator.
         means = [
             f"{np.exp(np.mean(np.log(medians[name]))):.2f}" if medians[name] else ""
             for name in names

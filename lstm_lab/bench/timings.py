@@ -1,4 +1,8 @@
-"""Writes the results of the suite `backends` to timings.json, which `auto` reads."""
+"""Writes the results of the suite `backends` to timings.json, which `auto` reads.
+
+In: the result of `run_suite`. Out: a table with one row per cost family and shape. Read
+`recurrence/dispatch.py` for how `auto` uses it.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,7 @@ def update_timings(path: Path, result: dict[str, Any]) -> None:
     for row in result["rows"]:
         case, backend = row["case"], row["contender"].removeprefix("lstm_lab ")
         shape = {name: case[name] for name in SHAPE}
+        # By family: variants of the same cost share the row of the one that was timed.
         entry = {"cell": family(get_variant(case["cell"]).spec), **shape, "ms": {}}
         merged = rows.setdefault(row["label"], entry)
         merged["ms"][backend] = round(float(np.median(row["ms"])), 4)
@@ -35,6 +40,7 @@ def update_timings(path: Path, result: dict[str, Any]) -> None:
     head = {**machine, "versions": versions, "command": COMMAND}
     table = {**head, "rows": list(rows.values())}
     tables = json.loads(path.read_text())["tables"] if path.exists() else []
+    # Other devices keep their rows: one file serves all machines.
     tables = [old for old in tables if old["device"] != table["device"]]
     write_text(path, _lines([*tables, table]))
 

@@ -1,4 +1,8 @@
-"""The same work with nn.LSTM of PyTorch: cuDNN on a GPU, or oneDNN with the best thread count."""
+"""The same work with nn.LSTM of PyTorch: cuDNN on a GPU, or oneDNN with the best thread count.
+
+In: a contender and a case. Out: a function that does the work once. `workloads.py` calls `build`;
+`jax_peers.py` holds the same work in JAX.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,12 @@ from lstm_lab.bench.contenders import numbers
 
 
 def build(name: str, case: Case) -> Callable[[], None]:
-    """Returns a function that does the work of a case once and waits for the result."""
+    """Returns a function that does the work of a case once and waits for the result.
+
+    Args:
+      name: a contender of PyTorch, with an optional number format.
+      case: a case with the cell "lstm".
+    """
     import torch
 
     torch.manual_seed(0)
@@ -43,9 +52,10 @@ def _with_best_threads(torch: Any, run: Callable[[], None]) -> Callable[[], None
     """Sets the number of threads with which `run` is fastest; returns `run`."""
     cores = int(os.environ.get("LSTM_LAB_BENCH_THREADS") or os.cpu_count() or 1)
 
+    # More threads are not always faster: at a small shape, they may cost more than they save.
     def timed(threads: int) -> float:
         torch.set_num_threads(threads)
-        run()
+        run()  # not timed: the first run with a number of threads starts them
         started = time.perf_counter()
         for _ in range(3):
             run()
@@ -87,6 +97,7 @@ def _gradient(torch: Any, case: Case) -> Callable[[], None]:
     weights = torch.randn(case.B, case.T, width)
 
     def run() -> None:
+        # Otherwise PyTorch would add this gradient to the last one, which is more work.
         lstm.zero_grad()
         x.grad = None
         (_apply(torch, case, lstm, x) * weights).sum().backward()

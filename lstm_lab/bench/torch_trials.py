@@ -15,11 +15,17 @@ from typing import Any
 
 import numpy as np
 
-NOTES = 88
+NOTES = 88  # the keys of a piano, which are the features of the JSB chorales
 
 
 def main(folder: str, part: str, parts: str, threads: str) -> None:
-    """Trains points number part, part + parts, ...; prints the metrics of each as a JSON line."""
+    """Trains the trials number part, part + parts, ...; prints each one's metrics as a JSON line.
+
+    Args:
+      folder: the folder of protocol.json and data.npz, which `trials.py` wrote.
+      part, parts: which share of the trials, as text from the command line.
+      threads: threads of this process.
+    """
     import torch
 
     torch.set_num_threads(int(threads))
@@ -41,6 +47,7 @@ def _train(torch: Any, data: dict[str, Any], point: dict[str, Any], epochs: int)
         model.parameters(), lr=point["lr"], momentum=point["momentum"], nesterov=True
     )
     bce = torch.nn.functional.binary_cross_entropy_with_logits
+    # Cut to their length: one piece per update needs no padding.
     pieces = [
         (x[:length][None], y[:length][None])
         for x, y, length in zip(
@@ -65,6 +72,7 @@ def _train(torch: Any, data: dict[str, Any], point: dict[str, Any], epochs: int)
             optimizer.step()
         valid = nll("valid")
         if valid < best:
+            # A copy: `state_dict` refers to the weights that the next epoch changes.
             best, best_weights = valid, copy.deepcopy(model.state_dict())
     model.load_state_dict(best_weights)
     return {**point, "valid": best, "test": nll("test")}

@@ -30,6 +30,7 @@ from lstm_lab.utils.progress import Meter, say
 CONTENDERS = ("lstm_lab", "torch", "torch processes")
 CELL = "np"  # PyTorch's nn.LSTM has no peepholes
 
+# A file, since the workers of `sweep --jobs` load their study from one.
 STUDY = """from pathlib import Path
 from lstm_lab.bench.trials import sample
 from lstm_lab.sweep.load import load_study
@@ -42,7 +43,16 @@ Start = Callable[[], list["subprocess.Popen[bytes]"]]
 
 
 def sample(study: Study, trials: int, epochs: int) -> Study:
-    """Returns a copy of a random search with one variant, fewer trials and no early stopping."""
+    """Returns a copy of a random search with one variant, fewer trials and no early stopping.
+
+    Without early stopping, both libraries train the same number of epochs; otherwise the time would
+    depend on how training goes.
+
+    Args:
+      study: a study with random trials.
+      trials: number of trials, the first ones of the study.
+      epochs: number of epochs per trial.
+    """
     assert study.tuning is not None
     assert isinstance(study.tuning.trials, Trials)
     base = {**study.base, "train": {**study.base["train"], "epochs": epochs, "patience": None}}
@@ -94,6 +104,7 @@ def run_trials(
     with tempfile.TemporaryDirectory() as scratch:
         start = _prepare(Path(scratch), path, sample(study, trials, epochs), data_dir)
         for k in range(rounds):
+            # Forwards, then backwards, so that no contender is always the first one.
             for name in present if k % 2 == 0 else present[::-1]:
                 turns[name].append(_wall(start[name]))
                 meter.advance(1, f"{name}: {turns[name][-1] / 1e3:.1f} s")
@@ -152,6 +163,7 @@ def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[st
     cores = os.cpu_count() or 1
 
     def ours() -> list[subprocess.Popen[bytes]]:
+        # A new folder for each turn: in the old one, `sweep` would find all runs done.
         workdir = tempfile.mkdtemp(dir=scratch)
         flags = [f"--study={file}", f"--workdir={workdir}", f"--data_dir={data_dir}"]
         return [_process("lstm_lab", "sweep", *flags, f"--jobs={cores}")]

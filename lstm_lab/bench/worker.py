@@ -33,7 +33,14 @@ def _ready(name: str, case: Case) -> Run | None:
 
 
 def main(name: str, suite: str) -> None:
-    """Answers requests until the input ends."""
+    """Answers requests until the input ends.
+
+    Args:
+      name: the contender.
+      suite: the suite.
+    """
+    # Only a population spreads over devices. For one layer, a single device with all threads is
+    # what users have by default.
     if name.startswith("lstm_lab") and suite == "population":
         from lstm_lab.train.devices import request_cpu_devices
 
@@ -54,6 +61,7 @@ def main(name: str, suite: str) -> None:
         else:
             assert run is not None
             until = time.perf_counter() + request["seconds"]
+            # At least one run, however long it takes.
             answer = [_timed(run)]
             while time.perf_counter() < until:
                 answer.append(_timed(run))

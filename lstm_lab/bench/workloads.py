@@ -15,7 +15,13 @@ Run = Callable[[], None]
 
 
 def serves(name: str, case: Case) -> bool:
-    """Returns whether a contender serves a case. Called in the contender's own process."""
+    """Returns whether a contender serves a case. Called in the contender's own process.
+
+    Args:
+      name: the contender.
+      case: the case.
+    """
+    # The floor is a bound for one plain layer; it knows neither lengths nor directions.
     if name == "floor":
         is_plain = case.layers == 1 and not case.bidirectional and not case.ragged
         return case.work in ("forward", "gradient", "population") and is_plain
@@ -23,13 +29,19 @@ def serves(name: str, case: Case) -> bool:
         return case.work == "population"
     if library(name) != "lstm_lab":
         return case.cell == "lstm"
+    # Imported late: JAX must not start in a process that times PyTorch.
     from lstm_lab.bench import jax_peers
 
     return jax_peers.serves(name, case)
 
 
 def build(name: str, case: Case) -> Run:
-    """Returns a function that does the work of a case once and waits for the result."""
+    """Returns a function that does the work of a case once and waits for the result.
+
+    Args:
+      name: a contender that serves the case.
+      case: the case.
+    """
     if library(name) == "torch":
         from lstm_lab.bench import torch_peer
 
