@@ -1,4 +1,9 @@
-"""What a task gives: what goes in, what comes out, examples, and batches as pure functions."""
+"""What a task is: its inputs, its target, and its examples.
+
+In: the options of a task and a folder with its files. Out: a `Dataset`, whose splits are `Examples`
+or a `Stream`. The tasks themselves are in `datasets/`. Read batches.py next: from a split to the
+batch of one step.
+"""
 
 from __future__ import annotations
 
@@ -19,28 +24,28 @@ Array = Any  # numpy on the host, jax on the device
 
 @dataclass(frozen=True)
 class Tokens:
-    """Inputs are symbols [B,T] of a vocabulary."""
+    """Inputs are symbols [B,T], int32, from 0 to `vocabulary` - 1."""
 
     vocabulary: int
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Inputs are vectors [B,T,D]."""
+    """Inputs are vectors [B,T,D], float32, of D = `features` numbers."""
 
     features: int
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """Targets are one of `size` classes: [B], or [B,T] at every step.
+    """Each target is one of `size` classes: [B], or [B,T] at every step, int32.
 
     Attributes:
-      size: how many classes.
-      every_step: whether each step has one.
+      size: number of classes.
+      every_step: whether each step has a target, or only the whole sequence.
       metrics: the metrics in addition to the negative log-likelihood.
-      labels: the classes' names, where a metric reads them.
-      weighted: whether examples weigh differently in the loss, by `Examples.weights`.
+      labels: names of the classes, for metrics that read them, such as the F1 of spans.
+      weighted: whether the loss multiplies each example by its `Examples.weights`.
     """
 
     size: int
@@ -52,7 +57,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """Targets are `size` independent binary numbers: [B,C], or [B,T,C] at every step."""
+    """Each target is `size` independent binary numbers: [B,C], or [B,T,C] at every step."""
 
     size: int
     every_step: bool = False
@@ -60,7 +65,7 @@ class Bernoulli:
 
 @dataclass(frozen=True)
 class Real:
-    """Targets are `size` real numbers: [B,C], or [B,T,C] at every step."""
+    """Each target is `size` real numbers: [B,C], or [B,T,C] at every step, float32."""
 
     size: int
     every_step: bool = False
@@ -71,11 +76,11 @@ Target = Categorical | Bernoulli | Real
 
 
 class SourceTokens(NamedTuple):
-    """What an encoder reads before a sequence is predicted.
+    """The sentences that an encoder reads, such as the sentences to translate.
 
     Attributes:
-      tokens: [N,S].
-      lengths: real steps of each [N].
+      tokens: [N,S], int32.
+      lengths: number of real tokens of each sentence [N], int32.
     """
 
     tokens: Array
@@ -83,18 +88,19 @@ class SourceTokens(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Sequences with their targets, with a leading example axis.
+    """Sequences with their targets; the first axis of every array is the example.
 
     Attributes:
       x: inputs, tokens [N,T] or vectors [N,T,D].
-      y: targets, as the task's `target` says.
-      lengths: real steps of each sequence [N], or None where all have T.
-      weights: of each sequence in the loss [N], or None where all weigh the same.
-      source: what is read before, or None.
+      y: targets, as the task's `target` says. Targets in the padding do not count.
+      lengths: number of real steps of each sequence [N], int32, or None if all have T.
+      weights: weight of each sequence in the loss [N], float32, or None if all weigh the same.
+      source: the source sentences of a translation, or None.
     """
 
     x: Array
     y: Array
+    # None rather than an array full of T: the model then computes no masks.
     lengths: Array | None = None
     weights: Array | None = None
     source: SourceTokens | None = None
@@ -103,31 +109,35 @@ class Examples(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Stream:
-    """One long sequence of symbols, each to be predicted from all before it.
+    """One long sequence of symbols; the model predicts each symbol from all symbols before it.
 
-    It is cut into equally long tracks, which a batch reads side by side, a row each, a chunk of
-    time after the other; the model's state is carried from chunk to chunk. Symbols left over at
-    the end are not read.
+    The sequence is cut into tracks of equal length. A batch reads all tracks at once, one per row,
+    and the next batch reads the next chunk of time. The state of the model is carried from chunk to
+    chunk. Symbols that are left over at the end are not read.
 
     Attributes:
       tokens: [N], int32.
       T: time steps of a chunk.
-      tracks: how many of an evaluation; training has as many as the batch has rows.
-      std: standard deviation of a training chunk's steps, about T; 0 where all are as long.
+      tracks: number of tracks in an evaluation; in training, the batch size is this number.
+      std: standard deviation of the length of training chunks around T; 0 if all have T steps.
     """
 
     tokens: Array
+    # Static: these numbers set the shapes of compiled arrays, so they cannot be traced.
     T: int = field(metadata={"static": True})
     tracks: int = field(default=1, metadata={"static": True})
     std: float = field(default=0.0, metadata={"static": True})
 
     @property
     def shift(self) -> int:
-        """The most steps by which a cut between training chunks is off its place."""
+        """The largest number of steps by which a cut between training chunks is moved."""
+        # A normal number has no bound, but the longest chunk sets the padded length of a batch.
+        # A cut moves by std / sqrt(2) (see `batches._cuts`), so this is about 2.1 deviations.
         return round(1.5 * self.std)
 
     def track_steps(self, tracks: int) -> int:
-        """Returns the time steps that each of so many tracks predicts."""
+        """Returns the number of symbols that each of `tracks` equal tracks predicts."""
+        # The first symbol of the stream is only read: nothing comes before it.
         return (self.tokens.shape[0] - 1) // tracks
 
 
@@ -136,12 +146,13 @@ Split = Examples | Stream
 
 @dataclass(frozen=True)
 class Dataset:
-    """A task's data.
+    """The data of a task.
 
     Attributes:
-      splits: train (absent where generated), valid and test.
-      preprocessing: what the task computed from the training data and a finished run needs: the
-        symbols that numbers stand for, as `inputs` and `outputs`, means and scales. JSON-ready.
+      splits: train, valid and test; there is no train if the task generates its training data.
+      preprocessing: what the task learned from its training data and a finished run needs: names of
+        input and output symbols (`inputs`, `outputs`), means and scales. It must be valid JSON,
+        because it is stored in preprocessing.json.
     """
 
     splits: dict[str, Split]
@@ -149,26 +160,29 @@ class Dataset:
 
 
 class Task:
-    """What a model learns: its inputs, its target, and where the examples come from.
+    """The base class of tasks: inputs, target, and the source of the examples.
 
-    A task is a frozen dataclass of its options that inherits from this class. What it leaves out
-    has the default below.
+    A task is a frozen dataclass that inherits from this class; its fields are its options. The
+    attributes and methods below are the defaults.
 
     Attributes:
-      name: how configs name the task.
+      name: the name of the task in configs.
       inputs: what the model reads.
       target: what the model predicts.
       metric: the metric that chooses checkpoints and ranks runs.
       files: names of the options that hold paths.
       sha256: hash of the user's own files, or None.
       reads_whole_input: whether all lines of an input together are one sequence, as in a CSV file.
-      is_stream: whether the splits are streams, through which the model's state is carried.
-      source_vocabulary: symbols of the sequence that an encoder reads first; None without encoder.
+      is_stream: whether the splits are streams, along which the state of the model is carried.
+      source_vocabulary: vocabulary size of the sequence that an encoder reads; None without one.
       final_metric_names: metrics that need the outputs of a whole split, see `final_metrics`.
-      sample: a key -> one example, for a task that generates its training data; else None.
+      sample: key -> one example, for a task that generates its training data; else None.
     """
 
+    # This class is no dataclass. If it were, its attributes would become options of every task.
     name: ClassVar[str]
+    # With `sha256`, the id of a run leaves out these paths: the same files in another folder give
+    # the same id.
     files: ClassVar[tuple[str, ...]] = ()
     is_stream: ClassVar[bool] = False
     final_metric_names: ClassVar[tuple[str, ...]] = ()
@@ -193,32 +207,59 @@ class Task:
         raise NotImplementedError
 
     def load(self, data_dir: Path) -> Dataset:
-        """Reads or generates the examples of all splits."""
+        """Reads or generates the examples of all splits.
+
+        Args:
+          data_dir: the folder of data files; missing files may be downloaded into it.
+
+        Returns:
+          Host arrays. They depend only on the options and the files, so that all runs of a study
+          see the same examples.
+
+        Raises:
+          UserError: if a file is missing, changed or malformed.
+        """
         raise NotImplementedError
 
     def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """Returns outputs on the test split of baselines without a model, by name."""
+        """Returns the outputs of the task's own trivial baselines on the test split.
+
+        Args:
+          dataset: the data, as `load` returns them.
+
+        Returns:
+          For each baseline, logits or values [N,C]; see trivial.py.
+        """
         del dataset
         return {}
 
     def final_metrics(
         self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
-        """Returns the test metrics that no sum over batches can give; see `final_metric_names`."""
+        """Returns the test metrics that need all outputs at once, such as the AUC.
+
+        They are computed once, on the host, for the best weights.
+
+        Args:
+          outputs: logits or values of the test split [N,...]; target tokens of a translation.
+          test: the test split.
+          preprocessing: as in `Dataset`.
+        """
         del outputs, test, preprocessing
         return {}
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Converts one line of new input to symbols [T] or vectors [T,D].
+        """Converts one line of new input to symbols [T], int32, or vectors [T,D], float32.
 
-        The default reads numbers separated by commas or white space.
+        The default reads numbers separated by commas or white space. Vectors follow each other, so
+        a line has T times D numbers.
 
         Args:
           line: the line.
           preprocessing: as in `Dataset`.
 
         Raises:
-          UserError: if the line does not hold such an input.
+          UserError: if the line is not an input of this task.
         """
         del preprocessing
         try:
@@ -228,6 +269,7 @@ class Task:
             raise UserError(f"input: got {line.strip()!r}, expected numbers") from None
         if isinstance(self.inputs, Tokens):
             symbols, V = numbers.astype(np.int32), self.inputs.vocabulary
+            # Checked here, because an index out of range raises no error in a compiled program.
             if (symbols != numbers).any() or not ((symbols >= 0) & (symbols < V)).all():
                 raise UserError(
                     f"input: got {line.strip()!r}, expected whole numbers from 0 to {V - 1}"
@@ -239,7 +281,15 @@ class Task:
         return numbers.reshape(-1, D)
 
     def read_lines(self, lines: Iterable[str], preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Converts a whole input to one sequence [T,D], if `reads_whole_input`."""
+        """Converts a whole input to one sequence [T,D], for tasks with `reads_whole_input`.
+
+        Args:
+          lines: all lines of the input.
+          preprocessing: as in `Dataset`.
+
+        Raises:
+          UserError: if the lines are not an input of this task.
+        """
         raise NotImplementedError
 
     def describe_prediction(

@@ -1,4 +1,9 @@
-"""Batches: pure functions of (seed, step)."""
+"""From a split to the batch of one step.
+
+A batch is a pure function of (seed, step), so the step is the only state of the data pipeline: an
+interrupted run resumes bit for bit, and no iterator has to be stored. The functions that return a
+`Batch` run inside the compiled program. Read metrics.py next: from logits to loss and metrics.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,14 @@ from lstm_lab.tasks.base import Examples, Split, Stream
 
 
 class Batch(NamedTuple):
-    """Examples of one step.
+    """The examples of one step.
 
     Attributes:
-      examples: the examples, B of them.
-      weight_B: 1 for an example that counts, 0 for one that only fills the batch.
-      rows_B: each example's place in the batch of all devices.
-      is_start: of a stream, whether it begins here; None of examples, which begin from zero.
+      examples: B examples.
+      weight_B: 1 for an example that counts, 0 for one that only fills the batch; float32.
+      rows_B: the row of each example in the whole batch, which several devices may share.
+      is_start: for a stream, whether its first chunk is read, so that the state starts from zero;
+        None for examples, which always start from zero.
     """
 
     examples: Examples
@@ -36,25 +42,26 @@ def train_batch(
     size: int,
     order_N: jax.Array | None = None,
 ) -> Batch:
-    """Returns rows of the training batch of one step, a pure function of (seed, step).
+    """Returns rows of the training batch of one step.
 
-    Finite data are taken in an order shuffled anew each epoch, every example once; the last batch
-    of an epoch is filled up with examples of weight 0. A stream is read in its own order.
+    An epoch shows every example once, in a new random order. Its last batch is filled up with
+    examples of weight 0. A stream is read in its own order.
 
     Args:
       sample: generates an example from a key, or None.
-      split: the training split where `sample` is None.
+      split: the training split; not needed with `sample`.
       seed: the data seed, uint32.
       step: the step, int32.
-      rows_B: which of the batch's rows to return.
-      size: rows of the whole batch.
-      order_N: what `epoch_order` gave for the step's epoch, where a caller of many steps keeps it.
+      rows_B: the rows of the batch to return; a device asks only for its own.
+      size: number of rows of the whole batch.
+      order_N: the result of `epoch_order` for the epoch of this step, if the caller keeps it.
 
-    Returns:
-      The batch's rows.
+    Raises:
+      ValueError: without `sample` and `split`.
     """
     key = jax.random.key(seed)
     if sample is not None:
+        # A key per row of the whole batch: the number of devices does not change the examples.
         keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), rows_B)
         return Batch(jax.vmap(sample)(keys_B), jnp.ones(rows_B.shape), rows_B)
     if split is None:
@@ -63,10 +70,13 @@ def train_batch(
     if isinstance(split, Stream):
         index = step % steps
         if split.std:
+            # A key per epoch, so that both sides of a cut agree on where it is.
             ends = _cuts(split, jax.random.fold_in(key, step // steps), index, steps)
             return window(split, ends, index == 0, rows_B, size, split.T + 2 * split.shift)
+        # An epoch of training has whole chunks only, unless a track is shorter than one chunk.
         return chunk(split, index, rows_B, size, whole=split.track_steps(size) >= split.T)
     if order_N is None:
+        # This sorts all examples, so a loop over steps passes the order instead.
         order_N = epoch_order(split, seed, step // steps)
     return gather_batch(split, step % steps * size + rows_B, rows_B, order_N)
 
@@ -74,20 +84,21 @@ def train_batch(
 def chunk(
     stream: Stream, index: jax.Array, rows_B: jax.Array, tracks: int, *, whole: bool
 ) -> Batch:
-    """Returns rows of a chunk of a stream's tracks; its targets are the inputs a step later.
+    """Returns one chunk of the tracks of a stream; the targets are the inputs one step later.
 
     Args:
       stream: the stream.
-      index: which chunk, int32.
-      rows_B: which tracks; those past the last one weigh 0.
-      tracks: how many there are.
-      whole: whether the chunk is known not to end early, as a track's last one may.
+      index: number of the chunk, int32.
+      rows_B: numbers of the tracks; those past the last track get weight 0.
+      tracks: number of tracks.
+      whole: whether the chunk is known to have T steps; the last chunk of a track may be shorter.
 
     Returns:
-      The batch.
+      The batch, with `lengths` unless `whole`.
     """
     ends = index * stream.T, (index + 1) * stream.T
     batch = window(stream, ends, index == 0, rows_B, tracks, stream.T)
+    # `index` is traced, so the program cannot see by itself that a chunk is whole.
     return batch._replace(examples=batch.examples._replace(lengths=None)) if whole else batch
 
 
@@ -99,10 +110,21 @@ def window(
     tracks: int,
     T: int,
 ) -> Batch:
-    """Returns what lies between two steps of each track, as far as it goes, padded to T."""
+    """Returns the part of each track between two of its steps, padded to T.
+
+    Args:
+      stream: the stream.
+      ends: the first step and the step after the last one, int32; a track may end before.
+      is_start: whether the state starts from zero.
+      rows_B: numbers of the tracks; those past the last track get weight 0.
+      tracks: number of tracks.
+      T: time steps of the result.
+    """
     steps = stream.track_steps(tracks)
     begin, end = ends[0], jnp.minimum(ends[1], steps)
+    # Rows past the last track read that track: indices stay valid, and weight 0 removes the rows.
     starts_B = jnp.minimum(rows_B, tracks - 1) * steps + begin
+    # The last place that has a next symbol is N - 2. Only padding is moved there.
     places_BT = jnp.minimum(starts_B[:, None] + jnp.arange(T)[None], stream.tokens.shape[0] - 2)
     lengths_B = jnp.broadcast_to(jnp.clip(end - begin, 0, T), rows_B.shape)
     tokens = jnp.asarray(stream.tokens)
@@ -113,18 +135,32 @@ def window(
 def _cuts(
     stream: Stream, key: jax.Array, index: jax.Array, steps: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns where a training chunk of an epoch begins and ends: each cut is moved at random, by a
-    normal number that makes the chunks' lengths deviate by `std`, but for the epoch's ends."""
+    """Returns the steps at which a training chunk begins and ends.
+
+    Each cut between two chunks is moved by a rounded normal number. The ends of the epoch stay
+    where they are. With cuts at new places in each epoch, the gradient is not always truncated at
+    the same symbols (Merity et al. 2018).
+
+    Args:
+      stream: the stream, with `std` above 0.
+      key: the key of the epoch.
+      index: number of the chunk, int32.
+      steps: number of chunks in an epoch.
+    """
 
     def cut(k: jax.Array) -> jax.Array:
+        # A length is the difference of two cuts, whose variances add up: std^2 / 2 each.
         moved = jax.random.normal(jax.random.fold_in(key, k)) * stream.std / 2**0.5
         moved = jnp.clip(jnp.round(moved), -stream.shift, stream.shift).astype(jnp.int32)
+        # Nothing lies before the first cut, and a later last cut could lie past the track.
         return k * stream.T + jnp.where((k == 0) | (k == steps), 0, moved)
 
     return cut(index), cut(index + 1)
 
 
-WINDOW = 50  # batches among which examples of like length are brought together
+# Batches within which examples are sorted by length. A sort of the whole epoch would give nearly
+# the same batches in every epoch; a small window leaves batches of mixed length.
+WINDOW = 50
 
 
 def epoch_order(
@@ -132,13 +168,17 @@ def epoch_order(
 ) -> jax.Array:
     """Returns the order in which an epoch shows the examples.
 
+    With `bucket`, the shuffled examples are sorted by length within windows of 50 batches, and the
+    order of the batches is shuffled. Without it, or without `lengths`, all examples are shuffled.
+
     Args:
       examples: the training split.
       seed: the data seed, uint32.
-      epoch: which epoch, int32.
-      bucket: the batch size, where batches shall hold examples of like length: the shuffled
-        examples are sorted by length within windows of 50 batches, and the batches shuffled again.
-        None shuffles all.
+      epoch: number of the epoch, int32.
+      bucket: the batch size, for batches of examples of similar length; or None.
+
+    Returns:
+      Indices of the examples [N], int32.
     """
     key = jax.random.fold_in(jax.random.key(seed), epoch)
     N = examples.x.shape[0]
@@ -147,10 +187,13 @@ def epoch_order(
         return order_N
     lengths_N = jnp.asarray(examples.lengths)[order_N]
     window_N = jnp.arange(N) // (WINDOW * bucket)
+    # The last key of `lexsort` sorts first: by window, then by length. The sort is stable, so
+    # examples of equal length keep their random order.
     order_N = order_N[jnp.lexsort((lengths_N, window_N))]
-    # The last batch, where it is short, stays last.
+    # A short last batch stays last: `gather_batch` gives weight 0 to places past the end only.
     whole = N // bucket * bucket
     batches = order_N[:whole].reshape(-1, bucket)
+    # Otherwise every window would run from short to long examples.
     shuffled = jax.random.permutation(jax.random.fold_in(key, 1), batches)
     return jnp.concatenate([shuffled.ravel(), order_N[whole:]])
 
@@ -158,8 +201,16 @@ def epoch_order(
 def gather_batch(
     examples: Examples, places_B: jax.Array, rows_B: jax.Array, order_N: jax.Array | None = None
 ) -> Batch:
-    """Returns the examples at places of an order; those past the end weigh 0."""
+    """Returns the examples at some places of an order.
+
+    Args:
+      examples: the split.
+      places_B: places in the order; those past the end get weight 0.
+      rows_B: as in `Batch`.
+      order_N: indices of the examples in the order to use; None means their own order.
+    """
     N = examples.x.shape[0]
+    # The last example fills the batch: it is a valid input, so nothing becomes NaN.
     places = jnp.minimum(places_B, N - 1)
     chosen = places if order_N is None else order_N[places]
     weight_B = (places_B < N).astype(jnp.float32)
@@ -167,14 +218,21 @@ def gather_batch(
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Returns how many batches show every example once, or the whole chunks of a stream."""
+    """Returns the number of batches that show every example once, or all chunks of a stream."""
     if isinstance(split, Stream):
+        # Rounded down: steps of a track after its last whole chunk do not train.
         return max(split.track_steps(batch_size) // split.T, 1)
     return -(-split.x.shape[0] // batch_size)
 
 
 def first_examples(split: Split, rows: int) -> Examples:
-    """Returns a split's first sequences, or the first chunk of a stream's tracks; host arrays."""
+    """Returns the first sequences of a split, as host arrays.
+
+    Args:
+      split: the split.
+      rows: number of sequences. A stream is cut into as many tracks, and the result is their first
+        chunk.
+    """
     if isinstance(split, Stream):
         begun = chunk(split, jnp.int32(0), jnp.arange(rows), rows, whole=True)
         return jax.device_get(begun.examples)
@@ -182,12 +240,12 @@ def first_examples(split: Split, rows: int) -> Examples:
 
 
 def longest(split: Split) -> int:
-    """Returns the time steps of a split's longest sequence, or of a stream's chunks."""
+    """Returns the padded number of time steps of a split, or of the training chunks of a stream."""
     return split.T + 2 * split.shift if isinstance(split, Stream) else split.x.shape[1]
 
 
 def mean_steps(split: Split) -> float:
-    """Returns the time steps of a split's sequences, or of a stream's chunks, on average."""
+    """Returns the mean number of real time steps of a sequence, or of a chunk of a stream."""
     if isinstance(split, Stream):
         return float(split.T)
     return float(split.x.shape[1] if split.lengths is None else split.lengths.mean())
