@@ -1,4 +1,9 @@
-"""Losses and metrics of each kind of target, as (sum, count) pairs."""
+"""Losses and metrics of each kind of target, as (sum, count) pairs.
+
+In: logits and a `Batch`. Out: float32 sums and counts, which are added over batches and devices;
+`means` divides them once. A mean of batch means would give short batches and short sequences too
+much weight. Read span_f1.py next for the F1 of spans, and trivial.py for the baselines.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,8 @@ from lstm_lab.tasks.span_f1 import span_f1
 
 MetricSums = dict[str, tuple[jax.Array, jax.Array]]
 
+# Whether smaller or larger is better. Final metrics such as the AUC are not listed, because they
+# never choose a checkpoint.
 DIRECTIONS = {
     "nll": "min",
     "mse": "min",
@@ -28,7 +35,9 @@ DIRECTIONS = {
 
 
 def metric_names(target: Target) -> tuple[str, ...]:
-    """Returns the names of a target's metrics; the first is the loss."""
+    """Returns the names of the metrics of a target; the first one is the loss."""
+    # Accuracy means that all numbers of a prediction are right, which is rarely so for 88 notes.
+    # It is therefore a metric of a single binary number only.
     match target:
         case Categorical():
             return ("nll", *target.metrics)
@@ -41,18 +50,28 @@ def metric_names(target: Target) -> tuple[str, ...]:
 
 
 def ordered_metrics(target: Target, values: Mapping[str, Any]) -> dict[str, float]:
-    """Returns metrics as floats, the target's own first; what a compiled call gives is sorted."""
+    """Returns metrics as floats, those of the target first and in its order.
+
+    Args:
+      target: what the model predicts.
+      values: the metrics by name, and possibly others, such as the final metrics.
+    """
+    # JAX sorts the keys of a dict that a compiled call returns.
     names = dict.fromkeys([*metric_names(target), *values])
     return {name: float(values[name]) for name in names if name in values}
 
 
 def _summed_metrics(target: Target) -> tuple[str, ...]:
-    """Returns the metrics that are sums over counts; others derive from them."""
+    """Returns the metrics that are sums over counts; `means` derives the others from them."""
+    # Perplexity is exp of the mean NLL of the whole split, which no mean over batches equals.
     return tuple(name for name in metric_names(target) if name not in ("perplexity", "bits"))
 
 
 def zero_metrics(target: Target) -> MetricSums:
-    """Returns sums of nothing."""
+    """Returns sums and counts of zero, with the names and shapes that `metric_sums` returns.
+
+    The loops over batches start from them, so names, shapes and dtypes must agree.
+    """
 
     def nothing(name: str) -> jax.Array:
         return jnp.zeros((target.size,) if name == "macro_f1" else ())
@@ -61,14 +80,23 @@ def zero_metrics(target: Target) -> MetricSums:
 
 
 def means(target: Target, total: MetricSums) -> dict[str, jax.Array]:
-    """Divides sums by counts, and derives what is a function of them.
+    """Divides sums by counts, and derives the metrics that depend on these means.
 
-    perplexity: exp of the mean nll; bits: the mean nll / ln 2; macro_f1: the mean of F1 over the
-    classes that occur, in truth or prediction.
+    perplexity: exp of the mean nll.
+    bits: mean nll / ln 2.
+    macro_f1: the mean of F1 over the classes that occur, in targets or predictions.
+
+    Args:
+      target: what the model predicts.
+      total: sums and counts over a whole split.
+
+    Returns:
+      The metrics in the order of `metric_names`, float32 scalars.
     """
     metrics = {}
     for name, (amount, count) in total.items():
-        # Per class where there are several: the mean over those that occur.
+        # A class that never occurs has no F1; counting it as 0 would lower the score of any model.
+        # `where` computes both branches; `maximum` avoids the 0 / 0 in the one that is not used.
         ratio = jnp.where(count > 0, amount / jnp.maximum(count, 1e-9), 0.0)
         metrics[name] = ratio.sum() / jnp.maximum((count > 0).sum(), 1)
     if "nll" in metrics:
@@ -79,20 +107,22 @@ def means(target: Target, total: MetricSums) -> dict[str, jax.Array]:
 def loss_sum(
     target: Target, logits: jax.Array, batch: Batch, smoothing: float = 0.0
 ) -> tuple[jax.Array, jax.Array]:
-    """Computes what training minimizes: the first of the metrics, as sum and count.
+    """Computes the training loss, as a sum and a count.
 
-    Of classes, examples may have weights w, and labels may be smoothed by e:
-    sum w ((1 - e) nll - e mean_C log p) over sum w.
+    The loss is the first metric of the target. For classes, examples may have weights w, and labels
+    may be smoothed by e: sum w ((1 - e) nll - e mean_C log p) over sum w.
 
     Args:
       target, logits, batch: as in `metric_sums`.
-      smoothing: e.
+      smoothing: e, at least 0 and below 1.
 
     Returns:
       The float32 sum and count.
 
     Source: Szegedy et al. 2016, Rethinking the Inception architecture, section 7.
     """
+    # Weights and smoothing belong to the loss alone. The metric `nll` stays comparable between runs
+    # that train with and without them.
     name = metric_names(target)[0]
     if not isinstance(target, Categorical) or not (target.weighted or smoothing):
         return metric_sums(target, logits, batch)[name]
@@ -103,28 +133,30 @@ def loss_sum(
     if target.weighted:
         weights_B = batch.examples.weights
         assert weights_B is not None
+        # All steps of a sequence share its weight. Sum and count both contain the weights, so that
+        # their ratio is a weighted mean.
         weight = weight * weights_B.reshape(-1, *(1,) * (weight.ndim - 1))
     return jnp.where(weight > 0, loss * weight, 0.0).sum(), weight.sum()
 
 
 def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
-    """Computes a batch's metrics.
+    """Computes the metrics of a batch.
 
-    nll: negative log-likelihood in nats, summed over the C numbers of a Bernoulli target;
-    accuracy: share of right answers; mse, mae: squared and absolute error, averaged over the C
-    numbers; macro_f1: by class, twice the right answers over predicted and true ones; span_f1: the
-    same of whole spans.
-    The count is of steps (every-step targets) or sequences (last-step targets), so that sums and
-    counts over batches divide to the mean over the split; a mean of means would be wrong for ragged
-    sequences.
+    nll: negative log-likelihood in nats, summed over the C numbers of a Bernoulli target.
+    accuracy: share of correct predictions.
+    mse, mae: squared and absolute error, averaged over the C numbers.
+    macro_f1: for each class, twice the correct predictions over predicted plus true examples.
+    span_f1: the same for whole spans.
+
+    The count is the number of steps (targets at every step) or of sequences (one target each).
 
     Args:
-      target: what comes out.
-      logits: [B,C], or [B,T,C] at every step.
-      batch: the examples, with weights.
+      target: what the model predicts.
+      logits: [B,C], or [B,T,C] at every step; values instead of logits for a Real target.
+      batch: the examples and their weights.
 
     Returns:
-      For each metric its float32 sum and count.
+      For each metric its float32 sum and count; both are [C] for macro_f1.
     """
     y = batch.examples.y
     weight = _weights(target, batch, logits.shape)
@@ -140,6 +172,8 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
             if "span_f1" in target.metrics:
                 class_sums["span_f1"] = span_f1(target.labels, guess, y, weight)
         case Bernoulli():
+            # softplus(-logit) = -log p(1) and softplus(logit) = -log p(0). The logarithm of a
+            # sigmoid would be -inf where the sigmoid rounds to 0.
             sign = 1.0 - 2.0 * y
             nll = jax.nn.softplus(sign * logits).sum(-1)
             values = {"nll": nll, "accuracy": ((logits > 0) == (y > 0.5)).all(-1)}
@@ -149,7 +183,7 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
                 "mae": jnp.abs(logits - y).mean(-1),
             }
     count = weight.sum()
-    # where, not a product: a filler row's NaN must not reach the sum.
+    # `where` and not a product: 0 times NaN is NaN, and a row with weight 0 may hold one.
     sums = {
         name: (jnp.where(weight > 0, value, 0.0).astype(jnp.float32).sum(), count)
         for name, value in values.items()
@@ -160,14 +194,15 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
 def _f1_by_class(
     guess: jax.Array, y: jax.Array, weight: jax.Array, size: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns twice the right answers of each class [C], and its predicted and true ones."""
+    """Returns, for each class [C], twice the correct predictions, and predicted plus true ones."""
+    # F1 = 2 TP / (predicted + true). Both parts are sums over examples, and F1 itself is not.
     guessed, true = (jax.nn.one_hot(a, size) * weight[..., None] for a in (guess, y))
     axes = tuple(range(guess.ndim))
     return 2.0 * (guessed * true).sum(axes), (guessed + true).sum(axes)
 
 
 def _weights(target: Target, batch: Batch, shape: tuple[int, ...]) -> jax.Array:
-    """Returns 1 where a prediction counts, [B] or [B,T]."""
+    """Returns the weight of each prediction, [B] or [B,T]: 0 in filler rows and in padding."""
     if not target.every_step:
         return batch.weight_B
     lengths = batch.examples.lengths

@@ -1,7 +1,8 @@
-"""Trivial baselines: metrics of predictions that need no trained model.
+"""Trivial baselines: test metrics of predictions that need no trained model.
 
-In: a task and its data. Out: test metrics by baseline, which every result records next to those of
-the model. A model that does not beat them has learned nothing.
+In: a task and its data. Out: test metrics by baseline; every result.json records them next to those
+of the model. A model that does not beat them has learned nothing. They run on the host with NumPy,
+once per cohort. A task adds its own baselines in `Task.trivial_outputs`.
 """
 
 from __future__ import annotations
@@ -31,14 +32,17 @@ Metrics = dict[str, float]
 def trivial_baselines(task: Task, dataset: Dataset) -> dict[str, Metrics]:
     """Returns the test metrics of trivial baselines, by name.
 
-    `constant` is the best prediction that ignores the input: the class frequencies of the training
-    part, or its mean. A task may add others, such as the last value of a series, or a linear model
-    of a table.
+    `constant` ignores the input: it predicts the class frequencies or the mean of the training
+    split. A task may add others, such as the last value of a series, or a linear model of a table.
 
     Args:
       task: the task.
-      dataset: its data. If the training part is generated, the frequencies come from `valid`.
+      dataset: its data. If the training split is generated, the frequencies come from `valid`.
+
+    Returns:
+      For each baseline its metrics by name.
     """
+    # Never from `test`: a baseline must not know more than the model does.
     train = dataset.splits.get("train", dataset.splits["valid"])
     test = dataset.splits["test"]
     metrics = {"constant": _constant(task.target, _targets(task, train), _targets(task, test))}
@@ -50,13 +54,15 @@ def trivial_baselines(task: Task, dataset: Dataset) -> dict[str, Metrics]:
 
 
 def _targets(task: Task, split: Split) -> np.ndarray:
-    """Returns everything that is predicted, one row per prediction."""
+    """Returns all targets, one row per prediction: [P] or [P,C]."""
     if isinstance(split, Stream):
+        # The first symbol is read but never predicted.
         return np.asarray(split.tokens)[1:]
     y = np.asarray(split.y)
     if not task.target.every_step:
         return y
     T = y.shape[1]
+    # Padding is stored as zeros, which would count as class 0 or as silence.
     lengths = np.full(len(y), T) if split.lengths is None else np.asarray(split.lengths)
     return y[np.arange(T)[None] < lengths[:, None]]
 
@@ -64,7 +70,7 @@ def _targets(task: Task, split: Split) -> np.ndarray:
 def _constant(target: Target, train: np.ndarray, test: np.ndarray) -> Metrics:
     match target:
         case Categorical():
-            # Add-one smoothing: a class may occur only in the test part.
+            # Add-one smoothing: a class that occurs only in the test split would cost log 0.
             p_C = (np.bincount(train, minlength=target.size) + 1.0) / (len(train) + target.size)
             nll = -float(np.log(p_C[test]).mean())
             metrics = {
@@ -74,17 +80,26 @@ def _constant(target: Target, train: np.ndarray, test: np.ndarray) -> Metrics:
                 "bits": nll / math.log(2),
             }
         case Bernoulli():
+            # Half a count on each side, for the same reason: a note may never sound in training.
             p_C = (train.sum(0) + 0.5) / (len(train) + 1.0)
             nll_NC = -np.where(test > 0.5, np.log(p_C), np.log1p(-p_C))
             right = ((p_C > 0.5) == (test > 0.5)).all(-1)
             metrics = {"nll": float(nll_NC.sum(-1).mean()), "accuracy": float(right.mean())}
         case Real():
+            # The mean minimizes mse. For mae, the median would be the best constant.
             metrics = _errors(np.broadcast_to(train.mean(0), test.shape), test)
     return {name: metrics[name] for name in metric_names(target) if name in metrics}
 
 
 def _metrics_of(target: Target, outputs: np.ndarray, y: np.ndarray) -> Metrics:
-    """Returns the metrics of a task's own baseline: values, or logits of classes."""
+    """Returns the metrics of a task's own baseline.
+
+    Args:
+      target: what is predicted.
+      outputs: values [N,C], or logits of classes [N,C].
+      y: targets [N,C], or classes [N].
+    """
+    # No task with binary targets has a baseline of its own, so those are not handled.
     if not isinstance(target, Categorical):
         return _errors(outputs, y)
     nll = -log_softmax(outputs, axis=-1)[np.arange(len(y)), y].mean()
@@ -92,5 +107,6 @@ def _metrics_of(target: Target, outputs: np.ndarray, y: np.ndarray) -> Metrics:
 
 
 def _errors(outputs: Any, y: np.ndarray) -> Metrics:
+    # float64, so that rounding errors do not add up over a large split.
     errors = np.asarray(outputs, np.float64) - y
     return {"mse": float(np.square(errors).mean()), "mae": float(np.abs(errors).mean())}
