@@ -1,1 +1,5 @@
-"""From files to arrays: download, text, tables, records, labels and splits, shared by all tasks."""
+"""From files to arrays, shared by all tasks.
+
+download: finds a file, or downloads it. text, tables, records: read its content. labels, splits:
+turn what was read into the splits of a `Dataset`. Read splits.py first.
+"""

@@ -1,4 +1,7 @@
-"""One label for each example: its number, its weight, and how examples are split."""
+"""One label per example: numbers of labels, weights of classes, and splits of labeled examples.
+
+In: the names of the labels, and the indices of each split (from splits.py). Out: `Examples`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,18 @@ from lstm_lab.utils.errors import UserError
 
 
 def label_numbers(path: Path, names: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:
-    """Returns the numbers of labels [N].
+    """Returns the number of each example's label [N], int32.
+
+    Args:
+      path: the file, for error messages.
+      names: the label of each example.
+      labels: all labels, in the order of their numbers.
 
     Raises:
-      UserError: for one that is not among those allowed; it names the example.
+      UserError: if a label is not among `labels`; the message names the example, counted from 1.
     """
+    # The labels come from the config and not from the file: they set the size of the output layer,
+    # and a mistyped label must not become a new class.
     numbers = {label: number for number, label in enumerate(labels)}
     for place, name in enumerate(names, 1):
         if name not in numbers:
@@ -31,11 +41,14 @@ def split_examples(
     """Returns the splits of labeled examples.
 
     Args:
-      x, y: inputs and labels of all examples.
-      parts: which examples each split has.
-      classes: how many labels there are.
-      balanced: give examples weights by which all classes of the training part weigh the same.
+      x, y: inputs [N,T,D] and labels [N] of all examples.
+      parts: indices of the examples of each split.
+      classes: number of labels.
+      balanced: whether to weight the examples so that all classes of the training split have the
+        same total weight.
     """
+    # From the training split alone, like everything that a model learns. Weights change the loss
+    # only; metrics count every example once.
     weights_C = class_weights(y[parts["train"]], classes) if balanced else None
     return {
         split: Examples(x[rows], y[rows], weights=None if weights_C is None else weights_C[y[rows]])
@@ -44,7 +57,14 @@ def split_examples(
 
 
 def class_weights(y_N: np.ndarray, classes: int) -> np.ndarray:
-    """Returns a weight for each class [C] by which all classes weigh the same, one on average."""
+    """Returns a weight for each class [C], float32, so that all classes have the same total weight.
+
+    Args:
+      y_N: labels of the training examples.
+      classes: number of labels, C.
+    """
+    # The mean over the examples is 1, so that a learning rate found without weights still fits. A
+    # class without training examples gets 0; n / 0 would be infinite.
     counts = np.bincount(y_N, minlength=classes)
     weights = np.where(counts > 0, len(y_N) / np.maximum(counts, 1), 0.0)
     return (weights / (counts > 0).sum()).astype(np.float32)

@@ -1,4 +1,7 @@
-"""Reads the records of a file: CSV with a header, or JSON lines."""
+"""Reads the records of a file: CSV with a header, or JSON lines.
+
+In: a file. Out: a dict per record with its line number. tables.py reads tables of numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,21 @@ Record = dict[str, Any]
 
 
 def read_records(path: Path, columns: Iterable[str]) -> list[tuple[int, Record]]:
-    """Reads the records of a file: JSON lines where its name has .json, else CSV.
+    """Reads the records of a file: JSON lines if its name contains .json, else CSV.
 
     Args:
-      path: the file, gzipped where its name ends in .gz.
+      path: the file, gzipped if its name ends in .gz.
       columns: the columns that each record must have.
 
     Returns:
-      For each record its line number and its values by column. Empty lines are skipped.
+      For each record its line number, counted from 1, and its values by column. Empty lines are
+      skipped.
 
     Raises:
       UserError: if the file has no records, a line is malformed, or a column is missing.
     """
     text = read_text(path)
+    # Not the suffix, which is .gz for train.jsonl.gz.
     records = _json_lines(path, text) if ".json" in path.name else _csv(path, text)
     if not records:
         raise UserError(f"data: {path} has no records")
@@ -35,6 +40,7 @@ def read_records(path: Path, columns: Iterable[str]) -> list[tuple[int, Record]]
         for column in columns:
             if column not in record:
                 raise unknown(f"data: {path} line {line}: column", column, record)
+            # JSON may contain null, and csv gives None to the columns that a short row lacks.
             if record[column] is None:
                 raise UserError(f"data: {path} line {line} has no value in column {column!r}")
     return records
@@ -42,6 +48,7 @@ def read_records(path: Path, columns: Iterable[str]) -> list[tuple[int, Record]]
 
 def _json_lines(path: Path, text: str) -> list[tuple[int, Record]]:
     records = []
+    # Not `splitlines`: it also splits at U+2028 and others, which JSON allows inside a string.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -56,9 +63,12 @@ def _json_lines(path: Path, text: str) -> list[tuple[int, Record]]:
 
 
 def _csv(path: Path, text: str) -> list[tuple[int, Record]]:
+    # A quoted value may contain line breaks; csv keeps them only if the lines do.
     reader = csv.DictReader(text.splitlines(keepends=True))
     records = []
     for record in reader:
+        # csv collects the values of a row that is too long under the key None. The usual cause is
+        # an unquoted comma in a text.
         if None in record:
             raise UserError(
                 f"data: {path} line {reader.line_num} has more values than the "

@@ -1,6 +1,8 @@
-"""Splits examples into train, valid and test: files of their own, a hold-out, or folds.
+"""Splits examples into train, valid and test: one file per split, a hold-out, or folds.
 
-Every split is a pure function of a seed, so all runs of a study compare on the same examples.
+In: rows, or a number of examples, and a seed. Out: the rows or the indices of each split. Every
+split is a pure function of `split_seed`, an option of the task and not a seed of the run: all runs
+of a study train and test on the same examples. Read labels.py next.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class SplitFiles(Protocol):
 
     @property
     def sha256(self) -> str | None:
-        """Hash of the files, or None."""
+        """Hash of the files at the time of configuration, or None."""
 
     @property
     def valid_share(self) -> float:
@@ -46,7 +48,7 @@ class SplitFiles(Protocol):
 
     @property
     def split_seed(self) -> int:
-        """Seed of the held-out examples."""
+        """Seed of the random choice of held-out examples."""
 
 
 def read_splits(
@@ -59,7 +61,7 @@ def read_splits(
 
     Args:
       task: the task.
-      find: returns the place of a file on disk.
+      find: returns the path of a file on disk.
       read: reads the rows of a file.
       files_of: returns the files to hash; a path may be a folder of several files.
 
@@ -71,11 +73,13 @@ def read_splits(
     """
     names = {"train": task.train, "valid": task.valid, "test": task.test}
     paths = {split: find(path) for split, path in names.items() if path}
+    # Before anything is parsed: a changed file should not fail with an error about its content.
     check_unchanged(files_of(paths.values()), task.sha256)
     shares = {"valid": task.valid_share, "test": task.test_share}
     rows = {split: read(path) for split, path in paths.items()}
     splits = complete(rows, shares, task.split_seed)
     check_filled(paths["train"], splits)
+    # A split that was held out comes from the training file; errors about its rows name that file.
     return {split: paths.get(split, paths["train"]) for split in splits}, splits
 
 
@@ -93,6 +97,8 @@ def complete(
       The rows of train, valid and test.
     """
     missing = [split for split in shares if split not in rows]
+    # At random, because files are often sorted by label. This shuffles `train` even if nothing is
+    # held out.
     order = np.random.default_rng(seed).permutation(len(rows["train"]))
     sizes = [round(shares[split] * len(order)) for split in missing]
     *parts, rest = np.split(order, np.cumsum(sizes))
@@ -112,8 +118,13 @@ def parts_of(
       folds, fold: as in `cross_validation`; both or neither.
       shares: shares of valid and test, used without folds.
       seed: seed of the random order.
+
+    Returns:
+      Indices of train, valid and test.
     """
     if folds is not None and fold is not None:
+        # The order does not depend on the fold. The test parts of all folds are therefore disjoint
+        # and together contain every example once.
         order = np.random.default_rng(seed).permutation(count)
         parts = cross_validation(order, folds, fold)
         return dict(zip(("train", "valid", "test"), parts, strict=True))
@@ -122,7 +133,8 @@ def parts_of(
 
 
 def check_shares(**shares: float) -> None:
-    """Raises ValueError if a share is not between 0 and 0.5."""
+    """Raises ValueError if a share is not above 0 and below 0.5."""
+    # Two shares below one half always leave examples for training.
     for name, share in shares.items():
         if not 0.0 < share < 0.5:
             raise ValueError(f"{name}: got {share}, expected above 0 and below 0.5")
@@ -130,6 +142,7 @@ def check_shares(**shares: float) -> None:
 
 def check_filled(path: Path, splits: Mapping[str, Sized]) -> None:
     """Raises UserError if a split has no examples."""
+    # A small share of a short file rounds to 0, and a metric over nothing would be 0 or NaN.
     for split, examples in splits.items():
         if not len(examples):
             raise UserError(f"data: {path} leaves 0 examples for {split}, expected 1 or more")
@@ -139,6 +152,7 @@ def check_folds(folds: int | None, fold: int | None) -> None:
     """Raises ValueError if `folds` and `fold` do not describe a cross-validation."""
     if (folds is None) != (fold is None):
         raise ValueError(f"folds, fold: got {folds} and {fold}, expected both or neither")
+    # One part tests and one validates, so a third one is needed for training.
     if folds is not None and folds < 3:
         raise ValueError(f"folds: got {folds}, expected 3 or more")
     if folds is not None and fold is not None and not 0 <= fold < folds:
@@ -152,13 +166,14 @@ def cross_validation(
 
     Args:
       order_N: indices of the examples, in an order that all folds share.
-      folds: number of parts, of nearly equal size.
+      folds: number of parts; their sizes differ by at most one.
       fold: index of the test part; the next part is the validation split.
 
     Returns:
       The indices of the training, validation and test examples.
     """
     parts = np.array_split(order_N, folds)
+    # Modulo: the part after the last one is the first, so each part validates exactly once too.
     test, valid = fold, (fold + 1) % folds
     train = [part for k, part in enumerate(parts) if k not in (test, valid)]
     return np.concatenate(train), parts[valid], parts[test]

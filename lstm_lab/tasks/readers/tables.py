@@ -1,4 +1,7 @@
-"""Reads CSV tables: rows of text for classification, columns of numbers for forecasting."""
+"""Reads CSV tables: rows of text for classification, columns of numbers for forecasting.
+
+In: a file, or lines that a user enters. Out: rows of strings, or an array. records.py reads texts.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,25 @@ from lstm_lab.utils.errors import UserError, unknown
 
 
 def read_rows(path: Path, header: bool) -> list[list[str]]:
-    """Reads the rows of a CSV file; all must have as many values as the first.
+    """Reads the rows of a CSV file; all rows must have the same number of values, at least 2.
 
     Args:
       path: the file.
-      header: whether the first row holds the names of the columns; it is skipped.
+      header: whether the first row has the names of the columns; it is skipped.
+
+    Returns:
+      The values of each row, without surrounding spaces.
 
     Raises:
       UserError: if the file has no rows, or a row has another number of values.
     """
+    # csv needs the line ends to keep line breaks inside quoted values.
     reader = csv.reader(read_text(path).splitlines(keepends=True))
     rows: list[list[str]] = []
     for row in reader:
         if not row:
             continue
+        # "A, B" is common in files that people write by hand, and " B" would be another category.
         rows.append([value.strip() for value in row])
         if len(row) != len(rows[0]) or len(row) < 2:
             raise UserError(
@@ -40,16 +48,21 @@ def read_rows(path: Path, header: bool) -> list[list[str]]:
 
 
 def read_columns(path: Path, columns: tuple[str, ...]) -> np.ndarray:
-    """Reads columns of numbers [N,D] from a CSV file.
+    """Reads columns of numbers [N,D], float64, from a CSV file with a header.
+
+    Args:
+      path: the file.
+      columns: the columns to read, in this order.
 
     Raises:
-      UserError: if a column is missing or a value is not a finite number; names the line.
+      UserError: if a column is missing or a value is not a finite number; the message names the
+        line.
     """
     return parse_columns(f"data: {path}", read_text(path).splitlines(keepends=True), columns)
 
 
 def parse_columns(what: str, lines: Iterable[str], columns: tuple[str, ...]) -> np.ndarray:
-    """Reads columns of numbers [N,D] from the lines of a CSV with a header.
+    """Reads columns of numbers [N,D], float64, from the lines of a CSV with a header.
 
     Args:
       what: names the input in error messages.
@@ -67,6 +80,7 @@ def parse_columns(what: str, lines: Iterable[str], columns: tuple[str, ...]) -> 
             if column not in record:
                 raise unknown(f"{what}: column", column, [k for k in record if k])
             try:
+                # None, of a row that is too short, raises TypeError.
                 row.append(float(record[column]))
             except (TypeError, ValueError):
                 raise UserError(
@@ -76,15 +90,20 @@ def parse_columns(what: str, lines: Iterable[str], columns: tuple[str, ...]) -> 
         rows.append(row)
     if not rows:
         raise UserError(f"{what} has no rows")
+    # float64: a series with a large mean keeps its digits until the caller subtracts the mean.
     values = np.array(rows)
+    # float() accepts "nan" and "inf". One NaN in the data would make every loss NaN.
     if not np.isfinite(values).all():
+        # Lines count from 1, and the first one is the header.
         line = int(np.flatnonzero(~np.isfinite(values).all(1))[0]) + 2
         raise UserError(f"{what} line {line} has a value that is not finite")
     return values
 
 
 def numeric_columns(path: Path) -> tuple[str, ...]:
-    """Returns the names of the columns whose first value is a number."""
+    """Returns the names of the columns of a CSV file whose first value is a finite number."""
+    # One row decides. A later value that is not a number is then an error of `read_columns`, which
+    # names its line, and does not silently remove the column.
     reader = csv.DictReader(read_text(path).splitlines(keepends=True))
     first = next(iter(reader), {})
     return tuple(name for name, value in first.items() if name and _is_number(value))

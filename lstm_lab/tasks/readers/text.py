@@ -1,4 +1,8 @@
-"""Text: files of any writing, words and characters, and the numbers that stand for them."""
+"""Text: reading files of any language, words, vocabularies and their numbers, hashes of files.
+
+In: files. Out: strings, lists of words, int32 arrays. A vocabulary is a tuple of symbols; the
+number of a symbol is its index. Read records.py or tables.py next for files with columns.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +20,27 @@ from lstm_lab.utils.errors import UserError
 
 Unit = Literal["word", "character"]
 
+# The spelling of the Penn Treebank of Mikolov et al. 2010, whose files contain <unk>.
 UNKNOWN = "<unk>"
 END = "<eos>"
 
-# Words, each sign of scripts that are written without spaces, and punctuation marks.
+# The order matters, since the first pattern that matches wins: <unk> as one word and not as three;
+# each character of Chinese and Japanese, which have no spaces between words and would match \w as a
+# whole sentence; words with apostrophes, such as don't; punctuation marks, one by one.
 _WORDS = re.compile(r"<\w+>|[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[\w']+|[^\w\s]")
 
 
 def read_text(path: Path) -> str:
-    """Reads a UTF-8 file, gzipped where its name ends in .gz.
+    """Reads a UTF-8 file, gzipped if its name ends in .gz.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The text. Line ends of Windows become those of Unix.
 
     Raises:
-      UserError: for a file that is missing, empty, or not UTF-8; it names the line.
+      UserError: if the file is missing, empty or not UTF-8; the message names the line.
     """
     try:
         content = path.read_bytes()
@@ -36,6 +49,8 @@ def read_text(path: Path) -> str:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else str(error)
         raise UserError(f"data: {path} {reason}") from None
     try:
+        # -sig removes the byte order mark that Windows programs write. It would become a part of
+        # the first column's name.
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
@@ -49,30 +64,42 @@ def read_text(path: Path) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """Splits text into lower-case words, punctuation marks and signs of unspaced scripts."""
+    """Splits text into lower-case words, punctuation marks, and Chinese or Japanese characters."""
     return _WORDS.findall(text.lower())
 
 
 def most_frequent(tokens: Iterable[str], size: int) -> tuple[str, ...]:
-    """Returns a vocabulary: `<unk>` and the most frequent tokens, ties in the order of the text.
+    """Returns a vocabulary: `<unk>`, then the most frequent tokens.
 
     Args:
-      tokens: the training data's.
-      size: most symbols of the vocabulary, `<unk>` among them.
+      tokens: the tokens of the training split; those of other splits would leak into the model.
+      size: largest number of symbols, with `<unk>`.
     """
     counts = Counter(tokens)
+    # A text may contain <unk> itself. It is number 0 anyway and must not appear twice.
     counts.pop(UNKNOWN, None)
+    # Equally frequent tokens stay in the order of the text, so the same file always gives the same
+    # numbers.
     return (UNKNOWN, *(token for token, _ in counts.most_common(size - 1)))
 
 
 def encode(tokens: Iterable[str], vocabulary: tuple[str, ...]) -> np.ndarray:
-    """Returns the numbers of tokens [N]; one that the vocabulary lacks is `<unk>`, number 0."""
+    """Returns the numbers of tokens [N], int32; a token that is not in the vocabulary becomes 0."""
     numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
     return np.array([numbers.get(token, 0) for token in tokens], np.int32)
 
 
 def padded(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns rows of numbers as one array [N,T], zero behind their ends, and their lengths [N]."""
+    """Pads rows of numbers with zeros to the longest one.
+
+    Args:
+      rows: int32 arrays of different lengths; at least one.
+
+    Returns:
+      The rows [N,T] and their lengths [N], both int32.
+    """
+    # 0 and not -1: padding must be a valid index of the embedding and of the classes. The lengths
+    # tell padding from real zeros.
     lengths = np.array([len(row) for row in rows], np.int32)
     filled = np.zeros((len(rows), lengths.max()), np.int32)
     for place, row in zip(filled, rows, strict=True):
@@ -81,7 +108,13 @@ def padded(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_unchanged(paths: Iterable[Path], sha256: str | None) -> None:
-    """Raises UserError for files that are not those which a run was configured for."""
+    """Raises UserError if the files are not those that a run was configured for.
+
+    Args:
+      paths: the files, in the order in which they were hashed.
+      sha256: their hash, or None to check nothing.
+    """
+    # A resumed run would silently read other words under the same numbers if the files changed.
     paths = list(paths)
     if sha256 is not None and sha256_of(paths) != sha256:
         raise UserError(
@@ -90,7 +123,8 @@ def check_unchanged(paths: Iterable[Path], sha256: str | None) -> None:
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
-    """Returns one hash of files' contents."""
+    """Returns one SHA-256, in hex, of the contents of files in this order."""
+    # A hash of hashes: plain concatenation could not tell where one file ends and the next begins.
     digest = hashlib.sha256()
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
