@@ -1,4 +1,8 @@
-"""Polyphonic music as piano rolls: JSB chorales, and the three collections in the same form."""
+"""Polyphonic music as piano rolls: the JSB chorales, and three collections in the same format.
+
+In: a .mat file with three lists of pieces. Out: padded pieces, where the target of each frame is
+the next frame. `lstm_lab.inference.music` generates new pieces.
+"""
 
 from __future__ import annotations
 
@@ -21,26 +25,30 @@ SOURCE = Source(
     url=f"{_URL}JSB_Chorales.mat",
     sha256="ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
 )
-# Their hashes are not known here, so that they are not downloaded.
+# The user copies these files. They were not available here, so their hashes are unknown, and a
+# download without a hash could be any file.
 OTHERS = {
     "nottingham": "nottingham/Nottingham.mat",
     "musedata": "musedata/MuseData.mat",
     "piano_midi": "piano_midi/Piano_midi.mat",
 }
-NOTES = 88
+NOTES = 88  # the keys of a piano
 
 
 @dataclass(frozen=True)
 class JSB(Task):
     """Which of 88 notes sound in the next frame of a chorale by J. S. Bach, or of another piece.
 
-    The negative log-likelihood of a frame is summed over its notes. Boulanger-Lewandowski et al.
-    2012, 229/76/77 chorales.
+    The negative log-likelihood of a frame is the sum over its 88 notes, as in the literature. The
+    chorales have 229, 76 and 77 pieces in train, valid and test.
 
     Attributes:
-      collection: of pieces.
-      first_frame: score the first frame too, predicted from silence, as Greff et al. 2017 do; else
-        the first frame is only read.
+      collection: the collection of pieces.
+      first_frame: whether to predict the first frame too, from silence, as Greff et al. 2017 do;
+        otherwise it is only read. Scores of the two settings are not comparable.
+
+    Source: Boulanger-Lewandowski et al. 2012, Modeling temporal dependencies in high-dimensional
+    sequences.
     """
 
     collection: Literal["jsb", "nottingham", "musedata", "piano_midi"] = "jsb"
@@ -52,10 +60,13 @@ class JSB(Task):
     metric: ClassVar[str] = "nll"
 
     def load(self, data_dir: Path) -> Dataset:
-        """Reads the pieces.
+        """Reads the pieces; the splits are those of the file.
+
+        Args:
+          data_dir: the data folder.
 
         Raises:
-          UserError: for a file that is missing, damaged, or not of the data set's form.
+          UserError: if the file is missing, damaged, or of another format.
         """
         path = self._find(data_dir)
         rolls = read_rolls(path)
@@ -73,11 +84,14 @@ class JSB(Task):
             raise UserError(f"{error}; get it from {_URL}{Path(place).name}") from None
 
     def _examples(self, rolls: list[np.ndarray], path: Path) -> Examples:
-        """Pads pieces to the longest; a frame's input is the one before it."""
+        """Pads the pieces to the longest one; the input of each frame is the frame before it."""
         if not self.first_frame:
+            # A piece of one frame would have nothing to predict.
             rolls = [roll for roll in rolls if len(roll) > 1]
             if not rolls:
                 raise UserError(f"jsb: {path} has a split without a piece of two frames or more")
+        # One array per piece, shifted by one frame against itself: inputs are all frames but the
+        # last, targets all but the first. A silent frame in front makes the first frame a target.
         context = [np.zeros((1, NOTES), np.float32)] if self.first_frame else []
         pieces = [np.concatenate([*context, roll]) for roll in rolls]
         lengths = np.array([len(piece) - 1 for piece in pieces], np.int32)
@@ -88,16 +102,22 @@ class JSB(Task):
 
 
 def read_rolls(path: Path) -> dict[str, list[np.ndarray]]:
-    """Reads the piano rolls [T,88] of each split from a .mat file.
+    """Reads the piano rolls of each split from a .mat file.
+
+    Args:
+      path: the file.
+
+    Returns:
+      For each split its pieces [T,88], float32, 1 where a note sounds.
 
     Raises:
-      UserError: for a file that is damaged or not of the data set's form.
+      UserError: if the file is damaged or of another format.
     """
-    import scipy.io  # slow to import, and other tasks spare it
+    import scipy.io  # imported here because it is slow, and few tasks need it
 
     try:
         content = scipy.io.loadmat(path)
-    except Exception as error:  # a damaged file raises whatever its bytes happen to hit
+    except Exception as error:  # the type of error depends on which bytes are damaged
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"jsb: {path} is not a readable .mat file ({type(error).__name__}: {reason}); "
@@ -108,6 +128,7 @@ def read_rolls(path: Path) -> dict[str, list[np.ndarray]]:
         name = f"{split}data"
         if name not in content:
             raise UserError(f"jsb: {path} has no variable {name!r}")
+        # A MATLAB cell array arrives as an object array [1,N] or [N,1].
         pieces = [np.asarray(piece) for piece in content[name].ravel()]
         if not pieces:
             raise UserError(f"jsb: {path} has an empty split {name!r}, expected one piece or more")

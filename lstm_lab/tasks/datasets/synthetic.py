@@ -1,4 +1,9 @@
-"""Tasks of long memory, generated on the device from the seed."""
+"""Long-memory tasks, generated on the device from a seed.
+
+Training examples are drawn anew at every step, so a model cannot overfit and there are no epochs.
+Validation and test are fixed sets (`fixed_splits`). formal.py has formal languages of the same
+kind.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +32,16 @@ from lstm_lab.tasks.base import (
 class Adding(Task):
     """The adding problem: the sum of the two marked numbers of a sequence.
 
-    Each step has a number in [0,1) and a marker; one marker lies in each half. Predicting 1 gives a
-    mean squared error of 1/6. Hochreiter and Schmidhuber 1997, experiment 4; the form of Le et al.
-    2015.
+    Each step has a number in [0,1) and a marker, 0 or 1; one number of each half is marked.
+    Predicting always 1, the expected sum, gives a mean squared error of 1/6.
 
     Attributes:
-      length: steps of a sequence.
-      valid_size, test_size: fixed examples of these splits.
-      split_seed: seed of the fixed splits, the same for every run.
-      test_length: steps of the test split's sequences, where others are to be tested.
+      length: number of steps of a sequence.
+      valid_size, test_size: number of examples of these fixed splits.
+      split_seed: seed of the fixed splits, the same for all runs.
+      test_length: number of steps of the test sequences; None means `length`.
+
+    Source: Hochreiter and Schmidhuber 1997, experiment 4, in the form of Le et al. 2015.
     """
 
     length: int = 100
@@ -53,7 +59,7 @@ class Adding(Task):
         check_sizes(self.length, 2, self.valid_size, self.test_size, self.test_length)
 
     def sample(self, key: jax.Array) -> Examples:
-        """Draws one sequence."""
+        """Draws one sequence [T,2] with its sum [1]."""
         key_value, key_first, key_second = jax.random.split(key, 3)
         half = self.length // 2
         value_T = jax.random.uniform(key_value, (self.length,))
@@ -64,7 +70,7 @@ class Adding(Task):
         return Examples(jnp.stack([value_T, marks_T], 1), y)
 
     def load(self, data_dir: Path) -> Dataset:
-        """Draws the fixed splits."""
+        """Draws validation and test; `data_dir` is not used."""
         tested = replace(self, length=self.test_length or self.length)
         return fixed_splits(self, tested)
 
@@ -73,14 +79,17 @@ class Adding(Task):
 class CopyMemory(Task):
     """Copy memory: repeat, after a delay, the symbols seen at the start.
 
-    Ten of eight symbols, then blanks, then a marker at the step from which on they are asked for.
-    Without memory the cross-entropy is 10 ln 8 / (delay + 20). Arjovsky et al. 2016.
+    A sequence has ten random symbols out of eight, then blanks, then a marker, then blanks. The
+    targets are blanks, and the ten symbols in the last ten steps. Without memory, the cross-entropy
+    is 10 ln 8 / (delay + 20).
 
     Attributes:
       delay: T of the paper; a sequence has delay + 20 steps.
-      valid_size, test_size: fixed examples of these splits.
-      split_seed: seed of the fixed splits, the same for every run.
-      test_delay: of the test split, where another is to be tested.
+      valid_size, test_size: number of examples of these fixed splits.
+      split_seed: seed of the fixed splits, the same for all runs.
+      test_delay: delay of the test sequences; None means `delay`.
+
+    Source: Arjovsky, Shah and Bengio 2016, Unitary evolution recurrent neural networks.
     """
 
     delay: int = 100
@@ -91,7 +100,9 @@ class CopyMemory(Task):
 
     name: ClassVar[str] = "copy_memory"
     inputs: ClassVar[Tokens] = Tokens(10)
+    # The marker, input 9, is never a target.
     target: ClassVar[Categorical] = Categorical(9, every_step=True)
+    # Not accuracy: most targets are blank, so a model without memory already has a high one.
     metric: ClassVar[str] = "nll"
 
     def __post_init__(self) -> None:
@@ -102,32 +113,35 @@ class CopyMemory(Task):
         check_sizes(20, 1, self.valid_size, self.test_size)
 
     def sample(self, key: jax.Array) -> Examples:
-        """Draws one sequence: 0 is blank, 1 to 8 the symbols, 9 the marker."""
+        """Draws one sequence: 0 is the blank, 1 to 8 are the symbols, 9 is the marker."""
         symbols = jax.random.randint(key, (10,), 1, 9)
         T = self.delay + 20
+        # The marker is at delay + 9, one step before the first symbol is expected.
         x_T = jnp.zeros((T,), jnp.int32).at[:10].set(symbols).at[self.delay + 9].set(9)
         return Examples(x_T, jnp.zeros((T,), jnp.int32).at[-10:].set(symbols))
 
     def load(self, data_dir: Path) -> Dataset:
-        """Draws the fixed splits."""
+        """Draws validation and test; `data_dir` is not used."""
         return fixed_splits(self, replace(self, delay=self.test_delay or self.delay))
 
 
 @dataclass(frozen=True)
 class TemporalOrder(Task):
-    """Temporal order: which of X and Y stood at two places among distractors.
+    """Temporal order: which symbols, X or Y, are at two places among distractors.
 
-    The first place lies in the second tenth of the sequence, the second in the sixth. Hochreiter
-    and Schmidhuber 1997, experiment 6a.
+    The first place is in the second tenth of the sequence, and the second place is in the sixth
+    tenth.
 
     Attributes:
-      length: steps of a sequence.
-      distractors: symbols that mean nothing; the vocabulary has two more.
+      length: number of steps of a sequence, 10 or more.
+      distractors: number of symbols without a meaning; the vocabulary has two more.
       classes: 4 asks for XX, XY, YX or YY; 2 draws XY or YX and asks which came first, with one
         logit.
-      valid_size, test_size: fixed examples of these splits.
-      split_seed: seed of the fixed splits, the same for every run.
-      test_length: as in `Adding`.
+      valid_size, test_size: number of examples of these fixed splits.
+      split_seed: seed of the fixed splits, the same for all runs.
+      test_length: number of steps of the test sequences; None means `length`.
+
+    Source: Hochreiter and Schmidhuber 1997, experiment 6a.
     """
 
     length: int = 100
@@ -142,6 +156,7 @@ class TemporalOrder(Task):
     metric: ClassVar[str] = "accuracy"
 
     def __post_init__(self) -> None:
+        # A tenth of the sequence must have at least one step.
         check_sizes(self.length, 10, self.valid_size, self.test_size, self.test_length)
         if self.distractors < 1:
             raise ValueError(f"distractors: got {self.distractors}, expected 1 or more")
@@ -157,7 +172,9 @@ class TemporalOrder(Task):
         return Categorical(4) if self.classes == 4 else Bernoulli(1)
 
     def sample(self, key: jax.Array) -> Examples:
-        """Draws one sequence: 0 is X, 1 is Y, the rest are distractors."""
+        """Draws one sequence: 0 is X, 1 is Y, the other symbols are distractors."""
+        # Five keys even if the fifth is not used: both numbers of classes then have the same
+        # distractors and places.
         keys = jax.random.split(key, 5)
         tenth = self.length // 10
         x_T = jax.random.randint(keys[0], (self.length,), 2, self.distractors + 2)
@@ -170,7 +187,7 @@ class TemporalOrder(Task):
         return Examples(x_T.at[first].set(a).at[second].set(b), 2 * a + b)
 
     def load(self, data_dir: Path) -> Dataset:
-        """Draws the fixed splits."""
+        """Draws validation and test; `data_dir` is not used."""
         tested = replace(self, length=self.test_length or self.length)
         return fixed_splits(self, tested)
 
@@ -178,7 +195,17 @@ class TemporalOrder(Task):
 def check_sizes(
     length: int, shortest: int, valid_size: int, test_size: int, test_length: int | None = None
 ) -> None:
-    """Raises ValueError for sequences that are too short, or splits without any."""
+    """Checks the sizes of a generated task.
+
+    Args:
+      length: number of steps of a sequence.
+      shortest: the smallest allowed number of steps.
+      valid_size, test_size: number of examples of these splits.
+      test_length: number of steps of the test sequences, or None.
+
+    Raises:
+      ValueError: if sequences are too short, or a split has no examples.
+    """
     for name, value, least in (
         ("length", length, shortest),
         ("valid_size", valid_size, 1),
@@ -190,7 +217,7 @@ def check_sizes(
 
 
 class Drawn(Protocol):
-    """A task whose examples are drawn."""
+    """A task that generates its examples."""
 
     @property
     def split_seed(self) -> int:
@@ -199,12 +226,12 @@ class Drawn(Protocol):
 
     @property
     def valid_size(self) -> int:
-        """Examples of valid."""
+        """Number of validation examples."""
         ...
 
     @property
     def test_size(self) -> int:
-        """Examples of test."""
+        """Number of test examples."""
         ...
 
     def sample(self, key: jax.Array) -> Examples:
@@ -213,18 +240,23 @@ class Drawn(Protocol):
 
 
 def fixed_splits(task: Drawn, tested: Drawn) -> Dataset:
-    """Draws validation and test examples under keys that no training step uses.
+    """Draws validation and test examples with keys that no training step uses.
 
     Args:
-      task: draws valid.
-      tested: draws test; the same task, perhaps of another length.
+      task: draws the validation examples.
+      tested: draws the test examples; the same task, possibly with another length.
+
+    Returns:
+      The splits as host arrays; there is no training split.
     """
-    # Training folds (step, row) into key(seed); this purpose tag is no step.
+    # Training folds (step, row) into key(seed). If `split_seed` equals a run's data seed, only this
+    # number, which no step reaches, keeps test examples out of training.
     root = jax.random.fold_in(jax.random.key(task.split_seed), 0x7FFFFFFF)
     splits: dict[str, Split] = {}
     for k, (split, size, drawn) in enumerate(
         (("valid", task.valid_size, task), ("test", task.test_size, tested))
     ):
         keys = jax.random.split(jax.random.fold_in(root, k), size)
+        # Host arrays, like the splits that other tasks read from files.
         splits[split] = jax.device_get(jax.jit(jax.vmap(drawn.sample))(keys))
     return Dataset(splits)
