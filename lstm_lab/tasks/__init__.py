@@ -1,4 +1,8 @@
-"""Data sets and objectives, one file for each family."""
+"""Tasks: data, batches, losses and metrics.
+
+`TASKS` maps the name in a config to its class. Read base.py first, then batches.py and metrics.py;
+datasets/ has one file per family of tasks, and readers/ has what they share.
+"""
 
 from lstm_lab.tasks.base import (
     Bernoulli,

@@ -1,4 +1,9 @@
-"""Forecasting: the next values of one or several series, from a CSV file."""
+"""Forecasting: the next values of one or several series.
+
+In: a CSV file with a header and one row per time. Out: overlapping windows of standardized values,
+each with the values that follow it, and the forecasts in the units of the file. time_series.py
+classifies whole series instead.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,7 @@ from lstm_lab.tasks.readers.tables import numeric_columns, parse_columns, read_c
 from lstm_lab.tasks.readers.text import check_unchanged, sha256_of
 from lstm_lab.utils.errors import UserError
 
+# Each URL names a commit, so that its content cannot change.
 _BROWNLEE = "https://raw.githubusercontent.com/jbrownlee/Datasets/"
 SOURCES = (
     Source(
@@ -45,26 +51,27 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class Series(Task):
-    """The next values of series, from those before.
+    """The next values of one or several series, from the values before.
 
-    The rows are cut, in their order, into train, valid and test; no window crosses a cut, and
-    means and deviations are those of the training part, so nothing of the future is known.
+    The rows are cut, in their order, into train, valid and test. No window crosses a cut, and mean
+    and standard deviation are those of the training rows, so no model knows anything of the future.
 
     Attributes:
-      file: CSV with a header, a time a row.
-      inputs_of: columns that are read.
-      targets: columns that are forecast, among those read.
-      context: rows that are read.
-      horizon: rows that are forecast.
-      rows: rows of the file that count, from the first on; None is all.
-      valid_share, test_share: of them.
-      folds, fold: forecasts from a rolling origin in their place: the rows are cut into `folds` + 2
-        blocks, and fold k trains on all before the block that validates, which is number k + 1
-        counted from 0; the next one tests.
-      log: take logarithms first, of series that grow by rates.
-      relative: forecast differences to the last row read; errors stay those of the values.
-      season: rows of a period, for the trivial forecast that repeats the last one.
-      sha256: hash of the file, for one of the user's own.
+      file: a CSV file with a header and one row per time.
+      inputs_of: columns that the model reads.
+      targets: columns that it forecasts; they must be among `inputs_of`.
+      context: number of rows that the model reads.
+      horizon: number of rows that it forecasts.
+      rows: number of rows of the file to use, from the first row; None means all.
+      valid_share, test_share: shares of these rows.
+      folds, fold: a rolling origin instead of these shares. The rows are cut into `folds` + 2
+        blocks, counted from 0. Fold k trains on blocks 0 to k, validates on block k + 1 and tests
+        on block k + 2.
+      log: whether to take logarithms first, for series that grow by rates.
+      relative: whether to forecast differences to the last row of the context. Errors are the same
+        as those of the values.
+      season: number of rows of a period, for the trivial forecast that repeats the last period.
+      sha256: hash of the user's own file, or None.
     """
 
     file: str
@@ -96,24 +103,29 @@ class Series(Task):
         check_folds(self.folds, self.fold)
         if not self.targets or not set(self.targets) <= set(self.inputs_of):
             raise ValueError(f"targets: got {self.targets}, expected some of {self.inputs_of}")
+        # The seasonal forecast finds the last period in the context.
         if self.season > self.context:
             raise ValueError(f"season: got {self.season}, expected up to context, {self.context}")
 
     @property
     def inputs(self) -> Vectors:
-        """The columns read."""
+        """One number per column, standardized."""
         return Vectors(len(self.inputs_of))
 
     @property
     def target(self) -> Real:
-        """The values forecast: all columns of the next row, then of the one after."""
+        """All target columns of the next row, then those of the row after it, and so on."""
         return Real(self.horizon * len(self.targets))
 
     def load(self, data_dir: Path) -> Dataset:
-        """Reads the series; values are in deviations of the training part.
+        """Reads the series; values are standardized by the training rows.
+
+        Args:
+          data_dir: the data folder.
 
         Raises:
-          UserError: for a file that is missing, changed, too short, or without such columns.
+          UserError: if the file is missing, changed or too short, if it lacks a column, or if `log`
+            meets a value that is not above 0.
         """
         path = locate(self.file, data_dir, SOURCES)
         check_unchanged([path], self.sha256)
@@ -123,8 +135,10 @@ class Series(Task):
                 raise UserError(f"task.log: {path} has values that are not above 0")
             values_ND = np.log(values_ND)
         ends = [round(end * len(values_ND)) for end in self._ends()]
+        # Cut by time and not at random: a random test row would lie between training rows.
         parts = np.split(values_ND[: ends[2]], ends[:2])
         mean_D, std_D = parts[0].mean(0), parts[0].std(0)
+        # A column that is constant in training becomes 0 and not NaN.
         std_D[std_D == 0] = 1.0
         least = self.context + self.horizon
         splits = {}
@@ -141,15 +155,18 @@ class Series(Task):
         return Dataset({**splits}, preprocessing)
 
     def _ends(self) -> tuple[float, float, float]:
-        """Returns where train, valid and test end, as shares of the rows."""
+        """Returns the ends of train, valid and test, as shares of the rows."""
         if self.folds is None or self.fold is None:
             return 1.0 - self.valid_share - self.test_share, 1.0 - self.test_share, 1.0
         first, second, third = ((self.fold + k) / (self.folds + 2) for k in (1, 2, 3))
+        # Later rows are not used, so each fold forecasts from a later origin.
         return first, second, third
 
     def _windows(self, values_ND: np.ndarray) -> Examples:
         columns = [self.inputs_of.index(name) for name in self.targets]
         span = self.context + self.horizon
+        # A window begins at every row: overlapping windows give a short series many examples. NumPy
+        # puts the axis of the window last, [N,D,T].
         windows = np.lib.stride_tricks.sliding_window_view(values_ND, span, axis=0)
         windows_NTD = windows.transpose(0, 2, 1).astype(np.float32)
         x_NTD = np.ascontiguousarray(windows_NTD[:, : self.context])
@@ -159,18 +176,29 @@ class Series(Task):
         return Examples(x_NTD, y_NTK.reshape(len(y_NTK), -1))
 
     def _step_of_a_season(self, values_ND: np.ndarray) -> float:
-        """Returns the training part's mean absolute difference over a season: MASE's unit."""
+        """Returns the mean absolute difference over a season in the training rows.
+
+        It is the error of the seasonal forecast one season ahead, by which MASE divides.
+        """
         columns = [self.inputs_of.index(name) for name in self.targets]
         steps = values_ND[self.season :, columns] - values_ND[: -self.season, columns]
         return float(np.abs(steps).mean())
 
     def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """Returns trivial forecasts of the test part: the last value, and that of a season ago."""
+        """Returns forecasts that repeat the last value (persistence) or the last period (seasonal).
+
+        Args:
+          dataset: the data.
+
+        Returns:
+          Forecasts of the test split [N,C] in the form of the targets.
+        """
         test = dataset.splits["test"]
         assert isinstance(test, Examples)
         columns = [self.inputs_of.index(name) for name in self.targets]
         x_NTK = test.x[:, :, columns]
         last_N1K = x_NTK[:, -1:]
+        # A horizon longer than a season repeats the last period several times.
         period = np.arange(self.horizon) % self.season
         season_NHK = x_NTK[:, self.context - self.season + period]
         forecasts = {"persistence": np.repeat(last_N1K, self.horizon, 1), "seasonal": season_NHK}
@@ -181,25 +209,41 @@ class Series(Task):
     def final_metrics(
         self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
-        """Returns sMAPE (percent, of the original values) and MASE of forecasts.
+        """Returns sMAPE, in percent from 0 to 200, and MASE.
+
+        sMAPE is computed from values in the units of the file. MASE is computed from standardized
+        values (of logarithms, with `log`); below 1 means better than the seasonal forecast in
+        training.
+
+        Args:
+          outputs: forecasts [N,C].
+          test: the test split.
+          preprocessing: as in `Dataset`.
 
         Source: Hyndman and Koehler 2006, Another look at measures of forecast accuracy.
         """
+        # sMAPE is a ratio to the values, and standardized values lie around 0.
         guess, true = (self.original(test.x, y, preprocessing) for y in (outputs, test.y))
+        # The maximum avoids 0 / 0 where forecast and value are both 0.
         smape = 200.0 * np.abs(guess - true) / np.maximum(np.abs(guess) + np.abs(true), 1e-12)
         mae = float(np.abs(outputs - test.y).mean())
         return {"smape": float(smape.mean()), "mase": mae / preprocessing["season_mae"]}
 
     def read_lines(self, lines: Iterable[str], preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Returns the last `context` rows of a CSV with a header [T,D], as the model reads them.
+        """Converts the last `context` rows of a CSV with a header to one sequence [T,D].
+
+        Args:
+          lines: the header and the rows.
+          preprocessing: as in `Dataset`.
 
         Raises:
-          UserError: as `read_columns`, or for fewer rows.
+          UserError: as `parse_columns`, or if there are fewer rows than `context`.
         """
         values_ND = parse_columns("input", lines, self.inputs_of)
         if len(values_ND) < self.context:
             raise UserError(f"input: got {len(values_ND)} rows, expected {self.context} or more")
         known = np.log(values_ND) if self.log else values_ND
+        # The mean and deviation of training, since the model learned its weights for this scale.
         scaled = (known - np.array(preprocessing["mean"])) / np.array(preprocessing["std"])
         return scaled[-self.context :].astype(np.float32)
 
@@ -213,7 +257,17 @@ class Series(Task):
     def original(
         self, x_NTD: np.ndarray, y_NC: np.ndarray, preprocessing: Mapping[str, Any]
     ) -> np.ndarray:
-        """Returns targets or forecasts [N,horizon,K] in the units of the file."""
+        """Converts targets or forecasts to the units of the file.
+
+        Args:
+          x_NTD: the inputs, whose last row `relative` needs.
+          y_NC: targets or forecasts, with C = horizon times K columns.
+          preprocessing: as in `Dataset`.
+
+        Returns:
+          Values [N,horizon,K].
+        """
+        # The steps of `load` in reverse order: differences, then scale, then logarithms.
         columns = preprocessing["targets"]
         y_NHK = y_NC.reshape(len(y_NC), self.horizon, len(columns))
         if self.relative:
@@ -226,14 +280,14 @@ class Series(Task):
 
 
 def options(file: str, targets: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Returns the task's options for a CSV file of the user's own: its columns and its hash.
+    """Returns the options of the task for a user's own CSV file: its columns and its hash.
 
     Args:
-      file: the file; columns that are no numbers, such as dates, are left out.
-      targets: columns to forecast; none are the last one.
+      file: the file; columns without numbers, such as dates, are left out.
+      targets: columns to forecast; empty means the last column of numbers.
 
     Raises:
-      UserError: for a file without a column of numbers.
+      UserError: if the file is missing or has no column of numbers.
     """
     columns = numeric_columns(Path(file))
     if not columns:

@@ -1,4 +1,8 @@
-"""Counting and formal languages: what asks for a state machine or a stack, of any length."""
+"""Counting and formal languages, which need a state machine or a stack.
+
+Parity and Dyck are generated on the device, like the tasks of synthetic.py. With `test_length`, the
+test shows whether a model learned the rule or only the trained lengths.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +30,10 @@ from lstm_lab.tasks.datasets.synthetic import check_sizes, fixed_splits
 
 @dataclass(frozen=True)
 class Counting(Task):
-    """The next of five numbers a tenth apart: the first tutorial's four sequences.
+    """The number that follows five numbers in steps of 0.1: a first example with four sequences.
 
-    0.1 to 0.5 give 0.6, and so on up to 0.4 to 0.8; the test is 0.5 to 0.9, which give 1.0. There
-    is nothing else to validate on.
+    Training has 0.1 to 0.5, followed by 0.6, and so on to 0.4 to 0.8, followed by 0.9. The test is
+    0.5 to 0.9, followed by 1.0.
     """
 
     name: ClassVar[str] = "counting"
@@ -38,23 +42,26 @@ class Counting(Task):
     metric: ClassVar[str] = "mse"
 
     def load(self, data_dir: Path) -> Dataset:
-        """Makes the sequences."""
+        """Makes the sequences; `data_dir` is not used."""
         numbers = np.arange(1, 11, dtype=np.float32) / 10.0
+        # Windows are views of one array, so they are copied into arrays of their own.
         windows_NT = np.lib.stride_tricks.sliding_window_view(numbers, 6)
         x_NTD, y_N1 = windows_NT[:, :5, None].copy(), windows_NT[:, 5:].copy()
         train = Examples(x_NTD[:4], y_N1[:4])
+        # No sequence is left for validation. Training data take its place, so early stopping cannot
+        # notice overfitting here.
         return Dataset({"train": train, "valid": train, "test": Examples(x_NTD[4:], y_N1[4:])})
 
 
 @dataclass(frozen=True)
 class Parity(Task):
-    """Whether the ones so far are odd in number, at every step: a state machine of two states.
+    """Whether the number of ones so far is odd, at every step: a state machine of two states.
 
     Attributes:
-      length: steps of a sequence.
-      valid_size, test_size: fixed examples of these splits.
-      split_seed: seed of the fixed splits, the same for every run.
-      test_length: steps of the test split's sequences, where others are to be tested.
+      length: number of steps of a sequence.
+      valid_size, test_size: number of examples of these fixed splits.
+      split_seed: seed of the fixed splits, the same for all runs.
+      test_length: number of steps of the test sequences; None means `length`.
     """
 
     length: int = 50
@@ -72,27 +79,27 @@ class Parity(Task):
         check_sizes(self.length, 1, self.valid_size, self.test_size, self.test_length)
 
     def sample(self, key: jax.Array) -> Examples:
-        """Draws one sequence."""
+        """Draws one sequence [T] with its targets [T,1]."""
         x_T = jax.random.bernoulli(key, 0.5, (self.length,)).astype(jnp.int32)
         return Examples(x_T, (jnp.cumsum(x_T) % 2)[:, None])
 
     def load(self, data_dir: Path) -> Dataset:
-        """Draws the fixed splits."""
+        """Draws validation and test; `data_dir` is not used."""
         return fixed_splits(self, replace(self, length=self.test_length or self.length))
 
 
 @dataclass(frozen=True)
 class Dyck(Task):
-    """Which bracket is closed: a language of nested brackets, which asks for a stack.
+    """Which bracket is closed: a Dyck language of nested brackets, which needs a stack.
 
-    Inputs are opening brackets of several kinds and one closing sign; at each closing sign the kind
-    that it closes is asked for, elsewhere 0. Whoever knows no kind has an accuracy of
-    (1 + 1 / kinds) / 2.
+    Inputs are opening brackets of several kinds and one closing symbol. The target at a closing
+    symbol is the kind of the bracket that it closes; elsewhere it is 0. A model that guesses the
+    kinds has an accuracy of about (1 + 1 / kinds) / 2, since half of the symbols open a bracket.
 
     Attributes:
-      length: steps of a sequence; it may end with brackets open.
-      kinds: of brackets.
-      depth: most brackets open at a time.
+      length: number of steps of a sequence; it may end with open brackets.
+      kinds: number of kinds of brackets.
+      depth: largest number of brackets that are open at the same time.
       valid_size, test_size, split_seed, test_length: as in `Parity`.
     """
 
@@ -115,25 +122,28 @@ class Dyck(Task):
 
     @property
     def inputs(self) -> Tokens:
-        """0 closes, 1 to `kinds` open."""
+        """0 closes a bracket; 1 to `kinds` open one."""
         return Tokens(self.kinds + 1)
 
     @property
     def target(self) -> Categorical:
-        """The kind that is closed, or 0."""
+        """The kind of the bracket that is closed, or 0."""
         return Categorical(self.kinds + 1, every_step=True)
 
     def sample(self, key: jax.Array) -> Examples:
-        """Draws one sequence: open or close by a fair coin, where both can be."""
+        """Draws one sequence [T] with its targets [T]: a fair coin decides whether a step opens."""
         key_coin, key_kind = jax.random.split(key)
         opens_T = jax.random.bernoulli(key_coin, 0.5, (self.length,))
+        # A kind for every step, used or not: the shapes inside a compiled program are fixed.
         kinds_T = jax.random.randint(key_kind, (self.length,), 1, self.kinds + 1)
 
         def one(carry: tuple[jax.Array, jax.Array], drawn: tuple[jax.Array, jax.Array]) -> Any:
             stack, open_ = carry
             wants, kind = drawn
+            # An empty stack can only open, and a full one can only close.
             opening = (wants | (open_ == 0)) & (open_ < self.depth)
             closed = stack[jnp.maximum(open_ - 1, 0)]
+            # A closing step writes to the index `depth`, which does not exist and is dropped.
             stack = stack.at[jnp.where(opening, open_, self.depth)].set(kind, mode="drop")
             open_ = jnp.where(opening, open_ + 1, open_ - 1)
             return (stack, open_), (jnp.where(opening, kind, 0), jnp.where(opening, 0, closed))
@@ -143,5 +153,5 @@ class Dyck(Task):
         return Examples(x_T, y_T)
 
     def load(self, data_dir: Path) -> Dataset:
-        """Draws the fixed splits."""
+        """Draws validation and test; `data_dir` is not used."""
         return fixed_splits(self, replace(self, length=self.test_length or self.length))

@@ -1,4 +1,8 @@
-"""Language models: the next word or character of a text, with the state carried along it."""
+"""Language models: the next word or character of a text.
+
+In: one text, or one per split. Out: a `Stream` per split, along which the model carries its state.
+`batches.chunk` reads a stream chunk by chunk; `lstm_lab.inference.generate` continues a text.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from lstm_lab.tasks.readers.text import (
 )
 from lstm_lab.utils.errors import UserError
 
+# The URL names a branch and not a commit; the hashes below would detect a change.
 _PTB = "https://raw.githubusercontent.com/tomsercu/lstm/master/data/"
 SOURCES = (
     Source(
@@ -46,6 +51,7 @@ SOURCES = (
         "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     ),
 )
+# The customary measures: perplexity of words, bits per character.
 MEASURES: dict[Unit, tuple[Measure, ...]] = {
     "word": ("perplexity", "accuracy"),
     "character": ("bits", "accuracy"),
@@ -56,21 +62,22 @@ MEASURES: dict[Unit, tuple[Measure, ...]] = {
 class Language(Task):
     """Which symbol of a text comes next.
 
-    Words are what white space separates, and `<eos>` ends each line, as in the Penn Treebank
-    of Mikolov et al. 2010; symbols that the training part lacks are `<unk>`.
+    Words are separated by white space, and `<eos>` ends each line, as in the Penn Treebank of
+    Mikolov et al. 2010. Symbols that are not in the training text become `<unk>`.
 
     Attributes:
-      train: a UTF-8 text, of any language; gzipped where its name ends in .gz.
-      valid, test: texts of these splits; without them they are the last parts of `train`.
-      unit: what a symbol is.
-      vocabulary: symbols, `<unk>` among them; rarer ones are left out.
-      unroll: time steps of a chunk, through which gradients flow;
-      unroll_std: their standard deviation in training, where the cuts shall fall elsewhere in each
-        epoch (Merity et al. 2018; without their occasional chunks of half the length).
-      eval_tracks: into how many parts valid and test are cut, to be read side by side; 1 reads them
-        as they are.
-      valid_share, test_share: of `train`, where these splits have no files of their own.
-      sha256: hash of the files, for texts of the user's own; see `options`.
+      train: a UTF-8 text in any language, gzipped if its name ends in .gz.
+      valid, test: texts of these splits, both or none; without them, the last parts of `train`.
+      unit: whether a symbol is a word or a character.
+      vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`.
+      unroll: time steps of a chunk; gradients flow through one chunk.
+      unroll_std: standard deviation of the length of training chunks, at most a quarter of
+        `unroll`. Above 0, the cuts between chunks are at other places in each epoch (Merity et al.
+        2018, without their occasional chunks of half the length).
+      eval_tracks: number of tracks into which valid and test are cut. More tracks are faster, but
+        each track starts from the zero state; 1 gives every symbol its full context.
+      valid_share, test_share: shares of `train` for these splits if they have no files.
+      sha256: hash of the user's own files, or None; see `options`.
     """
 
     train: str
@@ -95,6 +102,7 @@ class Language(Task):
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected {least} or more")
         if (self.valid is None) != (self.test is None):
             raise ValueError(f"valid, test: got {self.valid} and {self.test}, expected both, none")
+        # Cuts move by up to 1.5 deviations (`Stream.shift`), so two neighbors cannot cross.
         if not 0.0 <= self.unroll_std <= self.unroll / 4:
             raise ValueError(
                 f"unroll_std: got {self.unroll_std}, expected 0 to a quarter of unroll, "
@@ -104,24 +112,27 @@ class Language(Task):
 
     @property
     def inputs(self) -> Tokens:
-        """The symbol before."""
+        """The symbols of the text."""
         return Tokens(self.vocabulary)
 
     @property
     def target(self) -> Categorical:
-        """The symbol after."""
+        """The next symbol, at every step."""
         return Categorical(self.vocabulary, every_step=True, metrics=MEASURES[self.unit])
 
     @property
     def metric(self) -> str:
-        """Perplexity of words, bits of characters."""
+        """Perplexity for words, bits for characters."""
         return MEASURES[self.unit][0]
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the texts.
 
+        Args:
+          data_dir: the data folder.
+
         Raises:
-          UserError: for a file that is missing, changed or no text, or a part that is too short.
+          UserError: if a file is missing, changed or not a text, or a split is too short.
         """
         files = [path for path in (self.train, self.valid, self.test) if path is not None]
         paths = [locate(path, data_dir, SOURCES) for path in files]
@@ -131,12 +142,14 @@ class Language(Task):
         vocabulary = most_frequent(train, self.vocabulary)
         splits: dict[str, Split] = {}
         for split, symbols in (("train", train), ("valid", valid), ("test", test)):
+            # One symbol to read and one to predict.
             if len(symbols) < 2:
                 raise UserError(f"data: {paths[0]} leaves {split} {len(symbols)} symbols of 2")
             tokens = encode(symbols, vocabulary)
             if split == "train":
                 splits[split] = Stream(tokens, self.unroll, std=self.unroll_std)
             else:
+                # A track needs at least one prediction, also in a very short text.
                 tracks = min(self.eval_tracks, len(symbols) - 1)
                 splits[split] = Stream(tokens, self.unroll, tracks)
         return Dataset(splits, {"inputs": vocabulary, "outputs": vocabulary})
@@ -147,24 +160,28 @@ class Language(Task):
         return [symbol for line in text.splitlines() for symbol in (*line.split(), END)]
 
     def _parts(self, symbols: list[str]) -> tuple[list[str], list[str], list[str]]:
-        """Cuts one text into its splits, in its order: the future is never trained on."""
+        """Cuts one text into train, valid and test."""
+        # In the order of the text: sentences at random would have their neighbors in training, and
+        # a stream needs text without gaps.
         ends = 1.0 - np.cumsum([0.0, self.test_share, self.valid_share])[::-1]
         first, second = (round(len(symbols) * end) for end in ends[:2])
         return symbols[:first], symbols[first:second], symbols[second:]
 
 
 def options(train: str, unit: Unit = "character", most: int = 10_000) -> dict[str, Any]:
-    """Returns the task's options for a text of the user's own: its vocabulary and its hash.
+    """Returns the options of the task for a user's own text: vocabulary size and hash.
 
     Args:
       train: the file.
-      unit: what a symbol is.
-      most: symbols of the vocabulary, at most.
+      unit: whether a symbol is a word or a character.
+      most: largest size of the vocabulary.
 
     Raises:
-      UserError: as `Language.load`.
+      UserError: if the file is missing or not a text.
     """
     task = Language(train, unit=unit)
+    # Only the training part, from which `load` also takes its vocabulary: the output layer then has
+    # no symbols that never occur in training.
     symbols, _, _ = task._parts(task._symbols(read_text(Path(train))))
     options = {"train": train, "unit": unit, "vocabulary": len(most_frequent(symbols, most))}
     return {"name": Language.name, **options, "sha256": sha256_of([Path(train)])}

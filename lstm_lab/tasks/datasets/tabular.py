@@ -1,4 +1,8 @@
-"""Tables: the attributes of a row, one after another, as a sequence; credit risk."""
+"""Tables, such as credit applications: the attributes of a row as a sequence.
+
+In: a CSV file whose last column is the label. Out: one time step per attribute. Logistic regression
+on the same numbers is the trivial baseline.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +25,23 @@ from lstm_lab.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Table(Task):
-    """Which label a row of attributes has; its last column.
+    """Which label a row of attributes has.
 
-    Each attribute is a step: which one it is (one of n), its number in deviations of the training
-    part, or its category (one of n).
+    Each attribute is one time step. Its vector has three parts: which attribute it is (one-hot),
+    its number (standardized by the training split) and its category (one-hot). A column has numbers
+    if all of its values are numbers, and categories otherwise.
 
     Attributes:
-      file: CSV.
-      labels: all labels.
-      attributes: columns before the label.
-      categories: most categories of an attribute.
-      header: whether the first row has names.
-      balanced: let every class weigh the same in the loss.
+      file: a CSV file; the last column is the label.
+      labels: all labels, in the order of their numbers.
+      attributes: number of columns before the label.
+      categories: largest number of categories of an attribute.
+      header: whether the first row has the names of the columns.
+      balanced: whether all classes have the same total weight in the loss.
       folds, fold: as in `Waves`.
-      valid_share, test_share: of what is held out without folds.
-      split_seed: of the order, the same for every run.
-      sha256: hash of the file, for one of the user's own; see `options`.
+      valid_share, test_share: shares of these splits without folds.
+      split_seed: seed of the random split, the same for all runs.
+      sha256: hash of the user's own file, or None; see `options`.
     """
 
     file: str
@@ -53,6 +58,7 @@ class Table(Task):
     sha256: str | None = None
 
     name: ClassVar[str] = "table"
+    # The AUC is no sum over batches, so it cannot choose checkpoints.
     metric: ClassVar[str] = "nll"
     final_metric_names: ClassVar[tuple[str, ...]] = ("auc",)
     files: ClassVar[tuple[str, ...]] = ("file",)
@@ -63,12 +69,12 @@ class Table(Task):
 
     @property
     def inputs(self) -> Vectors:
-        """Which attribute, its number, its category."""
+        """Which attribute (one-hot), its number, its category (one-hot)."""
         return Vectors(self.attributes + 1 + self.categories)
 
     @property
     def target(self) -> Categorical:
-        """The label."""
+        """The label of the row."""
         return Categorical(
             len(self.labels), metrics=("accuracy", "macro_f1"), weighted=self.balanced
         )
@@ -76,8 +82,11 @@ class Table(Task):
     def load(self, data_dir: Path) -> Dataset:
         """Reads the table.
 
+        Args:
+          data_dir: the data folder.
+
         Raises:
-          UserError: for a file that is missing, changed or not of this form, or an unknown label.
+          UserError: if the file is missing, changed or malformed, or has an unknown label.
         """
         path = locate(self.file, data_dir)
         check_unchanged([path], self.sha256)
@@ -86,6 +95,8 @@ class Table(Task):
         shares = {"valid": self.valid_share, "test": self.test_share}
         parts = parts_of(len(y), self.folds, self.fold, shares, self.split_seed)
         check_filled(path, parts)
+        # The type of a column comes from all rows, so that all splits and folds agree on it. Means
+        # and categories come from the training rows.
         columns = [_column([row[k] for row in rows]) for k in range(len(rows[0]) - 1)]
         preprocessing = [_fit(column, parts["train"]) for column in columns]
         x_NTD = self._encoded(columns, preprocessing)
@@ -93,7 +104,17 @@ class Table(Task):
         return Dataset(splits, {"outputs": self.labels, "columns": preprocessing})
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Returns the attributes of a row without label [T,D]."""
+        """Converts a row without its label to a sequence [T,D].
+
+        Args:
+          line: the values, in CSV.
+          preprocessing: as in `Dataset`.
+
+        Raises:
+          UserError: if the number of values is wrong, or a value is not a number where training had
+            numbers.
+        """
+        # csv and not `split`: a quoted category may contain a comma.
         values = [value.strip() for value in next(csv.reader([line]))]
         if len(values) != self.attributes:
             raise UserError(f"input: got {len(values)} values, expected {self.attributes}")
@@ -107,13 +128,21 @@ class Table(Task):
         return self._encoded(columns, preprocessing["columns"])[0]
 
     def _encoded(self, columns: list[Any], preprocessing: list[Any]) -> np.ndarray:
-        """Returns the rows as sequences [N,T,D]."""
+        """Returns the rows as sequences [N,T,D].
+
+        Args:
+          columns: for each attribute its values, an array of numbers or a list of strings.
+          preprocessing: for each attribute its mean and deviation, or its categories.
+        """
         x_NTD = np.zeros((len(columns[0]), self.attributes, self.inputs.features), np.float32)
         for k, (column, encoding) in enumerate(zip(columns, preprocessing, strict=True)):
+            # The weights of a cell are the same at all steps, so the input itself says which
+            # attribute it is.
             x_NTD[:, k, k] = 1.0
             if isinstance(encoding, dict):
                 x_NTD[:, k, self.attributes] = (column - encoding["mean"]) / encoding["std"]
             else:
+                # A category that training did not have stays all zeros.
                 places = [encoding.index(value) if value in encoding else -1 for value in column]
                 for row, place in enumerate(places):
                     if place >= 0:
@@ -121,16 +150,25 @@ class Table(Task):
         return x_NTD
 
     def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """Returns the logits of logistic regression on the same attributes, for the test part."""
+        """Returns the outputs of a logistic regression on the same inputs.
+
+        Args:
+          dataset: the data.
+
+        Returns:
+          Log probabilities [N,C] of the test split, which are valid logits.
+        """
         from sklearn.linear_model import LogisticRegression
 
         train, test = (dataset.splits[split] for split in ("train", "test"))
         assert isinstance(train, Examples)
         assert isinstance(test, Examples)
+        # The same class weights as the model. The default of 100 iterations may end too early.
         balanced = "balanced" if self.balanced else None
         model = LogisticRegression(max_iter=5000, class_weight=balanced)
         model.fit(train.x.reshape(len(train.x), -1), train.y)
-        # Classes that the training part lacks are as good as never.
+        # scikit-learn returns no column for a class without training examples. Its logarithm of a
+        # probability is set to -30 and not to -inf, so that the NLL stays finite.
         logits_NC = np.full((len(test.x), len(self.labels)), -30.0)
         p_NC = model.predict_log_proba(test.x.reshape(len(test.x), -1))
         logits_NC[:, model.classes_] = p_NC
@@ -139,13 +177,25 @@ class Table(Task):
     def final_metrics(
         self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
-        """Returns the area under the ROC curve; of several classes each against the rest."""
+        """Returns the area under the ROC curve (AUC).
+
+        With more than two classes, it is the mean over the classes, each against the rest.
+
+        Args:
+          outputs: logits [N,C].
+          test: the test split.
+          preprocessing: not used.
+
+        Returns:
+          The AUC; NaN if a class does not occur in the test split.
+        """
         from sklearn.metrics import roc_auc_score
 
+        # A softmax, since `roc_auc_score` rejects rows that do not sum to 1.
         p_NC = np.exp(outputs - outputs.max(-1, keepdims=True))
         p_NC /= p_NC.sum(-1, keepdims=True)
         if len(set(np.asarray(test.y).tolist())) < len(self.labels):
-            return {"auc": float("nan")}  # a class is missing: there is none
+            return {"auc": float("nan")}  # undefined without positive or without negative examples
         several = {"multi_class": "ovr", "labels": range(len(self.labels))}
         two = len(self.labels) == 2
         scores, options = (p_NC[:, 1], {}) if two else (p_NC, several)
@@ -153,7 +203,7 @@ class Table(Task):
 
 
 def _column(values: list[str]) -> Any:
-    """Returns a column as numbers, where all are."""
+    """Returns a column as an array of numbers if all values are numbers, else as it is."""
     try:
         return np.array([float(value) for value in values])
     except ValueError:
@@ -161,27 +211,29 @@ def _column(values: list[str]) -> Any:
 
 
 def _fit(column: Any, train: np.ndarray) -> Any:
-    """Returns mean and deviation of a column's training part, or its categories."""
+    """Returns the mean and deviation of a column's training rows, or their categories."""
     if isinstance(column, np.ndarray):
+        # A dict means numbers and a list means categories. Both are stored as JSON.
         known = column[train]
         return {"mean": float(known.mean()), "std": float(known.std()) or 1.0}
     return sorted({column[k] for k in train})
 
 
 def options(file: str, header: bool = True, data_dir: Path = Path()) -> dict[str, Any]:
-    """Returns the task's options for a table of the user's own: its labels, sizes and hash.
+    """Returns the options of the task for a user's own table: its labels, sizes and hash.
 
     Args:
       file: the file.
-      header: whether the first row has names.
-      data_dir: where else to look for it.
+      header: whether the first row has the names of the columns.
+      data_dir: another folder in which to look for the file.
 
     Raises:
-      UserError: as `Table.load`.
+      UserError: if the file is missing or malformed.
     """
     path = locate(file, data_dir)
     rows = read_rows(path, header)
     columns = [_column([row[k] for row in rows]) for k in range(len(rows[0]) - 1)]
+    # Counted in all rows: an upper bound that holds for the training rows of every split and fold.
     categories = [len(set(c)) for c in columns if not isinstance(c, np.ndarray)]
     return {
         "name": Table.name,
