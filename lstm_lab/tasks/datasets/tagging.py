@@ -1,4 +1,8 @@
-"""Sentences with a tag on each word, and one label: named entities, slots, intents."""
+"""Sentences with a tag for each word, or with one label: named entities, slots, intents.
+
+In: CoNLL files, or folders with three parallel files. Out: padded sentences with a tag per step or
+an intent per sentence. `tasks.span_f1` scores the tags.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,14 @@ Predicted = Literal["tags", "intent"]
 
 
 class Sentence(NamedTuple):
-    """Words, a tag for each, the label of all (empty where there is none), and its line."""
+    """One sentence of a file.
+
+    Attributes:
+      words: the words.
+      tags: a tag for each word.
+      intent: the label of the sentence; empty in a CoNLL file.
+      line: the line where the sentence begins, for error messages; counted from 1.
+    """
 
     words: list[str]
     tags: list[str]
@@ -30,21 +41,22 @@ class Sentence(NamedTuple):
 
 @dataclass(frozen=True)
 class Tags(Task):
-    """Which tag each word of a sentence has, or which intent the sentence.
+    """Which tag each word of a sentence has, or which intent the whole sentence has.
 
-    A file is of CoNLL's form: a word a line with its tag in the last column, empty lines between
-    sentences. A folder holds `seq.in`, `seq.out` and `label`, a sentence a line each.
+    A file has the CoNLL format: one word per line with its tag in the last column, and an empty
+    line between sentences. A folder has the files `seq.in` (words), `seq.out` (tags) and `label`
+    (intents), with one sentence per line.
 
     Attributes:
-      train: the file or folder.
-      labels: all tags, or all intents.
-      predict: which of them.
-      valid, test: of these splits; without them they are held out of `train` at random.
-      vocabulary: words, `<unk>` among them; rarer ones are left out.
-      lower: read words in lower case.
-      valid_share, test_share: of `train`, where these splits have no files of their own.
-      split_seed: of what is held out, the same for every run.
-      sha256: hash of the files, for those of the user's own; see `options`.
+      train: the file or folder of the training split.
+      labels: all tags, or all intents, in the order of their numbers.
+      predict: whether to predict tags or intents.
+      valid, test: files or folders of these splits; without them, they are held out of `train`.
+      vocabulary: number of words with `<unk>`; rarer words become `<unk>`.
+      lower: whether to convert words to lower case.
+      valid_share, test_share: shares of `train` for these splits if they have no files.
+      split_seed: seed of the random choice of held-out sentences, the same for all runs.
+      sha256: hash of the user's own files, or None; see `options`.
     """
 
     train: str
@@ -71,27 +83,31 @@ class Tags(Task):
 
     @property
     def inputs(self) -> Tokens:
-        """The words."""
+        """The words of the sentence."""
         return Tokens(self.vocabulary)
 
     @property
     def target(self) -> Categorical:
-        """A tag for each word, or one intent."""
+        """A tag for each word, or one intent per sentence."""
         if self.predict == "intent":
             return Categorical(len(self.labels))
         return Categorical(len(self.labels), True, ("accuracy", "span_f1"), self.labels)
 
     @property
     def metric(self) -> str:
-        """F1 of spans, or accuracy of intents."""
+        """F1 of spans for tags, accuracy for intents."""
+        # Not accuracy for tags: most words are outside of any span, so O alone scores high.
         return "span_f1" if self.predict == "tags" else "accuracy"
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the sentences.
 
+        Args:
+          data_dir: the data folder.
+
         Raises:
-          UserError: for a file that is missing, changed, or not of this form, or a tag or intent
-            that is not among the labels.
+          UserError: if a file is missing, changed or malformed, or a tag or intent is not among the
+            labels.
         """
         place = partial(find, data_dir=data_dir)
         paths, splits = read_splits(self, place, read_sentences, _files)
@@ -105,11 +121,11 @@ class Tags(Task):
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Returns the words of a line [T], as white space separates them."""
+        """Converts the words of a line, separated by white space, to their numbers [T]."""
         return encode(self.words(line.split()), tuple(preprocessing["inputs"]))
 
     def words(self, words: list[str]) -> list[str]:
-        """Returns words as the vocabulary has them."""
+        """Returns words in the spelling of the vocabulary: in lower case with `lower`."""
         return [word.lower() for word in words] if self.lower else words
 
     def _numbers(self, path: Path, sentences: list[Sentence]) -> Any:
@@ -124,12 +140,22 @@ class Tags(Task):
                         f"{len(self.labels)} of the config; see `task.labels`"
                     )
             rows.append(encode(targets, self.labels))
+        # Tags [N,T], or intents [N,1]. Padding gets tag 0, a valid index; the lengths of the
+        # sentences exclude it from loss and metrics.
         y_NT, _ = padded(rows)
         return y_NT if self.predict == "tags" else y_NT[:, 0]
 
 
 def find(path: str, data_dir: Path) -> Path:
-    """Returns a file, or a folder of three."""
+    """Returns the path of a file or folder, as given or in the data folder.
+
+    Args:
+      path: the path in the options.
+      data_dir: the data folder.
+
+    Raises:
+      UserError: if it does not exist.
+    """
     for place in (Path(path), data_dir / path):
         if place.is_dir():
             return place
@@ -137,19 +163,25 @@ def find(path: str, data_dir: Path) -> Path:
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    """Returns the files of paths, the three of a folder."""
+    """Returns the paths with each folder replaced by its three files."""
+    # The order is part of the hash and of `read_sentences`.
     names = ("seq.in", "seq.out", "label")
     return [f for p in paths for f in ([p / n for n in names] if p.is_dir() else [p])]
 
 
 def read_sentences(path: Path) -> list[Sentence]:
-    """Reads the sentences of a file of CoNLL's form, or of a folder.
+    """Reads the sentences of a CoNLL file or of a folder; empty sentences are skipped.
+
+    Args:
+      path: the file or folder.
 
     Raises:
-      UserError: for a line without a tag, or files of a folder that do not fit each other.
+      UserError: if a line has no tag, or the files of a folder do not match.
     """
     if not path.is_dir():
         return _conll(path)
+    # Empty lines inside a file keep their place; without them, all later sentences would get the
+    # tags of other sentences.
     rows = [read_text(file).rstrip("\n").split("\n") for file in _files([path])]
     if len({len(part) for part in rows}) > 1:
         counts = ", ".join(str(len(part)) for part in rows)
@@ -171,8 +203,10 @@ def _conll(path: Path) -> list[Sentence]:
     sentences: list[Sentence] = []
     words: list[str] = []
     tags: list[str] = []
+    # The added empty line ends the last sentence of a file without one.
     for number, line in enumerate([*read_text(path).split("\n"), ""], 1):
         columns = line.split()
+        # CoNLL-2003 begins each document with the line -DOCSTART-, which is not a sentence.
         if not columns or columns[0] == "-DOCSTART-":
             if words:
                 sentences.append(Sentence(words, tags, "", number - len(words)))
@@ -183,6 +217,7 @@ def _conll(path: Path) -> list[Sentence]:
                 "its tag a line, and empty lines between sentences"
             )
         else:
+            # Columns between word and tag, such as parts of speech, are ignored.
             words.append(columns[0])
             tags.append(columns[-1])
     return sentences
@@ -195,19 +230,21 @@ def options(
     predict: Predicted = "tags",
     data_dir: Path = Path(),
 ) -> dict[str, Any]:
-    """Returns the task's options for sentences of the user's own: labels, vocabulary and hash.
+    """Returns the options of the task for a user's own sentences: labels, vocabulary and hash.
 
     Args:
       train, valid, test: files or folders.
-      predict: tags or intents.
-      data_dir: where else to look for them.
+      predict: whether to predict tags or intents.
+      data_dir: another folder in which to look for them.
 
     Raises:
-      UserError: as `Tags.load`.
+      UserError: if a file is missing or malformed.
     """
     files = {"train": train, "valid": valid, "test": test}
     paths = {split: find(path, data_dir) for split, path in files.items() if path}
     read = {split: read_sentences(path) for split, path in paths.items()}
+    # From all splits: a label that occurs only in the test split also needs a number, or `load`
+    # would reject the file. The words come from training alone.
     labels = {
         label
         for sentences in read.values()

@@ -1,4 +1,8 @@
-"""Texts with a label each: sentiment, topics, intents."""
+"""Texts with one label each: sentiment, topics, intents.
+
+In: CSV or JSON lines with a text and a label per record. Out: padded sequences of words or
+characters with a class each. tagging.py predicts a tag for each word instead.
+"""
 
 from __future__ import annotations
 
@@ -35,18 +39,19 @@ class Text(Task):
     """Which label a text has.
 
     Attributes:
-      train: records of text and label: CSV with a header, or JSON lines; gzipped where its name
+      train: the file of the training split: CSV with a header, or JSON lines; gzipped if its name
         ends in .gz.
-      labels: all labels.
-      valid, test: records of these splits; without them they are held out of `train` at random.
-      text, label: the columns.
-      unit: what a symbol is; words are lower-case, punctuation marks are words.
-      vocabulary: symbols, `<unk>` among them; rarer ones are left out.
-      max_length: symbols of a text that are read, at most;
-      keep: which of a longer one.
-      valid_share, test_share: of `train`, where these splits have no files of their own.
-      split_seed: of what is held out, the same for every run.
-      sha256: hash of the files, for those of the user's own; see `options`.
+      labels: all labels, in the order of their numbers.
+      valid, test: files of these splits; without them, they are held out of `train`.
+      text, label: names of the columns.
+      unit: whether a symbol is a word or a character. Words are in lower case, and punctuation
+        marks are words.
+      vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`.
+      max_length: largest number of symbols of a text that are read.
+      keep: which part of a longer text is read.
+      valid_share, test_share: shares of `train` for these splits if they have no files.
+      split_seed: seed of the random choice of held-out texts, the same for all runs.
+      sha256: hash of the user's own files, or None; see `options`.
     """
 
     train: str
@@ -78,20 +83,24 @@ class Text(Task):
 
     @property
     def inputs(self) -> Tokens:
-        """The text."""
+        """The symbols of the text."""
         return Tokens(self.vocabulary)
 
     @property
     def target(self) -> Categorical:
-        """Its label."""
+        """The label of the text."""
+        # Several classes are often unbalanced, and accuracy hides the rare ones.
         extra: tuple[Measure, ...] = ("macro_f1",) if len(self.labels) > 2 else ()
         return Categorical(len(self.labels), metrics=("accuracy", *extra))
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the texts.
 
+        Args:
+          data_dir: the data folder.
+
         Raises:
-          UserError: for a file that is missing, changed, or not of this form, or an unknown label.
+          UserError: if a file is missing, changed or malformed, or has an unknown label.
         """
         find = partial(locate, data_dir=data_dir)
         paths, splits = read_splits(self, find, partial(read_records, columns=self.columns))
@@ -108,7 +117,15 @@ class Text(Task):
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Returns the symbols of a line [T]: a text, or a JSON object that has one."""
+        """Converts a line to the numbers of its symbols [T].
+
+        Args:
+          line: a text, or a JSON object with the text column, like a line of the training file.
+          preprocessing: as in `Dataset`.
+
+        Raises:
+          UserError: if a line that begins with { is not such an object.
+        """
         if line.lstrip().startswith("{"):
             try:
                 line = json.loads(line)[self.text]
@@ -118,16 +135,22 @@ class Text(Task):
 
     @property
     def columns(self) -> tuple[str, str]:
-        """What each record has."""
+        """The columns that each record must have."""
         return self.text, self.label
 
     def symbols(self, text: Any) -> list[str]:
-        """Returns the symbols of a text that are read; an empty one is `<unk>`."""
+        """Returns the symbols of a text that the model reads.
+
+        Args:
+          text: the text; a number, which JSON allows, is converted.
+        """
         tokens = words_of(str(text)) if self.unit == "word" else list(str(text))
         tokens = tokens[-self.max_length :] if self.keep == "last" else tokens[: self.max_length]
+        # A sequence needs at least one step, since the label is predicted after the last one.
         return tokens or [UNKNOWN]
 
     def _numbers(self, path: Path, rows: Rows) -> np.ndarray:
+        # str, because a JSON label may be a number or a Boolean, while the config has strings.
         numbers = {label: number for number, label in enumerate(self.labels)}
         for line, record in rows:
             if str(record[self.label]) not in numbers:
@@ -141,18 +164,19 @@ class Text(Task):
 def options(
     train: str, text: str = "text", label: str = "label", unit: Unit = "word", most: int = 10_000
 ) -> dict[str, Any]:
-    """Returns the task's options for records of the user's own: labels, vocabulary and hash.
+    """Returns the options of the task for a user's own file: labels, vocabulary size and hash.
 
     Args:
       train: the file.
-      text, label: the columns.
-      unit: what a symbol is.
-      most: symbols of the vocabulary, at most.
+      text, label: names of the columns.
+      unit: whether a symbol is a word or a character.
+      most: largest size of the vocabulary.
 
     Raises:
-      UserError: as `Text.load`.
+      UserError: if the file is missing or malformed, or has only one label.
     """
     rows = read_records(Path(train), (text, label))
+    # Sorted, so that the numbers of the labels do not depend on the order of the rows.
     labels = tuple(sorted(Counter(str(record[label]) for _, record in rows)))
     if len(labels) < 2:
         raise UserError(f"data: {train} has the label {labels[0]!r} alone, expected two or more")

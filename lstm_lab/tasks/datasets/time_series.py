@@ -1,4 +1,8 @@
-"""Recorded series with a label each: heartbeats, sensors; one file in the UCR archive's form."""
+"""Recorded series with one label each, such as heartbeats or sensor signals.
+
+In: one text file in the format of the UCR archive. Out: sequences of equal length with a class
+each. forecasting.py predicts the next values of a series instead.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +24,19 @@ from lstm_lab.utils.errors import UserError
 class Waves(Task):
     """Which label a series of numbers has.
 
-    A line of the file is a label and then the values, with commas, semicolons or spaces between.
+    Each line of the file has a label, then the values, separated by commas, semicolons or spaces.
+    Values are read as they are and are not standardized.
 
     Attributes:
       file: the file.
-      labels: all labels.
-      values_per_step: values that are read at once; they divide the series' length.
-      balanced: let every class weigh the same in the loss.
-      folds, fold: k-fold cross-validation: how many parts, and which of them is the test split; the
-        one after it validates. Without them the splits are held out at random.
-      valid_share, test_share: of what is held out.
-      split_seed: of the order, the same for every run.
-      sha256: hash of the file, for one of the user's own; see `options`.
+      labels: all labels, in the order of their numbers.
+      values_per_step: number of values per time step; it must divide the length of a series.
+      balanced: whether all classes have the same total weight in the loss.
+      folds, fold: k-fold cross-validation: the number of parts, and the index of the part that
+        tests; the next part validates. Without them, the splits are held out at random.
+      valid_share, test_share: shares of these splits without folds.
+      split_seed: seed of the random split, the same for all runs.
+      sha256: hash of the user's own file, or None; see `options`.
     """
 
     file: str
@@ -57,12 +62,12 @@ class Waves(Task):
 
     @property
     def inputs(self) -> Vectors:
-        """The values of a step."""
+        """The values of one step, one after another in time."""
         return Vectors(self.values_per_step)
 
     @property
     def target(self) -> Categorical:
-        """The label."""
+        """The label of the series."""
         return Categorical(
             len(self.labels), metrics=("accuracy", "macro_f1"), weighted=self.balanced
         )
@@ -70,8 +75,12 @@ class Waves(Task):
     def load(self, data_dir: Path) -> Dataset:
         """Reads the series.
 
+        Args:
+          data_dir: the data folder.
+
         Raises:
-          UserError: for a file that is missing, changed or not of this form, or an unknown label.
+          UserError: if the file is missing, changed or malformed, has an unknown label, or has
+            series whose length `values_per_step` does not divide.
         """
         path = locate(self.file, data_dir)
         check_unchanged([path], self.sha256)
@@ -91,13 +100,21 @@ class Waves(Task):
 
 
 def read_series(path: Path) -> tuple[list[str], np.ndarray]:
-    """Reads labels, and values [N,T], of a file with a series a line.
+    """Reads a file with one series per line.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The label of each series, and the values [N,T], float32.
 
     Raises:
-      UserError: for a line that is no label and numbers, or has not as many as the first.
+      UserError: if a line is not a label followed by numbers, or has another number of values than
+        the first line.
     """
     names, rows = [], []
     for number, line in enumerate(read_text(path).split("\n"), 1):
+        # Editions of the archive differ in their separators.
         parts = line.replace(",", " ").replace(";", " ").split()
         if not parts:
             continue
@@ -115,7 +132,8 @@ def read_series(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _label(text: str) -> str:
-    """Returns a label as it is meant: 1.0000000e+00 is 1."""
+    """Returns a label in its shortest spelling: 1.0000000e+00 becomes 1."""
+    # Some files have every number of a line in this format, the label too.
     try:
         return f"{float(text):g}"
     except ValueError:
@@ -123,14 +141,14 @@ def _label(text: str) -> str:
 
 
 def options(file: str, data_dir: Path = Path()) -> dict[str, Any]:
-    """Returns the task's options for a file of the user's own: its labels and its hash.
+    """Returns the options of the task for a user's own file: its labels and its hash.
 
     Args:
       file: the file.
-      data_dir: where else to look for it.
+      data_dir: another folder in which to look for the file.
 
     Raises:
-      UserError: as `Waves.load`.
+      UserError: if the file is missing or malformed.
     """
     path = locate(file, data_dir)
     names, _ = read_series(path)

@@ -1,4 +1,9 @@
-"""Translation: pairs of sentences, a line each in two files."""
+"""Translation: pairs of sentences in two parallel files, one sentence per line.
+
+In: source and target files. Out: examples of a language model over the target words, with the
+source sentence in `Examples.source`. `models.encoder_decoder` learns them, and
+`models.beam_search` decodes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +30,7 @@ from lstm_lab.tasks.readers.text import (
 from lstm_lab.utils.errors import UserError
 
 BEGIN, END = "<s>", "</s>"
-BEGIN_NUMBER, END_NUMBER = 1, 2  # behind `<unk>`
+BEGIN_NUMBER, END_NUMBER = 1, 2  # the same in every vocabulary, so beam search can be compiled
 
 _URL = (
     "https://raw.githubusercontent.com/multi30k/dataset/"
@@ -47,19 +52,23 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Translation(Task):
-    """The next word of a translation, from the source and the words before.
+    """The next word of a translation, from the source sentence and the target words before.
 
-    Words are lower-case, punctuation marks are words.
+    Words are in lower case, and punctuation marks are words.
 
     Attributes:
-      train_source, train_target: a sentence a line in each; gzipped where the name ends in .gz.
-      valid_source, valid_target, test_source, test_target: of these splits; without them they are
-        held out at random.
-      source_vocabulary, vocabulary: words of each language, with `<unk>`, `<s>` and `</s>`.
-      max_length: words of a sentence that training reads, at most; longer pairs are left out of it.
-      valid_share, test_share: of the training part, where these splits have no files of their own.
-      split_seed: of what is held out, the same for every run.
-      sha256: hash of the files, for those of the user's own; see `options`.
+      train_source, train_target: files with one sentence per line; gzipped if the name ends in .gz.
+      valid_source, valid_target, test_source, test_target: files of these splits; without them,
+        pairs are held out of the training files.
+      source_vocabulary: number of source words with `<unk>`.
+      vocabulary: number of target words with `<unk>`, `<s>` and `</s>`.
+      max_length: largest number of words of a training sentence. Longer pairs are left out of
+        training only, so that test scores stay comparable.
+      valid_share, test_share: shares of the training files for these splits if they have no files.
+      split_seed: seed of the random choice of held-out pairs, the same for all runs.
+      sha256: hash of the user's own files, or None; see `options`.
+
+    Source of the data: Multi30k, task 1, https://github.com/multi30k/dataset.
     """
 
     train_source: str
@@ -77,6 +86,7 @@ class Translation(Task):
     sha256: str | None = None
 
     name: ClassVar[str] = "translation"
+    # BLEU needs a beam search over the whole split, which is too slow for every evaluation.
     metric: ClassVar[str] = "perplexity"
     final_metric_names: ClassVar[tuple[str, ...]] = ("bleu",)
     files: ClassVar[tuple[str, ...]] = (
@@ -100,19 +110,23 @@ class Translation(Task):
 
     @property
     def inputs(self) -> Tokens:
-        """The word before."""
+        """The target words before, which begin with `<s>`."""
         return Tokens(self.vocabulary)
 
     @property
     def target(self) -> Categorical:
-        """The next word."""
+        """The next target word, at every step; the last one is `</s>`."""
         return Categorical(self.vocabulary, every_step=True, metrics=("perplexity", "accuracy"))
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the pairs.
 
+        Args:
+          data_dir: the data folder.
+
         Raises:
-          UserError: for a file that is missing, changed or no text, or files of different length.
+          UserError: if a file is missing, changed or not a text, if source and target differ in
+            their numbers of lines, or if a split has no pairs.
         """
         source = {part: self._pair(part) for part in ("train", "valid", "test")}
         paths = {
@@ -128,9 +142,11 @@ class Translation(Task):
             part: [(words_of(source), words_of(target)) for source, target in sentence_pairs]
             for part, sentence_pairs in pairs.items()
         }
+        # Filtered before the vocabularies are counted: pairs that do not train add no words.
         words["train"] = [pair for pair in words["train"] if max(map(len, pair)) <= self.max_length]
         check_filled(paths["train"][0], words)
         sources = most_frequent((w for s, _ in words["train"] for w in s), self.source_vocabulary)
+        # Two places are left for <s> and </s>, which come right after <unk>.
         most = most_frequent((w for _, t in words["train"] for w in t), self.vocabulary - 2)
         targets = (most[0], BEGIN, END, *most[1:])
         splits: dict[str, Split] = {
@@ -138,6 +154,8 @@ class Translation(Task):
             for part in ("train", "valid", "test")
         }
         preprocessing = {"given": sources, "inputs": targets, "outputs": targets}
+        # References are the sentences of the file: sacrebleu splits them into words by its own
+        # rules, which makes scores comparable with those of others.
         return Dataset(
             splits, {**preprocessing, "references": [target for _, target in pairs["test"]]}
         )
@@ -151,51 +169,83 @@ class Translation(Task):
         sources: tuple[str, ...],
         targets: tuple[str, ...],
     ) -> Examples:
+        # An empty source becomes <unk>: attention needs at least one word.
         given_NS, given_lengths = padded([encode(s or [sources[0]], sources) for s, _ in words])
         rows = [encode([BEGIN, *target, END], targets) for _, target in words]
         numbers_NT, lengths = padded(rows)
         source = SourceTokens(given_NS, given_lengths)
+        # Teacher forcing: the inputs are the true words, one step behind the targets.
         return Examples(numbers_NT[:, :-1], numbers_NT[:, 1:], lengths - 1, source=source)
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Returns the words of a source sentence [S]."""
+        """Converts a source sentence to the numbers of its words [S]; an empty one to `<unk>`."""
         sources = tuple(preprocessing["given"])
         return encode(words_of(line) or [sources[0]], sources)
 
     def final_metrics(
         self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
-        """Returns the BLEU of translations, lower-case, words as sacrebleu splits them."""
+        """Returns the BLEU of translations, in percent, in lower case, by sacrebleu.
+
+        Args:
+          outputs: target tokens [N,T] from beam search.
+          test: not used; the reference sentences are in `preprocessing`.
+          preprocessing: as in `Dataset`.
+
+        Raises:
+          UserError: if sacrebleu is not installed.
+        """
         try:
             import sacrebleu
         except ImportError:
             raise UserError("task: BLEU needs sacrebleu: pip install 'lstm-lab[nlp]'") from None
         texts = [self.text(row, preprocessing) for row in outputs]
+        # Lower case, because the model never sees capital letters.
         bleu = sacrebleu.corpus_bleu(texts, [preprocessing["references"]], lowercase=True)
         return {"bleu": bleu.score}
 
     def describe_prediction(
         self, x: np.ndarray, outputs: np.ndarray, preprocessing: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Returns the `text` of a translation, for target tokens [T] as outputs."""
+        """Returns the `text` of a translation.
+
+        Args:
+          x: not used.
+          outputs: target tokens [T] from beam search.
+          preprocessing: as in `Dataset`.
+        """
         del x
         return {"text": self.text(outputs, preprocessing)}
 
     def text(self, numbers: np.ndarray, preprocessing: Mapping[str, Any]) -> str:
-        """Returns the sentence of target words' numbers, up to its end."""
+        """Returns target tokens as a sentence, up to the first `</s>`.
+
+        Args:
+          numbers: target tokens [T].
+          preprocessing: as in `Dataset`.
+        """
         names = preprocessing["outputs"]
-        # A model may have more numbers than the data have words.
+        # A short text has fewer words than `vocabulary`, and the model may predict the rest.
         words = [names[number] if number < len(names) else names[0] for number in numbers]
         words = words[: words.index(END)] if END in words else words
+        # `words_of` made punctuation marks words of their own; this joins them to the word before.
         return re.sub(r" ([.,!?;:])", r"\1", " ".join(words))
 
 
 def read_pairs(source: Path, target: Path) -> list[Pair]:
-    """Reads pairs of lines.
+    """Reads the pairs of sentences of two parallel files.
+
+    Args:
+      source, target: the files.
+
+    Returns:
+      Source and target sentences; pairs with an empty sentence are left out.
 
     Raises:
-      UserError: for files that have not as many lines.
+      UserError: if the files have different numbers of lines.
     """
+    # Empty lines keep their place until both files are paired; without them, all later pairs would
+    # be wrong.
     lines = [read_text(path).rstrip("\n").split("\n") for path in (source, target)]
     if len(lines[0]) != len(lines[1]):
         raise UserError(
@@ -206,16 +256,18 @@ def read_pairs(source: Path, target: Path) -> list[Pair]:
 
 
 def options(source: str, target: str, most: int = 8_000) -> dict[str, Any]:
-    """Returns the task's options for a pair of files of the user's own: vocabularies and hash.
+    """Returns the options of the task for a user's own two files: vocabulary sizes and hash.
 
     Args:
       source, target: the files.
-      most: words of each vocabulary, at most.
+      most: largest size of each vocabulary.
 
     Raises:
-      UserError: as `Translation.load`.
+      UserError: if a file is missing, or the files have different numbers of lines.
     """
     pairs = read_pairs(Path(source), Path(target))
+    # Counted in all pairs, also those that will be held out: upper bounds, which cost a few unused
+    # rows of the embedding.
     counts = [len({word for pair in pairs for word in words_of(pair[k])}) for k in (0, 1)]
     return {
         "name": Translation.name,
