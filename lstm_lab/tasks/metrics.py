@@ -63,7 +63,7 @@ def ordered_metrics(target: Target, values: Mapping[str, Any]) -> dict[str, floa
 
 def _summed_metrics(target: Target) -> tuple[str, ...]:
     """Returns the metrics that are sums over counts; `means` derives the others from them."""
-    # Perplexity is exp of the mean NLL of the whole split, which no mean over batches equals.
+    # Perplexity is exp of the mean NLL of the whole split, and not a mean of perplexities.
     return tuple(name for name in metric_names(target) if name not in ("perplexity", "bits"))
 
 

@@ -39,8 +39,8 @@ NOTES = 88  # the keys of a piano
 class JSB(Task):
     """Which of 88 notes sound in the next frame of a chorale by J. S. Bach, or of another piece.
 
-    The negative log-likelihood of a frame is the sum over its 88 notes, as in the literature. The
-    chorales have 229, 76 and 77 pieces in train, valid and test.
+    The negative log-likelihood of a frame is the sum over its 88 notes, as in the literature. There
+    are 229, 76 and 77 chorales in train, valid and test.
 
     Attributes:
       collection: the collection of pieces.

@@ -122,7 +122,7 @@ def read_recordings(path: Path) -> list[tuple[int, int, np.ndarray]]:
                 rate, wave = wavfile.read(io.BytesIO(file.read()))
                 if rate != RATE:
                     raise UserError(f"data: {path} has {member.name} at {rate} Hz, expected {RATE}")
-                # Samples are int16.
+                # The recordings have 16-bit samples.
                 recordings.append((int(name[1]), int(name[3]), wave.astype(np.float32) / 2**15))
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise UserError(f"data: {path} is no archive of recordings ({error})") from None

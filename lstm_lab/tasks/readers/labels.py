@@ -63,8 +63,8 @@ def class_weights(y_N: np.ndarray, classes: int) -> np.ndarray:
       y_N: labels of the training examples.
       classes: number of labels, C.
     """
-    # The mean over the examples is 1, so that a learning rate found without weights still fits. A
-    # class without training examples gets 0; n / 0 would be infinite.
+    # The mean over the training examples is 1. A class without training examples gets 0, because
+    # N / 0 would be infinite.
     counts = np.bincount(y_N, minlength=classes)
     weights = np.where(counts > 0, len(y_N) / np.maximum(counts, 1), 0.0)
     return (weights / (counts > 0).sum()).astype(np.float32)

@@ -20,7 +20,7 @@ from lstm_lab.utils.errors import UserError
 
 Unit = Literal["word", "character"]
 
-# The spelling of the Penn Treebank of Mikolov et al. 2010, whose files contain <unk>.
+# The spelling in the files of the Penn Treebank of Mikolov et al. 2010, which contain it already.
 UNKNOWN = "<unk>"
 END = "<eos>"
 
