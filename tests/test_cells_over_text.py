@@ -7,7 +7,7 @@ from lstm_lab.inference.load import load_run
 from tests.helpers.training import reading, train
 
 
-def test_features_of_a_text():
+def test_text_features_locate_each_character():
     features = cells.text_features("A:\nto be\n")
     np.testing.assert_array_equal(features["position in the line"], [0, 1, 2, 0, 1, 2, 3, 4, 5])
     np.testing.assert_array_equal(features["position in the word"], [0, 1, 0, 0, 1, 2, 0, 1, 2])

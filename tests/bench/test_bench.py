@@ -33,7 +33,7 @@ def own_process():
 @pytest.mark.parametrize(
     "name", ["lstm_lab", "lstm_lab bf16", "lstm_lab fp32", "lstm_lab in turn", "flax", "floor"]
 )
-def test_every_contender_runs_every_work(name, work):
+def test_every_contender_runs_every_workload(name, work):
     case = Case(work, **SMALL, members=4 if work == "population" else 1)
     if serves(name, case):
         build(name, case)()
@@ -44,7 +44,7 @@ def test_every_contender_runs_every_work(name, work):
         )
 
 
-def test_number_formats():
+def test_contender_names_select_the_number_format():
     assert numbers("lstm_lab cudnn") == numbers("torch") == ("float32", False)
     assert numbers("torch fp32") == ("float32", True)
     case = Case("forward", **SMALL)
@@ -53,7 +53,7 @@ def test_number_formats():
         assert apply(params, jnp.ones((4, 6, 5)), None).dtype == dtype
 
 
-def test_backends_run_only_the_cases_they_serve():
+def test_backends_run_only_the_cases_they_support():
     def serving(cell):
         case = Case("gradient", **SMALL, cell=cell)
         return [

@@ -42,7 +42,7 @@ def keys(seed):
 
 @pytest.mark.parametrize("name", REGULARIZED)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_active_in_training_and_deterministic_in_evaluation(name, bidirectional):
+def test_regularization_is_active_in_training_and_deterministic_in_evaluation(name, bidirectional):
     model, variables, x = stack(REGULARIZED[name], bidirectional)
     key, keys_B = keys(0)
     evaluated, _ = model.apply(variables, x)
@@ -60,7 +60,7 @@ def test_active_in_training_and_deterministic_in_evaluation(name, bidirectional)
 
 
 @pytest.mark.parametrize("name", REGULARIZED)
-def test_at_rate_zero_training_is_evaluation(name):
+def test_training_at_rate_zero_equals_evaluation(name):
     spec = REGULARIZED[name]
     model, variables, x = stack(spec)
     zero = dict.fromkeys(default_rates(spec), 0.0)
@@ -72,7 +72,7 @@ def test_at_rate_zero_training_is_evaluation(name):
 
 
 @pytest.mark.parametrize("name", ["variational", "variational_untied", "semeniuta", "weightdrop"])
-def test_what_drops_is_the_identity_in_evaluation(name):
+def test_dropout_is_the_identity_in_evaluation(name):
     model, variables, x = stack(REGULARIZED[name])
     plain, _, _ = stack(CellSpec())
     np.testing.assert_array_equal(model.apply(variables, x)[0], plain.apply(variables, x)[0])
@@ -97,7 +97,7 @@ def test_zoneout_evaluates_to_the_expectation():
     np.testing.assert_allclose(state[0][0].c.mean(0), wanted_state[0][0].c, atol=0.01)
 
 
-def test_masks_keep_when_width_batch_or_chunk_change():
+def test_masks_do_not_depend_on_hidden_size_batch_or_chunk():
     spec = REGULARIZED["all"]
     rates = dict.fromkeys(default_rates(spec), 0.5)
     keys_B = jax.random.split(jax.random.key(0), B)
@@ -121,7 +121,7 @@ def test_masks_keep_when_width_batch_or_chunk_change():
     np.testing.assert_array_equal(wide[:H, :, :H], narrow)
 
 
-def test_rates_are_what_is_dropped():
+def test_the_rate_is_the_share_of_dropped_units():
     params = {"wh": jnp.ones((100, 4, 100))}
     dropped = drop_weights({"weight_drop": 0.3}, jax.random.key(0), params)["wh"]
     assert abs(float((dropped == 0).mean()) - 0.3) < 0.01

@@ -80,13 +80,13 @@ def config(**sections):
         ({"compute": {"devices": 0}}, "compute.devices: got 0"),
     ],
 )
-def test_what_is_wrong_is_named(sections, said):
+def test_invalid_settings_are_named_in_one_line(sections, said):
     with pytest.raises(UserError, match=said) as caught:
         build_spec(config(**sections))
     assert "\n" not in str(caught.value)
 
 
-def test_an_int_serves_as_a_float_and_a_list_as_a_tuple():
+def test_an_int_is_accepted_as_a_float_and_a_list_as_a_tuple():
     spec = build_spec(config(optim={"lr": 1}, model={"hidden_sizes": [3, 4]}))
     assert (spec.optim.lr, spec.model.hidden_sizes) == (1.0, (3, 4))
 
@@ -119,7 +119,7 @@ def test_an_id_leaves_out_settings_at_their_defaults():
     assert '"decay_begin":5' in canonical(falling)
 
 
-def test_what_an_id_depends_on():
+def test_run_group_and_program_ids_depend_on_their_settings():
     spec = build_spec(config())
     other_seed, other_lr = replace(spec, seed=1), replace(spec, optim=replace(spec.optim, lr=0.2))
     computed = replace(spec, compute=replace(spec.compute, devices=2, log_every=5))
@@ -134,7 +134,7 @@ def test_what_an_id_depends_on():
     assert "schema" in canonical(spec)
 
 
-def test_a_cell_of_the_users_own(tmp_path, monkeypatch):
+def test_a_users_cell_is_identified_by_its_source(tmp_path, monkeypatch):
     path = tmp_path / "cells.py"
     path.write_text(CELL)
     spec = build_spec(config(model={"cell": f"{path}:mine"}))
@@ -160,7 +160,7 @@ def test_a_cell_of_the_users_own(tmp_path, monkeypatch):
         build_spec(config(model={"cell": f"{path}:mine"}))
 
 
-def test_overrides_are_typed_by_the_spec():
+def test_overrides_are_parsed_by_the_types_of_the_spec():
     argv = [
         "--workdir=x",
         "--config.model.hidden=7",
@@ -198,12 +198,12 @@ def test_overrides_are_typed_by_the_spec():
         ("sead", "3", "did you mean 'seed'"),
     ],
 )
-def test_wrong_overrides_are_named(path, text, said):
+def test_wrong_overrides_are_named_in_the_error(path, text, said):
     with pytest.raises(UserError, match=said):
         apply_overrides(config(), {path: text})
 
 
-def test_an_override_may_choose_another_task():
+def test_an_override_can_choose_another_task():
     values = {"task.name": "copy_memory", "task.delay": "5"}
     merged = apply_overrides(config(task={}), values)
     merged["task"].pop("length")
@@ -222,7 +222,7 @@ def test_an_override_may_choose_another_task():
         ({"compute": {"backend": "cudnn"}}, "platform: .*cpu"),
     ],
 )
-def test_a_backend_that_cannot_serve_a_run_is_refused(sections, said):
+def test_a_backend_that_does_not_support_a_run_is_rejected(sections, said):
     with pytest.raises(UserError, match=f"compute.backend: .*{said}"):
         backends_for_training(build_spec(config(**sections)), 32)
     named = {**sections, "compute": {"backend": "fused"}}

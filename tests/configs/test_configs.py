@@ -72,7 +72,7 @@ def test_a_config_trains_two_steps(path, samples):
         ("awd", 24_210_800),  # published with two biases a gate: 24,221,600
     ],
 )
-def test_recipes_of_ptb_have_the_published_sizes(recipe, size, samples):
+def test_ptb_recipes_have_the_published_sizes(recipe, size, samples):
     spec = build_spec(module(ROOT / "configs" / "ptb.py").get_config(recipe))
     if size is not None:
         assert sum(layer.total for layer in summarize_layers(spec)) == size
@@ -82,7 +82,7 @@ def test_recipes_of_ptb_have_the_published_sizes(recipe, size, samples):
 
 
 @pytest.mark.parametrize("cell", CATALOGUE)
-def test_every_variant_can_be_trained(cell):
+def test_the_training_step_of_every_variant_can_be_traced(cell):
     """Tracing the step is enough: what a variant lacks shows there."""
     spec = small(model={"cell": cell, "layers": 2, "dropout": 0.1})
     train_step = TrainStep(spec, 0)
@@ -95,7 +95,7 @@ def test_every_variant_can_be_trained(cell):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 @pytest.mark.usefixtures("samples")
-def test_a_config_says_its_command_time_and_score(path):
+def test_a_config_documents_its_command_time_and_score(path):
     doc = module(path).__doc__
     for word in ("Command: lstm-lab ", "Time: ", "Score: "):
         assert word in doc
@@ -106,7 +106,7 @@ def test_a_config_says_its_command_time_and_score(path):
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 @pytest.mark.usefixtures("samples")
-def test_a_study_expands(path, monkeypatch):
+def test_a_study_expands_with_equal_trials_per_variant(path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     study = module(path).get_study()
     names = variants(study)

@@ -158,7 +158,7 @@ def test_predictions_equal_the_outputs_on_the_test_split(tmp_path):
                 assert prediction["labels"] == [task.labels[j] for j in row[:length].argmax(-1)]
 
 
-def test_tables_and_series_are_read_as_in_training(tmp_path):
+def test_predictions_for_tables_and_series_equal_the_outputs_of_the_model(tmp_path):
     write_samples(tmp_path)
     table = tabular.options("german_credit/german.csv", header=False, data_dir=tmp_path)
     spec, trained = train_and_load(table, tmp_path / "table")
@@ -187,7 +187,7 @@ def test_tables_and_series_are_read_as_in_training(tmp_path):
 SHARES = {"valid": 0.15, "test": 0.2}
 
 
-def test_a_stream_gives_the_prediction_of_each_prefix(tmp_path, monkeypatch, capsys):
+def test_predict_stream_predicts_for_each_prefix(tmp_path, monkeypatch, capsys):
     write_samples(tmp_path)
     options = time_series.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
     _, trained = train_and_load(options, tmp_path / "waves")
@@ -222,7 +222,7 @@ def with_model_fields(trained, **fields):
     return replace(trained, spec=replace(trained.spec, model=model))
 
 
-def test_composed_notes_are_drawn_and_written_as_midi(tmp_path, capsys):
+def test_composed_notes_are_sampled_and_saved_as_midi(tmp_path, capsys):
     write_samples(tmp_path)
     train_and_load({"name": "jsb"}, tmp_path / "music")
     out = tmp_path / "chorale.mid"

@@ -81,7 +81,7 @@ def test_chunks_with_carried_states_equal_one_call():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final, after)
 
 
-def test_dropout_masks_belong_to_examples_and_to_training():
+def test_dropout_masks_depend_on_the_example_and_act_only_in_training():
     model, variables, x = stack(hidden_sizes=(6, 6), dropout=0.5)
     keys = jax.random.split(jax.random.key(3), B)
     evaluated, _ = model.apply(variables, x)
@@ -143,7 +143,7 @@ def test_a_dropped_word_is_zero_in_the_whole_batch():
     np.testing.assert_array_equal(table, jnp.broadcast_to(table[:, :1], table.shape))
 
 
-def test_a_tied_head_is_the_embedding():
+def test_a_tied_head_uses_the_embedding():
     model, variables, x, _ = reading(tied=True)
     params = variables["params"]
     assert set(params) == {"embed", "lstm", "bias"}
@@ -158,7 +158,7 @@ def test_a_tied_head_is_the_embedding():
 
 @pytest.mark.parametrize("every_step", [False, True])
 @pytest.mark.parametrize("embedding", [None, 8])
-def test_shapes_and_dtypes_of_heads_and_inputs(every_step, embedding):
+def test_heads_and_inputs_have_the_expected_shapes_and_dtypes(every_step, embedding):
     spec = ModelSpec(hidden=6, embedding=embedding, dtype="bfloat16")
     model = build_sequence_model(
         spec, get_variant("lstm").spec, vocabulary=11, outputs=2, every_step=every_step

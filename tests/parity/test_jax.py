@@ -32,7 +32,7 @@ BACKENDS = ["scan", "fused", "native"]
 @pytest.mark.parametrize("lengths", [np.full(B, T), LENGTHS], ids=["full", "ragged"])
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_lstm_ref(layers, bidirectional, lengths, backend):
+def test_stacks_equal_lstm_ref_of_jax(layers, bidirectional, lengths, backend):
     model, params, x = stack(LSTM, layers, bidirectional, backend)
     places = names(layers, bidirectional)
     width = H * (1 + bidirectional)
@@ -79,7 +79,7 @@ def test_lstm_ref(layers, bidirectional, lengths, backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("reverse", [False, True])
-def test_flax_optimized_cell(reverse, backend):
+def test_a_layer_equals_flax_optimized_lstm_cell(reverse, backend):
     model, params, x = stack(LSTM, 1, reverse, backend)
     place = "layer_0_reverse" if reverse else "layer_0"
     weights = weights_like((T, B, H * (1 + reverse)))
@@ -112,7 +112,7 @@ def test_flax_optimized_cell(reverse, backend):
 
 @pytest.mark.parametrize("lengths", [np.full(B, T), LENGTHS], ids=["full", "ragged"])
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
-def test_keras(bidirectional, lengths):
+def test_a_layer_equals_keras(bidirectional, lengths):
     model, params, x = stack(LSTM, 1, bidirectional)
     places = names(1, bidirectional)
     inputs, mask = keras.Input((T, D)), keras.Input((T,), dtype="bool")

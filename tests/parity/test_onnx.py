@@ -53,7 +53,7 @@ def uncoupled(p, gates):
 @pytest.mark.parametrize("coupled", [False, True], ids=["four", "input_forget"])
 @pytest.mark.parametrize("peephole", [False, True], ids=["np", "peephole"])
 @pytest.mark.parametrize("backend", ["scan", "fused", "native"])
-def test_onnx_runtime(backend, peephole, coupled, bidirectional, lengths):
+def test_a_layer_equals_onnx_runtime(backend, peephole, coupled, bidirectional, lengths):
     gates = "io" if coupled else "ifo"
     spec = CellSpec(gates=gates, coupled=coupled, peephole=gates if peephole else "")
     model, params, x = stack(spec, 1, bidirectional, backend)

@@ -95,17 +95,17 @@ def compare(name, spec, layers, bidirectional, lengths, backend="auto", **option
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("name", ["lstm", "rnn", "gru"])
-def test_modules(name, layers, bidirectional, lengths):
+def test_stacks_equal_torch_modules(name, layers, bidirectional, lengths):
     compare(name, get_variant(name).spec, layers, bidirectional, lengths)
 
 
 @pytest.mark.parametrize("backend", ["scan", "fused", "native"])
-def test_backends(backend):
+def test_every_backend_equals_torch(backend):
     compare("lstm", get_variant("lstm").spec, 2, True, LENGTHS, backend)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "packed"])
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-def test_projection(bidirectional, lengths):
+def test_a_projected_lstm_equals_torch(bidirectional, lengths):
     compare("lstm", CellSpec(projection=0.35), 2, bidirectional, lengths, proj_size=7)

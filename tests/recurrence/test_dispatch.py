@@ -47,7 +47,7 @@ def chosen(name="layernorm", dtype=jnp.float32, **asked):
     return choose(CallSignature(get_variant(name).spec, dtype, **asked))
 
 
-def test_the_nearest_row_decides(table):
+def test_auto_takes_the_fastest_backend_of_the_nearest_row(table):
     table(cpu(row(64, 2.0, 1.0), row(1024, 1.0, 2.0)))
     assert [chosen(H=H) for H in (16, 64, 250, 260, 4096)] == [*["fused"] * 3, "scan", "scan"]
     assert chosen(H=250, B=1, D=8) == "fused"
@@ -57,7 +57,7 @@ def test_the_nearest_row_decides(table):
     assert [chosen(D=D) for D in (2, 300)] == ["fused", "scan"]
 
 
-def test_members_that_are_batched_count(table):
+def test_auto_counts_the_batched_members(table):
     table(cpu(row(64, 2.0, 1.0), row(64, 1.0, 2.0, members=64)))
     chosen = []
 
@@ -72,7 +72,7 @@ def test_members_that_are_batched_count(table):
     assert chosen == ["fused", "fused", "fused", "scan"]
 
 
-def test_what_cannot_serve_is_passed_over(table):
+def test_auto_skips_unsupported_backends(table):
     times = {"scan": 3.0, "fused": 2.0, "native": 1.0, "cudnn": 0.1}
     table(cpu({**row(64, 3.0, 2.0, cell="plain"), "ms": times}))
     assert chosen("np") == "native"
@@ -81,20 +81,20 @@ def test_what_cannot_serve_is_passed_over(table):
     assert chosen("np", trace=True) == "scan"
 
 
-def test_scan_is_left_where_nothing_measured_serves(table):
+def test_auto_falls_back_to_scan_if_no_measured_backend_supports_the_call(table):
     table(cpu({**row(64, 3.0, 2.0), "ms": {"fused": 2.0}}))
     assert chosen() == "fused"
     assert chosen(trace=True) == "scan"
 
 
-def test_a_device_of_the_same_kind_counts_before_its_platform(table):
+def test_auto_prefers_timings_of_the_same_device_to_those_of_the_platform(table):
     table(cpu(row(64, 2.0, 1.0), device="another"), cpu(row(64, 1.0, 2.0)))
     assert chosen() == "scan"
     table(cpu(row(64, 2.0, 1.0), device="another"))
     assert chosen() == "fused"
 
 
-def test_what_was_not_measured(table):
+def test_auto_uses_a_default_without_timings(table):
     table(cpu(row(64, 2.0, 1.0, cell="plain")))
     assert chosen("layernorm") == "scan"
     table()
@@ -102,7 +102,7 @@ def test_what_was_not_measured(table):
     assert chosen("layernorm", trace=True) == "scan"
 
 
-def test_the_table_that_ships_serves_every_variant():
+def test_the_shipped_timings_cover_every_variant():
     rows = dispatch.measured("cpu", "cpu")
     measured = {row["cell"] for row in rows}
     assert {dispatch.family(get_variant(name).spec) for name in CATALOGUE} == measured
@@ -113,7 +113,7 @@ def test_the_table_that_ships_serves_every_variant():
         assert chosen(name, H=128) == "native"
 
 
-def test_a_named_backend_is_taken_or_refused():
+def test_a_named_backend_is_used_or_rejected():
     assert resolve("scan", CallSignature(LAYERNORM, jnp.float32)) == "scan"
     with pytest.raises(ValueError, match="got 'native', which does not support this"):
         resolve("native", CallSignature(LAYERNORM, jnp.float32))
@@ -121,7 +121,7 @@ def test_a_named_backend_is_taken_or_refused():
         resolve("cuda", CallSignature(LAYERNORM, jnp.float32))
 
 
-def test_a_backend_says_what_it_does_not_serve():
+def test_backends_give_the_reason_for_an_unsupported_call():
     vanilla = get_variant("vanilla").spec
     for name, backend, said in (
         ("layernorm", "native", "layer_norm: native does not support it"),

@@ -138,7 +138,7 @@ def assert_close(outputs, reference, label):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("name", "backend"), SERVED)
-def test_equals_the_oracle(name, backend, way):
+def test_every_backend_equals_the_oracle(name, backend, way):
     spec, params, x, random_state = case(name)
     weights = jax.tree.map(jnp.float32, weights_of(random_state.h.shape[1]))
     run = compiled(name, backend, way)

@@ -28,7 +28,7 @@ from tests.helpers.recurrence import (
     lengths=st.lists(st.integers(0, T), min_size=B, max_size=B),
     name=st.sampled_from(["np", "vanilla", "fgr", "gru"]),
 )
-def test_reverse_is_forward_on_flipped_rows(lengths, name):
+def test_reverse_equals_forward_on_flipped_rows(lengths, name):
     spec, params, x, _ = case(name)
     lengths = np.array(lengths)
     flipped = np.array(x)
@@ -41,7 +41,7 @@ def test_reverse_is_forward_on_flipped_rows(lengths, name):
     np.testing.assert_allclose(final.h, flipped_final.h, atol=1e-6)
 
 
-def test_the_past_does_not_see_the_future():
+def test_outputs_do_not_depend_on_later_inputs():
     spec, params, x, _ = case("vanilla")
     h, _, _ = unroll(spec, params, x)
     changed, _, _ = unroll(spec, params, x.at[4:].add(1.0))
@@ -49,7 +49,7 @@ def test_the_past_does_not_see_the_future():
     assert np.abs(h[4:] - changed[4:]).max() > 1e-3
 
 
-def test_trace_and_clamp():
+def test_trace_returns_gates_and_clamp_fixes_them():
     spec, params, x, _ = case("vanilla")
     h, final, traced = unroll(spec, params, x, trace=("f", "c", "h"), clamp={"f": 1.0, "i": 0.0})
     assert set(traced) == {"f", "c", "h"}
@@ -73,19 +73,19 @@ def test_trace_and_clamp():
         ({"resets": np.ones((B, T), bool)}, "resets: got shape"),
     ],
 )
-def test_wrong_arguments_are_named(keywords, said):
+def test_wrong_arguments_are_named_in_the_error(keywords, said):
     spec, params, x, _ = case("vanilla")
     with pytest.raises(ValueError, match=said):
         unroll(spec, params, x, **keywords)
 
 
-def test_no_steps_are_refused():
+def test_an_input_without_steps_is_rejected():
     spec, params, x, _ = case("np")
     with pytest.raises(ValueError, match="x_TBD: got shape"):
         unroll(spec, params, x[:0])
 
 
-def test_noise_reaches_a_cell_that_takes_it():
+def test_noise_reaches_a_cell_that_uses_it():
     from dataclasses import replace
 
     from lstm_lab.cells import GATED_LSTM, CellSpec
@@ -115,7 +115,7 @@ def test_matmul_precision_reaches_the_products():
 
 @pytest.mark.parametrize("backend", ["scan", "fused"])
 @pytest.mark.parametrize("name", ["vanilla", "layernorm", "gru", "slstm"])
-def test_bfloat16_keeps_states_in_float32_and_stays_near(name, backend):
+def test_bfloat16_keeps_states_in_float32_and_stays_close_to_float32(name, backend):
     shape = {"T": 12, "B": 4, "D": 6, "H": 8}
     _, outputs = loss_and_gradients(name, backend, dtype=jnp.bfloat16, **shape)
     assert_near(outputs, loss_and_gradients(name, "scan", **shape)[1], 0.06)
@@ -135,7 +135,7 @@ def test_fused_needs_less_memory_than_scan(name):
     assert temporary("fused") < 0.6 * temporary("scan")
 
 
-def test_a_backend_that_cannot_serve_is_refused():
+def test_an_unsupported_backend_is_rejected():
     spec, params, x, _ = case("layernorm")
     with pytest.raises(ValueError, match="got 'native', which does not support this"):
         unroll(spec, params, x, backend="native")

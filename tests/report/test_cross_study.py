@@ -22,7 +22,7 @@ def compared(tmp_path, shifts, seed=0, n=5, names=("base", "mine")):
     return compare_pair(studies, names[1], names[0])
 
 
-def test_verdicts(tmp_path):
+def test_pairwise_verdicts_follow_the_shift(tmp_path):
     assert compared(tmp_path, [2.0] * 4).verdict == "better"
     assert compared(tmp_path, [-2.0] * 4, seed=1).verdict == "worse"
     assert compared(tmp_path, [0.0] * 2, seed=2).verdict == "inconclusive"
@@ -63,7 +63,7 @@ def test_a_variant_equal_to_the_baseline_is_rarely_called_better():
     assert worse / comparisons < bound
 
 
-def test_studies_side_by_side(tmp_path):
+def test_several_studies_give_means_ranks_and_a_report(tmp_path):
     rng = np.random.default_rng(0)
     folders = [
         write_study(

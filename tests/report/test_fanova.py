@@ -21,7 +21,7 @@ def additive():
     return fanova(x, 2 * x[:, 0] + x[:, 1], ["a", "b", "c"])
 
 
-def test_additive_functions_have_their_shares(additive):
+def test_main_effects_of_an_additive_function_are_its_variance_shares(additive):
     assert additive.main_effects["a"] == pytest.approx(0.8, abs=0.02)
     assert additive.main_effects["b"] == pytest.approx(0.2, abs=0.02)
     assert additive.main_effects["c"] == pytest.approx(0.0, abs=0.01)

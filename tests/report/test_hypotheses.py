@@ -42,7 +42,7 @@ def welch_by_hand(a, b):
     return t, df
 
 
-def test_welch():
+def test_welch_equals_the_formulas():
     t, df = welch_by_hand(A, B)
     np.testing.assert_allclose(welch(A, B), 2 * scipy.stats.t.sf(abs(t), df))
     np.testing.assert_allclose(welch(A, B, "less"), scipy.stats.t.cdf(t, df))
@@ -52,7 +52,7 @@ def test_welch():
     assert welch([1.0, 1.0], [2.0, 2.0], "greater") == 1.0
 
 
-def test_wilcoxon_is_the_share_of_signs_as_extreme():
+def test_wilcoxon_equals_enumeration_of_all_signs():
     """Without ties the p-value is exact: over all signs of the ranks."""
     difference = np.array([1.1, -0.3, 0.7, 2.0, -0.4, 1.5, 0.9])
     ranks = scipy.stats.rankdata(abs(difference))
@@ -113,7 +113,7 @@ def test_holm_keeps_the_family_wise_error():
     """
     rng, studies = np.random.default_rng(2), 1000
     scores = rng.normal(size=(studies, 9, 5))
-    # All tests in one call of scipy; test_welch checks that `welch` computes the same.
+    # All tests in one call of scipy; another test compares `welch` with the formulas.
     p = scipy.stats.ttest_ind(scores[:, 1:], scores[:, :1], axis=-1, equal_var=False).pvalue
     np.testing.assert_allclose(p[0, 0], welch(scores[0, 1], scores[0, 0]))
     wrong = sum(min(holm(row)) < 0.05 for row in p)
@@ -137,5 +137,5 @@ def test_a_variant_equal_to_the_baseline_rarely_wins():
     ("better", "worse", "verdict"),
     [(B, A, "holds"), (A, B, "fails"), (A, A, "inconclusive"), ([1.0], [0.0], "inconclusive")],
 )
-def test_claims(better, worse, verdict):
+def test_superiority_verdicts(better, worse, verdict):
     assert superiority_test(better, worse, 0.05).verdict == verdict

@@ -63,7 +63,7 @@ def test_equivalence_needs_evidence():
     assert equivalence_test([8.4], [8.4], 0.1, 0.05).verdict == "inconclusive"
 
 
-def test_equivalence_equals_two_tests_by_hand():
+def test_equivalence_equals_two_one_sided_tests():
     from scipy.stats import ttest_ind
 
     rng = np.random.default_rng(1)
@@ -73,7 +73,7 @@ def test_equivalence_equals_two_tests_by_hand():
     assert equivalence_test(a, b, 0.7, 0.05).p == pytest.approx(max(low, high))
 
 
-def test_the_best_score_is_compared_with_a_published_one():
+def test_a_best_claim_compares_with_the_published_score():
     claim = {"kind": "best", "published": 8.38, "tolerance": 0.1, "source": "a paper"}
     assert verdict(claim, {"np": [8.5, 8.45], "nfg": [9.0]}) == "holds"
     assert verdict(claim, {"np": [8.5]}) == "fails"
@@ -81,7 +81,7 @@ def test_the_best_score_is_compared_with_a_published_one():
     assert verdict(claim, {"np": []}) == "inconclusive"
 
 
-def test_a_share_is_judged_by_its_interval_over_variants():
+def test_a_matters_claim_is_judged_by_its_interval_over_variants():
     def effects(*shares):
         return {str(k): Importance({"lr": s}, {}, {}, {}, {}) for k, s in enumerate(shares)}
 
@@ -92,7 +92,7 @@ def test_a_share_is_judged_by_its_interval_over_variants():
     assert verdict(claim, importances=effects(0.7)) == "inconclusive"
 
 
-def test_every_run_has_to_be_within_the_bounds():
+def test_a_scores_claim_needs_every_run_within_its_bounds():
     runs = [row(seed=k, test_metrics={"bleu": score}) for k, score in enumerate((31.0, 33.0))]
     unscored = row(seed=2, status="diverged", test=None, test_metrics={})
 
@@ -111,14 +111,14 @@ def test_every_run_has_to_be_within_the_bounds():
     assert judged([], at_least=30.0).verdict == "inconclusive"
 
 
-def test_draws_are_uniform_after_scaling():
+def test_to_unit_scales_every_range_to_zero_to_one():
     assert to_unit(RANGES["optim.lr"], 1e-2) == pytest.approx(0.5)
     assert to_unit({**RANGES["optim.lr"], "one_minus": True}, 0.9) == pytest.approx(0.75)
     assert to_unit(RANGES["noise"], 1.5) == pytest.approx(0.25)
     assert to_unit(RANGES["cell"], "b") == 0.75
 
 
-def test_a_diverged_trial_counts_as_the_worst():
+def test_a_diverged_trial_counts_as_the_worst_score():
     rng = np.random.default_rng(0)
 
     def run(k):

@@ -16,7 +16,7 @@ RANGES = {
 }
 
 
-def test_cross_zipped_and_chain():
+def test_cross_zipped_and_chain_combine_values():
     axes = (grid("a.x", (1, 2)), zipped({"a.y": (3, 4, 5), "b.z": "uvw"}))
     points = cross(axes)
     assert len(points) == 6

@@ -199,7 +199,7 @@ def running_trial(trial, values):
     )
 
 
-def test_conditions_choices_and_whole_numbers(tmp_path):
+def test_a_search_samples_conditions_choices_and_integers(tmp_path):
     ranges = {
         "optim.name": Choice(("sgd", "adam")),
         "optim.momentum": Conditional({"optim.name": "sgd"}, LogUniform(0.01, 1.0, one_minus=True)),
@@ -225,7 +225,7 @@ def test_conditions_choices_and_whole_numbers(tmp_path):
     assert sorted(seed for _, _, seed in points(tmp_path).values()) == list(range(20))
 
 
-def test_a_failed_run_fails_its_trial_and_no_other(tmp_path, monkeypatch):
+def test_a_failed_run_fails_only_its_own_trial(tmp_path, monkeypatch):
     from lstm_lab.sweep import run as run_module
     from lstm_lab.train.loop import CohortOutcome
 

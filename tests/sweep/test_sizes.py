@@ -38,7 +38,7 @@ def test_a_study_matches_every_variant_to_its_baseline():
         match_size(small(model={"hidden_sizes": (3, 4)}), small(), "params")
 
 
-def test_flops_are_counted_for_every_backend():
+def test_flops_of_an_lstm_layer_equal_its_matrix_products():
     """The matrix products of an LSTM layer and its head; a multiply-add counts as two."""
     spec = small(model={"cell": "np", "hidden": 16})
     T = 50

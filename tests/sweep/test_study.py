@@ -80,7 +80,7 @@ def test_seeds_share_a_cohort_and_the_plan_is_made_once(tmp_path):
     StudyFolder(tmp_path, tiny_study(title="another title"))
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path):
+def test_a_folder_with_other_files_is_rejected(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="is not empty and holds no study.json"):
         launch(tiny_study(), tmp_path, tmp_path, StopRequest())

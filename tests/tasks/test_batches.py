@@ -31,7 +31,7 @@ def test_an_epoch_shows_every_example_once(N, size, seed):
     assert N < 10 or orders[0] != orders[1]
 
 
-def test_batches_of_like_length_show_every_example_once():
+def test_batches_of_similar_length_show_every_example_once():
     lengths = np.random.default_rng(0).integers(1, 90, 1003).astype(np.int32)
     examples = Examples(np.zeros((1003, 1, 1)), np.arange(1003), lengths)
     order, other = (np.asarray(epoch_order(examples, jnp.uint32(3), e, 8)) for e in (0, 1))
@@ -46,13 +46,13 @@ def test_batches_of_like_length_show_every_example_once():
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
 
 
-def test_rows_of_a_device_are_the_rows_of_the_batch():
+def test_rows_of_a_device_equal_those_of_the_whole_batch():
     whole = batch(20, 3, 5, range(8), 8)
     part = batch(20, 3, 5, range(4, 8), 8)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[4:], b), whole, part)
 
 
-def test_generated_batches_are_of_the_step_and_the_row():
+def test_generated_batches_depend_only_on_the_step_and_the_row():
     task = Adding(length=6)
 
     def draw(step, rows):

@@ -39,7 +39,7 @@ def call_chain(frames):
     return chain[starts[-1] :] if starts else []
 
 
-def test_nine_calls_lead_from_the_session_to_the_cell(tmp_path):
+def test_at_most_nine_calls_lead_from_the_session_to_the_cell(tmp_path):
     path = tmp_path / "cell.py"
     path.write_text(CELL)
     spec = small(model={"cell": f"{path}:cell"}, compute={"backend": "scan"}, train={"steps": 1})

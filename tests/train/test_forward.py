@@ -26,7 +26,7 @@ def spec():
     return ragged(train={"batch_size": 2}, model={"cell": "np", "hidden": 6})
 
 
-def test_an_evaluation_by_length_is_the_same(spec):
+def test_evaluation_by_length_bucket_equals_full_length(spec):
     """Forty pieces, several batches, and a split that is longer than the training data."""
     state = TrainStep(spec, 0).init(member_of(spec, 10))
     for lengths in (np.random.default_rng(1).integers(1, 40, 40), [7], [40] * 17):
@@ -41,7 +41,7 @@ def test_an_evaluation_by_length_is_the_same(spec):
 
 
 @pytest.mark.parametrize("lengths", [(3, 1), (15, 16), (16, 17), (40, 2)])
-def test_a_step_that_ends_early_is_the_same(spec, lengths):
+def test_a_step_cut_to_length_equals_a_full_step(spec, lengths):
     state = TrainStep(spec, 0).init(member_of(spec, 10))
     examples = pieces([*lengths, 40])
     few = jax.tree.map(lambda array: array[:2], examples)
@@ -51,7 +51,7 @@ def test_a_step_that_ends_early_is_the_same(spec, lengths):
     close(cut[1].loss, whole[1].loss)
 
 
-def test_many_rows_are_not_cut(spec):
+def test_larger_batches_have_no_length_buckets(spec):
     from dataclasses import replace
 
     many = replace(spec, train=replace(spec.train, batch_size=3))

@@ -21,7 +21,7 @@ def drawn(spec, N=3, T=6, D=2):
     return build_model(spec).init(jax.random.key(0), examples.x)["params"], examples
 
 
-def test_measures_equal_those_of_the_steps():
+def test_gate_stats_equal_those_of_single_steps():
     spec = small(model={"cell": "vanilla", "hidden": 5})
     params, examples = drawn(spec)
     (layer,) = measure_gates(spec, params, examples).values()
@@ -46,7 +46,7 @@ def test_measures_equal_those_of_the_steps():
     np.testing.assert_allclose(layer.maps["f"], first, rtol=1e-5)
 
 
-def test_shares_of_closed_and_open_gates():
+def test_a_large_forget_bias_counts_as_open_gates():
     spec = small(model={"cell": "lstm", "hidden": 4, "forget_bias": 9.0})
     (layer,) = measure_gates(spec, *drawn(spec)).values()
     assert (layer.gates["f"].above, layer.gates["f"].below) == (1.0, 0.0)
@@ -54,21 +54,21 @@ def test_shares_of_closed_and_open_gates():
 
 
 @pytest.mark.parametrize("cell", ["cifg", "gru", "slstm", "minlstm", "rnn", "lstmp", "fgr"])
-def test_every_kind_of_cell_can_be_measured(cell):
+def test_gate_stats_support_every_kind_of_cell(cell):
     spec = small(model={"cell": cell, "hidden": 4, "layers": 2, "bidirectional": cell != "rnn"})
     layers = measure_gates(spec, *drawn(spec))
     assert len(layers) == (2 if cell == "rnn" else 4)
     assert all((layer.gates == {}) == (cell == "rnn") for layer in layers.values())
 
 
-def test_a_picture_is_grey_past_the_end():
+def test_gate_images_are_gray_after_the_end_of_a_sequence():
     image = gate_image(np.array([[0.0, 1.0], [np.nan, np.nan]]))
     assert image.shape == (2, 2, 3)
     assert image[:, 1].tolist() == [[128] * 3] * 2
     assert image[1, 0].sum() > image[0, 0].sum()
 
 
-def test_tensorboard_gets_numbers_histograms_and_images(tmp_path):
+def test_tensorboard_receives_gate_scalars_histograms_and_images(tmp_path):
     specs = [small(seed=k, compute={"gates": True}) for k in range(2)]
     assert train(specs, tmp_path).status == "completed"
     tags = {}

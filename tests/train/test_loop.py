@@ -26,7 +26,7 @@ from tests.helpers.training import (
 )
 
 
-def test_a_run_leaves_its_record(tmp_path):
+def test_a_run_writes_its_record(tmp_path):
     spec = small()
     assert train([spec], tmp_path).status == "completed"
     folder = tmp_path / "0"
@@ -47,7 +47,7 @@ def test_a_run_leaves_its_record(tmp_path):
     assert list(folder.glob("events.out.tfevents.*"))
 
 
-def test_the_best_checkpoint_is_what_the_test_split_is_scored_with(tmp_path):
+def test_the_test_split_is_scored_with_the_best_checkpoint(tmp_path):
     from lstm_lab.train.parallel import build_program
     from lstm_lab.train.state import member_of
 
@@ -64,7 +64,7 @@ def test_the_best_checkpoint_is_what_the_test_split_is_scored_with(tmp_path):
         np.testing.assert_allclose(metrics["mse"][0], expected["mse"], rtol=1e-6)
 
 
-def test_patience_stops_each_member_by_itself(tmp_path):
+def test_patience_stops_each_member_separately(tmp_path):
     spec = small(train={"steps": 60, "patience": 2})
     still = replace(spec, optim=replace(spec.optim, lr=1e-30))
     assert train([spec, still], tmp_path).status == "completed"
@@ -74,7 +74,7 @@ def test_patience_stops_each_member_by_itself(tmp_path):
     assert results[1]["best"]["step"] == 5
 
 
-def test_a_diverged_member_is_recorded_and_the_others_go_on(tmp_path):
+def test_a_diverged_member_is_recorded_and_the_others_continue(tmp_path):
     spec = small()
     wild = replace(spec, optim=replace(spec.optim, lr=1e30))
     assert train([spec, wild], tmp_path).status == "completed"
@@ -99,7 +99,7 @@ def test_both_dtypes_learn_with_float32_parameters(dtype, tmp_path):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
+def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
     spec = small(optim={"name": "adam", "lr": 0.01}, compute={"log_every": 2})
     train([spec], tmp_path / "a")
     outcome = train([spec], tmp_path / "b", stop=StopAfter(3))
@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     assert_same_record(run_record(tmp_path / "a" / "0"), run_record(tmp_path / "b" / "0"))
 
 
-def test_a_cohort_that_was_taken_over_is_not_written_any_more(tmp_path):
+def test_a_cohort_stops_writing_after_it_lost_its_lease(tmp_path):
     spec, folder = small(compute={"log_every": 2}), tmp_path / "0"
     cohort = Cohort((CohortRun(spec, folder),), Layout("single", 1, 1), tmp_path / "checkpoints")
     held = iter([True, True, False])
@@ -124,7 +124,7 @@ def test_a_cohort_that_was_taken_over_is_not_written_any_more(tmp_path):
     assert not (folder / "result.json").exists()
 
 
-def test_calls_of_any_length_give_the_same_bits(tmp_path):
+def test_results_do_not_depend_on_the_steps_per_call(tmp_path):
     spec = small(optim={"name": "adam", "lr": 0.01})
     train([spec], tmp_path / "a")
     short = replace(spec, compute=replace(spec.compute, log_every=3))
@@ -134,7 +134,7 @@ def test_calls_of_any_length_give_the_same_bits(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, a[2], b[2])
 
 
-def test_a_damaged_member_reruns_in_the_full_program(tmp_path):
+def test_only_a_damaged_member_is_trained_again(tmp_path):
     specs = [small(seed=k) for k in range(3)]
     train(specs, tmp_path)
     before = run_record(tmp_path / "1")
@@ -149,7 +149,7 @@ def test_a_damaged_member_reruns_in_the_full_program(tmp_path):
     assert (tmp_path / "0" / "result.json").stat().st_mtime_ns == untouched
 
 
-def test_a_checkpoint_serves_another_number_of_devices(tmp_path):
+def test_a_checkpoint_resumes_on_fewer_devices(tmp_path):
     specs = [small(seed=k, compute={"log_every": 2}) for k in range(4)]
     train(specs, tmp_path, Layout("members", 4, 4), stop=StopAfter(4))
     assert train(specs, tmp_path, Layout("members", 2, 4)).status == "completed"
@@ -177,7 +177,7 @@ def start(workdir):
     )
 
 
-def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path):
+def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     undisturbed = start(tmp_path / "a")
     assert undisturbed.wait(180) == 0, undisturbed.communicate()
     undisturbed.communicate()

@@ -63,7 +63,7 @@ def ended(processes):
     return [process.returncode for process in processes], texts
 
 
-def test_two_hosts_have_the_losses_of_one(tmp_path):
+def test_two_hosts_give_the_losses_of_one_host(tmp_path):
     codes, texts = ended(start_two(tmp_path, *PLAIN))
     assert codes == [0, 0], texts
     codes, one = ended([start(tmp_path / "one", *PLAIN, devices=1)])
@@ -82,7 +82,7 @@ def test_two_hosts_have_the_losses_of_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_hosts_stop_together_and_go_on_to_the_same_bits(tmp_path):
+def test_hosts_stop_together_and_resume_bit_for_bit(tmp_path):
     codes, texts = ended(start_two(tmp_path / "a", *LONG))
     assert codes == [0, 0], texts
     processes = start_two(tmp_path / "b", *LONG)
@@ -97,7 +97,7 @@ def test_hosts_stop_together_and_go_on_to_the_same_bits(tmp_path):
     assert_same_record(run_record(tmp_path / "a" / "host0"), run_record(tmp_path / "b" / "host0"))
 
 
-def test_what_is_wrong_on_one_host_ends_all(tmp_path):
+def test_an_error_on_one_host_stops_all_hosts(tmp_path):
     """A folder that holds something else is seen by the first alone; other runs by the second."""
     (tmp_path / "host0").mkdir()
     (tmp_path / "host0" / "letter.txt").write_text("dear")
@@ -114,7 +114,7 @@ def test_what_is_wrong_on_one_host_ends_all(tmp_path):
     assert all("runs differ between hosts" in text for _, text in texts)
 
 
-def test_layouts_of_several_hosts(capsys):
+def test_a_batch_is_split_over_the_devices_of_all_hosts(capsys):
     assert choose_layout(1, 32, 4, hosts=2) == Layout("batch", 4, 1, hosts=2)
     with pytest.raises(UserError, match="expected a multiple of 4, the number of devices"):
         choose_layout(1, 30, 4, hosts=2)
@@ -127,6 +127,6 @@ def test_layouts_of_several_hosts(capsys):
 
 
 @pytest.mark.parametrize("place", ["2/2@here:1", "0@here:1", "0/2@here", "somewhere"])
-def test_a_place_that_is_none_is_an_error(place):
+def test_an_invalid_hosts_flag_is_an_error(place):
     with pytest.raises(UserError, match="expected auto, or K/N@ADDRESS:PORT"):
         multihost.initialize_distributed(place)

@@ -37,7 +37,7 @@ def train(optimizer, steps=5):
         ),
     ],
 )
-def test_equals_optax(fields, reference):
+def test_optimizers_equal_optax(fields, reference):
     spec = OptimSpec(**{"lr": 0.1, "clip": None, **fields})
     numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
     assert set(numbers) == set(HPARAMS)
@@ -64,7 +64,7 @@ def test_equals_optax(fields, reference):
         ({"schedule": "linear", "warmup_steps": 20}, {19: 1.0, 20: 1.0, 60: 0.5, 100: 0.0}),
     ],
 )
-def test_schedules(fields, at):
+def test_schedules_have_the_expected_rates(fields, at):
     shape = schedule(OptimSpec(**fields), 100)
     for step, expected in at.items():
         np.testing.assert_allclose(shape(jnp.int32(step)), expected, atol=1e-6)
@@ -94,7 +94,7 @@ def test_accumulated_batches_make_one_update():
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_frozen_parts_stay(name):
+def test_frozen_parts_do_not_change(name):
     tree = {"embed": {"table": jnp.ones(3)}, "embedder": jnp.ones(2)}
     spec = OptimSpec(name=name, lr=0.1, weight_decay=0.1, freeze=("embed",))
     numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}

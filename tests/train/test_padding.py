@@ -69,7 +69,7 @@ def test_padded_members_equal_lone_runs(model):
         close(unpad(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
 
 
-def test_what_padding_would_change_is_refused():
+def test_models_that_padding_would_change_are_rejected():
     for name, said in (
         ("layernorm", "layer_norm: its mean and variance would include the padding"),
         ("lstmp", "projection: the projected h has no units"),

@@ -62,7 +62,7 @@ def test_a_cohort_of_five_seeds_equals_five_lone_runs(music, devices):
 
 
 @pytest.mark.parametrize("members", [1, 3])
-def test_batched_members_equal_mapped_ones(music, monkeypatch, members):
+def test_members_under_vmap_equal_members_under_lax_map(music, monkeypatch, members):
     """GPUs batch members where CPUs map them, and run a lone one as it is."""
     from lstm_lab.train import parallel
 
@@ -80,7 +80,7 @@ def test_batched_members_equal_mapped_ones(music, monkeypatch, members):
     close(batched, mapped)
 
 
-def test_a_lane_alone_keeps_its_branches_off_the_cpu():
+def test_a_single_lane_on_a_gpu_keeps_its_conditionals():
     from lstm_lab.train.parallel import lane_map
 
     def one(x):
@@ -96,7 +96,7 @@ def test_a_lane_alone_keeps_its_branches_off_the_cpu():
 @pytest.mark.parametrize(
     ("platform", "lanes", "members"), [("gpu", 3, 3), ("gpu", 1, 1), ("cpu", 3, 1)]
 )
-def test_a_call_knows_how_many_members_are_batched(platform, lanes, members):
+def test_lane_map_reports_the_number_of_batched_members(platform, lanes, members):
     from lstm_lab.train.parallel import lane_map
 
     seen = []
@@ -113,7 +113,7 @@ def test_a_call_knows_how_many_members_are_batched(platform, lanes, members):
         (Layout("single", 1, 2, width=9), 9, 8),
     ],
 )
-def test_backends_are_chosen_for_what_a_device_computes(monkeypatch, layout, hidden, rows):
+def test_backends_are_chosen_for_the_shapes_on_one_device(monkeypatch, layout, hidden, rows):
     asked = []
     monkeypatch.setattr(dispatch, "choose", lambda call: asked.append(call) or "scan")
     spec = small(model={"layers": 2, "bidirectional": True})
@@ -194,7 +194,7 @@ def test_nothing_recompiles_after_the_first_call(layout, caplog):
         assert not first & compiled_functions(count, evaluating)
 
 
-def test_cohorts_that_differ_in_numbers_and_length_share_a_program():
+def test_cohorts_that_differ_only_in_hparams_and_length_share_a_program():
     spec = small()
     longer = replace(
         spec,
@@ -207,7 +207,7 @@ def test_cohorts_that_differ_in_numbers_and_length_share_a_program():
     assert build_program(wider, 20, ONE) is not build_program(spec, 20, ONE)
 
 
-def test_a_diverged_member_leaves_its_neighbours_bits_alone():
+def test_a_diverged_member_does_not_change_other_members():
     spec = small()
     dataset = spec.task.load(Path("nowhere"))
     data_of = {k: v for k, v in dataset.splits.items() if k != "test"}
@@ -230,7 +230,7 @@ def test_a_diverged_member_leaves_its_neighbours_bits_alone():
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8), st.integers(1, 8))
-def test_layouts(members, batch_size, devices, fewer):
+def test_layouts_fit_members_batch_and_devices(members, batch_size, devices, fewer):
     layout = choose_layout(members, batch_size, devices)
     assert layout.lanes >= members
     assert 1 <= layout.devices <= devices

@@ -6,7 +6,7 @@ from tests.helpers.tensorboard import read_events
 from tests.helpers.training import small, train
 
 
-def test_scalars_text_and_hparams(tmp_path):
+def test_event_files_hold_scalars_text_and_hparams(tmp_path):
     specs = [small(), small(optim={"lr": 1e30})]
     train(specs, tmp_path)
     statuses = []

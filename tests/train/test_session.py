@@ -25,7 +25,7 @@ def trials(n, **sections):
 
 
 @pytest.mark.parametrize("layout", [Layout("single", 1, 2), Layout("members", 2, 4)], ids=str)
-def test_more_runs_than_lanes_end_as_they_would_alone(tmp_path, layout):
+def test_runs_that_share_lanes_equal_their_lone_runs(tmp_path, layout):
     """The bits are those of a program with as many lanes, whoever sits beside."""
     specs = trials(7)
     assert train(specs, tmp_path / "all", layout).status == "completed"
@@ -40,7 +40,7 @@ def test_more_runs_than_lanes_end_as_they_would_alone(tmp_path, layout):
 
 
 @pytest.mark.parametrize("looks", [1, 4, 8, 11])
-def test_interrupted_lanes_go_on_to_the_same_bits(tmp_path, looks):
+def test_interrupted_lanes_resume_bit_for_bit(tmp_path, looks):
     specs = trials(5, compute={"log_every": 2})
     layout = Layout("single", 1, 2)
     train(specs, tmp_path / "a", layout)
@@ -50,7 +50,7 @@ def test_interrupted_lanes_go_on_to_the_same_bits(tmp_path, looks):
         assert_same_record(run_record(tmp_path / "a" / str(k)), run_record(tmp_path / "b" / str(k)))
 
 
-def test_a_run_whose_record_lags_behind_the_checkpoint_starts_again(tmp_path):
+def test_a_run_whose_record_is_behind_the_checkpoint_starts_again(tmp_path):
     specs = trials(3)
     layout = Layout("single", 1, 2)
     train(specs, tmp_path / "a", layout)
@@ -63,7 +63,7 @@ def test_a_run_whose_record_lags_behind_the_checkpoint_starts_again(tmp_path):
         assert_same_record(run_record(tmp_path / "a" / str(k)), run_record(tmp_path / "b" / str(k)))
 
 
-def test_members_of_several_widths_keep_weights_of_their_own_size(tmp_path):
+def test_members_of_different_hidden_size_save_weights_of_their_own_size(tmp_path):
     specs = [replace(s, model=replace(s.model, hidden=3 + k)) for k, s in enumerate(trials(4))]
     layout = Layout("single", 1, 2, width=6)
     assert train(specs, tmp_path, layout).status == "completed"

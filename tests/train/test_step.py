@@ -29,7 +29,7 @@ def test_smoothed_labels_change_the_loss_and_the_update():
     assert jax.tree.structure(params) == jax.tree.structure(smoothed_params)
 
 
-def test_labels_are_smoothed_only_where_there_are_classes():
+def test_invalid_label_smoothing_is_rejected():
     with pytest.raises(UserError, match="label_smoothing: adding has no classes"):
         small(train={"label_smoothing": 0.1})
     with pytest.raises(UserError, match="label_smoothing: got 1.0"):

@@ -31,7 +31,7 @@ from tests.helpers.training import (
 
 
 @pytest.mark.parametrize("tracks", [1, 3])
-def test_an_evaluation_in_chunks_is_one_in_a_piece(text, tracks):
+def test_evaluation_in_chunks_equals_evaluation_in_one_piece(text, tracks):
     spec = reading(text)
     train_step = TrainStep(spec, 0)
     params = train_step.init(member_of(spec, 1)).params
@@ -43,7 +43,7 @@ def test_an_evaluation_in_chunks_is_one_in_a_piece(text, tracks):
     np.testing.assert_allclose(metrics["bits"], expected / np.log(2), rtol=1e-6)
 
 
-def test_training_carries_the_state_and_begins_each_epoch_anew(text):
+def test_training_carries_the_state_and_resets_it_each_epoch(text):
     spec = reading(text, optim={"lr": 1e-30})  # the weights stay, so that losses can be foreseen
     dataset = spec.task.load(Path())
     tokens = dataset.splits["train"].tokens
@@ -61,7 +61,7 @@ def test_training_carries_the_state_and_begins_each_epoch_anew(text):
 
 @pytest.mark.parametrize("cell", ["lstm", "slstm"])
 @pytest.mark.parametrize("lanes", [1, 2])
-def test_pmap_equals_jit(text, cell, lanes):
+def test_pmap_equals_jit_on_streams(text, cell, lanes):
     specs = [replace(reading(text, model={"cell": cell}), seed=k) for k in range(lanes)]
     dataset = specs[0].task.load(Path())
     alone = [steps([spec], Layout("single", 1, 1), dataset) for spec in specs]
@@ -86,7 +86,7 @@ def test_pmap_equals_jit(text, cell, lanes):
     )
 
 
-def test_members_of_different_width_equal_lone_runs(text):
+def test_members_of_different_hidden_size_equal_lone_runs_on_streams(text):
     narrow, wide = (reading(text, model={"hidden": h, "embedding": None}) for h in (3, 6))
     dataset = wide.task.load(Path())
     _, params = steps([narrow, wide], Layout("single", 1, 2, 6), dataset)
@@ -109,7 +109,7 @@ def test_members_of_different_width_equal_lone_runs(text):
     ],
     ids=["plain", "awd"],
 )
-def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path, sections):
+def test_an_interrupted_run_on_a_stream_resumes_with_the_same_metrics(text, tmp_path, sections):
     class After(StopRequest):
         asked = 0
 
@@ -132,7 +132,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path, sections
     assert set(TEXT) <= set(preprocessing["inputs"])
 
 
-def test_a_stream_is_not_read_backwards(text):
+def test_bidirectional_models_of_streams_are_rejected(text):
     with pytest.raises(UserError, match="bidirectional: language is read forward"):
         build_spec(
             {

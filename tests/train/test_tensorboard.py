@@ -50,7 +50,7 @@ def board(tmp_path_factory):
     process.communicate()
 
 
-def test_scalars_and_images_of_every_run(board):
+def test_tensorboard_shows_the_scalars_and_images_of_runs(board):
     scalars, images = board("plugin/scalars/tags"), board("plugin/images/tags")
     assert len(scalars) == 4
     for tags in scalars.values():
@@ -62,7 +62,7 @@ def test_scalars_and_images_of_every_run(board):
     assert next(step for _, step, _ in points) == 5
 
 
-def test_hparams_tell_the_variants_apart_with_their_true_ends(board):
+def test_the_hparams_tab_shows_settings_and_final_status(board):
     columns = {row["name"] for row in board("plugin/hparams/experiment", {})["hparamInfos"]}
     assert {"optim.lr", "model.cell", "seed"} <= columns
     request = {

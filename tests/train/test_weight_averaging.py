@@ -31,7 +31,7 @@ def begins(values, patience):
 
 @pytest.mark.parametrize("patience", [1, 3])
 @pytest.mark.parametrize("seed", range(6))
-def test_averaging_begins_where_the_paper_begins_it(patience, seed):
+def test_averaging_starts_by_the_rule_of_the_paper(patience, seed):
     values = np.random.default_rng(seed).normal(size=12).astype(np.float32) - np.arange(12) / 3
     average = averaging.init(patience, {"w": jnp.zeros(2)})
     start_step = None
@@ -44,7 +44,7 @@ def test_averaging_begins_where_the_paper_begins_it(patience, seed):
     assert start_step == begins(values, patience)
 
 
-def test_what_is_evaluated_is_the_mean_once_it_has_begun(text):
+def test_evaluations_use_the_mean_weights_once_averaging_started(text):
     # Steps so large that validation gets worse.
     spec = reading(text, optim={"average": 1, "lr": 8.0})
     dataset = spec.task.load(Path())
@@ -69,7 +69,7 @@ def test_what_is_evaluated_is_the_mean_once_it_has_begun(text):
 
 
 @pytest.mark.parametrize("lengths", [None, [4, 2, 0]])
-def test_penalties_by_hand(lengths):
+def test_penalties_equal_explicit_sums(lengths):
     rng = np.random.default_rng(0)
     raw, dropped = rng.normal(size=(2, 4, 3, 5))
     weight = np.array([1.0, 1.0, 1.0]) if lengths else np.array([1.0, 0.0, 1.0])
@@ -86,7 +86,7 @@ def test_penalties_by_hand(lengths):
     np.testing.assert_allclose(penalty(train, outputs, batch), expected, rtol=1e-5)
 
 
-def test_penalties_shrink_what_they_are_on(text):
+def test_penalties_shrink_the_recurrent_weights(text):
     def outputs(**train):
         spec = reading(text, train=train)
         losses, params = steps([spec], Layout("single", 1, 1), spec.task.load(Path()), 60)
@@ -98,7 +98,7 @@ def test_penalties_shrink_what_they_are_on(text):
 
 
 @pytest.mark.parametrize("kind", ["batch", "members"])
-def test_pmap_equals_jit_with_all_parts(text, kind):
+def test_pmap_equals_jit_with_averaging_and_penalties(text, kind):
     spec = reading(
         text,
         task=VARIED,
@@ -113,7 +113,7 @@ def test_pmap_equals_jit_with_all_parts(text, kind):
     close(jax.tree.map(lambda a: a[:1], others), params)
 
 
-def test_chunks_of_varied_length_are_the_whole_text_in_order():
+def test_chunks_of_varied_length_cover_the_text_in_order():
     N, T, tracks = 2003, 20, 3
     stream = Stream(jnp.arange(N, dtype=jnp.int32), T, std=4.0)
     length = (N - 1) // tracks
@@ -138,7 +138,7 @@ def test_chunks_of_varied_length_are_the_whole_text_in_order():
     assert 2.0 < np.std(lengths) < 6.0
 
 
-def test_the_state_goes_through_chunks_of_varied_length(text):
+def test_the_state_is_carried_through_chunks_of_varied_length(text):
     spec = reading(text, task=VARIED, optim={"lr": 1e-30})
     dataset = spec.task.load(Path())
     tokens = dataset.splits["train"].tokens
@@ -160,7 +160,7 @@ def test_the_state_goes_through_chunks_of_varied_length(text):
     np.testing.assert_allclose(losses[:, 0], [part.mean() for part in parts], rtol=1e-5)
 
 
-def test_what_has_no_meaning_is_refused(text):
+def test_invalid_awd_lstm_settings_are_rejected(text):
     with pytest.raises(UserError, match="temporal_reg: adding has no outputs at every step"):
         small(train={"temporal_reg": 1.0})
     with pytest.raises(UserError, match="activation_reg: got -1.0, expected 0 or more"):

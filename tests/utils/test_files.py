@@ -21,7 +21,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert read_json(path)["b"] == [None, 2]
 
 
-def test_damaged_json_is_absent_and_damaged_lines_end_the_file(tmp_path):
+def test_damaged_json_reads_as_none_and_damaged_lines_end_the_file(tmp_path):
     path = tmp_path / "rows.jsonl"
     write_lines(path, [{"step": k} for k in range(3)])
     with path.open("a") as file:

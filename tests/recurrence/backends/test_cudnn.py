@@ -89,7 +89,7 @@ def gpu(monkeypatch):
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("stateful", [False, True])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_a_layer_equals_scan(gpu, reverse, stateful, lengths):
+def test_a_cudnn_layer_equals_scan(gpu, reverse, stateful, lengths):
     spec, params, x, state = case("np")
     weights = jax.random.normal(jax.random.key(3), (T, B, params["wh"].shape[-1]))
 
@@ -156,7 +156,7 @@ def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful)
         ({"return_sequences": False}, 1),
     ],
 )
-def test_what_lies_between_layers_divides_a_stack(gpu, options, calls):
+def test_operations_between_layers_split_a_stack_into_calls(gpu, options, calls):
     options = {"bidirectional": True, **options}
     reference, expected = stacked("scan", **options)
     _, outputs = stacked("cudnn", **options)
@@ -165,7 +165,7 @@ def test_what_lies_between_layers_divides_a_stack(gpu, options, calls):
     assert len(gpu) == calls
 
 
-def test_dropout_between_layers_is_ours(gpu):
+def test_dropout_between_layers_is_not_done_by_cudnn(gpu):
     reference, expected = stacked("scan", dropout=0.4, dropout_in=0.2, bidirectional=True)
     _, outputs = stacked("cudnn", dropout=0.4, dropout_in=0.2, bidirectional=True)
     variables, x, _ = inputs(reference)
@@ -176,7 +176,7 @@ def test_dropout_between_layers_is_ours(gpu):
     assert len(gpu) == 3
 
 
-def test_a_stream_begins_anew_where_it_is_fresh(gpu):
+def test_the_state_of_a_stream_restarts_at_is_start(gpu):
     reference, _ = stacked("scan")
     variables, x, states = inputs(reference)
     for is_start in (False, True):
@@ -187,7 +187,7 @@ def test_a_stream_begins_anew_where_it_is_fresh(gpu):
         close(outputs, expected)
 
 
-def test_members_are_called_one_after_another(gpu):
+def test_members_under_vmap_call_the_kernel_one_by_one(gpu):
     reference, expected = stacked("scan")
     _, outputs = stacked("cudnn")
     members = [inputs(reference, key) for key in (0, 10, 20)]
@@ -196,7 +196,7 @@ def test_members_are_called_one_after_another(gpu):
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_training_equals_scan(gpu, monkeypatch, members):
+def test_training_with_cudnn_equals_scan(gpu, monkeypatch, members):
     """Whole optimizer steps, members mapped as on a GPU."""
     mapped = parallel.lane_map
     monkeypatch.setattr(parallel, "lane_map", lambda _: mapped("gpu"))
@@ -230,7 +230,7 @@ def test_padding_is_never_read(gpu):
     jax.tree.map(np.testing.assert_array_equal, spoilt, outputs(variables, x, None))
 
 
-def test_the_precision_in_force_is_passed_on(gpu):
+def test_the_matmul_precision_is_passed_to_the_kernel(gpu):
     spec, params, x, _ = case("np")
     for named, passed in (("highest", "HIGHEST"), ("high", "HIGH"), ("default", "HIGH")):
         with jax.default_matmul_precision(named):
@@ -248,14 +248,14 @@ def test_the_precision_in_force_is_passed_on(gpu):
         ("layernorm", "layer_norm: cudnn supports"),
     ],
 )
-def test_what_it_does_not_serve_is_named(gpu, name, said):
+def test_unsupported_variants_are_named_in_the_error(gpu, name, said):
     assert said in unsupported_reason("cudnn", CallSignature(get_variant(name).spec, jnp.float32))
     x = jnp.zeros((T, B, 4))
     with pytest.raises(ValueError, match="got 'cudnn', which does not support this call; "):
         LSTM(get_variant(name).spec, (H,), backend="cudnn").init(jax.random.key(0), x)
 
 
-def test_what_a_call_cannot_have_is_named(gpu):
+def test_unsupported_features_of_a_call_are_named_in_the_error(gpu):
     spec, params, x, _ = case("np")
     assert "dtype: got bfloat16" in unsupported_reason("cudnn", CallSignature(spec, jnp.bfloat16))
     assert "trace: cudnn" in unsupported_reason(
@@ -265,7 +265,7 @@ def test_what_a_call_cannot_have_is_named(gpu):
         unroll(spec, params, x, resets=jnp.zeros((T, B), bool), backend="cudnn")
 
 
-def test_without_a_gpu_it_is_refused():
+def test_cudnn_without_a_gpu_is_rejected():
     assert (
         unsupported_reason("cudnn", CallSignature(SPEC, jnp.float32))
         == "platform: got cpu, cudnn supports gpu"
@@ -277,7 +277,7 @@ def test_without_a_gpu_it_is_refused():
         unroll(spec, params, x, backend="cudnn")
 
 
-def test_auto_takes_it_where_it_was_measured_to_be_fastest(gpu, monkeypatch, tmp_path):
+def test_auto_takes_cudnn_if_its_timing_is_the_fastest(gpu, monkeypatch, tmp_path):
     row = {
         "cell": "plain",
         "members": 1,
@@ -311,7 +311,7 @@ def test_rows_are_flipped_within_their_lengths():
 
 
 @pytest.mark.parametrize("members", [None, 3])
-def test_the_kernel_itself_is_asked_once(monkeypatch, members):
+def test_a_gpu_program_calls_the_kernel_once(monkeypatch, members):
     """The program as JAX traces it for a GPU, with the primitives of `jax.experimental.rnn`."""
     sizes = SimpleNamespace(compute_rnn_workspace_reserve_space_sizes=lambda *_: (0, 64))
     reference, _ = stacked("scan", bidirectional=True)

@@ -51,7 +51,7 @@ def test_steps_after_the_longest_row_are_zero_and_change_nothing(name, lengths):
     assert not gradients("native")[1][max(lengths) :].any()
 
 
-def test_the_kernel_gives_x_its_gradient_only_where_it_is_asked_for():
+def test_the_gradient_of_x_is_computed_only_on_request():
     spec, params, x, _ = case("np")
 
     def loss(params, x):
@@ -63,7 +63,7 @@ def test_the_kernel_gives_x_its_gradient_only_where_it_is_asked_for():
     assert f"tensor<0x{B}x{D}xf32>" in spared
 
 
-def test_bits_do_not_depend_on_what_else_runs():
+def test_bits_do_not_depend_on_threads_or_other_members():
     """The batch's parts depend on the shape alone, so threads and neighbors change nothing."""
     spec, params, x, _ = case("np", T=30, B=40, D=8, H=24)
 
@@ -80,7 +80,7 @@ def test_bits_do_not_depend_on_what_else_runs():
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[2]), alone, batched)
 
 
-def test_without_a_compiler_native_says_so(monkeypatch):
+def test_native_without_a_compiler_gives_the_reason(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     native.compiler.cache_clear()
     try:
@@ -92,7 +92,7 @@ def test_without_a_compiler_native_says_so(monkeypatch):
         native.compiler.cache_clear()
 
 
-def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
+def test_a_failing_compiler_is_quoted_in_the_error(monkeypatch, tmp_path):
     broken = tmp_path / "broken-c++"
     broken.write_text("#!/bin/sh\necho 'no such option' >&2\nexit 1\n")
     broken.chmod(0o755)
@@ -116,7 +116,7 @@ def test_the_library_is_built_once(monkeypatch, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_no_access_outside_memory(tmp_path):
+def test_the_kernel_accesses_no_memory_out_of_bounds(tmp_path):
     program = tmp_path / "kernel_memory"
     source = Path(__file__).parent / "kernel_memory.cc"
     checks = ["-fsanitize=address,undefined", "-fno-sanitize=alignment"]

@@ -84,7 +84,7 @@ def test_the_page_works_in_a_browser(folder, tmp_path, width):
     assert all(seen["figures"])
 
 
-def test_words_of_a_study_are_escaped(folder):
+def test_the_text_of_a_study_is_escaped(folder):
     plan = read_json(folder / "study.json")
     evil = "<script>alert(1)</script>"
     plan["study"]["title"] = evil
@@ -100,7 +100,7 @@ def test_words_of_a_study_are_escaped(folder):
     assert "a &amp; b" in page
 
 
-def test_the_page_needs_nothing_else(folder):
+def test_the_page_is_self_contained(folder):
     """No links except to standards, a description of every figure, and the result as headline."""
     build(folder)
     page = (folder / "report" / "report.html").read_text()

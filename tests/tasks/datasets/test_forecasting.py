@@ -23,7 +23,7 @@ def counted(tmp_path, rows=100, **options):
     return Series(str(path), ("one", "ten"), ("ten",), context=6, horizon=3, **options)
 
 
-def test_windows_lie_in_their_own_part_and_in_order(tmp_path):
+def test_windows_stay_in_their_split_and_in_order(tmp_path):
     task = counted(tmp_path)
     dataset = task.load(tmp_path)
     mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
@@ -39,7 +39,7 @@ def test_windows_lie_in_their_own_part_and_in_order(tmp_path):
         assert round(float(y[-1, -1, 0])) == 10 * rows[1]
 
 
-def test_a_rolling_origin_trains_on_the_past_alone(tmp_path):
+def test_a_rolling_origin_trains_only_on_the_past(tmp_path):
     ends = []
     for fold in range(3):
         task = counted(tmp_path, folds=3, fold=fold)
@@ -60,7 +60,7 @@ def test_a_rolling_origin_trains_on_the_past_alone(tmp_path):
 
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("relative", [False, True])
-def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, relative):
+def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, log, relative):
     plain, other = (counted(tmp_path, log=log, relative=r, season=2) for r in (False, relative))
     data, expected = other.load(tmp_path), plain.load(tmp_path)
     test = data.splits["test"]
@@ -91,14 +91,14 @@ def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, rela
         ("date,one,ten\n2000,1,1\n", "leaves train 1 rows, expected 9 or more"),
     ],
 )
-def test_what_is_wrong_with_a_series_is_one_line(tmp_path, content, said):
+def test_an_invalid_series_is_rejected(tmp_path, content, said):
     task = counted(tmp_path)
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=said):
         task.load(tmp_path)
 
 
-def test_a_file_of_the_user_s_own_is_described(tmp_path):
+def test_options_describe_a_users_series(tmp_path):
     counted(tmp_path, rows=150)
     options = forecasting.options(str(tmp_path / "a.csv"))
     assert (options["inputs_of"], options["targets"]) == (("one", "ten"), ("ten",))
@@ -129,7 +129,7 @@ def test_folds_test_every_heartbeat_once(tmp_path):
         time_series.read_series(tmp_path / "b.txt")
 
 
-def test_classes_that_are_balanced_weigh_the_same():
+def test_class_weights_balance_the_classes():
     y = np.array([0] * 8 + [1] * 2)
     weights = class_weights(y, 3)[y]
     assert weights[:8].sum() == pytest.approx(weights[8:].sum())
@@ -166,7 +166,7 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
         ("a,b,good\n1,2,no\n", "example 1 has 'no', expected 1, 2"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_one_line(tmp_path, content, said):
+def test_an_invalid_table_is_rejected(tmp_path, content, said):
     header = said == "has no rows" or "example" in said
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=said):

@@ -19,7 +19,7 @@ from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_chorales
 
 
-def test_a_frame_is_predicted_from_those_before(chorales):
+def test_a_frame_is_predicted_from_the_previous_frames(chorales):
     e = JSB().load(chorales).splits["train"]
     raw = scipy.io.loadmat(chorales / "jsb" / "JSB_Chorales.mat")["traindata"].ravel()
     assert list(e.lengths) == [len(piece) for piece in raw] == [7, 5, 12]
@@ -30,7 +30,7 @@ def test_a_frame_is_predicted_from_those_before(chorales):
         assert not e.y[k, len(piece) :].any()
 
 
-def test_the_first_frame_may_be_only_read(chorales):
+def test_the_first_frame_can_be_an_input_only(chorales):
     e = JSB(first_frame=False).load(chorales).splits["train"]
     raw = scipy.io.loadmat(chorales / "jsb" / "JSB_Chorales.mat")["traindata"].ravel()
     assert list(e.lengths) == [6, 4, 11]
@@ -39,7 +39,7 @@ def test_the_first_frame_may_be_only_read(chorales):
 
 
 @pytest.mark.parametrize("collection", music.OTHERS)
-def test_other_collections_are_the_users_copies(collection, tmp_path):
+def test_other_collections_are_read_from_a_users_copy(collection, tmp_path):
     task = JSB(collection)
     with pytest.raises(UserError, match=r"does not exist.*; get it from https://.*/mdata/\w+.mat"):
         task.load(tmp_path)
@@ -51,7 +51,7 @@ def test_other_collections_are_the_users_copies(collection, tmp_path):
     assert (spec.task, spec.model.cell) == (task, "vanilla")
 
 
-def test_damage_is_named(tmp_path):
+def test_a_damaged_file_is_rejected(tmp_path):
     path = write_chorales(tmp_path)
     content = path.read_bytes()
     for damaged in (b"no .mat at all", content[:200], content[: len(content) // 2]):

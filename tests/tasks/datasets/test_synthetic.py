@@ -25,7 +25,7 @@ def draw(task, n=200):
     return jax.device_get(jax.vmap(task.sample)(jax.random.split(jax.random.key(0), n)))
 
 
-def test_adding():
+def test_adding_matches_its_definition():
     e = draw(Adding(length=10), 2000)
     marks = e.x[..., 1]
     assert set(np.unique(marks)) == {0.0, 1.0}
@@ -35,7 +35,7 @@ def test_adding():
     assert abs(np.square(e.y - 1).mean() - 1 / 6) < 0.01
 
 
-def test_copy_memory():
+def test_copy_memory_matches_its_definition():
     e = draw(CopyMemory(delay=7))
     assert e.x.shape == (200, 27)
     np.testing.assert_array_equal(e.x[:, :10], e.y[:, -10:])
@@ -47,7 +47,7 @@ def test_copy_memory():
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_temporal_order(classes):
+def test_temporal_order_matches_its_definition(classes):
     task = TemporalOrder(length=30, classes=classes, distractors=5)
     e = draw(task, 500)
     for x, y in zip(e.x, e.y, strict=True):
@@ -64,7 +64,7 @@ def test_temporal_order(classes):
 
 
 @pytest.mark.parametrize("task", [Adding(), CopyMemory(), TemporalOrder()], ids=lambda t: t.name)
-def test_fixed_splits_are_fixed_and_disjoint(task):
+def test_fixed_splits_are_reproducible_and_disjoint(task):
     splits = task.load(NOWHERE).splits
     again = task.load(NOWHERE).splits
     jax.tree.map(np.testing.assert_array_equal, splits, again)
@@ -74,7 +74,7 @@ def test_fixed_splits_are_fixed_and_disjoint(task):
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 4, 8])
-def test_digits(pixels):
+def test_digits_hold_every_image_once(pixels):
     from sklearn.datasets import load_digits
 
     splits = Digits(pixels_per_step=pixels).load(NOWHERE).splits
@@ -97,12 +97,12 @@ def test_digits(pixels):
         (lambda: Adding(test_size=0), "test_size: got 0"),
     ],
 )
-def test_impossible_options_are_refused(make, said):
+def test_invalid_options_are_rejected(make, said):
     with pytest.raises(ValueError, match=said):
         make()
 
 
-def test_every_task_names_its_metric():
+def test_the_metric_of_every_task_exists():
     for task in TASKS.values():
         needed = {
             **dict.fromkeys(("train", "file", "train_source", "train_target"), "a.txt"),

@@ -25,7 +25,7 @@ REVIEWS = "text,label\n" + "".join(
 )
 
 
-def test_a_csv_of_the_user_s_own(tmp_path):
+def test_a_users_csv_is_read(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(REVIEWS)
     spec = build_spec({"task": text_classification.options(str(path)), "train": {"steps": 1}})
@@ -43,7 +43,7 @@ def test_a_csv_of_the_user_s_own(tmp_path):
     assert len(texts - {"<unk>"}) >= 12  # all the numbers of the texts
 
 
-def test_long_texts_end_and_short_ones_do_not(tmp_path):
+def test_long_texts_are_cut_to_max_length(tmp_path):
     rows = [{"text": "a b c d", "label": 1}, {"text": "", "label": 0}] * 4
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
@@ -72,7 +72,7 @@ def test_long_texts_end_and_short_ones_do_not(tmp_path):
         ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
     ],
 )
-def test_what_is_wrong_with_records_is_one_line(tmp_path, name, content, said):
+def test_invalid_records_are_rejected(tmp_path, name, content, said):
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(UserError, match=said):
@@ -81,7 +81,7 @@ def test_what_is_wrong_with_records_is_one_line(tmp_path, name, content, said):
         ).load(tmp_path)
 
 
-def test_a_label_that_training_lacks_is_named(tmp_path):
+def test_an_unknown_label_is_named_in_the_error(tmp_path):
     (tmp_path / "a.csv").write_text(REVIEWS)
     (tmp_path / "b.csv").write_text("text,label\nso so,middling\n")
     task = Text("a.csv", ("bad", "good"), test="b.csv")
@@ -89,7 +89,7 @@ def test_a_label_that_training_lacks_is_named(tmp_path):
         task.load(tmp_path)
 
 
-def test_a_quoted_line_break_is_no_record(tmp_path):
+def test_a_quoted_line_break_does_not_end_a_record(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"one\n\ntwo",1\nthree,0\n')
     records = read_records(tmp_path / "a.csv", ("text", "label"))
     assert [record["text"] for _, record in records] == ["one\n\ntwo", "three"]
@@ -98,7 +98,7 @@ def test_a_quoted_line_break_is_no_record(tmp_path):
 CONLL = "-DOCSTART- X O\n\nEU B-ORG\nrejects O\n\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
 
 
-def test_a_conll_file_of_the_user_s_own(tmp_path):
+def test_a_users_conll_file_is_read(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text(CONLL * 10)
     sentences = tagging.read_sentences(path)
@@ -113,7 +113,7 @@ def test_a_conll_file_of_the_user_s_own(tmp_path):
         tagging.read_sentences(path)
 
 
-def test_a_folder_of_requests(tmp_path):
+def test_a_folder_of_requests_is_read(tmp_path):
     write_sentences(tmp_path)
     names = [f"atis/{part}" for part in ("train", "dev", "test")]
     for predict, labels in (
@@ -146,7 +146,7 @@ def scored(target, guess, y, lengths):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_span_f1_is_seqeval_s(seed):
+def test_span_f1_equals_seqeval(seed):
     labels = ("O", "B-a", "I-a", "B-b", "I-b")
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 12, 30)
@@ -161,7 +161,7 @@ def test_span_f1_is_seqeval_s(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_macro_f1_is_scikit_learn_s(seed):
+def test_macro_f1_equals_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     y = rng.choice(4, 50, p=[0.7, 0.2, 0.1, 0.0])  # one class never occurs
     guess = np.where(rng.random(50) < 0.4, rng.integers(0, 3, 50), y)
@@ -170,7 +170,7 @@ def test_macro_f1_is_scikit_learn_s(seed):
     assert metrics["accuracy"] == pytest.approx((y == guess).mean(), abs=1e-6)
 
 
-def test_the_hash_of_files_is_part_of_the_run(tmp_path):
+def test_a_file_that_changed_is_rejected(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(REVIEWS)
     task = build_spec({"task": text_classification.options(str(path)), "train": {"steps": 1}}).task

@@ -33,7 +33,7 @@ def run(config, path, tmp_path, *flags):
         ("credit.py", "loans.csv", LOANS, "auc"),
     ],
 )  # fmt: skip
-def test_one_command_trains_on_it(tmp_path, capsys, config, name, content, metric):
+def test_one_command_trains_on_a_users_file(tmp_path, capsys, config, name, content, metric):
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     assert run(config, path, tmp_path) == 0
@@ -43,7 +43,7 @@ def test_one_command_trains_on_it(tmp_path, capsys, config, name, content, metri
     assert "trivial" in capsys.readouterr().out
 
 
-def test_a_chinese_text_is_written_on(tmp_path, capsys):
+def test_a_chinese_text_is_continued(tmp_path, capsys):
     path = tmp_path / "poem.txt"
     path.write_text("春眠不覺曉\n處處聞啼鳥\n夜來風雨聲\n花落知多少\n" * 90, encoding="utf-8")
     config = f"--config={ROOT / 'configs' / 'characters.py'}:{path}"
@@ -106,7 +106,7 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
         ("imdb.py", "nowhere.csv", None, "nowhere.csv does not exist"),
     ],
 )
-def test_what_is_wrong_is_one_line(tmp_path, capsys, config, name, content, said):
+def test_an_invalid_file_gives_one_error_line(tmp_path, capsys, config, name, content, said):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
