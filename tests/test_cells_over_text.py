@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments import cells_over_text as cells
 from lstm_lab.inference.load import load_run
-from tests.helpers.training import reading, train
+from tests.helpers.training import language_spec, train
 
 
 def test_text_features_locate_each_character():
@@ -18,7 +18,7 @@ def test_text_features_locate_each_character():
 def test_the_most_correlated_cell_is_selected_and_drawn(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text(cells.TEXT * 5)
-    spec = reading(text, model={"layers": 2}, train={"steps": 10})
+    spec = language_spec(text, model={"layers": 2}, train={"steps": 10})
     train([spec], tmp_path)
     trained = load_run(tmp_path / "0")
     values_TH = cells.activations(trained, cells.TEXT)

@@ -109,7 +109,7 @@ def test_bfloat16_keeps_the_cell_state_in_float32():
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"gates": "fi"}, "gates: got 'fi'"),
         ({"gates": "if", "peephole": "o"}, "peephole: got 'o'"),
@@ -131,8 +131,8 @@ def test_bfloat16_keeps_the_cell_state_in_float32():
         ),
     ],
 )
-def test_invalid_specs_are_rejected(fields, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_specs_are_rejected(fields, message):
+    with pytest.raises(ValueError, match=message):
         CellSpec(**fields)
 
 

@@ -34,7 +34,7 @@ def run(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["trian"], "verb: got 'trian'; did you mean 'train'.? expected one of train"),
         (["train"], "--config is required"),
@@ -58,13 +58,13 @@ def run(capsys, monkeypatch, tmp_path):
         (["summary", "--config=x.json"], "x.json is not a run.json"),
     ],
 )
-def test_wrong_usage_prints_one_line_and_exits_with_2(run, argv, said, tmp_path):
+def test_wrong_usage_prints_one_line_and_exits_with_2(run, argv, message, tmp_path):
     code, out, error = run(*argv)
     assert code == 2
     assert out == ""
     assert len(error.strip().splitlines()) == 1
     assert error.startswith("lstm-lab: ")
-    assert re.search(said, error), error
+    assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,11 +83,11 @@ def test_missing_or_damaged_data_creates_no_folder(run, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     data = tmp_path / "data"
     data.mkdir()
-    for said in ("is missing and its download failed", "is not a readable .mat"):
+    for message in ("is missing and its download failed", "is not a readable .mat"):
         for argv in (["train", jsb_config], ["sweep", f"--study={study}"]):
             code, _, error = run(*argv, f"--data_dir={data}", "--workdir=w")
             assert code == 2
-            assert said in error
+            assert message in error
             assert not Path("w").exists()
         (data / "jsb").mkdir(exist_ok=True)
         (data / "jsb" / "JSB_Chorales.mat").write_bytes(b"MATLAB 5.0 MAT-file, and no more")

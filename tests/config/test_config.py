@@ -41,7 +41,7 @@ def config(**sections):
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         ({"model": {"hiden": 3}}, "model.hiden: got 'hiden'.*did you mean 'hidden'"),
         ({"modle": {"hidden": 3}}, "modle: got 'modle'.*did you mean 'model'"),
@@ -80,8 +80,8 @@ def config(**sections):
         ({"compute": {"devices": 0}}, "compute.devices: got 0"),
     ],
 )
-def test_invalid_settings_are_named_in_one_line(sections, said):
-    with pytest.raises(UserError, match=said) as caught:
+def test_invalid_settings_are_named_in_one_line(sections, message):
+    with pytest.raises(UserError, match=message) as caught:
         build_spec(config(**sections))
     assert "\n" not in str(caught.value)
 
@@ -149,11 +149,11 @@ def test_a_users_cell_is_identified_by_its_source(tmp_path, monkeypatch):
     assert run_id(build_spec(config(model={"cell": f"{path}:mine"}))) != run_id(spec)
     with pytest.raises(UserError, match="has changed since that run"):
         from_json(saved)
-    for name, said in (
+    for name, message in (
         (f"{path}:mime", "did you mean 'mine'"),
         (f"{tmp_path}/none.py:mine", "does not exist"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             build_spec(config(model={"cell": name}))
     path.write_text("import nothing_of_that_name")
     with pytest.raises(UserError, match="does not run: ModuleNotFoundError"):
@@ -185,7 +185,7 @@ def test_overrides_are_parsed_by_the_types_of_the_spec():
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "said"),
+    ("path", "text", "message"),
     [
         ("model.hidden", "big", "model.hidden: got 'big', expected a whole number"),
         ("model.hiden", "3", "did you mean 'hidden'"),
@@ -198,8 +198,8 @@ def test_overrides_are_parsed_by_the_types_of_the_spec():
         ("sead", "3", "did you mean 'seed'"),
     ],
 )
-def test_wrong_overrides_are_named_in_the_error(path, text, said):
-    with pytest.raises(UserError, match=said):
+def test_wrong_overrides_are_named_in_the_error(path, text, message):
+    with pytest.raises(UserError, match=message):
         apply_overrides(config(), {path: text})
 
 
@@ -211,7 +211,7 @@ def test_an_override_can_choose_another_task():
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         ({"model": {"cell": "layernorm"}, "compute": {"backend": "native"}}, "layer_norm: native"),
         (
@@ -222,8 +222,8 @@ def test_an_override_can_choose_another_task():
         ({"compute": {"backend": "cudnn"}}, "platform: .*cpu"),
     ],
 )
-def test_a_backend_that_does_not_support_a_run_is_rejected(sections, said):
-    with pytest.raises(UserError, match=f"compute.backend: .*{said}"):
+def test_a_backend_that_does_not_support_a_run_is_rejected(sections, message):
+    with pytest.raises(UserError, match=f"compute.backend: .*{message}"):
         backends_for_training(build_spec(config(**sections)), 32)
     named = {**sections, "compute": {"backend": "fused"}}
     assert backends_for_training(build_spec(config(**named)), 32) == ["fused"]

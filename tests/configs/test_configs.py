@@ -19,7 +19,7 @@ from lstm_lab.train.state import member_of
 from lstm_lab.train.step import TrainStep
 from tests.helpers.data import write_samples
 from tests.helpers.paths import ROOT
-from tests.helpers.training import seated, small
+from tests.helpers.training import small_spec, state_with_runs
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 STUDIES = sorted(
@@ -48,7 +48,7 @@ def trains_two_steps(spec, samples):
     spec = replace(spec, train=replace(spec.train, batch_size=2))
     dataset = spec.task.load(samples)
     program = build_program(spec, 2, Layout("single", 1, 1))
-    state = seated(program, [spec])
+    state = state_with_runs(program, [spec])
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     state, report = program.run_chunk(state, data, jnp.int32(2), jnp.asarray(True))
     assert np.isfinite(report.loss).all()
@@ -84,7 +84,7 @@ def test_ptb_recipes_have_the_published_sizes(recipe, size, samples):
 @pytest.mark.parametrize("cell", CATALOGUE)
 def test_the_training_step_of_every_variant_can_be_traced(cell):
     """Tracing the step is enough: what a variant lacks shows there."""
-    spec = small(model={"cell": cell, "layers": 2, "dropout": 0.1})
+    spec = small_spec(model={"cell": cell, "layers": 2, "dropout": 0.1})
     train_step = TrainStep(spec, 0)
     state = train_step.init(member_of(spec, 2))
     batch = train_batch(spec.task.sample, None, jnp.uint32(0), jnp.int32(0), jnp.arange(2), 2)

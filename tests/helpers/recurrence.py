@@ -15,7 +15,7 @@ RESETS[[0, 2, 5, 2, 4], [0, 0, 1, 2, 2]] = True
 NO_CELL_STATE = ("rnn", "gru", "minlstm")
 
 
-def case(name, seed=0, T=T, B=B, D=D, H=H):
+def random_layer(name, seed=0, T=T, B=B, D=D, H=H):
     """Returns a variant's spec, parameters, inputs [T,B,D] and a state."""
     spec = get_variant(name).spec
     params = spec.cell.init(spec, jax.random.key(seed), D, H)
@@ -37,7 +37,7 @@ def noise_of(spec, params, T=T, B=B, seed=5):
     return jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), noise)
 
 
-def start(spec, params, x, state):
+def state_from(spec, params, x, state):
     """Returns the zero state with h and c put in, for cells that carry more."""
     zero = spec.cell.initial(spec, params, spec.cell.project(spec, params, x[0]), x.dtype)
     return zero if state is None else zero._replace(h=state.h, c=state.c)
@@ -45,7 +45,7 @@ def start(spec, params, x, state):
 
 def loss_and_gradients(name, backend, *, T, B, D, H, dtype=jnp.float32, reverse=False):
     """Returns the loss of a layer on ragged rows with resets, and its gradients."""
-    spec, params, x, state = case(name, T=T, B=B, D=D, H=H)
+    spec, params, x, state = random_layer(name, T=T, B=B, D=D, H=H)
     lengths = jax.random.randint(jax.random.key(3), (B,), 0, T + 1)
     resets = jax.random.bernoulli(jax.random.key(4), 0.1, (T, B))
     weights = jax.random.normal(jax.random.key(5), (T, B, state.h.shape[1]))

@@ -6,9 +6,9 @@ import sys
 from lstm_lab.config.serialization import to_json
 from lstm_lab.sweep import Study, Tuning, grid
 from tests.helpers.paths import ROOT
-from tests.helpers.training import run_record, small
+from tests.helpers.training import run_record, small_spec
 
-BASE = to_json(small())
+BASE = to_json(small_spec())
 TUNED = {"tuning": Tuning((grid("optim.lr", (0.1, 0.01)),), (0, 1), {"train.steps": 10})}
 
 

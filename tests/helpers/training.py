@@ -20,7 +20,7 @@ from lstm_lab.train.parallel import build_program
 from lstm_lab.utils.files import read_json, read_lines
 
 
-def small(**sections):
+def small_spec(**sections):
     """A spec of a small run; sections are merged."""
     base = {
         "task": {"name": "adding", "length": 8, "valid_size": 20, "test_size": 20},
@@ -36,15 +36,15 @@ def small(**sections):
     return build_spec(merged)
 
 
-def ragged(**sections):
+def ragged_spec(**sections):
     """The same on JSB's ragged pieces, in batches that do not divide them."""
-    return replace(small(**sections), task=JSB())
+    return replace(small_spec(**sections), task=JSB())
 
 
-def steps(specs, layout, dataset, n=10):
+def run_steps(specs, layout, dataset, n=10):
     """Trains members for n steps, one a call; returns losses [n,M] and parameters [M,...]."""
     program = build_program(specs[0], n, layout)
-    state = seated(program, specs, n)
+    state = state_with_runs(program, specs, n)
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     losses = []
     for _ in range(n):
@@ -54,12 +54,12 @@ def steps(specs, layout, dataset, n=10):
     return np.array(losses), params
 
 
-def seated(program, specs, n=1000):
+def state_with_runs(program, specs, n=1000):
     """Returns a program's state with runs of n steps in its first lanes."""
     return program.assign(None, {k: program.init_member(spec, n) for k, spec in enumerate(specs)})
 
 
-def close(outputs, expected):
+def assert_close(outputs, expected):
     """Asserts equality to 1e-5 of the reference's largest magnitude."""
     for a, b in zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
@@ -128,7 +128,7 @@ TEXT = "the quick brown fox jumps over the lazy dog and runs away " * 6
 TRACKS, T = 4, 5
 
 
-def reading(text, **sections):
+def language_spec(text, **sections):
     """A spec of a small language model of characters."""
     task = {"name": "language", "train": str(text), "unit": "character", "vocabulary": 40}
     base = {

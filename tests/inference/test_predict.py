@@ -23,7 +23,7 @@ from lstm_lab.tasks.readers.splits import parts_of
 from lstm_lab.train.outputs import outputs
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_samples
-from tests.helpers.training import reading, small, train
+from tests.helpers.training import language_spec, small_spec, train
 
 SONG = "row row row your boat gently down the stream\nmerrily merrily life is but a dream\n" * 12
 
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     text = folder / "text.txt"
     text.write_text(SONG)
-    spec = reading(text, model={"hidden": 24}, optim={"name": "adam", "lr": 0.02})
+    spec = language_spec(text, model={"hidden": 24}, optim={"name": "adam", "lr": 0.02})
     train([spec], folder)
     text.unlink()
     return folder / "0"
@@ -106,7 +106,7 @@ def test_generate_prints_prompt_and_text(folder, capsys):
 def test_runs_that_cannot_generate_are_rejected(tmp_path, folder):
     with pytest.raises(UserError, match="holds no run"):
         load_run(tmp_path)
-    train([small(train={"steps": 1, "eval_every": 1})], tmp_path)
+    train([small_spec(train={"steps": 1, "eval_every": 1})], tmp_path)
     with pytest.raises(UserError, match="got a run of adding, expected a run of language"):
         next(generate(load_run(tmp_path / "0"), "a", 1))
     with pytest.raises(UserError, match="top_p: got 0.0, expected a number above 0"):
@@ -253,4 +253,4 @@ def test_composed_notes_are_sampled_and_saved_as_midi(tmp_path, capsys):
     ]
     np.testing.assert_array_equal(notes_TD, np.array(bits))
     with pytest.raises(UserError, match="got a run of adding, expected a run of jsb"):
-        compose(replace(trained, spec=small()), 3)
+        compose(replace(trained, spec=small_spec()), 3)

@@ -114,7 +114,7 @@ def test_a_locked_mask_is_the_same_at_all_steps():
     assert (dropped[0, 0] != dropped[0, 1]).any()
 
 
-def reading(**fields):
+def token_model(**fields):
     """Returns a model of tokens, its parameters, tokens, and keys of a training step."""
     spec = ModelSpec(hidden=6, embedding=6, layers=2, **fields)
     model = build_sequence_model(
@@ -127,9 +127,9 @@ def reading(**fields):
 
 @pytest.mark.parametrize("field", ["dropout_in", "dropout_out", "dropout_words"])
 def test_each_dropout_acts_only_in_training(field):
-    model, variables, x, regularization = reading(**{field: 0.5})
+    model, variables, x, regularization = token_model(**{field: 0.5})
     evaluated = model.apply(variables, x)
-    np.testing.assert_array_equal(evaluated, reading()[0].apply(variables, x))
+    np.testing.assert_array_equal(evaluated, token_model()[0].apply(variables, x))
     trained = model.apply(variables, x, regularization=regularization)
     assert np.abs(trained - evaluated).max() > 1e-3
 
@@ -144,7 +144,7 @@ def test_a_dropped_word_is_zero_in_the_whole_batch():
 
 
 def test_a_tied_head_uses_the_embedding():
-    model, variables, x, _ = reading(tied=True)
+    model, variables, x, _ = token_model(tied=True)
     params = variables["params"]
     assert set(params) == {"embed", "lstm", "bias"}
     features, _ = LSTM(get_variant("lstm").spec, (6, 6)).apply(

@@ -16,11 +16,11 @@ from tests.helpers.peers import (
     H,
     T,
     assert_close,
-    joined,
-    names,
-    ours,
+    layer_names,
     reorder,
+    run_ours,
     stack,
+    to_peer_layout,
     weights_like,
 )
 
@@ -34,10 +34,10 @@ BACKENDS = ["scan", "fused", "native"]
 @pytest.mark.parametrize("layers", [1, 2])
 def test_stacks_equal_lstm_ref_of_jax(layers, bidirectional, lengths, backend):
     model, params, x = stack(LSTM, layers, bidirectional, backend)
-    places = names(layers, bidirectional)
+    places = layer_names(layers, bidirectional)
     width = H * (1 + bidirectional)
     weights = weights_like((T, B, width))
-    h, finals, d_params, dx = ours(model, params, x, weights, lengths)
+    h, finals, d_params, dx = run_ours(model, params, x, weights, lengths)
     zeros = jnp.zeros((len(places), B, H))
     real = (np.arange(T)[:, None] < lengths)[..., None]
 
@@ -63,7 +63,7 @@ def test_stacks_equal_lstm_ref_of_jax(layers, bidirectional, lengths, backend):
 
     def theirs(params):
         return tuple(
-            {k: jnp.asarray(joined(params[p][name], "ifgo")) for k, p in enumerate(places)}
+            {k: jnp.asarray(to_peer_layout(params[p][name], "ifgo")) for k, p in enumerate(places)}
             for name in ("wx", "wh", "b")
         )
 
@@ -83,7 +83,7 @@ def test_a_layer_equals_flax_optimized_lstm_cell(reverse, backend):
     model, params, x = stack(LSTM, 1, reverse, backend)
     place = "layer_0_reverse" if reverse else "layer_0"
     weights = weights_like((T, B, H * (1 + reverse)))
-    h, _, d_params, _ = ours(model, params, x, weights, LENGTHS)
+    h, _, d_params, _ = run_ours(model, params, x, weights, LENGTHS)
     rnn = nn.RNN(nn.OptimizedLSTMCell(H), time_major=True, reverse=reverse, keep_order=True)
 
     def theirs(p):
@@ -114,7 +114,7 @@ def test_a_layer_equals_flax_optimized_lstm_cell(reverse, backend):
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
 def test_a_layer_equals_keras(bidirectional, lengths):
     model, params, x = stack(LSTM, 1, bidirectional)
-    places = names(1, bidirectional)
+    places = layer_names(1, bidirectional)
     inputs, mask = keras.Input((T, D)), keras.Input((T,), dtype="bool")
     layer = keras.layers.LSTM(H, return_sequences=True)
     layer = keras.layers.Bidirectional(layer) if bidirectional else layer

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from lstm_lab.cells import CellSpec, State
-from tests.helpers.peers import LENGTHS, B, H, T, assert_close, joined, names, stack
+from tests.helpers.peers import LENGTHS, B, H, T, assert_close, layer_names, stack, to_peer_layout
 
 # ONNX orders the gates i, o, f, c and the peepholes i, o, f.
 GATES, PEEPHOLES = "iofg", "iof"
@@ -57,20 +57,23 @@ def test_a_layer_equals_onnx_runtime(backend, peephole, coupled, bidirectional, 
     gates = "io" if coupled else "ifo"
     spec = CellSpec(gates=gates, coupled=coupled, peephole=gates if peephole else "")
     model, params, x = stack(spec, 1, bidirectional, backend)
-    places = names(1, bidirectional)
+    places = layer_names(1, bidirectional)
     keys = jax.random.split(jax.random.key(9), 2)
     h0, c0 = (0.5 * jax.random.normal(key, (len(places), B, H)) for key in keys)
     states = (tuple(State(h0[k], c0[k]) for k in range(len(places))),)
     h, (finals,) = model.apply({"params": params}, x, states, lengths=lengths)
     ours = [uncoupled({k: np.asarray(v) for k, v in params[p].items()}, gates) for p in places]
-    b = np.stack([np.concatenate([joined(p["b"], GATES), np.zeros(4 * H)]) for p in ours])
+    b = np.stack([np.concatenate([to_peer_layout(p["b"], GATES), np.zeros(4 * H)]) for p in ours])
     peepholes = np.stack(
-        [joined(p["peephole"], PEEPHOLES, "ifo") if peephole else np.zeros(3 * H) for p in ours]
+        [
+            to_peer_layout(p["peephole"], PEEPHOLES, "ifo") if peephole else np.zeros(3 * H)
+            for p in ours
+        ]
     )
     feeds = {
         "X": np.asarray(x),
-        "W": np.stack([joined(p["wx"], GATES) for p in ours]),
-        "R": np.stack([joined(p["wh"], GATES) for p in ours]),
+        "W": np.stack([to_peer_layout(p["wx"], GATES) for p in ours]),
+        "R": np.stack([to_peer_layout(p["wh"], GATES) for p in ours]),
         "B": b.astype(np.float32),
         "sequence_lens": lengths.astype(np.int32),
         "initial_h": np.asarray(h0),

@@ -12,10 +12,10 @@ from tests.helpers.peers import (
     H,
     T,
     assert_close,
-    joined,
-    names,
-    ours,
+    layer_names,
+    run_ours,
     stack,
+    to_peer_layout,
     weights_like,
 )
 
@@ -31,10 +31,10 @@ def torch_names(layers, bidirectional):
 def as_torch(name, p):
     """Returns parameters under PyTorch's names. The sum of its two biases is our single one."""
     order, target = GATES[name]
-    b = np.asarray(joined(p["b"], target, order))
+    b = np.asarray(to_peer_layout(p["b"], target, order))
     parameters = {
-        "weight_ih": joined(p["wx"], target, order),
-        "weight_hh": joined(p["wh"], target, order),
+        "weight_ih": to_peer_layout(p["wx"], target, order),
+        "weight_hh": to_peer_layout(p["wh"], target, order),
         "bias_ih": 0.7 * b,
         "bias_hh": 0.3 * b,
     }
@@ -63,7 +63,9 @@ def run_torch(module, x, weights, lengths):
 def compare(name, spec, layers, bidirectional, lengths, backend="auto", **options):
     model, params, x = stack(spec, layers, bidirectional, backend)
     module = MODULES[name](D, H, num_layers=layers, bidirectional=bidirectional, **options)
-    places = zip(names(layers, bidirectional), torch_names(layers, bidirectional), strict=True)
+    places = zip(
+        layer_names(layers, bidirectional), torch_names(layers, bidirectional), strict=True
+    )
     places = list(places)
     with torch.no_grad():
         for ours_at, theirs_at in places:
@@ -71,7 +73,7 @@ def compare(name, spec, layers, bidirectional, lengths, backend="auto", **option
                 getattr(module, f"{label}_{theirs_at}").copy_(torch.tensor(np.array(value)))
     width = options.get("proj_size", H) * (1 + bidirectional)
     weights = weights_like((T, B, width))
-    h, finals, d_params, dx = ours(model, params, x, weights, lengths)
+    h, finals, d_params, dx = run_ours(model, params, x, weights, lengths)
     h_torch, finals_torch, dx_torch = run_torch(module, x, weights, lengths)
     assert_close(h, h_torch, "h")
     assert_close(dx, dx_torch, "gradient of x")
@@ -81,7 +83,7 @@ def compare(name, spec, layers, bidirectional, lengths, backend="auto", **option
         assert_close(np.stack([s.c for s in flat]), finals_torch[1], "final c")
     for ours_at, theirs_at in places:
         grads = as_torch(name, d_params[ours_at])
-        grads["bias_ih"] = joined(d_params[ours_at]["b"], GATES[name][1], GATES[name][0])
+        grads["bias_ih"] = to_peer_layout(d_params[ours_at]["b"], GATES[name][1], GATES[name][0])
         del grads["bias_hh"]
         if name == "gru":
             theirs = module.get_parameter(f"bias_hh_{theirs_at}").grad.numpy()[2 * H :]

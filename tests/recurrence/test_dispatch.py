@@ -123,13 +123,13 @@ def test_a_named_backend_is_used_or_rejected():
 
 def test_backends_give_the_reason_for_an_unsupported_call():
     vanilla = get_variant("vanilla").spec
-    for name, backend, said in (
+    for name, backend, message in (
         ("layernorm", "native", "layer_norm: native does not support it"),
         ("lstmp", "native", "projection: native does not support it"),
         ("slstm", "native", "cell: native supports the gated LSTM family and gru"),
         ("np", "associative", "cell: associative serves cells with coefficients"),
     ):
-        assert said in unsupported_reason(
+        assert message in unsupported_reason(
             backend, CallSignature(get_variant(name).spec, jnp.float32)
         )
     assert "dtype: got bfloat16" in unsupported_reason(

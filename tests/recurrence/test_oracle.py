@@ -10,7 +10,7 @@ import pytest
 from lstm_lab.cells import CATALOGUE, get_variant
 from lstm_lab.recurrence import CallSignature, unroll, unsupported_reason
 from tests.helpers import oracle
-from tests.helpers.recurrence import LENGTHS, RESETS, B, H, T, case, noise_of, start
+from tests.helpers.recurrence import LENGTHS, RESETS, B, H, T, noise_of, random_layer, state_from
 
 NONE = np.zeros((T, B), bool)
 FULL = np.full(B, T)
@@ -28,7 +28,7 @@ SERVED = [
     if unsupported_reason(
         backend,
         CallSignature(
-            get_variant(name).spec, jnp.float32, noise=noise_of(*case(name)[:2]) is not None
+            get_variant(name).spec, jnp.float32, noise=noise_of(*random_layer(name)[:2]) is not None
         ),
     )
     is None
@@ -91,7 +91,7 @@ def weights_of(R):
 def expected(name, kind, reverse):
     """The oracle's outputs and gradients, for all backends."""
     lengths, resets, stateful = CASES[kind]
-    spec, params, x, state = case(name)
+    spec, params, x, state = random_layer(name)
     noise = noise_of(spec, params)
     masks = {} if noise is None else {k: v for k, v in noise._asdict().items() if v is not None}
     masks = {k: np.asarray(v, np.float64) for k, v in masks.items()}
@@ -139,11 +139,13 @@ def assert_close(outputs, reference, label):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("name", "backend"), SERVED)
 def test_every_backend_equals_the_oracle(name, backend, way):
-    spec, params, x, random_state = case(name)
+    spec, params, x, random_state = random_layer(name)
     weights = jax.tree.map(jnp.float32, weights_of(random_state.h.shape[1]))
     run = compiled(name, backend, way)
     for kind, (lengths, resets, stateful) in CASES.items():
-        state = start(spec, params, x, random_state if stateful and name not in UNSCALED else None)
+        state = state_from(
+            spec, params, x, random_state if stateful and name not in UNSCALED else None
+        )
         if stateful and name in UNSCALED:
             state = state._replace(h=random_state.h)
         (_, (h, final)), (d_params, dx, d_state) = run(

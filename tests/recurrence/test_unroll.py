@@ -18,8 +18,8 @@ from tests.helpers.recurrence import (
     H,
     T,
     assert_near,
-    case,
     loss_and_gradients,
+    random_layer,
 )
 
 
@@ -29,7 +29,7 @@ from tests.helpers.recurrence import (
     name=st.sampled_from(["np", "vanilla", "fgr", "gru"]),
 )
 def test_reverse_equals_forward_on_flipped_rows(lengths, name):
-    spec, params, x, _ = case(name)
+    spec, params, x, _ = random_layer(name)
     lengths = np.array(lengths)
     flipped = np.array(x)
     for b, n in enumerate(lengths):
@@ -42,7 +42,7 @@ def test_reverse_equals_forward_on_flipped_rows(lengths, name):
 
 
 def test_outputs_do_not_depend_on_later_inputs():
-    spec, params, x, _ = case("vanilla")
+    spec, params, x, _ = random_layer("vanilla")
     h, _, _ = unroll(spec, params, x)
     changed, _, _ = unroll(spec, params, x.at[4:].add(1.0))
     np.testing.assert_array_equal(h[:4], changed[:4])
@@ -50,7 +50,7 @@ def test_outputs_do_not_depend_on_later_inputs():
 
 
 def test_trace_returns_gates_and_clamp_fixes_them():
-    spec, params, x, _ = case("vanilla")
+    spec, params, x, _ = random_layer("vanilla")
     h, final, traced = unroll(spec, params, x, trace=("f", "c", "h"), clamp={"f": 1.0, "i": 0.0})
     assert set(traced) == {"f", "c", "h"}
     np.testing.assert_array_equal(traced["f"], np.ones((T, B, H)))
@@ -58,13 +58,13 @@ def test_trace_returns_gates_and_clamp_fixes_them():
     np.testing.assert_array_equal(traced["h"], h)
     free = unroll(spec, params, x, trace=("f",))[2]["f"]
     assert 0 < free.min() < free.max() < 1
-    gru = case("gru")
+    gru = random_layer("gru")
     _, kept, _ = unroll(gru[0], gru[1], x, gru[3], clamp={"z": 1.0})
     np.testing.assert_allclose(kept.h, gru[3].h, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("keywords", "said"),
+    ("keywords", "message"),
     [
         ({"backend": "cuda"}, "backend: got 'cuda', expected one of auto, scan, fused, native"),
         ({"trace": ("q",)}, "trace: got 'q', expected one of h, c, i, f, g, o"),
@@ -73,14 +73,14 @@ def test_trace_returns_gates_and_clamp_fixes_them():
         ({"resets": np.ones((B, T), bool)}, "resets: got shape"),
     ],
 )
-def test_wrong_arguments_are_named_in_the_error(keywords, said):
-    spec, params, x, _ = case("vanilla")
-    with pytest.raises(ValueError, match=said):
+def test_wrong_arguments_are_named_in_the_error(keywords, message):
+    spec, params, x, _ = random_layer("vanilla")
+    with pytest.raises(ValueError, match=message):
         unroll(spec, params, x, **keywords)
 
 
 def test_an_input_without_steps_is_rejected():
-    spec, params, x, _ = case("np")
+    spec, params, x, _ = random_layer("np")
     with pytest.raises(ValueError, match="x_TBD: got shape"):
         unroll(spec, params, x[:0])
 
@@ -96,7 +96,7 @@ def test_noise_reaches_a_cell_that_uses_it():
 
     spec = CellSpec(cell=replace(GATED_LSTM, pointwise=noisy))
     params = spec.cell.init(spec, jax.random.key(0), D, H)
-    _, _, x, _ = case("np")
+    _, _, x, _ = random_layer("np")
     h, _, _ = unroll(spec, params, x, noise=jnp.zeros((T, B, H)))
     assert not h.any()
     with pytest.raises(ValueError, match="clamp: this cell's pointwise takes no clamp"):
@@ -104,7 +104,7 @@ def test_noise_reaches_a_cell_that_uses_it():
 
 
 def test_matmul_precision_reaches_the_products():
-    spec, params, x, _ = case("np")
+    spec, params, x, _ = random_layer("np")
     text = (
         jax.jit(lambda x: unroll(spec, params, x, precision="highest", backend="scan")[0])
         .lower(x)
@@ -123,7 +123,7 @@ def test_bfloat16_keeps_states_in_float32_and_stays_close_to_float32(name, backe
 
 @pytest.mark.parametrize("name", ["vanilla", "gru", "layernorm"])
 def test_fused_needs_less_memory_than_scan(name):
-    spec, params, x, _ = case(name, T=256, B=8, D=16, H=32)
+    spec, params, x, _ = random_layer(name, T=256, B=8, D=16, H=32)
 
     def temporary(backend):
         def loss(params, x):
@@ -136,6 +136,6 @@ def test_fused_needs_less_memory_than_scan(name):
 
 
 def test_an_unsupported_backend_is_rejected():
-    spec, params, x, _ = case("layernorm")
+    spec, params, x, _ = random_layer("layernorm")
     with pytest.raises(ValueError, match="got 'native', which does not support this"):
         unroll(spec, params, x, backend="native")

@@ -6,7 +6,7 @@ from lstm_lab.cli import main, orchestrate
 from lstm_lab.cli.studies import compare
 from lstm_lab.sweep import battery
 from lstm_lab.utils.errors import UserError
-from tests.helpers.training import small
+from tests.helpers.training import small_spec
 
 CELL = """
 from lstm_lab.cells import CellSpec
@@ -89,6 +89,6 @@ def test_impossible_comparisons_raise(tiny, flags, message):
 def test_the_config_of_every_battery_task_is_valid():
     from lstm_lab.config.parsing import build_spec
 
-    assert small().task.name == "adding"
+    assert small_spec().task.name == "adding"
     for task in battery.TASKS.values():
         assert build_spec({**task.config}).task is not None

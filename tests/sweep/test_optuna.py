@@ -16,7 +16,7 @@ from lstm_lab.train.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step, write_json
 from tests.helpers.sweep import BASE, tiny_study
-from tests.helpers.training import StopAfter, small, train
+from tests.helpers.training import StopAfter, small_spec, train
 
 RANGES = {"optim.lr": LogUniform(1e-4, 1.0), "optim.momentum": Uniform(0.0, 0.9)}
 
@@ -150,7 +150,7 @@ def test_an_interrupted_search_resumes_with_the_same_points(tmp_path):
 
 
 def test_a_run_below_its_threshold_is_pruned(tmp_path):
-    specs = [small(), small(optim={"lr": 1e-6})]
+    specs = [small_spec(), small_spec(optim={"lr": 1e-6})]
     assert train(specs, tmp_path, thresholds={1: {5: 10.0, 10: 0.0}}).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
     assert [(r["status"], r["steps"]) for r in results] == [("completed", 20), ("pruned", 10)]

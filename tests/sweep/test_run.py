@@ -38,7 +38,7 @@ from tests.helpers.sweep import (
     tiny_study,
     wait_for_success,
 )
-from tests.helpers.training import assert_same_record, close, steps
+from tests.helpers.training import assert_close, assert_same_record, run_steps
 
 RANGES = {
     "model.hidden": LogUniform(3, 12, integer=True),
@@ -125,12 +125,12 @@ def test_members_of_a_planned_cohort_equal_their_lone_runs():
     assert specs[0].model.hidden < specs[-1].model.hidden == cohort.layout.width
     dataset = specs[0].task.load(ROOT)
     layout = replace(cohort.layout, kind="members", devices=2, lanes=4)
-    losses, params = steps(specs, layout, dataset)
+    losses, params = run_steps(specs, layout, dataset)
     for lane, spec in enumerate(specs):
-        lone_losses, lone = steps([spec], Layout("single", 1, 1), dataset)
-        close(losses[:, lane], lone_losses[:, 0])
+        lone_losses, lone = run_steps([spec], Layout("single", 1, 1), dataset)
+        assert_close(losses[:, lane], lone_losses[:, 0])
         mine = jax.tree.map(lambda a, k=lane: a[k], params)
-        close(unpad(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
+        assert_close(unpad(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
 
 
 def test_a_dry_run_shows_programs_memory_and_time(tmp_path):

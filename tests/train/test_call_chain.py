@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
-from tests.helpers.training import small, train
+from tests.helpers.training import small_spec, train
 
 CELL = """
 import inspect, json
@@ -42,7 +42,9 @@ def call_chain(frames):
 def test_at_most_nine_calls_lead_from_the_session_to_the_cell(tmp_path):
     path = tmp_path / "cell.py"
     path.write_text(CELL)
-    spec = small(model={"cell": f"{path}:cell"}, compute={"backend": "scan"}, train={"steps": 1})
+    spec = small_spec(
+        model={"cell": f"{path}:cell"}, compute={"backend": "scan"}, train={"steps": 1}
+    )
     assert train([spec], tmp_path / "run").status == "completed"
     lines = path.with_suffix(".jsonl").read_text().splitlines()
     chains = [call_chain(json.loads(line)) for line in lines]

@@ -8,7 +8,7 @@ from lstm_lab.tasks import Batch, Examples
 from lstm_lab.train.forward import length_buckets
 from lstm_lab.train.state import member_of
 from lstm_lab.train.step import TrainStep
-from tests.helpers.training import close, ragged
+from tests.helpers.training import assert_close, ragged_spec
 
 
 def pieces(lengths, seed=0):
@@ -23,7 +23,7 @@ def pieces(lengths, seed=0):
 
 @pytest.fixture
 def spec():
-    return ragged(train={"batch_size": 2}, model={"cell": "np", "hidden": 6})
+    return ragged_spec(train={"batch_size": 2}, model={"cell": "np", "hidden": 6})
 
 
 def test_evaluation_by_length_bucket_equals_full_length(spec):
@@ -37,7 +37,7 @@ def test_evaluation_by_length_bucket_equals_full_length(spec):
         cut = TrainStep(spec, 0, cut_to_length=True).evaluate(state.params, state.hparams, examples)
         whole = TrainStep(spec, 0).evaluate(state.params, state.hparams, examples)
         assert np.isfinite(whole["nll"])
-        close(cut, whole)
+        assert_close(cut, whole)
 
 
 @pytest.mark.parametrize("lengths", [(3, 1), (15, 16), (16, 17), (40, 2)])
@@ -47,8 +47,8 @@ def test_a_step_cut_to_length_equals_a_full_step(spec, lengths):
     few = jax.tree.map(lambda array: array[:2], examples)
     batch = Batch(few, np.ones(2, np.float32), np.arange(2))
     cut, whole = (TrainStep(spec, 0, cut_to_length=c).step(state, batch) for c in (True, False))
-    close(cut[0].params, whole[0].params)
-    close(cut[1].loss, whole[1].loss)
+    assert_close(cut[0].params, whole[0].params)
+    assert_close(cut[1].loss, whole[1].loss)
 
 
 def test_larger_batches_have_no_length_buckets(spec):

@@ -11,7 +11,7 @@ from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples
 from lstm_lab.train.gate_stats import BINS, LOG10_TIME_RANGE, gate_image, measure_gates
 from tests.helpers.tensorboard import read_events
-from tests.helpers.training import small, train
+from tests.helpers.training import small_spec, train
 
 
 def drawn(spec, N=3, T=6, D=2):
@@ -22,7 +22,7 @@ def drawn(spec, N=3, T=6, D=2):
 
 
 def test_gate_stats_equal_those_of_single_steps():
-    spec = small(model={"cell": "vanilla", "hidden": 5})
+    spec = small_spec(model={"cell": "vanilla", "hidden": 5})
     params, examples = drawn(spec)
     (layer,) = measure_gates(spec, params, examples).values()
     cell, weights = resolve_cell(spec.model), params["lstm"]["layer_0"]
@@ -47,7 +47,7 @@ def test_gate_stats_equal_those_of_single_steps():
 
 
 def test_a_large_forget_bias_counts_as_open_gates():
-    spec = small(model={"cell": "lstm", "hidden": 4, "forget_bias": 9.0})
+    spec = small_spec(model={"cell": "lstm", "hidden": 4, "forget_bias": 9.0})
     (layer,) = measure_gates(spec, *drawn(spec)).values()
     assert (layer.gates["f"].above, layer.gates["f"].below) == (1.0, 0.0)
     assert layer.time_counts[: BINS // 2].sum() == 0
@@ -55,7 +55,9 @@ def test_a_large_forget_bias_counts_as_open_gates():
 
 @pytest.mark.parametrize("cell", ["cifg", "gru", "slstm", "minlstm", "rnn", "lstmp", "fgr"])
 def test_gate_stats_support_every_kind_of_cell(cell):
-    spec = small(model={"cell": cell, "hidden": 4, "layers": 2, "bidirectional": cell != "rnn"})
+    spec = small_spec(
+        model={"cell": cell, "hidden": 4, "layers": 2, "bidirectional": cell != "rnn"}
+    )
     layers = measure_gates(spec, *drawn(spec))
     assert len(layers) == (2 if cell == "rnn" else 4)
     assert all((layer.gates == {}) == (cell == "rnn") for layer in layers.values())
@@ -69,7 +71,7 @@ def test_gate_images_are_gray_after_the_end_of_a_sequence():
 
 
 def test_tensorboard_receives_gate_scalars_histograms_and_images(tmp_path):
-    specs = [small(seed=k, compute={"gates": True}) for k in range(2)]
+    specs = [small_spec(seed=k, compute={"gates": True}) for k in range(2)]
     assert train(specs, tmp_path).status == "completed"
     tags = {}
     for event in read_events(tmp_path / "1"):

@@ -20,14 +20,14 @@ from tests.helpers.training import (
     StopAfter,
     assert_same_record,
     run_record,
-    small,
+    small_spec,
     train,
     wait_for_step,
 )
 
 
 def test_a_run_writes_its_record(tmp_path):
-    spec = small()
+    spec = small_spec()
     assert train([spec], tmp_path).status == "completed"
     folder = tmp_path / "0"
     head, result = read_json(folder / "run.json"), read_json(folder / "result.json")
@@ -51,7 +51,7 @@ def test_the_test_split_is_scored_with_the_best_checkpoint(tmp_path):
     from lstm_lab.train.parallel import build_program
     from lstm_lab.train.state import member_of
 
-    spec = small(optim={"lr": 0.9}, train={"steps": 40})
+    spec = small_spec(optim={"lr": 0.9}, train={"steps": 40})
     train([spec], tmp_path)
     result, _, params = run_record(tmp_path / "0")
     program = build_program(spec, 40, Layout("single", 1, 1))
@@ -65,7 +65,7 @@ def test_the_test_split_is_scored_with_the_best_checkpoint(tmp_path):
 
 
 def test_patience_stops_each_member_separately(tmp_path):
-    spec = small(train={"steps": 60, "patience": 2})
+    spec = small_spec(train={"steps": 60, "patience": 2})
     still = replace(spec, optim=replace(spec.optim, lr=1e-30))
     assert train([spec, still], tmp_path).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
@@ -75,7 +75,7 @@ def test_patience_stops_each_member_separately(tmp_path):
 
 
 def test_a_diverged_member_is_recorded_and_the_others_continue(tmp_path):
-    spec = small()
+    spec = small_spec()
     wild = replace(spec, optim=replace(spec.optim, lr=1e30))
     assert train([spec, wild], tmp_path).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
@@ -87,7 +87,7 @@ def test_a_diverged_member_is_recorded_and_the_others_continue(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_both_dtypes_learn_with_float32_parameters(dtype, tmp_path):
-    spec = small(
+    spec = small_spec(
         model={"dtype": dtype, "layers": 2, "dropout": 0.1},
         optim={"name": "adam", "lr": 0.01, "clip": 1.0},
         train={"steps": 400, "eval_every": 100},
@@ -100,7 +100,7 @@ def test_both_dtypes_learn_with_float32_parameters(dtype, tmp_path):
 
 
 def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
-    spec = small(optim={"name": "adam", "lr": 0.01}, compute={"log_every": 2})
+    spec = small_spec(optim={"name": "adam", "lr": 0.01}, compute={"log_every": 2})
     train([spec], tmp_path / "a")
     outcome = train([spec], tmp_path / "b", stop=StopAfter(3))
     assert outcome.status == "interrupted"
@@ -112,7 +112,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
 
 
 def test_a_cohort_stops_writing_after_it_lost_its_lease(tmp_path):
-    spec, folder = small(compute={"log_every": 2}), tmp_path / "0"
+    spec, folder = small_spec(compute={"log_every": 2}), tmp_path / "0"
     cohort = Cohort((CohortRun(spec, folder),), Layout("single", 1, 1), tmp_path / "checkpoints")
     held = iter([True, True, False])
     with pytest.raises(LeaseLostError):
@@ -125,7 +125,7 @@ def test_a_cohort_stops_writing_after_it_lost_its_lease(tmp_path):
 
 
 def test_results_do_not_depend_on_the_steps_per_call(tmp_path):
-    spec = small(optim={"name": "adam", "lr": 0.01})
+    spec = small_spec(optim={"name": "adam", "lr": 0.01})
     train([spec], tmp_path / "a")
     short = replace(spec, compute=replace(spec.compute, log_every=3))
     train([short], tmp_path / "b")
@@ -135,7 +135,7 @@ def test_results_do_not_depend_on_the_steps_per_call(tmp_path):
 
 
 def test_only_a_damaged_member_is_trained_again(tmp_path):
-    specs = [small(seed=k) for k in range(3)]
+    specs = [small_spec(seed=k) for k in range(3)]
     train(specs, tmp_path)
     before = run_record(tmp_path / "1")
     untouched = (tmp_path / "0" / "result.json").stat().st_mtime_ns
@@ -150,7 +150,7 @@ def test_only_a_damaged_member_is_trained_again(tmp_path):
 
 
 def test_a_checkpoint_resumes_on_fewer_devices(tmp_path):
-    specs = [small(seed=k, compute={"log_every": 2}) for k in range(4)]
+    specs = [small_spec(seed=k, compute={"log_every": 2}) for k in range(4)]
     train(specs, tmp_path, Layout("members", 4, 4), stop=StopAfter(4))
     assert train(specs, tmp_path, Layout("members", 2, 4)).status == "completed"
     assert read_json(tmp_path / "3" / "run.json")["resumed_at"] != []

@@ -17,7 +17,7 @@ from lstm_lab.train.parallel import _build, build_program
 from lstm_lab.train.state import DIVERGED, IDLE, member_of
 from lstm_lab.train.step import TrainStep
 from tests.helpers.data import write_chorales
-from tests.helpers.training import close, ragged, seated, small, steps
+from tests.helpers.training import assert_close, ragged_spec, run_steps, small_spec, state_with_runs
 
 ONE = Layout("single", 1, 1)
 
@@ -33,32 +33,32 @@ def music(tmp_path_factory):
 @pytest.mark.parametrize("reduction", ["mean", "sum_time_mean_batch"])
 @pytest.mark.parametrize("devices", [2, 4])
 def test_pmap_equals_jit_on_ragged_batches(music, devices, reduction):
-    spec = ragged(
+    spec = ragged_spec(
         model={"cell": "vanilla", "layers": 2, "dropout": 0.3},
         train={"batch_size": 4, "loss_reduction": reduction},
         optim={"lr": 0.01},
     )
     dataset = spec.task.load(music)
-    losses, params = steps([spec], ONE, dataset)
-    split_losses, split_params = steps([spec], Layout("batch", devices, 1), dataset)
+    losses, params = run_steps([spec], ONE, dataset)
+    split_losses, split_params = run_steps([spec], Layout("batch", devices, 1), dataset)
     assert losses[-1] < losses[0]
-    close(split_losses, losses)
-    close(split_params, params)
+    assert_close(split_losses, losses)
+    assert_close(split_params, params)
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_a_cohort_of_five_seeds_equals_five_lone_runs(music, devices):
-    spec = ragged(model={"cell": "peephole", "bidirectional": True}, train={"batch_size": 4})
+    spec = ragged_spec(model={"cell": "peephole", "bidirectional": True}, train={"batch_size": 4})
     specs = [replace(spec, seed=k, optim=replace(spec.optim, lr=0.01 * (k + 1))) for k in range(5)]
     dataset = spec.task.load(music)
     kind = "single" if devices == 1 else "members"
     lanes = -(-5 // devices) * devices
-    losses, params = steps(specs, Layout(kind, devices, lanes), dataset)
+    losses, params = run_steps(specs, Layout(kind, devices, lanes), dataset)
     assert len(np.unique(losses[-1])) == 5
     for k, one in enumerate(specs):
-        lone_losses, lone_params = steps([one], ONE, dataset)
-        close(losses[:, k : k + 1], lone_losses)
-        close(jax.tree.map(lambda a, k=k: a[k : k + 1], params), lone_params)
+        lone_losses, lone_params = run_steps([one], ONE, dataset)
+        assert_close(losses[:, k : k + 1], lone_losses)
+        assert_close(jax.tree.map(lambda a, k=k: a[k : k + 1], params), lone_params)
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -66,18 +66,18 @@ def test_members_under_vmap_equal_members_under_lax_map(music, monkeypatch, memb
     """GPUs batch members where CPUs map them, and run a lone one as it is."""
     from lstm_lab.train import parallel
 
-    spec = ragged(train={"batch_size": 4})
+    spec = ragged_spec(train={"batch_size": 4})
     specs = [replace(spec, seed=k) for k in range(members)]
     dataset = spec.task.load(music)
-    mapped = steps(specs, Layout("single", 1, members), dataset)
+    mapped = run_steps(specs, Layout("single", 1, members), dataset)
     real = parallel.lane_map
     monkeypatch.setattr(parallel, "lane_map", lambda platform: real("gpu"))
     _build.cache_clear()
     try:
-        batched = steps(specs, Layout("single", 1, members), dataset)
+        batched = run_steps(specs, Layout("single", 1, members), dataset)
     finally:
         _build.cache_clear()
-    close(batched, mapped)
+    assert_close(batched, mapped)
 
 
 def test_a_single_lane_on_a_gpu_keeps_its_conditionals():
@@ -116,7 +116,7 @@ def test_lane_map_reports_the_number_of_batched_members(platform, lanes, members
 def test_backends_are_chosen_for_the_shapes_on_one_device(monkeypatch, layout, hidden, rows):
     asked = []
     monkeypatch.setattr(dispatch, "choose", lambda call: asked.append(call) or "scan")
-    spec = small(model={"layers": 2, "bidirectional": True})
+    spec = small_spec(model={"layers": 2, "bidirectional": True})
     assert layout.backends(spec) == ["scan"]
     assert [(c.B, c.D, c.H) for c in asked] == [(rows, 2, hidden), (rows, 2 * hidden, hidden)]
     assert {call.members for call in asked} == {1}
@@ -148,7 +148,7 @@ def test_no_collective_inside_the_time_loop(music, backend):
     from lstm_lab.tasks import gather_batch
     from lstm_lab.train.device_axis import DeviceAxis
 
-    spec = ragged(train={"batch_size": 8}, compute={"backend": backend})
+    spec = ragged_spec(train={"batch_size": 8}, compute={"backend": backend})
     examples = jax.device_put(spec.task.load(music).splits["train"])
     train_step = TrainStep(spec, 0, axis=DeviceAxis("devices"))
     state = train_step.init(member_of(spec, 20))
@@ -173,10 +173,10 @@ def test_no_collective_inside_the_time_loop(music, backend):
 
 @pytest.mark.parametrize("layout", [ONE, Layout("batch", 2, 1), Layout("members", 2, 4)], ids=str)
 def test_nothing_recompiles_after_the_first_call(layout, caplog):
-    spec = small(model={"hidden": 3})
+    spec = small_spec(model={"hidden": 3})
     dataset = spec.task.load(Path("nowhere"))
     program = build_program(spec, 20, layout)
-    state = seated(program, [spec])
+    state = state_with_runs(program, [spec])
     data = program.place_data(dict(dataset.splits))
 
     def compiled_functions(count, evaluating):
@@ -195,7 +195,7 @@ def test_nothing_recompiles_after_the_first_call(layout, caplog):
 
 
 def test_cohorts_that_differ_only_in_hparams_and_length_share_a_program():
-    spec = small()
+    spec = small_spec()
     longer = replace(
         spec,
         seed=4,
@@ -208,14 +208,14 @@ def test_cohorts_that_differ_only_in_hparams_and_length_share_a_program():
 
 
 def test_a_diverged_member_does_not_change_other_members():
-    spec = small()
+    spec = small_spec()
     dataset = spec.task.load(Path("nowhere"))
     data_of = {k: v for k, v in dataset.splits.items() if k != "test"}
     finals = {}
     for rate in (0.1, 1e30):
         specs = [spec, replace(spec, seed=1, optim=replace(spec.optim, lr=rate))]
         program = build_program(spec, 20, Layout("single", 1, 3))
-        state = seated(program, specs)
+        state = state_with_runs(program, specs)
         data = program.place_data(data_of)
         for _ in range(4):
             state, _ = program.run_chunk(state, data, jnp.int32(5), jnp.asarray(True))

@@ -8,12 +8,12 @@ import pytest
 
 from lstm_lab.train.layout import Layout
 from lstm_lab.utils.files import read_json
-from tests.helpers.training import StopAfter, assert_same_record, run_record, small, train
+from tests.helpers.training import StopAfter, assert_same_record, run_record, small_spec, train
 
 
 def trials(n, **sections):
     """Runs that differ in seed, rate and momentum; the odd ones learn nothing and stop early."""
-    spec = small(train={"steps": 30, "patience": 2}, **sections)
+    spec = small_spec(train={"steps": 30, "patience": 2}, **sections)
     return [
         replace(
             spec,

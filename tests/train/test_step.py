@@ -10,16 +10,16 @@ import pytest
 from lstm_lab.config.ids import run_id
 from lstm_lab.train.layout import Layout
 from lstm_lab.utils.errors import UserError
-from tests.helpers.training import small, steps
+from tests.helpers.training import run_steps, small_spec
 
 
 def test_smoothed_labels_change_the_loss_and_the_update():
-    spec = small(task={"name": "temporal_order", "length": 10}, optim={"lr": 0.5})
+    spec = small_spec(task={"name": "temporal_order", "length": 10}, optim={"lr": 0.5})
     smoothed = replace(spec, train=replace(spec.train, label_smoothing=0.5))
     assert run_id(smoothed) != run_id(spec)
     dataset = spec.task.load(Path("nowhere"))
     (losses, params), (smoothed_losses, smoothed_params) = (
-        steps([one], Layout("single", 1, 1), dataset, n=2) for one in (spec, smoothed)
+        run_steps([one], Layout("single", 1, 1), dataset, n=2) for one in (spec, smoothed)
     )
     # The weights of the first loss are the same, those of the second differ by an update.
     assert abs(losses[0, 0] - smoothed_losses[0, 0]) > 1e-3
@@ -31,6 +31,6 @@ def test_smoothed_labels_change_the_loss_and_the_update():
 
 def test_invalid_label_smoothing_is_rejected():
     with pytest.raises(UserError, match="label_smoothing: adding has no classes"):
-        small(train={"label_smoothing": 0.1})
+        small_spec(train={"label_smoothing": 0.1})
     with pytest.raises(UserError, match="label_smoothing: got 1.0"):
-        small(task={"name": "temporal_order", "length": 10}, train={"label_smoothing": 1.0})
+        small_spec(task={"name": "temporal_order", "length": 10}, train={"label_smoothing": 1.0})

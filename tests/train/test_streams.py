@@ -21,18 +21,18 @@ from tests.helpers.training import (
     TEXT,
     TRACKS,
     T,
-    close,
+    assert_close,
+    language_spec,
     nll_at_once,
-    reading,
-    seated,
-    steps,
+    run_steps,
+    state_with_runs,
     train,
 )
 
 
 @pytest.mark.parametrize("tracks", [1, 3])
 def test_evaluation_in_chunks_equals_evaluation_in_one_piece(text, tracks):
-    spec = reading(text)
+    spec = language_spec(text)
     train_step = TrainStep(spec, 0)
     params = train_step.init(member_of(spec, 1)).params
     tokens = np.random.default_rng(1).integers(0, 40, 53)
@@ -44,13 +44,13 @@ def test_evaluation_in_chunks_equals_evaluation_in_one_piece(text, tracks):
 
 
 def test_training_carries_the_state_and_resets_it_each_epoch(text):
-    spec = reading(text, optim={"lr": 1e-30})  # the weights stay, so that losses can be foreseen
+    spec = language_spec(text, optim={"lr": 1e-30})
     dataset = spec.task.load(Path())
     tokens = dataset.splits["train"].tokens
     n = (len(tokens) - 1) // TRACKS
     chunks = n // T
     rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(TRACKS)])
-    losses, params = steps([spec], Layout("single", 1, 1), dataset, chunks + 2)
+    losses, params = run_steps([spec], Layout("single", 1, 1), dataset, chunks + 2)
     whole = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)
     expected = whole[:, : chunks * T].reshape(TRACKS, chunks, T).mean((0, 2))
     np.testing.assert_allclose(losses[:, 0], [*expected, *expected[:2]], rtol=1e-5)
@@ -62,16 +62,16 @@ def test_training_carries_the_state_and_resets_it_each_epoch(text):
 @pytest.mark.parametrize("cell", ["lstm", "slstm"])
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_pmap_equals_jit_on_streams(text, cell, lanes):
-    specs = [replace(reading(text, model={"cell": cell}), seed=k) for k in range(lanes)]
+    specs = [replace(language_spec(text, model={"cell": cell}), seed=k) for k in range(lanes)]
     dataset = specs[0].task.load(Path())
-    alone = [steps([spec], Layout("single", 1, 1), dataset) for spec in specs]
+    alone = [run_steps([spec], Layout("single", 1, 1), dataset) for spec in specs]
     kind = "batch" if lanes == 1 else "members"
-    losses, params = steps(specs, Layout(kind, 2, lanes), dataset)
+    losses, params = run_steps(specs, Layout(kind, 2, lanes), dataset)
     for k, (loss, param) in enumerate(alone):
-        close(losses[:, k], loss[:, 0])
-        close(jax.tree.map(lambda a, k=k: a[k], params), jax.tree.map(lambda a: a[0], param))
+        assert_close(losses[:, k], loss[:, 0])
+        assert_close(jax.tree.map(lambda a, k=k: a[k], params), jax.tree.map(lambda a: a[0], param))
     program = build_program(specs[0], 10, Layout(kind, 2, lanes))
-    state = seated(program, specs)
+    state = state_with_runs(program, specs)
     valid = program.place_data({"valid": dataset.splits["valid"]})["valid"]
     lanes_to_evaluate = np.ones(lanes, bool)
     metrics = program.collect(
@@ -87,14 +87,14 @@ def test_pmap_equals_jit_on_streams(text, cell, lanes):
 
 
 def test_members_of_different_hidden_size_equal_lone_runs_on_streams(text):
-    narrow, wide = (reading(text, model={"hidden": h, "embedding": None}) for h in (3, 6))
+    narrow, wide = (language_spec(text, model={"hidden": h, "embedding": None}) for h in (3, 6))
     dataset = wide.task.load(Path())
-    _, params = steps([narrow, wide], Layout("single", 1, 2, 6), dataset)
+    _, params = run_steps([narrow, wide], Layout("single", 1, 2, 6), dataset)
     for k, spec in enumerate((narrow, wide)):
-        _, alone = steps([spec], Layout("single", 1, 1), dataset)
+        _, alone = run_steps([spec], Layout("single", 1, 1), dataset)
         h = spec.model.hidden
         weights = params["lstm"]["layer_0"]["wh"][k][:h, :, :h]
-        close(weights, alone["lstm"]["layer_0"]["wh"][0])
+        assert_close(weights, alone["lstm"]["layer_0"]["wh"][0])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_an_interrupted_run_on_a_stream_resumes_with_the_same_metrics(text, tmp_
             After.asked += 1
             return After.asked > 7
 
-    spec = reading(text, **sections)
+    spec = language_spec(text, **sections)
     train([spec], tmp_path / "whole")
     assert train([spec], tmp_path / "parts", stop=After()).status == "interrupted"
     assert train([spec], tmp_path / "parts").status == "completed"

@@ -16,7 +16,15 @@ from lstm_lab.train.activation_penalties import penalty
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program
 from lstm_lab.utils.errors import UserError
-from tests.helpers.training import TRACKS, close, nll_at_once, reading, seated, small, steps
+from tests.helpers.training import (
+    TRACKS,
+    assert_close,
+    language_spec,
+    nll_at_once,
+    run_steps,
+    small_spec,
+    state_with_runs,
+)
 
 VARIED = {"unroll": 12, "unroll_std": 2.0}
 
@@ -46,10 +54,10 @@ def test_averaging_starts_by_the_rule_of_the_paper(patience, seed):
 
 def test_evaluations_use_the_mean_weights_once_averaging_started(text):
     # Steps so large that validation gets worse.
-    spec = reading(text, optim={"average": 1, "lr": 8.0})
+    spec = language_spec(text, optim={"average": 1, "lr": 8.0})
     dataset = spec.task.load(Path())
     program = build_program(spec, 40, Layout("single", 1, 1))
-    state, data = seated(program, [spec], 40), program.place_data(dataset.splits)
+    state, data = state_with_runs(program, [spec], 40), program.place_data(dataset.splits)
     values, weights, since = [], [], None
     for k in range(30):
         state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(True))
@@ -57,7 +65,7 @@ def test_evaluations_use_the_mean_weights_once_averaging_started(text):
         if since is not None:
             weights.append(host.params)
             mean = jax.tree.map(lambda *a: np.mean(a, axis=0), *weights)
-            close(host.average.params, mean)
+            assert_close(host.average.params, mean)
             scored = program.evaluate(mean, state.hparams, np.ones(1, bool), data["valid"])
             np.testing.assert_allclose(valid, scored["bits"][0], rtol=1e-5)
         values.append(float(valid))
@@ -88,8 +96,8 @@ def test_penalties_equal_explicit_sums(lengths):
 
 def test_penalties_shrink_the_recurrent_weights(text):
     def outputs(**train):
-        spec = reading(text, train=train)
-        losses, params = steps([spec], Layout("single", 1, 1), spec.task.load(Path()), 60)
+        spec = language_spec(text, train=train)
+        losses, params = run_steps([spec], Layout("single", 1, 1), spec.task.load(Path()), 60)
         return losses[-1, 0], np.abs(params["lstm"]["layer_0"]["wh"]).mean()
 
     (plain, large), (penalized, less) = outputs(), outputs(activation_reg=20.0, temporal_reg=20.0)
@@ -99,18 +107,18 @@ def test_penalties_shrink_the_recurrent_weights(text):
 
 @pytest.mark.parametrize("kind", ["batch", "members"])
 def test_pmap_equals_jit_with_averaging_and_penalties(text, kind):
-    spec = reading(
+    spec = language_spec(
         text,
         task=VARIED,
         optim={"average": 1},
         train={"activation_reg": 2.0, "temporal_reg": 1.0},
     )
     dataset = spec.task.load(Path())
-    losses, params = steps([spec], Layout("single", 1, 1), dataset)
+    losses, params = run_steps([spec], Layout("single", 1, 1), dataset)
     lanes = 1 if kind == "batch" else 2
-    on_devices, others = steps([spec] * lanes, Layout(kind, 2, lanes), dataset)
-    close(on_devices[:, :1], losses)
-    close(jax.tree.map(lambda a: a[:1], others), params)
+    on_devices, others = run_steps([spec] * lanes, Layout(kind, 2, lanes), dataset)
+    assert_close(on_devices[:, :1], losses)
+    assert_close(jax.tree.map(lambda a: a[:1], others), params)
 
 
 def test_chunks_of_varied_length_cover_the_text_in_order():
@@ -139,13 +147,13 @@ def test_chunks_of_varied_length_cover_the_text_in_order():
 
 
 def test_the_state_is_carried_through_chunks_of_varied_length(text):
-    spec = reading(text, task=VARIED, optim={"lr": 1e-30})
+    spec = language_spec(text, task=VARIED, optim={"lr": 1e-30})
     dataset = spec.task.load(Path())
     tokens = dataset.splits["train"].tokens
     n = (len(tokens) - 1) // TRACKS
     chunks = n // 12
     rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(TRACKS)])
-    losses, params = steps([spec], Layout("single", 1, 1), dataset, chunks)
+    losses, params = run_steps([spec], Layout("single", 1, 1), dataset, chunks)
     whole = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)[:, : chunks * 12]
     sizes = [
         int(
@@ -162,13 +170,13 @@ def test_the_state_is_carried_through_chunks_of_varied_length(text):
 
 def test_invalid_awd_lstm_settings_are_rejected(text):
     with pytest.raises(UserError, match="temporal_reg: adding has no outputs at every step"):
-        small(train={"temporal_reg": 1.0})
+        small_spec(train={"temporal_reg": 1.0})
     with pytest.raises(UserError, match="activation_reg: got -1.0, expected 0 or more"):
-        reading(text, train={"activation_reg": -1.0})
+        language_spec(text, train={"activation_reg": -1.0})
     with pytest.raises(UserError, match="average: got 0, expected 1 or more, or none"):
-        reading(text, optim={"average": 0})
+        language_spec(text, optim={"average": 0})
     with pytest.raises(UserError, match="unroll_std: got 2.0, expected 0 to a quarter of unroll"):
-        reading(text, task={"unroll_std": 2.0})
-    penalized = reading(text, train={"activation_reg": 1.0}, model={"embedding": None})
+        language_spec(text, task={"unroll_std": 2.0})
+    penalized = language_spec(text, train={"activation_reg": 1.0}, model={"embedding": None})
     assert "would include the padding" in padding.unsupported_reason(penalized)
-    assert run_id(penalized) != run_id(reading(text, model={"embedding": None}))
+    assert run_id(penalized) != run_id(language_spec(text, model={"embedding": None}))

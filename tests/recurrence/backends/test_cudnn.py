@@ -23,8 +23,8 @@ from lstm_lab.recurrence import CallSignature, choose, dispatch, unroll, unsuppo
 from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.train import parallel
 from lstm_lab.train.layout import Layout
-from tests.helpers.recurrence import LENGTHS, B, T, case
-from tests.helpers.training import close, small, steps
+from tests.helpers.recurrence import LENGTHS, B, T, random_layer
+from tests.helpers.training import assert_close, run_steps, small_spec
 
 SPEC = get_variant("lstm").spec
 H = 6
@@ -36,7 +36,7 @@ def quickly(function):
 
 
 def same(outputs, expected, *arguments):
-    close(quickly(outputs)(*arguments), quickly(expected)(*arguments))
+    assert_close(quickly(outputs)(*arguments), quickly(expected)(*arguments))
 
 
 def unbatched(function):
@@ -90,7 +90,7 @@ def gpu(monkeypatch):
 @pytest.mark.parametrize("stateful", [False, True])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_a_cudnn_layer_equals_scan(gpu, reverse, stateful, lengths):
-    spec, params, x, state = case("np")
+    spec, params, x, state = random_layer("np")
     weights = jax.random.normal(jax.random.key(3), (T, B, params["wh"].shape[-1]))
 
     def loss(params, x, state, backend):
@@ -109,7 +109,7 @@ def test_a_cudnn_layer_equals_scan(gpu, reverse, stateful, lengths):
         differentiated = jax.value_and_grad(partial(loss, backend=backend), (0, 1, 2), has_aux=True)
         return quickly(differentiated)(params, x, state)
 
-    close(run("cudnn"), run("scan"))
+    assert_close(run("cudnn"), run("scan"))
     assert [static[-1] for static in gpu] == [lax.Precision.HIGH]
 
 
@@ -184,7 +184,7 @@ def test_the_state_of_a_stream_restarts_at_is_start(gpu):
             stacked(backend)[0].apply(variables, x, states, is_start=jnp.array(is_start))
             for backend in ("scan", "cudnn")
         )
-        close(outputs, expected)
+        assert_close(outputs, expected)
 
 
 def test_members_under_vmap_call_the_kernel_one_by_one(gpu):
@@ -204,20 +204,20 @@ def test_training_with_cudnn_equals_scan(gpu, monkeypatch, members):
     parallel._build.cache_clear()
     try:
         outputs, expected = (
-            steps(
+            run_steps(
                 [
-                    small(model=sections, compute={"backend": backend}, seed=k)
+                    small_spec(model=sections, compute={"backend": backend}, seed=k)
                     for k in range(members)
                 ],
                 Layout("single", 1, members),
-                small().task.load(None),
+                small_spec().task.load(None),
                 n=3,
             )
             for backend in ("cudnn", "scan")
         )
     finally:
         parallel._build.cache_clear()
-    close(outputs, expected)
+    assert_close(outputs, expected)
     assert gpu
 
 
@@ -231,7 +231,7 @@ def test_padding_is_never_read(gpu):
 
 
 def test_the_matmul_precision_is_passed_to_the_kernel(gpu):
-    spec, params, x, _ = case("np")
+    spec, params, x, _ = random_layer("np")
     for named, passed in (("highest", "HIGHEST"), ("high", "HIGH"), ("default", "HIGH")):
         with jax.default_matmul_precision(named):
             unroll(spec, params, x, backend="cudnn")
@@ -239,7 +239,7 @@ def test_the_matmul_precision_is_passed_to_the_kernel(gpu):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("peephole", "peephole: cudnn supports only the plain LSTM"),
         ("cifg", "gates: cudnn supports"),
@@ -248,15 +248,17 @@ def test_the_matmul_precision_is_passed_to_the_kernel(gpu):
         ("layernorm", "layer_norm: cudnn supports"),
     ],
 )
-def test_unsupported_variants_are_named_in_the_error(gpu, name, said):
-    assert said in unsupported_reason("cudnn", CallSignature(get_variant(name).spec, jnp.float32))
+def test_unsupported_variants_are_named_in_the_error(gpu, name, message):
+    assert message in unsupported_reason(
+        "cudnn", CallSignature(get_variant(name).spec, jnp.float32)
+    )
     x = jnp.zeros((T, B, 4))
     with pytest.raises(ValueError, match="got 'cudnn', which does not support this call; "):
         LSTM(get_variant(name).spec, (H,), backend="cudnn").init(jax.random.key(0), x)
 
 
 def test_unsupported_features_of_a_call_are_named_in_the_error(gpu):
-    spec, params, x, _ = case("np")
+    spec, params, x, _ = random_layer("np")
     assert "dtype: got bfloat16" in unsupported_reason("cudnn", CallSignature(spec, jnp.bfloat16))
     assert "trace: cudnn" in unsupported_reason(
         "cudnn", CallSignature(spec, jnp.float32, trace=True)
@@ -270,7 +272,7 @@ def test_cudnn_without_a_gpu_is_rejected():
         unsupported_reason("cudnn", CallSignature(SPEC, jnp.float32))
         == "platform: got cpu, cudnn supports gpu"
     )
-    spec, params, x, _ = case("np")
+    spec, params, x, _ = random_layer("np")
     with pytest.raises(
         ValueError, match="got 'cudnn', which does not support this call; platform: got cpu"
     ):

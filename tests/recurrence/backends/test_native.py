@@ -11,7 +11,7 @@ import pytest
 from lstm_lab.cells import get_variant
 from lstm_lab.recurrence import CallSignature, choose, unroll, unsupported_reason
 from lstm_lab.recurrence.backends import native
-from tests.helpers.recurrence import B, D, H, T, assert_near, case, loss_and_gradients
+from tests.helpers.recurrence import B, D, H, T, assert_near, loss_and_gradients, random_layer
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -36,7 +36,7 @@ def test_the_kernel_equals_scan_over_blocks_parts_and_chunks(name, shape, revers
 @pytest.mark.parametrize("name", ["vanilla", "gru"])
 def test_steps_after_the_longest_row_are_zero_and_change_nothing(name, lengths):
     """The kernel ends at the longest row; memory that it does not write may hold anything."""
-    spec, params, x, state = case(name, T=40, B=3)
+    spec, params, x, state = random_layer(name, T=40, B=3)
 
     def gradients(backend):
         def loss(params, x, state):
@@ -52,7 +52,7 @@ def test_steps_after_the_longest_row_are_zero_and_change_nothing(name, lengths):
 
 
 def test_the_gradient_of_x_is_computed_only_on_request():
-    spec, params, x, _ = case("np")
+    spec, params, x, _ = random_layer("np")
 
     def loss(params, x):
         return unroll(spec, params, x, backend="native")[0].sum()
@@ -65,7 +65,7 @@ def test_the_gradient_of_x_is_computed_only_on_request():
 
 def test_bits_do_not_depend_on_threads_or_other_members():
     """The batch's parts depend on the shape alone, so threads and neighbors change nothing."""
-    spec, params, x, _ = case("np", T=30, B=40, D=8, H=24)
+    spec, params, x, _ = random_layer("np", T=30, B=40, D=8, H=24)
 
     def gradients(params):
         return jax.grad(lambda p: jnp.square(unroll(spec, p, x, backend="native")[0]).sum())(params)

@@ -81,7 +81,7 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("date,one,ten\n2000,1,x\n", "line 2 column 'ten': got 'x', expected a number"),
         ("date,one,ten\n2000,1\n", "line 2 column 'ten': got None"),
@@ -91,10 +91,10 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
         ("date,one,ten\n2000,1,1\n", "leaves train 1 rows, expected 9 or more"),
     ],
 )
-def test_an_invalid_series_is_rejected(tmp_path, content, said):
+def test_an_invalid_series_is_rejected(tmp_path, content, message):
     task = counted(tmp_path)
     (tmp_path / "a.csv").write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         task.load(tmp_path)
 
 
@@ -159,15 +159,15 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("a,b,good\n1,2\n", "line 2: got 2 values, expected 3 as in the first row"),
         ("a,b,good\n", "has no rows"),
         ("a,b,good\n1,2,no\n", "example 1 has 'no', expected 1, 2"),
     ],
 )
-def test_an_invalid_table_is_rejected(tmp_path, content, said):
-    header = said == "has no rows" or "example" in said
+def test_an_invalid_table_is_rejected(tmp_path, content, message):
+    header = message == "has no rows" or "example" in message
     (tmp_path / "a.csv").write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         Table(str(tmp_path / "a.csv"), ("1", "2"), 2, 3, header=header).load(Path())

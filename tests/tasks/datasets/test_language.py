@@ -68,16 +68,16 @@ def test_the_most_frequent_words_come_first_and_ties_keep_their_order():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b" \n \n", "is empty"),
         ("été\nété\n".encode() + "été".encode("latin-1"), "line 3 is not UTF-8 .byte 0xe9"),
     ],
 )
-def test_an_invalid_text_file_is_rejected(tmp_path, content, said):
+def test_an_invalid_text_file_is_rejected(tmp_path, content, message):
     (tmp_path / "a.txt").write_bytes(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read_text(tmp_path / "a.txt")
 
 

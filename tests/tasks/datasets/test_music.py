@@ -66,10 +66,13 @@ def test_a_damaged_file_is_rejected(tmp_path):
     with pytest.raises(UserError, match="empty split 'traindata'"):
         JSB().load(tmp_path)
     bad = np.empty((1, 1), object)
-    for piece, said in ((np.zeros((3, 87)), "shape"), (np.full((3, 88), 2), "other than 0 and 1")):
+    for piece, message in (
+        (np.zeros((3, 87)), "shape"),
+        (np.full((3, 88), 2), "other than 0 and 1"),
+    ):
         bad[0, 0] = piece
         scipy.io.savemat(path, {f"{k}data": bad for k in ("train", "valid", "test")})
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             JSB().load(tmp_path)
 
 

@@ -87,7 +87,7 @@ def test_digits_hold_every_image_once(pixels):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: Digits(valid_size=0), "valid_size: got 0"),
         (lambda: Digits(test_size=1700), "leaves none of the 1797"),
@@ -97,8 +97,8 @@ def test_digits_hold_every_image_once(pixels):
         (lambda: Adding(test_size=0), "test_size: got 0"),
     ],
 )
-def test_invalid_options_are_rejected(make, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_options_are_rejected(make, message):
+    with pytest.raises(ValueError, match=message):
         make()
 
 
@@ -123,10 +123,10 @@ def test_cross_validation_tests_every_digit_once():
     every = np.concatenate([e.x.reshape(len(e.y), -1) for e in whole.values()])
     np.testing.assert_array_equal(np.unique(rows, axis=0), np.unique(every, axis=0))
     np.testing.assert_array_equal(parts[0]["valid"].x, parts[1]["test"].x)
-    for wrong, said in (
+    for wrong, message in (
         ({"folds": 2, "fold": 0}, "folds: got 2, expected 3 or more"),
         ({"folds": 4}, "expected both or neither"),
         ({"folds": 4, "fold": 4}, "fold: got 4, expected 0 to 3"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             Digits(**wrong)

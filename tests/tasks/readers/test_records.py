@@ -60,7 +60,7 @@ def test_long_texts_are_cut_to_max_length(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.csv", "text,label\n", "has no records"),
         ("a.csv", "words,label\nx,1\n", "line 2: column: got 'text', expected one of words, label"),
@@ -72,10 +72,10 @@ def test_long_texts_are_cut_to_max_length(tmp_path):
         ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
     ],
 )
-def test_invalid_records_are_rejected(tmp_path, name, content, said):
+def test_invalid_records_are_rejected(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         Text(
             **{k: v for k, v in text_classification.options(str(path)).items() if k != "name"}
         ).load(tmp_path)

@@ -80,7 +80,7 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("config", "name", "content", "said"),
+    ("config", "name", "content", "message"),
     [
         ("imdb.py", "a.csv", b"review,label\nx,1\n", "column: got 'text', expected one of review"),
         ("imdb.py", "a.csv", b"text,label\nx,1\n", "has the label '1' alone"),
@@ -106,11 +106,11 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
         ("imdb.py", "nowhere.csv", None, "nowhere.csv does not exist"),
     ],
 )
-def test_an_invalid_file_gives_one_error_line(tmp_path, capsys, config, name, content, said):
+def test_an_invalid_file_gives_one_error_line(tmp_path, capsys, config, name, content, message):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
     assert run(config, path, tmp_path) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
