@@ -1,4 +1,4 @@
-"""The figure of single cells over a text."""
+"""The figure that shows single cells over a text: its features, selection and drawing."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def test_the_most_correlated_cell_is_selected_and_drawn(tmp_path):
     trained = load_run(tmp_path / "0")
     values_TH = cells.activations(trained, cells.TEXT)
     assert values_TH.shape == (len(cells.TEXT), 6)
-    # States depend only on earlier characters, so a shorter text gives the same ones.
+    # States depend only on earlier characters, so a shorter text gives the same states.
     again = cells.activations(trained, cells.TEXT[:50])
     np.testing.assert_allclose(again, values_TH[:50], atol=1e-5)
     features = cells.text_features(cells.TEXT)

@@ -45,7 +45,7 @@ MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 def imported_modules(tree):
     """Returns the package's own modules that a file imports, at its top or inside a function."""
     modules = set()
-    # What only the type checker imports is no dependency of the program.
+    # An import for the type checker alone is not a dependency of the program.
     types_only = {
         inner
         for node in ast.walk(tree)
@@ -91,7 +91,7 @@ def test_no_files_import_each_other_in_a_circle():
 
 
 def test_reports_import_only_parts_that_read_folders():
-    """Of the package, a report may import only what reads folders."""
+    """Within the package, reports import only `results` and `utils`: no JAX, no sweep."""
     allowed = {"report", "results", "utils"}
     for name in (name for name in MODULES if part(name) == "report"):
         assert {part(module) for module in IMPORTS[name]} <= allowed, name
@@ -123,7 +123,7 @@ def test_every_class_name_is_unique():
     assert {name: modules for name, modules in defined.items() if len(modules) > 1} == {}
 
 
-# The tests of a whole package, of several files together, or of files outside the package.
+# Test files that test several files together, or files outside the package.
 WITHOUT_A_MIRROR = {
     "configs/test_configs.py",
     "parity/test_jax.py",
@@ -156,7 +156,7 @@ def test_a_test_file_mirrors_a_file_of_the_package(path):
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_a_test_file_imports_no_other_test_file(path):
-    """Code that several test files need lies in tests/helpers, where no test depends on another."""
+    """Code that several test files need is in tests/helpers, so test files stay independent."""
     imported = {
         node.module
         for node in ast.walk(ast.parse(path.read_text()))

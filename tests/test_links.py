@@ -1,4 +1,4 @@
-"""Every link between the Markdown files of the project leads to a file and a heading."""
+"""Every link between the Markdown files of the project points to an existing file and heading."""
 
 import re
 

@@ -45,7 +45,7 @@ COUNTS = {
 
 
 def random_params(name, seed=0):
-    """Parameters with every entry random, so that no term hides behind a zero bias or peephole."""
+    """Returns a spec and parameters without zeros, so that biases and peepholes have an effect."""
     spec = get_variant(name).spec
     params = spec.cell.init(spec, jax.random.key(seed), D, H)
     keys = jax.random.split(jax.random.key(seed + 1), len(params))

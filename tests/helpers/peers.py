@@ -45,7 +45,7 @@ def weights_like(shape):
 
 
 def reorder(w, order, target):
-    """Reorders the gate axis, second to last, from one naming of gates to another."""
+    """Reorders the gate axis, second to last, from one order of gates to another."""
     return jnp.stack([w[..., order.index(gate), :] for gate in target], -2)
 
 

@@ -1,4 +1,4 @@
-"""Small random layers for the tests of the recurrence, with everything non-zero."""
+"""Small random layers for the tests of the recurrence; parameters and states are non-zero."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ NO_CELL_STATE = ("rnn", "gru", "minlstm")
 
 
 def random_layer(name, seed=0, T=T, B=B, D=D, H=H):
-    """Returns a variant's spec, parameters, inputs [T,B,D] and a state."""
+    """Returns a variant's spec, random parameters, inputs [T,B,D] and a random state."""
     spec = get_variant(name).spec
     params = spec.cell.init(spec, jax.random.key(seed), D, H)
     keys = iter(jax.random.split(jax.random.key(seed + 1), len(params) + 3))
@@ -28,7 +28,7 @@ def random_layer(name, seed=0, T=T, B=B, D=D, H=H):
 
 
 def noise_of(spec, params, T=T, B=B, seed=5):
-    """Returns drawn masks for a variant with regularization, over T steps; else None."""
+    """Returns random masks over T steps for a variant with regularization; None for others."""
     keys_B = jax.random.split(jax.random.key(seed), B)
     rates = dict.fromkeys(masks.default_rates(spec), 0.4)
     if "wh" not in params or params["wh"].ndim != 3:
@@ -38,7 +38,7 @@ def noise_of(spec, params, T=T, B=B, seed=5):
 
 
 def state_from(spec, params, x, state):
-    """Returns the zero state with h and c put in, for cells that carry more."""
+    """Returns the cell's zero state with h and c replaced; some cells carry more than these."""
     zero = spec.cell.initial(spec, params, spec.cell.project(spec, params, x[0]), x.dtype)
     return zero if state is None else zero._replace(h=state.h, c=state.c)
 

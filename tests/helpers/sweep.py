@@ -1,4 +1,4 @@
-"""A study of small runs, and a sweep in its own process, for the tests of studies."""
+"""A study of small runs, and a sweep in a separate process, for the tests of studies."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def tiny_study(**options):
     return Study(**{**defaults, **options})
 
 
-# A study of 24 runs, long enough to be killed in the middle.
+# A study of 24 runs that takes long enough to be killed before it ends.
 STUDY_FILE = """
 
 def get_study():
@@ -40,7 +40,7 @@ def get_study():
 
 
 def start_sweep(tmp_path, workdir, *flags):
-    """Starts `lstm-lab sweep` on STUDY_FILE in a process of its own."""
+    """Starts `lstm-lab sweep` on STUDY_FILE in a separate process."""
     (tmp_path / "s.py").write_text(STUDY_FILE)
     command = [sys.executable, "-m", "lstm_lab", "sweep", f"--study={tmp_path / 's.py'}"]
     return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Small runs for the tests of training, and what a finished run left on disk."""
+"""Small runs for the tests of training, and the files of a finished run."""
 
 import time
 from dataclasses import replace
@@ -21,7 +21,7 @@ from lstm_lab.utils.files import read_json, read_lines
 
 
 def small_spec(**sections):
-    """A spec of a small run; sections are merged."""
+    """Returns the spec of a small run; `sections` replace single settings."""
     base = {
         "task": {"name": "adding", "length": 8, "valid_size": 20, "test_size": 20},
         "model": {"cell": "lstm", "hidden": 5},
@@ -37,12 +37,15 @@ def small_spec(**sections):
 
 
 def ragged_spec(**sections):
-    """The same on JSB's ragged pieces, in batches that do not divide them."""
+    """Returns the spec of a small run on JSB, whose pieces differ in length."""
     return replace(small_spec(**sections), task=JSB())
 
 
 def run_steps(specs, layout, dataset, n=10):
-    """Trains members for n steps, one a call; returns losses [n,M] and parameters [M,...]."""
+    """Trains members for n steps, one step per call.
+
+    Returns losses [n,M] and parameters [M,...].
+    """
     program = build_program(specs[0], n, layout)
     state = state_with_runs(program, specs, n)
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
@@ -55,7 +58,7 @@ def run_steps(specs, layout, dataset, n=10):
 
 
 def state_with_runs(program, specs, n=1000):
-    """Returns a program's state with runs of n steps in its first lanes."""
+    """Returns the state of a program whose first lanes hold new runs of n steps."""
     return program.assign(None, {k: program.init_member(spec, n) for k, spec in enumerate(specs)})
 
 
@@ -66,7 +69,7 @@ def assert_close(outputs, expected):
 
 
 def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None, thresholds=None):
-    """Trains a cohort in a folder, a subfolder each."""
+    """Trains a cohort in a folder; run k gets the subfolder named k."""
     thresholds = thresholds or {}
     runs = tuple(
         CohortRun(spec, folder / str(k), thresholds.get(k, {})) for k, spec in enumerate(specs)
@@ -114,7 +117,7 @@ def assert_same_record(a, b):
 
 
 def wait_for_step(folder, step, process):
-    """Waits until a run has recorded a step; fails if its process ends before."""
+    """Waits until a run has recorded a step; fails if its process ends earlier."""
     for _ in range(600):
         rows = read_lines(folder / "metrics.jsonl")
         if rows and rows[-1]["step"] >= step:
@@ -129,7 +132,7 @@ TRACKS, T = 4, 5
 
 
 def language_spec(text, **sections):
-    """A spec of a small language model of characters."""
+    """Returns the spec of a small language model of characters."""
     task = {"name": "language", "train": str(text), "unit": "character", "vocabulary": 40}
     base = {
         "task": {**task, "unroll": T, "valid_share": 0.1, "test_share": 0.1},
@@ -142,7 +145,7 @@ def language_spec(text, **sections):
 
 
 def nll_at_once(spec, params, tokens):
-    """Returns the negative log-likelihood of each symbol, with each row read in one piece."""
+    """Returns the negative log-likelihood of each symbol, with each row read as one sequence."""
     logits = build_model(spec).apply({"params": params}, tokens[:, :-1])
     log_p = jax.nn.log_softmax(logits)
     return -jnp.take_along_axis(log_p, tokens[:, 1:, None], -1)[..., 0]

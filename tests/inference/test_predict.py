@@ -48,9 +48,9 @@ def test_greedy_text_equals_rereading_the_whole_text(folder):
         tokens = jnp.array([[vocabulary.index(symbol) for symbol in text]])
         logits = build_model(trained.spec).apply({"params": trained.params}, tokens)[0, -1]
         text += vocabulary[int(logits[1:].argmax()) + 1]
-    written = "".join(generate(trained, "merrily ", 40, Sampling(temperature=0.0)))
-    assert "merrily " + written == text
-    assert len(set(written)) > 5
+    generated = "".join(generate(trained, "merrily ", 40, Sampling(temperature=0.0)))
+    assert "merrily " + generated == text
+    assert len(set(generated)) > 5
 
 
 def test_the_seed_determines_the_text(folder):
@@ -98,9 +98,9 @@ def test_the_temperature_flattens_the_distribution():
 def test_generate_prints_prompt_and_text(folder, capsys):
     flags = ["--prompt=your boat", "--length=12", "--top_k=3", "--seed=1", "--devices=4"]
     assert main(["generate", f"--workdir={folder}", *flags]) == 0
-    written = capsys.readouterr().out
-    assert written.startswith("your boat")
-    assert len(written) == len("your boat") + 12 + 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("your boat")
+    assert len(printed) == len("your boat") + 12 + 1
 
 
 def test_runs_that_cannot_generate_are_rejected(tmp_path, folder):

@@ -54,7 +54,7 @@ def random_model(spec, S=4, T=3, B=2):
     return model, model.init(jax.random.key(0), x), source, x
 
 
-def numbers(tree):
+def to_float64(tree):
     return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 
@@ -113,7 +113,7 @@ def test_logits_match_the_equations(tmp_path, attention):
     model = {"layers": 1, "bidirectional": False, "attention": attention}
     module, variables, source, x = random_model(translation_spec(tmp_path, model=model))
     result = module.apply(variables, x, source=source)
-    expected = logits_in_numpy(numbers(variables["params"]), source, x, attention)
+    expected = logits_in_numpy(to_float64(variables["params"]), source, x, attention)
     np.testing.assert_allclose(result, expected, atol=2e-5)
 
 

@@ -1,4 +1,4 @@
-"""`lstm-lab check` finds what is wrong with a cell, and passes what is right."""
+"""`lstm-lab check` reports the errors of a wrong cell and passes correct cells."""
 
 from dataclasses import replace
 
@@ -33,19 +33,19 @@ def wrong_gradient(spec, params, zx, zh, state, noise=None):
     return GATED_LSTM.pointwise(spec, params, halved(zx), zh, state, noise)
 
 
-def looks_at_other_rows(spec, params, zx, zh, state, noise=None):
+def reads_other_rows(spec, params, zx, zh, state, noise=None):
     return GATED_LSTM.pointwise(spec, params, zx + zx.mean(0, keepdims=True), zh, state, noise)
 
 
 def test_a_wrong_gradient_is_reported():
     errors = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=wrong_gradient))))
-    assert [name for name, wrong in errors.items() if wrong] == [
+    assert [name for name, error in errors.items() if error] == [
         "gradients match finite differences"
     ]
 
 
 def test_rows_that_affect_each_other_are_reported():
-    errors = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=looks_at_other_rows))))
+    errors = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=reads_other_rows))))
     assert errors["rows do not affect each other"]
 
 

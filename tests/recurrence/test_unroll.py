@@ -1,4 +1,4 @@
-"""Properties of the recurrence that hold for any numbers.
+"""Properties of `unroll` that need no oracle.
 
 `check_cell` has those that hold for every cell: padding, chunks of time, resets. test_check.py runs
 it on the whole catalogue.
@@ -35,9 +35,9 @@ def test_reverse_equals_forward_on_flipped_rows(lengths, name):
     for b, n in enumerate(lengths):
         flipped[:n, b] = flipped[:n, b][::-1]
     h, final, _ = unroll(spec, params, x, lengths=lengths, reverse=True)
-    g, flipped_final, _ = unroll(spec, params, jnp.array(flipped), lengths=lengths)
+    flipped_h, flipped_final, _ = unroll(spec, params, jnp.array(flipped), lengths=lengths)
     for b, n in enumerate(lengths):
-        np.testing.assert_allclose(h[:n, b], g[:n, b][::-1], atol=1e-6)
+        np.testing.assert_allclose(h[:n, b], flipped_h[:n, b][::-1], atol=1e-6)
     np.testing.assert_allclose(final.h, flipped_final.h, atol=1e-6)
 
 
@@ -56,11 +56,11 @@ def test_trace_returns_gates_and_clamp_fixes_them():
     np.testing.assert_array_equal(traced["f"], np.ones((T, B, H)))
     np.testing.assert_array_equal(final.c, np.zeros((B, H)))
     np.testing.assert_array_equal(traced["h"], h)
-    free = unroll(spec, params, x, trace=("f",))[2]["f"]
-    assert 0 < free.min() < free.max() < 1
+    unclamped = unroll(spec, params, x, trace=("f",))[2]["f"]
+    assert 0 < unclamped.min() < unclamped.max() < 1
     gru = random_layer("gru")
-    _, kept, _ = unroll(gru[0], gru[1], x, gru[3], clamp={"z": 1.0})
-    np.testing.assert_allclose(kept.h, gru[3].h, atol=1e-6)
+    _, final, _ = unroll(gru[0], gru[1], x, gru[3], clamp={"z": 1.0})
+    np.testing.assert_allclose(final.h, gru[3].h, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,14 @@ def test_bfloat16_keeps_states_in_float32_and_stays_close_to_float32(name, backe
 def test_fused_needs_less_memory_than_scan(name):
     spec, params, x, _ = random_layer(name, T=256, B=8, D=16, H=32)
 
-    def temporary(backend):
+    def temporary_bytes(backend):
         def loss(params, x):
             return unroll(spec, params, x, backend=backend)[0].sum()
 
         compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    assert temporary("fused") < 0.6 * temporary("scan")
+    assert temporary_bytes("fused") < 0.6 * temporary_bytes("scan")
 
 
 def test_an_unsupported_backend_is_rejected():

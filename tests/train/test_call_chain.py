@@ -1,4 +1,4 @@
-"""The way from a training session to the cell stays short: docs/life_of_a_run.md shows it."""
+"""The call chain from a session to the cell is short; docs/life_of_a_run.md names each call."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ cell = CellSpec(cell=replace(GATED_LSTM, pointwise=pointwise))
 
 
 def call_chain(frames):
-    """Returns the functions of the package from the session on; a closure is part of its parent."""
+    """Returns the package's functions below the session; a closure counts as its parent."""
     chain = []
     for file, name in frames:
         path = Path(file)

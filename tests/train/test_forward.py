@@ -1,4 +1,4 @@
-"""Batches that end at their longest sequence compute what whole ones do."""
+"""A batch that is cut to its longest sequence gives the results of the full-length batch."""
 
 import jax
 import numpy as np
@@ -12,12 +12,12 @@ from tests.helpers.training import assert_close, ragged_spec
 
 
 def pieces(lengths, seed=0):
-    """Random pieces of these lengths, padded with what nobody may read."""
+    """Returns random pieces of these lengths; NaN in the padding shows if anything reads it."""
     rng = np.random.default_rng(seed)
     shape = (len(lengths), max(lengths), 88)
     x, y = ((rng.random(shape) < 0.05).astype(np.float32) for _ in range(2))
-    past = np.arange(max(lengths))[None] >= np.array(lengths)[:, None]
-    x[past] = y[past] = np.nan
+    padding = np.arange(max(lengths))[None] >= np.array(lengths)[:, None]
+    x[padding] = y[padding] = np.nan
     return Examples(x, np.nan_to_num(y), np.array(lengths, np.int32))
 
 

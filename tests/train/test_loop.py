@@ -1,4 +1,4 @@
-"""Whole runs: what they leave, early stopping, divergence, interruption, a killed process."""
+"""Whole runs: their files, early stopping, divergence, interruption, a killed process."""
 
 import json
 import signal
@@ -30,17 +30,17 @@ def test_a_run_writes_its_record(tmp_path):
     spec = small_spec()
     assert train([spec], tmp_path).status == "completed"
     folder = tmp_path / "0"
-    head, result = read_json(folder / "run.json"), read_json(folder / "result.json")
+    header, result = read_json(folder / "run.json"), read_json(folder / "result.json")
     rows = read_lines(folder / "metrics.jsonl")
-    assert head["status"] == "completed"
-    assert head["backend"] == "native"
-    assert head["seeds"] == {"init": 0, "data": 0, "noise": 0}
-    assert {"jax", "flax", "optax", "python"} <= set(head["versions"])
+    assert header["status"] == "completed"
+    assert header["backend"] == "native"
+    assert header["seeds"] == {"init": 0, "data": 0, "noise": 0}
+    assert {"jax", "flax", "optax", "python"} <= set(header["versions"])
     valid = [row for row in rows if row["split"] == "valid"]
     assert [row["step"] for row in valid] == [5, 10, 15, 20]
     best = min(valid, key=lambda row: row["mse"])
     assert result["best"] == {"step": best["step"], "valid": {k: best[k] for k in ("mse", "mae")}}
-    assert result["id"] == head["id"]
+    assert result["id"] == header["id"]
     assert rows[-1]["tokens"] == 20 * 8 * 8
     assert rows[-1]["sequences"] == 160
     assert rows[-1]["flops"] > 0
@@ -66,8 +66,8 @@ def test_the_test_split_is_scored_with_the_best_checkpoint(tmp_path):
 
 def test_patience_stops_each_member_separately(tmp_path):
     spec = small_spec(train={"steps": 60, "patience": 2})
-    still = replace(spec, optim=replace(spec.optim, lr=1e-30))
-    assert train([spec, still], tmp_path).status == "completed"
+    stalled = replace(spec, optim=replace(spec.optim, lr=1e-30))
+    assert train([spec, stalled], tmp_path).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
     assert results[1]["steps"] == 15
     assert results[0]["steps"] > 15
@@ -76,8 +76,8 @@ def test_patience_stops_each_member_separately(tmp_path):
 
 def test_a_diverged_member_is_recorded_and_the_others_continue(tmp_path):
     spec = small_spec()
-    wild = replace(spec, optim=replace(spec.optim, lr=1e30))
-    assert train([spec, wild], tmp_path).status == "completed"
+    diverging = replace(spec, optim=replace(spec.optim, lr=1e30))
+    assert train([spec, diverging], tmp_path).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
     assert [r["status"] for r in results] == ["completed", "diverged"]
     assert read_json(tmp_path / "1" / "run.json")["status"] == "diverged"
@@ -114,10 +114,13 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
 def test_a_cohort_stops_writing_after_it_lost_its_lease(tmp_path):
     spec, folder = small_spec(compute={"log_every": 2}), tmp_path / "0"
     cohort = Cohort((CohortRun(spec, folder),), Layout("single", 1, 1), tmp_path / "checkpoints")
-    held = iter([True, True, False])
+    lease_checks = iter([True, True, False])
     with pytest.raises(LeaseLostError):
         train_cohort(
-            cohort, spec.task.load(tmp_path), stop=StopRequest(), owns_lease=lambda: next(held)
+            cohort,
+            spec.task.load(tmp_path),
+            stop=StopRequest(),
+            owns_lease=lambda: next(lease_checks),
         )
     assert [row["step"] for row in read_lines(folder / "metrics.jsonl")] == [2, 4]
     assert read_json(folder / "run.json")["status"] == "running"

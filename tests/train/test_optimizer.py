@@ -1,4 +1,4 @@
-"""Optimisers beside optax's own, and schedules."""
+"""Optimizers compared with optax's own, and schedules."""
 
 import jax
 import jax.numpy as jnp
@@ -81,14 +81,14 @@ def test_accumulated_batches_make_one_update():
     assert schedule_length(spec, 10) == 4
     optimizer = build_optimizer(spec, numbers, 4)
     plain = build_optimizer(OptimSpec(name="adam", lr=0.1, schedule="linear"), numbers, 4)
-    params, state, other = PARAMS, optimizer.init(PARAMS), plain.init(PARAMS)
+    params, state, plain_state = PARAMS, optimizer.init(PARAMS), plain.init(PARAMS)
     for k in range(3):
         grads = jax.tree.map(lambda p, k=k: p * k, PARAMS)
         updates, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, updates)
         if k < 2:
             assert all((u == 0).all() for u in jax.tree.leaves(updates))
-    updates, _ = plain.update(PARAMS, other, PARAMS)  # the mean of 0, 1 and 2 times
+    updates, _ = plain.update(PARAMS, plain_state, PARAMS)  # the mean of 0, 1 and 2 times
     expected = optax.apply_updates(PARAMS, updates)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), params, expected)
 

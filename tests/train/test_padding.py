@@ -1,4 +1,4 @@
-"""Members of different hidden size in one program equal their lone runs."""
+"""Members of different hidden size in one program give the results of their lone runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.helpers.training import assert_close, ragged_spec, run_steps, small_s
 WIDTHS = (3, 8, 5, 6)
 
 
-def specs_of(model, make=small_spec):
+def specs_by_hidden_size(model, make=small_spec):
     base = make(model=model, optim={"momentum": 0.5})
     specs = [
         replace(base, seed=k, model=replace(base.model, hidden=width))
@@ -47,7 +47,7 @@ def specs_of(model, make=small_spec):
     ids=lambda m: m["cell"],
 )
 def test_padded_members_equal_lone_runs(model):
-    specs = specs_of(model)
+    specs = specs_by_hidden_size(model)
     dataset = specs[0].task.load(Path("nowhere"))
     layout = Layout("members", 2, 4, width=9)
     program = build_program(specs[1], 10, layout)
@@ -61,12 +61,12 @@ def test_padded_members_equal_lone_runs(model):
     for lane, spec in enumerate(specs):
         lone_losses, lone = run_steps([spec], Layout("single", 1, 1), dataset)
         np.testing.assert_allclose(np.array(losses)[:, lane], lone_losses[:, 0], atol=1e-5)
-        mine = jax.tree.map(lambda a, lane=lane: a[lane], params)
+        padded = jax.tree.map(lambda a, lane=lane: a[lane], params)
         axes = unit_axes(replace(spec, model=replace(spec.model, hidden=9)))
         jax.tree.map(
-            np.testing.assert_array_equal, mask_padding(axes, mine, spec.model.hidden), mine
+            np.testing.assert_array_equal, mask_padding(axes, padded, spec.model.hidden), padded
         )
-        assert_close(unpad(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
+        assert_close(unpad(layout, spec, padded), jax.tree.map(lambda a: a[0], lone))
 
 
 def test_models_that_padding_would_change_are_rejected():

@@ -1,4 +1,4 @@
-"""One device, several devices, several members: the same numbers; and what the programs contain."""
+"""The same numbers on one device, on several, and for several members; the compiled programs."""
 
 import re
 from dataclasses import replace
@@ -24,7 +24,7 @@ ONE = Layout("single", 1, 1)
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory):
-    """Eleven ragged pieces: the last batch of four is short."""
+    """A JSB data set of eleven pieces of different length: the last batch of four has three."""
     folder = tmp_path_factory.mktemp("data")
     write_chorales(folder, pieces=(9, 3, 12, 1, 6, 7, 2, 10, 5, 8, 4))
     return folder
@@ -63,7 +63,7 @@ def test_a_cohort_of_five_seeds_equals_five_lone_runs(music, devices):
 
 @pytest.mark.parametrize("members", [1, 3])
 def test_members_under_vmap_equal_members_under_lax_map(music, monkeypatch, members):
-    """GPUs batch members where CPUs map them, and run a lone one as it is."""
+    """GPUs batch members with `vmap`, CPUs loop with `lax.map`; one member is not batched."""
     from lstm_lab.train import parallel
 
     spec = ragged_spec(train={"batch_size": 4})
@@ -114,15 +114,15 @@ def test_lane_map_reports_the_number_of_batched_members(platform, lanes, members
     ],
 )
 def test_backends_are_chosen_for_the_shapes_on_one_device(monkeypatch, layout, hidden, rows):
-    asked = []
-    monkeypatch.setattr(dispatch, "choose", lambda call: asked.append(call) or "scan")
+    calls = []
+    monkeypatch.setattr(dispatch, "choose", lambda call: calls.append(call) or "scan")
     spec = small_spec(model={"layers": 2, "bidirectional": True})
     assert layout.backends(spec) == ["scan"]
-    assert [(c.B, c.D, c.H) for c in asked] == [(rows, 2, hidden), (rows, 2 * hidden, hidden)]
-    assert {call.members for call in asked} == {1}
+    assert [(c.B, c.D, c.H) for c in calls] == [(rows, 2, hidden), (rows, 2 * hidden, hidden)]
+    assert {call.members for call in calls} == {1}
     monkeypatch.setattr("lstm_lab.train.layout.on_cpu", lambda: False)
     layout.backends(spec)
-    assert asked[-1].members == layout.lanes // (2 if layout.kind == "members" else 1)
+    assert calls[-1].members == layout.lanes // (2 if layout.kind == "members" else 1)
 
 
 def loop_bodies(text):
@@ -143,7 +143,7 @@ def loop_bodies(text):
 
 @pytest.mark.parametrize("backend", ["scan", "fused"])
 def test_no_collective_inside_the_time_loop(music, backend):
-    """One optimizer step, so that its time loops are the program's only loops."""
+    """The program is one optimizer step, so its only loops are those over time."""
 
     from lstm_lab.tasks import gather_batch
     from lstm_lab.train.device_axis import DeviceAxis
@@ -164,10 +164,10 @@ def test_no_collective_inside_the_time_loop(music, backend):
     assert "while" in text
     assert "all-reduce" not in loop_bodies(text)
 
-    def reduced_in_the_loop(x):
+    def psum_in_a_loop(x):
         return jax.lax.fori_loop(0, 3, lambda _, x: jax.lax.psum(x, "d") * 0.1, x)
 
-    wrong = jax.pmap(reduced_in_the_loop, axis_name="d").lower(np.ones(4, np.float32))
+    wrong = jax.pmap(psum_in_a_loop, axis_name="d").lower(np.ones(4, np.float32))
     assert "all-reduce" in loop_bodies(wrong.compile().as_text())
 
 
@@ -187,7 +187,7 @@ def test_nothing_recompiles_after_the_first_call(layout, caplog):
         messages = "\n".join(record.getMessage() for record in caplog.records)
         return set(re.findall(r"^Compiling (\S+)", messages, re.M))
 
-    # pmap calls it `_fun`. Without this check a new name would hide every later compilation.
+    # pmap names the function `_fun`. If JAX changed that name, the checks below would find nothing.
     first = compiled_functions(1, False)
     assert {"jit(run_chunk)", "jit(_fun)"} & first
     for count, evaluating in ((1, False), (2, True), (3, False)):
@@ -210,22 +210,24 @@ def test_cohorts_that_differ_only_in_hparams_and_length_share_a_program():
 def test_a_diverged_member_does_not_change_other_members():
     spec = small_spec()
     dataset = spec.task.load(Path("nowhere"))
-    data_of = {k: v for k, v in dataset.splits.items() if k != "test"}
+    splits = {k: v for k, v in dataset.splits.items() if k != "test"}
     finals = {}
     for rate in (0.1, 1e30):
         specs = [spec, replace(spec, seed=1, optim=replace(spec.optim, lr=rate))]
         program = build_program(spec, 20, Layout("single", 1, 3))
         state = state_with_runs(program, specs)
-        data = program.place_data(data_of)
+        data = program.place_data(splits)
         for _ in range(4):
             state, _ = program.run_chunk(state, data, jnp.int32(5), jnp.asarray(True))
         finals[rate] = program.collect(state)
-    calm, wild = finals[0.1], finals[1e30]
-    assert wild.stopped[1] == DIVERGED
-    assert wild.step[1] < 20
-    assert list(wild.stopped[[0, 2]]) == [0, IDLE]
-    assert wild.step[2] == 0
-    for a, b in zip(jax.tree.leaves(calm.params), jax.tree.leaves(wild.params), strict=True):
+    undisturbed, diverged = finals[0.1], finals[1e30]
+    assert diverged.stopped[1] == DIVERGED
+    assert diverged.step[1] < 20
+    assert list(diverged.stopped[[0, 2]]) == [0, IDLE]
+    assert diverged.step[2] == 0
+    for a, b in zip(
+        jax.tree.leaves(undisturbed.params), jax.tree.leaves(diverged.params), strict=True
+    ):
         np.testing.assert_array_equal(a[0], b[0])
 
 
@@ -240,9 +242,9 @@ def test_layouts_fit_members_batch_and_devices(members, batch_size, devices, few
     if layout.kind == "batch":
         assert batch_size % layout.devices == 0
         assert members < devices
-    preprocessing = fit_layout(layout, batch_size, fewer)
-    assert preprocessing.lanes == layout.lanes
-    assert preprocessing.devices <= fewer
-    assert preprocessing == layout or fewer < layout.devices
-    assert preprocessing.kind != "members" or preprocessing.lanes % preprocessing.devices == 0
-    assert preprocessing.kind != "batch" or batch_size % preprocessing.devices == 0
+    adapted = fit_layout(layout, batch_size, fewer)
+    assert adapted.lanes == layout.lanes
+    assert adapted.devices <= fewer
+    assert adapted == layout or fewer < layout.devices
+    assert adapted.kind != "members" or adapted.lanes % adapted.devices == 0
+    assert adapted.kind != "batch" or batch_size % adapted.devices == 0

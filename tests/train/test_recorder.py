@@ -1,4 +1,4 @@
-"""What TensorBoard finds."""
+"""The TensorBoard event files of a run."""
 
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 

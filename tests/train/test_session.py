@@ -1,4 +1,4 @@
-"""Lanes: members that come and go, each with its own length, width and end."""
+"""Lanes: runs take and free them, each with its own hidden size and number of steps."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from tests.helpers.training import StopAfter, assert_same_record, run_record, sm
 
 
 def trials(n, **sections):
-    """Runs that differ in seed, rate and momentum; the odd ones learn nothing and stop early."""
+    """Returns specs that differ in seed, rate and momentum; odd ones learn nothing and stop."""
     spec = small_spec(train={"steps": 30, "patience": 2}, **sections)
     return [
         replace(
@@ -26,7 +26,7 @@ def trials(n, **sections):
 
 @pytest.mark.parametrize("layout", [Layout("single", 1, 2), Layout("members", 2, 4)], ids=str)
 def test_runs_that_share_lanes_equal_their_lone_runs(tmp_path, layout):
-    """The bits are those of a program with as many lanes, whoever sits beside."""
+    """Bit for bit, if the program has as many lanes: the runs in other lanes change nothing."""
     specs = trials(7)
     assert train(specs, tmp_path / "all", layout).status == "completed"
     for k in (0, 1, 5, 6):
@@ -39,12 +39,12 @@ def test_runs_that_share_lanes_equal_their_lone_runs(tmp_path, layout):
     assert max(steps) > 15
 
 
-@pytest.mark.parametrize("looks", [1, 4, 8, 11])
-def test_interrupted_lanes_resume_bit_for_bit(tmp_path, looks):
+@pytest.mark.parametrize("checks", [1, 4, 8, 11])
+def test_interrupted_lanes_resume_bit_for_bit(tmp_path, checks):
     specs = trials(5, compute={"log_every": 2})
     layout = Layout("single", 1, 2)
     train(specs, tmp_path / "a", layout)
-    assert train(specs, tmp_path / "b", layout, stop=StopAfter(looks)).status == "interrupted"
+    assert train(specs, tmp_path / "b", layout, stop=StopAfter(checks)).status == "interrupted"
     assert train(specs, tmp_path / "b", layout).status == "completed"
     for k in range(5):
         assert_same_record(run_record(tmp_path / "a" / str(k)), run_record(tmp_path / "b" / str(k)))

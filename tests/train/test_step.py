@@ -1,4 +1,4 @@
-"""One optimizer step: here the effect of label smoothing. Other files test steps by layout."""
+"""One optimizer step: the effect of label smoothing. test_parallel.py tests steps by layout."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_smoothed_labels_change_the_loss_and_the_update():
     (losses, params), (smoothed_losses, smoothed_params) = (
         run_steps([one], Layout("single", 1, 1), dataset, n=2) for one in (spec, smoothed)
     )
-    # The weights of the first loss are the same, those of the second differ by an update.
+    # The first loss is computed with the same weights; before the second, one update differs.
     assert abs(losses[0, 0] - smoothed_losses[0, 0]) > 1e-3
     assert abs(losses[1, 0] - smoothed_losses[1, 0]) > 1e-3
     bias, smoothed_bias = params["head"]["bias"], smoothed_params["head"]["bias"]

@@ -1,4 +1,4 @@
-"""Streams: the state goes from chunk to chunk, through any layout, kill or padding."""
+"""Streams: the state is carried from chunk to chunk, in every layout and after interruptions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +44,7 @@ def test_evaluation_in_chunks_equals_evaluation_in_one_piece(text, tracks):
 
 
 def test_training_carries_the_state_and_resets_it_each_epoch(text):
+    # The weights practically do not change, so the losses are known in advance.
     spec = language_spec(text, optim={"lr": 1e-30})
     dataset = spec.task.load(Path())
     tokens = dataset.splits["train"].tokens
@@ -54,7 +55,7 @@ def test_training_carries_the_state_and_resets_it_each_epoch(text):
     whole = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)
     expected = whole[:, : chunks * T].reshape(TRACKS, chunks, T).mean((0, 2))
     np.testing.assert_allclose(losses[:, 0], [*expected, *expected[:2]], rtol=1e-5)
-    # The state matters: a chunk read from zero is another.
+    # The state matters: the second chunk has another loss if it starts from the zero state.
     alone = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows[:, T : 2 * T + 1])
     assert abs(alone.mean() - expected[1]) > 1e-4
 
@@ -111,12 +112,12 @@ def test_members_of_different_hidden_size_equal_lone_runs_on_streams(text):
 )
 def test_an_interrupted_run_on_a_stream_resumes_with_the_same_metrics(text, tmp_path, sections):
     class After(StopRequest):
-        asked = 0
+        checks = 0
 
         @property
         def requested(self):
-            After.asked += 1
-            return After.asked > 7
+            After.checks += 1
+            return After.checks > 7
 
     spec = language_spec(text, **sections)
     train([spec], tmp_path / "whole")

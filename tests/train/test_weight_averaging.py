@@ -29,8 +29,8 @@ from tests.helpers.training import (
 VARIED = {"unroll": 12, "unroll_std": 2.0}
 
 
-def begins(values, patience):
-    """Where averaging begins, as Merity et al. write it; None for never."""
+def averaging_start(values, patience):
+    """Returns the evaluation at which averaging starts by Merity et al.'s rule; None for never."""
     for k, value in enumerate(values):
         if k > patience and value > min(values[: k - patience]):
             return k
@@ -44,35 +44,35 @@ def test_averaging_starts_by_the_rule_of_the_paper(patience, seed):
     average = averaging.init(patience, {"w": jnp.zeros(2)})
     start_step = None
     for k, value in enumerate(values):
-        # What is not an evaluation changes nothing.
+        # A step without an evaluation changes nothing.
         average = averaging.observe(average, jnp.float32(jnp.nan), jnp.asarray(False))
         average = averaging.observe(average, jnp.float32(value), jnp.asarray(True))
         if start_step is None and average.steps != averaging.WAITING:
             start_step = k
-    assert start_step == begins(values, patience)
+    assert start_step == averaging_start(values, patience)
 
 
 def test_evaluations_use_the_mean_weights_once_averaging_started(text):
-    # Steps so large that validation gets worse.
+    # Steps are so large that the validation score gets worse, which starts the averaging.
     spec = language_spec(text, optim={"average": 1, "lr": 8.0})
     dataset = spec.task.load(Path())
     program = build_program(spec, 40, Layout("single", 1, 1))
     state, data = state_with_runs(program, [spec], 40), program.place_data(dataset.splits)
-    values, weights, since = [], [], None
+    values, weights, start = [], [], None
     for k in range(30):
         state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(True))
         host, valid = program.collect((state, report.valid["bits"][0]))
-        if since is not None:
+        if start is not None:
             weights.append(host.params)
             mean = jax.tree.map(lambda *a: np.mean(a, axis=0), *weights)
             assert_close(host.average.params, mean)
             scored = program.evaluate(mean, state.hparams, np.ones(1, bool), data["valid"])
             np.testing.assert_allclose(valid, scored["bits"][0], rtol=1e-5)
         values.append(float(valid))
-        if since is None:
-            since = begins(values, 1)
-            assert (host.average.steps[0] != averaging.WAITING) == (since is not None), k
-    assert since is not None
+        if start is None:
+            start = averaging_start(values, 1)
+            assert (host.average.steps[0] != averaging.WAITING) == (start is not None), k
+    assert start is not None
     assert len(weights) > 5
 
 
@@ -95,14 +95,15 @@ def test_penalties_equal_explicit_sums(lengths):
 
 
 def test_penalties_shrink_the_recurrent_weights(text):
-    def outputs(**train):
+    def loss_and_weight_size(**train):
         spec = language_spec(text, train=train)
         losses, params = run_steps([spec], Layout("single", 1, 1), spec.task.load(Path()), 60)
         return losses[-1, 0], np.abs(params["lstm"]["layer_0"]["wh"]).mean()
 
-    (plain, large), (penalized, less) = outputs(), outputs(activation_reg=20.0, temporal_reg=20.0)
-    assert less < large
-    assert penalized > plain
+    plain_loss, plain_size = loss_and_weight_size()
+    penalized_loss, penalized_size = loss_and_weight_size(activation_reg=20.0, temporal_reg=20.0)
+    assert penalized_size < plain_size
+    assert penalized_loss > plain_loss
 
 
 @pytest.mark.parametrize("kind", ["batch", "members"])
@@ -116,9 +117,9 @@ def test_pmap_equals_jit_with_averaging_and_penalties(text, kind):
     dataset = spec.task.load(Path())
     losses, params = run_steps([spec], Layout("single", 1, 1), dataset)
     lanes = 1 if kind == "batch" else 2
-    on_devices, others = run_steps([spec] * lanes, Layout(kind, 2, lanes), dataset)
-    assert_close(on_devices[:, :1], losses)
-    assert_close(jax.tree.map(lambda a: a[:1], others), params)
+    device_losses, device_params = run_steps([spec] * lanes, Layout(kind, 2, lanes), dataset)
+    assert_close(device_losses[:, :1], losses)
+    assert_close(jax.tree.map(lambda a: a[:1], device_params), params)
 
 
 def test_chunks_of_varied_length_cover_the_text_in_order():

@@ -1,7 +1,7 @@
-"""cuDNN's layers, as far as a machine without a GPU can see: what it is given and what comes back.
+"""The cudnn backend, as far as it can be tested without a GPU: the kernel's inputs and outputs.
 
-`jax.experimental.rnn.lstm_ref`, JAX's statement of what the kernel computes, stands in for it, and
-like the kernel it refuses to be batched.
+`jax.experimental.rnn.lstm_ref`, JAX's statement of what the kernel computes, replaces the kernel.
+Like the kernel, it has no batching rule here.
 """
 
 import json
@@ -30,16 +30,20 @@ SPEC = get_variant("lstm").spec
 H = 6
 
 
-def quickly(function):
-    """Compiles a function without optimizing it: it runs once or twice."""
+def compile_unoptimized(function):
+    """Compiles a function without optimization, which is faster if it runs only once or twice."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
-def same(outputs, expected, *arguments):
-    assert_close(quickly(outputs)(*arguments), quickly(expected)(*arguments))
+def assert_functions_close(outputs, expected, *arguments):
+    """Asserts that two functions give close results for the same arguments."""
+    assert_close(
+        compile_unoptimized(outputs)(*arguments), compile_unoptimized(expected)(*arguments)
+    )
 
 
-def unbatched(function):
+def forbid_batching(function):
+    """Makes `vmap` of the function an error."""
     wrapped = custom_vmap(function)
 
     @wrapped.def_vmap
@@ -51,8 +55,8 @@ def unbatched(function):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """What is asked of the kernel, call by call; JAX says that it runs on a GPU."""
-    asked = []
+    """Makes JAX report a GPU; returns the list of kernel calls, each as its static arguments."""
+    calls = []
 
     def reference(static):
         D, H, layers, dropout, bidirectional, _ = static
@@ -64,26 +68,26 @@ def gpu(monkeypatch):
 
         return run
 
-    def forward(*given):
-        arrays, static = given[:5], given[5:]
-        asked.append(static)
-        return unbatched(reference(static))(*arrays), arrays
+    def forward(*arguments):
+        arrays, static = arguments[:5], arguments[5:]
+        calls.append(static)
+        return forbid_batching(reference(static))(*arrays), arrays
 
-    def backward(*given):
-        static, (arrays, cotangents) = given[:6], given[6:]
+    def backward(*arguments):
+        static, (arrays, cotangents) = arguments[:6], arguments[6:]
         *floats, lengths = arrays
 
         def pull(lengths, cotangents, *floats):
             run = reference(static)
             return jax.vjp(lambda *floats: run(*floats, lengths), *floats)[1](cotangents)
 
-        gradients = unbatched(pull)(lengths, cotangents, *floats)
+        gradients = forbid_batching(pull)(lengths, cotangents, *floats)
         return (*gradients, jnp.zeros_like(lengths))
 
     monkeypatch.setattr(rnn, "lstm_fwd", forward)
     monkeypatch.setattr(rnn, "lstm_bwd", backward)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    return asked
+    return calls
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -107,14 +111,14 @@ def test_a_cudnn_layer_equals_scan(gpu, reverse, stateful, lengths):
 
     def run(backend):
         differentiated = jax.value_and_grad(partial(loss, backend=backend), (0, 1, 2), has_aux=True)
-        return quickly(differentiated)(params, x, state)
+        return compile_unoptimized(differentiated)(params, x, state)
 
     assert_close(run("cudnn"), run("scan"))
     assert [static[-1] for static in gpu] == [lax.Precision.HIGH]
 
 
-def stacked(backend, hidden_sizes=(H, H), **options):
-    """Returns gradients and outputs of a stack as a function of parameters, inputs and states."""
+def build_stack(backend, hidden_sizes=(H, H), **options):
+    """Returns a stack, and a function of (variables, inputs, states) with outputs and gradients."""
     model = LSTM(SPEC, hidden_sizes, backend=backend, **options)
 
     def loss(variables, x, states, regularization=None):
@@ -131,19 +135,19 @@ def stacked(backend, hidden_sizes=(H, H), **options):
 
 def inputs(model, key=0):
     x = jax.random.normal(jax.random.key(key), (T, B, 4))
-    variables = quickly(model.init)(jax.random.key(key + 1), x)
-    _, finals = quickly(model.apply)(variables, x)
+    variables = compile_unoptimized(model.init)(jax.random.key(key + 1), x)
+    _, finals = compile_unoptimized(model.apply)(variables, x)
     return variables, x, jax.tree.map(lambda leaf: leaf + 0.1, finals)
 
 
 @pytest.mark.parametrize("stateful", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful):
-    reference, expected = stacked("scan", bidirectional=bidirectional)
-    _, outputs = stacked("cudnn", bidirectional=bidirectional)
+    reference, expected = build_stack("scan", bidirectional=bidirectional)
+    _, outputs = build_stack("cudnn", bidirectional=bidirectional)
     variables, x, states = inputs(reference)
     states = states if stateful else None
-    same(outputs, expected, variables, x, states)
+    assert_functions_close(outputs, expected, variables, x, states)
     assert gpu == [(4, H, 2, 0.0, bidirectional, lax.Precision.HIGH)]
 
 
@@ -158,46 +162,46 @@ def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful)
 )
 def test_operations_between_layers_split_a_stack_into_calls(gpu, options, calls):
     options = {"bidirectional": True, **options}
-    reference, expected = stacked("scan", **options)
-    _, outputs = stacked("cudnn", **options)
+    reference, expected = build_stack("scan", **options)
+    _, outputs = build_stack("cudnn", **options)
     variables, x, _ = inputs(reference)
-    same(outputs, expected, variables, x, None)
+    assert_functions_close(outputs, expected, variables, x, None)
     assert len(gpu) == calls
 
 
 def test_dropout_between_layers_is_not_done_by_cudnn(gpu):
-    reference, expected = stacked("scan", dropout=0.4, dropout_in=0.2, bidirectional=True)
-    _, outputs = stacked("cudnn", dropout=0.4, dropout_in=0.2, bidirectional=True)
+    reference, expected = build_stack("scan", dropout=0.4, dropout_in=0.2, bidirectional=True)
+    _, outputs = build_stack("cudnn", dropout=0.4, dropout_in=0.2, bidirectional=True)
     variables, x, _ = inputs(reference)
     training = Regularization({}, jax.random.key(4), jax.random.split(jax.random.key(5), B))
-    same(outputs, expected, variables, x, None, training)
+    assert_functions_close(outputs, expected, variables, x, None, training)
     assert len(gpu) == 2
-    same(outputs, expected, variables, x, None)
+    assert_functions_close(outputs, expected, variables, x, None)
     assert len(gpu) == 3
 
 
 def test_the_state_of_a_stream_restarts_at_is_start(gpu):
-    reference, _ = stacked("scan")
+    reference, _ = build_stack("scan")
     variables, x, states = inputs(reference)
     for is_start in (False, True):
         expected, outputs = (
-            stacked(backend)[0].apply(variables, x, states, is_start=jnp.array(is_start))
+            build_stack(backend)[0].apply(variables, x, states, is_start=jnp.array(is_start))
             for backend in ("scan", "cudnn")
         )
         assert_close(outputs, expected)
 
 
 def test_members_under_vmap_call_the_kernel_one_by_one(gpu):
-    reference, expected = stacked("scan")
-    _, outputs = stacked("cudnn")
+    reference, expected = build_stack("scan")
+    _, outputs = build_stack("cudnn")
     members = [inputs(reference, key) for key in (0, 10, 20)]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    same(jax.vmap(outputs), jax.vmap(expected), *together)
+    assert_functions_close(jax.vmap(outputs), jax.vmap(expected), *together)
 
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_training_with_cudnn_equals_scan(gpu, monkeypatch, members):
-    """Whole optimizer steps, members mapped as on a GPU."""
+    """Complete optimizer steps; the members are mapped as on a GPU."""
     mapped = parallel.lane_map
     monkeypatch.setattr(parallel, "lane_map", lambda _: mapped("gpu"))
     sections = {"layers": 2, "bidirectional": True}
@@ -222,12 +226,12 @@ def test_training_with_cudnn_equals_scan(gpu, monkeypatch, members):
 
 
 def test_padding_is_never_read(gpu):
-    reference, _ = stacked("scan")
-    _, outputs = stacked("cudnn")
+    reference, _ = build_stack("scan")
+    _, outputs = build_stack("cudnn")
     variables, x, _ = inputs(reference)
     real = (jnp.arange(T)[:, None] < LENGTHS[None])[..., None]
-    spoilt = outputs(variables, jnp.where(real, x, jnp.nan), None)
-    jax.tree.map(np.testing.assert_array_equal, spoilt, outputs(variables, x, None))
+    with_nan = outputs(variables, jnp.where(real, x, jnp.nan), None)
+    jax.tree.map(np.testing.assert_array_equal, with_nan, outputs(variables, x, None))
 
 
 def test_the_matmul_precision_is_passed_to_the_kernel(gpu):
@@ -298,9 +302,9 @@ def test_auto_takes_cudnn_if_its_timing_is_the_fastest(gpu, monkeypatch, tmp_pat
         assert choose(CallSignature(SPEC, jnp.float32)) == "cudnn"
         assert choose(CallSignature(SPEC, jnp.float32, resets=True)) == "fused"
         assert choose(CallSignature(SPEC, jnp.bfloat16)) == "fused"
-        reference, _ = stacked("scan", bidirectional=True)
+        reference, _ = build_stack("scan", bidirectional=True)
         variables, x, _ = inputs(reference)
-        stacked("auto", bidirectional=True)[0].apply(variables, x)
+        build_stack("auto", bidirectional=True)[0].apply(variables, x)
         assert len(gpu) == 1
     finally:
         dispatch.measured.cache_clear()
@@ -316,8 +320,8 @@ def test_rows_are_flipped_within_their_lengths():
 def test_a_gpu_program_calls_the_kernel_once(monkeypatch, members):
     """The program as JAX traces it for a GPU, with the primitives of `jax.experimental.rnn`."""
     sizes = SimpleNamespace(compute_rnn_workspace_reserve_space_sizes=lambda *_: (0, 64))
-    reference, _ = stacked("scan", bidirectional=True)
-    _, run = stacked("cudnn", bidirectional=True)
+    reference, _ = build_stack("scan", bidirectional=True)
+    _, run = build_stack("cudnn", bidirectional=True)
     arguments = inputs(reference)
     monkeypatch.setattr(rnn, "gpu_rnn", sizes)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

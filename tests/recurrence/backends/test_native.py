@@ -1,4 +1,4 @@
-"""The compiled kernel: blocks, parts and chunks beside scan, its build, its memory."""
+"""The compiled kernel: blocks, parts and chunks compared with scan, its build, its memory."""
 
 import subprocess
 from pathlib import Path
@@ -57,10 +57,10 @@ def test_the_gradient_of_x_is_computed_only_on_request():
     def loss(params, x):
         return unroll(spec, params, x, backend="native")[0].sum()
 
-    asked = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).as_text()
-    spared = jax.jit(jax.grad(loss)).lower(params, x).as_text()
-    assert f"tensor<{T}x{B}x{D}xf32>, tensor<{D}x4x{H}xf32>" in asked
-    assert f"tensor<0x{B}x{D}xf32>" in spared
+    with_dx = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).as_text()
+    without_dx = jax.jit(jax.grad(loss)).lower(params, x).as_text()
+    assert f"tensor<{T}x{B}x{D}xf32>, tensor<{D}x4x{H}xf32>" in with_dx
+    assert f"tensor<0x{B}x{D}xf32>" in without_dx
 
 
 def test_bits_do_not_depend_on_threads_or_other_members():
