@@ -1,4 +1,4 @@
-"""Every command and file of the README works. Slow tests run the long commands, shortened."""
+"""The commands and files of the README work. Slow tests run shortened forms of long commands."""
 
 import re
 import shutil

@@ -54,15 +54,15 @@ def test_contender_names_select_the_number_format():
 
 
 def test_backends_run_only_the_cases_they_support():
-    def serving(cell):
+    def supporting(cell):
         case = Case("gradient", **SMALL, cell=cell)
         return [
             name.split()[1] for name in default_contenders("backends", "cpu") if serves(name, case)
         ]
 
-    assert serving("lstm") == serving("gru") == ["scan", "fused", "native"]
-    assert serving("layernorm") == ["scan", "fused"]
-    assert serving("minlstm") == ["scan", "fused", "associative"]
+    assert supporting("lstm") == supporting("gru") == ["scan", "fused", "native"]
+    assert supporting("layernorm") == ["scan", "fused"]
+    assert supporting("minlstm") == ["scan", "fused", "associative"]
     assert not serves("flax", Case("gradient", **SMALL, cell="vanilla"))
 
 
@@ -78,7 +78,7 @@ def test_suites_depend_on_the_platform():
 
 
 def test_results_replace_the_rows_of_the_same_device(monkeypatch, tmp_path):
-    """Runs the processes of two contenders, one of which serves only one of two cases."""
+    """Runs the processes of two contenders, one of which supports only one of two cases."""
     two_cases = [Case("gradient", **SMALL, cell=cell) for cell in ("lstm", "layernorm")]
     monkeypatch.setattr(bench, "cases", lambda suite, platform: two_cases)
     with Meter(2, "cases") as meter:

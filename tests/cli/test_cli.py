@@ -1,4 +1,4 @@
-"""The command line: exit codes, one-line errors, nothing half made."""
+"""The command line: exit codes, one-line errors, and no partial output after an error."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def run(capsys, monkeypatch, tmp_path):
     """Runs the command line in an empty folder; returns exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LSTM_LAB_DATA", raising=False)
-    # The devices were chosen when the tests began.
+    # JAX has already started with the devices of the tests.
     for verbs in (runs, studies):
         monkeypatch.setattr(verbs, "request_devices", lambda count: None)
 

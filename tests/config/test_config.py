@@ -1,4 +1,4 @@
-"""From configs to specs: strictness, JSON, ids, overrides, cells of the user's own."""
+"""From configs to specs: strict types, JSON, ids, overrides, a user's own cells."""
 
 import json
 from dataclasses import replace
@@ -104,26 +104,26 @@ def test_json_reads_back_the_same_spec(cell, hidden, lr, seed, data_seed):
             model={"cell": cell, "hidden": hidden}, optim={"lr": lr}, seed=seed, data_seed=data_seed
         )
     )
-    again = from_json(json.loads(json.dumps(to_json(spec))))
-    assert again == spec
-    assert run_id(again) == run_id(spec)
+    restored = from_json(json.loads(json.dumps(to_json(spec))))
+    assert restored == spec
+    assert run_id(restored) == run_id(spec)
 
 
 def test_an_id_leaves_out_settings_at_their_defaults():
-    """A new setting leaves the ids of earlier results as they are; two are pinned."""
+    """So a new setting does not change the ids of earlier results."""
     spec = build_spec(config())
     explicit = build_spec({**config(), "optim": {**config()["optim"], "decay_begin": 0}})
     assert canonical(explicit) == canonical(spec)
     assert "decay_begin" not in canonical(spec)
-    falling = build_spec({**config(), "optim": {**config()["optim"], "decay_begin": 5}})
-    assert '"decay_begin":5' in canonical(falling)
+    with_value = build_spec({**config(), "optim": {**config()["optim"], "decay_begin": 5}})
+    assert '"decay_begin":5' in canonical(with_value)
 
 
 def test_run_group_and_program_ids_depend_on_their_settings():
     spec = build_spec(config())
     other_seed, other_lr = replace(spec, seed=1), replace(spec, optim=replace(spec.optim, lr=0.2))
-    computed = replace(spec, compute=replace(spec.compute, devices=2, log_every=5))
-    assert run_id(computed) == run_id(spec)
+    other_compute = replace(spec, compute=replace(spec.compute, devices=2, log_every=5))
+    assert run_id(other_compute) == run_id(spec)
     assert run_id(other_seed) != run_id(spec)
     assert group_id(other_seed) == group_id(spec) != group_id(other_lr)
     assert program_key(other_seed) == program_key(other_lr) == program_key(spec)

@@ -12,8 +12,8 @@ from lstm_lab.utils.files import read_json
 from tests.helpers.report import write_study
 
 
-def compared(tmp_path, shifts, seed=0, n=5, names=("base", "mine")):
-    """Compares two variants over studies; `shifts`: by how many deviations the second is better."""
+def compare_shifted(tmp_path, shifts, seed=0, n=5, names=("base", "mine")):
+    """Compares two variants over studies; in study k the second is better by `shifts[k]`."""
     rng = np.random.default_rng(seed)
     studies = []
     for k, shift in enumerate(shifts):
@@ -23,12 +23,12 @@ def compared(tmp_path, shifts, seed=0, n=5, names=("base", "mine")):
 
 
 def test_pairwise_verdicts_follow_the_shift(tmp_path):
-    assert compared(tmp_path, [2.0] * 4).verdict == "better"
-    assert compared(tmp_path, [-2.0] * 4, seed=1).verdict == "worse"
-    assert compared(tmp_path, [0.0] * 2, seed=2).verdict == "inconclusive"
-    assert compared(tmp_path, [0.0] * 4, seed=6, n=40).verdict == "equivalent"
-    # Better on one task and as much worse on another is not better.
-    assert compared(tmp_path, [2.0, -2.0], seed=4).verdict == "inconclusive"
+    assert compare_shifted(tmp_path, [2.0] * 4).verdict == "better"
+    assert compare_shifted(tmp_path, [-2.0] * 4, seed=1).verdict == "worse"
+    assert compare_shifted(tmp_path, [0.0] * 2, seed=2).verdict == "inconclusive"
+    assert compare_shifted(tmp_path, [0.0] * 4, seed=6, n=40).verdict == "equivalent"
+    # A variant that is better on one task and equally worse on another is not better.
+    assert compare_shifted(tmp_path, [2.0, -2.0], seed=4).verdict == "inconclusive"
 
 
 def test_a_renamed_baseline_is_equivalent(tmp_path):

@@ -13,8 +13,8 @@ from tests.helpers.statistics import A
 
 # A second sample with another variance; t and p by hand from Welch 1947's formulas below.
 B = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 30.5, 24.4]
-# Demsar 2006, table 6: AUC of four forms of C4.5 on 14 data sets. It prints 0.975 twice for one,
-# and ranks them apart.
+# Demsar 2006, table 6: AUC of four forms of C4.5 on 14 data sets. It prints 0.975 twice for one
+# data set, but gives the two different ranks.
 DEMSAR = np.array(
     [
         [0.763, 0.768, 0.771, 0.798],
@@ -58,8 +58,8 @@ def test_wilcoxon_equals_enumeration_of_all_signs():
     ranks = scipy.stats.rankdata(abs(difference))
     signs = np.array(list(product((-1, 1), repeat=7)))
     sums = (signs > 0) @ ranks
-    seen = ranks[difference > 0].sum()
-    greater, less = (sums >= seen).mean(), (sums <= seen).mean()
+    observed = ranks[difference > 0].sum()
+    greater, less = (sums >= observed).mean(), (sums <= observed).mean()
     zero = np.zeros(7)
     assert wilcoxon(difference, zero, "greater") == pytest.approx(greater)
     assert wilcoxon(difference, zero) == pytest.approx(2 * min(greater, less))

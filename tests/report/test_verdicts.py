@@ -1,4 +1,4 @@
-"""Claims: each kind holds, fails and stays inconclusive where it should."""
+"""Claims: when each kind holds, fails or is inconclusive."""
 
 import numpy as np
 import pytest
@@ -58,8 +58,8 @@ def test_equivalence_needs_evidence():
     a = rng.normal(8.4, 0.02, 20)
     assert equivalence_test(a, a + 0.01, 0.1, 0.05).verdict == "holds"
     assert equivalence_test(a, a + 0.5, 0.1, 0.05).verdict == "fails"
-    wild = rng.normal(8.4, 1.0, 4)
-    assert equivalence_test(wild, wild[::-1] + 0.01, 0.1, 0.05).verdict == "inconclusive"
+    noisy = rng.normal(8.4, 1.0, 4)
+    assert equivalence_test(noisy, noisy[::-1] + 0.01, 0.1, 0.05).verdict == "inconclusive"
     assert equivalence_test([8.4], [8.4], 0.1, 0.05).verdict == "inconclusive"
 
 
@@ -96,19 +96,19 @@ def test_a_scores_claim_needs_every_run_within_its_bounds():
     runs = [row(seed=k, test_metrics={"bleu": score}) for k, score in enumerate((31.0, 33.0))]
     unscored = row(seed=2, status="diverged", test=None, test_metrics={})
 
-    def judged(runs=runs, **bounds):
+    def judge(runs=runs, **bounds):
         bounds = {"at_least": None, "at_most": None, **bounds}
         claim = {"kind": "scores", "variant": "np", "metric": "bleu", "source": "", **bounds}
         return judge_claim(claim, study(runs, seeds=[0, 1]), {}, {})
 
-    assert judged(at_least=30.0).verdict == "holds"
-    assert judged(at_least=32.0).verdict == "inconclusive"
-    assert judged(at_least=32.0).evidence == "1 of 2 runs, 31.0000 to 33.0000"
-    assert judged(at_least=34.0).verdict == "fails"
-    assert judged(at_most=32.0).verdict == "inconclusive"
-    assert judged(at_least=30.0, at_most=33.0).verdict == "holds"
-    assert judged([*runs, unscored], at_least=30.0).verdict == "inconclusive"
-    assert judged([], at_least=30.0).verdict == "inconclusive"
+    assert judge(at_least=30.0).verdict == "holds"
+    assert judge(at_least=32.0).verdict == "inconclusive"
+    assert judge(at_least=32.0).evidence == "1 of 2 runs, 31.0000 to 33.0000"
+    assert judge(at_least=34.0).verdict == "fails"
+    assert judge(at_most=32.0).verdict == "inconclusive"
+    assert judge(at_least=30.0, at_most=33.0).verdict == "holds"
+    assert judge([*runs, unscored], at_least=30.0).verdict == "inconclusive"
+    assert judge([], at_least=30.0).verdict == "inconclusive"
 
 
 def test_to_unit_scales_every_range_to_zero_to_one():

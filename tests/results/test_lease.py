@@ -55,7 +55,7 @@ def test_the_lease_of_a_dead_process_is_taken_over(tmp_path):
 
 
 def test_a_process_keeps_its_lease_while_the_machine_sleeps(tmp_path):
-    """A later process with the same number is a different one, and loses the lease."""
+    """But a later process that has the same pid is a different one and does not hold the lease."""
     with acquire_lease(tmp_path) as mine:
         old = mine.path.stat().st_mtime - 10 * lease.STALE_SECONDS
         os.utime(mine.path, (old, old))

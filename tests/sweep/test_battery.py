@@ -42,7 +42,7 @@ def tiny(monkeypatch, tmp_path):
         for length in (4, 6)
     }
     monkeypatch.setattr(battery, "TASKS", tasks)
-    # JAX already runs with the devices of the tests; their number cannot change any more.
+    # JAX has already started with the devices of the tests, so their number cannot change.
     monkeypatch.setattr("lstm_lab.cli.studies.request_devices", lambda count: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_cell.py").write_text(CELL + BROKEN)
@@ -68,7 +68,7 @@ def test_a_cell_with_a_wrong_gradient_is_not_trained(tiny, capsys):
 def test_a_budget_in_hours_becomes_trials(tiny):
     few = orchestrate._trials("rnn", "lstm", [], "0.0001h", tiny)
     many = orchestrate._trials("rnn", "lstm", [], "1h", tiny)
-    assert few == 2  # less than compiling takes
+    assert few == 2  # compiling alone takes longer than this budget
     assert many > 10
 
 

@@ -1,4 +1,4 @@
-"""Adaptive search: points from results alone, pruning, means over seeds, several processes."""
+"""Adaptive search: points depend only on results; pruning, means over seeds, processes."""
 
 from math import log10
 from statistics import fmean
@@ -39,7 +39,7 @@ def points(folder):
 
 
 def write_results(folder, value):
-    """Gives planned runs a result without training: a function of the point."""
+    """Writes a result for each planned run without training: `value` of its point."""
     for run, row in folder.plan["runs"].items():
         path = folder.run_folder(run) / "result.json"
         if row["stage"] == "tuning" and not path.exists():
@@ -68,10 +68,10 @@ def test_a_search_samples_generations_and_beats_random_points(tmp_path):
     folder = StudyFolder(tmp_path, declared)
     assert run_search(folder, declared, parabola) == [*[8] * 10, 4]
     values = [[trial.value for trial in journal(tmp_path, name)] for name in ("lstm", "rnn")]
-    assert [len(of_one) for of_one in values] == [42, 42]
+    assert [len(of_variant) for of_variant in values] == [42, 42]
     # Random points score 1.38 on average; Optuna's own loop, four at a time, 0.78 after the first.
     assert fmean(values[0][4:] + values[1][4:]) < 1.0
-    # Each variant has points of its own.
+    # Each variant has its own points.
     lr = {n: [t.params["optim.lr"] for t in journal(tmp_path, n)] for n in ("lstm", "rnn")}
     assert not set(lr["lstm"]) & set(lr["rnn"])
 
@@ -85,16 +85,16 @@ def test_points_depend_only_on_results(tmp_path, monkeypatch):
     class KilledError(Exception):
         pass
 
-    asked = []
+    suggested = []
     suggest = search_module._suggest
 
-    def dying(trial, path, values):
-        asked.append(path)
-        if len(asked) in (7, 30, 80):
+    def suggest_or_die(trial, path, values):
+        suggested.append(path)
+        if len(suggested) in (7, 30, 80):
             raise KilledError
         return suggest(trial, path, values)
 
-    monkeypatch.setattr(search_module, "_suggest", dying)
+    monkeypatch.setattr(search_module, "_suggest", suggest_or_die)
     deaths = 0
     while True:
         folder = StudyFolder(tmp_path / "b", declared)
@@ -190,7 +190,7 @@ def test_pruning_follows_the_median_rule(tmp_path):
 
 
 def running_trial(trial, values):
-    """Returns a trial as it was when it had reported only these values."""
+    """Returns a trial in the state in which it had reported only these values."""
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         params=trial.params,

@@ -41,7 +41,7 @@ def test_a_study_matches_every_variant_to_its_baseline():
 
 
 def test_flops_of_an_lstm_layer_equal_its_matrix_products():
-    """The matrix products of an LSTM layer and its head; a multiply-add counts as two."""
+    """A multiply-add counts as two operations; the head runs once per sequence."""
     spec = small_spec(model={"cell": "np", "hidden": 16})
     T = 50
     layer = 2 * (2 + 16) * 4 * 16

@@ -1,4 +1,4 @@
-"""Metrics are sums and counts over what is predicted, checked against scikit-learn and by hand."""
+"""Metrics are sums and counts over predictions, compared with scikit-learn and with formulas."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -61,12 +61,12 @@ def test_cross_entropy_with_weights_and_label_smoothing(weighted, smoothing):
     rng = np.random.default_rng(0)
     logits, y = rng.normal(size=(6, 3)), rng.integers(0, 3, 6)
     weights = rng.random(6).astype(np.float32) if weighted else None
-    counted = np.array([1, 1, 0, 1, 1, 1], np.float32)
+    real_rows = np.array([1, 1, 0, 1, 1, 1], np.float32)
     examples = Examples(jnp.zeros((6, 1)), jnp.array(y), weights=weights)
-    batch = Batch(examples, jnp.array(counted), jnp.arange(6))
+    batch = Batch(examples, jnp.array(real_rows), jnp.arange(6))
     total, count = loss_sum(Categorical(3, weighted=weighted), jnp.array(logits), batch, smoothing)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     target = (1 - smoothing) * np.eye(3)[y] + smoothing / 3
-    w = counted * (1.0 if weights is None else weights)
+    w = real_rows * (1.0 if weights is None else weights)
     np.testing.assert_allclose(total, -(w[:, None] * target * log_p).sum(), rtol=1e-5)
     np.testing.assert_allclose(count, w.sum(), rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files are complete or absent, even after a failed write."""
 
 import json
 
@@ -12,10 +12,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     write_json(path, {"a": [1.0, float("nan")], "b": (float("inf"), 2)})
     assert read_json(path) == {"a": [1.0, None], "b": [None, 2]}
 
-    def full(*args):
+    def disk_full(*args):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("os.replace", full)
+    monkeypatch.setattr("os.replace", disk_full)
     with pytest.raises(OSError, match="no space"):
         write_json(path, {})
     assert read_json(path)["b"] == [None, 2]

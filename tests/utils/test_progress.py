@@ -1,4 +1,4 @@
-"""Progress goes to standard error, plainly in a log and as one live line on a terminal."""
+"""Progress on standard error: plain lines in a log, a progress bar on a terminal."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""Reports from run folders: numbers, failed runs, files, and no need for JAX."""
+"""Reports from run folders: their numbers, failed runs and files; they work without JAX."""
 
 import csv
 import io

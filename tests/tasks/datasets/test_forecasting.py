@@ -1,4 +1,4 @@
-"""Forecasts, heartbeats, tables: windows, folds, scales, and what is wrong with a file."""
+"""Forecasts, heartbeats and tables: windows, folds, scales, and errors in files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +15,8 @@ from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_series
 
 
-def counted(tmp_path, rows=100, **options):
-    """A task of a file whose row k holds k, 10 k and a date."""
+def counting_series(tmp_path, rows=100, **options):
+    """Returns a task on a file whose row k holds a date, k and 10 k."""
     path = tmp_path / "a.csv"
     lines = [f"2000-{k},{k},{10 * k}" for k in range(1, rows + 1)]
     path.write_text("\n".join(["date,one,ten", *lines]) + "\n")
@@ -24,10 +24,10 @@ def counted(tmp_path, rows=100, **options):
 
 
 def test_windows_stay_in_their_split_and_in_order(tmp_path):
-    task = counted(tmp_path)
+    task = counting_series(tmp_path)
     dataset = task.load(tmp_path)
     mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
-    np.testing.assert_allclose(mean, [30.5, 305.0])  # of the first 60 rows alone
+    np.testing.assert_allclose(mean, [30.5, 305.0])  # of the first 60 rows only
     for split, rows in (("train", (1, 60)), ("valid", (61, 80)), ("test", (81, 100))):
         part = dataset.splits[split]
         x = part.x * std + mean
@@ -42,7 +42,7 @@ def test_windows_stay_in_their_split_and_in_order(tmp_path):
 def test_a_rolling_origin_trains_only_on_the_past(tmp_path):
     ends = []
     for fold in range(3):
-        task = counted(tmp_path, folds=3, fold=fold)
+        task = counting_series(tmp_path, folds=3, fold=fold)
         dataset = task.load(tmp_path)
         mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
         rows = [
@@ -50,7 +50,7 @@ def test_a_rolling_origin_trains_only_on_the_past(tmp_path):
             for part in (dataset.splits[split] for split in ("train", "valid", "test"))
         ]
         ends.append(rows)
-    # A hundred rows in five blocks: where each part begins, and its rows.
+    # 100 rows in five blocks: the first row of each split, and its number of rows.
     assert ends == [
         [(1, 20), (21, 20), (41, 20)],
         [(1, 40), (41, 20), (61, 20)],
@@ -61,7 +61,9 @@ def test_a_rolling_origin_trains_only_on_the_past(tmp_path):
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("relative", [False, True])
 def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, log, relative):
-    plain, other = (counted(tmp_path, log=log, relative=r, season=2) for r in (False, relative))
+    plain, other = (
+        counting_series(tmp_path, log=log, relative=r, season=2) for r in (False, relative)
+    )
     data, expected = other.load(tmp_path), plain.load(tmp_path)
     test = data.splits["test"]
     truth = other.original(test.x, test.y, data.preprocessing)
@@ -73,7 +75,7 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
     if not log:
         std = data.preprocessing["std"][1]
         assert scores["persistence"]["mae"] == pytest.approx(10 * 2 / std, rel=1e-3)
-        # A season is two rows: the forecasts are 2, 2 and 4 rows late.
+        # A season has two rows, so the forecasts repeat values that are 2, 2 and 4 rows old.
         assert scores["seasonal"]["mae"] == pytest.approx(10 * 8 / 3 / std, rel=1e-3)
         assert scores["persistence"]["mase"] == pytest.approx(20 / 20, rel=1e-3)
         late = np.array([[10, 20, 30]]) / (truth[:, :, 0] - [[5, 10, 15]])
@@ -92,14 +94,14 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
     ],
 )
 def test_an_invalid_series_is_rejected(tmp_path, content, message):
-    task = counted(tmp_path)
+    task = counting_series(tmp_path)
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         task.load(tmp_path)
 
 
 def test_options_describe_a_users_series(tmp_path):
-    counted(tmp_path, rows=150)
+    counting_series(tmp_path, rows=150)
     options = forecasting.options(str(tmp_path / "a.csv"))
     assert (options["inputs_of"], options["targets"]) == (("one", "ten"), ("ten",))
     build_spec({"task": options, "train": {"steps": 1}}).task.load(tmp_path)
@@ -107,7 +109,7 @@ def test_options_describe_a_users_series(tmp_path):
     with pytest.raises(UserError, match="line 2 has no number"):
         forecasting.options(str(tmp_path / "b.csv"))
     with pytest.raises(ValueError, match="season: got 9, expected up to context, 6"):
-        counted(tmp_path, season=9)
+        counting_series(tmp_path, season=9)
 
 
 def test_folds_test_every_heartbeat_once(tmp_path):

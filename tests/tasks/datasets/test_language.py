@@ -1,4 +1,4 @@
-"""Texts: what a symbol is, what a split holds, and what is wrong with a file."""
+"""Texts: their symbols and splits, and errors in files."""
 
 import gzip
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_missing_short_or_changed_files_are_rejected(tmp_path):
     spec.task.load(tmp_path)
     path.rename(tmp_path / "b.txt")
     moved = build_spec({**config, "task": {**config["task"], "train": str(tmp_path / "b.txt")}})
-    assert run_id(moved) == run_id(spec)  # where a file lies does not count
+    assert run_id(moved) == run_id(spec)  # the id does not depend on the path
     (tmp_path / "b.txt").write_text("abcd" * 51)
     with pytest.raises(UserError, match="changed since the run was configured"):
         moved.task.load(Path())

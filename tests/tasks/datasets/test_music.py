@@ -1,4 +1,4 @@
-"""JSB: the true format, both conventions, damage, and downloads with a pinned hash."""
+"""JSB: its file format, both conventions, damaged files, and downloads with a pinned hash."""
 
 import hashlib
 import http.server
@@ -43,9 +43,9 @@ def test_other_collections_are_read_from_a_users_copy(collection, tmp_path):
     task = JSB(collection)
     with pytest.raises(UserError, match=r"does not exist.*; get it from https://.*/mdata/\w+.mat"):
         task.load(tmp_path)
-    place = tmp_path / music.OTHERS[collection]
-    place.parent.mkdir()
-    write_chorales(tmp_path, pieces=(3, 9)).rename(place)
+    path = tmp_path / music.OTHERS[collection]
+    path.parent.mkdir()
+    write_chorales(tmp_path, pieces=(3, 9)).rename(path)
     assert list(task.load(tmp_path).splits["test"].lengths) == [3, 9]
     spec = build_spec(get_config(f"{collection},vanilla"))
     assert (spec.task, spec.model.cell) == (task, "vanilla")

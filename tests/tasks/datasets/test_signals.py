@@ -46,8 +46,8 @@ def test_the_take_number_decides_the_split(tmp_path):
     splits = SpokenDigits(mels=20).load(tmp_path).splits
     assert {split: len(part.y) for split, part in splits.items()} == dict.fromkeys(splits, 6)
     train = splits["train"]
-    known = np.concatenate([x[:n] for x, n in zip(train.x, train.lengths, strict=True)])
-    np.testing.assert_allclose(known.mean(0), np.zeros(20), atol=1e-3)
+    frames = np.concatenate([x[:n] for x, n in zip(train.x, train.lengths, strict=True)])
+    np.testing.assert_allclose(frames.mean(0), np.zeros(20), atol=1e-3)
     (tmp_path / "fsdd" / "fsdd.tar.gz").write_bytes(b"nothing")
     with pytest.raises(UserError, match="is no archive of recordings"):
         SpokenDigits().load(tmp_path)

@@ -1,4 +1,4 @@
-"""What each task asks, checked against its definition."""
+"""The data of each synthetic task and of Digits match their definition."""
 
 from pathlib import Path
 
@@ -104,13 +104,13 @@ def test_invalid_options_are_rejected(make, message):
 
 def test_the_metric_of_every_task_exists():
     for task in TASKS.values():
-        needed = {
+        required = {
             **dict.fromkeys(("train", "file", "train_source", "train_target"), "a.txt"),
             **dict.fromkeys(("labels", "inputs_of", "targets"), ("a", "b")),
             **dict.fromkeys(("attributes", "categories"), 2),
         }
-        made = task(**{k: v for k, v in needed.items() if k in task.__dataclass_fields__})
-        assert made.metric in metric_names(made.target)
+        instance = task(**{k: v for k, v in required.items() if k in task.__dataclass_fields__})
+        assert instance.metric in metric_names(instance.target)
     assert metric_names(Categorical(3)) == ("nll", "accuracy")
     assert metric_names(Bernoulli(1)) == ("nll", "accuracy")
 

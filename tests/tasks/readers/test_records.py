@@ -1,4 +1,4 @@
-"""Texts with labels and sentences with tags: files of the user's own, good and bad."""
+"""Texts with labels and sentences with tags: valid and invalid files of a user."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_a_users_csv_is_read(tmp_path):
             text = [words[number] for number in x[:length]]
             assert text[0] == ("dull", "great")[y]
             texts.add(text[-1])
-    assert len(texts - {"<unk>"}) >= 12  # all the numbers of the texts
+    assert len(texts - {"<unk>"}) >= 12  # the different numbers at the ends of the texts
 
 
 def test_long_texts_are_cut_to_max_length(tmp_path):
@@ -128,13 +128,13 @@ def test_a_folder_of_requests_is_read(tmp_path):
     (tmp_path / "atis" / "dev" / "label").write_text("fare\n")
     with pytest.raises(UserError, match="seq.in, seq.out and label of 12, 12, 1 lines"):
         tagging.read_sentences(tmp_path / "atis" / "dev")
-    lost = Tags(names[0], ("O", "B-to"))
+    too_few_labels = Tags(names[0], ("O", "B-to"))
     with pytest.raises(UserError, match=r"line \d+ has 'B-from', which is not among the 2"):
-        lost.load(tmp_path)
+        too_few_labels.load(tmp_path)
 
 
-def scored(target, guess, y, lengths):
-    """The metrics of predictions, batch by batch."""
+def metrics_over_batches(target, guess, y, lengths):
+    """Returns the metrics of predictions, summed batch by batch."""
     total = zero_metrics(target)
     for rows in np.array_split(np.arange(len(y)), 3):
         logits = jnp.eye(target.size)[guess[rows]]
@@ -156,7 +156,7 @@ def test_span_f1_equals_seqeval(seed):
         [[labels[k] for k in row[:n]] for row, n in zip(part, lengths, strict=True)]
         for part in (y, guess)
     ]
-    metrics = scored(Categorical(5, True, ("span_f1",), labels), guess, y, lengths)
+    metrics = metrics_over_batches(Categorical(5, True, ("span_f1",), labels), guess, y, lengths)
     assert metrics["span_f1"] == pytest.approx(f1_score(*names), abs=1e-6)
 
 
@@ -165,7 +165,7 @@ def test_macro_f1_equals_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     y = rng.choice(4, 50, p=[0.7, 0.2, 0.1, 0.0])  # one class never occurs
     guess = np.where(rng.random(50) < 0.4, rng.integers(0, 3, 50), y)
-    metrics = scored(Categorical(4, metrics=("accuracy", "macro_f1")), guess, y, None)
+    metrics = metrics_over_batches(Categorical(4, metrics=("accuracy", "macro_f1")), guess, y, None)
     assert metrics["macro_f1"] == pytest.approx(class_f1(y, guess, average="macro"), abs=1e-6)
     assert metrics["accuracy"] == pytest.approx((y == guess).mean(), abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""A file of the user's own trains by one command; what is wrong with one is said in one line."""
+"""One command trains on a user's file; an error in the file is reported in one line."""
 
 import pytest
 
@@ -47,14 +47,14 @@ def test_a_chinese_text_is_continued(tmp_path, capsys):
     path = tmp_path / "poem.txt"
     path.write_text("春眠不覺曉\n處處聞啼鳥\n夜來風雨聲\n花落知多少\n" * 90, encoding="utf-8")
     config = f"--config={ROOT / 'configs' / 'characters.py'}:{path}"
-    trained = (
+    flags = (
         "--config.model.hidden=24",
         "--config.train.batch_size=8",
         "--config.train.epochs=80",
         "--config.optim.lr=0.02",
     )
     folder = f"--workdir={tmp_path / 'run'}"
-    assert main(["train", config, folder, *trained, "--devices=4"]) == 0
+    assert main(["train", config, folder, *flags, "--devices=4"]) == 0
     capsys.readouterr()
     command = ["generate", folder, "--prompt=春眠", "--length=21", "--temperature=0"]
     assert main([*command, "--devices=4"]) == 0
@@ -65,8 +65,8 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
     pair = tmp_path / "a.en", tmp_path / "a.de"
     pair[0].write_text("a dog runs\na man sits\n" * 20)
     pair[1].write_text("ein hund rennt\nein mann sitzt\n" * 20)
-    small = ("--config.model.embedding=4", "--config.train.batch_size=4")
-    assert run("translation.py", f"{pair[0]},{pair[1]}", tmp_path, *small) == 0
+    flags = ("--config.model.embedding=4", "--config.train.batch_size=4")
+    assert run("translation.py", f"{pair[0]},{pair[1]}", tmp_path, *flags) == 0
     result = read_json(tmp_path / "run" / "result.json")
     assert {"perplexity", "bleu"} <= set(result["test"])
     capsys.readouterr()
