@@ -22,7 +22,7 @@ NO_POPULATION = ("forward", "gradient", "classifier")
 
 
 @pytest.fixture(autouse=True)
-def own_process():
+def restore_jax_settings():
     """Restores settings of JAX that a contender changes in its own process."""
     with jax.numpy_rank_promotion("allow"):
         yield

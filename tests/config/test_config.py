@@ -110,7 +110,7 @@ def test_json_reads_back_the_same_spec(cell, hidden, lr, seed, data_seed):
 
 
 def test_an_id_leaves_out_settings_at_their_defaults():
-    """So a new setting does not change the ids of earlier results."""
+    """A new setting therefore does not change the ids of earlier results."""
     spec = build_spec(config())
     explicit = build_spec({**config(), "optim": {**config()["optim"], "decay_begin": 0}})
     assert canonical(explicit) == canonical(spec)

@@ -39,12 +39,12 @@ def sigmoid(z):
 
 
 def times(v, m):
-    """v M for vectors [...,D] and matrices [...,D,H]."""
+    """Returns v M for vectors [...,D] and matrices [...,D,H]."""
     return np.einsum("...d,...dh->...h", v, m)
 
 
 def gate(w, k):
-    """The k-th gate's matrix of w [...,D,G,H]."""
+    """Returns the matrix of the k-th gate of w [...,D,G,H]."""
     return w[..., k, :]
 
 
@@ -88,7 +88,8 @@ def lstm_row(name, p, x, h, c, previous, noise=None):
 
     one = np.ones_like(c)
     if name == "janet":
-        # van der Westhuizen and Lasenby 2018, eq. 3: c = s(s) c' + (1 - s(s - b)) g.
+        # van der Westhuizen and Lasenby 2018, eq. 3, with b = 1:
+        # c = sigmoid(s) c' + (1 - sigmoid(s - b)) g.
         i, f = 1.0 - sigmoid(pre("f", c) - 1.0), sigmoid(pre("f", c))
     else:
         i = one if name == "nig" else sigmoid(pre("i", c))

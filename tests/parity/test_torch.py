@@ -29,7 +29,7 @@ def torch_names(layers, bidirectional):
 
 
 def as_torch(name, p):
-    """Returns parameters under PyTorch's names. The sum of its two biases is our single one."""
+    """Returns parameters under PyTorch's names. PyTorch has two biases; their sum is our bias."""
     order, target = GATES[name]
     b = np.asarray(to_peer_layout(p["b"], target, order))
     parameters = {
@@ -63,14 +63,14 @@ def run_torch(module, x, weights, lengths):
 def compare(name, spec, layers, bidirectional, lengths, backend="auto", **options):
     model, params, x = stack(spec, layers, bidirectional, backend)
     module = MODULES[name](D, H, num_layers=layers, bidirectional=bidirectional, **options)
-    places = zip(
+    layer_keys = zip(
         layer_names(layers, bidirectional), torch_names(layers, bidirectional), strict=True
     )
-    places = list(places)
+    layer_keys = list(layer_keys)
     with torch.no_grad():
-        for ours_at, theirs_at in places:
-            for label, value in as_torch(name, params[ours_at]).items():
-                getattr(module, f"{label}_{theirs_at}").copy_(torch.tensor(np.array(value)))
+        for our_key, torch_key in layer_keys:
+            for label, value in as_torch(name, params[our_key]).items():
+                getattr(module, f"{label}_{torch_key}").copy_(torch.tensor(np.array(value)))
     width = options.get("proj_size", H) * (1 + bidirectional)
     weights = weights_like((T, B, width))
     h, finals, d_params, dx = run_ours(model, params, x, weights, lengths)
@@ -81,16 +81,16 @@ def compare(name, spec, layers, bidirectional, lengths, backend="auto", **option
     assert_close(np.stack([s.h for s in flat]), finals_torch[0], "final h")
     if len(finals_torch) == 2:
         assert_close(np.stack([s.c for s in flat]), finals_torch[1], "final c")
-    for ours_at, theirs_at in places:
-        grads = as_torch(name, d_params[ours_at])
-        grads["bias_ih"] = to_peer_layout(d_params[ours_at]["b"], GATES[name][1], GATES[name][0])
+    for our_key, torch_key in layer_keys:
+        grads = as_torch(name, d_params[our_key])
+        grads["bias_ih"] = to_peer_layout(d_params[our_key]["b"], GATES[name][1], GATES[name][0])
         del grads["bias_hh"]
         if name == "gru":
-            theirs = module.get_parameter(f"bias_hh_{theirs_at}").grad.numpy()[2 * H :]
-            assert_close(d_params[ours_at]["bn"], theirs, "gradient of bn")
+            theirs = module.get_parameter(f"bias_hh_{torch_key}").grad.numpy()[2 * H :]
+            assert_close(d_params[our_key]["bn"], theirs, "gradient of bn")
         for label, value in grads.items():
-            theirs = module.get_parameter(f"{label}_{theirs_at}").grad.numpy()
-            assert_close(value, theirs, f"gradient of {label}_{theirs_at}")
+            theirs = module.get_parameter(f"{label}_{torch_key}").grad.numpy()
+            assert_close(value, theirs, f"gradient of {label}_{torch_key}")
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "packed"])

@@ -41,7 +41,7 @@ def test_a_renamed_baseline_is_equivalent(tmp_path):
 
 
 def test_sign_flips_are_exact_for_few_pairs():
-    """Two of eight sign patterns reach the observed mean: all plus, and minus for the zero."""
+    """Two of eight sign patterns reach the observed mean: no flip, and a flip of the zero alone."""
     d = np.array([1.0, 2.0, 0.0])
     assert sign_flip([d]) == pytest.approx(2 / 8, abs=0.01)
     assert sign_flip([-d]) == pytest.approx(1.0)

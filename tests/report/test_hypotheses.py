@@ -91,7 +91,7 @@ def test_friedman_of_too_few_values_is_nan():
 
 
 def test_holm_on_a_textbook_example():
-    # Four p-values, alpha 0.05: 0.005 * 4, 0.01 * 3, then 0.03 * 2 and no less for 0.04.
+    # Four p-values, alpha 0.05: 0.005 * 4, 0.01 * 3, then 0.03 * 2, and 0.04 gets no less.
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     adjusted = holm([0.01, float("nan"), 0.04])
     np.testing.assert_allclose(adjusted, [0.02, float("nan"), 0.04])
@@ -116,8 +116,8 @@ def test_holm_keeps_the_family_wise_error():
     # All tests in one call of scipy; another test compares `welch` with the formulas.
     p = scipy.stats.ttest_ind(scores[:, 1:], scores[:, :1], axis=-1, equal_var=False).pvalue
     np.testing.assert_allclose(p[0, 0], welch(scores[0, 1], scores[0, 0]))
-    wrong = sum(min(holm(row)) < 0.05 for row in p)
-    assert wrong / studies < 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+    false_positives = sum(min(holm(row)) < 0.05 for row in p)
+    assert false_positives / studies < 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
 
 
 def test_a_variant_equal_to_the_baseline_rarely_wins():

@@ -61,7 +61,7 @@ def test_an_axis_is_left_out_if_its_condition_fails():
         ),
     ],
 )
-def test_impossible_axes_raise(make, message):
+def test_invalid_axes_are_rejected(make, message):
     with pytest.raises(UserError, match=message):
         make()
 

@@ -81,7 +81,7 @@ def test_a_budget_in_hours_becomes_trials(tiny):
         (["--against=my_cell.py:same"], "as cell and as baseline"),
     ],
 )
-def test_impossible_comparisons_raise(tiny, flags, message):
+def test_invalid_comparisons_are_rejected(tiny, flags, message):
     with pytest.raises(UserError, match=message):
         compare(["my_cell.py:same", *flags])
 

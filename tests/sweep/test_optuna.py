@@ -69,7 +69,8 @@ def test_a_search_samples_generations_and_beats_random_points(tmp_path):
     assert run_search(folder, declared, parabola) == [*[8] * 10, 4]
     values = [[trial.value for trial in journal(tmp_path, name)] for name in ("lstm", "rnn")]
     assert [len(of_variant) for of_variant in values] == [42, 42]
-    # Random points score 1.38 on average; Optuna's own loop, four at a time, 0.78 after the first.
+    # Mean scores: 1.38 for random points, and 0.78 for Optuna's own loop of four points at a
+    # time, without the first four.
     assert fmean(values[0][4:] + values[1][4:]) < 1.0
     # Each variant has its own points.
     lr = {n: [t.params["optim.lr"] for t in journal(tmp_path, n)] for n in ("lstm", "rnn")}
@@ -246,7 +247,7 @@ def test_a_failed_run_fails_only_its_own_trial(tmp_path, monkeypatch):
     assert states.count("COMPLETE") == 12
 
 
-def test_impossible_searches_raise():
+def test_invalid_searches_are_rejected():
     with pytest.raises(UserError, match="search: generation: got 0, expected 1 or more"):
         Search(3, RANGES, generation=0)
     with pytest.raises(UserError, match="got a search with axes"):

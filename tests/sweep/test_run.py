@@ -127,10 +127,10 @@ def test_members_of_a_planned_cohort_equal_their_lone_runs():
     layout = replace(cohort.layout, kind="members", devices=2, lanes=4)
     losses, params = run_steps(specs, layout, dataset)
     for lane, spec in enumerate(specs):
-        lone_losses, lone = run_steps([spec], Layout("single", 1, 1), dataset)
+        lone_losses, lone_params = run_steps([spec], Layout("single", 1, 1), dataset)
         assert_close(losses[:, lane], lone_losses[:, 0])
         padded = jax.tree.map(lambda a, k=lane: a[k], params)
-        assert_close(unpad(layout, spec, padded), jax.tree.map(lambda a: a[0], lone))
+        assert_close(unpad(layout, spec, padded), jax.tree.map(lambda a: a[0], lone_params))
 
 
 def test_a_dry_run_shows_programs_memory_and_time(tmp_path):

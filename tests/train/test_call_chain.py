@@ -26,7 +26,7 @@ cell = CellSpec(cell=replace(GATED_LSTM, pointwise=pointwise))
 
 
 def call_chain(frames):
-    """Returns the package's functions below the session; a closure counts as its parent."""
+    """Returns the package's functions, starting at the session; a closure counts as its parent."""
     chain = []
     for file, name in frames:
         path = Path(file)

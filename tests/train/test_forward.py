@@ -27,7 +27,7 @@ def spec():
 
 
 def test_evaluation_by_length_bucket_equals_full_length(spec):
-    """Forty pieces, several batches, and a split that is longer than the training data."""
+    """Forty pieces of random length, a single piece, and 17 pieces of equal length."""
     state = TrainStep(spec, 0).init(member_of(spec, 10))
     for lengths in (np.random.default_rng(1).integers(1, 40, 40), [7], [40] * 17):
         examples = pieces(list(lengths))

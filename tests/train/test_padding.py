@@ -59,14 +59,14 @@ def test_padded_members_equal_lone_runs(model):
         losses.append(program.collect(report.loss))
     params = program.collect(state.params)
     for lane, spec in enumerate(specs):
-        lone_losses, lone = run_steps([spec], Layout("single", 1, 1), dataset)
+        lone_losses, lone_params = run_steps([spec], Layout("single", 1, 1), dataset)
         np.testing.assert_allclose(np.array(losses)[:, lane], lone_losses[:, 0], atol=1e-5)
         padded = jax.tree.map(lambda a, lane=lane: a[lane], params)
         axes = unit_axes(replace(spec, model=replace(spec.model, hidden=9)))
         jax.tree.map(
             np.testing.assert_array_equal, mask_padding(axes, padded, spec.model.hidden), padded
         )
-        assert_close(unpad(layout, spec, padded), jax.tree.map(lambda a: a[0], lone))
+        assert_close(unpad(layout, spec, padded), jax.tree.map(lambda a: a[0], lone_params))
 
 
 def test_models_that_padding_would_change_are_rejected():

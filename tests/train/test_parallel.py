@@ -167,8 +167,8 @@ def test_no_collective_inside_the_time_loop(music, backend):
     def psum_in_a_loop(x):
         return jax.lax.fori_loop(0, 3, lambda _, x: jax.lax.psum(x, "d") * 0.1, x)
 
-    wrong = jax.pmap(psum_in_a_loop, axis_name="d").lower(np.ones(4, np.float32))
-    assert "all-reduce" in loop_bodies(wrong.compile().as_text())
+    reducing = jax.pmap(psum_in_a_loop, axis_name="d").lower(np.ones(4, np.float32))
+    assert "all-reduce" in loop_bodies(reducing.compile().as_text())
 
 
 @pytest.mark.parametrize("layout", [ONE, Layout("batch", 2, 1), Layout("members", 2, 4)], ids=str)

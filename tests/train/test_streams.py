@@ -52,12 +52,12 @@ def test_training_carries_the_state_and_resets_it_each_epoch(text):
     chunks = n // T
     rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(TRACKS)])
     losses, params = run_steps([spec], Layout("single", 1, 1), dataset, chunks + 2)
-    whole = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)
-    expected = whole[:, : chunks * T].reshape(TRACKS, chunks, T).mean((0, 2))
+    nll = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)
+    expected = nll[:, : chunks * T].reshape(TRACKS, chunks, T).mean((0, 2))
     np.testing.assert_allclose(losses[:, 0], [*expected, *expected[:2]], rtol=1e-5)
     # The state matters: the second chunk has another loss if it starts from the zero state.
-    alone = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows[:, T : 2 * T + 1])
-    assert abs(alone.mean() - expected[1]) > 1e-4
+    from_zero = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows[:, T : 2 * T + 1])
+    assert abs(from_zero.mean() - expected[1]) > 1e-4
 
 
 @pytest.mark.parametrize("cell", ["lstm", "slstm"])
@@ -65,10 +65,10 @@ def test_training_carries_the_state_and_resets_it_each_epoch(text):
 def test_pmap_equals_jit_on_streams(text, cell, lanes):
     specs = [replace(language_spec(text, model={"cell": cell}), seed=k) for k in range(lanes)]
     dataset = specs[0].task.load(Path())
-    alone = [run_steps([spec], Layout("single", 1, 1), dataset) for spec in specs]
+    lone_runs = [run_steps([spec], Layout("single", 1, 1), dataset) for spec in specs]
     kind = "batch" if lanes == 1 else "members"
     losses, params = run_steps(specs, Layout(kind, 2, lanes), dataset)
-    for k, (loss, param) in enumerate(alone):
+    for k, (loss, param) in enumerate(lone_runs):
         assert_close(losses[:, k], loss[:, 0])
         assert_close(jax.tree.map(lambda a, k=k: a[k], params), jax.tree.map(lambda a: a[0], param))
     program = build_program(specs[0], 10, Layout(kind, 2, lanes))
@@ -92,10 +92,10 @@ def test_members_of_different_hidden_size_equal_lone_runs_on_streams(text):
     dataset = wide.task.load(Path())
     _, params = run_steps([narrow, wide], Layout("single", 1, 2, 6), dataset)
     for k, spec in enumerate((narrow, wide)):
-        _, alone = run_steps([spec], Layout("single", 1, 1), dataset)
+        _, lone_params = run_steps([spec], Layout("single", 1, 1), dataset)
         h = spec.model.hidden
         weights = params["lstm"]["layer_0"]["wh"][k][:h, :, :h]
-        assert_close(weights, alone["lstm"]["layer_0"]["wh"][0])
+        assert_close(weights, lone_params["lstm"]["layer_0"]["wh"][0])
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_an_interrupted_run_on_a_stream_resumes_with_the_same_metrics(text, tmp_
     assert train([spec], tmp_path / "parts", stop=After()).status == "interrupted"
     assert train([spec], tmp_path / "parts").status == "completed"
     rows = [read_lines(tmp_path / name / "0" / "metrics.jsonl") for name in ("whole", "parts")]
-    for whole, part in zip(*rows, strict=True):
-        assert {**whole, "seconds": 0} == {**part, "seconds": 0}
+    for uninterrupted, resumed in zip(*rows, strict=True):
+        assert {**uninterrupted, "seconds": 0} == {**resumed, "seconds": 0}
     result = read_json(tmp_path / "parts" / "0" / "result.json")
     assert set(result["test"]) == {"nll", "bits", "accuracy"}
     preprocessing = read_json(tmp_path / "parts" / "0" / "preprocessing.json")

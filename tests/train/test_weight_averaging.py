@@ -155,17 +155,17 @@ def test_the_state_is_carried_through_chunks_of_varied_length(text):
     chunks = n // 12
     rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(TRACKS)])
     losses, params = run_steps([spec], Layout("single", 1, 1), dataset, chunks)
-    whole = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)[:, : chunks * 12]
+    nll = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)[:, : chunks * 12]
     sizes = [
         int(
             train_batch(
-                None, dataset.splits["train"], *place, jnp.arange(1), TRACKS
+                None, dataset.splits["train"], *seed_and_step, jnp.arange(1), TRACKS
             ).examples.lengths[0]
         )
-        for place in ((jnp.uint32(0), jnp.int32(k)) for k in range(chunks))
+        for seed_and_step in ((jnp.uint32(0), jnp.int32(k)) for k in range(chunks))
     ]
     assert len(set(sizes)) > 1
-    parts = np.split(whole, np.cumsum(sizes)[:-1], axis=1)
+    parts = np.split(nll, np.cumsum(sizes)[:-1], axis=1)
     np.testing.assert_allclose(losses[:, 0], [part.mean() for part in parts], rtol=1e-5)
 
 

@@ -101,7 +101,7 @@ def test_the_text_of_a_study_is_escaped(folder):
 
 
 def test_the_page_is_self_contained(folder):
-    """It links only to standards, describes every figure, and starts with the result."""
+    """It links only to standards, describes every figure, and states the result."""
     build(folder)
     page = (folder / "report" / "report.html").read_text()
     addresses = set(re.findall(r"https?://[^\s\"'<]+", page))

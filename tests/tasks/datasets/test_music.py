@@ -78,7 +78,7 @@ def test_a_damaged_file_is_rejected(tmp_path):
 
 @pytest.fixture
 def server(tmp_path):
-    """A local web server over a folder."""
+    """Starts a local web server; yields the folder that it serves, and its address."""
     folder = tmp_path / "served"
     folder.mkdir()
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
