@@ -1,4 +1,4 @@
-"""The gradient by lag: a case with a known answer, and the files that the script writes."""
+"""The gradient by lag: a case with a known result, and the files that the script writes."""
 
 import jax
 import numpy as np
@@ -8,7 +8,7 @@ from lstm_lab.cells import CellSpec
 
 
 def test_a_cell_that_only_forgets_halves_the_gradient_each_step():
-    """With all weights near zero and f = 1/2 the state halves each step, and the gradient too."""
+    """With all weights near zero, f = 1/2: the state and the gradient halve at each step."""
     share_T = gradient_by_lag(CellSpec(init="normal(1e-4)"), jax.random.key(0), T=12, H=8)
     np.testing.assert_allclose(share_T, 0.5 ** np.arange(12.0), rtol=1e-2)
 

@@ -45,7 +45,7 @@ MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 def imported_modules(tree):
     """Returns the package's own modules that a file imports, at its top or inside a function."""
     modules = set()
-    # What only the type checker imports is no dependency of the program.
+    # An import for the type checker alone is not a dependency of the program.
     types_only = {
         inner
         for node in ast.walk(tree)
@@ -77,7 +77,7 @@ def test_the_order_lists_every_part_of_the_package():
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - {"lstm_lab", "lstm_lab.__main__"}))
-def test_a_module_imports_only_what_lies_below(name):
+def test_a_module_imports_only_lower_layers(name):
     level = ORDER.index(part(name))
     below = {m for m in IMPORTS[name] if m != "lstm_lab" and ORDER.index(part(m)) <= level}
     assert IMPORTS[name] == below
@@ -90,8 +90,8 @@ def test_no_files_import_each_other_in_a_circle():
         pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_reports_need_neither_jax_nor_sweeps():
-    """Of the package, a report may import only what reads folders."""
+def test_reports_import_only_parts_that_read_folders():
+    """Within the package, reports import only `results` and `utils`: no JAX, no sweep."""
     allowed = {"report", "results", "utils"}
     for name in (name for name in MODULES if part(name) == "report"):
         assert {part(module) for module in IMPORTS[name]} <= allowed, name
@@ -104,7 +104,7 @@ def test_only_one_file_maps_over_devices():
             assert "pmap" not in text.replace("pmapped", ""), path
 
 
-def test_the_core_needs_jax_and_numpy_alone():
+def test_cells_and_recurrence_import_neither_flax_nor_optax():
     code = (
         "import sys, lstm_lab.cells, lstm_lab.recurrence\n"
         "print({'flax', 'optax', 'orbax', 'ml_collections', 'absl'} & set(sys.modules))"
@@ -113,7 +113,7 @@ def test_the_core_needs_jax_and_numpy_alone():
     assert done.stdout.strip() == "set()", done.stderr
 
 
-def test_a_class_name_has_one_meaning():
+def test_every_class_name_is_unique():
     """A reader who meets a class name anywhere in the package knows which class it is."""
     defined = defaultdict(list)
     for name, tree in TREES.items():
@@ -123,7 +123,7 @@ def test_a_class_name_has_one_meaning():
     assert {name: modules for name, modules in defined.items() if len(modules) > 1} == {}
 
 
-# The tests of a whole package, of several files together, or of files outside the package.
+# Test files that test several files together, or files outside the package.
 WITHOUT_A_MIRROR = {
     "configs/test_configs.py",
     "parity/test_jax.py",
@@ -155,8 +155,8 @@ def test_a_test_file_mirrors_a_file_of_the_package(path):
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
-def test_a_test_file_imports_no_other(path):
-    """Code that several test files need lies in tests/helpers, where no test depends on another."""
+def test_a_test_file_imports_no_other_test_file(path):
+    """Code that several test files need is in tests/helpers, so test files stay independent."""
     imported = {
         node.module
         for node in ast.walk(ast.parse(path.read_text()))

@@ -1,4 +1,4 @@
-"""Every link between the Markdown files of the project leads to a file and a heading."""
+"""Every link between the Markdown files of the project points to an existing file and heading."""
 
 import re
 
@@ -17,7 +17,7 @@ def anchors(text):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_point_to_existing_files_and_headings(page):
     for link in local_links(page.read_text()):
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
@@ -26,5 +26,5 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(target.read_text()), link
 
 
-def test_the_pages_are_found():
+def test_the_link_check_reads_the_main_pages():
     assert {"README.md", "CONTRIBUTING.md", "design.md"} <= {page.name for page in PAGES}

@@ -1,4 +1,4 @@
-"""Every command and file of the README works. Slow tests run the long commands, shortened."""
+"""The commands and files of the README work. Slow tests run shortened forms of long commands."""
 
 import re
 import shutil
@@ -42,7 +42,7 @@ def test_the_readme_names_existing_files_and_verbs():
     assert COMMANDS[:2] == ["make ablation", "source .venv/bin/activate"]
 
 
-def test_the_quick_commands(clone):
+def test_the_quick_readme_commands_run(clone):
     words = ("summary", "check", "--dry_run", "python")
     quick = [c for c in COMMANDS if any(word in c for word in words)]
     assert len(quick) == 6
@@ -50,7 +50,7 @@ def test_the_quick_commands(clone):
     assert any("11,416,577" in text for text in outputs)
 
 
-def test_the_example_config_and_cell(clone):
+def test_the_example_config_and_cell_train(clone):
     run_command(shorten("lstm-lab train --config=my_config.py " + TINY), clone)
     command = next(c for c in COMMANDS if "my_cell.py" in c)
     run_command(
@@ -80,14 +80,14 @@ def test_the_example_task_is_learned(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_every_other_command_shortened(clone):
+def test_every_readme_command_runs_shortened(clone):
     for command in COMMANDS:
         if re.search(r"(^|\| )lstm-lab", command) and "my_study" not in command:
             run_command(shorten(command), clone)
 
 
 @pytest.mark.slow
-def test_the_studies_shortened(clone):
+def test_the_readme_studies_run_shortened(clone):
     for name in ("experiments/digits_ablation.py", "my_study.py"):
         short = clone / "experiments" / f"short_{Path(name).stem}.py"
         length = {"epochs": 1} if "digits" in name else {"steps": 2, "eval_every": 1}

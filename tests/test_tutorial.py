@@ -23,7 +23,7 @@ def test_both_languages_have_eight_sections(text):
     assert len(re.findall(r"^## ", text, re.M)) == 8
 
 
-def test_the_python_runs(tmp_path):
+def test_the_python_blocks_run(tmp_path):
     script = tmp_path / "tutorial.py"
     script.write_text("\n".join(code_blocks(TEXT, "python")))
     done = subprocess.run(
@@ -32,7 +32,7 @@ def test_the_python_runs(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_commands_run(tmp_path):
+def test_the_shell_commands_run(tmp_path):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     lines = "".join(code_blocks(TEXT, "sh")).splitlines()

@@ -22,7 +22,7 @@ NO_POPULATION = ("forward", "gradient", "classifier")
 
 
 @pytest.fixture(autouse=True)
-def own_process():
+def restore_jax_settings():
     """Restores settings of JAX that a contender changes in its own process."""
     with jax.numpy_rank_promotion("allow"):
         yield
@@ -33,7 +33,7 @@ def own_process():
 @pytest.mark.parametrize(
     "name", ["lstm_lab", "lstm_lab bf16", "lstm_lab fp32", "lstm_lab in turn", "flax", "floor"]
 )
-def test_every_contender_runs_every_work(name, work):
+def test_every_contender_runs_every_workload(name, work):
     case = Case(work, **SMALL, members=4 if work == "population" else 1)
     if serves(name, case):
         build(name, case)()
@@ -44,7 +44,7 @@ def test_every_contender_runs_every_work(name, work):
         )
 
 
-def test_number_formats():
+def test_contender_names_select_the_number_format():
     assert numbers("lstm_lab cudnn") == numbers("torch") == ("float32", False)
     assert numbers("torch fp32") == ("float32", True)
     case = Case("forward", **SMALL)
@@ -53,16 +53,16 @@ def test_number_formats():
         assert apply(params, jnp.ones((4, 6, 5)), None).dtype == dtype
 
 
-def test_backends_run_only_the_cases_they_serve():
-    def serving(cell):
+def test_backends_run_only_the_cases_they_support():
+    def supporting(cell):
         case = Case("gradient", **SMALL, cell=cell)
         return [
             name.split()[1] for name in default_contenders("backends", "cpu") if serves(name, case)
         ]
 
-    assert serving("lstm") == serving("gru") == ["scan", "fused", "native"]
-    assert serving("layernorm") == ["scan", "fused"]
-    assert serving("minlstm") == ["scan", "fused", "associative"]
+    assert supporting("lstm") == supporting("gru") == ["scan", "fused", "native"]
+    assert supporting("layernorm") == ["scan", "fused"]
+    assert supporting("minlstm") == ["scan", "fused", "associative"]
     assert not serves("flax", Case("gradient", **SMALL, cell="vanilla"))
 
 
@@ -78,7 +78,7 @@ def test_suites_depend_on_the_platform():
 
 
 def test_results_replace_the_rows_of_the_same_device(monkeypatch, tmp_path):
-    """Runs the processes of two contenders, one of which serves only one of two cases."""
+    """Runs the processes of two contenders, one of which supports only one of two cases."""
     two_cases = [Case("gradient", **SMALL, cell=cell) for cell in ("lstm", "layernorm")]
     monkeypatch.setattr(bench, "cases", lambda suite, platform: two_cases)
     with Meter(2, "cases") as meter:

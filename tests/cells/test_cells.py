@@ -45,7 +45,7 @@ COUNTS = {
 
 
 def random_params(name, seed=0):
-    """Parameters with every entry random, so that no term hides behind a zero bias or peephole."""
+    """Returns a spec and parameters without zeros, so that biases and peepholes have an effect."""
     spec = get_variant(name).spec
     params = spec.cell.init(spec, jax.random.key(seed), D, H)
     keys = jax.random.split(jax.random.key(seed + 1), len(params))
@@ -56,13 +56,13 @@ def random_params(name, seed=0):
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_parameter_counts(name):
+def test_every_variant_has_the_expected_number_of_parameters(name):
     spec = get_variant(name).spec
     params = jax.eval_shape(lambda key: spec.cell.init(spec, key, 88, 100), jax.random.key(0))
     assert sum(np.prod(p.shape) for p in params.values()) == COUNTS[name]
 
 
-def test_forget_bias_is_part_of_initialization():
+def test_forget_bias_sets_the_initial_bias():
     for spec, gate, sign in (
         (CellSpec(forget_bias=2.0), 1, 1.0),
         (CellSpec(gates="io", coupled=True, forget_bias=2.0), 0, -1.0),
@@ -73,7 +73,7 @@ def test_forget_bias_is_part_of_initialization():
         np.testing.assert_array_equal(b, expected)
 
 
-def test_matrices_are_drawn_gate_by_gate():
+def test_initializers_draw_each_gate_as_named():
     spec = CellSpec(init="orthogonal")
     params = spec.cell.init(spec, jax.random.key(0), D, 16)
     for gate in range(4):
@@ -88,7 +88,7 @@ def test_matrices_are_drawn_gate_by_gate():
     assert all(abs(float(v.std()) - 0.1) < 0.02 for v in params.values())
 
 
-def test_zero_peepholes_are_none():
+def test_zero_peepholes_equal_no_peepholes():
     spec, params = random_params("peephole")
     zero = {**params, "peephole": jnp.zeros_like(params["peephole"])}
     bare = {k: v for k, v in params.items() if k != "peephole"}
@@ -109,7 +109,7 @@ def test_bfloat16_keeps_the_cell_state_in_float32():
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"gates": "fi"}, "gates: got 'fi'"),
         ({"gates": "if", "peephole": "o"}, "peephole: got 'o'"),
@@ -131,17 +131,17 @@ def test_bfloat16_keeps_the_cell_state_in_float32():
         ),
     ],
 )
-def test_impossible_specs_are_refused(fields, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_specs_are_rejected(fields, message):
+    with pytest.raises(ValueError, match=message):
         CellSpec(**fields)
 
 
-def test_unknown_variant_names_the_nearest():
+def test_an_unknown_variant_suggests_the_nearest_name():
     with pytest.raises(ValueError, match="did you mean 'peephole'"):
         get_variant("peepole")
 
 
-def test_noise_is_refused_where_nothing_takes_it():
+def test_cells_that_use_no_noise_reject_it():
     for name in CATALOGUE:
         spec, params = random_params(name)
         if not default_rates(spec) or name == "weightdrop":
@@ -149,7 +149,7 @@ def test_noise_is_refused_where_nothing_takes_it():
                 step(spec, params, jnp.ones((B, D)), noise=Noise(zoneout_h=jnp.ones((B, H))))
 
 
-def test_slstm_heads_are_blocks():
+def test_slstm_heads_do_not_affect_each_other():
     spec = SLSTMSpec(heads=2)
     params = spec.cell.init(spec, jax.random.key(0), D, H)
     state, _ = step(spec, params, jnp.ones((B, D)))
@@ -162,7 +162,7 @@ def test_slstm_heads_are_blocks():
         SLSTMSpec(heads=3).cell.init(SLSTMSpec(heads=3), jax.random.key(0), D, H)
 
 
-def test_slstm_survives_what_its_exponentials_alone_would_not():
+def test_slstm_stays_finite_for_large_inputs():
     spec, params = random_params("slstm")
     state = None
     for _ in range(5):
@@ -171,7 +171,7 @@ def test_slstm_survives_what_its_exponentials_alone_would_not():
     assert np.abs(state.h).max() <= 1.0
 
 
-def test_chrono_biases_spread_over_the_lags():
+def test_chrono_biases_cover_the_range_of_lags():
     spec = CellSpec(init="chrono(100)")
     b = spec.cell.init(spec, jax.random.key(0), D, 500)["b"]
     assert 0.0 <= b[1].min() < 1.5

@@ -1,4 +1,4 @@
-"""Regularisers: active in training, deterministic in evaluation, and what their masks depend on."""
+"""Regularization: active in training, deterministic in evaluation; what its masks depend on."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def keys(seed):
 
 @pytest.mark.parametrize("name", REGULARIZED)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_active_in_training_and_deterministic_in_evaluation(name, bidirectional):
+def test_regularization_is_active_in_training_and_deterministic_in_evaluation(name, bidirectional):
     model, variables, x = stack(REGULARIZED[name], bidirectional)
     key, keys_B = keys(0)
     evaluated, _ = model.apply(variables, x)
@@ -53,14 +53,14 @@ def test_active_in_training_and_deterministic_in_evaluation(name, bidirectional)
     other, _ = model.apply(variables, x, regularization=Regularization({}, *keys(1)))
     assert np.abs(trained - evaluated).max() > 1e-3
     assert np.abs(trained - other).max() > 1e-3
-    # A row's masks depend on its own key and not on its place in the batch.
+    # The masks of a row depend on its own key and not on its position in the batch.
     flipped = Regularization({}, key, keys_B[::-1])
     flipped, _ = model.apply(variables, x[:, ::-1], regularization=flipped)
     np.testing.assert_allclose(trained, flipped[:, ::-1], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", REGULARIZED)
-def test_at_rate_zero_training_is_evaluation(name):
+def test_training_at_rate_zero_equals_evaluation(name):
     spec = REGULARIZED[name]
     model, variables, x = stack(spec)
     zero = dict.fromkeys(default_rates(spec), 0.0)
@@ -72,7 +72,7 @@ def test_at_rate_zero_training_is_evaluation(name):
 
 
 @pytest.mark.parametrize("name", ["variational", "variational_untied", "semeniuta", "weightdrop"])
-def test_what_drops_is_the_identity_in_evaluation(name):
+def test_dropout_is_the_identity_in_evaluation(name):
     model, variables, x = stack(REGULARIZED[name])
     plain, _, _ = stack(CellSpec())
     np.testing.assert_array_equal(model.apply(variables, x)[0], plain.apply(variables, x)[0])
@@ -92,28 +92,30 @@ def test_zoneout_evaluates_to_the_expectation():
         return model.apply(variables, x, regularization=training)
 
     h, state = jax.vmap(sample)(jnp.arange(4000))
-    wanted, wanted_state = model.apply(variables, x, regularization=Regularization(rates))
-    np.testing.assert_allclose(h.mean(0), wanted, atol=0.01)
-    np.testing.assert_allclose(state[0][0].c.mean(0), wanted_state[0][0].c, atol=0.01)
+    evaluated_h, evaluated_state = model.apply(variables, x, regularization=Regularization(rates))
+    np.testing.assert_allclose(h.mean(0), evaluated_h, atol=0.01)
+    np.testing.assert_allclose(state[0][0].c.mean(0), evaluated_state[0][0].c, atol=0.01)
 
 
-def test_masks_keep_when_width_batch_or_chunk_change():
+def test_masks_do_not_depend_on_hidden_size_batch_or_chunk():
     spec = REGULARIZED["all"]
     rates = dict.fromkeys(default_rates(spec), 0.5)
     keys_B = jax.random.split(jax.random.key(0), B)
 
-    def drawn(H, keys_B, T=T, start=0):
+    def draw_masks(H, keys_B, T=T, start=0):
         params = spec.cell.init(spec, jax.random.key(1), D, H)
         return draw(spec, rates, keys_B, params, T, start)
 
-    whole = drawn(H, keys_B)
-    for other in (drawn(H + 8, keys_B), drawn(H, keys_B[:2]), drawn(H, keys_B, 2, start=3)):
+    whole = draw_masks(H, keys_B)
+    wider, fewer_rows = draw_masks(H + 8, keys_B), draw_masks(H, keys_B[:2])
+    chunk = draw_masks(H, keys_B, 2, start=3)
+    for other in (wider, fewer_rows, chunk):
         for name, mask in other._asdict().items():
             if mask is not None:
-                same = getattr(whole, name)
-                same = same[3:5] if mask.shape[0] == 2 else same
+                reference = getattr(whole, name)
+                reference = reference[3:5] if mask.shape[0] == 2 else reference
                 n = mask.shape[1]
-                np.testing.assert_array_equal(mask[..., :H], same[:, :n])
+                np.testing.assert_array_equal(mask[..., :H], reference[:, :n])
     wide, narrow = (
         drop_weights({"weight_drop": 0.5}, jax.random.key(2), {"wh": jnp.ones((n, 4, n))})["wh"]
         for n in (H + 8, H)
@@ -121,7 +123,7 @@ def test_masks_keep_when_width_batch_or_chunk_change():
     np.testing.assert_array_equal(wide[:H, :, :H], narrow)
 
 
-def test_rates_are_what_is_dropped():
+def test_the_rate_is_the_share_of_dropped_units():
     params = {"wh": jnp.ones((100, 4, 100))}
     dropped = drop_weights({"weight_drop": 0.3}, jax.random.key(0), params)["wh"]
     assert abs(float((dropped == 0).mean()) - 0.3) < 0.01

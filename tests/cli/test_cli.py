@@ -1,4 +1,4 @@
-"""The command line: exit codes, one-line errors, nothing half made."""
+"""The command line: exit codes, one-line errors, and no partial output after an error."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def run(capsys, monkeypatch, tmp_path):
     """Runs the command line in an empty folder; returns exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LSTM_LAB_DATA", raising=False)
-    # The devices were chosen when the tests began.
+    # JAX has already started with the devices of the tests.
     for verbs in (runs, studies):
         monkeypatch.setattr(verbs, "request_devices", lambda count: None)
 
@@ -34,7 +34,7 @@ def run(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["trian"], "verb: got 'trian'; did you mean 'train'.? expected one of train"),
         (["train"], "--config is required"),
@@ -58,17 +58,17 @@ def run(capsys, monkeypatch, tmp_path):
         (["summary", "--config=x.json"], "x.json is not a run.json"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(run, argv, said, tmp_path):
+def test_wrong_usage_prints_one_line_and_exits_with_2(run, argv, message, tmp_path):
     code, out, error = run(*argv)
     assert code == 2
     assert out == ""
     assert len(error.strip().splitlines()) == 1
     assert error.startswith("lstm-lab: ")
-    assert re.search(said, error), error
+    assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
 
 
-def test_data_that_is_missing_or_damaged_leaves_nothing_behind(run, tmp_path, monkeypatch):
+def test_missing_or_damaged_data_creates_no_folder(run, tmp_path, monkeypatch):
     from dataclasses import replace
 
     from lstm_lab.tasks.datasets import music
@@ -83,17 +83,17 @@ def test_data_that_is_missing_or_damaged_leaves_nothing_behind(run, tmp_path, mo
     monkeypatch.syspath_prepend(str(ROOT))
     data = tmp_path / "data"
     data.mkdir()
-    for said in ("is missing and its download failed", "is not a readable .mat"):
+    for message in ("is missing and its download failed", "is not a readable .mat"):
         for argv in (["train", jsb_config], ["sweep", f"--study={study}"]):
             code, _, error = run(*argv, f"--data_dir={data}", "--workdir=w")
             assert code == 2
-            assert said in error
+            assert message in error
             assert not Path("w").exists()
         (data / "jsb").mkdir(exist_ok=True)
         (data / "jsb" / "JSB_Chorales.mat").write_bytes(b"MATLAB 5.0 MAT-file, and no more")
 
 
-def test_train_again_and_from_run_json(run):
+def test_train_keeps_a_finished_run_and_repeats_it_from_run_json(run):
     code, out, _ = run("train", ADDING, *TINY, "--workdir=a")
     assert code == 0
     assert "test        mse" in out
@@ -126,7 +126,7 @@ def test_train_again_and_from_run_json(run):
     assert run("train", ADDING, *TINY, "--workdir=d")[0] == 0
 
 
-def test_seeds_make_a_study(run):
+def test_several_seeds_run_as_a_study(run):
     code, out, _ = run("train", ADDING, *TINY, "--seeds=3", "--workdir=s")
     assert code == 0
     assert "3 completed" in out
@@ -143,7 +143,7 @@ def test_a_run_that_diverges_exits_with_1(run):
     assert "diverged" in out
 
 
-def test_a_users_cell_runs_and_its_source_is_kept(run, tmp_path):
+def test_a_users_cell_trains_and_its_source_is_saved(run, tmp_path):
     source = (
         "import dataclasses\nfrom lstm_lab.cells import GATED_LSTM, CellSpec\n"
         "mine = CellSpec(gates='io', coupled=True, forget_bias=1.0)\n"
@@ -164,7 +164,7 @@ def test_dry_run_writes_nothing(run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_summary_counts_the_tables_parameters(run):
+def test_summary_reports_the_expected_parameter_counts(run):
     table = {
         "vanilla": "84,788",
         "nig": "65,788",
@@ -185,12 +185,12 @@ def test_summary_counts_the_tables_parameters(run):
     assert "11,416,577" in out
 
 
-def test_help(run):
+def test_help_exits_with_0_and_no_verb_with_2(run):
     assert run("help")[0] == 0
     assert run()[0] == 2
 
 
-def test_music_trains_on_its_true_format(run, tmp_path):
+def test_jsb_trains_on_a_mat_file(run, tmp_path):
     write_samples(tmp_path / "data")
     argv = [f"--config={ROOT}/configs/jsb.py:np,stacked", "--config.train.epochs=2"]
     argv += ["--config.model.hidden=4", f"--data_dir={tmp_path / 'data'}", "--workdir=w"]

@@ -1,4 +1,4 @@
-"""From configs to specs: strictness, JSON, ids, overrides, cells of the user's own."""
+"""From configs to specs: strict types, JSON, ids, overrides, a user's own cells."""
 
 import json
 from dataclasses import replace
@@ -41,7 +41,7 @@ def config(**sections):
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         ({"model": {"hiden": 3}}, "model.hiden: got 'hiden'.*did you mean 'hidden'"),
         ({"modle": {"hidden": 3}}, "modle: got 'modle'.*did you mean 'model'"),
@@ -80,13 +80,13 @@ def config(**sections):
         ({"compute": {"devices": 0}}, "compute.devices: got 0"),
     ],
 )
-def test_what_is_wrong_is_named(sections, said):
-    with pytest.raises(UserError, match=said) as caught:
+def test_invalid_settings_are_named_in_one_line(sections, message):
+    with pytest.raises(UserError, match=message) as caught:
         build_spec(config(**sections))
     assert "\n" not in str(caught.value)
 
 
-def test_an_int_serves_as_a_float_and_a_list_as_a_tuple():
+def test_an_int_is_accepted_as_a_float_and_a_list_as_a_tuple():
     spec = build_spec(config(optim={"lr": 1}, model={"hidden_sizes": [3, 4]}))
     assert (spec.optim.lr, spec.model.hidden_sizes) == (1.0, (3, 4))
 
@@ -104,26 +104,26 @@ def test_json_reads_back_the_same_spec(cell, hidden, lr, seed, data_seed):
             model={"cell": cell, "hidden": hidden}, optim={"lr": lr}, seed=seed, data_seed=data_seed
         )
     )
-    again = from_json(json.loads(json.dumps(to_json(spec))))
-    assert again == spec
-    assert run_id(again) == run_id(spec)
+    restored = from_json(json.loads(json.dumps(to_json(spec))))
+    assert restored == spec
+    assert run_id(restored) == run_id(spec)
 
 
 def test_an_id_leaves_out_settings_at_their_defaults():
-    """A new setting leaves the ids of earlier results as they are; two are pinned."""
+    """A new setting therefore does not change the ids of earlier results."""
     spec = build_spec(config())
     explicit = build_spec({**config(), "optim": {**config()["optim"], "decay_begin": 0}})
     assert canonical(explicit) == canonical(spec)
     assert "decay_begin" not in canonical(spec)
-    falling = build_spec({**config(), "optim": {**config()["optim"], "decay_begin": 5}})
-    assert '"decay_begin":5' in canonical(falling)
+    with_value = build_spec({**config(), "optim": {**config()["optim"], "decay_begin": 5}})
+    assert '"decay_begin":5' in canonical(with_value)
 
 
-def test_what_an_id_depends_on():
+def test_run_group_and_program_ids_depend_on_their_settings():
     spec = build_spec(config())
     other_seed, other_lr = replace(spec, seed=1), replace(spec, optim=replace(spec.optim, lr=0.2))
-    computed = replace(spec, compute=replace(spec.compute, devices=2, log_every=5))
-    assert run_id(computed) == run_id(spec)
+    other_compute = replace(spec, compute=replace(spec.compute, devices=2, log_every=5))
+    assert run_id(other_compute) == run_id(spec)
     assert run_id(other_seed) != run_id(spec)
     assert group_id(other_seed) == group_id(spec) != group_id(other_lr)
     assert program_key(other_seed) == program_key(other_lr) == program_key(spec)
@@ -134,7 +134,7 @@ def test_what_an_id_depends_on():
     assert "schema" in canonical(spec)
 
 
-def test_a_cell_of_the_users_own(tmp_path, monkeypatch):
+def test_a_users_cell_is_identified_by_its_source(tmp_path, monkeypatch):
     path = tmp_path / "cells.py"
     path.write_text(CELL)
     spec = build_spec(config(model={"cell": f"{path}:mine"}))
@@ -149,18 +149,18 @@ def test_a_cell_of_the_users_own(tmp_path, monkeypatch):
     assert run_id(build_spec(config(model={"cell": f"{path}:mine"}))) != run_id(spec)
     with pytest.raises(UserError, match="has changed since that run"):
         from_json(saved)
-    for name, said in (
+    for name, message in (
         (f"{path}:mime", "did you mean 'mine'"),
         (f"{tmp_path}/none.py:mine", "does not exist"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             build_spec(config(model={"cell": name}))
     path.write_text("import nothing_of_that_name")
     with pytest.raises(UserError, match="does not run: ModuleNotFoundError"):
         build_spec(config(model={"cell": f"{path}:mine"}))
 
 
-def test_overrides_are_typed_by_the_spec():
+def test_overrides_are_parsed_by_the_types_of_the_spec():
     argv = [
         "--workdir=x",
         "--config.model.hidden=7",
@@ -185,7 +185,7 @@ def test_overrides_are_typed_by_the_spec():
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "said"),
+    ("path", "text", "message"),
     [
         ("model.hidden", "big", "model.hidden: got 'big', expected a whole number"),
         ("model.hiden", "3", "did you mean 'hidden'"),
@@ -198,12 +198,12 @@ def test_overrides_are_typed_by_the_spec():
         ("sead", "3", "did you mean 'seed'"),
     ],
 )
-def test_wrong_overrides_are_named(path, text, said):
-    with pytest.raises(UserError, match=said):
+def test_wrong_overrides_are_named_in_the_error(path, text, message):
+    with pytest.raises(UserError, match=message):
         apply_overrides(config(), {path: text})
 
 
-def test_an_override_may_choose_another_task():
+def test_an_override_can_choose_another_task():
     values = {"task.name": "copy_memory", "task.delay": "5"}
     merged = apply_overrides(config(task={}), values)
     merged["task"].pop("length")
@@ -211,7 +211,7 @@ def test_an_override_may_choose_another_task():
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         ({"model": {"cell": "layernorm"}, "compute": {"backend": "native"}}, "layer_norm: native"),
         (
@@ -222,8 +222,8 @@ def test_an_override_may_choose_another_task():
         ({"compute": {"backend": "cudnn"}}, "platform: .*cpu"),
     ],
 )
-def test_a_backend_that_cannot_serve_a_run_is_refused(sections, said):
-    with pytest.raises(UserError, match=f"compute.backend: .*{said}"):
+def test_a_backend_that_does_not_support_a_run_is_rejected(sections, message):
+    with pytest.raises(UserError, match=f"compute.backend: .*{message}"):
         backends_for_training(build_spec(config(**sections)), 32)
     named = {**sections, "compute": {"backend": "fused"}}
     assert backends_for_training(build_spec(config(**named)), 32) == ["fused"]

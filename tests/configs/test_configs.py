@@ -1,4 +1,4 @@
-"""Every config builds and trains two tiny steps; every study expands."""
+"""Every config trains two steps of a small model; every study expands into its runs."""
 
 import importlib.util
 from dataclasses import replace
@@ -19,7 +19,7 @@ from lstm_lab.train.state import member_of
 from lstm_lab.train.step import TrainStep
 from tests.helpers.data import write_samples
 from tests.helpers.paths import ROOT
-from tests.helpers.training import seated, small
+from tests.helpers.training import small_spec, state_with_runs
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 STUDIES = sorted(
@@ -29,7 +29,7 @@ STUDIES = sorted(
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    """A data folder with a little of everything, where configs look for it."""
+    """A data folder with a small example of every data set; LSTM_LAB_DATA names it."""
     folder = tmp_path_factory.mktemp("data")
     write_samples(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -37,18 +37,18 @@ def samples(tmp_path_factory):
         yield folder
 
 
-def module(path):
+def load_module(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
     return loaded
 
 
-def trains_two_steps(spec, samples):
+def assert_trains_two_steps(spec, samples):
     spec = replace(spec, train=replace(spec.train, batch_size=2))
     dataset = spec.task.load(samples)
     program = build_program(spec, 2, Layout("single", 1, 1))
-    state = seated(program, [spec])
+    state = state_with_runs(program, [spec])
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     state, report = program.run_chunk(state, data, jnp.int32(2), jnp.asarray(True))
     assert np.isfinite(report.loss).all()
@@ -57,9 +57,9 @@ def trains_two_steps(spec, samples):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_a_config_trains_two_steps(path, samples):
-    spec = build_spec(module(path).get_config("peephole,stacked"))
+    spec = build_spec(load_module(path).get_config("peephole,stacked"))
     model = replace(spec.model, hidden=4, embedding=spec.model.embedding and 3)
-    trains_two_steps(replace(spec, model=model), samples)
+    assert_trains_two_steps(replace(spec, model=model), samples)
 
 
 @pytest.mark.parametrize(
@@ -69,22 +69,22 @@ def test_a_config_trains_two_steps(path, samples):
         ("medium", 19_775_200),
         ("large", 66_022_000),
         ("gal", None),
-        ("awd", 24_210_800),  # published with two biases a gate: 24,221,600
+        ("awd", 24_210_800),  # published with two biases per gate: 24,221,600
     ],
 )
-def test_recipes_of_ptb_have_the_published_sizes(recipe, size, samples):
-    spec = build_spec(module(ROOT / "configs" / "ptb.py").get_config(recipe))
+def test_ptb_recipes_have_the_published_sizes(recipe, size, samples):
+    spec = build_spec(load_module(ROOT / "configs" / "ptb.py").get_config(recipe))
     if size is not None:
         assert sum(layer.total for layer in summarize_layers(spec)) == size
     hidden_sizes = spec.model.hidden_sizes and (5, 5, 4)
     model = replace(spec.model, hidden=4, embedding=4, hidden_sizes=hidden_sizes)
-    trains_two_steps(replace(spec, model=model), samples)
+    assert_trains_two_steps(replace(spec, model=model), samples)
 
 
 @pytest.mark.parametrize("cell", CATALOGUE)
-def test_every_variant_can_be_trained(cell):
-    """Tracing the step is enough: what a variant lacks shows there."""
-    spec = small(model={"cell": cell, "layers": 2, "dropout": 0.1})
+def test_the_training_step_of_every_variant_can_be_traced(cell):
+    """Tracing is enough: it fails if a variant lacks a function, parameter or mask."""
+    spec = small_spec(model={"cell": cell, "layers": 2, "dropout": 0.1})
     train_step = TrainStep(spec, 0)
     state = train_step.init(member_of(spec, 2))
     batch = train_batch(spec.task.sample, None, jnp.uint32(0), jnp.int32(0), jnp.arange(2), 2)
@@ -95,20 +95,20 @@ def test_every_variant_can_be_trained(cell):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 @pytest.mark.usefixtures("samples")
-def test_a_config_says_its_command_time_and_score(path):
-    doc = module(path).__doc__
+def test_a_config_documents_its_command_time_and_score(path):
+    doc = load_module(path).__doc__
     for word in ("Command: lstm-lab ", "Time: ", "Score: "):
         assert word in doc
     assert f"configs/{path.name}" in doc
     for variant in CATALOGUE:
-        assert module(path).get_config(variant).model.cell == variant
+        assert load_module(path).get_config(variant).model.cell == variant
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 @pytest.mark.usefixtures("samples")
-def test_a_study_expands(path, monkeypatch):
+def test_a_study_expands_with_equal_trials_per_variant(path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
-    study = module(path).get_study()
+    study = load_module(path).get_study()
     names = variants(study)
     trials = dict.fromkeys(names, 0)
     for run in tuning_runs(study):

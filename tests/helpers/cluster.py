@@ -1,4 +1,4 @@
-"""A SLURM cluster of one node on loopback, for tests: started, used and ended in a folder."""
+"""A SLURM cluster of one node on the loopback interface, whose files all lie in one folder."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-NEEDS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel")
 SECONDS = 60
 
 CONFIG = """
@@ -41,24 +41,24 @@ PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def missing():
+def missing_programs():
     """Returns the programs that a cluster needs and this machine lacks."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    return [name for name in NEEDS if shutil.which(name, path=path) is None]
+    return [name for name in PROGRAMS if shutil.which(name, path=path) is None]
 
 
 def free_ports(count):
-    """Returns ports that nobody listens on."""
+    """Returns ports on which no process listens."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
     return ports
 
 
 @contextmanager
 def cluster(folder: Path):
-    """Runs a cluster; gives the environment in which its commands work."""
+    """Runs a cluster; yields the environment in which its commands work."""
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     folder.chmod(0o755)
@@ -76,18 +76,18 @@ def cluster(folder: Path):
         "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
     }
     try:
-        start(environment, "munged", "--force", f"--key-file={key}", *places(folder))
+        start(environment, "munged", "--force", f"--key-file={key}", *munge_flags(folder))
         start(environment, "slurmctld", "-c")
         start(environment, "slurmd", "-N", host)
         wait_for(lambda: "idle" in command(environment, "sinfo", "-h", "-o", "%T"), folder)
         yield environment
     finally:
         for name in ("slurmd", "slurmctld", "munged"):
-            end(folder / f"{name}.pid")
+            stop(folder / f"{name}.pid")
 
 
-def places(folder):
-    """Returns where munged keeps its files."""
+def munge_flags(folder):
+    """Returns the flags that keep the files of munged in the folder."""
     names = {"socket": "munge.socket", "pid-file": "munged.pid", "log-file": "munged.log"}
     return [f"--{k}={folder / v}" for k, v in (names | {"seed-file": "munged.seed"}).items()]
 
@@ -97,24 +97,24 @@ def start(environment, *arguments):
 
 
 def command(environment, *arguments):
-    """Returns what a command prints; an error is no output."""
+    """Returns the standard output of a command; a command that fails may print nothing."""
     return subprocess.run(
         arguments, env=environment, capture_output=True, text=True, timeout=SECONDS
     ).stdout
 
 
 def wait_for(condition, folder, seconds=SECONDS):
-    """Waits until something is so."""
+    """Waits until the condition holds; fails with the ends of all logs if it does not."""
     for _ in range(int(seconds / 0.5)):
         if condition():
             return
         time.sleep(0.5)
     logs = "\n".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
-    raise AssertionError(f"it did not come to be\n{logs}")
+    raise AssertionError(f"the condition did not hold in time\n{logs}")
 
 
-def end(pid_file):
-    """Ends a daemon by its pid file, and waits until it is gone."""
+def stop(pid_file):
+    """Stops the daemon of a pid file, and waits until its process is gone."""
     if not pid_file.is_file():
         return
     pid = int(pid_file.read_text())

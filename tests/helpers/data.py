@@ -1,4 +1,4 @@
-"""Small data sets in the true formats of the real ones."""
+"""Small data sets in the file formats of the real ones."""
 
 import gzip
 import io
@@ -11,7 +11,7 @@ import scipy.io.wavfile
 
 
 def write_chorales(data_dir, pieces=(7, 5, 12), splits=("train", "valid", "test"), seed=0):
-    """Writes a small data set in the true format: cells of piano rolls in a .mat file."""
+    """Writes a small JSB data set in its real format: cells of piano rolls in a .mat file."""
     rng = np.random.default_rng(seed)
     content = {}
     for split in splits:
@@ -26,7 +26,7 @@ def write_chorales(data_dir, pieces=(7, 5, 12), splits=("train", "valid", "test"
 
 
 def write_texts(data_dir, seed=0):
-    """Writes small texts where the language models' data sets are."""
+    """Writes small texts to the paths of Penn Treebank and Tiny Shakespeare."""
     rng = np.random.default_rng(seed)
     for split, lines in (("train", 60), ("valid", 9), ("test", 8)):
         words = rng.choice(["a", "the", "<unk>", "cat", "N", "sat", "n.v."], (lines, 9))
@@ -39,7 +39,7 @@ def write_texts(data_dir, seed=0):
 
 
 def write_sentences(data_dir, seed=0):
-    """Writes small sets of reviews and of requests with slots."""
+    """Writes small versions of IMDB (reviews) and ATIS (requests with slots)."""
     rng = np.random.default_rng(seed)
     folder = data_dir / "imdb"
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def write_sentences(data_dir, seed=0):
 
 
 def write_series(data_dir, seed=0):
-    """Writes small series: to be forecast, with labels, and a table of applicants."""
+    """Writes small series to forecast, heartbeats with labels, and a table of applicants."""
     rng = np.random.default_rng(seed)
     for path, columns in (
         ("ett/ETTh1.csv", ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")),
@@ -119,7 +119,7 @@ def write_signals(data_dir, seed=0):
 
 
 def write_pairs(data_dir, seed=0):
-    """Writes a few pairs of sentences."""
+    """Writes a few pairs of English and German sentences."""
     rng = np.random.default_rng(seed)
     (data_dir / "multi30k").mkdir(parents=True, exist_ok=True)
     words = {"a": "ein", "dog": "hund", "man": "mann", "runs": "rennt", "sits": "sitzt"}
@@ -134,7 +134,7 @@ def write_pairs(data_dir, seed=0):
 
 
 def write_samples(data_dir):
-    """Writes a small example of every data set, in its true format."""
+    """Writes a small example of every data set, in its real format."""
     write_pairs(data_dir)
     write_chorales(data_dir)
     write_texts(data_dir)

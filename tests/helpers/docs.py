@@ -22,7 +22,7 @@ def local_links(text: str) -> list[str]:
 
 
 def shorten(command: str) -> str:
-    """Returns the command for this interpreter; training takes one epoch or two steps."""
+    """Returns the command for this interpreter, with training cut to one epoch or two steps."""
     if "train" in command.split():
         config = re.search(r"configs/\w+\.py", command)
         epochs = config and '"epochs"' in (ROOT / config[0]).read_text()
@@ -32,7 +32,7 @@ def shorten(command: str) -> str:
 
 
 def run_command(command: str, folder: Path) -> str:
-    """Runs a shell command in the folder and returns its output; fails with all it printed."""
+    """Returns the output of a shell command run in the folder; if it fails, shows all output."""
     programs = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
     environment = {
         **{name: value for name, value in os.environ.items() if name.startswith(programs)},

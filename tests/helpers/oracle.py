@@ -2,8 +2,8 @@
 
 It shares no code with the package: it reads each gate's own matrices from the parameters, whose
 layout `wx [D,G,H]`, `wh [H,G,H]`, `b [G,H]`, `peephole [P,H]`, `wg [3H,3,H]` and so on is the
-contract. Every function takes leading axes on any array and complex numbers, so that `gradients`
-can differentiate by complex steps: f'(x) = Im f(x + i e) / e, exact to rounding.
+contract. Every function accepts complex numbers, and arrays with extra leading axes, so that
+`gradients` can differentiate by complex steps: f'(x) = Im f(x + i e) / e, exact to rounding.
 """
 
 import numpy as np
@@ -39,12 +39,12 @@ def sigmoid(z):
 
 
 def times(v, m):
-    """v M for vectors [...,D] and matrices [...,D,H]."""
+    """Returns v M for vectors [...,D] and matrices [...,D,H]."""
     return np.einsum("...d,...dh->...h", v, m)
 
 
 def gate(w, k):
-    """The k-th gate's matrix of w [...,D,G,H]."""
+    """Returns the matrix of the k-th gate of w [...,D,G,H]."""
     return w[..., k, :]
 
 
@@ -88,7 +88,8 @@ def lstm_row(name, p, x, h, c, previous, noise=None):
 
     one = np.ones_like(c)
     if name == "janet":
-        # van der Westhuizen and Lasenby 2018, eq. 3: c = s(s) c' + (1 - s(s - b)) g.
+        # van der Westhuizen and Lasenby 2018, eq. 3, with b = 1:
+        # c = sigmoid(s) c' + (1 - sigmoid(s - b)) g.
         i, f = 1.0 - sigmoid(pre("f", c) - 1.0), sigmoid(pre("f", c))
     else:
         i = one if name == "nig" else sigmoid(pre("i", c))
@@ -98,10 +99,10 @@ def lstm_row(name, p, x, h, c, previous, noise=None):
         g = np.tanh(g)
     new_c = f * c + i * g * noise.get("candidate", 1.0)
     o = one if name in ("nog", "janet") else sigmoid(pre("o", new_c))
-    read = new_c
+    cell_output = new_c
     if name == "layernorm":
-        read = layer_norm(new_c) * p["ln_c"][..., 0, :] + p["ln_c"][..., 1, :]
-    new_h = o * (read if name in ("noaf", "janet") else np.tanh(read))
+        cell_output = layer_norm(new_c) * p["ln_c"][..., 0, :] + p["ln_c"][..., 1, :]
+    new_h = o * (cell_output if name in ("noaf", "janet") else np.tanh(cell_output))
     if name == "lstmp":
         new_h = times(new_h, p["proj"])
     if name == "zoneout":
@@ -163,9 +164,9 @@ def unroll(
 ):
     """Runs a variant over time, sequence by sequence.
 
-    Returns h [...,T,B,R], zero past each length, and the final h and c [...,B,H]. In reverse, a
-    sequence runs from its last real step to its first; a reset at t cuts between t - 1 and t either
-    way. `noise` maps names to arrays [T,B,...]; `lead` is the shape of leading axes.
+    Returns h [...,T,B,R], zero after each length, and the final h and c [...,B,H]. In reverse, a
+    sequence runs from its last real step to its first; in both directions, a reset at t cuts it
+    between t - 1 and t. `noise` maps names to arrays [T,B,...]; `lead` is the shape of extra axes.
     """
     T, B = x.shape[-3:-1]
     H = params["b"].shape[-1]
@@ -206,8 +207,8 @@ def unroll(
 def gradients(loss, arrays):
     """Differentiates a scalar function of a dict of arrays, entry by entry, by complex steps.
 
-    `loss` takes the dict with one array stacked along a leading axis of perturbations, and that
-    axis' shape; it returns one number for each.
+    `loss` takes the dict, in which one array has a leading axis of perturbations, and the shape of
+    that axis. It returns one number per perturbation.
     """
     gradients_by_name = {}
     for name, array in arrays.items():

@@ -21,13 +21,13 @@ def stack(spec, layers=1, bidirectional=False, backend="auto", H=H):
     return model, jax.tree.unflatten(tree, leaves), x
 
 
-def names(layers, bidirectional):
+def layer_names(layers, bidirectional):
     """Returns the parameter names of a stack, in PyTorch's order of layers and directions."""
     suffixes = ("", "_reverse")[: 1 + bidirectional]
     return [f"layer_{layer}{suffix}" for layer in range(layers) for suffix in suffixes]
 
 
-def ours(model, params, x, weights, lengths=None, states=None):
+def run_ours(model, params, x, weights, lengths=None, states=None):
     """Returns outputs, final states and the gradients of sum(weights * h) + sum of final states."""
 
     def loss(params, x):
@@ -45,11 +45,11 @@ def weights_like(shape):
 
 
 def reorder(w, order, target):
-    """Reorders the gate axis, second to last, from one naming of gates to another."""
+    """Reorders the gate axis, second to last, from one order of gates to another."""
     return jnp.stack([w[..., order.index(gate), :] for gate in target], -2)
 
 
-def joined(w, target, order="ifog"):
+def to_peer_layout(w, target, order="ifog"):
     """Converts our [D,G,H] or [G,H] to the layout [GH,D] or [GH] of other libraries."""
     w = np.asarray(reorder(w, order, target))
     return w.reshape(-1) if w.ndim == 2 else w.reshape(w.shape[0], -1).T

@@ -1,4 +1,4 @@
-"""Small random layers for the tests of the recurrence, with everything non-zero."""
+"""Small random layers for the tests of the recurrence; parameters and states are non-zero."""
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,8 @@ RESETS[[0, 2, 5, 2, 4], [0, 0, 1, 2, 2]] = True
 NO_CELL_STATE = ("rnn", "gru", "minlstm")
 
 
-def case(name, seed=0, T=T, B=B, D=D, H=H):
-    """Returns a variant's spec, parameters, inputs [T,B,D] and a state."""
+def random_layer(name, seed=0, T=T, B=B, D=D, H=H):
+    """Returns a variant's spec, random parameters, inputs [T,B,D] and a random state."""
     spec = get_variant(name).spec
     params = spec.cell.init(spec, jax.random.key(seed), D, H)
     keys = iter(jax.random.split(jax.random.key(seed + 1), len(params) + 3))
@@ -28,7 +28,7 @@ def case(name, seed=0, T=T, B=B, D=D, H=H):
 
 
 def noise_of(spec, params, T=T, B=B, seed=5):
-    """Returns drawn masks for a variant with regularization, over T steps; else None."""
+    """Returns random masks over T steps for a variant with regularization; None for others."""
     keys_B = jax.random.split(jax.random.key(seed), B)
     rates = dict.fromkeys(masks.default_rates(spec), 0.4)
     if "wh" not in params or params["wh"].ndim != 3:
@@ -37,15 +37,15 @@ def noise_of(spec, params, T=T, B=B, seed=5):
     return jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), noise)
 
 
-def start(spec, params, x, state):
-    """Returns the zero state with h and c put in, for cells that carry more."""
+def state_from(spec, params, x, state):
+    """Returns the cell's zero state with h and c replaced; some cells carry more than these."""
     zero = spec.cell.initial(spec, params, spec.cell.project(spec, params, x[0]), x.dtype)
     return zero if state is None else zero._replace(h=state.h, c=state.c)
 
 
 def loss_and_gradients(name, backend, *, T, B, D, H, dtype=jnp.float32, reverse=False):
     """Returns the loss of a layer on ragged rows with resets, and its gradients."""
-    spec, params, x, state = case(name, T=T, B=B, D=D, H=H)
+    spec, params, x, state = random_layer(name, T=T, B=B, D=D, H=H)
     lengths = jax.random.randint(jax.random.key(3), (B,), 0, T + 1)
     resets = jax.random.bernoulli(jax.random.key(4), 0.1, (T, B))
     weights = jax.random.normal(jax.random.key(5), (T, B, state.h.shape[1]))

@@ -1,4 +1,4 @@
-"""Folders of studies as a sweep leaves them, for the tests of reports."""
+"""Study folders in the format that a sweep writes, for the tests of reports."""
 
 from lstm_lab.utils.files import write_json, write_lines
 
@@ -45,14 +45,14 @@ def write_example_study(folder):
         for seed in range(5):
             run = f"{variant}{seed}".replace("|", "_")
             runs[run] = {"variant": variant, "stage": "final", "seed": seed, "point": {}}
-            place = folder / "runs" / run
+            run_folder = folder / "runs" / run
             if seed >= len(scores):
                 if variant == "rnn":
                     result = {"status": "diverged", "test": {}, "best": {"step": 0, "valid": {}}}
-                    write_json(place / "result.json", result)
+                    write_json(run_folder / "result.json", result)
                 continue
             write_json(
-                place / "result.json",
+                run_folder / "result.json",
                 {
                     "status": "completed",
                     "test": {"accuracy": scores[seed], "auc": 0.5 + 0.1 * seed},
@@ -63,7 +63,7 @@ def write_example_study(folder):
                 },
             )
             rows = [{"step": s, "split": "valid", "accuracy": 0.1 * s} for s in (1, 2, 3)]
-            write_lines(place / "metrics.jsonl", rows)
+            write_lines(run_folder / "metrics.jsonl", rows)
     study = {
         "name": "by_hand",
         "title": "By hand",

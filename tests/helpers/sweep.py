@@ -1,4 +1,4 @@
-"""A study of small runs, and a sweep in its own process, for the tests of studies."""
+"""A study of small runs, and a sweep in a separate process, for the tests of studies."""
 
 import subprocess
 import sys
@@ -6,9 +6,9 @@ import sys
 from lstm_lab.config.serialization import to_json
 from lstm_lab.sweep import Study, Tuning, grid
 from tests.helpers.paths import ROOT
-from tests.helpers.training import run_record, small
+from tests.helpers.training import run_record, small_spec
 
-BASE = to_json(small())
+BASE = to_json(small_spec())
 TUNED = {"tuning": Tuning((grid("optim.lr", (0.1, 0.01)),), (0, 1), {"train.steps": 10})}
 
 
@@ -24,7 +24,7 @@ def tiny_study(**options):
     return Study(**{**defaults, **options})
 
 
-# A study of 24 runs, long enough to be killed in the middle.
+# A study of 24 runs that takes long enough to be killed before it ends.
 STUDY_FILE = """
 
 def get_study():
@@ -40,7 +40,7 @@ def get_study():
 
 
 def start_sweep(tmp_path, workdir, *flags):
-    """Starts `lstm-lab sweep` on STUDY_FILE in a process of its own."""
+    """Starts `lstm-lab sweep` on STUDY_FILE in a separate process."""
     (tmp_path / "s.py").write_text(STUDY_FILE)
     command = [sys.executable, "-m", "lstm_lab", "sweep", f"--study={tmp_path / 's.py'}"]
     return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Small runs for the tests of training, and what a finished run left on disk."""
+"""Small runs for the tests of training, and the files of a finished run."""
 
 import time
 from dataclasses import replace
@@ -20,8 +20,8 @@ from lstm_lab.train.parallel import build_program
 from lstm_lab.utils.files import read_json, read_lines
 
 
-def small(**sections):
-    """A spec of a small run; sections are merged."""
+def small_spec(**sections):
+    """Returns the spec of a small run; `sections` replace single settings."""
     base = {
         "task": {"name": "adding", "length": 8, "valid_size": 20, "test_size": 20},
         "model": {"cell": "lstm", "hidden": 5},
@@ -36,15 +36,18 @@ def small(**sections):
     return build_spec(merged)
 
 
-def ragged(**sections):
-    """The same on JSB's ragged pieces, in batches that do not divide them."""
-    return replace(small(**sections), task=JSB())
+def ragged_spec(**sections):
+    """Returns the spec of a small run on JSB, whose pieces differ in length."""
+    return replace(small_spec(**sections), task=JSB())
 
 
-def steps(specs, layout, dataset, n=10):
-    """Trains members for n steps, one a call; returns losses [n,M] and parameters [M,...]."""
+def run_steps(specs, layout, dataset, n=10):
+    """Trains members for n steps, one step per call.
+
+    Returns losses [n,M] and parameters [M,...].
+    """
     program = build_program(specs[0], n, layout)
-    state = seated(program, specs, n)
+    state = state_with_runs(program, specs, n)
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     losses = []
     for _ in range(n):
@@ -54,19 +57,19 @@ def steps(specs, layout, dataset, n=10):
     return np.array(losses), params
 
 
-def seated(program, specs, n=1000):
-    """Returns a program's state with runs of n steps in its first lanes."""
+def state_with_runs(program, specs, n=1000):
+    """Returns the state of a program whose first lanes hold new runs of n steps."""
     return program.assign(None, {k: program.init_member(spec, n) for k, spec in enumerate(specs)})
 
 
-def close(outputs, expected):
+def assert_close(outputs, expected):
     """Asserts equality to 1e-5 of the reference's largest magnitude."""
     for a, b in zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
 def train(specs, folder: Path, layout=None, data_dir=Path("nowhere"), stop=None, thresholds=None):
-    """Trains a cohort in a folder, a subfolder each."""
+    """Trains a cohort in a folder; run k gets the subfolder named k."""
     thresholds = thresholds or {}
     runs = tuple(
         CohortRun(spec, folder / str(k), thresholds.get(k, {})) for k, spec in enumerate(specs)
@@ -114,7 +117,7 @@ def assert_same_record(a, b):
 
 
 def wait_for_step(folder, step, process):
-    """Waits until a run has recorded a step; fails if its process ends before."""
+    """Waits until a run has recorded a step; fails if its process ends earlier."""
     for _ in range(600):
         rows = read_lines(folder / "metrics.jsonl")
         if rows and rows[-1]["step"] >= step:
@@ -128,8 +131,8 @@ TEXT = "the quick brown fox jumps over the lazy dog and runs away " * 6
 TRACKS, T = 4, 5
 
 
-def reading(text, **sections):
-    """A spec of a small language model of characters."""
+def language_spec(text, **sections):
+    """Returns the spec of a small language model of characters."""
     task = {"name": "language", "train": str(text), "unit": "character", "vocabulary": 40}
     base = {
         "task": {**task, "unroll": T, "valid_share": 0.1, "test_share": 0.1},
@@ -142,7 +145,7 @@ def reading(text, **sections):
 
 
 def nll_at_once(spec, params, tokens):
-    """Returns the negative log-likelihood of each symbol, with each row read in one piece."""
+    """Returns the negative log-likelihood of each symbol, with each row read as one sequence."""
     logits = build_model(spec).apply({"params": params}, tokens[:, :-1])
     log_p = jax.nn.log_softmax(logits)
     return -jnp.take_along_axis(log_p, tokens[:, 1:, None], -1)[..., 0]

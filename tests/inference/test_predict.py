@@ -23,7 +23,7 @@ from lstm_lab.tasks.readers.splits import parts_of
 from lstm_lab.train.outputs import outputs
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_samples
-from tests.helpers.training import reading, small, train
+from tests.helpers.training import language_spec, small_spec, train
 
 SONG = "row row row your boat gently down the stream\nmerrily merrily life is but a dream\n" * 12
 
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     text = folder / "text.txt"
     text.write_text(SONG)
-    spec = reading(text, model={"hidden": 24}, optim={"name": "adam", "lr": 0.02})
+    spec = language_spec(text, model={"hidden": 24}, optim={"name": "adam", "lr": 0.02})
     train([spec], folder)
     text.unlink()
     return folder / "0"
@@ -48,9 +48,9 @@ def test_greedy_text_equals_rereading_the_whole_text(folder):
         tokens = jnp.array([[vocabulary.index(symbol) for symbol in text]])
         logits = build_model(trained.spec).apply({"params": trained.params}, tokens)[0, -1]
         text += vocabulary[int(logits[1:].argmax()) + 1]
-    written = "".join(generate(trained, "merrily ", 40, Sampling(temperature=0.0)))
-    assert "merrily " + written == text
-    assert len(set(written)) > 5
+    generated = "".join(generate(trained, "merrily ", 40, Sampling(temperature=0.0)))
+    assert "merrily " + generated == text
+    assert len(set(generated)) > 5
 
 
 def test_the_seed_determines_the_text(folder):
@@ -98,15 +98,15 @@ def test_the_temperature_flattens_the_distribution():
 def test_generate_prints_prompt_and_text(folder, capsys):
     flags = ["--prompt=your boat", "--length=12", "--top_k=3", "--seed=1", "--devices=4"]
     assert main(["generate", f"--workdir={folder}", *flags]) == 0
-    written = capsys.readouterr().out
-    assert written.startswith("your boat")
-    assert len(written) == len("your boat") + 12 + 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("your boat")
+    assert len(printed) == len("your boat") + 12 + 1
 
 
 def test_runs_that_cannot_generate_are_rejected(tmp_path, folder):
     with pytest.raises(UserError, match="holds no run"):
         load_run(tmp_path)
-    train([small(train={"steps": 1, "eval_every": 1})], tmp_path)
+    train([small_spec(train={"steps": 1, "eval_every": 1})], tmp_path)
     with pytest.raises(UserError, match="got a run of adding, expected a run of language"):
         next(generate(load_run(tmp_path / "0"), "a", 1))
     with pytest.raises(UserError, match="top_p: got 0.0, expected a number above 0"):
@@ -158,7 +158,7 @@ def test_predictions_equal_the_outputs_on_the_test_split(tmp_path):
                 assert prediction["labels"] == [task.labels[j] for j in row[:length].argmax(-1)]
 
 
-def test_tables_and_series_are_read_as_in_training(tmp_path):
+def test_predictions_for_tables_and_series_equal_the_outputs_of_the_model(tmp_path):
     write_samples(tmp_path)
     table = tabular.options("german_credit/german.csv", header=False, data_dir=tmp_path)
     spec, trained = train_and_load(table, tmp_path / "table")
@@ -187,7 +187,7 @@ def test_tables_and_series_are_read_as_in_training(tmp_path):
 SHARES = {"valid": 0.15, "test": 0.2}
 
 
-def test_a_stream_gives_the_prediction_of_each_prefix(tmp_path, monkeypatch, capsys):
+def test_predict_stream_predicts_for_each_prefix(tmp_path, monkeypatch, capsys):
     write_samples(tmp_path)
     options = time_series.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
     _, trained = train_and_load(options, tmp_path / "waves")
@@ -222,7 +222,7 @@ def with_model_fields(trained, **fields):
     return replace(trained, spec=replace(trained.spec, model=model))
 
 
-def test_composed_notes_are_drawn_and_written_as_midi(tmp_path, capsys):
+def test_composed_notes_are_sampled_and_saved_as_midi(tmp_path, capsys):
     write_samples(tmp_path)
     train_and_load({"name": "jsb"}, tmp_path / "music")
     out = tmp_path / "chorale.mid"
@@ -253,4 +253,4 @@ def test_composed_notes_are_drawn_and_written_as_midi(tmp_path, capsys):
     ]
     np.testing.assert_array_equal(notes_TD, np.array(bits))
     with pytest.raises(UserError, match="got a run of adding, expected a run of jsb"):
-        compose(replace(trained, spec=small()), 3)
+        compose(replace(trained, spec=small_spec()), 3)

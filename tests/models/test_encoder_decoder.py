@@ -54,12 +54,12 @@ def random_model(spec, S=4, T=3, B=2):
     return model, model.init(jax.random.key(0), x), source, x
 
 
-def numbers(tree):
+def to_float64(tree):
     return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 
 def cell(params, x, h, c):
-    """One step of an LSTM in NumPy, gates i, f, o, g."""
+    """Computes one step of an LSTM in NumPy, with gates i, f, o, g."""
     z = np.einsum("bd,dgh->bgh", x, params["wx"]) + np.einsum("bd,dgh->bgh", h, params["wh"])
     i, f, o = 1 / (1 + np.exp(-(z + params["b"])[:, :3].swapaxes(0, 1)))
     c = f * c + i * np.tanh((z + params["b"])[:, 3])
@@ -71,7 +71,7 @@ def dense(params, x):
 
 
 def logits_in_numpy(params, source, x, attention):
-    """The logits of one layer and direction, row by row in NumPy."""
+    """Returns the logits of a model of one layer and direction, computed row by row in NumPy."""
     rows = []
     for tokens, length, symbols in zip(source.tokens, source.lengths, x, strict=True):
         h = c = np.zeros((1, 6))
@@ -113,7 +113,7 @@ def test_logits_match_the_equations(tmp_path, attention):
     model = {"layers": 1, "bidirectional": False, "attention": attention}
     module, variables, source, x = random_model(translation_spec(tmp_path, model=model))
     result = module.apply(variables, x, source=source)
-    expected = logits_in_numpy(numbers(variables["params"]), source, x, attention)
+    expected = logits_in_numpy(to_float64(variables["params"]), source, x, attention)
     np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
@@ -135,7 +135,7 @@ def test_stepwise_decoding_equals_decoding_at_once(tmp_path, attention):
 
 
 def test_a_beam_with_all_hypotheses_finds_the_best_sequence():
-    """Two steps of four symbols: compares with the best of all sequences."""
+    """Two steps of four symbols: the result is the best of all possible sequences."""
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 4)), rng.normal(size=(2, 4, 4))
     log = {k: jax.nn.log_softmax(jnp.array(v)) for k, v in (("first", first), ("second", second))}

@@ -81,7 +81,7 @@ def test_chunks_with_carried_states_equal_one_call():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), final, after)
 
 
-def test_dropout_masks_belong_to_examples_and_to_training():
+def test_dropout_masks_depend_on_the_example_and_act_only_in_training():
     model, variables, x = stack(hidden_sizes=(6, 6), dropout=0.5)
     keys = jax.random.split(jax.random.key(3), B)
     evaluated, _ = model.apply(variables, x)
@@ -114,7 +114,7 @@ def test_a_locked_mask_is_the_same_at_all_steps():
     assert (dropped[0, 0] != dropped[0, 1]).any()
 
 
-def reading(**fields):
+def token_model(**fields):
     """Returns a model of tokens, its parameters, tokens, and keys of a training step."""
     spec = ModelSpec(hidden=6, embedding=6, layers=2, **fields)
     model = build_sequence_model(
@@ -127,9 +127,9 @@ def reading(**fields):
 
 @pytest.mark.parametrize("field", ["dropout_in", "dropout_out", "dropout_words"])
 def test_each_dropout_acts_only_in_training(field):
-    model, variables, x, regularization = reading(**{field: 0.5})
+    model, variables, x, regularization = token_model(**{field: 0.5})
     evaluated = model.apply(variables, x)
-    np.testing.assert_array_equal(evaluated, reading()[0].apply(variables, x))
+    np.testing.assert_array_equal(evaluated, token_model()[0].apply(variables, x))
     trained = model.apply(variables, x, regularization=regularization)
     assert np.abs(trained - evaluated).max() > 1e-3
 
@@ -143,8 +143,8 @@ def test_a_dropped_word_is_zero_in_the_whole_batch():
     np.testing.assert_array_equal(table, jnp.broadcast_to(table[:, :1], table.shape))
 
 
-def test_a_tied_head_is_the_embedding():
-    model, variables, x, _ = reading(tied=True)
+def test_a_tied_head_uses_the_embedding():
+    model, variables, x, _ = token_model(tied=True)
     params = variables["params"]
     assert set(params) == {"embed", "lstm", "bias"}
     features, _ = LSTM(get_variant("lstm").spec, (6, 6)).apply(
@@ -158,7 +158,7 @@ def test_a_tied_head_is_the_embedding():
 
 @pytest.mark.parametrize("every_step", [False, True])
 @pytest.mark.parametrize("embedding", [None, 8])
-def test_shapes_and_dtypes_of_heads_and_inputs(every_step, embedding):
+def test_heads_and_inputs_have_the_expected_shapes_and_dtypes(every_step, embedding):
     spec = ModelSpec(hidden=6, embedding=embedding, dtype="bfloat16")
     model = build_sequence_model(
         spec, get_variant("lstm").spec, vocabulary=11, outputs=2, every_step=every_step

@@ -6,12 +6,12 @@ from lstm_lab.cells import CATALOGUE, CellSpec
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.summary import summarize, summarize_layers
-from tests.helpers.training import small
+from tests.helpers.training import small_spec
 
 
 @pytest.mark.parametrize("cell", sorted(CATALOGUE))
 def test_layers_add_up_to_the_total(cell):
-    spec = small(model={"cell": cell, "hidden": 8, "layers": 2, "bidirectional": True})
+    spec = small_spec(model={"cell": cell, "hidden": 8, "layers": 2, "bidirectional": True})
     layers, summary = summarize_layers(spec, T=16), summarize(spec, T=16)
     assert sum(layer.total for layer in layers) == summary.total
     assert sum(layer.flops_per_token for layer in layers) == pytest.approx(summary.flops_per_token)

@@ -1,4 +1,4 @@
-"""Parity with other libraries: `make parity` installs them; a missing one fails, none is skipped.
+"""Parity with other libraries: `make parity` installs them; if one is missing, its tests fail.
 
 PyTorch has no small build for the newest Python, so its part runs on Python 3.11.
 """

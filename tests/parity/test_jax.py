@@ -16,11 +16,11 @@ from tests.helpers.peers import (
     H,
     T,
     assert_close,
-    joined,
-    names,
-    ours,
+    layer_names,
     reorder,
+    run_ours,
     stack,
+    to_peer_layout,
     weights_like,
 )
 
@@ -32,13 +32,13 @@ BACKENDS = ["scan", "fused", "native"]
 @pytest.mark.parametrize("lengths", [np.full(B, T), LENGTHS], ids=["full", "ragged"])
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_lstm_ref(layers, bidirectional, lengths, backend):
+def test_stacks_equal_lstm_ref_of_jax(layers, bidirectional, lengths, backend):
     model, params, x = stack(LSTM, layers, bidirectional, backend)
-    places = names(layers, bidirectional)
+    layer_keys = layer_names(layers, bidirectional)
     width = H * (1 + bidirectional)
     weights = weights_like((T, B, width))
-    h, finals, d_params, dx = ours(model, params, x, weights, lengths)
-    zeros = jnp.zeros((len(places), B, H))
+    h, finals, d_params, dx = run_ours(model, params, x, weights, lengths)
+    zeros = jnp.zeros((len(layer_keys), B, H))
     real = (np.arange(T)[:, None] < lengths)[..., None]
 
     def loss(matrices, x):
@@ -61,32 +61,35 @@ def test_lstm_ref(layers, bidirectional, lengths, backend):
         y = jnp.where(real, y.swapaxes(0, 1), 0.0)
         return (weights * y).sum() + h_n.sum() + c_n.sum(), (y, h_n, c_n)
 
-    def theirs(params):
+    def to_reference(params):
         return tuple(
-            {k: jnp.asarray(joined(params[p][name], "ifgo")) for k, p in enumerate(places)}
+            {
+                k: jnp.asarray(to_peer_layout(params[p][name], "ifgo"))
+                for k, p in enumerate(layer_keys)
+            }
             for name in ("wx", "wh", "b")
         )
 
     gradient = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
-    (_, (y, h_n, c_n)), (grads, dx_ref) = gradient(theirs(params), x)
+    (_, (y, h_n, c_n)), (grads, dx_ref) = gradient(to_reference(params), x)
     flat = [state for directions in finals for state in directions]
     assert_close(h, y, "h")
     assert_close(np.stack([s.h for s in flat]), h_n, "final h")
     assert_close(np.stack([s.c for s in flat]), c_n, "final c")
     assert_close(dx, dx_ref, "gradient of x")
-    jax.tree.map(assert_close, theirs(d_params), grads)
+    jax.tree.map(assert_close, to_reference(d_params), grads)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("reverse", [False, True])
-def test_flax_optimized_cell(reverse, backend):
+def test_a_layer_equals_flax_optimized_lstm_cell(reverse, backend):
     model, params, x = stack(LSTM, 1, reverse, backend)
-    place = "layer_0_reverse" if reverse else "layer_0"
+    layer_key = "layer_0_reverse" if reverse else "layer_0"
     weights = weights_like((T, B, H * (1 + reverse)))
-    h, _, d_params, _ = ours(model, params, x, weights, LENGTHS)
+    h, _, d_params, _ = run_ours(model, params, x, weights, LENGTHS)
     rnn = nn.RNN(nn.OptimizedLSTMCell(H), time_major=True, reverse=reverse, keep_order=True)
 
-    def theirs(p):
+    def to_reference(p):
         kernels = {f"i{gate}": {"kernel": p["wx"][:, k]} for k, gate in enumerate("ifog")}
         kernels |= {
             f"h{gate}": {"kernel": p["wh"][:, k], "bias": p["b"][k]}
@@ -94,7 +97,7 @@ def test_flax_optimized_cell(reverse, backend):
         }
         return {"cell": kernels}
 
-    mine = slice(H, 2 * H) if reverse else slice(0, H)
+    direction = slice(H, 2 * H) if reverse else slice(0, H)
     real = (np.arange(T)[:, None] < LENGTHS)[..., None]
 
     def loss(variables):
@@ -103,18 +106,18 @@ def test_flax_optimized_cell(reverse, backend):
         )
         y = jnp.where(real, y, 0.0)
         final_c = rnn.apply({"params": variables}, x, seq_lengths=LENGTHS, return_carry=True)[0][0]
-        return (weights[..., mine] * y).sum() + final_h.sum() + final_c.sum(), y
+        return (weights[..., direction] * y).sum() + final_h.sum() + final_c.sum(), y
 
-    (_, y), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(theirs(params[place]))
-    assert_close(h[..., mine], y, "h")
-    jax.tree.map(assert_close, theirs(d_params[place]), grads)
+    (_, y), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(to_reference(params[layer_key]))
+    assert_close(h[..., direction], y, "h")
+    jax.tree.map(assert_close, to_reference(d_params[layer_key]), grads)
 
 
 @pytest.mark.parametrize("lengths", [np.full(B, T), LENGTHS], ids=["full", "ragged"])
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
-def test_keras(bidirectional, lengths):
+def test_a_layer_equals_keras(bidirectional, lengths):
     model, params, x = stack(LSTM, 1, bidirectional)
-    places = names(1, bidirectional)
+    layer_keys = layer_names(1, bidirectional)
     inputs, mask = keras.Input((T, D)), keras.Input((T,), dtype="bool")
     layer = keras.layers.LSTM(H, return_sequences=True)
     layer = keras.layers.Bidirectional(layer) if bidirectional else layer
@@ -123,15 +126,15 @@ def test_keras(bidirectional, lengths):
     weights = weights_like((T, B, H * (1 + bidirectional)))
     h, _ = model.apply({"params": params}, x, lengths=lengths)
 
-    def theirs(params):
+    def to_reference(params):
         order = "ifgo"
         return [
             a
-            for place in places
+            for layer_key in layer_keys
             for a in (
-                reorder(params[place]["wx"], "ifog", order).reshape(D, -1),
-                reorder(params[place]["wh"], "ifog", order).reshape(H, -1),
-                reorder(params[place]["b"], "ifog", order).reshape(-1),
+                reorder(params[layer_key]["wx"], "ifog", order).reshape(D, -1),
+                reorder(params[layer_key]["wh"], "ifog", order).reshape(H, -1),
+                reorder(params[layer_key]["b"], "ifog", order).reshape(-1),
             )
         ]
 
@@ -143,7 +146,7 @@ def test_keras(bidirectional, lengths):
         return (weights * y).sum(), y
 
     gradient = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
-    (_, y), (grads, dx_keras) = gradient(theirs(params), x)
+    (_, y), (grads, dx_keras) = gradient(to_reference(params), x)
 
     def loss_of_ours(params, x):
         return (weights * model.apply({"params": params}, x, lengths=lengths)[0]).sum()
@@ -151,4 +154,4 @@ def test_keras(bidirectional, lengths):
     d_params, dx = jax.jit(jax.grad(loss_of_ours, (0, 1)))(params, x)
     assert_close(h, y, "h")
     assert_close(dx, dx_keras, "gradient of x")
-    jax.tree.map(assert_close, theirs(d_params), grads)
+    jax.tree.map(assert_close, to_reference(d_params), grads)

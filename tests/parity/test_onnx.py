@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from lstm_lab.cells import CellSpec, State
-from tests.helpers.peers import LENGTHS, B, H, T, assert_close, joined, names, stack
+from tests.helpers.peers import LENGTHS, B, H, T, assert_close, layer_names, stack, to_peer_layout
 
 # ONNX orders the gates i, o, f, c and the peepholes i, o, f.
 GATES, PEEPHOLES = "iofg", "iof"
@@ -41,7 +41,7 @@ def session(directions, input_forget):
 
 
 def uncoupled(p, gates):
-    """Returns a coupled cell's arrays with the forget gate's places, which ONNX ignores, zero."""
+    """Returns a coupled cell's arrays with zeros for the forget gate, which ONNX ignores."""
     if "f" in gates:
         return p
     zero = {k: np.zeros((*np.shape(p[k])[:-2], 1, H), np.float32) for k in p}
@@ -53,32 +53,37 @@ def uncoupled(p, gates):
 @pytest.mark.parametrize("coupled", [False, True], ids=["four", "input_forget"])
 @pytest.mark.parametrize("peephole", [False, True], ids=["np", "peephole"])
 @pytest.mark.parametrize("backend", ["scan", "fused", "native"])
-def test_onnx_runtime(backend, peephole, coupled, bidirectional, lengths):
+def test_a_layer_equals_onnx_runtime(backend, peephole, coupled, bidirectional, lengths):
     gates = "io" if coupled else "ifo"
     spec = CellSpec(gates=gates, coupled=coupled, peephole=gates if peephole else "")
     model, params, x = stack(spec, 1, bidirectional, backend)
-    places = names(1, bidirectional)
+    layer_keys = layer_names(1, bidirectional)
     keys = jax.random.split(jax.random.key(9), 2)
-    h0, c0 = (0.5 * jax.random.normal(key, (len(places), B, H)) for key in keys)
-    states = (tuple(State(h0[k], c0[k]) for k in range(len(places))),)
+    h0, c0 = (0.5 * jax.random.normal(key, (len(layer_keys), B, H)) for key in keys)
+    states = (tuple(State(h0[k], c0[k]) for k in range(len(layer_keys))),)
     h, (finals,) = model.apply({"params": params}, x, states, lengths=lengths)
-    ours = [uncoupled({k: np.asarray(v) for k, v in params[p].items()}, gates) for p in places]
-    b = np.stack([np.concatenate([joined(p["b"], GATES), np.zeros(4 * H)]) for p in ours])
+    ours = [uncoupled({k: np.asarray(v) for k, v in params[p].items()}, gates) for p in layer_keys]
+    b = np.stack([np.concatenate([to_peer_layout(p["b"], GATES), np.zeros(4 * H)]) for p in ours])
     peepholes = np.stack(
-        [joined(p["peephole"], PEEPHOLES, "ifo") if peephole else np.zeros(3 * H) for p in ours]
+        [
+            to_peer_layout(p["peephole"], PEEPHOLES, "ifo") if peephole else np.zeros(3 * H)
+            for p in ours
+        ]
     )
     feeds = {
         "X": np.asarray(x),
-        "W": np.stack([joined(p["wx"], GATES) for p in ours]),
-        "R": np.stack([joined(p["wh"], GATES) for p in ours]),
+        "W": np.stack([to_peer_layout(p["wx"], GATES) for p in ours]),
+        "R": np.stack([to_peer_layout(p["wh"], GATES) for p in ours]),
         "B": b.astype(np.float32),
         "sequence_lens": lengths.astype(np.int32),
         "initial_h": np.asarray(h0),
         "initial_c": np.asarray(c0),
         "P": peepholes.astype(np.float32),
     }
-    y, y_h, y_c = session(len(places), coupled).run(None, feeds)
+    y, y_h, y_c = session(len(layer_keys), coupled).run(None, feeds)
     real = (np.arange(T)[:, None] < lengths)[..., None]
-    assert_close(h, np.where(real, np.concatenate([y[:, k] for k in range(len(places))], -1), 0))
+    assert_close(
+        h, np.where(real, np.concatenate([y[:, k] for k in range(len(layer_keys))], -1), 0)
+    )
     assert_close(np.stack([s.h for s in finals]), y_h)
     assert_close(np.stack([s.c for s in finals]), y_c)

@@ -12,10 +12,10 @@ from tests.helpers.peers import (
     H,
     T,
     assert_close,
-    joined,
-    names,
-    ours,
+    layer_names,
+    run_ours,
     stack,
+    to_peer_layout,
     weights_like,
 )
 
@@ -29,12 +29,12 @@ def torch_names(layers, bidirectional):
 
 
 def as_torch(name, p):
-    """Returns parameters under PyTorch's names. The sum of its two biases is our single one."""
+    """Returns parameters under PyTorch's names. PyTorch has two biases; their sum is our bias."""
     order, target = GATES[name]
-    b = np.asarray(joined(p["b"], target, order))
+    b = np.asarray(to_peer_layout(p["b"], target, order))
     parameters = {
-        "weight_ih": joined(p["wx"], target, order),
-        "weight_hh": joined(p["wh"], target, order),
+        "weight_ih": to_peer_layout(p["wx"], target, order),
+        "weight_hh": to_peer_layout(p["wh"], target, order),
         "bias_ih": 0.7 * b,
         "bias_hh": 0.3 * b,
     }
@@ -63,15 +63,17 @@ def run_torch(module, x, weights, lengths):
 def compare(name, spec, layers, bidirectional, lengths, backend="auto", **options):
     model, params, x = stack(spec, layers, bidirectional, backend)
     module = MODULES[name](D, H, num_layers=layers, bidirectional=bidirectional, **options)
-    places = zip(names(layers, bidirectional), torch_names(layers, bidirectional), strict=True)
-    places = list(places)
+    layer_keys = zip(
+        layer_names(layers, bidirectional), torch_names(layers, bidirectional), strict=True
+    )
+    layer_keys = list(layer_keys)
     with torch.no_grad():
-        for ours_at, theirs_at in places:
-            for label, value in as_torch(name, params[ours_at]).items():
-                getattr(module, f"{label}_{theirs_at}").copy_(torch.tensor(np.array(value)))
+        for our_key, torch_key in layer_keys:
+            for label, value in as_torch(name, params[our_key]).items():
+                getattr(module, f"{label}_{torch_key}").copy_(torch.tensor(np.array(value)))
     width = options.get("proj_size", H) * (1 + bidirectional)
     weights = weights_like((T, B, width))
-    h, finals, d_params, dx = ours(model, params, x, weights, lengths)
+    h, finals, d_params, dx = run_ours(model, params, x, weights, lengths)
     h_torch, finals_torch, dx_torch = run_torch(module, x, weights, lengths)
     assert_close(h, h_torch, "h")
     assert_close(dx, dx_torch, "gradient of x")
@@ -79,33 +81,33 @@ def compare(name, spec, layers, bidirectional, lengths, backend="auto", **option
     assert_close(np.stack([s.h for s in flat]), finals_torch[0], "final h")
     if len(finals_torch) == 2:
         assert_close(np.stack([s.c for s in flat]), finals_torch[1], "final c")
-    for ours_at, theirs_at in places:
-        grads = as_torch(name, d_params[ours_at])
-        grads["bias_ih"] = joined(d_params[ours_at]["b"], GATES[name][1], GATES[name][0])
+    for our_key, torch_key in layer_keys:
+        grads = as_torch(name, d_params[our_key])
+        grads["bias_ih"] = to_peer_layout(d_params[our_key]["b"], GATES[name][1], GATES[name][0])
         del grads["bias_hh"]
         if name == "gru":
-            theirs = module.get_parameter(f"bias_hh_{theirs_at}").grad.numpy()[2 * H :]
-            assert_close(d_params[ours_at]["bn"], theirs, "gradient of bn")
+            theirs = module.get_parameter(f"bias_hh_{torch_key}").grad.numpy()[2 * H :]
+            assert_close(d_params[our_key]["bn"], theirs, "gradient of bn")
         for label, value in grads.items():
-            theirs = module.get_parameter(f"{label}_{theirs_at}").grad.numpy()
-            assert_close(value, theirs, f"gradient of {label}_{theirs_at}")
+            theirs = module.get_parameter(f"{label}_{torch_key}").grad.numpy()
+            assert_close(value, theirs, f"gradient of {label}_{torch_key}")
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "packed"])
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("name", ["lstm", "rnn", "gru"])
-def test_modules(name, layers, bidirectional, lengths):
+def test_stacks_equal_torch_modules(name, layers, bidirectional, lengths):
     compare(name, get_variant(name).spec, layers, bidirectional, lengths)
 
 
 @pytest.mark.parametrize("backend", ["scan", "fused", "native"])
-def test_backends(backend):
+def test_every_backend_equals_torch(backend):
     compare("lstm", get_variant("lstm").spec, 2, True, LENGTHS, backend)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "packed"])
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-def test_projection(bidirectional, lengths):
+def test_a_projected_lstm_equals_torch(bidirectional, lengths):
     compare("lstm", CellSpec(projection=0.35), 2, bidirectional, lengths, proj_size=7)

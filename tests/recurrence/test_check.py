@@ -1,4 +1,4 @@
-"""`lstm-lab check` finds what is wrong with a cell, and passes what is right."""
+"""`lstm-lab check` reports the errors of a wrong cell and passes correct cells."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from lstm_lab.recurrence.check import check_cell
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_every_variant_of_the_catalogue_passes(name):
+def test_every_variant_of_the_catalogue_passes_the_check(name):
     errors = dict(check_cell(get_variant(name).spec))
     backend = "associative" if name == "minlstm" else "fused"
     assert f"{backend} equals scan in outputs, states and gradients" in errors
@@ -33,23 +33,23 @@ def wrong_gradient(spec, params, zx, zh, state, noise=None):
     return GATED_LSTM.pointwise(spec, params, halved(zx), zh, state, noise)
 
 
-def looks_at_other_rows(spec, params, zx, zh, state, noise=None):
+def reads_other_rows(spec, params, zx, zh, state, noise=None):
     return GATED_LSTM.pointwise(spec, params, zx + zx.mean(0, keepdims=True), zh, state, noise)
 
 
-def test_a_wrong_gradient_is_found():
+def test_a_wrong_gradient_is_reported():
     errors = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=wrong_gradient))))
-    assert [name for name, wrong in errors.items() if wrong] == [
+    assert [name for name, error in errors.items() if error] == [
         "gradients match finite differences"
     ]
 
 
-def test_rows_that_see_each_other_are_found():
-    errors = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=looks_at_other_rows))))
+def test_rows_that_affect_each_other_are_reported():
+    errors = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=reads_other_rows))))
     assert errors["rows do not affect each other"]
 
 
-def test_the_verb_exits_1_where_something_is_wrong(tmp_path, capsys):
+def test_check_exits_with_1_if_a_check_fails(tmp_path, capsys):
     assert main(["check", "--cell=np"]) == 0
     assert "FAILED" not in capsys.readouterr().out
     (tmp_path / "cell.py").write_text(

@@ -1,4 +1,4 @@
-"""Which backend computes a call: what each serves, and the nearest measured row."""
+"""The choice of a backend: what each supports, and the nearest measured row of the timings."""
 
 import json
 
@@ -23,7 +23,7 @@ LAYERNORM = get_variant("layernorm").spec
 
 @pytest.fixture
 def table(monkeypatch, tmp_path):
-    """Writes tables in place of those that ship."""
+    """Returns a function that replaces the package's timing tables."""
 
     def write(*tables):
         monkeypatch.setattr(dispatch, "TIMINGS", tmp_path / "timings.json")
@@ -43,66 +43,71 @@ def cpu(*rows, device="cpu"):
     return {"platform": "cpu", "device": device, "rows": rows}
 
 
-def chosen(name="layernorm", dtype=jnp.float32, **asked):
-    return choose(CallSignature(get_variant(name).spec, dtype, **asked))
+def backend_for(name="layernorm", dtype=jnp.float32, **fields):
+    """Returns the backend that `auto` chooses for a call of a variant."""
+    return choose(CallSignature(get_variant(name).spec, dtype, **fields))
 
 
-def test_the_nearest_row_decides(table):
+def test_auto_takes_the_fastest_backend_of_the_nearest_row(table):
     table(cpu(row(64, 2.0, 1.0), row(1024, 1.0, 2.0)))
-    assert [chosen(H=H) for H in (16, 64, 250, 260, 4096)] == [*["fused"] * 3, "scan", "scan"]
-    assert chosen(H=250, B=1, D=8) == "fused"
+    assert [backend_for(H=H) for H in (16, 64, 250, 260, 4096)] == [*["fused"] * 3, "scan", "scan"]
+    assert backend_for(H=250, B=1, D=8) == "fused"
     table(cpu(row(64, 2.0, 1.0, B=1), row(64, 1.0, 2.0, B=256)))
-    assert [chosen(B=B) for B in (1, 8, 32, 512)] == ["fused", "fused", "scan", "scan"]
+    assert [backend_for(B=B) for B in (1, 8, 32, 512)] == ["fused", "fused", "scan", "scan"]
     table(cpu(row(64, 2.0, 1.0, D=1), row(64, 1.0, 2.0, D=512)))
-    assert [chosen(D=D) for D in (2, 300)] == ["fused", "scan"]
+    assert [backend_for(D=D) for D in (2, 300)] == ["fused", "scan"]
 
 
-def test_members_that_are_batched_count(table):
+def test_auto_counts_the_batched_members(table):
     table(cpu(row(64, 2.0, 1.0), row(64, 1.0, 2.0, members=64)))
-    chosen = []
+    backends = []
 
-    def one(x):
-        chosen.append(choose(CallSignature(LAYERNORM, jnp.float32, members=batched_members())))
+    def one_member(x):
+        backends.append(choose(CallSignature(LAYERNORM, jnp.float32, members=batched_members())))
         return x
 
-    one(1.0)
-    jax.vmap(one)(jnp.ones(100))
-    jax.vmap(one, axis_name=MEMBERS)(jnp.ones(4))
-    jax.vmap(one, axis_name=MEMBERS)(jnp.ones(100))
-    assert chosen == ["fused", "fused", "fused", "scan"]
+    one_member(1.0)
+    jax.vmap(one_member)(jnp.ones(100))
+    jax.vmap(one_member, axis_name=MEMBERS)(jnp.ones(4))
+    jax.vmap(one_member, axis_name=MEMBERS)(jnp.ones(100))
+    assert backends == ["fused", "fused", "fused", "scan"]
 
 
-def test_what_cannot_serve_is_passed_over(table):
+def test_auto_skips_unsupported_backends(table):
     times = {"scan": 3.0, "fused": 2.0, "native": 1.0, "cudnn": 0.1}
     table(cpu({**row(64, 3.0, 2.0, cell="plain"), "ms": times}))
-    assert chosen("np") == "native"
-    assert chosen("np", jnp.bfloat16) == chosen("np", clamp=True) == chosen("zoneout", noise=True)
-    assert chosen("np", jnp.bfloat16) == "fused"
-    assert chosen("np", trace=True) == "scan"
+    assert backend_for("np") == "native"
+    assert (
+        backend_for("np", jnp.bfloat16)
+        == backend_for("np", clamp=True)
+        == backend_for("zoneout", noise=True)
+    )
+    assert backend_for("np", jnp.bfloat16) == "fused"
+    assert backend_for("np", trace=True) == "scan"
 
 
-def test_scan_is_left_where_nothing_measured_serves(table):
+def test_auto_falls_back_to_scan_if_no_measured_backend_supports_the_call(table):
     table(cpu({**row(64, 3.0, 2.0), "ms": {"fused": 2.0}}))
-    assert chosen() == "fused"
-    assert chosen(trace=True) == "scan"
+    assert backend_for() == "fused"
+    assert backend_for(trace=True) == "scan"
 
 
-def test_a_device_of_the_same_kind_counts_before_its_platform(table):
+def test_auto_prefers_timings_of_the_same_device_to_those_of_the_platform(table):
     table(cpu(row(64, 2.0, 1.0), device="another"), cpu(row(64, 1.0, 2.0)))
-    assert chosen() == "scan"
+    assert backend_for() == "scan"
     table(cpu(row(64, 2.0, 1.0), device="another"))
-    assert chosen() == "fused"
+    assert backend_for() == "fused"
 
 
-def test_what_was_not_measured(table):
+def test_auto_uses_a_default_without_timings(table):
     table(cpu(row(64, 2.0, 1.0, cell="plain")))
-    assert chosen("layernorm") == "scan"
+    assert backend_for("layernorm") == "scan"
     table()
-    assert chosen("layernorm") == "fused"
-    assert chosen("layernorm", trace=True) == "scan"
+    assert backend_for("layernorm") == "fused"
+    assert backend_for("layernorm", trace=True) == "scan"
 
 
-def test_the_table_that_ships_serves_every_variant():
+def test_the_shipped_timings_cover_every_variant():
     rows = dispatch.measured("cpu", "cpu")
     measured = {row["cell"] for row in rows}
     assert {dispatch.family(get_variant(name).spec) for name in CATALOGUE} == measured
@@ -110,10 +115,10 @@ def test_the_table_that_ships_serves_every_variant():
         assert {"scan", "fused"} <= set(row["ms"]) <= set(BACKENDS)
         assert min(row["ms"].values()) > 0.0
     for name in ("vanilla", "fgr", "janet", "gru"):
-        assert chosen(name, H=128) == "native"
+        assert backend_for(name, H=128) == "native"
 
 
-def test_a_named_backend_is_taken_or_refused():
+def test_a_named_backend_is_used_or_rejected():
     assert resolve("scan", CallSignature(LAYERNORM, jnp.float32)) == "scan"
     with pytest.raises(ValueError, match="got 'native', which does not support this"):
         resolve("native", CallSignature(LAYERNORM, jnp.float32))
@@ -121,15 +126,15 @@ def test_a_named_backend_is_taken_or_refused():
         resolve("cuda", CallSignature(LAYERNORM, jnp.float32))
 
 
-def test_a_backend_says_what_it_does_not_serve():
+def test_backends_give_the_reason_for_an_unsupported_call():
     vanilla = get_variant("vanilla").spec
-    for name, backend, said in (
+    for name, backend, message in (
         ("layernorm", "native", "layer_norm: native does not support it"),
         ("lstmp", "native", "projection: native does not support it"),
         ("slstm", "native", "cell: native supports the gated LSTM family and gru"),
         ("np", "associative", "cell: associative serves cells with coefficients"),
     ):
-        assert said in unsupported_reason(
+        assert message in unsupported_reason(
             backend, CallSignature(get_variant(name).spec, jnp.float32)
         )
     assert "dtype: got bfloat16" in unsupported_reason(

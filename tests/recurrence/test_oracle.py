@@ -10,32 +10,32 @@ import pytest
 from lstm_lab.cells import CATALOGUE, get_variant
 from lstm_lab.recurrence import CallSignature, unroll, unsupported_reason
 from tests.helpers import oracle
-from tests.helpers.recurrence import LENGTHS, RESETS, B, H, T, case, noise_of, start
+from tests.helpers.recurrence import LENGTHS, RESETS, B, H, T, noise_of, random_layer, state_from
 
-NONE = np.zeros((T, B), bool)
+NO_RESETS = np.zeros((T, B), bool)
 FULL = np.full(B, T)
-# Lengths, resets, whether the run starts from a random state.
+# Lengths, resets, and whether the layer starts from a random state.
 CASES = {
-    "plain": (FULL, NONE, False),
-    "lengths": (LENGTHS, NONE, False),
+    "plain": (FULL, NO_RESETS, False),
+    "lengths": (LENGTHS, NO_RESETS, False),
     "resets": (FULL, RESETS, False),
     "all": (LENGTHS, RESETS, True),
 }
-SERVED = [
+SUPPORTED = [
     (name, backend)
     for name in CATALOGUE
     for backend in ("scan", "fused", "native", "associative")
     if unsupported_reason(
         backend,
         CallSignature(
-            get_variant(name).spec, jnp.float32, noise=noise_of(*case(name)[:2]) is not None
+            get_variant(name).spec, jnp.float32, noise=noise_of(*random_layer(name)[:2]) is not None
         ),
     )
     is None
 ]
-WAYS = ("forward", "reverse", "chunked")
-# The sLSTM's c is scaled by its stabilizer, which the oracle does without.
-UNSCALED = ("slstm",)
+MODES = ("forward", "reverse", "chunked")
+# A stabilizer scales c in the sLSTM. The oracle has none, so c is not compared.
+STABILIZED = ("slstm",)
 
 
 @pytest.fixture(autouse=True)
@@ -43,12 +43,12 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr("lstm_lab.recurrence.backends.fused.CHUNK", 4)
 
 
-def compiled(name, backend, way):
-    """One program; lengths, resets, state and noise are its arguments."""
+def compiled(name, backend, mode):
+    """Returns one compiled program; lengths, resets, state and noise are its arguments."""
     spec = get_variant(name).spec
 
     def run(params, x, state, lengths, resets, noise):
-        def part(a, b, state):
+        def unroll_steps(a, b, state):
             h, final, _ = unroll(
                 spec,
                 params,
@@ -57,21 +57,21 @@ def compiled(name, backend, way):
                 lengths=jnp.clip(lengths - a, 0, b - a),
                 resets=resets[a:b],
                 noise=jax.tree.map(lambda m: m[a:b], noise),
-                reverse=way == "reverse",
+                reverse=mode == "reverse",
                 backend=backend,
             )
             return h, final
 
-        if way != "chunked":
-            return part(0, T, state)
-        first, state = part(0, 3, state)
-        second, state = part(3, T, state)
+        if mode != "chunked":
+            return unroll_steps(0, T, state)
+        first, state = unroll_steps(0, 3, state)
+        second, state = unroll_steps(3, T, state)
         return jnp.concatenate([first, second]), state
 
     def loss(params, x, state, weights, *rest):
         h, final = run(params, x, state, *rest)
         total = (weights["h"] * h).sum() + (weights["h_final"] * final.h).sum()
-        if final.c is not None and name not in UNSCALED:
+        if final.c is not None and name not in STABILIZED:
             total = total + (weights["c_final"] * final.c).sum()
         return total, (h, final)
 
@@ -89,9 +89,9 @@ def weights_of(R):
 
 @cache
 def expected(name, kind, reverse):
-    """The oracle's outputs and gradients, for all backends."""
+    """Returns the oracle's outputs and gradients; they are cached for all backends."""
     lengths, resets, stateful = CASES[kind]
-    spec, params, x, state = case(name)
+    spec, params, x, state = random_layer(name)
     noise = noise_of(spec, params)
     masks = {} if noise is None else {k: v for k, v in noise._asdict().items() if v is not None}
     masks = {k: np.asarray(v, np.float64) for k, v in masks.items()}
@@ -99,7 +99,7 @@ def expected(name, kind, reverse):
     arrays["x"] = np.asarray(x, np.float64)
     if stateful:
         arrays["h0"] = np.asarray(state.h, np.float64)
-        if state.c is not None and name not in UNSCALED:
+        if state.c is not None and name not in STABILIZED:
             arrays["c0"] = np.asarray(state.c, np.float64)
     weights = weights_of(state.h.shape[1])
 
@@ -122,7 +122,7 @@ def expected(name, kind, reverse):
     def loss(arrays, lead):
         h, h_final, c_final = run(arrays, lead)
         total = (weights["h"] * h).sum((-1, -2, -3)) + (weights["h_final"] * h_final).sum((-1, -2))
-        if state.c is not None and name not in UNSCALED:
+        if state.c is not None and name not in STABILIZED:
             total = total + (weights["c_final"] * c_final).sum((-1, -2))
         return total
 
@@ -130,29 +130,33 @@ def expected(name, kind, reverse):
 
 
 def assert_close(outputs, reference, label):
-    """Within 1e-5 of the reference's largest magnitude."""
+    """Asserts an error below 1e-5 of the largest magnitude of the reference."""
     outputs, reference = np.asarray(outputs), np.asarray(reference)
     worst = np.abs(outputs - reference).max() / max(np.abs(reference).max(), 1e-3)
     assert worst <= 1e-5, f"{label}: {worst:.2g}"
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("name", "backend"), SERVED)
-def test_equals_the_oracle(name, backend, way):
-    spec, params, x, random_state = case(name)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("name", "backend"), SUPPORTED)
+def test_every_backend_equals_the_oracle(name, backend, mode):
+    spec, params, x, random_state = random_layer(name)
     weights = jax.tree.map(jnp.float32, weights_of(random_state.h.shape[1]))
-    run = compiled(name, backend, way)
+    run = compiled(name, backend, mode)
     for kind, (lengths, resets, stateful) in CASES.items():
-        state = start(spec, params, x, random_state if stateful and name not in UNSCALED else None)
-        if stateful and name in UNSCALED:
+        state = state_from(
+            spec, params, x, random_state if stateful and name not in STABILIZED else None
+        )
+        if stateful and name in STABILIZED:
             state = state._replace(h=random_state.h)
         (_, (h, final)), (d_params, dx, d_state) = run(
             params, x, state, weights, lengths, resets, noise_of(spec, params)
         )
-        (h_expected, h_final, c_final), reference_gradients = expected(name, kind, way == "reverse")
+        (h_expected, h_final, c_final), reference_gradients = expected(
+            name, kind, mode == "reverse"
+        )
         assert_close(h, h_expected, f"{kind} h")
         assert_close(final.h, h_final, f"{kind} final h")
-        if final.c is not None and name not in UNSCALED:
+        if final.c is not None and name not in STABILIZED:
             assert_close(final.c, c_final, f"{kind} final c")
         gradients = {**d_params, "x": dx, "h0": d_state.h, "c0": d_state.c}
         for label, reference in reference_gradients.items():

@@ -1,4 +1,4 @@
-"""Properties of the recurrence that hold for any numbers.
+"""Properties of `unroll` that need no oracle.
 
 `check_cell` has those that hold for every cell: padding, chunks of time, resets. test_check.py runs
 it on the whole catalogue.
@@ -18,8 +18,8 @@ from tests.helpers.recurrence import (
     H,
     T,
     assert_near,
-    case,
     loss_and_gradients,
+    random_layer,
 )
 
 
@@ -28,43 +28,43 @@ from tests.helpers.recurrence import (
     lengths=st.lists(st.integers(0, T), min_size=B, max_size=B),
     name=st.sampled_from(["np", "vanilla", "fgr", "gru"]),
 )
-def test_reverse_is_forward_on_flipped_rows(lengths, name):
-    spec, params, x, _ = case(name)
+def test_reverse_equals_forward_on_flipped_rows(lengths, name):
+    spec, params, x, _ = random_layer(name)
     lengths = np.array(lengths)
     flipped = np.array(x)
     for b, n in enumerate(lengths):
         flipped[:n, b] = flipped[:n, b][::-1]
     h, final, _ = unroll(spec, params, x, lengths=lengths, reverse=True)
-    g, flipped_final, _ = unroll(spec, params, jnp.array(flipped), lengths=lengths)
+    flipped_h, flipped_final, _ = unroll(spec, params, jnp.array(flipped), lengths=lengths)
     for b, n in enumerate(lengths):
-        np.testing.assert_allclose(h[:n, b], g[:n, b][::-1], atol=1e-6)
+        np.testing.assert_allclose(h[:n, b], flipped_h[:n, b][::-1], atol=1e-6)
     np.testing.assert_allclose(final.h, flipped_final.h, atol=1e-6)
 
 
-def test_the_past_does_not_see_the_future():
-    spec, params, x, _ = case("vanilla")
+def test_outputs_do_not_depend_on_later_inputs():
+    spec, params, x, _ = random_layer("vanilla")
     h, _, _ = unroll(spec, params, x)
     changed, _, _ = unroll(spec, params, x.at[4:].add(1.0))
     np.testing.assert_array_equal(h[:4], changed[:4])
     assert np.abs(h[4:] - changed[4:]).max() > 1e-3
 
 
-def test_trace_and_clamp():
-    spec, params, x, _ = case("vanilla")
+def test_trace_returns_gates_and_clamp_fixes_them():
+    spec, params, x, _ = random_layer("vanilla")
     h, final, traced = unroll(spec, params, x, trace=("f", "c", "h"), clamp={"f": 1.0, "i": 0.0})
     assert set(traced) == {"f", "c", "h"}
     np.testing.assert_array_equal(traced["f"], np.ones((T, B, H)))
     np.testing.assert_array_equal(final.c, np.zeros((B, H)))
     np.testing.assert_array_equal(traced["h"], h)
-    free = unroll(spec, params, x, trace=("f",))[2]["f"]
-    assert 0 < free.min() < free.max() < 1
-    gru = case("gru")
-    _, kept, _ = unroll(gru[0], gru[1], x, gru[3], clamp={"z": 1.0})
-    np.testing.assert_allclose(kept.h, gru[3].h, atol=1e-6)
+    unclamped = unroll(spec, params, x, trace=("f",))[2]["f"]
+    assert 0 < unclamped.min() < unclamped.max() < 1
+    gru = random_layer("gru")
+    _, final, _ = unroll(gru[0], gru[1], x, gru[3], clamp={"z": 1.0})
+    np.testing.assert_allclose(final.h, gru[3].h, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("keywords", "said"),
+    ("keywords", "message"),
     [
         ({"backend": "cuda"}, "backend: got 'cuda', expected one of auto, scan, fused, native"),
         ({"trace": ("q",)}, "trace: got 'q', expected one of h, c, i, f, g, o"),
@@ -73,19 +73,19 @@ def test_trace_and_clamp():
         ({"resets": np.ones((B, T), bool)}, "resets: got shape"),
     ],
 )
-def test_wrong_arguments_are_named(keywords, said):
-    spec, params, x, _ = case("vanilla")
-    with pytest.raises(ValueError, match=said):
+def test_wrong_arguments_are_named_in_the_error(keywords, message):
+    spec, params, x, _ = random_layer("vanilla")
+    with pytest.raises(ValueError, match=message):
         unroll(spec, params, x, **keywords)
 
 
-def test_no_steps_are_refused():
-    spec, params, x, _ = case("np")
+def test_an_input_without_steps_is_rejected():
+    spec, params, x, _ = random_layer("np")
     with pytest.raises(ValueError, match="x_TBD: got shape"):
         unroll(spec, params, x[:0])
 
 
-def test_noise_reaches_a_cell_that_takes_it():
+def test_noise_reaches_a_cell_that_uses_it():
     from dataclasses import replace
 
     from lstm_lab.cells import GATED_LSTM, CellSpec
@@ -96,7 +96,7 @@ def test_noise_reaches_a_cell_that_takes_it():
 
     spec = CellSpec(cell=replace(GATED_LSTM, pointwise=noisy))
     params = spec.cell.init(spec, jax.random.key(0), D, H)
-    _, _, x, _ = case("np")
+    _, _, x, _ = random_layer("np")
     h, _, _ = unroll(spec, params, x, noise=jnp.zeros((T, B, H)))
     assert not h.any()
     with pytest.raises(ValueError, match="clamp: this cell's pointwise takes no clamp"):
@@ -104,7 +104,7 @@ def test_noise_reaches_a_cell_that_takes_it():
 
 
 def test_matmul_precision_reaches_the_products():
-    spec, params, x, _ = case("np")
+    spec, params, x, _ = random_layer("np")
     text = (
         jax.jit(lambda x: unroll(spec, params, x, precision="highest", backend="scan")[0])
         .lower(x)
@@ -115,7 +115,7 @@ def test_matmul_precision_reaches_the_products():
 
 @pytest.mark.parametrize("backend", ["scan", "fused"])
 @pytest.mark.parametrize("name", ["vanilla", "layernorm", "gru", "slstm"])
-def test_bfloat16_keeps_states_in_float32_and_stays_near(name, backend):
+def test_bfloat16_keeps_states_in_float32_and_stays_close_to_float32(name, backend):
     shape = {"T": 12, "B": 4, "D": 6, "H": 8}
     _, outputs = loss_and_gradients(name, backend, dtype=jnp.bfloat16, **shape)
     assert_near(outputs, loss_and_gradients(name, "scan", **shape)[1], 0.06)
@@ -123,19 +123,19 @@ def test_bfloat16_keeps_states_in_float32_and_stays_near(name, backend):
 
 @pytest.mark.parametrize("name", ["vanilla", "gru", "layernorm"])
 def test_fused_needs_less_memory_than_scan(name):
-    spec, params, x, _ = case(name, T=256, B=8, D=16, H=32)
+    spec, params, x, _ = random_layer(name, T=256, B=8, D=16, H=32)
 
-    def temporary(backend):
+    def temporary_bytes(backend):
         def loss(params, x):
             return unroll(spec, params, x, backend=backend)[0].sum()
 
         compiled = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    assert temporary("fused") < 0.6 * temporary("scan")
+    assert temporary_bytes("fused") < 0.6 * temporary_bytes("scan")
 
 
-def test_a_backend_that_cannot_serve_is_refused():
-    spec, params, x, _ = case("layernorm")
+def test_an_unsupported_backend_is_rejected():
+    spec, params, x, _ = random_layer("layernorm")
     with pytest.raises(ValueError, match="got 'native', which does not support this"):
         unroll(spec, params, x, backend="native")

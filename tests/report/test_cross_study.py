@@ -12,8 +12,8 @@ from lstm_lab.utils.files import read_json
 from tests.helpers.report import write_study
 
 
-def compared(tmp_path, shifts, seed=0, n=5, names=("base", "mine")):
-    """Compares two variants over studies; `shifts`: by how many deviations the second is better."""
+def compare_shifted(tmp_path, shifts, seed=0, n=5, names=("base", "mine")):
+    """Compares two variants over studies; in study k the second is better by `shifts[k]`."""
     rng = np.random.default_rng(seed)
     studies = []
     for k, shift in enumerate(shifts):
@@ -22,13 +22,13 @@ def compared(tmp_path, shifts, seed=0, n=5, names=("base", "mine")):
     return compare_pair(studies, names[1], names[0])
 
 
-def test_verdicts(tmp_path):
-    assert compared(tmp_path, [2.0] * 4).verdict == "better"
-    assert compared(tmp_path, [-2.0] * 4, seed=1).verdict == "worse"
-    assert compared(tmp_path, [0.0] * 2, seed=2).verdict == "inconclusive"
-    assert compared(tmp_path, [0.0] * 4, seed=6, n=40).verdict == "equivalent"
-    # Better on one task and as much worse on another is not better.
-    assert compared(tmp_path, [2.0, -2.0], seed=4).verdict == "inconclusive"
+def test_pairwise_verdicts_follow_the_shift(tmp_path):
+    assert compare_shifted(tmp_path, [2.0] * 4).verdict == "better"
+    assert compare_shifted(tmp_path, [-2.0] * 4, seed=1).verdict == "worse"
+    assert compare_shifted(tmp_path, [0.0] * 2, seed=2).verdict == "inconclusive"
+    assert compare_shifted(tmp_path, [0.0] * 4, seed=6, n=40).verdict == "equivalent"
+    # A variant that is better on one task and equally worse on another is not better.
+    assert compare_shifted(tmp_path, [2.0, -2.0], seed=4).verdict == "inconclusive"
 
 
 def test_a_renamed_baseline_is_equivalent(tmp_path):
@@ -41,7 +41,7 @@ def test_a_renamed_baseline_is_equivalent(tmp_path):
 
 
 def test_sign_flips_are_exact_for_few_pairs():
-    """Two of eight sign patterns reach the observed mean: all plus, and minus for the zero."""
+    """Two of eight sign patterns reach the observed mean: no flip, and a flip of the zero alone."""
     d = np.array([1.0, 2.0, 0.0])
     assert sign_flip([d]) == pytest.approx(2 / 8, abs=0.01)
     assert sign_flip([-d]) == pytest.approx(1.0)
@@ -63,7 +63,7 @@ def test_a_variant_equal_to_the_baseline_is_rarely_called_better():
     assert worse / comparisons < bound
 
 
-def test_studies_side_by_side(tmp_path):
+def test_several_studies_give_means_ranks_and_a_report(tmp_path):
     rng = np.random.default_rng(0)
     folders = [
         write_study(

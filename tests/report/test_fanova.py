@@ -15,13 +15,13 @@ def additive():
     """fANOVA of 2 a + b, in which c has no effect: Var = 4/12 + 1/12, so the shares are 4 : 1.
 
     On 800 trials the forest's error of a share is below 0.015, so 0.02 still tells 4 : 1 apart from
-    any wrong formula; 3000 trials, ten times as expensive, only made it 0.01.
+    any wrong formula. 3000 trials cost ten times as much and only reduce the error to 0.01.
     """
     x = draw(800)
     return fanova(x, 2 * x[:, 0] + x[:, 1], ["a", "b", "c"])
 
 
-def test_additive_functions_have_their_shares(additive):
+def test_main_effects_of_an_additive_function_are_its_variance_shares(additive):
     assert additive.main_effects["a"] == pytest.approx(0.8, abs=0.02)
     assert additive.main_effects["b"] == pytest.approx(0.2, abs=0.02)
     assert additive.main_effects["c"] == pytest.approx(0.0, abs=0.01)

@@ -13,8 +13,8 @@ from tests.helpers.statistics import A
 
 # A second sample with another variance; t and p by hand from Welch 1947's formulas below.
 B = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 30.5, 24.4]
-# Demsar 2006, table 6: AUC of four forms of C4.5 on 14 data sets. It prints 0.975 twice for one,
-# and ranks them apart.
+# Demsar 2006, table 6: AUC of four forms of C4.5 on 14 data sets. It prints 0.975 twice for one
+# data set, but gives the two different ranks.
 DEMSAR = np.array(
     [
         [0.763, 0.768, 0.771, 0.798],
@@ -42,7 +42,7 @@ def welch_by_hand(a, b):
     return t, df
 
 
-def test_welch():
+def test_welch_equals_the_formulas():
     t, df = welch_by_hand(A, B)
     np.testing.assert_allclose(welch(A, B), 2 * scipy.stats.t.sf(abs(t), df))
     np.testing.assert_allclose(welch(A, B, "less"), scipy.stats.t.cdf(t, df))
@@ -52,14 +52,14 @@ def test_welch():
     assert welch([1.0, 1.0], [2.0, 2.0], "greater") == 1.0
 
 
-def test_wilcoxon_is_the_share_of_signs_as_extreme():
+def test_wilcoxon_equals_enumeration_of_all_signs():
     """Without ties the p-value is exact: over all signs of the ranks."""
     difference = np.array([1.1, -0.3, 0.7, 2.0, -0.4, 1.5, 0.9])
     ranks = scipy.stats.rankdata(abs(difference))
     signs = np.array(list(product((-1, 1), repeat=7)))
     sums = (signs > 0) @ ranks
-    seen = ranks[difference > 0].sum()
-    greater, less = (sums >= seen).mean(), (sums <= seen).mean()
+    observed = ranks[difference > 0].sum()
+    greater, less = (sums >= observed).mean(), (sums <= observed).mean()
     zero = np.zeros(7)
     assert wilcoxon(difference, zero, "greater") == pytest.approx(greater)
     assert wilcoxon(difference, zero) == pytest.approx(2 * min(greater, less))
@@ -91,7 +91,7 @@ def test_friedman_of_too_few_values_is_nan():
 
 
 def test_holm_on_a_textbook_example():
-    # Four p-values, alpha 0.05: 0.005 * 4, 0.01 * 3, then 0.03 * 2 and no less for 0.04.
+    # Four p-values, alpha 0.05: 0.005 * 4, 0.01 * 3, then 0.03 * 2, and 0.04 gets no less.
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     adjusted = holm([0.01, float("nan"), 0.04])
     np.testing.assert_allclose(adjusted, [0.02, float("nan"), 0.04])
@@ -113,11 +113,11 @@ def test_holm_keeps_the_family_wise_error():
     """
     rng, studies = np.random.default_rng(2), 1000
     scores = rng.normal(size=(studies, 9, 5))
-    # All tests in one call of scipy; test_welch checks that `welch` computes the same.
+    # All tests in one call of scipy; another test compares `welch` with the formulas.
     p = scipy.stats.ttest_ind(scores[:, 1:], scores[:, :1], axis=-1, equal_var=False).pvalue
     np.testing.assert_allclose(p[0, 0], welch(scores[0, 1], scores[0, 0]))
-    wrong = sum(min(holm(row)) < 0.05 for row in p)
-    assert wrong / studies < 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+    false_positives = sum(min(holm(row)) < 0.05 for row in p)
+    assert false_positives / studies < 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
 
 
 def test_a_variant_equal_to_the_baseline_rarely_wins():
@@ -137,5 +137,5 @@ def test_a_variant_equal_to_the_baseline_rarely_wins():
     ("better", "worse", "verdict"),
     [(B, A, "holds"), (A, B, "fails"), (A, A, "inconclusive"), ([1.0], [0.0], "inconclusive")],
 )
-def test_claims(better, worse, verdict):
+def test_superiority_verdicts(better, worse, verdict):
     assert superiority_test(better, worse, 0.05).verdict == verdict

@@ -23,7 +23,7 @@ def with_moments(mean, deviation, n, seed):
     return mean + deviation * (values - values.mean()) / values.std(ddof=1)
 
 
-def test_the_interval_is_students():
+def test_the_interval_equals_students_t():
     mean, low, high = mean_interval(A)
     reference = scipy.stats.t.interval(0.95, len(A) - 1, np.mean(A), scipy.stats.sem(A))
     np.testing.assert_allclose((mean, low, high), (np.mean(A), *reference))
@@ -63,7 +63,7 @@ def test_the_bootstrap_resamples_within_its_strata():
     assert np.isnan(bootstrap_interval([[]], lambda v: v.mean(-1)).estimate)
 
 
-def test_the_bootstrap_is_scipys_percentile_interval():
+def test_the_bootstrap_equals_scipys_percentile_interval():
     reference = scipy.stats.bootstrap(
         (np.array(A),), np.mean, method="percentile", n_resamples=20_000, rng=0
     ).confidence_interval
@@ -82,7 +82,7 @@ def test_the_bootstrap_covers_the_interquartile_mean():
     assert hits / 400 > 0.93 - 3 * np.sqrt(0.93 * 0.07 / 400)
 
 
-def test_the_probability_of_improvement_is_mann_whitneys():
+def test_the_probability_of_improvement_equals_mann_whitneys_u():
     b = [21.0, 19.5, 23.6, 30.0]
     u = scipy.stats.mannwhitneyu(A, b).statistic
     assert probability_of_improvement(A, b) == pytest.approx(u / (len(A) * len(b)))

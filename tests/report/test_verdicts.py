@@ -1,4 +1,4 @@
-"""Claims: each kind holds, fails and stays inconclusive where it should."""
+"""Claims: when each kind holds, fails or is inconclusive."""
 
 import numpy as np
 import pytest
@@ -58,12 +58,12 @@ def test_equivalence_needs_evidence():
     a = rng.normal(8.4, 0.02, 20)
     assert equivalence_test(a, a + 0.01, 0.1, 0.05).verdict == "holds"
     assert equivalence_test(a, a + 0.5, 0.1, 0.05).verdict == "fails"
-    wild = rng.normal(8.4, 1.0, 4)
-    assert equivalence_test(wild, wild[::-1] + 0.01, 0.1, 0.05).verdict == "inconclusive"
+    noisy = rng.normal(8.4, 1.0, 4)
+    assert equivalence_test(noisy, noisy[::-1] + 0.01, 0.1, 0.05).verdict == "inconclusive"
     assert equivalence_test([8.4], [8.4], 0.1, 0.05).verdict == "inconclusive"
 
 
-def test_equivalence_equals_two_tests_by_hand():
+def test_equivalence_equals_two_one_sided_tests():
     from scipy.stats import ttest_ind
 
     rng = np.random.default_rng(1)
@@ -73,7 +73,7 @@ def test_equivalence_equals_two_tests_by_hand():
     assert equivalence_test(a, b, 0.7, 0.05).p == pytest.approx(max(low, high))
 
 
-def test_the_best_score_is_compared_with_a_published_one():
+def test_a_best_claim_compares_with_the_published_score():
     claim = {"kind": "best", "published": 8.38, "tolerance": 0.1, "source": "a paper"}
     assert verdict(claim, {"np": [8.5, 8.45], "nfg": [9.0]}) == "holds"
     assert verdict(claim, {"np": [8.5]}) == "fails"
@@ -81,7 +81,7 @@ def test_the_best_score_is_compared_with_a_published_one():
     assert verdict(claim, {"np": []}) == "inconclusive"
 
 
-def test_a_share_is_judged_by_its_interval_over_variants():
+def test_a_matters_claim_is_judged_by_its_interval_over_variants():
     def effects(*shares):
         return {str(k): Importance({"lr": s}, {}, {}, {}, {}) for k, s in enumerate(shares)}
 
@@ -92,33 +92,33 @@ def test_a_share_is_judged_by_its_interval_over_variants():
     assert verdict(claim, importances=effects(0.7)) == "inconclusive"
 
 
-def test_every_run_has_to_be_within_the_bounds():
+def test_a_scores_claim_needs_every_run_within_its_bounds():
     runs = [row(seed=k, test_metrics={"bleu": score}) for k, score in enumerate((31.0, 33.0))]
     unscored = row(seed=2, status="diverged", test=None, test_metrics={})
 
-    def judged(runs=runs, **bounds):
+    def judge(runs=runs, **bounds):
         bounds = {"at_least": None, "at_most": None, **bounds}
         claim = {"kind": "scores", "variant": "np", "metric": "bleu", "source": "", **bounds}
         return judge_claim(claim, study(runs, seeds=[0, 1]), {}, {})
 
-    assert judged(at_least=30.0).verdict == "holds"
-    assert judged(at_least=32.0).verdict == "inconclusive"
-    assert judged(at_least=32.0).evidence == "1 of 2 runs, 31.0000 to 33.0000"
-    assert judged(at_least=34.0).verdict == "fails"
-    assert judged(at_most=32.0).verdict == "inconclusive"
-    assert judged(at_least=30.0, at_most=33.0).verdict == "holds"
-    assert judged([*runs, unscored], at_least=30.0).verdict == "inconclusive"
-    assert judged([], at_least=30.0).verdict == "inconclusive"
+    assert judge(at_least=30.0).verdict == "holds"
+    assert judge(at_least=32.0).verdict == "inconclusive"
+    assert judge(at_least=32.0).evidence == "1 of 2 runs, 31.0000 to 33.0000"
+    assert judge(at_least=34.0).verdict == "fails"
+    assert judge(at_most=32.0).verdict == "inconclusive"
+    assert judge(at_least=30.0, at_most=33.0).verdict == "holds"
+    assert judge([*runs, unscored], at_least=30.0).verdict == "inconclusive"
+    assert judge([], at_least=30.0).verdict == "inconclusive"
 
 
-def test_draws_are_uniform_after_scaling():
+def test_to_unit_scales_every_range_to_zero_to_one():
     assert to_unit(RANGES["optim.lr"], 1e-2) == pytest.approx(0.5)
     assert to_unit({**RANGES["optim.lr"], "one_minus": True}, 0.9) == pytest.approx(0.75)
     assert to_unit(RANGES["noise"], 1.5) == pytest.approx(0.25)
     assert to_unit(RANGES["cell"], "b") == 0.75
 
 
-def test_a_diverged_trial_counts_as_the_worst():
+def test_a_diverged_trial_counts_as_the_worst_score():
     rng = np.random.default_rng(0)
 
     def run(k):

@@ -12,8 +12,8 @@ from lstm_lab.utils.files import read_json, write_json
 
 
 def test_only_one_process_holds_a_lease_until_it_is_released(tmp_path):
-    with acquire_lease(tmp_path) as mine:
-        assert mine is not None
+    with acquire_lease(tmp_path) as acquired:
+        assert acquired is not None
         assert current_owner(tmp_path)["pid"] == os.getpid()
         with acquire_lease(tmp_path) as other:
             assert other is None
@@ -55,13 +55,13 @@ def test_the_lease_of_a_dead_process_is_taken_over(tmp_path):
 
 
 def test_a_process_keeps_its_lease_while_the_machine_sleeps(tmp_path):
-    """A later process with the same number is a different one, and loses the lease."""
-    with acquire_lease(tmp_path) as mine:
-        old = mine.path.stat().st_mtime - 10 * lease.STALE_SECONDS
-        os.utime(mine.path, (old, old))
+    """A later process that has the same pid is a different one and does not hold the lease."""
+    with acquire_lease(tmp_path) as acquired:
+        old = acquired.path.stat().st_mtime - 10 * lease.STALE_SECONDS
+        os.utime(acquired.path, (old, old))
         with acquire_lease(tmp_path) as other:
             assert other is None
-        write_json(mine.path, {**read_json(mine.path), "started": "1"})
+        write_json(acquired.path, {**read_json(acquired.path), "started": "1"})
         with acquire_lease(tmp_path) as other:
             assert other is not None
 

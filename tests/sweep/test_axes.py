@@ -16,7 +16,7 @@ RANGES = {
 }
 
 
-def test_cross_zipped_and_chain():
+def test_cross_zipped_and_chain_combine_values():
     axes = (grid("a.x", (1, 2)), zipped({"a.y": (3, 4, 5), "b.z": "uvw"}))
     points = cross(axes)
     assert len(points) == 6
@@ -61,7 +61,7 @@ def test_an_axis_is_left_out_if_its_condition_fails():
         ),
     ],
 )
-def test_impossible_axes_raise(make, message):
+def test_invalid_axes_are_rejected(make, message):
     with pytest.raises(UserError, match=message):
         make()
 

@@ -6,7 +6,7 @@ from lstm_lab.cli import main, orchestrate
 from lstm_lab.cli.studies import compare
 from lstm_lab.sweep import battery
 from lstm_lab.utils.errors import UserError
-from tests.helpers.training import small
+from tests.helpers.training import small_spec
 
 CELL = """
 from lstm_lab.cells import CellSpec
@@ -42,7 +42,7 @@ def tiny(monkeypatch, tmp_path):
         for length in (4, 6)
     }
     monkeypatch.setattr(battery, "TASKS", tasks)
-    # JAX already runs with the devices of the tests; their number cannot change any more.
+    # JAX has already started with the devices of the tests, so their number cannot change.
     monkeypatch.setattr("lstm_lab.cli.studies.request_devices", lambda count: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_cell.py").write_text(CELL + BROKEN)
@@ -68,7 +68,7 @@ def test_a_cell_with_a_wrong_gradient_is_not_trained(tiny, capsys):
 def test_a_budget_in_hours_becomes_trials(tiny):
     few = orchestrate._trials("rnn", "lstm", [], "0.0001h", tiny)
     many = orchestrate._trials("rnn", "lstm", [], "1h", tiny)
-    assert few == 2  # less than compiling takes
+    assert few == 2  # compiling alone takes longer than this budget
     assert many > 10
 
 
@@ -81,7 +81,7 @@ def test_a_budget_in_hours_becomes_trials(tiny):
         (["--against=my_cell.py:same"], "as cell and as baseline"),
     ],
 )
-def test_impossible_comparisons_raise(tiny, flags, message):
+def test_invalid_comparisons_are_rejected(tiny, flags, message):
     with pytest.raises(UserError, match=message):
         compare(["my_cell.py:same", *flags])
 
@@ -89,6 +89,6 @@ def test_impossible_comparisons_raise(tiny, flags, message):
 def test_the_config_of_every_battery_task_is_valid():
     from lstm_lab.config.parsing import build_spec
 
-    assert small().task.name == "adding"
+    assert small_spec().task.name == "adding"
     for task in battery.TASKS.values():
         assert build_spec({**task.config}).task is not None

@@ -1,4 +1,4 @@
-"""Adaptive search: points from results alone, pruning, means over seeds, several processes."""
+"""Adaptive search: points depend only on results; pruning, means over seeds, processes."""
 
 from math import log10
 from statistics import fmean
@@ -16,7 +16,7 @@ from lstm_lab.train.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step, write_json
 from tests.helpers.sweep import BASE, tiny_study
-from tests.helpers.training import StopAfter, small, train
+from tests.helpers.training import StopAfter, small_spec, train
 
 RANGES = {"optim.lr": LogUniform(1e-4, 1.0), "optim.momentum": Uniform(0.0, 0.9)}
 
@@ -39,7 +39,7 @@ def points(folder):
 
 
 def write_results(folder, value):
-    """Gives planned runs a result without training: a function of the point."""
+    """Writes a result for each planned run without training: `value` of its point."""
     for run, row in folder.plan["runs"].items():
         path = folder.run_folder(run) / "result.json"
         if row["stage"] == "tuning" and not path.exists():
@@ -68,10 +68,11 @@ def test_a_search_samples_generations_and_beats_random_points(tmp_path):
     folder = StudyFolder(tmp_path, declared)
     assert run_search(folder, declared, parabola) == [*[8] * 10, 4]
     values = [[trial.value for trial in journal(tmp_path, name)] for name in ("lstm", "rnn")]
-    assert [len(of_one) for of_one in values] == [42, 42]
-    # Random points score 1.38 on average; Optuna's own loop, four at a time, 0.78 after the first.
+    assert [len(of_variant) for of_variant in values] == [42, 42]
+    # Mean scores: 1.38 for random points, and 0.78 for Optuna's own loop of four points at a
+    # time, without the first four.
     assert fmean(values[0][4:] + values[1][4:]) < 1.0
-    # Each variant has points of its own.
+    # Each variant has its own points.
     lr = {n: [t.params["optim.lr"] for t in journal(tmp_path, n)] for n in ("lstm", "rnn")}
     assert not set(lr["lstm"]) & set(lr["rnn"])
 
@@ -85,16 +86,16 @@ def test_points_depend_only_on_results(tmp_path, monkeypatch):
     class KilledError(Exception):
         pass
 
-    asked = []
+    suggested = []
     suggest = search_module._suggest
 
-    def dying(trial, path, values):
-        asked.append(path)
-        if len(asked) in (7, 30, 80):
+    def suggest_or_die(trial, path, values):
+        suggested.append(path)
+        if len(suggested) in (7, 30, 80):
             raise KilledError
         return suggest(trial, path, values)
 
-    monkeypatch.setattr(search_module, "_suggest", dying)
+    monkeypatch.setattr(search_module, "_suggest", suggest_or_die)
     deaths = 0
     while True:
         folder = StudyFolder(tmp_path / "b", declared)
@@ -150,7 +151,7 @@ def test_an_interrupted_search_resumes_with_the_same_points(tmp_path):
 
 
 def test_a_run_below_its_threshold_is_pruned(tmp_path):
-    specs = [small(), small(optim={"lr": 1e-6})]
+    specs = [small_spec(), small_spec(optim={"lr": 1e-6})]
     assert train(specs, tmp_path, thresholds={1: {5: 10.0, 10: 0.0}}).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
     assert [(r["status"], r["steps"]) for r in results] == [("completed", 20), ("pruned", 10)]
@@ -190,7 +191,7 @@ def test_pruning_follows_the_median_rule(tmp_path):
 
 
 def running_trial(trial, values):
-    """Returns a trial as it was when it had reported only these values."""
+    """Returns a trial in the state in which it had reported only these values."""
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         params=trial.params,
@@ -199,7 +200,7 @@ def running_trial(trial, values):
     )
 
 
-def test_conditions_choices_and_whole_numbers(tmp_path):
+def test_a_search_samples_conditions_choices_and_integers(tmp_path):
     ranges = {
         "optim.name": Choice(("sgd", "adam")),
         "optim.momentum": Conditional({"optim.name": "sgd"}, LogUniform(0.01, 1.0, one_minus=True)),
@@ -225,7 +226,7 @@ def test_conditions_choices_and_whole_numbers(tmp_path):
     assert sorted(seed for _, _, seed in points(tmp_path).values()) == list(range(20))
 
 
-def test_a_failed_run_fails_its_trial_and_no_other(tmp_path, monkeypatch):
+def test_a_failed_run_fails_only_its_own_trial(tmp_path, monkeypatch):
     from lstm_lab.sweep import run as run_module
     from lstm_lab.train.loop import CohortOutcome
 
@@ -246,7 +247,7 @@ def test_a_failed_run_fails_its_trial_and_no_other(tmp_path, monkeypatch):
     assert states.count("COMPLETE") == 12
 
 
-def test_impossible_searches_raise():
+def test_invalid_searches_are_rejected():
     with pytest.raises(UserError, match="search: generation: got 0, expected 1 or more"):
         Search(3, RANGES, generation=0)
     with pytest.raises(UserError, match="got a search with axes"):

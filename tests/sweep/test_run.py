@@ -38,7 +38,7 @@ from tests.helpers.sweep import (
     tiny_study,
     wait_for_success,
 )
-from tests.helpers.training import assert_same_record, close, steps
+from tests.helpers.training import assert_close, assert_same_record, run_steps
 
 RANGES = {
     "model.hidden": LogUniform(3, 12, integer=True),
@@ -61,7 +61,7 @@ def trials(count, cells=("np", "fgr")):
 
 
 def planned(count, tokens):
-    """Plans trials of np that each read so many time steps; returns runs, cohorts and widths."""
+    """Plans trials of np of `tokens` time steps each; returns runs, cohorts and padded sizes."""
     runs = {str(k): run for k, run in enumerate(tuning_runs(trials(count, ("np",))))}
     cohorts = plan_cohorts(runs, 2, lambda spec: tokens)
     assert sorted(name for cohort in cohorts for name in cohort.runs) == sorted(runs)
@@ -76,7 +76,7 @@ def planned(count, tokens):
 
 
 def test_two_hundred_trials_need_few_programs():
-    """One for short runs, where compiling dominates; one per size for long runs."""
+    """Short runs share one program, because compiling dominates; long runs have one per size."""
     runs, cohorts, widths = planned(200, 1e3)
     sizes = sorted({run.spec.model.hidden for run in runs.values()})
     assert len(sizes) == 10
@@ -125,12 +125,12 @@ def test_members_of_a_planned_cohort_equal_their_lone_runs():
     assert specs[0].model.hidden < specs[-1].model.hidden == cohort.layout.width
     dataset = specs[0].task.load(ROOT)
     layout = replace(cohort.layout, kind="members", devices=2, lanes=4)
-    losses, params = steps(specs, layout, dataset)
+    losses, params = run_steps(specs, layout, dataset)
     for lane, spec in enumerate(specs):
-        lone_losses, lone = steps([spec], Layout("single", 1, 1), dataset)
-        close(losses[:, lane], lone_losses[:, 0])
-        mine = jax.tree.map(lambda a, k=lane: a[k], params)
-        close(unpad(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
+        lone_losses, lone_params = run_steps([spec], Layout("single", 1, 1), dataset)
+        assert_close(losses[:, lane], lone_losses[:, 0])
+        padded = jax.tree.map(lambda a, k=lane: a[k], params)
+        assert_close(unpad(layout, spec, padded), jax.tree.map(lambda a: a[0], lone_params))
 
 
 def test_a_dry_run_shows_programs_memory_and_time(tmp_path):
@@ -143,8 +143,8 @@ def test_a_dry_run_shows_programs_memory_and_time(tmp_path):
 
 
 def test_a_study_of_trials_compares_the_best_tenth(tmp_path):
-    both = trials(10)
-    assert launch(both, tmp_path, tmp_path, StopRequest()) == "completed"
+    two_variants = trials(10)
+    assert launch(two_variants, tmp_path, tmp_path, StopRequest()) == "completed"
     text = build(tmp_path)
     assert "the best 10% of each variant's trials" in text
     plan = read_json(tmp_path / "study.json")
@@ -187,7 +187,7 @@ def test_a_study_with_all_results_reads_no_data(tmp_path, monkeypatch):
     assert describe(folder) == ["tiny: 14 runs, 14 planned so far", "     14 completed"]
     assert build(folder).splitlines()[1:] == build(tmp_path / "a").splitlines()[1:]
     assert not read
-    # A lost result is trained again, and no other.
+    # Only the lost result is trained again.
     lost = next(folder.glob("runs/*/result.json"))
     lost.unlink()
     assert launch(tuned, folder, tmp_path, StopRequest()) == "completed"
@@ -196,7 +196,7 @@ def test_a_study_with_all_results_reads_no_data(tmp_path, monkeypatch):
 
 
 def replace_outcomes(monkeypatch, outcomes):
-    """Replaces the outcomes of the first trainings; later ones are real. Returns their lanes."""
+    """Replaces the outcomes of the first cohorts; later ones train. Returns the lanes of each."""
     real = run_module.train_cohort
     lanes = []
 

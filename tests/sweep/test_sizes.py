@@ -8,22 +8,24 @@ from lstm_lab.sweep.expand import final_runs
 from lstm_lab.sweep.sizes import match_size
 from lstm_lab.utils.errors import UserError
 from tests.helpers.sweep import tiny_study
-from tests.helpers.training import small
+from tests.helpers.training import small_spec
 
 
 @pytest.mark.parametrize("cell", ["fgr", "cifg", "gru", "rnn"])
 @pytest.mark.parametrize("match", ["params", "flops"])
 def test_no_neighboring_hidden_size_is_closer(cell, match):
-    reference = small(model={"cell": "vanilla", "hidden": 40})
+    reference = small_spec(model={"cell": "vanilla", "hidden": 40})
 
     def size(spec):
         summary = summarize(spec)
         return summary.total if match == "params" else summary.flops_per_token
 
-    matched = match_size(small(model={"cell": cell}), reference, match)
+    matched = match_size(small_spec(model={"cell": cell}), reference, match)
     gap = abs(size(matched) - size(reference))
     for hidden in (matched.model.hidden - 1, matched.model.hidden + 1):
-        assert gap <= abs(size(small(model={"cell": cell, "hidden": hidden})) - size(reference))
+        assert gap <= abs(
+            size(small_spec(model={"cell": cell, "hidden": hidden})) - size(reference)
+        )
     assert (matched.model.hidden < 40) == (cell == "fgr")
 
 
@@ -35,12 +37,12 @@ def test_a_study_matches_every_variant_to_its_baseline():
     with pytest.raises(UserError, match="got baseline=None"):
         final_runs(tiny_study(match="params", baseline=None), {})
     with pytest.raises(UserError, match="got model.hidden_sizes, expected None"):
-        match_size(small(model={"hidden_sizes": (3, 4)}), small(), "params")
+        match_size(small_spec(model={"hidden_sizes": (3, 4)}), small_spec(), "params")
 
 
-def test_flops_are_counted_for_every_backend():
-    """The matrix products of an LSTM layer and its head; a multiply-add counts as two."""
-    spec = small(model={"cell": "np", "hidden": 16})
+def test_flops_of_an_lstm_layer_equal_its_matrix_products():
+    """A multiply-add counts as two operations; the head runs once per sequence."""
+    spec = small_spec(model={"cell": "np", "hidden": 16})
     T = 50
     layer = 2 * (2 + 16) * 4 * 16
     head = 2 * 16 * 1 / T

@@ -10,7 +10,7 @@ import pytest
 from lstm_lab.sweep.slurm import SlurmWorker, parse_options, worker_command, worker_commands
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
-from tests.helpers.cluster import cluster, command, missing, wait_for
+from tests.helpers.cluster import cluster, command, missing_programs, wait_for
 from tests.helpers.paths import ROOT
 from tests.helpers.sweep import STUDY_FILE, run_records, start_sweep, wait_for_success
 from tests.helpers.training import assert_same_record
@@ -41,7 +41,7 @@ def test_a_job_ends_with_the_exit_code_of_its_worker():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(missing()), reason=f"needs {', '.join(missing())}")
+@pytest.mark.skipif(bool(missing_programs()), reason=f"needs {', '.join(missing_programs())}")
 def test_a_study_survives_a_preemption_on_a_cluster(tmp_path):
     undisturbed = start_sweep(tmp_path, tmp_path / "a", "--devices=1")
     wait_for_success(undisturbed)

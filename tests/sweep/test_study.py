@@ -17,7 +17,8 @@ from tests.helpers.sweep import TUNED, tiny_study
 from tests.helpers.training import StopAfter, run_record
 
 
-def tokens(spec):
+def no_tokens(spec):
+    """Returns the length of a run for the planner: zero, so only compilation has a cost."""
     return 0.0
 
 
@@ -35,7 +36,7 @@ def tokens(spec):
         ),
     ],
 )
-def test_impossible_studies_raise(options, message, tmp_path):
+def test_invalid_studies_are_rejected(options, message, tmp_path):
     with pytest.raises(UserError, match=message):
         variants(tiny_study(**options))
     with pytest.raises(UserError, match=message):
@@ -68,19 +69,19 @@ def test_the_error_names_an_unknown_setting_of_an_axis():
 def test_seeds_share_a_cohort_and_the_plan_is_made_once(tmp_path):
     folder = StudyFolder(tmp_path, tiny_study())
     runs = final_runs(tiny_study(), {})
-    cohorts = folder.plan_runs(runs, 2, tokens)
+    cohorts = folder.plan_runs(runs, 2, no_tokens)
     assert [(name, len(c.runs), c.layout.lanes) for name, c in cohorts] == [
         ("final lstm", 3, 4),
         ("final rnn", 3, 4),
     ]
-    again = StudyFolder(tmp_path, tiny_study()).plan_runs(runs, 4, tokens)
+    again = StudyFolder(tmp_path, tiny_study()).plan_runs(runs, 4, no_tokens)
     assert [c for _, c in again] == [c for _, c in cohorts]
     with pytest.raises(UserError, match="holds another study"):
         StudyFolder(tmp_path, tiny_study(seeds=(10,)))
     StudyFolder(tmp_path, tiny_study(title="another title"))
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path):
+def test_a_folder_with_other_files_is_rejected(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="is not empty and holds no study.json"):
         launch(tiny_study(), tmp_path, tmp_path, StopRequest())
@@ -111,7 +112,7 @@ def test_tuning_uses_validation_and_a_second_launch_trains_nothing(tmp_path):
 def test_a_diverged_point_loses_and_a_missing_result_delays_the_choice(tmp_path):
     folder = StudyFolder(tmp_path, tiny_study(**TUNED))
     runs = tuning_runs(tiny_study(**TUNED))
-    folder.plan_runs(runs, 1, tokens)
+    folder.plan_runs(runs, 1, no_tokens)
 
     def result(run, value, status="completed"):
         write_json(
@@ -129,7 +130,7 @@ def test_a_diverged_point_loses_and_a_missing_result_delays_the_choice(tmp_path)
     assert choose_points(folder) == {"lstm": {"optim.lr": 0.01}}
 
 
-def test_an_interrupted_study_resumes_bit_for_bit(tmp_path):
+def test_an_interrupted_study_resumes_with_the_same_results_and_metrics(tmp_path):
     undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
     assert launch(tiny_study(), undisturbed, tmp_path, StopRequest()) == "completed"
     outcomes = [launch(tiny_study(), disturbed, tmp_path, StopAfter(2)) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Metrics are sums and counts over what is predicted, checked against scikit-learn and by hand."""
+"""Metrics are sums and counts over predictions, compared with scikit-learn and with formulas."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +19,7 @@ def batch(y, lengths=None, weight=None):
     return Batch(e, weight, jnp.arange(B))
 
 
-def test_categorical_at_the_last_step():
+def test_categorical_metrics_equal_scikit_learn():
     logits, y = RNG.normal(size=(B, C)), np.array([0, 1, 2, 3, 1])
     metrics = metric_sums(Categorical(C), jnp.asarray(logits), batch(y))
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
@@ -29,7 +29,7 @@ def test_categorical_at_the_last_step():
     )
 
 
-def test_ragged_steps_count_once_each():
+def test_every_real_step_counts_once():
     logits, y = RNG.normal(size=(B, T, C)), RNG.integers(0, 2, size=(B, T, C)).astype(np.float32)
     metrics = metric_sums(Bernoulli(C, every_step=True), jnp.asarray(logits), batch(y, LENGTHS))
     p = 1 / (1 + np.exp(-logits))
@@ -39,7 +39,7 @@ def test_ragged_steps_count_once_each():
     assert metrics["nll"][1] == LENGTHS.sum()
 
 
-def test_fillers_do_not_count_even_if_not_finite():
+def test_filler_rows_do_not_count_even_if_they_are_nan():
     prediction, y = RNG.normal(size=(B, 1)), RNG.normal(size=(B, 1))
     prediction[2] = np.nan
     metrics = metric_sums(Real(1), jnp.asarray(prediction), batch(y, weight=[1, 1, 0, 1, 1]))
@@ -48,7 +48,7 @@ def test_fillers_do_not_count_even_if_not_finite():
     np.testing.assert_allclose(metrics["mse"][0] / metrics["mse"][1], expected, rtol=1e-5)
 
 
-def test_one_logit():
+def test_accuracy_of_a_single_logit():
     metrics = metric_sums(
         Bernoulli(1), jnp.array([[2.0], [-1], [3], [-2], [0.5]]), batch([[1], [1], [1], [0], [0]])
     )
@@ -61,12 +61,12 @@ def test_cross_entropy_with_weights_and_label_smoothing(weighted, smoothing):
     rng = np.random.default_rng(0)
     logits, y = rng.normal(size=(6, 3)), rng.integers(0, 3, 6)
     weights = rng.random(6).astype(np.float32) if weighted else None
-    counted = np.array([1, 1, 0, 1, 1, 1], np.float32)
+    real_rows = np.array([1, 1, 0, 1, 1, 1], np.float32)
     examples = Examples(jnp.zeros((6, 1)), jnp.array(y), weights=weights)
-    batch = Batch(examples, jnp.array(counted), jnp.arange(6))
+    batch = Batch(examples, jnp.array(real_rows), jnp.arange(6))
     total, count = loss_sum(Categorical(3, weighted=weighted), jnp.array(logits), batch, smoothing)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     target = (1 - smoothing) * np.eye(3)[y] + smoothing / 3
-    w = counted * (1.0 if weights is None else weights)
+    w = real_rows * (1.0 if weights is None else weights)
     np.testing.assert_allclose(total, -(w[:, None] * target * log_p).sum(), rtol=1e-5)
     np.testing.assert_allclose(count, w.sum(), rtol=1e-6)

@@ -1,4 +1,4 @@
-"""A text to learn."""
+"""A small text on which language models train."""
 
 import numpy as np
 import pytest

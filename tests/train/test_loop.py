@@ -1,4 +1,4 @@
-"""Whole runs: what they leave, early stopping, divergence, interruption, a killed process."""
+"""Whole runs: their files, early stopping, divergence, interruption, a killed process."""
 
 import json
 import signal
@@ -20,38 +20,38 @@ from tests.helpers.training import (
     StopAfter,
     assert_same_record,
     run_record,
-    small,
+    small_spec,
     train,
     wait_for_step,
 )
 
 
-def test_a_run_leaves_its_record(tmp_path):
-    spec = small()
+def test_a_run_writes_its_record(tmp_path):
+    spec = small_spec()
     assert train([spec], tmp_path).status == "completed"
     folder = tmp_path / "0"
-    head, result = read_json(folder / "run.json"), read_json(folder / "result.json")
+    header, result = read_json(folder / "run.json"), read_json(folder / "result.json")
     rows = read_lines(folder / "metrics.jsonl")
-    assert head["status"] == "completed"
-    assert head["backend"] == "native"
-    assert head["seeds"] == {"init": 0, "data": 0, "noise": 0}
-    assert {"jax", "flax", "optax", "python"} <= set(head["versions"])
+    assert header["status"] == "completed"
+    assert header["backend"] == "native"
+    assert header["seeds"] == {"init": 0, "data": 0, "noise": 0}
+    assert {"jax", "flax", "optax", "python"} <= set(header["versions"])
     valid = [row for row in rows if row["split"] == "valid"]
     assert [row["step"] for row in valid] == [5, 10, 15, 20]
     best = min(valid, key=lambda row: row["mse"])
     assert result["best"] == {"step": best["step"], "valid": {k: best[k] for k in ("mse", "mae")}}
-    assert result["id"] == head["id"]
+    assert result["id"] == header["id"]
     assert rows[-1]["tokens"] == 20 * 8 * 8
     assert rows[-1]["sequences"] == 160
     assert rows[-1]["flops"] > 0
     assert list(folder.glob("events.out.tfevents.*"))
 
 
-def test_the_best_checkpoint_is_what_the_test_split_is_scored_with(tmp_path):
+def test_the_test_split_is_scored_with_the_best_checkpoint(tmp_path):
     from lstm_lab.train.parallel import build_program
     from lstm_lab.train.state import member_of
 
-    spec = small(optim={"lr": 0.9}, train={"steps": 40})
+    spec = small_spec(optim={"lr": 0.9}, train={"steps": 40})
     train([spec], tmp_path)
     result, _, params = run_record(tmp_path / "0")
     program = build_program(spec, 40, Layout("single", 1, 1))
@@ -64,20 +64,20 @@ def test_the_best_checkpoint_is_what_the_test_split_is_scored_with(tmp_path):
         np.testing.assert_allclose(metrics["mse"][0], expected["mse"], rtol=1e-6)
 
 
-def test_patience_stops_each_member_by_itself(tmp_path):
-    spec = small(train={"steps": 60, "patience": 2})
-    still = replace(spec, optim=replace(spec.optim, lr=1e-30))
-    assert train([spec, still], tmp_path).status == "completed"
+def test_patience_stops_each_member_separately(tmp_path):
+    spec = small_spec(train={"steps": 60, "patience": 2})
+    stalled = replace(spec, optim=replace(spec.optim, lr=1e-30))
+    assert train([spec, stalled], tmp_path).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
     assert results[1]["steps"] == 15
     assert results[0]["steps"] > 15
     assert results[1]["best"]["step"] == 5
 
 
-def test_a_diverged_member_is_recorded_and_the_others_go_on(tmp_path):
-    spec = small()
-    wild = replace(spec, optim=replace(spec.optim, lr=1e30))
-    assert train([spec, wild], tmp_path).status == "completed"
+def test_a_diverged_member_is_recorded_and_the_others_continue(tmp_path):
+    spec = small_spec()
+    diverging = replace(spec, optim=replace(spec.optim, lr=1e30))
+    assert train([spec, diverging], tmp_path).status == "completed"
     results = [read_json(tmp_path / str(k) / "result.json") for k in range(2)]
     assert [r["status"] for r in results] == ["completed", "diverged"]
     assert read_json(tmp_path / "1" / "run.json")["status"] == "diverged"
@@ -87,7 +87,7 @@ def test_a_diverged_member_is_recorded_and_the_others_go_on(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_both_dtypes_learn_with_float32_parameters(dtype, tmp_path):
-    spec = small(
+    spec = small_spec(
         model={"dtype": dtype, "layers": 2, "dropout": 0.1},
         optim={"name": "adam", "lr": 0.01, "clip": 1.0},
         train={"steps": 400, "eval_every": 100},
@@ -99,8 +99,8 @@ def test_both_dtypes_learn_with_float32_parameters(dtype, tmp_path):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
-    spec = small(optim={"name": "adam", "lr": 0.01}, compute={"log_every": 2})
+def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
+    spec = small_spec(optim={"name": "adam", "lr": 0.01}, compute={"log_every": 2})
     train([spec], tmp_path / "a")
     outcome = train([spec], tmp_path / "b", stop=StopAfter(3))
     assert outcome.status == "interrupted"
@@ -111,21 +111,24 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path):
     assert_same_record(run_record(tmp_path / "a" / "0"), run_record(tmp_path / "b" / "0"))
 
 
-def test_a_cohort_that_was_taken_over_is_not_written_any_more(tmp_path):
-    spec, folder = small(compute={"log_every": 2}), tmp_path / "0"
+def test_a_cohort_stops_writing_after_it_lost_its_lease(tmp_path):
+    spec, folder = small_spec(compute={"log_every": 2}), tmp_path / "0"
     cohort = Cohort((CohortRun(spec, folder),), Layout("single", 1, 1), tmp_path / "checkpoints")
-    held = iter([True, True, False])
+    lease_checks = iter([True, True, False])
     with pytest.raises(LeaseLostError):
         train_cohort(
-            cohort, spec.task.load(tmp_path), stop=StopRequest(), owns_lease=lambda: next(held)
+            cohort,
+            spec.task.load(tmp_path),
+            stop=StopRequest(),
+            owns_lease=lambda: next(lease_checks),
         )
     assert [row["step"] for row in read_lines(folder / "metrics.jsonl")] == [2, 4]
     assert read_json(folder / "run.json")["status"] == "running"
     assert not (folder / "result.json").exists()
 
 
-def test_calls_of_any_length_give_the_same_bits(tmp_path):
-    spec = small(optim={"name": "adam", "lr": 0.01})
+def test_results_do_not_depend_on_the_steps_per_call(tmp_path):
+    spec = small_spec(optim={"name": "adam", "lr": 0.01})
     train([spec], tmp_path / "a")
     short = replace(spec, compute=replace(spec.compute, log_every=3))
     train([short], tmp_path / "b")
@@ -134,8 +137,8 @@ def test_calls_of_any_length_give_the_same_bits(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, a[2], b[2])
 
 
-def test_a_damaged_member_reruns_in_the_full_program(tmp_path):
-    specs = [small(seed=k) for k in range(3)]
+def test_only_a_damaged_member_is_trained_again(tmp_path):
+    specs = [small_spec(seed=k) for k in range(3)]
     train(specs, tmp_path)
     before = run_record(tmp_path / "1")
     untouched = (tmp_path / "0" / "result.json").stat().st_mtime_ns
@@ -149,8 +152,8 @@ def test_a_damaged_member_reruns_in_the_full_program(tmp_path):
     assert (tmp_path / "0" / "result.json").stat().st_mtime_ns == untouched
 
 
-def test_a_checkpoint_serves_another_number_of_devices(tmp_path):
-    specs = [small(seed=k, compute={"log_every": 2}) for k in range(4)]
+def test_a_checkpoint_resumes_on_fewer_devices(tmp_path):
+    specs = [small_spec(seed=k, compute={"log_every": 2}) for k in range(4)]
     train(specs, tmp_path, Layout("members", 4, 4), stop=StopAfter(4))
     assert train(specs, tmp_path, Layout("members", 2, 4)).status == "completed"
     assert read_json(tmp_path / "3" / "run.json")["resumed_at"] != []
@@ -177,7 +180,7 @@ def start(workdir):
     )
 
 
-def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path):
+def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     undisturbed = start(tmp_path / "a")
     assert undisturbed.wait(180) == 0, undisturbed.communicate()
     undisturbed.communicate()

@@ -9,7 +9,7 @@ from lstm_lab.train import lr_range_test
 from lstm_lab.utils.files import read_json
 
 
-def test_the_range_test_stops_where_the_loss_rises(tmp_path, monkeypatch):
+def test_the_range_test_stops_when_the_loss_rises(tmp_path, monkeypatch):
     # A low limit, so that the test ends well before its highest rate.
     monkeypatch.setattr(lr_range_test, "DIVERGENCE", 1.1)
     config = {"task": {"name": "digits"}, "model": {"hidden": 16}, "train": {"steps": 1}}
@@ -25,7 +25,7 @@ def test_the_range_test_stops_where_the_loss_rises(tmp_path, monkeypatch):
     assert 1e-5 < result.suggested < 1.0
 
 
-def test_the_suggestion_is_where_the_loss_falls_fastest():
+def test_the_suggested_rate_is_where_the_loss_falls_fastest():
     result = lr_range_test.suggest_rates([1e-3, 1e-2, 1e-1, 1.0], [3.0, 2.5, 1.0, 2.0])
     assert (result.suggested, result.highest) == (1e-2, pytest.approx(1e-2))
 

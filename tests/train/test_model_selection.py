@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from lstm_lab.utils.files import read_lines
-from tests.helpers.training import small, train
+from tests.helpers.training import small_spec, train
 
 
 def test_the_learning_rate_falls_on_a_plateau(tmp_path):
     # A rate so small that no evaluation is better than the first one by more than rounding.
-    spec = small(optim={"lr": 1e-12, "plateau": 2, "plateau_factor": 0.1}, train={"steps": 40})
+    spec = small_spec(optim={"lr": 1e-12, "plateau": 2, "plateau_factor": 0.1}, train={"steps": 40})
     train([spec], tmp_path)
     rows = read_lines(tmp_path / "0" / "metrics.jsonl")
     valid = [row["mse"] for row in rows if row["split"] == "valid"]

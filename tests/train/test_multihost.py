@@ -1,4 +1,4 @@
-"""One run over several hosts, here processes of one machine: the same losses as one process."""
+"""One run on several hosts, here processes of one machine: the same losses as one process."""
 
 import signal
 import socket
@@ -17,7 +17,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.training import assert_same_record, run_record, wait_for_step
 
 FLAGS = ("--config=configs/adding.py:vanilla", "--config.task.length=12")
-# Ten steps of plain SGD, each evaluated: rounding has not grown yet.
+# Ten steps of plain SGD, each evaluated: too few for rounding errors to grow.
 PLAIN = (
     "--config.optim.name=sgd",
     "--config.optim.lr=0.1",
@@ -46,27 +46,29 @@ def start(folder, *flags, devices):
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
-def start_two(folder, *flags):
-    """Starts two hosts of one device; the second is given a folder of its own."""
-    place = f"2@127.0.0.1:{free_port()}"
-    return [start(folder / f"host{k}", *flags, f"--hosts={k}/{place}", devices=1) for k in range(2)]
+def start_two_hosts(folder, *flags):
+    """Starts two hosts with one device each; each host gets its own folder."""
+    address = f"127.0.0.1:{free_port()}"
+    return [
+        start(folder / f"host{k}", *flags, f"--hosts={k}/2@{address}", devices=1) for k in range(2)
+    ]
 
 
-def ended(processes):
-    """Waits for processes; returns their exit codes and what they printed."""
+def wait_for_all(processes):
+    """Waits for processes; returns their exit codes and their (stdout, stderr)."""
     texts = [process.communicate(timeout=180) for process in processes]
     return [process.returncode for process in processes], texts
 
 
-def test_two_hosts_have_the_losses_of_one(tmp_path):
-    codes, texts = ended(start_two(tmp_path, *PLAIN))
+def test_two_hosts_give_the_losses_of_one_host(tmp_path):
+    codes, texts = wait_for_all(start_two_hosts(tmp_path, *PLAIN))
     assert codes == [0, 0], texts
-    codes, one = ended([start(tmp_path / "one", *PLAIN, devices=1)])
+    codes, one = wait_for_all([start(tmp_path / "one", *PLAIN, devices=1)])
     assert codes == [0], one
     two_hosts, expected = run_record(tmp_path / "host0"), run_record(tmp_path / "one")
     for a, b in zip(two_hosts[1], expected[1], strict=True):
@@ -82,51 +84,53 @@ def test_two_hosts_have_the_losses_of_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_hosts_stop_together_and_go_on_to_the_same_bits(tmp_path):
-    codes, texts = ended(start_two(tmp_path / "a", *LONG))
+def test_hosts_stop_together_and_resume_bit_for_bit(tmp_path):
+    codes, texts = wait_for_all(start_two_hosts(tmp_path / "a", *LONG))
     assert codes == [0, 0], texts
-    processes = start_two(tmp_path / "b", *LONG)
+    processes = start_two_hosts(tmp_path / "b", *LONG)
     wait_for_step(tmp_path / "b" / "host0", 100, processes[0])
-    processes[1].send_signal(signal.SIGTERM)  # not the one that writes
-    codes, texts = ended(processes)
+    processes[1].send_signal(signal.SIGTERM)  # host 1, which writes no files
+    codes, texts = wait_for_all(processes)
     assert codes == [75, 75], texts
     assert read_lines(tmp_path / "b" / "host0" / "metrics.jsonl")[-1]["step"] < 600
-    codes, texts = ended(start_two(tmp_path / "b", *LONG))
+    codes, texts = wait_for_all(start_two_hosts(tmp_path / "b", *LONG))
     assert codes == [0, 0], texts
     assert len(read_json(tmp_path / "b" / "host0" / "run.json")["resumed_at"]) == 1
     assert_same_record(run_record(tmp_path / "a" / "host0"), run_record(tmp_path / "b" / "host0"))
 
 
-def test_what_is_wrong_on_one_host_ends_all(tmp_path):
-    """A folder that holds something else is seen by the first alone; other runs by the second."""
+def test_an_error_on_one_host_stops_all_hosts(tmp_path):
+    """First only host 0 sees a folder with other files; then the hosts get different seeds."""
     (tmp_path / "host0").mkdir()
     (tmp_path / "host0" / "letter.txt").write_text("dear")
-    codes, texts = ended(start_two(tmp_path, *PLAIN))
+    codes, texts = wait_for_all(start_two_hosts(tmp_path, *PLAIN))
     assert codes == [2, 2]
     assert all("is not empty and holds no run.json" in text for _, text in texts)
-    place = f"2@127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     processes = [
-        start(tmp_path / f"{k}", *PLAIN, f"--config.seed={k}", f"--hosts={k}/{place}", devices=1)
+        start(
+            tmp_path / f"{k}", *PLAIN, f"--config.seed={k}", f"--hosts={k}/2@{address}", devices=1
+        )
         for k in range(2)
     ]
-    codes, texts = ended(processes)
+    codes, texts = wait_for_all(processes)
     assert codes == [2, 2]
     assert all("runs differ between hosts" in text for _, text in texts)
 
 
-def test_layouts_of_several_hosts(capsys):
+def test_a_batch_is_split_over_the_devices_of_all_hosts(capsys):
     assert choose_layout(1, 32, 4, hosts=2) == Layout("batch", 4, 1, hosts=2)
     with pytest.raises(UserError, match="expected a multiple of 4, the number of devices"):
         choose_layout(1, 30, 4, hosts=2)
-    begun = Layout("batch", 4, 1, hosts=2)
-    assert fit_layout(begun, 32, 4, hosts=2) == begun
+    recorded = Layout("batch", 4, 1, hosts=2)
+    assert fit_layout(recorded, 32, 4, hosts=2) == recorded
     assert capsys.readouterr().err == ""
-    assert fit_layout(begun, 32, 2, hosts=2) == Layout("batch", 2, 1, hosts=2)
-    assert fit_layout(begun, 32, 1) == Layout("single", 1, 1)
+    assert fit_layout(recorded, 32, 2, hosts=2) == Layout("batch", 2, 1, hosts=2)
+    assert fit_layout(recorded, 32, 1) == Layout("single", 1, 1)
     assert capsys.readouterr().err.count("results will differ") == 2
 
 
-@pytest.mark.parametrize("place", ["2/2@here:1", "0@here:1", "0/2@here", "somewhere"])
-def test_a_place_that_is_none_is_an_error(place):
+@pytest.mark.parametrize("hosts", ["2/2@here:1", "0@here:1", "0/2@here", "somewhere"])
+def test_an_invalid_hosts_flag_is_an_error(hosts):
     with pytest.raises(UserError, match="expected auto, or K/N@ADDRESS:PORT"):
-        multihost.initialize_distributed(place)
+        multihost.initialize_distributed(hosts)

@@ -1,4 +1,4 @@
-"""Optimisers beside optax's own, and schedules."""
+"""Optimizers compared with optax's own, and schedules."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def train(optimizer, steps=5):
         ),
     ],
 )
-def test_equals_optax(fields, reference):
+def test_optimizers_equal_optax(fields, reference):
     spec = OptimSpec(**{"lr": 0.1, "clip": None, **fields})
     numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
     assert set(numbers) == set(HPARAMS)
@@ -64,7 +64,7 @@ def test_equals_optax(fields, reference):
         ({"schedule": "linear", "warmup_steps": 20}, {19: 1.0, 20: 1.0, 60: 0.5, 100: 0.0}),
     ],
 )
-def test_schedules(fields, at):
+def test_schedules_have_the_expected_rates(fields, at):
     shape = schedule(OptimSpec(**fields), 100)
     for step, expected in at.items():
         np.testing.assert_allclose(shape(jnp.int32(step)), expected, atol=1e-6)
@@ -81,20 +81,20 @@ def test_accumulated_batches_make_one_update():
     assert schedule_length(spec, 10) == 4
     optimizer = build_optimizer(spec, numbers, 4)
     plain = build_optimizer(OptimSpec(name="adam", lr=0.1, schedule="linear"), numbers, 4)
-    params, state, other = PARAMS, optimizer.init(PARAMS), plain.init(PARAMS)
+    params, state, plain_state = PARAMS, optimizer.init(PARAMS), plain.init(PARAMS)
     for k in range(3):
         grads = jax.tree.map(lambda p, k=k: p * k, PARAMS)
         updates, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, updates)
         if k < 2:
             assert all((u == 0).all() for u in jax.tree.leaves(updates))
-    updates, _ = plain.update(PARAMS, other, PARAMS)  # the mean of 0, 1 and 2 times
+    updates, _ = plain.update(PARAMS, plain_state, PARAMS)  # the mean of 0, 1 and 2 times
     expected = optax.apply_updates(PARAMS, updates)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), params, expected)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_frozen_parts_stay(name):
+def test_frozen_parts_do_not_change(name):
     tree = {"embed": {"table": jnp.ones(3)}, "embedder": jnp.ones(2)}
     spec = OptimSpec(name=name, lr=0.1, weight_decay=0.1, freeze=("embed",))
     numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}

@@ -1,4 +1,4 @@
-"""Members of different hidden size in one program equal their lone runs."""
+"""Members of different hidden size in one program give the results of their lone runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +11,12 @@ import pytest
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.padding import mask_padding, unit_axes, unsupported_reason
 from lstm_lab.train.parallel import build_program, unpad
-from tests.helpers.training import close, ragged, seated, small, steps
+from tests.helpers.training import assert_close, ragged_spec, run_steps, small_spec, state_with_runs
 
 WIDTHS = (3, 8, 5, 6)
 
 
-def specs_of(model, make=small):
+def specs_by_hidden_size(model, make=small_spec):
     base = make(model=model, optim={"momentum": 0.5})
     specs = [
         replace(base, seed=k, model=replace(base.model, hidden=width))
@@ -47,11 +47,11 @@ def specs_of(model, make=small):
     ids=lambda m: m["cell"],
 )
 def test_padded_members_equal_lone_runs(model):
-    specs = specs_of(model)
+    specs = specs_by_hidden_size(model)
     dataset = specs[0].task.load(Path("nowhere"))
     layout = Layout("members", 2, 4, width=9)
     program = build_program(specs[1], 10, layout)
-    state = seated(program, specs, 10)
+    state = state_with_runs(program, specs, 10)
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     losses = []
     for _ in range(10):
@@ -59,21 +59,21 @@ def test_padded_members_equal_lone_runs(model):
         losses.append(program.collect(report.loss))
     params = program.collect(state.params)
     for lane, spec in enumerate(specs):
-        lone_losses, lone = steps([spec], Layout("single", 1, 1), dataset)
+        lone_losses, lone_params = run_steps([spec], Layout("single", 1, 1), dataset)
         np.testing.assert_allclose(np.array(losses)[:, lane], lone_losses[:, 0], atol=1e-5)
-        mine = jax.tree.map(lambda a, lane=lane: a[lane], params)
+        padded = jax.tree.map(lambda a, lane=lane: a[lane], params)
         axes = unit_axes(replace(spec, model=replace(spec.model, hidden=9)))
         jax.tree.map(
-            np.testing.assert_array_equal, mask_padding(axes, mine, spec.model.hidden), mine
+            np.testing.assert_array_equal, mask_padding(axes, padded, spec.model.hidden), padded
         )
-        close(unpad(layout, spec, mine), jax.tree.map(lambda a: a[0], lone))
+        assert_close(unpad(layout, spec, padded), jax.tree.map(lambda a: a[0], lone_params))
 
 
-def test_what_padding_would_change_is_refused():
-    for name, said in (
+def test_models_that_padding_would_change_are_rejected():
+    for name, message in (
         ("layernorm", "layer_norm: its mean and variance would include the padding"),
         ("lstmp", "projection: the projected h has no units"),
     ):
-        assert said in unsupported_reason(small(model={"cell": name}))
-    assert "hidden_sizes" in unsupported_reason(small(model={"hidden_sizes": (3, 4)}))
-    assert unsupported_reason(ragged()) is None
+        assert message in unsupported_reason(small_spec(model={"cell": name}))
+    assert "hidden_sizes" in unsupported_reason(small_spec(model={"hidden_sizes": (3, 4)}))
+    assert unsupported_reason(ragged_spec()) is None

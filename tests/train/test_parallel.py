@@ -1,4 +1,4 @@
-"""One device, several devices, several members: the same numbers; and what the programs contain."""
+"""The same numbers on one device, on several, and for several members; the compiled programs."""
 
 import re
 from dataclasses import replace
@@ -17,14 +17,14 @@ from lstm_lab.train.parallel import _build, build_program
 from lstm_lab.train.state import DIVERGED, IDLE, member_of
 from lstm_lab.train.step import TrainStep
 from tests.helpers.data import write_chorales
-from tests.helpers.training import close, ragged, seated, small, steps
+from tests.helpers.training import assert_close, ragged_spec, run_steps, small_spec, state_with_runs
 
 ONE = Layout("single", 1, 1)
 
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory):
-    """Eleven ragged pieces: the last batch of four is short."""
+    """A JSB data set of eleven pieces of different length: the last batch of four has three."""
     folder = tmp_path_factory.mktemp("data")
     write_chorales(folder, pieces=(9, 3, 12, 1, 6, 7, 2, 10, 5, 8, 4))
     return folder
@@ -33,54 +33,54 @@ def music(tmp_path_factory):
 @pytest.mark.parametrize("reduction", ["mean", "sum_time_mean_batch"])
 @pytest.mark.parametrize("devices", [2, 4])
 def test_pmap_equals_jit_on_ragged_batches(music, devices, reduction):
-    spec = ragged(
+    spec = ragged_spec(
         model={"cell": "vanilla", "layers": 2, "dropout": 0.3},
         train={"batch_size": 4, "loss_reduction": reduction},
         optim={"lr": 0.01},
     )
     dataset = spec.task.load(music)
-    losses, params = steps([spec], ONE, dataset)
-    split_losses, split_params = steps([spec], Layout("batch", devices, 1), dataset)
+    losses, params = run_steps([spec], ONE, dataset)
+    split_losses, split_params = run_steps([spec], Layout("batch", devices, 1), dataset)
     assert losses[-1] < losses[0]
-    close(split_losses, losses)
-    close(split_params, params)
+    assert_close(split_losses, losses)
+    assert_close(split_params, params)
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_a_cohort_of_five_seeds_equals_five_lone_runs(music, devices):
-    spec = ragged(model={"cell": "peephole", "bidirectional": True}, train={"batch_size": 4})
+    spec = ragged_spec(model={"cell": "peephole", "bidirectional": True}, train={"batch_size": 4})
     specs = [replace(spec, seed=k, optim=replace(spec.optim, lr=0.01 * (k + 1))) for k in range(5)]
     dataset = spec.task.load(music)
     kind = "single" if devices == 1 else "members"
     lanes = -(-5 // devices) * devices
-    losses, params = steps(specs, Layout(kind, devices, lanes), dataset)
+    losses, params = run_steps(specs, Layout(kind, devices, lanes), dataset)
     assert len(np.unique(losses[-1])) == 5
     for k, one in enumerate(specs):
-        lone_losses, lone_params = steps([one], ONE, dataset)
-        close(losses[:, k : k + 1], lone_losses)
-        close(jax.tree.map(lambda a, k=k: a[k : k + 1], params), lone_params)
+        lone_losses, lone_params = run_steps([one], ONE, dataset)
+        assert_close(losses[:, k : k + 1], lone_losses)
+        assert_close(jax.tree.map(lambda a, k=k: a[k : k + 1], params), lone_params)
 
 
 @pytest.mark.parametrize("members", [1, 3])
-def test_batched_members_equal_mapped_ones(music, monkeypatch, members):
-    """GPUs batch members where CPUs map them, and run a lone one as it is."""
+def test_members_under_vmap_equal_members_under_lax_map(music, monkeypatch, members):
+    """GPUs batch members with `vmap`, CPUs loop with `lax.map`; one member is not batched."""
     from lstm_lab.train import parallel
 
-    spec = ragged(train={"batch_size": 4})
+    spec = ragged_spec(train={"batch_size": 4})
     specs = [replace(spec, seed=k) for k in range(members)]
     dataset = spec.task.load(music)
-    mapped = steps(specs, Layout("single", 1, members), dataset)
+    mapped = run_steps(specs, Layout("single", 1, members), dataset)
     real = parallel.lane_map
     monkeypatch.setattr(parallel, "lane_map", lambda platform: real("gpu"))
     _build.cache_clear()
     try:
-        batched = steps(specs, Layout("single", 1, members), dataset)
+        batched = run_steps(specs, Layout("single", 1, members), dataset)
     finally:
         _build.cache_clear()
-    close(batched, mapped)
+    assert_close(batched, mapped)
 
 
-def test_a_lane_alone_keeps_its_branches_off_the_cpu():
+def test_a_single_lane_on_a_gpu_keeps_its_conditionals():
     from lstm_lab.train.parallel import lane_map
 
     def one(x):
@@ -96,7 +96,7 @@ def test_a_lane_alone_keeps_its_branches_off_the_cpu():
 @pytest.mark.parametrize(
     ("platform", "lanes", "members"), [("gpu", 3, 3), ("gpu", 1, 1), ("cpu", 3, 1)]
 )
-def test_a_call_knows_how_many_members_are_batched(platform, lanes, members):
+def test_lane_map_reports_the_number_of_batched_members(platform, lanes, members):
     from lstm_lab.train.parallel import lane_map
 
     seen = []
@@ -113,16 +113,16 @@ def test_a_call_knows_how_many_members_are_batched(platform, lanes, members):
         (Layout("single", 1, 2, width=9), 9, 8),
     ],
 )
-def test_backends_are_chosen_for_what_a_device_computes(monkeypatch, layout, hidden, rows):
-    asked = []
-    monkeypatch.setattr(dispatch, "choose", lambda call: asked.append(call) or "scan")
-    spec = small(model={"layers": 2, "bidirectional": True})
+def test_backends_are_chosen_for_the_shapes_on_one_device(monkeypatch, layout, hidden, rows):
+    calls = []
+    monkeypatch.setattr(dispatch, "choose", lambda call: calls.append(call) or "scan")
+    spec = small_spec(model={"layers": 2, "bidirectional": True})
     assert layout.backends(spec) == ["scan"]
-    assert [(c.B, c.D, c.H) for c in asked] == [(rows, 2, hidden), (rows, 2 * hidden, hidden)]
-    assert {call.members for call in asked} == {1}
+    assert [(c.B, c.D, c.H) for c in calls] == [(rows, 2, hidden), (rows, 2 * hidden, hidden)]
+    assert {call.members for call in calls} == {1}
     monkeypatch.setattr("lstm_lab.train.layout.on_cpu", lambda: False)
     layout.backends(spec)
-    assert asked[-1].members == layout.lanes // (2 if layout.kind == "members" else 1)
+    assert calls[-1].members == layout.lanes // (2 if layout.kind == "members" else 1)
 
 
 def loop_bodies(text):
@@ -143,12 +143,12 @@ def loop_bodies(text):
 
 @pytest.mark.parametrize("backend", ["scan", "fused"])
 def test_no_collective_inside_the_time_loop(music, backend):
-    """One optimizer step, so that its time loops are the program's only loops."""
+    """The program is one optimizer step, so its only loops are those over time."""
 
     from lstm_lab.tasks import gather_batch
     from lstm_lab.train.device_axis import DeviceAxis
 
-    spec = ragged(train={"batch_size": 8}, compute={"backend": backend})
+    spec = ragged_spec(train={"batch_size": 8}, compute={"backend": backend})
     examples = jax.device_put(spec.task.load(music).splits["train"])
     train_step = TrainStep(spec, 0, axis=DeviceAxis("devices"))
     state = train_step.init(member_of(spec, 20))
@@ -164,19 +164,19 @@ def test_no_collective_inside_the_time_loop(music, backend):
     assert "while" in text
     assert "all-reduce" not in loop_bodies(text)
 
-    def reduced_in_the_loop(x):
+    def psum_in_a_loop(x):
         return jax.lax.fori_loop(0, 3, lambda _, x: jax.lax.psum(x, "d") * 0.1, x)
 
-    wrong = jax.pmap(reduced_in_the_loop, axis_name="d").lower(np.ones(4, np.float32))
-    assert "all-reduce" in loop_bodies(wrong.compile().as_text())
+    reducing = jax.pmap(psum_in_a_loop, axis_name="d").lower(np.ones(4, np.float32))
+    assert "all-reduce" in loop_bodies(reducing.compile().as_text())
 
 
 @pytest.mark.parametrize("layout", [ONE, Layout("batch", 2, 1), Layout("members", 2, 4)], ids=str)
 def test_nothing_recompiles_after_the_first_call(layout, caplog):
-    spec = small(model={"hidden": 3})
+    spec = small_spec(model={"hidden": 3})
     dataset = spec.task.load(Path("nowhere"))
     program = build_program(spec, 20, layout)
-    state = seated(program, [spec])
+    state = state_with_runs(program, [spec])
     data = program.place_data(dict(dataset.splits))
 
     def compiled_functions(count, evaluating):
@@ -187,15 +187,15 @@ def test_nothing_recompiles_after_the_first_call(layout, caplog):
         messages = "\n".join(record.getMessage() for record in caplog.records)
         return set(re.findall(r"^Compiling (\S+)", messages, re.M))
 
-    # pmap calls it `_fun`. Without this check a new name would hide every later compilation.
+    # pmap names the function `_fun`. If JAX changed that name, the checks below would find nothing.
     first = compiled_functions(1, False)
     assert {"jit(run_chunk)", "jit(_fun)"} & first
     for count, evaluating in ((1, False), (2, True), (3, False)):
         assert not first & compiled_functions(count, evaluating)
 
 
-def test_cohorts_that_differ_in_numbers_and_length_share_a_program():
-    spec = small()
+def test_cohorts_that_differ_only_in_hparams_and_length_share_a_program():
+    spec = small_spec()
     longer = replace(
         spec,
         seed=4,
@@ -207,30 +207,32 @@ def test_cohorts_that_differ_in_numbers_and_length_share_a_program():
     assert build_program(wider, 20, ONE) is not build_program(spec, 20, ONE)
 
 
-def test_a_diverged_member_leaves_its_neighbours_bits_alone():
-    spec = small()
+def test_a_diverged_member_does_not_change_other_members():
+    spec = small_spec()
     dataset = spec.task.load(Path("nowhere"))
-    data_of = {k: v for k, v in dataset.splits.items() if k != "test"}
+    splits = {k: v for k, v in dataset.splits.items() if k != "test"}
     finals = {}
     for rate in (0.1, 1e30):
         specs = [spec, replace(spec, seed=1, optim=replace(spec.optim, lr=rate))]
         program = build_program(spec, 20, Layout("single", 1, 3))
-        state = seated(program, specs)
-        data = program.place_data(data_of)
+        state = state_with_runs(program, specs)
+        data = program.place_data(splits)
         for _ in range(4):
             state, _ = program.run_chunk(state, data, jnp.int32(5), jnp.asarray(True))
         finals[rate] = program.collect(state)
-    calm, wild = finals[0.1], finals[1e30]
-    assert wild.stopped[1] == DIVERGED
-    assert wild.step[1] < 20
-    assert list(wild.stopped[[0, 2]]) == [0, IDLE]
-    assert wild.step[2] == 0
-    for a, b in zip(jax.tree.leaves(calm.params), jax.tree.leaves(wild.params), strict=True):
+    undisturbed, diverged = finals[0.1], finals[1e30]
+    assert diverged.stopped[1] == DIVERGED
+    assert diverged.step[1] < 20
+    assert list(diverged.stopped[[0, 2]]) == [0, IDLE]
+    assert diverged.step[2] == 0
+    for a, b in zip(
+        jax.tree.leaves(undisturbed.params), jax.tree.leaves(diverged.params), strict=True
+    ):
         np.testing.assert_array_equal(a[0], b[0])
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8), st.integers(1, 8))
-def test_layouts(members, batch_size, devices, fewer):
+def test_layouts_fit_members_batch_and_devices(members, batch_size, devices, fewer):
     layout = choose_layout(members, batch_size, devices)
     assert layout.lanes >= members
     assert 1 <= layout.devices <= devices
@@ -240,9 +242,9 @@ def test_layouts(members, batch_size, devices, fewer):
     if layout.kind == "batch":
         assert batch_size % layout.devices == 0
         assert members < devices
-    preprocessing = fit_layout(layout, batch_size, fewer)
-    assert preprocessing.lanes == layout.lanes
-    assert preprocessing.devices <= fewer
-    assert preprocessing == layout or fewer < layout.devices
-    assert preprocessing.kind != "members" or preprocessing.lanes % preprocessing.devices == 0
-    assert preprocessing.kind != "batch" or batch_size % preprocessing.devices == 0
+    adapted = fit_layout(layout, batch_size, fewer)
+    assert adapted.lanes == layout.lanes
+    assert adapted.devices <= fewer
+    assert adapted == layout or fewer < layout.devices
+    assert adapted.kind != "members" or adapted.lanes % adapted.devices == 0
+    assert adapted.kind != "batch" or batch_size % adapted.devices == 0

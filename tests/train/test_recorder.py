@@ -1,13 +1,13 @@
-"""What TensorBoard finds."""
+"""The TensorBoard event files of a run."""
 
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 from tests.helpers.tensorboard import read_events
-from tests.helpers.training import small, train
+from tests.helpers.training import small_spec, train
 
 
-def test_scalars_text_and_hparams(tmp_path):
-    specs = [small(), small(optim={"lr": 1e30})]
+def test_event_files_hold_scalars_text_and_hparams(tmp_path):
+    specs = [small_spec(), small_spec(optim={"lr": 1e30})]
     train(specs, tmp_path)
     statuses = []
     for k in range(2):

@@ -1,4 +1,4 @@
-"""Lanes: members that come and go, each with its own length, width and end."""
+"""Lanes: runs take and free them, each with its own hidden size and number of steps."""
 
 from dataclasses import replace
 
@@ -8,12 +8,12 @@ import pytest
 
 from lstm_lab.train.layout import Layout
 from lstm_lab.utils.files import read_json
-from tests.helpers.training import StopAfter, assert_same_record, run_record, small, train
+from tests.helpers.training import StopAfter, assert_same_record, run_record, small_spec, train
 
 
 def trials(n, **sections):
-    """Runs that differ in seed, rate and momentum; the odd ones learn nothing and stop early."""
-    spec = small(train={"steps": 30, "patience": 2}, **sections)
+    """Returns specs that differ in seed, rate and momentum; odd ones learn nothing and stop."""
+    spec = small_spec(train={"steps": 30, "patience": 2}, **sections)
     return [
         replace(
             spec,
@@ -25,8 +25,8 @@ def trials(n, **sections):
 
 
 @pytest.mark.parametrize("layout", [Layout("single", 1, 2), Layout("members", 2, 4)], ids=str)
-def test_more_runs_than_lanes_end_as_they_would_alone(tmp_path, layout):
-    """The bits are those of a program with as many lanes, whoever sits beside."""
+def test_runs_that_share_lanes_equal_their_lone_runs(tmp_path, layout):
+    """Bit for bit, if the program has as many lanes: the runs in other lanes change nothing."""
     specs = trials(7)
     assert train(specs, tmp_path / "all", layout).status == "completed"
     for k in (0, 1, 5, 6):
@@ -39,18 +39,18 @@ def test_more_runs_than_lanes_end_as_they_would_alone(tmp_path, layout):
     assert max(steps) > 15
 
 
-@pytest.mark.parametrize("looks", [1, 4, 8, 11])
-def test_interrupted_lanes_go_on_to_the_same_bits(tmp_path, looks):
+@pytest.mark.parametrize("checks", [1, 4, 8, 11])
+def test_interrupted_lanes_resume_bit_for_bit(tmp_path, checks):
     specs = trials(5, compute={"log_every": 2})
     layout = Layout("single", 1, 2)
     train(specs, tmp_path / "a", layout)
-    assert train(specs, tmp_path / "b", layout, stop=StopAfter(looks)).status == "interrupted"
+    assert train(specs, tmp_path / "b", layout, stop=StopAfter(checks)).status == "interrupted"
     assert train(specs, tmp_path / "b", layout).status == "completed"
     for k in range(5):
         assert_same_record(run_record(tmp_path / "a" / str(k)), run_record(tmp_path / "b" / str(k)))
 
 
-def test_a_run_whose_record_lags_behind_the_checkpoint_starts_again(tmp_path):
+def test_a_run_whose_record_is_behind_the_checkpoint_starts_again(tmp_path):
     specs = trials(3)
     layout = Layout("single", 1, 2)
     train(specs, tmp_path / "a", layout)
@@ -63,7 +63,7 @@ def test_a_run_whose_record_lags_behind_the_checkpoint_starts_again(tmp_path):
         assert_same_record(run_record(tmp_path / "a" / str(k)), run_record(tmp_path / "b" / str(k)))
 
 
-def test_members_of_several_widths_keep_weights_of_their_own_size(tmp_path):
+def test_members_of_different_hidden_size_save_weights_of_their_own_size(tmp_path):
     specs = [replace(s, model=replace(s.model, hidden=3 + k)) for k, s in enumerate(trials(4))]
     layout = Layout("single", 1, 2, width=6)
     assert train(specs, tmp_path, layout).status == "completed"

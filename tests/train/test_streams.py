@@ -1,4 +1,4 @@
-"""Streams: the state goes from chunk to chunk, through any layout, kill or padding."""
+"""Streams: the state is carried from chunk to chunk, in every layout and after interruptions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,18 +21,18 @@ from tests.helpers.training import (
     TEXT,
     TRACKS,
     T,
-    close,
+    assert_close,
+    language_spec,
     nll_at_once,
-    reading,
-    seated,
-    steps,
+    run_steps,
+    state_with_runs,
     train,
 )
 
 
 @pytest.mark.parametrize("tracks", [1, 3])
-def test_an_evaluation_in_chunks_is_one_in_a_piece(text, tracks):
-    spec = reading(text)
+def test_evaluation_in_chunks_equals_evaluation_in_one_piece(text, tracks):
+    spec = language_spec(text)
     train_step = TrainStep(spec, 0)
     params = train_step.init(member_of(spec, 1)).params
     tokens = np.random.default_rng(1).integers(0, 40, 53)
@@ -43,35 +43,36 @@ def test_an_evaluation_in_chunks_is_one_in_a_piece(text, tracks):
     np.testing.assert_allclose(metrics["bits"], expected / np.log(2), rtol=1e-6)
 
 
-def test_training_carries_the_state_and_begins_each_epoch_anew(text):
-    spec = reading(text, optim={"lr": 1e-30})  # the weights stay, so that losses can be foreseen
+def test_training_carries_the_state_and_resets_it_each_epoch(text):
+    # The weights practically do not change, so the losses are known in advance.
+    spec = language_spec(text, optim={"lr": 1e-30})
     dataset = spec.task.load(Path())
     tokens = dataset.splits["train"].tokens
     n = (len(tokens) - 1) // TRACKS
     chunks = n // T
     rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(TRACKS)])
-    losses, params = steps([spec], Layout("single", 1, 1), dataset, chunks + 2)
-    whole = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)
-    expected = whole[:, : chunks * T].reshape(TRACKS, chunks, T).mean((0, 2))
+    losses, params = run_steps([spec], Layout("single", 1, 1), dataset, chunks + 2)
+    nll = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)
+    expected = nll[:, : chunks * T].reshape(TRACKS, chunks, T).mean((0, 2))
     np.testing.assert_allclose(losses[:, 0], [*expected, *expected[:2]], rtol=1e-5)
-    # The state matters: a chunk read from zero is another.
-    alone = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows[:, T : 2 * T + 1])
-    assert abs(alone.mean() - expected[1]) > 1e-4
+    # The state matters: the second chunk has another loss if it starts from the zero state.
+    from_zero = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows[:, T : 2 * T + 1])
+    assert abs(from_zero.mean() - expected[1]) > 1e-4
 
 
 @pytest.mark.parametrize("cell", ["lstm", "slstm"])
 @pytest.mark.parametrize("lanes", [1, 2])
-def test_pmap_equals_jit(text, cell, lanes):
-    specs = [replace(reading(text, model={"cell": cell}), seed=k) for k in range(lanes)]
+def test_pmap_equals_jit_on_streams(text, cell, lanes):
+    specs = [replace(language_spec(text, model={"cell": cell}), seed=k) for k in range(lanes)]
     dataset = specs[0].task.load(Path())
-    alone = [steps([spec], Layout("single", 1, 1), dataset) for spec in specs]
+    lone_runs = [run_steps([spec], Layout("single", 1, 1), dataset) for spec in specs]
     kind = "batch" if lanes == 1 else "members"
-    losses, params = steps(specs, Layout(kind, 2, lanes), dataset)
-    for k, (loss, param) in enumerate(alone):
-        close(losses[:, k], loss[:, 0])
-        close(jax.tree.map(lambda a, k=k: a[k], params), jax.tree.map(lambda a: a[0], param))
+    losses, params = run_steps(specs, Layout(kind, 2, lanes), dataset)
+    for k, (loss, param) in enumerate(lone_runs):
+        assert_close(losses[:, k], loss[:, 0])
+        assert_close(jax.tree.map(lambda a, k=k: a[k], params), jax.tree.map(lambda a: a[0], param))
     program = build_program(specs[0], 10, Layout(kind, 2, lanes))
-    state = seated(program, specs)
+    state = state_with_runs(program, specs)
     valid = program.place_data({"valid": dataset.splits["valid"]})["valid"]
     lanes_to_evaluate = np.ones(lanes, bool)
     metrics = program.collect(
@@ -86,15 +87,15 @@ def test_pmap_equals_jit(text, cell, lanes):
     )
 
 
-def test_members_of_different_width_equal_lone_runs(text):
-    narrow, wide = (reading(text, model={"hidden": h, "embedding": None}) for h in (3, 6))
+def test_members_of_different_hidden_size_equal_lone_runs_on_streams(text):
+    narrow, wide = (language_spec(text, model={"hidden": h, "embedding": None}) for h in (3, 6))
     dataset = wide.task.load(Path())
-    _, params = steps([narrow, wide], Layout("single", 1, 2, 6), dataset)
+    _, params = run_steps([narrow, wide], Layout("single", 1, 2, 6), dataset)
     for k, spec in enumerate((narrow, wide)):
-        _, alone = steps([spec], Layout("single", 1, 1), dataset)
+        _, lone_params = run_steps([spec], Layout("single", 1, 1), dataset)
         h = spec.model.hidden
         weights = params["lstm"]["layer_0"]["wh"][k][:h, :, :h]
-        close(weights, alone["lstm"]["layer_0"]["wh"][0])
+        assert_close(weights, lone_params["lstm"]["layer_0"]["wh"][0])
 
 
 @pytest.mark.parametrize(
@@ -109,22 +110,22 @@ def test_members_of_different_width_equal_lone_runs(text):
     ],
     ids=["plain", "awd"],
 )
-def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path, sections):
+def test_an_interrupted_run_on_a_stream_resumes_with_the_same_metrics(text, tmp_path, sections):
     class After(StopRequest):
-        asked = 0
+        checks = 0
 
         @property
         def requested(self):
-            After.asked += 1
-            return After.asked > 7
+            After.checks += 1
+            return After.checks > 7
 
-    spec = reading(text, **sections)
+    spec = language_spec(text, **sections)
     train([spec], tmp_path / "whole")
     assert train([spec], tmp_path / "parts", stop=After()).status == "interrupted"
     assert train([spec], tmp_path / "parts").status == "completed"
     rows = [read_lines(tmp_path / name / "0" / "metrics.jsonl") for name in ("whole", "parts")]
-    for whole, part in zip(*rows, strict=True):
-        assert {**whole, "seconds": 0} == {**part, "seconds": 0}
+    for uninterrupted, resumed in zip(*rows, strict=True):
+        assert {**uninterrupted, "seconds": 0} == {**resumed, "seconds": 0}
     result = read_json(tmp_path / "parts" / "0" / "result.json")
     assert set(result["test"]) == {"nll", "bits", "accuracy"}
     preprocessing = read_json(tmp_path / "parts" / "0" / "preprocessing.json")
@@ -132,7 +133,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(text, tmp_path, sections
     assert set(TEXT) <= set(preprocessing["inputs"])
 
 
-def test_a_stream_is_not_read_backwards(text):
+def test_bidirectional_models_of_streams_are_rejected(text):
     with pytest.raises(UserError, match="bidirectional: language is read forward"):
         build_spec(
             {

@@ -17,7 +17,7 @@ from tests.helpers.sweep import BASE
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
-    """Runs a small study with a diverged variant and TensorBoard on it; gives a way to ask it."""
+    """Starts TensorBoard on a small study with a diverged variant; yields a query function."""
     folder = tmp_path_factory.mktemp("study")
     base = {**BASE, "compute": {**BASE["compute"], "gates": True}}
     study = Study("board", base, (grid("optim.lr", (0.1, 1e30)),), (0, 1))
@@ -34,23 +34,23 @@ def board(tmp_path_factory):
             address = f"http://127.0.0.1:{match[1]}"
             break
 
-    def ask(path, body=None):
+    def query(path, body=None):
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{address}/data/{path}", data, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
 
     for _ in range(100):
-        if len(ask("runs")) == 4:
+        if len(query("runs")) == 4:
             break
         time.sleep(0.2)
-    yield ask
+    yield query
     process.kill()
     process.communicate()
 
 
-def test_scalars_and_images_of_every_run(board):
+def test_tensorboard_shows_the_scalars_and_images_of_runs(board):
     scalars, images = board("plugin/scalars/tags"), board("plugin/images/tags")
     assert len(scalars) == 4
     for tags in scalars.values():
@@ -62,7 +62,7 @@ def test_scalars_and_images_of_every_run(board):
     assert next(step for _, step, _ in points) == 5
 
 
-def test_hparams_tell_the_variants_apart_with_their_true_ends(board):
+def test_the_hparams_tab_shows_settings_and_final_status(board):
     columns = {row["name"] for row in board("plugin/hparams/experiment", {})["hparamInfos"]}
     assert {"optim.lr", "model.cell", "seed"} <= columns
     request = {
@@ -72,7 +72,7 @@ def test_hparams_tell_the_variants_apart_with_their_true_ends(board):
         "colParams": [],
     }
     groups = board("plugin/hparams/session_groups", request)["sessionGroups"]
-    ends = sorted(
+    statuses = sorted(
         (group["hparams"]["optim.lr"], group["sessions"][0]["status"]) for group in groups
     )
-    assert ends == [(0.1, "STATUS_SUCCESS")] * 2 + [(1e30, "STATUS_FAILURE")] * 2
+    assert statuses == [(0.1, "STATUS_SUCCESS")] * 2 + [(1e30, "STATUS_FAILURE")] * 2

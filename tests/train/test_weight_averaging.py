@@ -16,13 +16,21 @@ from lstm_lab.train.activation_penalties import penalty
 from lstm_lab.train.layout import Layout
 from lstm_lab.train.parallel import build_program
 from lstm_lab.utils.errors import UserError
-from tests.helpers.training import TRACKS, close, nll_at_once, reading, seated, small, steps
+from tests.helpers.training import (
+    TRACKS,
+    assert_close,
+    language_spec,
+    nll_at_once,
+    run_steps,
+    small_spec,
+    state_with_runs,
+)
 
 VARIED = {"unroll": 12, "unroll_std": 2.0}
 
 
-def begins(values, patience):
-    """Where averaging begins, as Merity et al. write it; None for never."""
+def averaging_start(values, patience):
+    """Returns the evaluation at which averaging starts by Merity et al.'s rule; None for never."""
     for k, value in enumerate(values):
         if k > patience and value > min(values[: k - patience]):
             return k
@@ -31,45 +39,45 @@ def begins(values, patience):
 
 @pytest.mark.parametrize("patience", [1, 3])
 @pytest.mark.parametrize("seed", range(6))
-def test_averaging_begins_where_the_paper_begins_it(patience, seed):
+def test_averaging_starts_by_the_rule_of_the_paper(patience, seed):
     values = np.random.default_rng(seed).normal(size=12).astype(np.float32) - np.arange(12) / 3
     average = averaging.init(patience, {"w": jnp.zeros(2)})
     start_step = None
     for k, value in enumerate(values):
-        # What is not an evaluation changes nothing.
+        # A step without an evaluation changes nothing.
         average = averaging.observe(average, jnp.float32(jnp.nan), jnp.asarray(False))
         average = averaging.observe(average, jnp.float32(value), jnp.asarray(True))
         if start_step is None and average.steps != averaging.WAITING:
             start_step = k
-    assert start_step == begins(values, patience)
+    assert start_step == averaging_start(values, patience)
 
 
-def test_what_is_evaluated_is_the_mean_once_it_has_begun(text):
-    # Steps so large that validation gets worse.
-    spec = reading(text, optim={"average": 1, "lr": 8.0})
+def test_evaluations_use_the_mean_weights_once_averaging_started(text):
+    # Steps are so large that the validation score gets worse, which starts the averaging.
+    spec = language_spec(text, optim={"average": 1, "lr": 8.0})
     dataset = spec.task.load(Path())
     program = build_program(spec, 40, Layout("single", 1, 1))
-    state, data = seated(program, [spec], 40), program.place_data(dataset.splits)
-    values, weights, since = [], [], None
+    state, data = state_with_runs(program, [spec], 40), program.place_data(dataset.splits)
+    values, weights, start = [], [], None
     for k in range(30):
         state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(True))
         host, valid = program.collect((state, report.valid["bits"][0]))
-        if since is not None:
+        if start is not None:
             weights.append(host.params)
             mean = jax.tree.map(lambda *a: np.mean(a, axis=0), *weights)
-            close(host.average.params, mean)
+            assert_close(host.average.params, mean)
             scored = program.evaluate(mean, state.hparams, np.ones(1, bool), data["valid"])
             np.testing.assert_allclose(valid, scored["bits"][0], rtol=1e-5)
         values.append(float(valid))
-        if since is None:
-            since = begins(values, 1)
-            assert (host.average.steps[0] != averaging.WAITING) == (since is not None), k
-    assert since is not None
+        if start is None:
+            start = averaging_start(values, 1)
+            assert (host.average.steps[0] != averaging.WAITING) == (start is not None), k
+    assert start is not None
     assert len(weights) > 5
 
 
 @pytest.mark.parametrize("lengths", [None, [4, 2, 0]])
-def test_penalties_by_hand(lengths):
+def test_penalties_equal_explicit_sums(lengths):
     rng = np.random.default_rng(0)
     raw, dropped = rng.normal(size=(2, 4, 3, 5))
     weight = np.array([1.0, 1.0, 1.0]) if lengths else np.array([1.0, 0.0, 1.0])
@@ -86,34 +94,35 @@ def test_penalties_by_hand(lengths):
     np.testing.assert_allclose(penalty(train, outputs, batch), expected, rtol=1e-5)
 
 
-def test_penalties_shrink_what_they_are_on(text):
-    def outputs(**train):
-        spec = reading(text, train=train)
-        losses, params = steps([spec], Layout("single", 1, 1), spec.task.load(Path()), 60)
+def test_penalties_shrink_the_recurrent_weights(text):
+    def loss_and_weight_size(**train):
+        spec = language_spec(text, train=train)
+        losses, params = run_steps([spec], Layout("single", 1, 1), spec.task.load(Path()), 60)
         return losses[-1, 0], np.abs(params["lstm"]["layer_0"]["wh"]).mean()
 
-    (plain, large), (penalized, less) = outputs(), outputs(activation_reg=20.0, temporal_reg=20.0)
-    assert less < large
-    assert penalized > plain
+    plain_loss, plain_size = loss_and_weight_size()
+    penalized_loss, penalized_size = loss_and_weight_size(activation_reg=20.0, temporal_reg=20.0)
+    assert penalized_size < plain_size
+    assert penalized_loss > plain_loss
 
 
 @pytest.mark.parametrize("kind", ["batch", "members"])
-def test_pmap_equals_jit_with_all_parts(text, kind):
-    spec = reading(
+def test_pmap_equals_jit_with_averaging_and_penalties(text, kind):
+    spec = language_spec(
         text,
         task=VARIED,
         optim={"average": 1},
         train={"activation_reg": 2.0, "temporal_reg": 1.0},
     )
     dataset = spec.task.load(Path())
-    losses, params = steps([spec], Layout("single", 1, 1), dataset)
+    losses, params = run_steps([spec], Layout("single", 1, 1), dataset)
     lanes = 1 if kind == "batch" else 2
-    on_devices, others = steps([spec] * lanes, Layout(kind, 2, lanes), dataset)
-    close(on_devices[:, :1], losses)
-    close(jax.tree.map(lambda a: a[:1], others), params)
+    device_losses, device_params = run_steps([spec] * lanes, Layout(kind, 2, lanes), dataset)
+    assert_close(device_losses[:, :1], losses)
+    assert_close(jax.tree.map(lambda a: a[:1], device_params), params)
 
 
-def test_chunks_of_varied_length_are_the_whole_text_in_order():
+def test_chunks_of_varied_length_cover_the_text_in_order():
     N, T, tracks = 2003, 20, 3
     stream = Stream(jnp.arange(N, dtype=jnp.int32), T, std=4.0)
     length = (N - 1) // tracks
@@ -138,37 +147,37 @@ def test_chunks_of_varied_length_are_the_whole_text_in_order():
     assert 2.0 < np.std(lengths) < 6.0
 
 
-def test_the_state_goes_through_chunks_of_varied_length(text):
-    spec = reading(text, task=VARIED, optim={"lr": 1e-30})
+def test_the_state_is_carried_through_chunks_of_varied_length(text):
+    spec = language_spec(text, task=VARIED, optim={"lr": 1e-30})
     dataset = spec.task.load(Path())
     tokens = dataset.splits["train"].tokens
     n = (len(tokens) - 1) // TRACKS
     chunks = n // 12
     rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(TRACKS)])
-    losses, params = steps([spec], Layout("single", 1, 1), dataset, chunks)
-    whole = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)[:, : chunks * 12]
+    losses, params = run_steps([spec], Layout("single", 1, 1), dataset, chunks)
+    nll = nll_at_once(spec, jax.tree.map(lambda a: a[0], params), rows)[:, : chunks * 12]
     sizes = [
         int(
             train_batch(
-                None, dataset.splits["train"], *place, jnp.arange(1), TRACKS
+                None, dataset.splits["train"], *seed_and_step, jnp.arange(1), TRACKS
             ).examples.lengths[0]
         )
-        for place in ((jnp.uint32(0), jnp.int32(k)) for k in range(chunks))
+        for seed_and_step in ((jnp.uint32(0), jnp.int32(k)) for k in range(chunks))
     ]
     assert len(set(sizes)) > 1
-    parts = np.split(whole, np.cumsum(sizes)[:-1], axis=1)
+    parts = np.split(nll, np.cumsum(sizes)[:-1], axis=1)
     np.testing.assert_allclose(losses[:, 0], [part.mean() for part in parts], rtol=1e-5)
 
 
-def test_what_has_no_meaning_is_refused(text):
+def test_invalid_awd_lstm_settings_are_rejected(text):
     with pytest.raises(UserError, match="temporal_reg: adding has no outputs at every step"):
-        small(train={"temporal_reg": 1.0})
+        small_spec(train={"temporal_reg": 1.0})
     with pytest.raises(UserError, match="activation_reg: got -1.0, expected 0 or more"):
-        reading(text, train={"activation_reg": -1.0})
+        language_spec(text, train={"activation_reg": -1.0})
     with pytest.raises(UserError, match="average: got 0, expected 1 or more, or none"):
-        reading(text, optim={"average": 0})
+        language_spec(text, optim={"average": 0})
     with pytest.raises(UserError, match="unroll_std: got 2.0, expected 0 to a quarter of unroll"):
-        reading(text, task={"unroll_std": 2.0})
-    penalized = reading(text, train={"activation_reg": 1.0}, model={"embedding": None})
+        language_spec(text, task={"unroll_std": 2.0})
+    penalized = language_spec(text, train={"activation_reg": 1.0}, model={"embedding": None})
     assert "would include the padding" in padding.unsupported_reason(penalized)
-    assert run_id(penalized) != run_id(reading(text, model={"embedding": None}))
+    assert run_id(penalized) != run_id(language_spec(text, model={"embedding": None}))

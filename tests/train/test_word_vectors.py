@@ -9,14 +9,14 @@ from lstm_lab.train.checkpoint import Checkpoints
 from lstm_lab.train.word_vectors import read_vectors
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
-from tests.helpers.training import reading, train
+from tests.helpers.training import language_spec, train
 
 
 def test_an_embedding_starts_from_vectors_and_stays_frozen(text, tmp_path):
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("2 4\na 1 2 3 4\nq 5 6 7 8\n# 9 9 9 9\n")
     model = {"vectors": str(vectors)}
-    spec = reading(text, model=model, optim={"freeze": ("embed",)}, train={"steps": 20})
+    spec = language_spec(text, model=model, optim={"freeze": ("embed",)}, train={"steps": 20})
     train([spec], tmp_path)
     _, params = Checkpoints(tmp_path / "0" / "checkpoints" / "best").restore()
     vocabulary = read_json(tmp_path / "0" / "preprocessing.json")["inputs"]
@@ -27,7 +27,7 @@ def test_an_embedding_starts_from_vectors_and_stays_frozen(text, tmp_path):
     # The id depends on the content of the file, not on its path.
     moved = tmp_path / "other.txt"
     vectors.rename(moved)
-    same = reading(
+    same = language_spec(
         text, model={"vectors": str(moved)}, optim={"freeze": ("embed",)}, train={"steps": 20}
     )
     assert run_id(same) == run_id(spec)
@@ -35,7 +35,7 @@ def test_an_embedding_starts_from_vectors_and_stays_frozen(text, tmp_path):
     with pytest.raises(UserError, match="line 1: got 3 numbers, expected 4"):
         read_vectors(moved, 4)
     with pytest.raises(UserError, match=r"vectors\.txt does not exist"):
-        reading(text, model=model)
+        language_spec(text, model=model)
 
 
 def test_by_default_nothing_is_frozen_and_no_vectors_are_read():

@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files are complete or absent, even after a failed write."""
 
 import json
 
@@ -12,16 +12,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     write_json(path, {"a": [1.0, float("nan")], "b": (float("inf"), 2)})
     assert read_json(path) == {"a": [1.0, None], "b": [None, 2]}
 
-    def full(*args):
+    def disk_full(*args):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("os.replace", full)
+    monkeypatch.setattr("os.replace", disk_full)
     with pytest.raises(OSError, match="no space"):
         write_json(path, {})
     assert read_json(path)["b"] == [None, 2]
 
 
-def test_damaged_json_is_absent_and_damaged_lines_end_the_file(tmp_path):
+def test_damaged_json_reads_as_none_and_damaged_lines_end_the_file(tmp_path):
     path = tmp_path / "rows.jsonl"
     write_lines(path, [{"step": k} for k in range(3)])
     with path.open("a") as file:

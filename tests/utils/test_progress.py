@@ -1,4 +1,4 @@
-"""Progress goes to standard error, plainly in a log and as one live line on a terminal."""
+"""Progress on standard error: plain lines in a log, a progress bar on a terminal."""
 
 import os
 import pty
@@ -17,11 +17,11 @@ CODE = (
 )
 
 
-def test_durations():
+def test_durations_are_readable():
     assert [duration(s) for s in (0.2, 59.6, 185, 7800)] == ["0s", "1m00s", "3m05s", "2h10m"]
 
 
-def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
+def test_a_log_gets_an_occasional_line(capsys, monkeypatch):
     clock = iter(range(0, 1000, 4))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
     with Meter(100) as meter:
@@ -35,7 +35,7 @@ def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
     assert len(lines) == 3
 
 
-def test_a_terminal_gets_a_live_line_and_a_clean_stdout():
+def test_a_terminal_shows_a_progress_bar_and_stdout_stays_clean():
     reader, writer = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-c", CODE],

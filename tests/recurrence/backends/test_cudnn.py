@@ -1,7 +1,7 @@
-"""cuDNN's layers, as far as a machine without a GPU can see: what it is given and what comes back.
+"""The cudnn backend, as far as it can be tested without a GPU: the kernel's inputs and outputs.
 
-`jax.experimental.rnn.lstm_ref`, JAX's statement of what the kernel computes, stands in for it, and
-like the kernel it refuses to be batched.
+`jax.experimental.rnn.lstm_ref`, JAX's statement of what the kernel computes, replaces the kernel.
+Like the kernel, it has no batching rule here.
 """
 
 import json
@@ -23,23 +23,27 @@ from lstm_lab.recurrence import CallSignature, choose, dispatch, unroll, unsuppo
 from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.train import parallel
 from lstm_lab.train.layout import Layout
-from tests.helpers.recurrence import LENGTHS, B, T, case
-from tests.helpers.training import close, small, steps
+from tests.helpers.recurrence import LENGTHS, B, T, random_layer
+from tests.helpers.training import assert_close, run_steps, small_spec
 
 SPEC = get_variant("lstm").spec
 H = 6
 
 
-def quickly(function):
-    """Compiles a function without optimizing it: it runs once or twice."""
+def compile_unoptimized(function):
+    """Compiles a function without optimization, which is faster if it runs only once or twice."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
-def same(outputs, expected, *arguments):
-    close(quickly(outputs)(*arguments), quickly(expected)(*arguments))
+def assert_functions_close(outputs, expected, *arguments):
+    """Asserts that two functions give close results for the same arguments."""
+    assert_close(
+        compile_unoptimized(outputs)(*arguments), compile_unoptimized(expected)(*arguments)
+    )
 
 
-def unbatched(function):
+def forbid_batching(function):
+    """Makes `vmap` of the function an error."""
     wrapped = custom_vmap(function)
 
     @wrapped.def_vmap
@@ -51,8 +55,8 @@ def unbatched(function):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """What is asked of the kernel, call by call; JAX says that it runs on a GPU."""
-    asked = []
+    """Makes JAX report a GPU; returns the list of kernel calls, each as its static arguments."""
+    calls = []
 
     def reference(static):
         D, H, layers, dropout, bidirectional, _ = static
@@ -64,33 +68,33 @@ def gpu(monkeypatch):
 
         return run
 
-    def forward(*given):
-        arrays, static = given[:5], given[5:]
-        asked.append(static)
-        return unbatched(reference(static))(*arrays), arrays
+    def forward(*arguments):
+        arrays, static = arguments[:5], arguments[5:]
+        calls.append(static)
+        return forbid_batching(reference(static))(*arrays), arrays
 
-    def backward(*given):
-        static, (arrays, cotangents) = given[:6], given[6:]
+    def backward(*arguments):
+        static, (arrays, cotangents) = arguments[:6], arguments[6:]
         *floats, lengths = arrays
 
         def pull(lengths, cotangents, *floats):
             run = reference(static)
             return jax.vjp(lambda *floats: run(*floats, lengths), *floats)[1](cotangents)
 
-        gradients = unbatched(pull)(lengths, cotangents, *floats)
+        gradients = forbid_batching(pull)(lengths, cotangents, *floats)
         return (*gradients, jnp.zeros_like(lengths))
 
     monkeypatch.setattr(rnn, "lstm_fwd", forward)
     monkeypatch.setattr(rnn, "lstm_bwd", backward)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    return asked
+    return calls
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("stateful", [False, True])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_a_layer_equals_scan(gpu, reverse, stateful, lengths):
-    spec, params, x, state = case("np")
+def test_a_cudnn_layer_equals_scan(gpu, reverse, stateful, lengths):
+    spec, params, x, state = random_layer("np")
     weights = jax.random.normal(jax.random.key(3), (T, B, params["wh"].shape[-1]))
 
     def loss(params, x, state, backend):
@@ -107,14 +111,14 @@ def test_a_layer_equals_scan(gpu, reverse, stateful, lengths):
 
     def run(backend):
         differentiated = jax.value_and_grad(partial(loss, backend=backend), (0, 1, 2), has_aux=True)
-        return quickly(differentiated)(params, x, state)
+        return compile_unoptimized(differentiated)(params, x, state)
 
-    close(run("cudnn"), run("scan"))
+    assert_close(run("cudnn"), run("scan"))
     assert [static[-1] for static in gpu] == [lax.Precision.HIGH]
 
 
-def stacked(backend, hidden_sizes=(H, H), **options):
-    """Returns gradients and outputs of a stack as a function of parameters, inputs and states."""
+def build_stack(backend, hidden_sizes=(H, H), **options):
+    """Returns a stack, and a function of (variables, inputs, states) with outputs and gradients."""
     model = LSTM(SPEC, hidden_sizes, backend=backend, **options)
 
     def loss(variables, x, states, regularization=None):
@@ -131,19 +135,19 @@ def stacked(backend, hidden_sizes=(H, H), **options):
 
 def inputs(model, key=0):
     x = jax.random.normal(jax.random.key(key), (T, B, 4))
-    variables = quickly(model.init)(jax.random.key(key + 1), x)
-    _, finals = quickly(model.apply)(variables, x)
+    variables = compile_unoptimized(model.init)(jax.random.key(key + 1), x)
+    _, finals = compile_unoptimized(model.apply)(variables, x)
     return variables, x, jax.tree.map(lambda leaf: leaf + 0.1, finals)
 
 
 @pytest.mark.parametrize("stateful", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful):
-    reference, expected = stacked("scan", bidirectional=bidirectional)
-    _, outputs = stacked("cudnn", bidirectional=bidirectional)
+    reference, expected = build_stack("scan", bidirectional=bidirectional)
+    _, outputs = build_stack("cudnn", bidirectional=bidirectional)
     variables, x, states = inputs(reference)
     states = states if stateful else None
-    same(outputs, expected, variables, x, states)
+    assert_functions_close(outputs, expected, variables, x, states)
     assert gpu == [(4, H, 2, 0.0, bidirectional, lax.Precision.HIGH)]
 
 
@@ -156,82 +160,82 @@ def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful)
         ({"return_sequences": False}, 1),
     ],
 )
-def test_what_lies_between_layers_divides_a_stack(gpu, options, calls):
+def test_operations_between_layers_split_a_stack_into_calls(gpu, options, calls):
     options = {"bidirectional": True, **options}
-    reference, expected = stacked("scan", **options)
-    _, outputs = stacked("cudnn", **options)
+    reference, expected = build_stack("scan", **options)
+    _, outputs = build_stack("cudnn", **options)
     variables, x, _ = inputs(reference)
-    same(outputs, expected, variables, x, None)
+    assert_functions_close(outputs, expected, variables, x, None)
     assert len(gpu) == calls
 
 
-def test_dropout_between_layers_is_ours(gpu):
-    reference, expected = stacked("scan", dropout=0.4, dropout_in=0.2, bidirectional=True)
-    _, outputs = stacked("cudnn", dropout=0.4, dropout_in=0.2, bidirectional=True)
+def test_dropout_between_layers_is_not_done_by_cudnn(gpu):
+    reference, expected = build_stack("scan", dropout=0.4, dropout_in=0.2, bidirectional=True)
+    _, outputs = build_stack("cudnn", dropout=0.4, dropout_in=0.2, bidirectional=True)
     variables, x, _ = inputs(reference)
     training = Regularization({}, jax.random.key(4), jax.random.split(jax.random.key(5), B))
-    same(outputs, expected, variables, x, None, training)
+    assert_functions_close(outputs, expected, variables, x, None, training)
     assert len(gpu) == 2
-    same(outputs, expected, variables, x, None)
+    assert_functions_close(outputs, expected, variables, x, None)
     assert len(gpu) == 3
 
 
-def test_a_stream_begins_anew_where_it_is_fresh(gpu):
-    reference, _ = stacked("scan")
+def test_the_state_of_a_stream_restarts_at_is_start(gpu):
+    reference, _ = build_stack("scan")
     variables, x, states = inputs(reference)
     for is_start in (False, True):
         expected, outputs = (
-            stacked(backend)[0].apply(variables, x, states, is_start=jnp.array(is_start))
+            build_stack(backend)[0].apply(variables, x, states, is_start=jnp.array(is_start))
             for backend in ("scan", "cudnn")
         )
-        close(outputs, expected)
+        assert_close(outputs, expected)
 
 
-def test_members_are_called_one_after_another(gpu):
-    reference, expected = stacked("scan")
-    _, outputs = stacked("cudnn")
+def test_members_under_vmap_call_the_kernel_one_by_one(gpu):
+    reference, expected = build_stack("scan")
+    _, outputs = build_stack("cudnn")
     members = [inputs(reference, key) for key in (0, 10, 20)]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    same(jax.vmap(outputs), jax.vmap(expected), *together)
+    assert_functions_close(jax.vmap(outputs), jax.vmap(expected), *together)
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_training_equals_scan(gpu, monkeypatch, members):
-    """Whole optimizer steps, members mapped as on a GPU."""
+def test_training_with_cudnn_equals_scan(gpu, monkeypatch, members):
+    """Complete optimizer steps; the members are mapped as on a GPU."""
     mapped = parallel.lane_map
     monkeypatch.setattr(parallel, "lane_map", lambda _: mapped("gpu"))
     sections = {"layers": 2, "bidirectional": True}
     parallel._build.cache_clear()
     try:
         outputs, expected = (
-            steps(
+            run_steps(
                 [
-                    small(model=sections, compute={"backend": backend}, seed=k)
+                    small_spec(model=sections, compute={"backend": backend}, seed=k)
                     for k in range(members)
                 ],
                 Layout("single", 1, members),
-                small().task.load(None),
+                small_spec().task.load(None),
                 n=3,
             )
             for backend in ("cudnn", "scan")
         )
     finally:
         parallel._build.cache_clear()
-    close(outputs, expected)
+    assert_close(outputs, expected)
     assert gpu
 
 
 def test_padding_is_never_read(gpu):
-    reference, _ = stacked("scan")
-    _, outputs = stacked("cudnn")
+    reference, _ = build_stack("scan")
+    _, outputs = build_stack("cudnn")
     variables, x, _ = inputs(reference)
     real = (jnp.arange(T)[:, None] < LENGTHS[None])[..., None]
-    spoilt = outputs(variables, jnp.where(real, x, jnp.nan), None)
-    jax.tree.map(np.testing.assert_array_equal, spoilt, outputs(variables, x, None))
+    with_nan = outputs(variables, jnp.where(real, x, jnp.nan), None)
+    jax.tree.map(np.testing.assert_array_equal, with_nan, outputs(variables, x, None))
 
 
-def test_the_precision_in_force_is_passed_on(gpu):
-    spec, params, x, _ = case("np")
+def test_the_matmul_precision_is_passed_to_the_kernel(gpu):
+    spec, params, x, _ = random_layer("np")
     for named, passed in (("highest", "HIGHEST"), ("high", "HIGH"), ("default", "HIGH")):
         with jax.default_matmul_precision(named):
             unroll(spec, params, x, backend="cudnn")
@@ -239,7 +243,7 @@ def test_the_precision_in_force_is_passed_on(gpu):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("peephole", "peephole: cudnn supports only the plain LSTM"),
         ("cifg", "gates: cudnn supports"),
@@ -248,15 +252,17 @@ def test_the_precision_in_force_is_passed_on(gpu):
         ("layernorm", "layer_norm: cudnn supports"),
     ],
 )
-def test_what_it_does_not_serve_is_named(gpu, name, said):
-    assert said in unsupported_reason("cudnn", CallSignature(get_variant(name).spec, jnp.float32))
+def test_unsupported_variants_are_named_in_the_error(gpu, name, message):
+    assert message in unsupported_reason(
+        "cudnn", CallSignature(get_variant(name).spec, jnp.float32)
+    )
     x = jnp.zeros((T, B, 4))
     with pytest.raises(ValueError, match="got 'cudnn', which does not support this call; "):
         LSTM(get_variant(name).spec, (H,), backend="cudnn").init(jax.random.key(0), x)
 
 
-def test_what_a_call_cannot_have_is_named(gpu):
-    spec, params, x, _ = case("np")
+def test_unsupported_features_of_a_call_are_named_in_the_error(gpu):
+    spec, params, x, _ = random_layer("np")
     assert "dtype: got bfloat16" in unsupported_reason("cudnn", CallSignature(spec, jnp.bfloat16))
     assert "trace: cudnn" in unsupported_reason(
         "cudnn", CallSignature(spec, jnp.float32, trace=True)
@@ -265,19 +271,19 @@ def test_what_a_call_cannot_have_is_named(gpu):
         unroll(spec, params, x, resets=jnp.zeros((T, B), bool), backend="cudnn")
 
 
-def test_without_a_gpu_it_is_refused():
+def test_cudnn_without_a_gpu_is_rejected():
     assert (
         unsupported_reason("cudnn", CallSignature(SPEC, jnp.float32))
         == "platform: got cpu, cudnn supports gpu"
     )
-    spec, params, x, _ = case("np")
+    spec, params, x, _ = random_layer("np")
     with pytest.raises(
         ValueError, match="got 'cudnn', which does not support this call; platform: got cpu"
     ):
         unroll(spec, params, x, backend="cudnn")
 
 
-def test_auto_takes_it_where_it_was_measured_to_be_fastest(gpu, monkeypatch, tmp_path):
+def test_auto_takes_cudnn_if_its_timing_is_the_fastest(gpu, monkeypatch, tmp_path):
     row = {
         "cell": "plain",
         "members": 1,
@@ -296,9 +302,9 @@ def test_auto_takes_it_where_it_was_measured_to_be_fastest(gpu, monkeypatch, tmp
         assert choose(CallSignature(SPEC, jnp.float32)) == "cudnn"
         assert choose(CallSignature(SPEC, jnp.float32, resets=True)) == "fused"
         assert choose(CallSignature(SPEC, jnp.bfloat16)) == "fused"
-        reference, _ = stacked("scan", bidirectional=True)
+        reference, _ = build_stack("scan", bidirectional=True)
         variables, x, _ = inputs(reference)
-        stacked("auto", bidirectional=True)[0].apply(variables, x)
+        build_stack("auto", bidirectional=True)[0].apply(variables, x)
         assert len(gpu) == 1
     finally:
         dispatch.measured.cache_clear()
@@ -311,11 +317,11 @@ def test_rows_are_flipped_within_their_lengths():
 
 
 @pytest.mark.parametrize("members", [None, 3])
-def test_the_kernel_itself_is_asked_once(monkeypatch, members):
+def test_a_gpu_program_calls_the_kernel_once(monkeypatch, members):
     """The program as JAX traces it for a GPU, with the primitives of `jax.experimental.rnn`."""
     sizes = SimpleNamespace(compute_rnn_workspace_reserve_space_sizes=lambda *_: (0, 64))
-    reference, _ = stacked("scan", bidirectional=True)
-    _, run = stacked("cudnn", bidirectional=True)
+    reference, _ = build_stack("scan", bidirectional=True)
+    _, run = build_stack("cudnn", bidirectional=True)
     arguments = inputs(reference)
     monkeypatch.setattr(rnn, "gpu_rnn", sizes)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

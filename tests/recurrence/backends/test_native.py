@@ -1,4 +1,4 @@
-"""The compiled kernel: blocks, parts and chunks beside scan, its build, its memory."""
+"""The compiled kernel: blocks, parts and chunks compared with scan, its build, its memory."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 from lstm_lab.cells import get_variant
 from lstm_lab.recurrence import CallSignature, choose, unroll, unsupported_reason
 from lstm_lab.recurrence.backends import native
-from tests.helpers.recurrence import B, D, H, T, assert_near, case, loss_and_gradients
+from tests.helpers.recurrence import B, D, H, T, assert_near, loss_and_gradients, random_layer
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -36,7 +36,7 @@ def test_the_kernel_equals_scan_over_blocks_parts_and_chunks(name, shape, revers
 @pytest.mark.parametrize("name", ["vanilla", "gru"])
 def test_steps_after_the_longest_row_are_zero_and_change_nothing(name, lengths):
     """The kernel ends at the longest row; memory that it does not write may hold anything."""
-    spec, params, x, state = case(name, T=40, B=3)
+    spec, params, x, state = random_layer(name, T=40, B=3)
 
     def gradients(backend):
         def loss(params, x, state):
@@ -51,21 +51,21 @@ def test_steps_after_the_longest_row_are_zero_and_change_nothing(name, lengths):
     assert not gradients("native")[1][max(lengths) :].any()
 
 
-def test_the_kernel_gives_x_its_gradient_only_where_it_is_asked_for():
-    spec, params, x, _ = case("np")
+def test_the_gradient_of_x_is_computed_only_on_request():
+    spec, params, x, _ = random_layer("np")
 
     def loss(params, x):
         return unroll(spec, params, x, backend="native")[0].sum()
 
-    asked = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).as_text()
-    spared = jax.jit(jax.grad(loss)).lower(params, x).as_text()
-    assert f"tensor<{T}x{B}x{D}xf32>, tensor<{D}x4x{H}xf32>" in asked
-    assert f"tensor<0x{B}x{D}xf32>" in spared
+    with_dx = jax.jit(jax.grad(loss, (0, 1))).lower(params, x).as_text()
+    without_dx = jax.jit(jax.grad(loss)).lower(params, x).as_text()
+    assert f"tensor<{T}x{B}x{D}xf32>, tensor<{D}x4x{H}xf32>" in with_dx
+    assert f"tensor<0x{B}x{D}xf32>" in without_dx
 
 
-def test_bits_do_not_depend_on_what_else_runs():
+def test_bits_do_not_depend_on_threads_or_other_members():
     """The batch's parts depend on the shape alone, so threads and neighbors change nothing."""
-    spec, params, x, _ = case("np", T=30, B=40, D=8, H=24)
+    spec, params, x, _ = random_layer("np", T=30, B=40, D=8, H=24)
 
     def gradients(params):
         return jax.grad(lambda p: jnp.square(unroll(spec, p, x, backend="native")[0]).sum())(params)
@@ -80,7 +80,7 @@ def test_bits_do_not_depend_on_what_else_runs():
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[2]), alone, batched)
 
 
-def test_without_a_compiler_native_says_so(monkeypatch):
+def test_native_without_a_compiler_gives_the_reason(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     native.compiler.cache_clear()
     try:
@@ -92,7 +92,7 @@ def test_without_a_compiler_native_says_so(monkeypatch):
         native.compiler.cache_clear()
 
 
-def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
+def test_a_failing_compiler_is_quoted_in_the_error(monkeypatch, tmp_path):
     broken = tmp_path / "broken-c++"
     broken.write_text("#!/bin/sh\necho 'no such option' >&2\nexit 1\n")
     broken.chmod(0o755)
@@ -116,7 +116,7 @@ def test_the_library_is_built_once(monkeypatch, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_no_access_outside_memory(tmp_path):
+def test_the_kernel_accesses_no_memory_out_of_bounds(tmp_path):
     program = tmp_path / "kernel_memory"
     source = Path(__file__).parent / "kernel_memory.cc"
     checks = ["-fsanitize=address,undefined", "-fno-sanitize=alignment"]

@@ -1,4 +1,4 @@
-"""Reports from run folders: numbers, failed runs, files, and no need for JAX."""
+"""Reports from run folders: their numbers, failed runs and files; they work without JAX."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ def test_every_parquet_column_has_one_type(column, stored):
     assert table["x"].to_pylist() == stored
 
 
-def test_the_comparison(folder):
+def test_the_comparison_holds_estimates_tests_and_failures(folder):
     comparison = compare(read_study(folder))
     assert [row.variant for row in comparison.rows] == ["np", "nfg", "rnn", "a|b"]
     best, second, third, last = comparison.rows
@@ -53,7 +53,7 @@ def test_the_comparison(folder):
     assert judged.evidence == "difference of means +0.0500, p < 0.0001"
 
 
-def test_the_files_and_the_table(folder):
+def test_build_writes_the_table_and_all_files(folder):
     text = build(folder)
     assert "3 diverged" in text
     assert "unequal numbers of runs" in text

@@ -1,4 +1,4 @@
-"""The page in a browser: it makes no request, its tables sort, and it fits a phone."""
+"""The page in a browser: it loads nothing else, its tables sort, and it fits a phone."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from lstm_lab.report.render.files import build
 from lstm_lab.utils.files import read_json, write_json
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-# Put at the page's end: what it did, seen from inside, as an attribute of its body.
+# A script at the end of the page. It uses the page and stores the results in the body tag.
 PROBE = """
 <script>
 const column = (table, k) => [...table.tBodies[0].rows].map((row) => row.cells[k].textContent);
@@ -34,7 +34,7 @@ document.body.dataset.seen = JSON.stringify(seen);
 
 
 def browse(page, tmp_path, width):
-    """Opens a page with the probe in it; returns what it saw and what the console said."""
+    """Opens a page with the probe; returns the results of the probe and the console messages."""
     probed = tmp_path / f"probed_{width}.html"
     probed.write_text(page.read_text().replace("</body>", PROBE + "</body>"))
     done = subprocess.run(
@@ -84,7 +84,7 @@ def test_the_page_works_in_a_browser(folder, tmp_path, width):
     assert all(seen["figures"])
 
 
-def test_words_of_a_study_are_escaped(folder):
+def test_the_text_of_a_study_is_escaped(folder):
     plan = read_json(folder / "study.json")
     evil = "<script>alert(1)</script>"
     plan["study"]["title"] = evil
@@ -100,8 +100,8 @@ def test_words_of_a_study_are_escaped(folder):
     assert "a &amp; b" in page
 
 
-def test_the_page_needs_nothing_else(folder):
-    """No links except to standards, a description of every figure, and the result as headline."""
+def test_the_page_is_self_contained(folder):
+    """It links only to standards, describes every figure, and states the result."""
     build(folder)
     page = (folder / "report" / "report.html").read_text()
     addresses = set(re.findall(r"https?://[^\s\"'<]+", page))

@@ -1,4 +1,4 @@
-"""Forecasts, heartbeats, tables: windows, folds, scales, and what is wrong with a file."""
+"""Forecasts, heartbeats and tables: windows, folds, scales, and errors in files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +15,19 @@ from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_series
 
 
-def counted(tmp_path, rows=100, **options):
-    """A task of a file whose row k holds k, 10 k and a date."""
+def counting_series(tmp_path, rows=100, **options):
+    """Returns a task on a file whose row k holds a date, k and 10 k."""
     path = tmp_path / "a.csv"
     lines = [f"2000-{k},{k},{10 * k}" for k in range(1, rows + 1)]
     path.write_text("\n".join(["date,one,ten", *lines]) + "\n")
     return Series(str(path), ("one", "ten"), ("ten",), context=6, horizon=3, **options)
 
 
-def test_windows_lie_in_their_own_part_and_in_order(tmp_path):
-    task = counted(tmp_path)
+def test_windows_stay_in_their_split_and_in_order(tmp_path):
+    task = counting_series(tmp_path)
     dataset = task.load(tmp_path)
     mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
-    np.testing.assert_allclose(mean, [30.5, 305.0])  # of the first 60 rows alone
+    np.testing.assert_allclose(mean, [30.5, 305.0])  # of the first 60 rows only
     for split, rows in (("train", (1, 60)), ("valid", (61, 80)), ("test", (81, 100))):
         part = dataset.splits[split]
         x = part.x * std + mean
@@ -39,10 +39,10 @@ def test_windows_lie_in_their_own_part_and_in_order(tmp_path):
         assert round(float(y[-1, -1, 0])) == 10 * rows[1]
 
 
-def test_a_rolling_origin_trains_on_the_past_alone(tmp_path):
+def test_a_rolling_origin_trains_only_on_the_past(tmp_path):
     ends = []
     for fold in range(3):
-        task = counted(tmp_path, folds=3, fold=fold)
+        task = counting_series(tmp_path, folds=3, fold=fold)
         dataset = task.load(tmp_path)
         mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
         rows = [
@@ -50,7 +50,7 @@ def test_a_rolling_origin_trains_on_the_past_alone(tmp_path):
             for part in (dataset.splits[split] for split in ("train", "valid", "test"))
         ]
         ends.append(rows)
-    # A hundred rows in five blocks: where each part begins, and its rows.
+    # 100 rows in five blocks: the first row of each split, and its number of rows.
     assert ends == [
         [(1, 20), (21, 20), (41, 20)],
         [(1, 40), (41, 20), (61, 20)],
@@ -60,8 +60,10 @@ def test_a_rolling_origin_trains_on_the_past_alone(tmp_path):
 
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("relative", [False, True])
-def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, relative):
-    plain, other = (counted(tmp_path, log=log, relative=r, season=2) for r in (False, relative))
+def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, log, relative):
+    plain, other = (
+        counting_series(tmp_path, log=log, relative=r, season=2) for r in (False, relative)
+    )
     data, expected = other.load(tmp_path), plain.load(tmp_path)
     test = data.splits["test"]
     truth = other.original(test.x, test.y, data.preprocessing)
@@ -73,7 +75,7 @@ def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, rela
     if not log:
         std = data.preprocessing["std"][1]
         assert scores["persistence"]["mae"] == pytest.approx(10 * 2 / std, rel=1e-3)
-        # A season is two rows: the forecasts are 2, 2 and 4 rows late.
+        # A season has two rows, so the forecasts repeat values that are 2, 2 and 4 rows old.
         assert scores["seasonal"]["mae"] == pytest.approx(10 * 8 / 3 / std, rel=1e-3)
         assert scores["persistence"]["mase"] == pytest.approx(20 / 20, rel=1e-3)
         late = np.array([[10, 20, 30]]) / (truth[:, :, 0] - [[5, 10, 15]])
@@ -81,7 +83,7 @@ def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, rela
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("date,one,ten\n2000,1,x\n", "line 2 column 'ten': got 'x', expected a number"),
         ("date,one,ten\n2000,1\n", "line 2 column 'ten': got None"),
@@ -91,15 +93,15 @@ def test_errors_and_original_units_do_not_depend_on_the_form(tmp_path, log, rela
         ("date,one,ten\n2000,1,1\n", "leaves train 1 rows, expected 9 or more"),
     ],
 )
-def test_what_is_wrong_with_a_series_is_one_line(tmp_path, content, said):
-    task = counted(tmp_path)
+def test_an_invalid_series_is_rejected(tmp_path, content, message):
+    task = counting_series(tmp_path)
     (tmp_path / "a.csv").write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         task.load(tmp_path)
 
 
-def test_a_file_of_the_user_s_own_is_described(tmp_path):
-    counted(tmp_path, rows=150)
+def test_options_describe_a_users_series(tmp_path):
+    counting_series(tmp_path, rows=150)
     options = forecasting.options(str(tmp_path / "a.csv"))
     assert (options["inputs_of"], options["targets"]) == (("one", "ten"), ("ten",))
     build_spec({"task": options, "train": {"steps": 1}}).task.load(tmp_path)
@@ -107,7 +109,7 @@ def test_a_file_of_the_user_s_own_is_described(tmp_path):
     with pytest.raises(UserError, match="line 2 has no number"):
         forecasting.options(str(tmp_path / "b.csv"))
     with pytest.raises(ValueError, match="season: got 9, expected up to context, 6"):
-        counted(tmp_path, season=9)
+        counting_series(tmp_path, season=9)
 
 
 def test_folds_test_every_heartbeat_once(tmp_path):
@@ -129,7 +131,7 @@ def test_folds_test_every_heartbeat_once(tmp_path):
         time_series.read_series(tmp_path / "b.txt")
 
 
-def test_classes_that_are_balanced_weigh_the_same():
+def test_class_weights_balance_the_classes():
     y = np.array([0] * 8 + [1] * 2)
     weights = class_weights(y, 3)[y]
     assert weights[:8].sum() == pytest.approx(weights[8:].sum())
@@ -159,15 +161,15 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("a,b,good\n1,2\n", "line 2: got 2 values, expected 3 as in the first row"),
         ("a,b,good\n", "has no rows"),
         ("a,b,good\n1,2,no\n", "example 1 has 'no', expected 1, 2"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_one_line(tmp_path, content, said):
-    header = said == "has no rows" or "example" in said
+def test_an_invalid_table_is_rejected(tmp_path, content, message):
+    header = message == "has no rows" or "example" in message
     (tmp_path / "a.csv").write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         Table(str(tmp_path / "a.csv"), ("1", "2"), 2, 3, header=header).load(Path())

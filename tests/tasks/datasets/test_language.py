@@ -1,4 +1,4 @@
-"""Texts: what a symbol is, what a split holds, and what is wrong with a file."""
+"""Texts: their symbols and splits, and errors in files."""
 
 import gzip
 from pathlib import Path
@@ -15,7 +15,7 @@ from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_texts
 
 
-def test_words_end_at_lines_and_rare_ones_are_unknown(tmp_path):
+def test_lines_end_with_eos_and_rare_words_are_unknown(tmp_path):
     (tmp_path / "a.txt").write_text("the cat sat\nthe dog\n\nthe cat <unk>\n" * 2)
     task = Language(str(tmp_path / "a.txt"), vocabulary=4, valid_share=0.25, test_share=0.25)
     dataset = task.load(tmp_path)
@@ -27,7 +27,7 @@ def test_words_end_at_lines_and_rare_ones_are_unknown(tmp_path):
     assert [len(p) for p in parts] == [12, 6, 6]
 
 
-def test_splits_of_their_own_share_the_training_part_s_vocabulary(tmp_path):
+def test_separate_split_files_share_the_vocabulary_of_training(tmp_path):
     write_texts(tmp_path)
     names = {split: f"ptb/ptb.{split}.txt" for split in ("train", "valid", "test")}
     dataset = Language(**names, vocabulary=8).load(tmp_path)
@@ -45,7 +45,7 @@ def test_splits_of_their_own_share_the_training_part_s_vocabulary(tmp_path):
     assert steps_per_epoch(dataset.splits["train"], 4) == (599 // 4) // 20
 
 
-def test_any_writing_is_text(tmp_path):
+def test_chinese_text_is_read_symbol_by_symbol(tmp_path):
     text = "春眠不覺曉,處處聞啼鳥。\r\n夜來風雨聲,花落知多少。\r\n" * 20
     path = tmp_path / "poem.txt.gz"
     path.write_bytes(gzip.compress(text.encode("utf-8-sig")))
@@ -68,20 +68,20 @@ def test_the_most_frequent_words_come_first_and_ties_keep_their_order():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b" \n \n", "is empty"),
         ("été\nété\n".encode() + "été".encode("latin-1"), "line 3 is not UTF-8 .byte 0xe9"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_line(tmp_path, content, said):
+def test_an_invalid_text_file_is_rejected(tmp_path, content, message):
     (tmp_path / "a.txt").write_bytes(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read_text(tmp_path / "a.txt")
 
 
-def test_files_that_are_missing_short_or_changed(tmp_path):
+def test_missing_short_or_changed_files_are_rejected(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.txt does not exist, neither here nor in"):
         Language("nowhere.txt").load(tmp_path)
     path = tmp_path / "a.txt"
@@ -94,7 +94,7 @@ def test_files_that_are_missing_short_or_changed(tmp_path):
     spec.task.load(tmp_path)
     path.rename(tmp_path / "b.txt")
     moved = build_spec({**config, "task": {**config["task"], "train": str(tmp_path / "b.txt")}})
-    assert run_id(moved) == run_id(spec)  # where a file lies does not count
+    assert run_id(moved) == run_id(spec)  # the id does not depend on the path
     (tmp_path / "b.txt").write_text("abcd" * 51)
     with pytest.raises(UserError, match="changed since the run was configured"):
         moved.task.load(Path())

@@ -1,4 +1,4 @@
-"""JSB: the true format, both conventions, damage, and downloads with a pinned hash."""
+"""JSB: its file format, both conventions, damaged files, and downloads with a pinned hash."""
 
 import hashlib
 import http.server
@@ -19,7 +19,7 @@ from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_chorales
 
 
-def test_a_frame_is_predicted_from_those_before(chorales):
+def test_a_frame_is_predicted_from_the_previous_frames(chorales):
     e = JSB().load(chorales).splits["train"]
     raw = scipy.io.loadmat(chorales / "jsb" / "JSB_Chorales.mat")["traindata"].ravel()
     assert list(e.lengths) == [len(piece) for piece in raw] == [7, 5, 12]
@@ -30,7 +30,7 @@ def test_a_frame_is_predicted_from_those_before(chorales):
         assert not e.y[k, len(piece) :].any()
 
 
-def test_the_first_frame_may_be_only_read(chorales):
+def test_the_first_frame_can_be_an_input_only(chorales):
     e = JSB(first_frame=False).load(chorales).splits["train"]
     raw = scipy.io.loadmat(chorales / "jsb" / "JSB_Chorales.mat")["traindata"].ravel()
     assert list(e.lengths) == [6, 4, 11]
@@ -39,19 +39,19 @@ def test_the_first_frame_may_be_only_read(chorales):
 
 
 @pytest.mark.parametrize("collection", music.OTHERS)
-def test_other_collections_are_the_users_copies(collection, tmp_path):
+def test_other_collections_are_read_from_a_users_copy(collection, tmp_path):
     task = JSB(collection)
     with pytest.raises(UserError, match=r"does not exist.*; get it from https://.*/mdata/\w+.mat"):
         task.load(tmp_path)
-    place = tmp_path / music.OTHERS[collection]
-    place.parent.mkdir()
-    write_chorales(tmp_path, pieces=(3, 9)).rename(place)
+    path = tmp_path / music.OTHERS[collection]
+    path.parent.mkdir()
+    write_chorales(tmp_path, pieces=(3, 9)).rename(path)
     assert list(task.load(tmp_path).splits["test"].lengths) == [3, 9]
     spec = build_spec(get_config(f"{collection},vanilla"))
     assert (spec.task, spec.model.cell) == (task, "vanilla")
 
 
-def test_damage_is_named(tmp_path):
+def test_a_damaged_file_is_rejected(tmp_path):
     path = write_chorales(tmp_path)
     content = path.read_bytes()
     for damaged in (b"no .mat at all", content[:200], content[: len(content) // 2]):
@@ -66,16 +66,19 @@ def test_damage_is_named(tmp_path):
     with pytest.raises(UserError, match="empty split 'traindata'"):
         JSB().load(tmp_path)
     bad = np.empty((1, 1), object)
-    for piece, said in ((np.zeros((3, 87)), "shape"), (np.full((3, 88), 2), "other than 0 and 1")):
+    for piece, message in (
+        (np.zeros((3, 87)), "shape"),
+        (np.full((3, 88), 2), "other than 0 and 1"),
+    ):
         bad[0, 0] = piece
         scipy.io.savemat(path, {f"{k}data": bad for k in ("train", "valid", "test")})
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             JSB().load(tmp_path)
 
 
 @pytest.fixture
 def server(tmp_path):
-    """A local web server over a folder."""
+    """Starts a local web server; yields the folder that it serves, and its address."""
     folder = tmp_path / "served"
     folder.mkdir()
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))

@@ -41,19 +41,19 @@ def test_pixels_come_in_order_or_permuted(tmp_path):
         MNIST().load(tmp_path)
 
 
-def test_takes_decide_the_split(tmp_path):
+def test_the_take_number_decides_the_split(tmp_path):
     write_signals(tmp_path)
     splits = SpokenDigits(mels=20).load(tmp_path).splits
     assert {split: len(part.y) for split, part in splits.items()} == dict.fromkeys(splits, 6)
     train = splits["train"]
-    known = np.concatenate([x[:n] for x, n in zip(train.x, train.lengths, strict=True)])
-    np.testing.assert_allclose(known.mean(0), np.zeros(20), atol=1e-3)
+    frames = np.concatenate([x[:n] for x, n in zip(train.x, train.lengths, strict=True)])
+    np.testing.assert_allclose(frames.mean(0), np.zeros(20), atol=1e-3)
     (tmp_path / "fsdd" / "fsdd.tar.gz").write_bytes(b"nothing")
     with pytest.raises(UserError, match="is no archive of recordings"):
         SpokenDigits().load(tmp_path)
 
 
-def test_a_tone_rings_in_its_band():
+def test_a_tone_is_loudest_in_its_mel_band():
     bands = mel_bands(30, 256)
     assert bands.shape == (30, 129)
     assert bands.max() <= 1.0
@@ -65,7 +65,7 @@ def test_a_tone_rings_in_its_band():
     assert log_mel(np.zeros(10), 30, 25, 10).shape == (1, 30)
 
 
-def test_counting_goes_on():
+def test_counting_continues_the_sequence():
     splits = Counting().load(None).splits
     np.testing.assert_allclose(splits["train"].y[:, 0], [0.6, 0.7, 0.8, 0.9], rtol=1e-6)
     np.testing.assert_allclose(splits["test"].x[0, :, 0], [0.5, 0.6, 0.7, 0.8, 0.9], rtol=1e-6)
@@ -74,7 +74,7 @@ def test_counting_goes_on():
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), kinds=st.integers(1, 5), depth=st.integers(1, 6))
-def test_brackets_close_what_was_opened_last(seed, kinds, depth):
+def test_dyck_targets_close_the_last_open_bracket(seed, kinds, depth):
     sampled = Dyck(length=30, kinds=kinds, depth=depth).sample(jax.random.key(seed))
     stack = []
     for x, y in zip(np.asarray(sampled.x), np.asarray(sampled.y), strict=True):
@@ -87,7 +87,7 @@ def test_brackets_close_what_was_opened_last(seed, kinds, depth):
         assert len(stack) <= depth
 
 
-def test_parity_is_counted_at_every_step_and_tested_on_longer_ones():
+def test_parity_is_counted_at_every_step_and_tested_on_longer_sequences():
     task = Parity(length=5, test_length=9, valid_size=20, test_size=20)
     splits = task.load(None).splits
     for split, T in (("valid", 5), ("test", 9)):
@@ -95,7 +95,7 @@ def test_parity_is_counted_at_every_step_and_tested_on_longer_ones():
         np.testing.assert_array_equal(splits[split].y[..., 0], splits[split].x.cumsum(1) % 2)
 
 
-def test_what_needs_no_model(tmp_path):
+def test_trivial_baselines_of_digits_and_jsb(tmp_path):
     digits = trivial_baselines(Digits(), Digits().load(tmp_path))["constant"]
     assert 0.05 < digits["accuracy"] < 0.15
     assert digits["nll"] == pytest.approx(np.log(10), abs=0.05)

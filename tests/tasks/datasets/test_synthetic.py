@@ -1,4 +1,4 @@
-"""What each task asks, checked against its definition."""
+"""The data of each synthetic task and of Digits match their definition."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def draw(task, n=200):
     return jax.device_get(jax.vmap(task.sample)(jax.random.split(jax.random.key(0), n)))
 
 
-def test_adding():
+def test_adding_matches_its_definition():
     e = draw(Adding(length=10), 2000)
     marks = e.x[..., 1]
     assert set(np.unique(marks)) == {0.0, 1.0}
@@ -35,7 +35,7 @@ def test_adding():
     assert abs(np.square(e.y - 1).mean() - 1 / 6) < 0.01
 
 
-def test_copy_memory():
+def test_copy_memory_matches_its_definition():
     e = draw(CopyMemory(delay=7))
     assert e.x.shape == (200, 27)
     np.testing.assert_array_equal(e.x[:, :10], e.y[:, -10:])
@@ -47,7 +47,7 @@ def test_copy_memory():
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_temporal_order(classes):
+def test_temporal_order_matches_its_definition(classes):
     task = TemporalOrder(length=30, classes=classes, distractors=5)
     e = draw(task, 500)
     for x, y in zip(e.x, e.y, strict=True):
@@ -64,7 +64,7 @@ def test_temporal_order(classes):
 
 
 @pytest.mark.parametrize("task", [Adding(), CopyMemory(), TemporalOrder()], ids=lambda t: t.name)
-def test_fixed_splits_are_fixed_and_disjoint(task):
+def test_fixed_splits_are_reproducible_and_disjoint(task):
     splits = task.load(NOWHERE).splits
     again = task.load(NOWHERE).splits
     jax.tree.map(np.testing.assert_array_equal, splits, again)
@@ -74,7 +74,7 @@ def test_fixed_splits_are_fixed_and_disjoint(task):
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 4, 8])
-def test_digits(pixels):
+def test_digits_hold_every_image_once(pixels):
     from sklearn.datasets import load_digits
 
     splits = Digits(pixels_per_step=pixels).load(NOWHERE).splits
@@ -87,7 +87,7 @@ def test_digits(pixels):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: Digits(valid_size=0), "valid_size: got 0"),
         (lambda: Digits(test_size=1700), "leaves none of the 1797"),
@@ -97,20 +97,20 @@ def test_digits(pixels):
         (lambda: Adding(test_size=0), "test_size: got 0"),
     ],
 )
-def test_impossible_options_are_refused(make, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_options_are_rejected(make, message):
+    with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_every_task_names_its_metric():
+def test_the_metric_of_every_task_exists():
     for task in TASKS.values():
-        needed = {
+        required = {
             **dict.fromkeys(("train", "file", "train_source", "train_target"), "a.txt"),
             **dict.fromkeys(("labels", "inputs_of", "targets"), ("a", "b")),
             **dict.fromkeys(("attributes", "categories"), 2),
         }
-        made = task(**{k: v for k, v in needed.items() if k in task.__dataclass_fields__})
-        assert made.metric in metric_names(made.target)
+        instance = task(**{k: v for k, v in required.items() if k in task.__dataclass_fields__})
+        assert instance.metric in metric_names(instance.target)
     assert metric_names(Categorical(3)) == ("nll", "accuracy")
     assert metric_names(Bernoulli(1)) == ("nll", "accuracy")
 
@@ -123,10 +123,10 @@ def test_cross_validation_tests_every_digit_once():
     every = np.concatenate([e.x.reshape(len(e.y), -1) for e in whole.values()])
     np.testing.assert_array_equal(np.unique(rows, axis=0), np.unique(every, axis=0))
     np.testing.assert_array_equal(parts[0]["valid"].x, parts[1]["test"].x)
-    for wrong, said in (
+    for wrong, message in (
         ({"folds": 2, "fold": 0}, "folds: got 2, expected 3 or more"),
         ({"folds": 4}, "expected both or neither"),
         ({"folds": 4, "fold": 4}, "fold: got 4, expected 0 to 3"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             Digits(**wrong)

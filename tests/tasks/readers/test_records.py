@@ -1,4 +1,4 @@
-"""Texts with labels and sentences with tags: files of the user's own, good and bad."""
+"""Texts with labels and sentences with tags: valid and invalid files of a user."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ REVIEWS = "text,label\n" + "".join(
 )
 
 
-def test_a_csv_of_the_user_s_own(tmp_path):
+def test_a_users_csv_is_read(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(REVIEWS)
     spec = build_spec({"task": text_classification.options(str(path)), "train": {"steps": 1}})
@@ -40,10 +40,10 @@ def test_a_csv_of_the_user_s_own(tmp_path):
             text = [words[number] for number in x[:length]]
             assert text[0] == ("dull", "great")[y]
             texts.add(text[-1])
-    assert len(texts - {"<unk>"}) >= 12  # all the numbers of the texts
+    assert len(texts - {"<unk>"}) >= 12  # the different numbers at the ends of the texts
 
 
-def test_long_texts_end_and_short_ones_do_not(tmp_path):
+def test_long_texts_are_cut_to_max_length(tmp_path):
     rows = [{"text": "a b c d", "label": 1}, {"text": "", "label": 0}] * 4
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
@@ -60,7 +60,7 @@ def test_long_texts_end_and_short_ones_do_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.csv", "text,label\n", "has no records"),
         ("a.csv", "words,label\nx,1\n", "line 2: column: got 'text', expected one of words, label"),
@@ -72,16 +72,16 @@ def test_long_texts_end_and_short_ones_do_not(tmp_path):
         ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
     ],
 )
-def test_what_is_wrong_with_records_is_one_line(tmp_path, name, content, said):
+def test_invalid_records_are_rejected(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         Text(
             **{k: v for k, v in text_classification.options(str(path)).items() if k != "name"}
         ).load(tmp_path)
 
 
-def test_a_label_that_training_lacks_is_named(tmp_path):
+def test_an_unknown_label_is_named_in_the_error(tmp_path):
     (tmp_path / "a.csv").write_text(REVIEWS)
     (tmp_path / "b.csv").write_text("text,label\nso so,middling\n")
     task = Text("a.csv", ("bad", "good"), test="b.csv")
@@ -89,7 +89,7 @@ def test_a_label_that_training_lacks_is_named(tmp_path):
         task.load(tmp_path)
 
 
-def test_a_quoted_line_break_is_no_record(tmp_path):
+def test_a_quoted_line_break_does_not_end_a_record(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"one\n\ntwo",1\nthree,0\n')
     records = read_records(tmp_path / "a.csv", ("text", "label"))
     assert [record["text"] for _, record in records] == ["one\n\ntwo", "three"]
@@ -98,7 +98,7 @@ def test_a_quoted_line_break_is_no_record(tmp_path):
 CONLL = "-DOCSTART- X O\n\nEU B-ORG\nrejects O\n\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
 
 
-def test_a_conll_file_of_the_user_s_own(tmp_path):
+def test_a_users_conll_file_is_read(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text(CONLL * 10)
     sentences = tagging.read_sentences(path)
@@ -113,7 +113,7 @@ def test_a_conll_file_of_the_user_s_own(tmp_path):
         tagging.read_sentences(path)
 
 
-def test_a_folder_of_requests(tmp_path):
+def test_a_folder_of_requests_is_read(tmp_path):
     write_sentences(tmp_path)
     names = [f"atis/{part}" for part in ("train", "dev", "test")]
     for predict, labels in (
@@ -128,13 +128,13 @@ def test_a_folder_of_requests(tmp_path):
     (tmp_path / "atis" / "dev" / "label").write_text("fare\n")
     with pytest.raises(UserError, match="seq.in, seq.out and label of 12, 12, 1 lines"):
         tagging.read_sentences(tmp_path / "atis" / "dev")
-    lost = Tags(names[0], ("O", "B-to"))
+    too_few_labels = Tags(names[0], ("O", "B-to"))
     with pytest.raises(UserError, match=r"line \d+ has 'B-from', which is not among the 2"):
-        lost.load(tmp_path)
+        too_few_labels.load(tmp_path)
 
 
-def scored(target, guess, y, lengths):
-    """The metrics of predictions, batch by batch."""
+def metrics_over_batches(target, guess, y, lengths):
+    """Returns the metrics of predictions, summed batch by batch."""
     total = zero_metrics(target)
     for rows in np.array_split(np.arange(len(y)), 3):
         logits = jnp.eye(target.size)[guess[rows]]
@@ -146,7 +146,7 @@ def scored(target, guess, y, lengths):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_span_f1_is_seqeval_s(seed):
+def test_span_f1_equals_seqeval(seed):
     labels = ("O", "B-a", "I-a", "B-b", "I-b")
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 12, 30)
@@ -156,21 +156,21 @@ def test_span_f1_is_seqeval_s(seed):
         [[labels[k] for k in row[:n]] for row, n in zip(part, lengths, strict=True)]
         for part in (y, guess)
     ]
-    metrics = scored(Categorical(5, True, ("span_f1",), labels), guess, y, lengths)
+    metrics = metrics_over_batches(Categorical(5, True, ("span_f1",), labels), guess, y, lengths)
     assert metrics["span_f1"] == pytest.approx(f1_score(*names), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_macro_f1_is_scikit_learn_s(seed):
+def test_macro_f1_equals_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     y = rng.choice(4, 50, p=[0.7, 0.2, 0.1, 0.0])  # one class never occurs
     guess = np.where(rng.random(50) < 0.4, rng.integers(0, 3, 50), y)
-    metrics = scored(Categorical(4, metrics=("accuracy", "macro_f1")), guess, y, None)
+    metrics = metrics_over_batches(Categorical(4, metrics=("accuracy", "macro_f1")), guess, y, None)
     assert metrics["macro_f1"] == pytest.approx(class_f1(y, guess, average="macro"), abs=1e-6)
     assert metrics["accuracy"] == pytest.approx((y == guess).mean(), abs=1e-6)
 
 
-def test_the_hash_of_files_is_part_of_the_run(tmp_path):
+def test_a_file_that_changed_is_rejected(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(REVIEWS)
     task = build_spec({"task": text_classification.options(str(path)), "train": {"steps": 1}}).task

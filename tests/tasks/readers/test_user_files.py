@@ -1,4 +1,4 @@
-"""A file of the user's own trains by one command; what is wrong with one is said in one line."""
+"""One command trains on a user's file; an error in the file is reported in one line."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def run(config, path, tmp_path, *flags):
         ("credit.py", "loans.csv", LOANS, "auc"),
     ],
 )  # fmt: skip
-def test_one_command_trains_on_it(tmp_path, capsys, config, name, content, metric):
+def test_one_command_trains_on_a_users_file(tmp_path, capsys, config, name, content, metric):
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     assert run(config, path, tmp_path) == 0
@@ -43,18 +43,18 @@ def test_one_command_trains_on_it(tmp_path, capsys, config, name, content, metri
     assert "trivial" in capsys.readouterr().out
 
 
-def test_a_chinese_text_is_written_on(tmp_path, capsys):
+def test_a_chinese_text_is_continued(tmp_path, capsys):
     path = tmp_path / "poem.txt"
     path.write_text("春眠不覺曉\n處處聞啼鳥\n夜來風雨聲\n花落知多少\n" * 90, encoding="utf-8")
     config = f"--config={ROOT / 'configs' / 'characters.py'}:{path}"
-    trained = (
+    flags = (
         "--config.model.hidden=24",
         "--config.train.batch_size=8",
         "--config.train.epochs=80",
         "--config.optim.lr=0.02",
     )
     folder = f"--workdir={tmp_path / 'run'}"
-    assert main(["train", config, folder, *trained, "--devices=4"]) == 0
+    assert main(["train", config, folder, *flags, "--devices=4"]) == 0
     capsys.readouterr()
     command = ["generate", folder, "--prompt=春眠", "--length=21", "--temperature=0"]
     assert main([*command, "--devices=4"]) == 0
@@ -65,8 +65,8 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
     pair = tmp_path / "a.en", tmp_path / "a.de"
     pair[0].write_text("a dog runs\na man sits\n" * 20)
     pair[1].write_text("ein hund rennt\nein mann sitzt\n" * 20)
-    small = ("--config.model.embedding=4", "--config.train.batch_size=4")
-    assert run("translation.py", f"{pair[0]},{pair[1]}", tmp_path, *small) == 0
+    flags = ("--config.model.embedding=4", "--config.train.batch_size=4")
+    assert run("translation.py", f"{pair[0]},{pair[1]}", tmp_path, *flags) == 0
     result = read_json(tmp_path / "run" / "result.json")
     assert {"perplexity", "bleu"} <= set(result["test"])
     capsys.readouterr()
@@ -80,7 +80,7 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("config", "name", "content", "said"),
+    ("config", "name", "content", "message"),
     [
         ("imdb.py", "a.csv", b"review,label\nx,1\n", "column: got 'text', expected one of review"),
         ("imdb.py", "a.csv", b"text,label\nx,1\n", "has the label '1' alone"),
@@ -106,11 +106,11 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
         ("imdb.py", "nowhere.csv", None, "nowhere.csv does not exist"),
     ],
 )
-def test_what_is_wrong_is_one_line(tmp_path, capsys, config, name, content, said):
+def test_an_invalid_file_gives_one_error_line(tmp_path, capsys, config, name, content, message):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
     assert run(config, path, tmp_path) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
