@@ -7,6 +7,7 @@ arrays. One draw for all gates at once would not be orthogonal gate by gate.
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -68,15 +69,16 @@ def init_gates(
     """Draws `wx [D,G,H]`, `wh [H,G,H]` and `b [G,H]`, gate by gate."""
     key_x, key_h, key_b = jax.random.split(key, 3)
     R = H if recurrent_inputs is None else recurrent_inputs
+
+    def matrices(key: jax.Array, rows: int, recurrent: bool) -> jax.Array:
+        draw = partial(init_matrix, init, shape=(rows, H), H=H, recurrent=recurrent)
+        # Mapped: a loop over the gates would compile a generator for each of them.
+        return jax.vmap(draw, out_axes=1)(jax.random.split(key, G))
+
     return {
-        "wx": jnp.stack(
-            [init_matrix(init, k, (D, H), H, recurrent=False) for k in jax.random.split(key_x, G)],
-            1,
-        ),
-        "wh": jnp.stack(
-            [init_matrix(init, k, (R, H), H, recurrent=True) for k in jax.random.split(key_h, G)], 1
-        ),
-        "b": jnp.stack([init_vector(init, k, H) for k in jax.random.split(key_b, G)]),
+        "wx": matrices(key_x, D, recurrent=False),
+        "wh": matrices(key_h, R, recurrent=True),
+        "b": jax.vmap(lambda k: init_vector(init, k, H))(jax.random.split(key_b, G)),
     }
 
 

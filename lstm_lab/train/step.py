@@ -94,8 +94,7 @@ class TrainStep:
             noise_seed=member.noise_seed,
             hparams=member.hparams,
             # The weights before training count as best until the first evaluation: a run that
-            # diverges
-            # at once still has weights to load.
+            # diverges at once still has weights to load.
             stopped=jnp.int32(RUNNING),
             best=BestSoFar(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
             average=None if patience is None else weight_averaging.init(patience, params),

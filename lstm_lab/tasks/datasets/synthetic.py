@@ -8,6 +8,7 @@ kind.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
@@ -258,5 +259,11 @@ def fixed_splits(task: Drawn, tested: Drawn) -> Dataset:
     ):
         keys = jax.random.split(jax.random.fold_in(root, k), size)
         # Host arrays, like the splits that other tasks read from files.
-        splits[split] = jax.device_get(jax.jit(jax.vmap(drawn.sample))(keys))
+        splits[split] = jax.device_get(_draw(drawn, keys))
     return Dataset(splits)
+
+
+# The task is static: equal tasks share a compiled program, also over the runs of a study.
+@partial(jax.jit, static_argnums=0)
+def _draw(task: Drawn, keys: jax.Array) -> Examples:
+    return jax.vmap(task.sample)(keys)
