@@ -8,6 +8,7 @@ the layers differ.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import gcd
 from typing import Any
 
 import jax
@@ -278,7 +279,8 @@ def _population(name: str, case: Case) -> Callable[[], None]:
 
     if library(name) == "lstm_lab" and "in turn" not in name:
         step_all = map_population(step)
-        devices = jax.local_device_count()
+        # Each device trains equally many members, so the number of devices has to divide them.
+        devices = gcd(case.members, jax.local_device_count())
 
         def stack(leaf: jax.Array) -> jax.Array:
             return jnp.tile(leaf, (devices, case.members // devices, *(1 for _ in leaf.shape)))

@@ -72,8 +72,10 @@ class Contender:
         Args:
           case: the case; several processes share its members.
         """
-        share = replace(case, members=case.members // self.parts) if self.parts > 1 else case
-        answers = self._ask({"build": share.to_json()})
+        least, rest = divmod(case.members, self.parts)
+        # The first processes take one member more where the processes do not divide the members.
+        shares = [replace(case, members=least + (k < rest)) for k in range(self.parts)]
+        answers = self._ask([{"build": share.to_json()} for share in shares])
         for answer in answers:
             if isinstance(answer, str):
                 say(f"{self.name} at {case.label}: {answer}")
@@ -88,7 +90,9 @@ class Contender:
         Args:
           seconds: duration of the turn.
         """
-        return max(float(np.median(times)) for times in self._ask({"seconds": seconds}))
+        return max(
+            float(np.median(times)) for times in self._ask([{"seconds": seconds}] * self.parts)
+        )
 
     def close(self) -> None:
         """Ends the processes."""
@@ -96,9 +100,9 @@ class Contender:
             process.kill()
             process.communicate()
 
-    def _ask(self, request: dict[str, Any]) -> list[Any]:
+    def _ask(self, requests: list[dict[str, Any]]) -> list[Any]:
         # All requests before the first answer: the processes have to work at the same time.
-        for process in self.processes:
+        for process, request in zip(self.processes, requests, strict=True):
             assert process.stdin is not None
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
