@@ -171,7 +171,8 @@ def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
       runs: the study.
 
     Returns:
-      The importances by variant; empty for a study without random search.
+      The importances by variant, without variants whose scores are all equal; empty for a study
+      without random search.
     """
     ranges: dict[str, Any] = (runs.study["tuning"] or {}).get("ranges") or {}
     importances: dict[str, Importance] = {}
@@ -188,6 +189,9 @@ def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
         paths = [path for path in ranges if all(path in run.point for run in ended)]
         points = [[to_unit(ranges[path], run.point[path]) for path in paths] for run in ended]
         filled = [_score_or(run, worst) for run in ended]
+        # Equal scores have no variance whose shares could be computed.
+        if min(filled) == max(filled):
+            continue
         importances[variant] = fanova(np.array(points), np.array(filled), paths)
     return importances
 

@@ -134,3 +134,9 @@ def test_a_diverged_trial_counts_as_the_worst_score():
     assert result["np"].main_effects["optim.lr"] > 0.4
     assert set(result["np"].main_effects) == {"optim.lr", "cell"}
     assert hyperparameter_importances(study([run(k) for k in range(5)])) == {}
+
+
+def test_equal_scores_have_no_importances():
+    points = [{"optim.lr": 10.0 ** -(k % 4), "noise": 1 + k / 20, "cell": "a"} for k in range(20)]
+    runs = [row("tuning", k, point) for k, point in enumerate(points)]
+    assert hyperparameter_importances(study(runs)) == {}
