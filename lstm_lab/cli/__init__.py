@@ -39,20 +39,22 @@ USAGE = """lstm-lab VERB [flags]
   pack     --workdir=DIR --out=FILE.jsonl.gz   writes a study's results to one file, for --results
   status   --workdir=DIR     shows which runs are done, running, failed (and why) or missing
   report   --workdir=DIR[,DIR ...]   tables, statistics and figures of a study, or of several
-           studies; --watch updates it while a sweep runs
+           studies, then in --out=DIR; --watch updates it while a sweep runs
   compare  FILE.py[:NAME] [--against=vanilla] [--tasks=A,B] [--budget=TRIALS|HOURSh]
            compares your own cell with a baseline: first its gradients, then a battery of tasks
            with the same tuning budget, matched parameters and paired seeds; one verdict
   predict  --workdir=DIR [--input=FILE] [--format=json|csv]
            predictions of a finished run for each line of a file or of standard input;
-           --stream: the lines are one sequence, and each line is answered when it arrives
+           --stream: the lines are one sequence, and each line is answered when it arrives;
+           --beam=N: number of hypotheses of a translation
   generate --workdir=DIR [--prompt=TEXT] [--length=N] [--temperature=0.8] [--top_k=N] [--top_p=P]
            [--seed=N]        generates text with a trained language model; with a model of music:
            --format=midi --out=FILE.mid
   summary  --config=FILE.py  layers, shapes, parameters and operations of a model
   check    --cell=NAME or FILE.py:NAME   tests gradients, lengths, chunks and backends of a cell
-  bench    --suite=layer|train|population [--contenders=A,B] [--rounds=N] [--out=FILE.json]
-           timings of lstm_lab and of other installed libraries; FILE.md has the tables;
+  bench    --suite=layer|train|population [--contenders=A,B] [--rounds=N] [--milliseconds=N]
+           [--out=FILE.json]  timings of lstm_lab and of other installed libraries, N ms a turn;
+           FILE.md has the tables;
            --suite=trials [--trials=N] [--epochs=N]: the Odyssey's trials, end to end;
            --suite=backends [--table=FILE]: our backends by cell and shape, from which `auto`
            chooses; --suite=errors: float32, TF32 and bfloat16 compared with float64

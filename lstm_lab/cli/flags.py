@@ -95,8 +95,11 @@ def load_spec(config: str | None, overrides: dict[str, str | None]) -> RunSpec:
         data = read_json(path)
         if not isinstance(data, dict) or "spec" not in data:
             raise UserError(f"--config: {path} is not a run.json")
-        # By `from_json`: it refuses a user's cell whose file has changed since.
         spec = data["spec"]
+        if "model.cell" in overrides:
+            # The recorded hash belongs to the cell that is replaced.
+            spec = {name: value for name, value in spec.items() if name != "cell_sha256"}
+        # By `from_json`: it refuses a user's cell whose file has changed since.
         return from_json(apply_overrides(spec, overrides) if overrides else spec)
     return build_spec(apply_overrides(load_config(config), overrides))
 

@@ -47,6 +47,8 @@ def run(capsys, monkeypatch, tmp_path):
         (["train", ADDING, "--config.task.name=sum"], "task.name: got 'sum'"),
         (["train", ADDING, "--sedes=3"], "sedes"),
         (["train", ADDING, "--seeds=0"], "seeds"),
+        (["train", ADDING, "--stream"], "stream"),
+        (["train", ADDING, "--dry_run"], "dry_run"),
         (["train", ADDING, "--seeds=many"], "seeds"),
         (["train", ADDING, "now"], "got 'now', expected flags only"),
         (["sweep"], "--study is required"),
@@ -153,6 +155,12 @@ def test_a_users_cell_trains_and_its_source_is_saved(run, tmp_path):
     assert code == 0
     assert Path("w/cell.py").read_text() == source
     assert read_json(Path("w/run.json"))["spec"]["cell_sha256"]
+    Path("my_cell.py").write_text(source.replace("1.0", "2.0"))
+    again = ("train", "--config=w/run.json", "--workdir=v")
+    code, _, error = run(*again)
+    assert code == 2
+    assert "has changed since that run" in error
+    assert run(*again, "--config.model.cell=lstm")[0] == 0
 
 
 def test_dry_run_writes_nothing(run, tmp_path):
