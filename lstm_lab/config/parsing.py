@@ -166,7 +166,8 @@ def coerce(path: str, kind: Any, value: Any) -> Any:
     if fits and (kind is bool or not isinstance(value, bool)):
         return value
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    expected = names.get(kind, "a tuple of whole numbers")
+    many = {int: "a tuple of whole numbers", str: "a tuple of words"}
+    expected = many[get_args(kind)[0]] if origin is tuple else names[kind]
     raise UserError(f"{path}: got {value!r}, expected {expected}")
 
 

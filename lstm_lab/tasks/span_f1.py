@@ -46,10 +46,10 @@ def span_f1(
         type_BT = jnp.where(weight_BT > 0, jnp.asarray(type_L)[tags_BT], outside)
         before_BT = jnp.pad(type_BT[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
         # A model may predict I-X after O or after B-Y. conlleval counts that as a new span.
-        goes_on_BT = jnp.asarray(inside_L)[tags_BT] & (type_BT == before_BT) & (type_BT >= 0)
-        begins_BT = (type_BT >= 0) & ~goes_on_BT
+        continues_BT = jnp.asarray(inside_L)[tags_BT] & (type_BT == before_BT) & (type_BT >= 0)
+        begins_BT = (type_BT >= 0) & ~continues_BT
         T = tags_BT.shape[1]
-        last_BT = jnp.pad(~goes_on_BT[:, 1:], ((0, 0), (0, 1)), constant_values=True)
+        last_BT = jnp.pad(~continues_BT[:, 1:], ((0, 0), (0, 1)), constant_values=True)
         # The minimum from the right over the places of last words is the end of the current span:
         # no loop over spans, whose number differs from batch to batch.
         places_BT = jnp.where(last_BT, jnp.arange(T)[None], T)

@@ -71,6 +71,7 @@ def config(**sections):
         ({"optim": {"name": "adm"}}, "optim.name: got 'adm'.*did you mean 'adam'"),
         ({"optim": {"name": "adam", "momentum": 0.9}}, "only sgd has them, got adam"),
         ({"optim": {"clip": -1.0}}, "optim.clip: got -1.0"),
+        ({"optim": {"freeze": 3}}, "optim.freeze: got 3, expected a tuple of words"),
         ({"optim": 3}, "optim: got 3, expected a section"),
         ({"train": {"epochs": 3}}, "train.steps, epochs: got 10 and 3, expected exactly one"),
         ({"train": {"steps": None, "epochs": 3}}, "train.epochs: adding generates"),

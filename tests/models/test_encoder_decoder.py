@@ -201,7 +201,7 @@ def test_bleu_of_a_run_matches_its_translations(tmp_path):
     references = trained.preprocessing["references"]
     dataset = spec.task.load(tmp_path)
     sources = dataset.splits["test"].source
-    words = trained.preprocessing["given"]
+    words = trained.preprocessing["sources"]
     lines = [
         " ".join(words[k] for k in row[:n])
         for row, n in zip(sources.tokens, sources.lengths, strict=True)

@@ -237,11 +237,14 @@ class Series(Task):
           preprocessing: as in `Dataset`.
 
         Raises:
-          UserError: as `parse_columns`, or if there are fewer rows than `context`.
+          UserError: as `parse_columns`, if there are fewer rows than `context`, or if `log` finds
+            values that are not above 0.
         """
         values_ND = parse_columns("input", lines, self.inputs_of)
         if len(values_ND) < self.context:
             raise UserError(f"input: got {len(values_ND)} rows, expected {self.context} or more")
+        if self.log and not (values_ND > 0.0).all():
+            raise UserError("input: got a value of 0 or less, expected values above 0 (task.log)")
         known = np.log(values_ND) if self.log else values_ND
         # The mean and deviation of training, since the model learned its weights for this scale.
         scaled = (known - np.array(preprocessing["mean"])) / np.array(preprocessing["std"])

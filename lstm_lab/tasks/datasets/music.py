@@ -25,8 +25,8 @@ SOURCE = Source(
     url=f"{_URL}JSB_Chorales.mat",
     sha256="ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
 )
-# The user copies these files. They were not available here, so their hashes are unknown, and a
-# download without a hash could be any file.
+# The user copies these files. Their hashes are not recorded, and a download without a hash could be
+# any file.
 OTHERS = {
     "nottingham": "nottingham/Nottingham.mat",
     "musedata": "musedata/MuseData.mat",

@@ -153,7 +153,7 @@ class Translation(Task):
             part: self._examples(words[part], sources, targets)
             for part in ("train", "valid", "test")
         }
-        preprocessing = {"given": sources, "inputs": targets, "outputs": targets}
+        preprocessing = {"sources": sources, "inputs": targets, "outputs": targets}
         # References are the sentences of the file: sacrebleu splits them into words by its own
         # rules, which makes scores comparable with those of others.
         return Dataset(
@@ -179,7 +179,7 @@ class Translation(Task):
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Converts a source sentence to the numbers of its words [S]; an empty one to `<unk>`."""
-        sources = tuple(preprocessing["given"])
+        sources = tuple(preprocessing["sources"])
         return encode(words_of(line) or [sources[0]], sources)
 
     def final_metrics(

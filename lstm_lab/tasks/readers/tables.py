@@ -79,25 +79,18 @@ def parse_columns(what: str, lines: Iterable[str], columns: tuple[str, ...]) -> 
         for column in columns:
             if column not in record:
                 raise unknown(f"{what}: column", column, [k for k in record if k])
-            try:
-                # None, of a row that is too short, raises TypeError.
-                row.append(float(record[column]))
-            except (TypeError, ValueError):
+            # float() accepts "nan" and "inf". One NaN in the data would make every loss NaN.
+            if not _is_number(record[column]):
                 raise UserError(
                     f"{what} line {reader.line_num} column {column!r}: got {record[column]!r}, "
-                    "expected a number"
-                ) from None
+                    "expected a finite number"
+                )
+            row.append(float(record[column]))
         rows.append(row)
     if not rows:
         raise UserError(f"{what} has no rows")
     # float64: a series with a large mean keeps its digits until the caller subtracts the mean.
-    values = np.array(rows)
-    # float() accepts "nan" and "inf". One NaN in the data would make every loss NaN.
-    if not np.isfinite(values).all():
-        # Lines count from 1, and the first one is the header.
-        line = int(np.flatnonzero(~np.isfinite(values).all(1))[0]) + 2
-        raise UserError(f"{what} line {line} has a value that is not finite")
-    return values
+    return np.array(rows)
 
 
 def numeric_columns(path: Path) -> tuple[str, ...]:

@@ -85,11 +85,11 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("date,one,ten\n2000,1,x\n", "line 2 column 'ten': got 'x', expected a number"),
+        ("date,one,ten\n2000,1,x\n", "line 2 column 'ten': got 'x', expected a finite number"),
         ("date,one,ten\n2000,1\n", "line 2 column 'ten': got None"),
         ("date,one,tin\n2000,1,2\n", "column: got 'ten'; did you mean"),
         ("date,one,ten\n", "has no rows"),
-        ("date,one,ten\n2000,1,inf\n", "line 2 has a value that is not finite"),
+        ("date,one,ten\n\n2000,1,inf\n", "line 3 column 'ten': got 'inf', expected a finite"),
         ("date,one,ten\n2000,1,1\n", "leaves train 1 rows, expected 9 or more"),
     ],
 )
@@ -98,6 +98,14 @@ def test_an_invalid_series_is_rejected(tmp_path, content, message):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         task.load(tmp_path)
+
+
+def test_logarithms_of_new_rows_need_values_above_zero(tmp_path):
+    task = counting_series(tmp_path, log=True)
+    preprocessing = task.load(tmp_path).preprocessing
+    rows = ["date,one,ten\n", *(f"2000-{k},{k},{10 * k}\n" for k in range(6))]
+    with pytest.raises(UserError, match="got a value of 0 or less, expected values above 0"):
+        task.read_lines(rows, preprocessing)
 
 
 def test_options_describe_a_users_series(tmp_path):

@@ -93,7 +93,7 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
             "series.py",
             "a.csv",
             b"when,load\nmay,1\njune,x\n",
-            "line 3 column 'load': got 'x', expected a number",
+            "line 3 column 'load': got 'x', expected a finite number",
         ),
         ("series.py", "a.csv", b"when\nmay\n", "line 2 has no number"),
         ("heartbeats.py", "a.csv", b"1,2,3\n1,2\n", "line 2 has 1 values, expected as many"),
