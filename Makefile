@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 
 PEERS := $(VENV)/.peers
 
+PARALLEL := $(BIN)/python -m pytest --ignore=tests/parity --numprocesses=auto --dist=loadfile
+
 .PHONY: ablation check docs lint parity slow spell test types
 
 ablation: $(READY)
@@ -27,14 +29,17 @@ spell: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# An empty XLA_FLAGS is XLA's default, as users have it; without it tests/conftest.py turns XLA's
+# optimizations off, because compiling takes most of the time.
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" --ignore=tests/parity --numprocesses=auto --dist=loadfile
+	$(PARALLEL) -m "not slow and not optimized"
+	XLA_FLAGS= $(PARALLEL) -m "not slow and optimized"
 
 parity: $(PEERS)
-	$(BIN)/python -m pytest tests/parity
+	XLA_FLAGS= $(BIN)/python -m pytest tests/parity
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow --ignore=tests/parity
+	XLA_FLAGS= $(BIN)/python -m pytest -m slow --ignore=tests/parity
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -11,6 +11,13 @@ import shutil
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Without XLA's optimizations a program compiles six times as fast (docs/benchmarks.md), and the
+# suite compiles thousands. A test that compares the bits of different programs is marked
+# `optimized`: `make test` runs it with XLA's defaults, as users do. `XLA_FLAGS=` in the environment
+# gives all tests the defaults.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 
 import jax
 import pytest

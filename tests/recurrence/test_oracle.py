@@ -75,10 +75,7 @@ def compiled(name, backend, mode):
             total = total + (weights["c_final"] * final.c).sum()
         return total, (h, final)
 
-    return jax.jit(
-        jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True),
-        compiler_options={"xla_backend_optimization_level": 1},
-    )
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))
 
 
 def weights_of(R):

@@ -41,6 +41,7 @@ def test_reverse_equals_forward_on_flipped_rows(lengths, name):
     np.testing.assert_allclose(final.h, flipped_final.h, atol=1e-6)
 
 
+@pytest.mark.optimized
 def test_outputs_do_not_depend_on_later_inputs():
     spec, params, x, _ = random_layer("vanilla")
     h, _, _ = unroll(spec, params, x)
@@ -49,6 +50,7 @@ def test_outputs_do_not_depend_on_later_inputs():
     assert np.abs(h[4:] - changed[4:]).max() > 1e-3
 
 
+@pytest.mark.optimized
 def test_trace_returns_gates_and_clamp_fixes_them():
     spec, params, x, _ = random_layer("vanilla")
     h, final, traced = unroll(spec, params, x, trace=("f", "c", "h"), clamp={"f": 1.0, "i": 0.0})

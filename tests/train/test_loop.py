@@ -99,6 +99,7 @@ def test_both_dtypes_learn_with_float32_parameters(dtype, tmp_path):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
 
 
+@pytest.mark.optimized
 def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
     spec = small_spec(optim={"name": "adam", "lr": 0.01}, compute={"log_every": 2})
     train([spec], tmp_path / "a")
@@ -127,6 +128,7 @@ def test_a_cohort_stops_writing_after_it_lost_its_lease(tmp_path):
     assert not (folder / "result.json").exists()
 
 
+@pytest.mark.optimized
 def test_results_do_not_depend_on_the_steps_per_call(tmp_path):
     spec = small_spec(optim={"name": "adam", "lr": 0.01})
     train([spec], tmp_path / "a")
@@ -137,6 +139,7 @@ def test_results_do_not_depend_on_the_steps_per_call(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, a[2], b[2])
 
 
+@pytest.mark.optimized
 def test_only_a_damaged_member_is_trained_again(tmp_path):
     specs = [small_spec(seed=k) for k in range(3)]
     train(specs, tmp_path)
@@ -180,6 +183,7 @@ def start(workdir):
     )
 
 
+@pytest.mark.optimized
 def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     undisturbed = start(tmp_path / "a")
     assert undisturbed.wait(180) == 0, undisturbed.communicate()

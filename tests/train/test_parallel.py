@@ -207,6 +207,7 @@ def test_cohorts_that_differ_only_in_hparams_and_length_share_a_program():
     assert build_program(wider, 20, ONE) is not build_program(spec, 20, ONE)
 
 
+@pytest.mark.optimized
 def test_a_diverged_member_does_not_change_other_members():
     spec = small_spec()
     dataset = spec.task.load(Path("nowhere"))

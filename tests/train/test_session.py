@@ -24,6 +24,7 @@ def trials(n, **sections):
     ]
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("layout", [Layout("single", 1, 2), Layout("members", 2, 4)], ids=str)
 def test_runs_that_share_lanes_equal_their_lone_runs(tmp_path, layout):
     """Bit for bit, if the program has as many lanes: the runs in other lanes change nothing."""
@@ -39,6 +40,7 @@ def test_runs_that_share_lanes_equal_their_lone_runs(tmp_path, layout):
     assert max(steps) > 15
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("checks", [1, 4, 8, 11])
 def test_interrupted_lanes_resume_bit_for_bit(tmp_path, checks):
     specs = trials(5, compute={"log_every": 2})
@@ -50,6 +52,7 @@ def test_interrupted_lanes_resume_bit_for_bit(tmp_path, checks):
         assert_same_record(run_record(tmp_path / "a" / str(k)), run_record(tmp_path / "b" / str(k)))
 
 
+@pytest.mark.optimized
 def test_a_run_whose_record_is_behind_the_checkpoint_starts_again(tmp_path):
     specs = trials(3)
     layout = Layout("single", 1, 2)

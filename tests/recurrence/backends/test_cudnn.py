@@ -30,16 +30,9 @@ SPEC = get_variant("lstm").spec
 H = 6
 
 
-def compile_unoptimized(function):
-    """Compiles a function without optimization, which is faster if it runs only once or twice."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def assert_functions_close(outputs, expected, *arguments):
     """Asserts that two functions give close results for the same arguments."""
-    assert_close(
-        compile_unoptimized(outputs)(*arguments), compile_unoptimized(expected)(*arguments)
-    )
+    assert_close(jax.jit(outputs)(*arguments), jax.jit(expected)(*arguments))
 
 
 def forbid_batching(function):
@@ -111,7 +104,7 @@ def test_a_cudnn_layer_equals_scan(gpu, reverse, stateful, lengths):
 
     def run(backend):
         differentiated = jax.value_and_grad(partial(loss, backend=backend), (0, 1, 2), has_aux=True)
-        return compile_unoptimized(differentiated)(params, x, state)
+        return jax.jit(differentiated)(params, x, state)
 
     assert_close(run("cudnn"), run("scan"))
     assert [static[-1] for static in gpu] == [lax.Precision.HIGH]
@@ -135,8 +128,8 @@ def build_stack(backend, hidden_sizes=(H, H), **options):
 
 def inputs(model, key=0):
     x = jax.random.normal(jax.random.key(key), (T, B, 4))
-    variables = compile_unoptimized(model.init)(jax.random.key(key + 1), x)
-    _, finals = compile_unoptimized(model.apply)(variables, x)
+    variables = jax.jit(model.init)(jax.random.key(key + 1), x)
+    _, finals = jax.jit(model.apply)(variables, x)
     return variables, x, jax.tree.map(lambda leaf: leaf + 0.1, finals)
 
 

@@ -63,6 +63,7 @@ def test_the_gradient_of_x_is_computed_only_on_request():
     assert f"tensor<0x{B}x{D}xf32>" in without_dx
 
 
+@pytest.mark.optimized
 def test_bits_do_not_depend_on_threads_or_other_members():
     """The batch's parts depend on the shape alone, so threads and neighbors change nothing."""
     spec, params, x, _ = random_layer("np", T=30, B=40, D=8, H=24)
