@@ -103,12 +103,12 @@ def fit_layout(layout: Layout, batch_size: int, devices: int, hosts: int = 1) ->
     if layout.hosts == hosts and fits:
         return layout
     if hosts > 1 or layout.hosts > 1:
-        fitted = choose_layout(layout.lanes, batch_size, devices, hosts)
+        adapted = choose_layout(layout.lanes, batch_size, devices, hosts)
         say(
             f"note: began on {layout.devices} devices of {layout.hosts} hosts and continues on "
-            f"{fitted.devices} of {hosts}: results will differ in the last bits"
+            f"{adapted.devices} of {hosts}: results will differ in the last bits"
         )
-        return fitted
+        return adapted
     divided = layout.lanes if layout.kind == "members" else batch_size
     # The most devices that divide the lanes, or the batch, without a rest.
     shared = max(n for n in range(1, devices + 1) if divided % n == 0)
