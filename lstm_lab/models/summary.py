@@ -184,5 +184,6 @@ def _flops(jaxpr: Jaxpr) -> float:
 def _nested(params: dict[str, object]) -> list[Jaxpr]:
     """Returns the programs among the parameters of an equation: bodies of loops and calls."""
     values = [v for p in params.values() for v in (p if isinstance(p, (tuple, list)) else (p,))]
-    closed = [v.jaxpr for v in values if isinstance(v, ClosedJaxpr)]
-    return [*closed, *(v for v in values if isinstance(v, Jaxpr))]
+    # One test for both classes: in JAX 0.12 they are the same, and two would count a body twice.
+    programs = [v for v in values if isinstance(v, (ClosedJaxpr, Jaxpr))]
+    return [v.jaxpr if isinstance(v, ClosedJaxpr) else v for v in programs]
