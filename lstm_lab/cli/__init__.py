@@ -4,9 +4,9 @@ In: arguments. Out: an exit code (`utils/errors.py`); results on standard output
 errors on standard error. Read `runs` next (train), then `studies`. This is the only package that
 reads flags.
 
-No verb imports JAX before it has read its flags. So help and wrong flags are answered at once, and
-a verb can still choose the devices before JAX starts. `orchestrate` imports JAX: the verbs that
-need it import it late.
+Importing this package does not import JAX, so `help` answers at once. A verb imports what it needs
+when it is called, and chooses the devices before JAX makes its first array. Of the modules here,
+only `orchestrate` imports JAX at its top, so the verbs import it late.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         return VERBS[verb](rest)
     # Only errors that the user can fix. A bug keeps its traceback.
     except (UserError, FlagsError) as error:
-        # In one line: absl's messages have several.
+        # Messages of absl have several lines; they become one line here.
         say(f"lstm-lab: {' '.join(str(error).split())}")
         return WRONG_USAGE
 

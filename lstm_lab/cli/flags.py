@@ -1,8 +1,8 @@
 """What all verbs share: parsing flags, loading a config, the data folder and the devices.
 
 In: the arguments after a verb. Out: a frozen dataclass of flags, which each verb declares next to
-it, and a `RunSpec`. Only `parse` uses absl. `config/overrides.py` takes `--config.PATH=VALUE` out
-of the arguments first.
+it, and a `RunSpec`. Only `parse` declares flags of absl. `config/overrides.py` takes
+`--config.PATH=VALUE` out of the arguments first.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def parse(argv: list[str], flags_type: type[F]) -> F:
         if bool in kinds:
             flags.DEFINE_bool(field.name, default, "", flag_values=values)
         elif int in kinds:
-            # A seed may be 0; every other whole number is a count.
+            # A seed may be 0. All other whole numbers count something, so they start at 1.
             least = 0 if field.name == "seed" else 1
             flags.DEFINE_integer(field.name, default, "", lower_bound=least, flag_values=values)
         elif float in kinds:
@@ -116,7 +116,9 @@ def data_folder(data_dir: str | None) -> Path:
 
 
 def request_devices(count: int | None) -> None:
-    """Makes each CPU core a JAX device; call it before JAX starts.
+    """Makes CPU cores JAX devices, and turns on the cache of compiled programs.
+
+    Call it before JAX makes its first array.
 
     Args:
       count: the number of devices; None is the number of cores. Accelerators are not affected.

@@ -30,7 +30,7 @@ class PredictFlags:
     # As in most tools, "-" is standard input.
     input: str = "-"
     format: str = "json"
-    # More would idle: a prediction is one call on one device.
+    # A prediction is one call on one device, so more devices would have nothing to do.
     devices: int = 1
     beam: int = 4
     stream: bool = False
@@ -67,7 +67,7 @@ def predict(argv: list[str]) -> int:
     from lstm_lab.inference.load import load_run
     from lstm_lab.inference.predict import predict_lines, predict_stream
 
-    # Before the run is loaded, so that a wrong flag is answered at once.
+    # Before the run is loaded: a wrong flag need not wait for that.
     if flags.format not in ("json", "csv"):
         raise unknown("--format", flags.format, ("json", "csv"))
     trained = load_run(_run_folder(flags.workdir))

@@ -69,7 +69,7 @@ def run(
     if status == "interrupted":
         say(AGAIN)
         return INTERRUPTED
-    # Also after failures: the report names them. Workers would all write the same files.
+    # Also after failures, which the report names. Not in workers: all would write the same files.
     if not worker:
         _report(folder)
     return DONE if status == "completed" else FAILED
@@ -136,7 +136,7 @@ def submit_to_slurm(
     Raises:
       UserError: without submitit or SLURM, for a wrong option, or a folder of another study.
     """
-    # So that `status` knows the study while its jobs wait in the queue.
+    # This writes study.json, so that `status` knows the study while its jobs wait in the queue.
     StudyFolder(folder, study).declare()
     absolute = [_absolute(argument) for argument in arguments]
     submitted = slurm.submit(absolute, folder.absolute(), jobs, options)
@@ -203,8 +203,8 @@ def _trials(cell: str, baseline: str, tasks: list[str], budget: str, data_dir: P
         if not number.isdigit():
             raise UserError(f"--budget: got {budget!r}, expected a whole number of trials")
         return int(number)
-    # Trials cost about the same, final runs and compiling are a constant: the time is linear in the
-    # number of trials, and two estimates give the line.
+    # All trials cost about the same, and the cost of final runs and compiling does not depend on
+    # their number. The time is therefore linear in this number, and two estimates give the line.
     one, two = (
         sum(
             estimate_seconds(study, data_dir)

@@ -62,8 +62,8 @@ def train(argv: list[str]) -> int:
 
     argv, overrides = take_overrides(argv)
     flags = parse(argv, TrainFlags)
-    # Devices, then hosts, then the config: JAX starts with the first array, which a config file of
-    # the user may make.
+    # Devices, then hosts, then the config: the first array fixes the devices of JAX, and a config
+    # file of the user may make one.
     request_devices(flags.devices)
     if flags.hosts is not None:
         if flags.seeds is not None:
@@ -96,7 +96,7 @@ def _train_one(
     from lstm_lab.train.loop import stopping_on_signals, train_run
     from lstm_lab.utils.files import read_json
 
-    # With the id, so that other settings get another folder and equal ones resume.
+    # The name has the id: runs with other settings get other folders, and the same run resumes.
     cell = Path(spec.model.cell.replace(":", "-")).name
     folder = Path(workdir or f"runs/{spec.task.name}-{cell}-{run_id(spec)}")
     with stopping_on_signals() as stop:

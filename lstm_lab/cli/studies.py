@@ -107,8 +107,8 @@ def _sweep(flags: SweepFlags) -> int:
     if in_process:
         results = Path(flags.results) if flags.results else None
         return orchestrate.run(study, folder, data_dir, worker=flags.worker, results=results)
-    # What a worker cannot find out by itself. Folders are named explicitly, since its environment
-    # may lack $LSTM_LAB_DATA.
+    # Folders are named even if they are defaults: the environment of a worker may lack
+    # $LSTM_LAB_DATA.
     shared = [f"--study={flags.study}", f"--workdir={folder}", f"--data_dir={data_dir}"]
     for name in ("trials", "results"):
         value = getattr(flags, name)
@@ -145,7 +145,7 @@ def reproduce(argv: list[str]) -> int:
     folder = Path(flags.workdir or f"runs/{name}")
     code = _sweep(replace(flags, study=str(find_study(name)), workdir=str(folder)))
     if code != DONE or not (folder / "study.json").is_file():
-        return code  # a preview or commands, which leave nothing
+        return code  # a failure, or a preview or commands, which leave no study
     return DONE if orchestrate.claims_hold(folder) else FAILED
 
 

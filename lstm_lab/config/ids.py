@@ -15,15 +15,17 @@ from lstm_lab.cells.masks import RATES
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import HPARAMS
 
-# Part of every id. Raise it when a default changes its value or a setting its meaning: an id leaves
-# out the settings that have their defaults, so that a new setting leaves earlier ids as they are.
+# Part of every id. An id leaves out the settings that have their defaults, so a new setting does
+# not change the ids of earlier runs. But a new value of a default, or a new meaning of a setting,
+# would give different runs the same id: raise this number then.
 SCHEMA = 2
 
 
 def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
     """Returns the JSON that identifies a run: the settings that differ from their defaults.
 
-    Paths and `compute` are left out, since neither changes a result.
+    `compute` is left out, since it does not change a result. The hashes of the user's files replace
+    their paths.
 
     Args:
       spec: the run.
@@ -56,7 +58,7 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
         data["vectors_sha256"] = spec.vectors_sha256
     for path in without:
         section, _, name = path.rpartition(".")
-        # A field with its default is absent already.
+        # A field that has its default value is not in `data`.
         (data[section] if section else data).pop(name, None)
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
@@ -118,10 +120,10 @@ def program_key(spec: RunSpec) -> str:
 
 
 def program_spec(spec: RunSpec) -> RunSpec:
-    """Returns the spec with fixed values for everything that is not part of the compiled program.
+    """Returns the spec with fixed seeds, rates and lengths of training.
 
-    Seeds and numbers are arrays of the state, so runs that differ only in them share a program. The
-    result is the key of caches of compiled functions.
+    Compiled functions take these numbers as arrays or do not read them, so runs that differ only in
+    them share the functions. The result is the key of the caches of compiled functions.
 
     Args:
       spec: the run.
@@ -135,7 +137,7 @@ def program_spec(spec: RunSpec) -> RunSpec:
         init_seed=None,
         data_seed=None,
         noise_seed=None,
-        # Any values will do that pass the checks of the sections: `lr` must be above 0.
+        # Not 0 for `lr`: the values must pass the checks of the sections.
         optim=replace(spec.optim, lr=1.0, momentum=0.0, weight_decay=0.0),
         model=replace(
             spec.model,

@@ -62,7 +62,7 @@ def apply_overrides(
       UserError: for a setting that does not exist or a value not of its type.
     """
     values: dict[str, Any] = {}
-    # First: the task decides which options exist and what types they have.
+    # The task decides which options exist and what types they have.
     task = overrides.get("task.name") or dict(config).get("task", {}).get("name")
     for path, text in overrides.items():
         values[path] = _parse(path, _type_of(path, task), text)
@@ -110,7 +110,7 @@ def _literal(kind: Any, text: str) -> Any:
             return None
         return _literal(next(a for a in get_args(kind) if a is not type(None)), text)
     if origin is tuple:
-        # Python's notation works too, although most shells need quotes around it.
+        # Brackets around the items are allowed, although most shells need quotes around them.
         items = text.strip("()[]").split(",")
         return tuple(_literal(get_args(kind)[0], item.strip()) for item in items if item.strip())
     if origin is Literal:

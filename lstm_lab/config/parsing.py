@@ -19,7 +19,7 @@ from lstm_lab.config.variant import resolve_cell
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.errors import UserError, unknown
 
-# Fields that `build_spec` computes. A run.json contains them, and a config cannot set them.
+# Fields that `build_spec` computes. A run.json contains them; `build_spec` ignores these values.
 FILLED_IN = ("cell_sha256", "vectors_sha256")
 
 
@@ -52,7 +52,7 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     for key, cls in SECTIONS.items():
         sections[key] = build(cls, config.pop(key, {}), f"{key}.")
     spec = build(RunSpec, {**config, **sections}, "")
-    # For its errors only: a wrong cell must not surface at the first compiled step.
+    # Only for its errors: a wrong cell is reported now and not at the first compiled step.
     resolve_cell(spec.model)
     path = cell_path(spec.model)
     vectors = Path(spec.model.vectors) if spec.model.vectors else None
@@ -125,7 +125,7 @@ def field_types(cls: type) -> dict[str, Any]:
     Args:
       cls: a section, a task, or `RunSpec`.
     """
-    # Resolved: with postponed annotations, `fields` knows the types as text only.
+    # With `from __future__ import annotations`, `fields` has the types only as text.
     hints = get_type_hints(cls)
     return {f.name: hints[f.name] for f in fields(cls) if f.init and f.name not in FILLED_IN}
 
@@ -161,7 +161,7 @@ def coerce(path: str, kind: Any, value: Any) -> Any:
         )
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    # A bool is an int in Python; `layers=True` is a mistake all the same.
+    # A bool is an int in Python, but `layers=True` is a mistake.
     fits = isinstance(kind, type) and isinstance(value, kind)
     if fits and (kind is bool or not isinstance(value, bool)):
         return value

@@ -28,7 +28,7 @@ class RunSpec:
       task: the task, by `name`, with its options.
       model: the model.
       optim: the optimizer.
-      train: the length of training and what it minimizes.
+      train: the length of training, its batches and its loss.
       seed: the seed of initialization, data order and noise, from 0 to 2^32 - 1.
       init_seed, data_seed, noise_seed: a seed for one of the three purposes; None takes `seed`.
       compute: how it is computed; not part of the run's id.
@@ -36,7 +36,9 @@ class RunSpec:
       vectors_sha256: hash of the file of `model.vectors`, or None; set by `build_spec`.
 
     Raises:
-      ValueError: for settings of different sections that exclude each other (`validation.py`).
+      ValueError: for a seed out of range, or settings of different sections that exclude each
+        other (`validation.py`).
+      UserError: for a metric that the task does not have.
     """
 
     task: Task
@@ -72,7 +74,7 @@ class RunSpec:
         return {k: self.seed if v is None else v for k, v in seeds.items()}
 
     def schedule_steps(self, train: Split | None) -> tuple[int, int]:
-        """Returns the number of optimizer steps, and of steps between two evaluations.
+        """Returns the number of training steps, and of steps between two evaluations.
 
         Args:
           train: the training split; None for a task that generates its training data.

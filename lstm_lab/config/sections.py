@@ -15,8 +15,8 @@ from lstm_lab.recurrence import Backend
 
 Merge = Literal["concat", "sum", "mean", "product"]
 Attention = Literal["none", "luong", "bahdanau"]
-# Settings that are arrays in the compiled program. Its members may differ in them, so a tuning over
-# them compiles once.
+# Settings that are arrays in the compiled program. Runs with different values share a program, so a
+# search over these settings compiles once.
 HPARAMS = ("lr", "momentum", "weight_decay")
 
 
@@ -29,12 +29,13 @@ class ModelSpec:
       hidden: hidden units of every layer, and of each direction.
       hidden_sizes: hidden units of each layer, if they differ; replaces `hidden` and `layers`.
       layers: number of stacked layers.
-      bidirectional: runs every layer in both directions.
+      bidirectional: runs every layer in both directions; in a translation, those of the encoder.
       merge: how the outputs of the two directions are combined.
       dropout: dropout rate between layers.
       dropout_in, dropout_out: dropout rates before the first layer and after the last.
       dropout_words: rate at which words are dropped, with all their occurrences in a batch.
-      locked: one dropout mask for all steps of a sequence.
+      locked: one dropout mask for all steps of a sequence; `dropout_out` of a translation draws one
+        mask per step all the same.
       residual: adds the input of a layer to its output, from the second layer on.
       tied: the head uses the matrix of the embedding.
       vectors: text file of word vectors, one word and its numbers per line, from which the
@@ -44,11 +45,12 @@ class ModelSpec:
       subtract_last: replaces vectors by their difference to the last vector of the sequence, so
         that the model does not see the level (as NLinear, Zeng et al. 2023).
       forget_bias: initial bias of the forget gate; None keeps the variant's.
-      init: initializer of cell and head (cells/initializers.py); None keeps the variant's.
+      init: initializer of the cells and, except in a translation, of the head; uniform(S) and
+        normal(S) then draw the embedding too (cells/initializers.py). None keeps the variant's.
       dtype: compute dtype; parameters and cell states stay in float32.
       precision: precision of matrix products, as in `jax.default_matmul_precision`.
       input_noise: standard deviation of Gaussian noise on input vectors in training; None adds
-        none. Members of a cohort may differ in it, and in the following rates.
+        none. Runs that differ only in this number, or in the following rates, share a program.
       zoneout_c, zoneout_h, recurrent_dropout, input_dropout, weight_drop: rates of the cell's
         regularization; None is the rate of the variant's paper.
 
@@ -96,7 +98,7 @@ class ModelSpec:
                 raise ValueError(f"{name}: got {value}, expected 1 or more")
         if self.hidden_sizes is not None and not self.hidden_sizes:
             raise ValueError("hidden_sizes: got (), expected one width or more")
-        # `layers` may keep its default 1. Another number has to agree, or one of both is a mistake.
+        # `layers` may keep its default 1. Any other value must agree with `hidden_sizes`.
         if self.hidden_sizes is not None and self.layers not in (1, len(self.hidden_sizes)):
             sizes = len(self.hidden_sizes)
             raise ValueError(f"hidden_sizes: got {sizes} sizes for {self.layers} layers")
@@ -113,7 +115,7 @@ class ModelSpec:
         for name in ("dropout_words", "tied", "vectors"):
             if getattr(self, name) and self.embedding is None:
                 raise ValueError(f"{name}: needs an embedding")
-        # One matrix serves as both, so an output of the stack must be as wide as an embedding.
+        # Embedding and head share a matrix, so the last layer must be as wide as the embedding.
         if self.tied and self.embedding != self.layer_widths[-1] * self._joined:
             raise ValueError(
                 f"tied: the last layer gives {self.layer_widths[-1] * self._joined} features, "
@@ -150,8 +152,9 @@ class OptimSpec:
       weight_decay: added to the gradient (L2), or with adamw to the update.
       schedule: the learning rate after the warm-up: constant; linear or cosine to `final_lr`;
         one_cycle, which rises from lr / 25 over the first 30 % of the steps and then falls (Smith
-        2018); or exponential, which multiplies by `decay_rate` every `decay_steps`.
-      warmup_steps: steps n over which the learning rate rises from lr / n to lr.
+        2018); or exponential, which multiplies by `decay_rate` every `decay_steps`. Steps of a
+        schedule are updates (see `accumulate`).
+      warmup_steps: number n of updates in which the learning rate rises from lr / n to lr.
       final_lr: last learning rate of linear and cosine, as a fraction of `lr`.
       decay_rate, decay_steps: of exponential.
       decay_begin: steps before exponential starts to fall.
@@ -222,15 +225,18 @@ class TrainSpec:
 
     Attributes:
       batch_size: sequences per step.
-      steps: optimizer steps. Set either steps or epochs.
+      steps: training steps, one batch each. Set either steps or epochs.
       epochs: passes over the training split, for tasks that have one.
-      eval_every: steps between evaluations; None is one epoch, or a twentieth of `steps`.
+      eval_every: steps between evaluations; None is one epoch, or a twentieth of `steps` for a task
+        that generates its training data.
       patience: evaluations without improvement after which the run stops; None never stops it.
       metric: validation metric that chooses the best weights; None is the metric of the task.
-      label_smoothing: probability that the targets of the loss spread evenly over all classes.
+      label_smoothing: share of a target's probability that the loss spreads evenly over all
+        classes.
       activation_reg, temporal_reg: weights of the penalties on the outputs of the last layer and
         on their change from step to step (AR and TAR, Merity et al. 2017).
-      bucket: puts sequences of similar length into a batch, which ends at its longest sequence.
+      bucket: puts sequences of similar length into a batch; on a CPU, the batch is then computed
+        only up to about its longest sequence.
       loss_reduction: `mean` averages over all predictions; `sum_time_mean_batch` sums over time
         and averages over sequences.
 
@@ -282,8 +288,8 @@ class ComputeSpec:
       backend: backend of the recurrence; `auto` takes the fastest measured one.
       devices: number of local devices; None uses all.
       checkpoint_seconds: least time between checkpoints in seconds; 0 saves at every evaluation.
-      log_every: largest number of steps in one compiled call. Each call gives one line of
-        metrics.jsonl, and an interrupt waits for the end of the call.
+      log_every: largest number of steps in one compiled call. Each call writes one line of training
+        metrics to metrics.jsonl, and an interrupt waits for the end of the call.
       gates: writes statistics of gates and states to TensorBoard at every evaluation.
 
     Raises:

@@ -42,7 +42,7 @@ def load_cell(path: Path, name: str) -> Spec:
     attribute = name.rpartition(":")[2]
     module = load_module(path, "model.cell")
     cell = getattr(module, attribute, None)
-    # By its field, not by its class: a new kind of cell needs no base class.
+    # A spec is recognized by its field `cell`, so a new kind of cell needs no base class.
     if not hasattr(cell, "cell") or not is_dataclass(cell) or isinstance(cell, type):
         allowed = [k for k, v in vars(module).items() if is_dataclass(v) and hasattr(v, "cell")]
         specs = [k for k in allowed if not isinstance(vars(module)[k], type)]
@@ -81,19 +81,19 @@ def load_module(path: Path, what: str) -> types.ModuleType:
       what: the flag or setting that named it, for errors.
 
     Raises:
-      UserError: for a file that is missing or does not run.
+      UserError: for a file that is missing, or that raises one of the errors caught below.
     """
     if not path.is_file():
         raise UserError(f"{what}: {path} does not exist")
     module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
         raise UserError(f"{what}: {path} is not a Python file")
-    # It does not enter sys.modules: every load runs the file as it is now, and a file with the name
-    # of an installed package hides nothing.
+    # The module is not added to sys.modules: every load runs the file as it is now, and a file with
+    # the name of an installed package does not hide that package.
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
-    # Mistakes in the user's file. Other errors keep their traceback: it shows where they come from.
+    # Typical mistakes in a file. Other errors keep their traceback, which shows where they occur.
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
         raise UserError(f"{what}: {path} does not run: {type(error).__name__}: {error}") from error
     return module

@@ -119,7 +119,7 @@ CONFLICTS = (
         lambda spec: _translates(spec) and spec.compute.gates,
         "compute.gates: translation has no gate statistics",
     ),
-    # `None` and not 0: even noise of amount 0 would make another program and another id.
+    # Not allowed as 0 either: noise of amount 0 would still give another program and another id.
     Conflict(
         lambda spec: spec.model.input_noise is not None and _reads_tokens(spec),
         "model.input_noise: the inputs of {task} are tokens",

@@ -42,7 +42,7 @@ def resolve_cell(model: ModelSpec) -> Spec:
                 raise UserError(f"model.{name}: {model.cell} has no such regularization")
         return cell
     except ValueError as error:
-        # A cell names its own field, which is a setting of the model only for these two.
+        # The message starts with a field of the cell. Only these two are settings of the model too.
         prefix = "" if str(error).startswith(("forget_bias", "init")) else "cell: "
         raise UserError(f"model.{prefix}{error}") from None
 
@@ -56,7 +56,7 @@ def rates_of(model: ModelSpec) -> dict[str, float]:
       model: the model.
 
     Returns:
-      Rates by name; empty for a cell without regularization.
+      Rates by name.
     """
     # Only the rates that the cell has: their names are part of the compiled program.
     rates = default_rates(resolve_cell(model))

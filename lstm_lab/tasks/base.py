@@ -150,9 +150,9 @@ class Dataset:
 
     Attributes:
       splits: train, valid and test; there is no train if the task generates its training data.
-      preprocessing: what the task learned from its training data and a finished run needs: names of
-        input and output symbols (`inputs`, `outputs`), means and scales. It must be valid JSON,
-        because it is stored in preprocessing.json.
+      preprocessing: what predictions and final metrics need besides the weights: names of input and
+        output symbols (`inputs`, `outputs`), means and scales of the training data, references of a
+        translation. It must be valid JSON, because it is stored in preprocessing.json.
     """
 
     splits: dict[str, Split]
@@ -169,17 +169,18 @@ class Task:
       name: the name of the task in configs.
       inputs: what the model reads.
       target: what the model predicts.
-      metric: the metric that chooses checkpoints and ranks runs.
+      metric: the metric that chooses checkpoints and ranks runs, unless `train.metric` is set.
       files: names of the options that hold paths.
       sha256: hash of the user's own files, or None.
-      reads_whole_input: whether all lines of an input together are one sequence, as in a CSV file.
+      reads_whole_input: whether all lines of an input are one sequence, as in forecasting.
       is_stream: whether the splits are streams, along which the state of the model is carried.
       source_vocabulary: vocabulary size of the sequence that an encoder reads; None without one.
       final_metric_names: metrics that need the outputs of a whole split, see `final_metrics`.
       sample: key -> one example, for a task that generates its training data; else None.
     """
 
-    # This class is no dataclass. If it were, its attributes would become options of every task.
+    # This class is no dataclass. If it were, its attributes without ClassVar would become options
+    # of every task.
     name: ClassVar[str]
     # With `sha256`, the id of a run leaves out these paths: the same files in another folder give
     # the same id.
@@ -193,7 +194,7 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """The metric that chooses checkpoints and ranks runs."""
+        """The metric that chooses checkpoints and ranks runs, unless `train.metric` is set."""
         raise NotImplementedError
 
     @property

@@ -2,7 +2,7 @@
 
 A batch is a pure function of (seed, step), so the step is the only state of the data pipeline: an
 interrupted run resumes bit for bit, and no iterator has to be stored. The functions that return a
-`Batch` run inside the compiled program. Read metrics.py next: from logits to loss and metrics.
+`Batch` can run inside a compiled program. Read metrics.py next: from logits to loss and metrics.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def train_batch(
 ) -> Batch:
     """Returns rows of the training batch of one step.
 
-    An epoch shows every example once, in a new random order. Its last batch is filled up with
-    examples of weight 0. A stream is read in its own order.
+    With `sample`, every step has new examples. Otherwise an epoch shows every example once, in a
+    new random order, and its last batch is filled up with examples of weight 0. A stream is read in
+    its own order.
 
     Args:
       sample: generates an example from a key, or None.
@@ -218,7 +219,7 @@ def gather_batch(
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Returns the number of batches that show every example once, or all chunks of a stream."""
+    """Returns the number of batches that show all examples, or all whole chunks of a stream."""
     if isinstance(split, Stream):
         # Rounded down: steps of a track after its last whole chunk do not train.
         return max(split.track_steps(batch_size) // split.T, 1)

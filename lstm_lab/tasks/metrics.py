@@ -148,7 +148,8 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
     macro_f1: for each class, twice the correct predictions over predicted plus true examples.
     span_f1: the same for whole spans.
 
-    The count is the number of steps (targets at every step) or of sequences (one target each).
+    Except for F1, the count is the number of steps (targets at every step) or of sequences (one
+    target each).
 
     Args:
       target: what the model predicts.

@@ -1,8 +1,8 @@
-"""Trivial baselines: test metrics of predictions that need no trained model.
+"""Trivial baselines: test metrics of predictions that need no neural network.
 
 In: a task and its data. Out: test metrics by baseline; every result.json records them next to those
-of the model. A model that does not beat them has learned nothing. They run on the host with NumPy,
-once per cohort. A task adds its own baselines in `Task.trivial_outputs`.
+of the model. A model that does not beat `constant` has learned nothing from its inputs. Baselines
+are computed on the host, once per cohort. A task adds its own in `Task.trivial_outputs`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def _targets(task: Task, split: Split) -> np.ndarray:
 def _constant(target: Target, train: np.ndarray, test: np.ndarray) -> Metrics:
     match target:
         case Categorical():
-            # Add-one smoothing: a class that occurs only in the test split would cost log 0.
+            # Add-one smoothing: otherwise the NLL of a class that occurs only in the test split is
+            # infinite.
             p_C = (np.bincount(train, minlength=target.size) + 1.0) / (len(train) + target.size)
             nll = -float(np.log(p_C[test]).mean())
             metrics = {

@@ -212,8 +212,8 @@ class Series(Task):
         """Returns sMAPE, in percent from 0 to 200, and MASE.
 
         sMAPE is computed from values in the units of the file. MASE is computed from standardized
-        values (of logarithms, with `log`); below 1 means better than the seasonal forecast in
-        training.
+        values (of logarithms, with `log`); below 1 means that the error is smaller than that of the
+        seasonal forecast on the training rows.
 
         Args:
           outputs: forecasts [N,C].

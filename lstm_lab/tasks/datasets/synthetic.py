@@ -258,7 +258,6 @@ def fixed_splits(task: Drawn, tested: Drawn) -> Dataset:
         (("valid", task.valid_size, task), ("test", task.test_size, tested))
     ):
         keys = jax.random.split(jax.random.fold_in(root, k), size)
-        # Host arrays, like the splits that other tasks read from files.
         splits[split] = jax.device_get(_draw(drawn, keys))
     return Dataset(splits)
 

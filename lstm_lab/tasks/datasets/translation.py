@@ -30,7 +30,7 @@ from lstm_lab.tasks.readers.text import (
 from lstm_lab.utils.errors import UserError
 
 BEGIN, END = "<s>", "</s>"
-BEGIN_NUMBER, END_NUMBER = 1, 2  # the same in every vocabulary, so beam search can be compiled
+BEGIN_NUMBER, END_NUMBER = 1, 2  # in every target vocabulary; beam search needs them as constants
 
 _URL = (
     "https://raw.githubusercontent.com/multi30k/dataset/"

@@ -25,8 +25,8 @@ def read_records(path: Path, columns: Iterable[str]) -> list[tuple[int, Record]]
       columns: the columns that each record must have.
 
     Returns:
-      For each record its line number, counted from 1, and its values by column. Empty lines are
-      skipped.
+      For each record its line number, counted from 1, and its values by column. A CSV record with
+      line breaks has the number of its last line. Empty lines are skipped.
 
     Raises:
       UserError: if the file has no records, a line is malformed, or a column is missing.

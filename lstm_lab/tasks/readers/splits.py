@@ -134,7 +134,8 @@ def parts_of(
 
 def check_shares(**shares: float) -> None:
     """Raises ValueError if a share is not above 0 and below 0.5."""
-    # Two shares below one half always leave examples for training.
+    # Two shares below one half leave something for training. In a file of few examples the rounding
+    # of sizes can still leave nothing, which `check_filled` reports.
     for name, share in shares.items():
         if not 0.0 < share < 0.5:
             raise ValueError(f"{name}: got {share}, expected above 0 and below 0.5")

@@ -20,7 +20,8 @@ from lstm_lab.utils.errors import UserError
 
 Unit = Literal["word", "character"]
 
-# The spelling in the files of the Penn Treebank of Mikolov et al. 2010, which contain it already.
+# The files of the Penn Treebank of Mikolov et al. 2010 already contain <unk>. <eos> stands for the
+# end of a line.
 UNKNOWN = "<unk>"
 END = "<eos>"
 
