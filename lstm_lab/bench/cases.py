@@ -47,7 +47,7 @@ class Case:
     def label(self) -> str:
         """The shape as text, for tables."""
         words = [] if self.cell == "lstm" else [self.cell]
-        # A table of a CPU has only populations of this size.
+        # The tables of a CPU have only populations of MEMBERS, so a label need not repeat it.
         words += [f"{self.members} members"] if self.members not in (1, MEMBERS) else []
         words += [f"B {self.B}, T {self.T}, D {self.D}, H {self.H}"]
         words += [f"{self.layers} layers"] if self.layers > 1 else []
@@ -56,7 +56,7 @@ class Case:
 
     @property
     def lengths(self) -> np.ndarray | None:
-        """Lengths of the rows [B] of a ragged case, with mean 5/8 T; None for other cases."""
+        """Lengths of the rows [B] of a ragged case, about 5/8 T on average; None for others."""
         if not self.ragged:
             return None
         # Seeded: all contenders, each in a process of its own, must get the same lengths.
@@ -77,13 +77,13 @@ SHAPES = (
     (128, 100, 256, 512),
     (32, 25, 512, 1024),
 )
-# Other features at one shape only, which keeps a run of the suite short.
+# Lengths, directions and layers at one shape only, which keeps a run of the suite short.
 MORE: tuple[dict[str, Any], ...] = (
     {"B": 32, "T": 64, "D": 64, "H": 128, "ragged": True},
     {"B": 32, "T": 64, "D": 64, "H": 128, "bidirectional": True},
     {"B": 32, "T": 64, "D": 64, "H": 128, "layers": 2},
 )
-# FlashRNN's shape first, then the layers of Zaremba's medium and large models.
+# First FlashRNN's shape, last a layer of Zaremba's large model.
 GPU_SHAPES = ((16, 1024, 768, 768), *SHAPES, (20, 35, 1500, 1500))
 GPU_MORE: tuple[dict[str, Any], ...] = (
     {"B": 16, "T": 1024, "D": 768, "H": 768, "ragged": True},
@@ -94,7 +94,8 @@ POPULATION = ((32, 50, 8, 32), (32, 100, 32, 64), (32, 64, 64, 128), (64, 64, 88
 # Small models in large numbers: one of them alone cannot fill a GPU.
 GPU_POPULATION = tuple((32, 64, 32, H) for H in (32, 64, 128, 256))
 GPU_MEMBERS = (16, 64, 256, 1024)
-# A word model with the shape of Zaremba's small one, and MNIST read row by row.
+# A word model with the layers of Zaremba's small one (but 35 steps, not 20), and MNIST read row by
+# row.
 TRAIN = (Case("language", 20, 35, 200, 200, layers=2), Case("classifier", 128, 28, 28, 128))
 GPU_TRAIN = (*TRAIN, *(Case("language", 20, 35, H, H, layers=2) for H in (650, 1500)))
 VOCABULARY, CLASSES, MEMBERS = 10_000, 10, 16

@@ -58,8 +58,8 @@ def numbers(name: str) -> tuple[str, bool]:
     """Returns the dtype of a contender, and whether its matrix products must not use TF32.
 
     Args:
-      name: the contender; without a number format it computes in float32 and may use TF32, which is
-        what users of its library get.
+      name: the contender; without a number format it computes in float32 and may use TF32, as is
+        JAX's default.
     """
     return NUMBERS.get(name.split()[-1], ("float32", False))
 

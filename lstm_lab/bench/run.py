@@ -139,8 +139,8 @@ def run_suite(
       keep: called with the partial result after every case, so that a killed run loses little.
 
     Returns:
-      JSON-ready: the machine, the contenders left out, and one row per case and contender with
-      the median milliseconds of each turn.
+      JSON-ready: the machine, the contenders left out, and one row per case, contender and memory
+      setting with the median milliseconds of each turn.
     """
     absent = [name for name in names if missing(name)]
     for name in absent:

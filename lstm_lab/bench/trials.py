@@ -147,7 +147,8 @@ def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[st
     points = [
         {
             "hidden": run.spec.model.hidden,
-            # Our momentum has dampening, which scales the rate by 1 - momentum; PyTorch's has none.
+            # Our momentum has dampening, which scales the rate by 1 - momentum; PyTorch's SGD
+            # refuses it for Nesterov momentum.
             "lr": run.spec.optim.lr * (1.0 - run.spec.optim.momentum),
             "momentum": run.spec.optim.momentum,
             "noise": run.spec.model.input_noise,

@@ -1,4 +1,4 @@
-"""One step over time: lengths, resets, direction, and the backends that compute it."""
+"""Runs a cell over time: lengths, resets, direction, and the backends that compute it."""
 
 from lstm_lab.recurrence.dispatch import (
     BACKENDS,

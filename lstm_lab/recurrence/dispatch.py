@@ -23,12 +23,8 @@ NAMED: tuple[Backend, ...] = BACKENDS[1:]
 # Milliseconds forward + backward by platform, cell and shape: `lstm-lab bench --suite=backends`.
 TIMINGS = Path(__file__).with_name("timings.json")
 MEMBERS = "members"  # the name of the axis under which `vmap` batches the members of a population
-MEASURED = (
-    "members",
-    "B",
-    "D",
-    "H",
-)  # distance of a call from a row
+# The sizes that `_distance` compares between a call and a row of the table.
+MEASURED = ("members", "B", "D", "H")
 FIELDS_WITH_A_COST = ("multiplicative", "layer_norm", "gate_recurrence", "projection", "peephole")
 
 

@@ -60,8 +60,8 @@ def unroll(
       state: initial state (in reverse: at the end), or None for zero.
       lengths: real steps of each row [B], 0..T. Later steps do not change the row's state, give
         zero outputs, and are never read, even if they hold NaN. None means T.
-      resets: [T,B], true where a new segment starts: the state is zero before that step, and in
-        reverse before the step ahead of it.
+      resets: [T,B], true where a new segment starts: at t, the state is zero before step t is
+        computed, and in reverse before step t - 1.
       reverse: run from each row's last real step to the first; outputs keep their positions.
       noise: arrays with a leading axis of T steps, or of 1 if all steps share them, which the
         cell takes step by step; None for a cell without regularizers.

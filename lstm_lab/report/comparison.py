@@ -52,9 +52,9 @@ class VariantRow:
         correction; NaN for the baseline.
       p_wilcoxon: p-value of Wilcoxon's test over the seeds that both have; NaN for the baseline.
       hedges_g: effect size against the baseline; positive if the variant is better.
-      improvement: probability that one of its runs is better than one of the baseline.
+      improvement: estimated probability that one of its runs is better than one of the baseline.
       parameters: smallest and largest number of parameters of its runs, or None.
-      wall_s: mean training time of its runs' cohorts in seconds, or None.
+      wall_s: mean training time of its runs in seconds, or None; see `RunRow`.
       flops: mean floating-point operations of a run, or None.
       curves: validation curves of the compared runs that completed.
       trials: test scores of all tuning runs that completed.
@@ -106,7 +106,8 @@ class Comparison:
       claims: the verdicts on the study's claims.
       references: published scores, as the study declares them.
       pairwise: p-values of Welch's test with Holm's correction, over all pairs of variants.
-      friedman: ranks of the variants within seeds; None for fewer than three variants or seeds.
+      friedman: ranks of the variants within final seeds; None for fewer than three variants or
+        seeds.
       importances: importance of hyperparameters, by variant.
       ranges: the distributions of the random search, by path.
       counts: number of runs by status.
@@ -250,7 +251,7 @@ def _against_baseline(
     scores, reference = all_scores[name], all_scores[baseline]
     # With `sign`, higher is better for both directions of the metric.
     ours, theirs = [sign * v for v in scores], [sign * v for v in reference]
-    # A trial's seed is only its number, so trials with the same number are not a pair.
+    # The compared trials are each variant's own best, so equal seeds do not make a pair.
     paired = reference and runs.study["seeds"]
     return {
         "p_welch": welch(scores, reference),

@@ -97,8 +97,11 @@ def compare_pair(studies: Sequence[StudyRuns], variant: str, baseline: str) -> P
     """Compares a variant with a baseline over several studies.
 
     Each study's differences are divided by the pooled standard deviation of its scores, so every
-    study has the same weight. The p-values come from `sign_flip`: a baseline under another name is
-    called better in at most 5 % of comparisons, whatever the distribution of the scores.
+    study has the same weight. The p-values come from `sign_flip`. If the variant does not differ
+    from the baseline, it is called better in at most 5 % of comparisons over one study, whatever
+    the distribution of the scores. Over several studies the share is a little larger, since the
+    standard deviations are estimated from the same seeds: 6.8 % of 6,000 simulated comparisons over
+    nine studies with five seeds and normal scores, 5.7 % with ten seeds.
 
     Args:
       studies: studies with final runs of both, paired by seed.
@@ -113,7 +116,8 @@ def compare_pair(studies: Sequence[StudyRuns], variant: str, baseline: str) -> P
     differences = [_differences(study, variant, baseline) for study in studies]
     # One pair has no spread to measure its difference by.
     testable = [d for d in differences if len(d) > 1]
-    # Two one-sided tests, so that each wrong verdict, better or worse, has 5 % of its own.
+    # Two one-sided tests at 5 % each: of a variant that does not differ, up to 10 % of comparisons
+    # say "better" or "worse".
     p_better = sign_flip(testable)
     p_worse = sign_flip([-d for d in testable])
     interval = _mean_of_means(testable)

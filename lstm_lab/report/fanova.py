@@ -21,7 +21,7 @@ from sklearn.tree._tree import Tree
 N_TREES = 64
 # Fixed: the same trials give the same report.
 SEED = 0
-# Three folds of ten trials still have three trials each to test on.
+# Each of three folds of ten trials still has at least three trials to test on.
 MIN_TRIALS = 10
 N_GRID = 60
 # Cell centers: a marginal at the borders of the range would rest on fewer trials.
@@ -81,7 +81,7 @@ def fanova(points: np.ndarray, scores: np.ndarray, names: list[str]) -> Importan
         if total <= 0:
             continue  # a bootstrap sample of equal scores: a tree without splits has no shares
         main = [marginal_variance(boxes, values, (k,), mean) for k in range(len(names))]
-        # What a pair explains contains the effects of each of both alone.
+        # The variance of a pair's marginal contains both main effects.
         joint = [
             marginal_variance(boxes, values, pair, mean) - main[pair[0]] - main[pair[1]]
             for pair in pairs

@@ -27,8 +27,8 @@ def welch(a: Sequence[float], b: Sequence[float], alternative: Alternative = "tw
       alternative: of the mean of a compared with the mean of b.
 
     Returns:
-      The p-value; NaN for fewer than two values on a side. If neither side varies, the limit of
-      small variances: 1 for equal means, else 0 or 1, depending on the alternative.
+      The p-value; NaN for fewer than two values on a side. If neither side varies: 0 if the means
+      differ as the alternative says, else 1.
 
     Source: Welch 1947, The Generalization of Student's Problem when Several Different Population
     Variances are Involved.
@@ -36,7 +36,7 @@ def welch(a: Sequence[float], b: Sequence[float], alternative: Alternative = "tw
     if len(a) < 2 or len(b) < 2:
         return float("nan")
     difference = float(np.mean(a) - np.mean(b))
-    # scipy divides by zero here. Deterministic metrics, such as an accuracy of 1.0, do get here.
+    # scipy would divide by zero. It happens: all runs of both sides may reach an accuracy of 1.
     if np.std(a) == 0 and np.std(b) == 0:
         rejects = {"two-sided": difference != 0, "less": difference < 0, "greater": difference > 0}
         return 0.0 if rejects[alternative] else 1.0
@@ -49,7 +49,8 @@ def wilcoxon(
     """Returns the p-value of Wilcoxon's signed-rank test over pairs.
 
     Pairs remove what both sides share, such as an easy split, and ranks need no normal
-    distribution. The price: with n pairs, the two-sided p-value is never below 2 / 2^n.
+    distribution, only differences that are symmetric around their median. The price: with few
+    pairs n, the two-sided p-value is never below 2 / 2^n.
 
     Args:
       a, b: scores of the same seeds and data, in the same order.
@@ -72,8 +73,9 @@ def sign_flip(differences: Sequence[np.ndarray], flips: int = 20_000, seed: int 
     """Returns the one-sided p-value of a mean above zero over paired differences.
 
     The statistic is the mean over strata of their means. Its null distribution comes from random
-    signs of all pairs: if both sides of a pair have the same distribution, the sign is a fair coin,
-    so the test keeps its level without any assumption about the distribution.
+    signs of all pairs. The null hypothesis: the two sides of a pair may be exchanged without any
+    effect on the distribution of the data. The sign of each difference is then a fair coin, so the
+    test keeps its level whatever this distribution is.
 
     Args:
       differences: one array of paired differences per stratum, such as a task.
@@ -132,7 +134,8 @@ class FriedmanResult(NamedTuple):
     """Friedman's test over blocks, with what a critical-difference diagram shows.
 
     Attributes:
-      p: p-value of equal ranks; NaN for fewer than three variants or blocks.
+      p: p-value of equal ranks; NaN for fewer than three variants or blocks, or if all scores of
+        each block are equal.
       mean_ranks: the mean rank of each variant; 1 is best.
       critical_difference: Nemenyi's; ranks that are closer do not differ significantly.
       n_blocks: number of blocks, such as seeds or tasks, that all variants share.
@@ -160,7 +163,8 @@ def friedman(scores: Mapping[str, Sequence[float]], alpha: float = 0.05) -> Frie
     Returns:
       The result; NaN for what too few variants or blocks cannot give.
 
-    Source: Demsar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets, eq. 5.
+    Source: Demsar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets, section
+    3.2.2.
     """
     names = list(scores)
     table = np.array([scores[name] for name in names], float)
@@ -222,7 +226,8 @@ def equivalence_test(
     Returns:
       The larger p of the two tests, and the verdict.
 
-    Source: Schuirmann 1987, A Comparison of the Two One-Sided Tests Procedure.
+    Source: Schuirmann 1987, A Comparison of the Two One-Sided Tests Procedure and the Power
+    Approach for Assessing the Equivalence of Average Bioavailability.
     """
     up, down = [v + margin for v in a], [v - margin for v in a]
     # The larger one: both have to reject, so two tests at level alpha need no correction.

@@ -26,14 +26,15 @@ class RunRow:
     Attributes:
       id, variant, stage, seed: the identity of the run. `stage` is "tuning" or "final".
       point: the values on the tuning axes, by path.
-      status: the status in run.json.
-      reason: why the run failed; empty if it did not fail.
+      status: as `results.study_file.run_status` gives it; "missing" before the run starts.
+      reason: why the run failed or was interrupted, or empty.
       valid, test: the study's metric at the best validation checkpoint, or None.
       test_metrics: all test metrics at that checkpoint.
       trivial: test metrics of the trivial baselines (majority class, last value), by name.
       best_step: the step of that checkpoint, or None.
       parameters: number of parameters, or None.
-      wall_s: training time of the run's cohort in seconds, or None.
+      wall_s: training time in seconds while the run had a lane, or None. The other lanes of its
+        cohort trained in the same seconds.
       flops: floating-point operations of the training, or None.
       curve: (step, validation metric) of every evaluation.
     """

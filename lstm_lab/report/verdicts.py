@@ -201,7 +201,9 @@ def _score_or(run: RunRow, worst: float) -> float:
 
 
 def to_unit(distribution: Mapping[str, Any], value: Any) -> float:
-    """Returns the quantile of a value in its distribution, so that draws are uniform on [0, 1].
+    """Maps a value to [0, 1] by its distribution, so that the search draws it uniformly there.
+
+    A value of a Choice becomes the center of one of equal cells.
 
     Args:
       distribution: the range as study.json describes it; `kind` is Uniform, LogUniform or Choice.
@@ -221,6 +223,6 @@ def to_unit(distribution: Mapping[str, Any], value: Any) -> float:
             return math.log(size / low) / math.log(high / low)
         case _:
             values = distribution["values"]
-            # The center of the value's cell: a tree splits halfway between two values, which is the
-            # border of their cells, so each value gets the volume of its probability.
+            # The center: a tree splits halfway between two neighboring values, which is the border
+            # of their cells, so each value gets a volume equal to its probability.
             return (values.index(value) + 0.5) / len(values)

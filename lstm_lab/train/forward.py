@@ -21,8 +21,8 @@ from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import Batch, Split, Stream
 from lstm_lab.utils.types import PyTree
 
-# Batches of at most so many rows end at their own longest sequence. In larger batches some sequence
-# is nearly always long, and every length is one more copy of the step to compile.
+# Batches of at most so many rows are cut near the end of their longest sequence. In larger batches
+# some sequence is nearly always long, and every length is one more copy of the step to compile.
 FEW_ROWS = 2
 # The lengths at which such a batch may end, in eighths of the longest sequence of the data.
 EIGHTHS = (3, 4, 5, 8)
@@ -84,7 +84,9 @@ def regularization_rates(hparams: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def length_buckets(spec: RunSpec, split: Split | None) -> tuple[int, ...]:
-    """Returns the lengths at which a batch of a split may end, rising; none if all are computed.
+    """Returns the lengths at which a batch of a split may end, rising.
+
+    Empty if every batch is computed over its whole length.
 
     Small batches, and batches of similar length, are mostly far shorter than the longest sequence.
 
@@ -106,7 +108,7 @@ def switch_on_length(
     """Returns a function that first cuts its batch to the bucket of its longest sequence.
 
     Args:
-      buckets: lengths, rising; each is compiled. None leaves the function as it is.
+      buckets: lengths, rising; each is compiled. If it is empty, the function stays as it is.
       every_step: whether the targets have a time axis.
       function: what is computed of a batch; its result has the same shapes for every length.
     """

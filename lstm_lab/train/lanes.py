@@ -123,8 +123,8 @@ class Lanes:
         restored = []
         for lane, id_bytes in enumerate(ids):
             run, step = by_id.get(bytes(id_bytes).decode()), int(steps[lane])
-            # A kill between record and checkpoint may leave a record that lags behind: its metrics
-            # would have a gap, so such a run starts again.
+            # The record is written before the checkpoint. If it still lags behind, as after a crash
+            # of the machine, its metrics would have a gap: the run starts again.
             if run is not None and multihost.broadcast_from_host0(
                 partial(_record_reaches, run.folder, step)
             ):

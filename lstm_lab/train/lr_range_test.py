@@ -28,7 +28,7 @@ class RangeTest:
 
     Attributes:
       rates: learning rates, rising.
-      losses: the smoothed loss after one step at each rate.
+      losses: the smoothed training loss of each step, measured before its update.
       suggested: the rate at which the loss falls fastest over the logarithm of the rate.
       highest: a tenth of the rate with the lowest loss; above it training may diverge.
     """
@@ -40,7 +40,7 @@ class RangeTest:
 
 
 def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
-    """Trains for some steps, each at a higher learning rate, until the loss rises.
+    """Trains for up to STEPS steps, each at a higher learning rate, until the loss diverges.
 
     Args:
       spec: the run; its learning rate and schedule are not used.

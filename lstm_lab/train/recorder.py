@@ -1,7 +1,7 @@
 """The record of one run on disk: run.json, metrics.jsonl, TensorBoard events, result.json.
 
 `RunRecorder` is opened when a run gets a lane and finished when the run ends. result.json is
-written last and at once, so a run with a result is complete.
+written last and in one piece, so a run with a result is complete.
 """
 
 from __future__ import annotations
@@ -128,7 +128,10 @@ class RunRecorder:
     def _new_head(
         self, layout: Layout, head: Mapping[str, JSON], resumed_at: int | None
     ) -> dict[str, JSON]:
-        """Returns the contents of run.json; a resumed run keeps its start and its overrides."""
+        """Returns the contents of run.json.
+
+        A resumed run keeps its start. Earlier overrides stay if this process has none.
+        """
         earlier = read_json(self.folder / "run.json") or {}
         resumed = resumed_at is not None
         return {

@@ -209,8 +209,8 @@ class Session:
         ended = [lane for lane in self.lanes.active if stopped[lane] != RUNNING]
         saved_steps = sum(self.total - self.lanes.active[lane].step for lane in ended)
         self._finish(ended)
-        # Only after evaluations: in between, a checkpoint would also need the sums of the open
-        # chunk.
+        # The regular ones only after evaluations. A requested stop saves after any chunk, which is
+        # why a checkpoint also holds `steps_since_eval`.
         due = time.monotonic() - self.saved_at >= self.spec.compute.checkpoint_seconds
         if evaluating and due and self.lanes.running:
             self.save()
@@ -283,7 +283,7 @@ class Session:
         if not lanes:
             return
         selected = np.isin(np.arange(self.layout.lanes), lanes)
-        # All ended lanes in one call; the others cost nothing.
+        # All ended lanes in one call. On CPU the others cost nothing; `vmap` computes them, too.
         best, hparams = self.state.best, self.state.hparams
         metrics = self.program.evaluate(best.params, hparams, selected, self.test)
         metrics, best, stopped = self.program.collect((metrics, best, self.state.stopped))

@@ -206,7 +206,10 @@ class TrainStep:
     def evaluate_if(
         self, condition: jax.Array, params: PyTree, hparams: dict[str, jax.Array], split: Split
     ) -> dict[str, jax.Array]:
-        """Computes what `evaluate` does if a condition holds, else NaN at no cost."""
+        """Computes what `evaluate` does if a condition holds, else NaN.
+
+        NaN costs nothing, except under `vmap` with a condition of each lane: both are computed.
+        """
         return lax.cond(
             condition,
             lambda: self.evaluate(params, hparams, split),
@@ -255,7 +258,7 @@ class TrainStep:
         optimizer = build_optimizer(spec.optim, state.hparams, self.schedule_length)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        # An empty average is None, which is no array: `and` keeps it None.
+        # Without averaging it is None, and `and` keeps it None.
         average = state.average and weight_averaging.add(state.average, params)
         report = report._replace(
             grad_norm=optax.tree.norm(grads),

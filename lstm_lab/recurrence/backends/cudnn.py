@@ -126,7 +126,6 @@ def _forward(static: CudnnStatic, *arrays: jax.Array) -> tuple[Arrays, Arrays]:
 def _backward(
     static: CudnnStatic, residuals: Arrays, cotangents: Arrays
 ) -> tuple[jax.Array | None, ...]:
-    # The kernel has no batching rule: members under vmap are called one after another.
     pull = sequential_vmap(lambda *arrays: rnn.lstm_bwd(*static, *arrays)[:4])
     return (*pull(residuals, cotangents), None)
 

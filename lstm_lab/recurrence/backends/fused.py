@@ -21,7 +21,7 @@ from lstm_lab.cells.cell import Params, Spec, State, recurrent_product
 from lstm_lab.recurrence.steps import Inputs, Options, Steps, Unrolled, apply_reset, select
 from lstm_lab.utils.types import PyTree
 
-CHUNK = 16  # approximate steps per chunk; docs/benchmarks.md has the measurements
+CHUNK = 16  # steps of a chunk, at most
 
 
 class FusedStatic(NamedTuple):

@@ -230,7 +230,7 @@ def compiler() -> tuple[str, str | None]:
 
 @cache
 def _library(gates: int) -> ctypes.CDLL:
-    """Compiles the kernel once per machine, and registers its calls for a set of gates."""
+    """Loads the kernel for a set of gates, and registers its calls."""
     path = build(gates)
     library = ctypes.CDLL(str(path))
     for name, function in (

@@ -48,7 +48,7 @@ def page(
         sections=[(*section, numeric_columns(section.table)) for section in sections],
         notes=notes,
         refresh=refresh,
-        # Markup is not escaped. Only our own SVG may be.
+        # Markup is not escaped, so only our own SVG may be marked as such.
         figures=[(figure, Markup(svg(figure.figure, themed=True))) for figure in figures],
         # The figures come after what a reader looks for first: the ranking and the claims.
         figures_after="Claims" if "Claims" in headings else headings[0],

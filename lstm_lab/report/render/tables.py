@@ -14,7 +14,8 @@ from lstm_lab.report.comparison import ALPHA, MIN_RUNS_FOR_BOOTSTRAP, Comparison
 from lstm_lab.report.stats import Interval
 from lstm_lab.utils.progress import duration
 
-# Below five runs, even a difference of two standard deviations is rarely significant.
+# With fewer runs, even a difference of two standard deviations is often missed: at the level 0.05,
+# Welch's test finds it in 76 % of normal samples of five runs, in 62 % of four, in 36 % of three.
 FEW_RUNS = 5
 # Many failures often have one reason. The rest is in results.csv.
 MAX_FAILURES_SHOWN = 50
@@ -56,7 +57,7 @@ def p_value(value: float) -> str:
     """
     if np.isnan(value):
         return ""
-    # Not "0.0000": no p-value is zero.
+    # Not "0.0000", which would look like a p-value of exactly zero.
     return "<0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
@@ -238,7 +239,8 @@ def permutation_importance(c: Comparison) -> TextTable:
 def cost(c: Comparison) -> TextTable:
     """Returns size, arithmetic and time of a run of each variant.
 
-    Time is that of the cohort: its runs share one program, so no run has a time of its own.
+    Time is shared: all lanes of a cohort train in the same seconds, so no run has a time of its
+    own.
 
     Args:
       c: the comparison.

@@ -41,7 +41,8 @@ def learning_curves(c: Comparison) -> ReportFigure | None:
         style = line_style(c, row)
         axes.plot(steps, mean, **style, lw=1.6, label=row.variant)
         axes.fill_between(steps, mean - error, mean + error, color=style["color"], alpha=0.15, lw=0)
-        # The worst tenth is cut off: the first evaluations would compress the rest of the curves.
+        # The worst tenth of each curve may be cut off: the first evaluations, which are the worst,
+        # would compress the rest.
         lowest.append(np.quantile(mean, 0.0 if c.direction == "min" else 0.1))
         highest.append(np.quantile(mean, 0.9 if c.direction == "min" else 1.0))
     margin = 0.05 * (max(highest) - min(lowest) or 1.0)

@@ -138,7 +138,7 @@ def apply_style(axes: Axes) -> None:
 def logarithmic_x(axes: Axes, values: np.ndarray) -> None:
     """Makes the x axis logarithmic, with ticks at 1, 2 and 5 if it spans few decades.
 
-    matplotlib labels powers of ten only, so an axis from 20 to 90 would have no label.
+    By default, matplotlib would write the labels of an axis from 20 to 90 as powers: 2 x 10^1.
 
     Args:
       axes: the axes.
@@ -184,7 +184,7 @@ def line_style(c: Comparison, row: VariantRow) -> dict[str, Any]:
 
 
 def add_legend(axes: Axes, c: Comparison, rows: list[VariantRow]) -> None:
-    """Adds a legend of variants, and a note if not all variants are drawn.
+    """Adds a legend of variants, and a note if there are too many to draw all of them.
 
     Args:
       axes: the axes with labeled lines.
