@@ -171,7 +171,7 @@ def expected_best(selection_scores: Sequence[float], scores: Sequence[float]) ->
 
     Args:
       selection_scores: [N] what selects the best trial, such as the validation score; higher is
-        better.
+        better, and NaN is worst.
       scores: [N] what is reported for that trial, such as the test score.
 
     Returns:
@@ -180,8 +180,10 @@ def expected_best(selection_scores: Sequence[float], scores: Sequence[float]) ->
     Source: Dodge et al. 2019, Show Your Work; without replacement, as Tang et al. 2020 correct it.
     """
     N = len(scores)
+    # NumPy sorts NaN last, as if it were the best.
+    selected_by = np.nan_to_num(np.asarray(selection_scores, float), nan=-np.inf)
     # Stable: with ties, the same study must give the same curve on every machine.
-    order = np.argsort(np.asarray(selection_scores, float), kind="stable")
+    order = np.argsort(selected_by, kind="stable")
     ranked = np.asarray(scores, float)[order]
     # Python's integers: as float64, the binomials of about 1,000 trials would overflow.
     weights = [[comb(r, k - 1) / comb(N, k) for r in range(N)] for k in range(1, N + 1)]

@@ -109,3 +109,7 @@ def test_the_expected_best_is_the_mean_over_all_subsets():
         assert best_of_k[k - 1] == pytest.approx(np.mean(best))
     assert best_of_k[-1] == 0.6
     assert len(expected_best([], [])) == 0
+
+
+def test_the_expected_best_never_selects_a_trial_without_a_selection_score():
+    assert expected_best([np.nan, 0.9, 0.1], [7.0, 2.0, 1.0])[-1] == 2.0
