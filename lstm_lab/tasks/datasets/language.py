@@ -20,6 +20,7 @@ from lstm_lab.tasks.readers.text import (
     Unit,
     check_unchanged,
     encode,
+    lines_of,
     most_frequent,
     read_text,
     sha256_of,
@@ -157,7 +158,7 @@ class Language(Task):
     def _symbols(self, text: str) -> list[str]:
         if self.unit == "character":
             return list(text)
-        return [symbol for line in text.splitlines() for symbol in (*line.split(), END)]
+        return [symbol for line in lines_of(text) for symbol in (*line.split(), END)]
 
     def _parts(self, symbols: list[str]) -> tuple[list[str], list[str], list[str]]:
         """Cuts one text into train, valid and test."""

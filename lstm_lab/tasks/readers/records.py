@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.tasks.readers.text import read_text
+from lstm_lab.tasks.readers.text import lines_of, read_text
 from lstm_lab.utils.errors import UserError, unknown
 
 Record = dict[str, Any]
@@ -48,8 +48,7 @@ def read_records(path: Path, columns: Iterable[str]) -> list[tuple[int, Record]]
 
 def _json_lines(path: Path, text: str) -> list[tuple[int, Record]]:
     records = []
-    # Not `splitlines`: it also splits at U+2028 and others, which JSON allows inside a string.
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(lines_of(text), 1):
         if not line.strip():
             continue
         try:
@@ -64,7 +63,7 @@ def _json_lines(path: Path, text: str) -> list[tuple[int, Record]]:
 
 def _csv(path: Path, text: str) -> list[tuple[int, Record]]:
     # A quoted value may contain line breaks; csv keeps them only if the lines do.
-    reader = csv.DictReader(text.splitlines(keepends=True))
+    reader = csv.DictReader(lines_of(text))
     records = []
     for record in reader:
         # csv collects the values of a row that is too long under the key None. The usual cause is

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.tasks.readers.text import read_text
+from lstm_lab.tasks.readers.text import lines_of, read_text
 from lstm_lab.utils.errors import UserError, unknown
 
 
@@ -30,7 +30,7 @@ def read_rows(path: Path, header: bool) -> list[list[str]]:
       UserError: if the file has no rows, or a row has another number of values.
     """
     # csv needs the line ends to keep line breaks inside quoted values.
-    reader = csv.reader(read_text(path).splitlines(keepends=True))
+    reader = csv.reader(lines_of(read_text(path)))
     rows: list[list[str]] = []
     for row in reader:
         if not row:
@@ -58,7 +58,7 @@ def read_columns(path: Path, columns: tuple[str, ...]) -> np.ndarray:
       UserError: if a column is missing or a value is not a finite number; the message names the
         line.
     """
-    return parse_columns(f"data: {path}", read_text(path).splitlines(keepends=True), columns)
+    return parse_columns(f"data: {path}", lines_of(read_text(path)), columns)
 
 
 def parse_columns(what: str, lines: Iterable[str], columns: tuple[str, ...]) -> np.ndarray:
@@ -97,7 +97,7 @@ def numeric_columns(path: Path) -> tuple[str, ...]:
     """Returns the names of the columns of a CSV file whose first value is a finite number."""
     # One row decides. A later value that is not a number is then an error of `read_columns`, which
     # names its line, and does not silently remove the column.
-    reader = csv.DictReader(read_text(path).splitlines(keepends=True))
+    reader = csv.DictReader(lines_of(read_text(path)))
     first = next(iter(reader), {})
     return tuple(name for name, value in first.items() if name and _is_number(value))
 

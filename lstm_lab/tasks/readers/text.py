@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,14 @@ END = "<eos>"
 # each character of Chinese and Japanese, which have no spaces between words and would match \w as a
 # whole sentence; words with apostrophes, such as don't; punctuation marks, one by one.
 _WORDS = re.compile(r"<\w+>|[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[\w']+|[^\w\s]")
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """Yields the lines of a text with their ends.
+
+    Not `splitlines`: it also splits at U+2028 and others, which may stand inside a value.
+    """
+    return io.StringIO(text)
 
 
 def read_text(path: Path) -> str:

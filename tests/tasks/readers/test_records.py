@@ -25,6 +25,16 @@ REVIEWS = "text,label\n" + "".join(
 )
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_line_separator_of_unicode_stays_inside_a_value(tmp_path, suffix):
+    value = "one\u2028two\x85three"
+    path = tmp_path / f"a{suffix}"
+    rows = {".csv": f"text,label\n{value},x\n", ".jsonl": f'{{"text": "{value}", "label": "x"}}\n'}
+    path.write_text(rows[suffix], encoding="utf-8")
+    records = read_records(path, ("text", "label"))
+    assert [record["text"] for _, record in records] == [value]
+
+
 def test_a_users_csv_is_read(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(REVIEWS)
