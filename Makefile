@@ -29,8 +29,8 @@ spell: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# An empty XLA_FLAGS is XLA's default, as users have it; without it tests/conftest.py turns XLA's
-# optimizations off, because compiling takes most of the time.
+# tests/conftest.py turns XLA's optimizations off, because compiling takes most of the time. An empty
+# XLA_FLAGS prevents that: these tests are compiled as for users.
 test: $(READY)
 	$(PARALLEL) -m "not slow and not optimized"
 	XLA_FLAGS= $(PARALLEL) -m "not slow and optimized"
