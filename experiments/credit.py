@@ -7,8 +7,9 @@ Five-fold cross-validation; every run also reports the score of logistic regress
 published figure is compared.
 """
 
-from configs import credit
-from lstm_lab.sweep import Study, grid
+from lstm_lab.configs import credit
+
+from lstm_lab.studies import Study, grid
 
 
 def get_study() -> Study:

@@ -10,8 +10,9 @@ the mean of the best validation accuracy chooses the rate, ties going to the fir
 then train at that rate for 40 epochs, and only those are compared on the test split.
 """
 
-from configs import digits
-from lstm_lab.sweep import Claim, Study, Tuning, grid
+from lstm_lab.configs import digits
+
+from lstm_lab.studies import Claim, Study, Tuning, grid
 
 VARIANTS = (
     *("vanilla", "nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr"),

@@ -7,8 +7,9 @@ The published figures are those of Informer's LSTMa (Zhou et al. 2021), an LSTM 
 are of the same months, whose first windows begin in the months before.
 """
 
-from configs import series
-from lstm_lab.sweep import Reference, Study, zipped
+from lstm_lab.configs import series
+
+from lstm_lab.studies import Reference, Study, zipped
 
 PUBLISHED = {24: 0.114, 48: 0.193, 168: 0.236, 336: 0.590, 720: 0.683}
 CONTEXT = {24: 48, 48: 96, 168: 168, 336: 168, 720: 168}

@@ -4,8 +4,9 @@ Command: lstm-lab reproduce heartbeats
 Data: ecg5000/ECG5000_TRAIN.txt under --data_dir or $LSTM_LAB_DATA; see configs/heartbeats.py.
 """
 
-from configs import heartbeats
-from lstm_lab.sweep import Study, grid
+from lstm_lab.configs import heartbeats
+
+from lstm_lab.studies import Study, grid
 
 
 def get_study() -> Study:

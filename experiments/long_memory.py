@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from lstm_lab.config.parsing import with_values
-from lstm_lab.sweep import Study, grid
+from lstm_lab.studies import Study, grid
 
 CELLS = ("np", "peephole", "chrono", "rnn", "slstm")
 BUDGET = {

@@ -3,9 +3,10 @@
 Command: lstm-lab reproduce memory_adding
 """
 
-from configs import adding
-from experiments.long_memory import memory
-from lstm_lab.sweep import Study
+from lstm_lab.configs import adding
+from lstm_lab.experiments.long_memory import memory
+
+from lstm_lab.studies import Study
 
 
 def get_study() -> Study:

@@ -3,9 +3,10 @@
 Command: lstm-lab reproduce memory_dyck
 """
 
-from configs import dyck
-from experiments.long_memory import memory
-from lstm_lab.sweep import Study
+from lstm_lab.configs import dyck
+from lstm_lab.experiments.long_memory import memory
+
+from lstm_lab.studies import Study
 
 
 def get_study() -> Study:

@@ -3,9 +3,10 @@
 Command: lstm-lab reproduce memory_parity
 """
 
-from configs import parity
-from experiments.long_memory import memory
-from lstm_lab.sweep import Study
+from lstm_lab.configs import parity
+from lstm_lab.experiments.long_memory import memory
+
+from lstm_lab.studies import Study
 
 
 def get_study() -> Study:

@@ -14,7 +14,7 @@ without a better validation loss.
 
 from ml_collections import ConfigDict
 
-from lstm_lab.sweep import (
+from lstm_lab.studies import (
     Best,
     Claim,
     Equivalent,

@@ -7,9 +7,10 @@ Data: mnist/, under --data_dir or $LSTM_LAB_DATA; see configs/mnist.py.
 published figures are of all images and far more updates.
 """
 
-from configs import mnist
+from lstm_lab.configs import mnist
+
 from lstm_lab.config.parsing import with_values
-from lstm_lab.sweep import Reference, Study, grid
+from lstm_lab.studies import Reference, Study, grid
 
 
 def get_study() -> Study:

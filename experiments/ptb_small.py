@@ -4,8 +4,9 @@ Command: lstm-lab reproduce ptb_small
 Data: ptb/ptb.{train,valid,test}.txt, downloaded, or under --data_dir or $LSTM_LAB_DATA.
 """
 
-from configs import ptb
-from lstm_lab.sweep import Reference, Scores, Study, grid
+from lstm_lab.configs import ptb
+
+from lstm_lab.studies import Reference, Scores, Study, grid
 
 
 def get_study() -> Study:

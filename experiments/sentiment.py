@@ -4,8 +4,9 @@ Command: lstm-lab reproduce sentiment
 Data: imdb/{train,test}.jsonl.gz under --data_dir or $LSTM_LAB_DATA; see configs/imdb.py.
 """
 
-from configs import imdb
-from lstm_lab.sweep import Reference, Scores, Study, grid
+from lstm_lab.configs import imdb
+
+from lstm_lab.studies import Reference, Scores, Study, grid
 
 FORWARD, BOTH = "bidirectional=False", "bidirectional=True"
 

@@ -4,8 +4,9 @@ Command: lstm-lab reproduce slots
 Data: atis/{train,dev,test} under --data_dir or $LSTM_LAB_DATA; see configs/tags.py.
 """
 
-from configs import tags
-from lstm_lab.sweep import Claim, Reference, Scores, Study, grid
+from lstm_lab.configs import tags
+
+from lstm_lab.studies import Claim, Reference, Scores, Study, grid
 
 FORWARD, BOTH = "bidirectional=False", "bidirectional=True"
 

@@ -4,8 +4,9 @@ Command: lstm-lab reproduce spoken_digits
 Data: fsdd/fsdd.tar.gz under --data_dir or $LSTM_LAB_DATA; see configs/spoken_digits.py.
 """
 
-from configs import spoken_digits
-from lstm_lab.sweep import Study, grid
+from lstm_lab.configs import spoken_digits
+
+from lstm_lab.studies import Study, grid
 
 
 def get_study() -> Study:

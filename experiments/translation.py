@@ -4,8 +4,9 @@ Command: lstm-lab reproduce translation
 Data: multi30k/, downloaded, or under --data_dir or $LSTM_LAB_DATA; see configs/translation.py.
 """
 
-from configs import translation
-from lstm_lab.sweep import Study, grid
+from lstm_lab.configs import translation
+
+from lstm_lab.studies import Study, grid
 
 
 def get_study() -> Study:

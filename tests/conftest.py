@@ -30,6 +30,8 @@ os.environ.setdefault("XLA_FLAGS", " ".join(QUICK))
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# JAX starts here, which fixes the number of devices: verbs of the command line would change it.
+jax.devices()
 
 # Tracing makes millions of short-lived objects. With Python's default of 700, the garbage collector
 # takes a seventh of the time of the tests.

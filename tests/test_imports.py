@@ -23,12 +23,13 @@ ORDER = (
     "tasks",
     "config",
     "models",
-    "train",
+    "training",
     "inference",
     "results",
-    "sweep",
+    "studies",
     "report",
     "bench",
+    "api",
     "cli",
 )
 ENTRY_POINTS = {"__init__", "__main__"}
@@ -136,10 +137,11 @@ WITHOUT_A_MIRROR = {
     "test_gradient_flow.py",
     "test_imports.py",
     "test_links.py",
+    "test_package.py",
     "test_readme.py",
     "test_tutorial.py",
-    "train/test_call_chain.py",
-    "train/test_streams.py",
+    "training/test_call_chain.py",
+    "training/test_streams.py",
 }
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 

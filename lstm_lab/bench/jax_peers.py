@@ -268,7 +268,7 @@ def _training(case: Case, params: Any, apply: Callable[..., jax.Array]) -> Calla
 
 def _population(name: str, case: Case) -> Callable[[], None]:
     """One SGD step per member: lstm_lab in one program, other libraries one after another."""
-    from lstm_lab.train.parallel import map_population
+    from lstm_lab.training.parallel import map_population
 
     params, apply = layer(name, case)
     x = jax.random.normal(jax.random.key(1), (case.B, case.T, case.D))

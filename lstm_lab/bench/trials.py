@@ -22,8 +22,8 @@ import numpy as np
 
 from lstm_lab.bench.contenders import missing
 from lstm_lab.bench.run import machine
-from lstm_lab.sweep import Study, Trials, grid
-from lstm_lab.sweep.expand import tuning_runs
+from lstm_lab.studies import Study, Trials, grid
+from lstm_lab.studies.expand import tuning_runs
 from lstm_lab.tasks import Examples
 from lstm_lab.utils.progress import Meter, say
 
@@ -31,12 +31,11 @@ CONTENDERS = ("lstm_lab", "torch", "torch processes")
 CELL = "np"  # PyTorch's nn.LSTM has no peepholes
 
 # A file, since the workers of `sweep --jobs` load their study from one.
-STUDY = """from pathlib import Path
-from lstm_lab.bench.trials import sample
-from lstm_lab.sweep.load import load_study
+STUDY = """from lstm_lab.bench.trials import sample
+from lstm_lab.studies.load import load_study
 
 def get_study():
-    return sample(load_study(Path({path!r})), {trials}, {epochs})
+    return sample(load_study({path!r}), {trials}, {epochs})
 """
 
 Start = Callable[[], list["subprocess.Popen[bytes]"]]
@@ -55,7 +54,10 @@ def sample(study: Study, trials: int, epochs: int) -> Study:
     """
     assert study.tuning is not None
     assert isinstance(study.tuning.trials, Trials)
-    base = {**study.base, "train": {**study.base["train"], "epochs": epochs, "patience": None}}
+    base = {
+        **study.settings,
+        "train": {**study.settings["train"], "epochs": epochs, "patience": None},
+    }
     fewer = replace(study.tuning.trials, count=trials)
     return replace(
         study,

@@ -42,9 +42,9 @@ def main(name: str, suite: str) -> None:
     # Only a population spreads over devices. For one layer, a single device with all threads is
     # what users have by default.
     if name.startswith("lstm_lab") and suite == "population":
-        from lstm_lab.train.devices import request_cpu_devices
+        from lstm_lab.training.devices import prepare_devices
 
-        request_cpu_devices(os.cpu_count() or 1)
+        prepare_devices(os.cpu_count() or 1)
     answers = sys.stdout
     sys.stdout = sys.stderr  # what libraries print must not mix with the answers
     run: Run | None = None

@@ -39,6 +39,9 @@ class CellSpec:
         `semeniuta_sequence` with one per sequence.
       weight_drop: DropConnect on the recurrent matrix, with one mask per batch.
       cell: the functions of the cell; replace one to write your own variant.
+
+    Example:
+      CellSpec(gates="io", coupled=True, peephole="io", forget_bias=1.0)
     """
 
     gates: str = SIGMOID_GATES

@@ -12,51 +12,85 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from lstm_lab.cli.flags import data_folder, parse
+import click
+
+from lstm_lab.cli.options import COUNT, OneOf, data_dir, flag
 from lstm_lab.utils.errors import DONE, UserError, unknown
+
+SUITES = ("layer", "train", "population", "trials", "backends", "errors")
 
 
 @dataclass(frozen=True)
 class BenchFlags:
-    """Flags of `bench`; `lstm-lab help` explains the common ones."""
+    """The flags of `bench`."""
 
-    suite: str = "layer"
-    contenders: str | None = None
-    out: str | None = None
-    table: str | None = None
-    data_dir: str | None = None
-    rounds: int = 5
-    milliseconds: int = 500
-    trials: int = 16
-    epochs: int = 30
+    suite: str
+    contenders: str | None
+    out: Path | None
+    table: Path | None
+    data_dir: Path | None
+    rounds: int
+    milliseconds: int
+    trials: int
+    epochs: int
 
     @property
     def output_path(self) -> Path:
         """The JSON file of the timings; the tables go next to it, as Markdown."""
-        return Path(self.out or f"bench_{self.suite}.json")
+        return self.out or Path(f"bench_{self.suite}.json")
 
 
-def bench(argv: list[str]) -> int:
-    """Times a suite, writes the results, and prints their tables.
+def _number(name: str, help_text: str, default: int) -> Callable[[Any], Any]:
+    return flag(name, help_text, metavar="N", type=COUNT, default=default, show_default=True)
 
-    Args:
-      argv: the arguments after the verb, see `BenchFlags`.
 
-    Raises:
-      UserError: for a wrong flag, suite or contender.
-    """
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab bench --suite=layer --contenders=lstm_lab,flax
+  lstm-lab bench --suite=backends --table=timings.json"""
+)
+@flag(
+    "--suite",
+    "What is timed, e.g. --suite=train.",
+    type=OneOf(SUITES),
+    default="layer",
+    show_default=True,
+)
+@flag(
+    "--contenders",
+    "The libraries to time, e.g. --contenders=lstm_lab,torch. By default all that are installed.",
+    metavar="A,B",
+)
+@flag(
+    "--out",
+    "The JSON file of the times, e.g. --out=layer.json; the tables go next to it.",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+)
+@flag(
+    "--table",
+    "The table of times from which `auto` chooses, to update, e.g. --table=timings.json.",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+)
+@data_dir
+@_number("--rounds", "Rounds, whose medians count, e.g. --rounds=3.", 5)
+@_number("--milliseconds", "Time of a turn in milliseconds, e.g. --milliseconds=200.", 500)
+@_number("--trials", "Trials of the suite trials, e.g. --trials=8.", 16)
+@_number("--epochs", "Epochs of the suite trials, e.g. --epochs=10.", 30)
+def bench(**values: Any) -> int:
+    """Times lstm_lab next to other libraries."""
     from lstm_lab.bench import errors, table, timings
-    from lstm_lab.bench.cases import SUITES
+    from lstm_lab.bench.cases import SUITES as CASE_SUITES
     from lstm_lab.utils.files import write_json, write_text
 
-    flags = parse(argv, BenchFlags)
+    flags = BenchFlags(**values)
     runs: dict[str, Callable[[BenchFlags], dict[str, Any]]] = {
-        **dict.fromkeys(SUITES, _bench_cases),
+        **dict.fromkeys(CASE_SUITES, _bench_cases),
         "errors": _bench_errors,
         "trials": _bench_trials,
     }
-    if flags.suite not in runs:
-        raise unknown("--suite", flags.suite, runs)
     # Before the suite runs, which takes many minutes.
     if flags.table and flags.suite != "backends":
         raise UserError(f"--table: got suite {flags.suite}, expected backends")
@@ -66,7 +100,7 @@ def bench(argv: list[str]) -> int:
     write_json(out, result)
     write_text(out.with_suffix(".md"), text + "\n")
     if flags.table:
-        timings.update_timings(Path(flags.table), result)
+        timings.update_timings(flags.table, result)
     print(text)
     print(f"\nwritten: {out}, {out.with_suffix('.md')}")
     return DONE
@@ -111,15 +145,18 @@ def _bench_errors(flags: BenchFlags) -> dict[str, Any]:
 
 def _bench_trials(flags: BenchFlags) -> dict[str, Any]:
     from lstm_lab.bench.trials import CONTENDERS, run_trials
-    from lstm_lab.sweep.load import find_study, load_study
+    from lstm_lab.config.find import find_file
+    from lstm_lab.studies.load import load_study
+    from lstm_lab.tasks.readers.download import use_data_dir
     from lstm_lab.utils.progress import Meter
 
-    path, names = find_study("odyssey_jsb"), _contenders(flags, CONTENDERS, CONTENDERS)
+    path = find_file("experiments", "odyssey_jsb", "study")
+    names = _contenders(flags, CONTENDERS, CONTENDERS)
     with Meter(flags.rounds * len(names), "turns") as meter:
         return run_trials(
             path,
-            load_study(path),
-            data_folder(flags.data_dir),
+            load_study(str(path)),
+            use_data_dir(flags.data_dir),
             names,
             trials=flags.trials,
             epochs=flags.epochs,

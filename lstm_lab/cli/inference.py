@@ -1,7 +1,7 @@
 """Verbs of finished runs: predict, generate.
 
-In: the folder of a run, and lines of input or a prompt. Out: predictions or text on standard
-output, or a MIDI file. Read `inference/load.py` and `inference/predict.py` next.
+In: the folder of a run or a study, and lines of input or a prompt. Out: predictions or text on
+standard output, or a MIDI file. Read `inference/load.py` and `inference/predict.py` next.
 """
 
 from __future__ import annotations
@@ -11,79 +11,83 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_lab.cli.flags import parse, request_devices
+import click
+
+from lstm_lab.cli.options import (
+    COUNT,
+    OneOf,
+    Whole,
+    flag,
+    required_folder,
+    run_flag,
+    switch,
+    workdir,
+)
 from lstm_lab.utils.errors import DONE, UserError, unknown
 
 if TYPE_CHECKING:
     from lstm_lab.inference.load import Trained
 
 
-@dataclass(frozen=True)
-class PredictFlags:
-    """Flags of `predict`; `lstm-lab help` explains the common ones."""
-
-    workdir: str | None = None
+@click.command(
+    epilog="""\b
+Examples:
+  echo "a film to see twice" | lstm-lab predict --workdir=runs/imdb
+  lstm-lab predict --workdir=runs/ecg --input=new.csv --format=csv"""
+)
+@workdir
+@run_flag
+@flag(
+    "--input",
+    "The file to read, e.g. --input=new.csv; - is standard input.",
+    metavar="FILE",
     # As in most tools, "-" is standard input.
-    input: str = "-"
-    format: str = "json"
-    # A prediction is one call on one device, so more devices would have nothing to do.
-    devices: int = 1
-    beam: int = 4
-    stream: bool = False
+    default="-",
+    show_default=True,
+)
+@flag(
+    "--format",
+    "JSON lines or CSV, e.g. --format=csv.",
+    type=OneOf(["json", "csv"]),
+    default="json",
+    show_default=True,
+)
+@switch("--stream", "All lines are one sequence; each line is answered at once, e.g. --stream.")
+@flag(
+    "--beam",
+    "Number of hypotheses of a translation, e.g. --beam=8.",
+    metavar="N",
+    type=COUNT,
+    default=4,
+    show_default=True,
+)
+def predict(
+    workdir: Path | None, run: str | None, input: str, format: str, stream: bool, beam: int
+) -> int:
+    """Predicts with a trained model, line by line.
 
-
-@dataclass(frozen=True)
-class GenerateFlags:
-    """Flags of `generate`; `lstm-lab help` explains the common ones."""
-
-    workdir: str | None = None
-    prompt: str = ""
-    format: str = "text"
-    out: str = "music.mid"
-    temperature: float = 0.8
-    top_p: float = 1.0
-    length: int = 500
-    top_k: int | None = None
-    seed: int = 0
-    devices: int = 1
-
-
-def predict(argv: list[str]) -> int:
-    """Prints the predictions of a finished run for new input, one line each.
-
-    Args:
-      argv: the arguments after the verb, see `PredictFlags`.
-
-    Raises:
-      UserError: for a wrong flag, a folder without a finished run, or input that the task rejects.
+    The best run of a study answers, or the one that --run names.
     """
-    flags = parse(argv, PredictFlags)
-    # Before anything below uses JAX: its devices are fixed at the first use.
-    request_devices(flags.devices)
-    from lstm_lab.inference.load import load_run
+    folder = _run_folder(workdir, run)
+    trained = _load(folder)
     from lstm_lab.inference.predict import predict_lines, predict_stream
 
-    # Before the run is loaded: a wrong flag need not wait for that.
-    if flags.format not in ("json", "csv"):
-        raise unknown("--format", flags.format, ("json", "csv"))
-    trained = load_run(_run_folder(flags.workdir))
     with ExitStack() as stack:
         lines: Iterable[str] = sys.stdin
-        if flags.input != "-":
-            path = Path(flags.input)
+        if input != "-":
+            path = Path(input)
             if not path.is_file():
                 raise UserError(f"--input: {path} does not exist")
             # Some editors and spreadsheets start a file with a byte order mark. As a part of the
             # first line it would be an unknown symbol.
             lines = stack.enter_context(path.open(encoding="utf-8-sig"))
-        if flags.stream:
-            _write(predict_stream(trained, lines), flags.format)
+        if stream:
+            _write(predict_stream(trained, lines), format)
         else:
-            _write(predict_lines(trained, lines, flags.beam), flags.format)
+            _write(predict_lines(trained, lines, beam), format)
     return DONE
 
 
@@ -105,44 +109,129 @@ def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
         sys.stdout.flush()
 
 
-def generate(argv: list[str]) -> int:
-    """Generates text that continues a prompt, or composes music.
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab generate --workdir=runs/shakespeare --prompt="ROMEO:" --length=400
+  lstm-lab generate --workdir=runs/jsb --format=midi --out=chorale.mid"""
+)
+@workdir
+@run_flag
+@flag("--prompt", 'The text to continue, e.g. --prompt="ROMEO:".', metavar="TEXT", default="")
+@flag(
+    "--length",
+    "The number of symbols, or of quarter notes, e.g. --length=400.",
+    metavar="N",
+    type=COUNT,
+    default=500,
+    show_default=True,
+)
+@flag(
+    "--temperature",
+    "0 takes the most probable symbol, 1 draws as the model says, e.g. --temperature=0.7.",
+    metavar="T",
+    type=float,
+    default=0.8,
+    show_default=True,
+)
+@flag(
+    "--top-k",
+    "Draws from the K most probable symbols, e.g. --top-k=20.",
+    metavar="K",
+    type=COUNT,
+)
+@flag(
+    "--top-p",
+    "Draws from the most probable symbols that together have this probability, e.g. --top-p=0.9.",
+    metavar="P",
+    type=float,
+    default=1.0,
+    show_default=True,
+)
+@flag(
+    "--seed",
+    "The random seed, e.g. --seed=3.",
+    metavar="N",
+    type=Whole(0),
+    default=0,
+    show_default=True,
+)
+@flag(
+    "--format",
+    "Text, or MIDI for a model of music, e.g. --format=midi.",
+    type=OneOf(["text", "midi"]),
+    default="text",
+    show_default=True,
+)
+@flag(
+    "--out",
+    "The MIDI file, e.g. --out=chorale.mid.",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=Path("music.mid"),
+    show_default=True,
+)
+def generate(
+    workdir: Path | None,
+    run: str | None,
+    prompt: str,
+    length: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float,
+    seed: int,
+    format: str,
+    out: Path,
+) -> int:
+    """Generates text or music with a trained model.
 
-    Args:
-      argv: the arguments after the verb, see `GenerateFlags`.
-
-    Raises:
-      UserError: for a wrong flag, a folder without a finished run, or a run of another kind.
+    The best run of a study answers, or the one that --run names.
     """
-    flags = parse(argv, GenerateFlags)
-    request_devices(flags.devices)
+    trained = _load(_run_folder(workdir, run))
+    if format == "midi":
+        return _compose(trained, length, temperature, seed, out)
     from lstm_lab.inference.generate import Sampling, generate
-    from lstm_lab.inference.load import load_run
 
-    if flags.format not in ("text", "midi"):
-        raise unknown("--format", flags.format, ("text", "midi"))
-    trained = load_run(_run_folder(flags.workdir))
-    if flags.format == "midi":
-        return _compose(trained, flags)
-    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p, flags.seed)
-    sys.stdout.write(flags.prompt)
-    for piece in generate(trained, flags.prompt, flags.length, sampling):
+    sampling = Sampling(temperature, top_k, top_p, seed)
+    sys.stdout.write(prompt)
+    for piece in generate(trained, prompt, length, sampling):
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
     return DONE
 
 
-def _compose(trained: Trained, flags: GenerateFlags) -> int:
+def _compose(trained: Trained, frames: int, temperature: float, seed: int, out: Path) -> int:
     from lstm_lab.inference.music import compose, write_midi
 
-    notes_TD = compose(trained, flags.length, flags.temperature, flags.seed)
-    write_midi(notes_TD, Path(flags.out))
-    print(f"{flags.out}: {len(notes_TD)} quarter notes, {notes_TD.sum(1).mean():.1f} voices")
+    notes_TD = compose(trained, frames, temperature, seed)
+    write_midi(notes_TD, out)
+    print(f"{out}: {len(notes_TD)} quarter notes, {notes_TD.sum(1).mean():.1f} voices")
     return DONE
 
 
-def _run_folder(workdir: str | None) -> Path:
-    if workdir is None:
-        raise UserError("--workdir is required: the folder of a run")
-    return Path(workdir)
+def _load(folder: Path) -> Trained:
+    """Loads a run on one device: a prediction has nothing for others to do."""
+    from lstm_lab.inference.load import load_run
+    from lstm_lab.training.devices import prepare_devices
+
+    prepare_devices(default=1)
+    return load_run(folder)
+
+
+def _run_folder(workdir: Path | None, run: str | None) -> Path:
+    """Returns the folder of a run: the one of --workdir, or a run of the study in it."""
+    folder = required_folder(workdir, "the folder of a run or a study")
+    if not (folder / "study.json").is_file():
+        if run is not None:
+            raise UserError(f"--run: got {run!r}, but {folder} is not a study")
+        return folder
+    from lstm_lab.report.runs import best_run, read_study
+
+    study = read_study(folder)
+    if run is None:
+        return folder / "runs" / best_run(study).id
+    ids = [row.id for row in study.runs]
+    if run not in ids:
+        raise unknown("--run", run, ids)
+    return folder / "runs" / run

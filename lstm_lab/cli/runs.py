@@ -1,123 +1,107 @@
 """Verbs of one run: train, summary, check.
 
-In: arguments. Out: an exit code, and a run's folder or a printed table. docs/life_of_a_run.md
-follows `train` through the package; read `train/loop.py` next.
+In: flags. Out: an exit code, and a run's folder or a printed table. docs/life_of_a_run.md follows
+`train` through the package; read `api/training.py` next.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lstm_lab.cli.flags import data_folder, load_spec, parse, request_devices
-from lstm_lab.utils.errors import AGAIN, DONE, FAILED, INTERRUPTED, UserError
-from lstm_lab.utils.progress import say
+import click
+
+from lstm_lab.cli.options import (
+    COUNT,
+    config_argument,
+    data_dir,
+    devices,
+    flag,
+    named_argument,
+    one_of,
+    switch,
+    workdir,
+)
+from lstm_lab.utils.errors import DONE, FAILED, UserError
 
 if TYPE_CHECKING:
+    from lstm_lab.cli.settings import Settings
     from lstm_lab.config.run_spec import RunSpec
 
-
-@dataclass(frozen=True)
-class TrainFlags:
-    """Flags of `train`; `lstm-lab help` explains the common ones."""
-
-    config: str | None = None
-    workdir: str | None = None
-    data_dir: str | None = None
-    hosts: str | None = None
-    seeds: int | None = None
-    devices: int | None = None
-    find_lr: bool = False
+CONFIG_EXPECTED = "the name of a config (lstm-lab list configs), FILE.py or a run.json"
 
 
-@dataclass(frozen=True)
-class SummaryFlags:
-    """Flags of `summary`; `lstm-lab help` explains the common ones."""
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab train adding:lstm
+  lstm-lab train digits:bidirectional,gru --config.train.epochs=10
+  lstm-lab train my_config.py --seeds=5 --workdir=runs/mine
+  lstm-lab train runs/mine/run.json --workdir=runs/again"""
+)
+@config_argument
+@flag("--seeds", "Trains N seeds in one program, e.g. --seeds=5.", metavar="N", type=COUNT)
+@workdir
+@data_dir
+@devices
+@switch("--find-lr", "Plots the loss over increasing learning rates instead, e.g. --find-lr.")
+@flag(
+    "--hosts",
+    "This host's number, the number of hosts, and host 0's address, e.g. --hosts=0/2@10.0.0.1:9876;"
+    " or --hosts=auto.",
+    metavar="K/N@ADDRESS:PORT",
+)
+@click.pass_obj
+def train(
+    settings: Settings,
+    config: str | None,
+    config_flag: str | None,
+    seeds: int | None,
+    workdir: Path | None,
+    data_dir: Path | None,
+    devices: int | None,
+    find_lr: bool,
+    hosts: str | None,
+) -> int:
+    """Trains a model, or resumes an interrupted run.
 
-    config: str | None = None
-
-
-@dataclass(frozen=True)
-class CheckFlags:
-    """Flags of `check`; `lstm-lab help` explains the common ones."""
-
-    cell: str | None = None
-
-
-def train(argv: list[str]) -> int:
-    """Trains one run, or several seeds as one program; resumes what was interrupted.
-
-    Args:
-      argv: the arguments after the verb, see `TrainFlags`, and `--config.PATH=VALUE`.
-
-    Returns:
-      An exit code; 1 also for a single run that diverges.
-
-    Raises:
-      UserError: for a wrong flag, config or data.
+    CONFIG is the name of a config with its words (adding:peephole,stacked), a file with
+    get_config(), or the run.json of an earlier run.
     """
-    from lstm_lab.config.overrides import take_overrides
-    from lstm_lab.train import multihost
+    from lstm_lab.api.training import train_spec
+    from lstm_lab.cli.settings import recorded, spec_of
+    from lstm_lab.tasks.readers.download import use_data_dir
+    from lstm_lab.training import multihost
+    from lstm_lab.training.devices import prepare_devices
 
-    argv, overrides = take_overrides(argv)
-    flags = parse(argv, TrainFlags)
+    name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
     # Devices, then hosts, then the config: the first array fixes the devices of JAX, and a config
     # file of the user may make one.
-    request_devices(flags.devices)
-    if flags.hosts is not None:
-        if flags.seeds is not None:
+    prepare_devices(devices)
+    if hosts is not None:
+        if seeds is not None:
             raise UserError("--seeds: several hosts train one run; sweep gives each its own")
-        multihost.initialize_distributed(flags.hosts)
-    spec = load_spec(flags.config, overrides)
-    data_dir = data_folder(flags.data_dir)
-    # For the record in run.json: what the user typed, where a flag alone means true.
-    shown = {path: "true" if text is None else text for path, text in overrides.items()}
-    if flags.find_lr:
-        return _find_lr(spec, Path(flags.workdir or f"runs/{spec.task.name}-lr"), data_dir)
-    if flags.seeds is None:
-        return _train_one(spec, flags.workdir, data_dir, shown)
-    from lstm_lab.cli import orchestrate
-    from lstm_lab.config.serialization import to_json
-    from lstm_lab.sweep.study import Study
-
-    # Several seeds are a study without variants: the same lanes, report and resuming as in a sweep.
-    seeds = tuple(range(spec.seed, spec.seed + flags.seeds))
-    name = f"{spec.task.name}-{Path(spec.model.cell.replace(':', '-')).name}-{flags.seeds}seeds"
-    folder = Path(flags.workdir or f"runs/{name}")
-    return orchestrate.run(Study(name, to_json(spec), (), seeds), folder, data_dir, overrides=shown)
-
-
-def _train_one(
-    spec: RunSpec, workdir: str | None, data_dir: Path, overrides: dict[str, str]
-) -> int:
-    from lstm_lab.config.ids import run_id
-    from lstm_lab.train import multihost
-    from lstm_lab.train.loop import stopping_on_signals, train_run
-    from lstm_lab.utils.files import read_json
-
-    # The name has the id: runs with other settings get other folders, and the same run resumes.
-    cell = Path(spec.model.cell.replace(":", "-")).name
-    folder = Path(workdir or f"runs/{spec.task.name}-{cell}-{run_id(spec)}")
-    with stopping_on_signals() as stop:
-        outcome = train_run(spec, folder, data_dir, stop=stop, overrides=overrides)
-    if outcome.status == "interrupted":
-        say(AGAIN)
-        return INTERRUPTED
-    if outcome.status != "completed":
-        return FAILED
+        multihost.initialize_distributed(hosts)
+    folder = use_data_dir(data_dir)
+    spec = spec_of(name, settings)
+    if find_lr:
+        return _find_lr(spec, workdir, folder)
+    run = train_spec(spec, seeds, workdir, folder, recorded(settings))
     # Only host 0 has the folder; all hosts need the status for their exit codes.
-    result = multihost.broadcast_from_host0(lambda: read_json(folder / "result.json"))
+    status = multihost.broadcast_from_host0(lambda: run.status)
     if multihost.is_primary():
-        _show(folder, result)
-    return DONE if result["status"] == "completed" else FAILED
+        from lstm_lab.cli.messages import after_training
+
+        print(after_training(run, name))
+    return DONE if status == "completed" else FAILED
 
 
-def _find_lr(spec: RunSpec, folder: Path, data_dir: Path) -> int:
+def _find_lr(spec: RunSpec, workdir: Path | None, data_dir: Path) -> int:
     from lstm_lab.report.render.lr_range import write_figure
-    from lstm_lab.train.lr_range_test import find_lr
+    from lstm_lab.training.lr_range_test import find_lr
     from lstm_lab.utils.files import write_json
 
+    folder = workdir or Path(f"runs/{Path(spec.task.name.replace(':', '-')).name}-lr")
     result = find_lr(spec, spec.task.load(data_dir))
     write_json(folder / "lr_range.json", {**vars(result)})
     write_figure(**vars(result), path=folder / "lr_range.png")
@@ -127,80 +111,50 @@ def _find_lr(spec: RunSpec, folder: Path, data_dir: Path) -> int:
     return DONE
 
 
-def _show(folder: Path, result: dict[str, Any]) -> None:
-    """Prints how a run ended."""
-    print(f"workdir     {folder}")
-    print(
-        f"status      {result['status']} after {result['steps']} steps in {result['wall_s']:.1f} s"
-    )
-    for split, values in (("valid", result["best"]["valid"]), ("test", result["test"])):
-        shown = "  ".join(f"{name} {value:.5f}" for name, value in values.items())
-        print(f"{split:<11} {shown}  (best checkpoint, step {result['best']['step']})")
-    for name, values in result["trivial"].items():
-        shown = "  ".join(f"{metric} {value:.5f}" for metric, value in values.items())
-        print(f"{'trivial':<11} {shown}  ({name}; test)")
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab summary digits:gru
+  lstm-lab summary ptb:medium --config.model.tied"""
+)
+@config_argument
+@click.pass_obj
+def summary(settings: Settings, config: str | None, config_flag: str | None) -> int:
+    """Prints the layers and sizes of a model."""
+    from lstm_lab.cli.settings import spec_of
+    from lstm_lab.models.summary import summary_table
 
-
-def summary(argv: list[str]) -> int:
-    """Prints the layers, shapes, parameters and operations of a model; trains nothing.
-
-    Args:
-      argv: the arguments after the verb: `--config` and `--config.PATH=VALUE`.
-
-    Raises:
-      UserError: for a wrong flag or config.
-    """
-    from lstm_lab.config.overrides import take_overrides
-    from lstm_lab.models.summary import summarize_layers
-    from lstm_lab.utils.tables import aligned
-
-    argv, overrides = take_overrides(argv)
-    flags = parse(argv, SummaryFlags)
-    spec = load_spec(flags.config, overrides)
-    layers = summarize_layers(spec)
-    lines = [["layer", "output", "parameters", "FLOP a step", ""]]
-    for layer in layers:
-        flops = f"{layer.flops_per_token:,.0f}"
-        lines.append([layer.name, layer.output, f"{layer.total:,}", flops, ""])
-        for name, shape, count, purpose in layer.arrays:
-            lines.append([f"  {name}", shape.replace(" ", ""), f"{count:,}", "", purpose])
-    total, flops = (
-        sum(getattr(layer, n) for layer in layers) for n in ("total", "flops_per_token")
-    )
-    lines.append(["total", "", f"{total:,}", f"{flops:,.0f}", ""])
-    if spec.optim.freeze:
-        frozen = sum(layer.frozen for layer in layers)
-        lines += [["  trained", "", f"{total - frozen:,}"], ["  frozen", "", f"{frozen:,}"]]
-    # Lines have three to five cells, and a table needs rows of equal length.
-    print(aligned([[*line, "", ""][:5] for line in lines]))
+    name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
+    print(summary_table(spec_of(name, settings)))
     print("\nFLOP of the matrix products of a forward pass, a time step of a sequence")
     return DONE
 
 
-def check(argv: list[str]) -> int:
-    """Checks a cell: its gradients, padding, chunks, resets and backends.
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab check layernorm
+  lstm-lab check my_cell.py:mine"""
+)
+@named_argument("cell", "variants")
+@click.option("--cell", "cell_flag", metavar="CELL", help="The same as CELL, e.g. --cell=gru.")
+def check(cell: str | None, cell_flag: str | None) -> int:
+    """Checks the gradients and backends of a cell.
 
-    Args:
-      argv: the arguments after the verb: `--cell=NAME` or `--cell=FILE.py:NAME`.
+    Also that padding is never read, that chunks of time compose, and that resets work.
 
-    Returns:
-      An exit code; 1 if a check fails.
-
-    Raises:
-      UserError: without a cell, or for one that cannot be loaded.
+    CELL is the name of a variant, or FILE.py:NAME.
     """
+    from lstm_lab.config.cell_source import cell_name
     from lstm_lab.config.sections import ModelSpec
     from lstm_lab.config.variant import resolve_cell
     from lstm_lab.recurrence.check import check_cell
 
-    flags = parse(argv, CheckFlags)
-    if flags.cell is None:
-        raise UserError("--cell is required: a variant's name or FILE.py:NAME")
+    name = cell_name(one_of(cell, cell_flag, "cell", "a variant's name or FILE.py:NAME"))
     failed = 0
     # All checks, not only up to the first failure: together they show where the error is.
-    for name, wrong in check_cell(resolve_cell(ModelSpec(cell=flags.cell))):
+    for what, wrong in check_cell(resolve_cell(ModelSpec(cell=name))):
         failed += wrong is not None
-        print(
-            f"{'ok    ' if wrong is None else 'FAILED'}  {name}" + (f": {wrong}" if wrong else "")
-        )
+        line = f"{'ok    ' if wrong is None else 'FAILED'}  {what}"
+        print(line + (f": {wrong}" if wrong else ""))
     return FAILED if failed else DONE

@@ -1,237 +1,337 @@
-"""Verbs of studies: sweep, reproduce, compare, pack, status, report.
+"""Verbs of studies: sweep, reproduce, compare, status, report, pack.
 
-In: arguments. Out: an exit code, a study's folder and its report. This file reads flags;
-`orchestrate.py`, which imports JAX, does the work. `report`, `status` and `pack` need no JAX.
+In: flags. Out: an exit code, a study's folder and its report. `api/training.py` trains in this
+process, `workers.py` in others. `report`, `status` and `pack` need no JAX.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from lstm_lab.cli.flags import data_folder, parse, request_devices, study_folder
-from lstm_lab.utils.errors import DONE, FAILED, UserError, unknown
+import click
+
+from lstm_lab.cli.options import (
+    COUNT,
+    OneOf,
+    data_dir,
+    devices,
+    flag,
+    named_argument,
+    one_of,
+    required_folder,
+    switch,
+    workdir,
+)
+from lstm_lab.utils.errors import DONE, FAILED, INCONCLUSIVE
 
 
 @dataclass(frozen=True)
 class SweepFlags:
-    """Flags of `sweep`; `lstm-lab help` explains the common ones."""
+    """The flags that `sweep` and `reproduce` share; their help texts are in `_sweep_flags`."""
 
-    study: str | None = None
-    workdir: str | None = None
-    data_dir: str | None = None
-    rerun: str | None = None
-    results: str | None = None
-    launcher: str | None = None
-    emit: str | None = None
-    slurm: str = ""
-    devices: int | None = None
-    jobs: int | None = None
-    trials: int | None = None
-    dry_run: bool = False
-    worker: bool = False
-
-
-@dataclass(frozen=True)
-class PackFlags:
-    """Flags of `pack`; `lstm-lab help` explains the common ones."""
-
-    workdir: str | None = None
-    out: str | None = None
+    workdir: Path | None
+    data_dir: Path | None
+    devices: int | None
+    jobs: int | None
+    dry_run: bool
+    trials: int | None
+    results: Path | None
+    rerun: str | None
+    launcher: str
+    slurm: str
+    emit: str | None
+    worker: bool
 
 
-@dataclass(frozen=True)
-class ReportFlags:
-    """Flags of `report`; `lstm-lab help` explains the common ones."""
-
-    workdir: str | None = None
-    out: str | None = None
-    watch: bool = False
-
-
-@dataclass(frozen=True)
-class CompareFlags:
-    """Flags of `compare`; `lstm-lab help` explains the common ones."""
-
-    against: str = "vanilla"
-    tasks: str = ""
-    budget: str = "8"
-    workdir: str | None = None
-    data_dir: str | None = None
-    devices: int | None = None
-
-
-def sweep(argv: list[str]) -> int:
-    """Runs what is missing of a study, here or in workers, and prints its report.
-
-    Args:
-      argv: the arguments after the verb, see `SweepFlags`.
-
-    Returns:
-      An exit code.
-
-    Raises:
-      UserError: for a wrong flag, study, folder or data.
-    """
-    return _sweep(parse(argv, SweepFlags))
-
-
-def _sweep(flags: SweepFlags) -> int:
-    from lstm_lab.cli import orchestrate
-    from lstm_lab.sweep.load import load_study
-
-    if flags.study is None:
-        raise UserError("--study is required: a Python file with get_study()")
-    for name, allowed in (
-        ("rerun", (None, "failed")),
-        ("launcher", (None, "local", "slurm")),
-        ("emit", (None, "commands")),
+def _sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Declares the flags of `SweepFlags`."""
+    for declare in reversed(
+        (
+            workdir,
+            data_dir,
+            devices,
+            flag(
+                "--jobs",
+                "Divides the cores among N processes, e.g. --jobs=2.",
+                metavar="N",
+                type=COUNT,
+            ),
+            switch("--dry-run", "Prints runs, programs, memory and time, e.g. --dry-run."),
+            flag(
+                "--trials",
+                "The number of random trials per variant, e.g. --trials=50, for a study that "
+                "accepts it.",
+                metavar="N",
+                type=COUNT,
+            ),
+            flag(
+                "--results",
+                "An archive of `pack` whose results replace training, e.g. "
+                "--results=study.jsonl.gz.",
+                metavar="FILE",
+                type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            ),
+            flag(
+                "--rerun",
+                "Tries failed runs again, e.g. --rerun=failed.",
+                type=OneOf(["failed"]),
+            ),
+            flag(
+                "--launcher",
+                "Where the processes start, e.g. --launcher=slurm.",
+                type=OneOf(["local", "slurm"]),
+                default="local",
+                show_default=True,
+            ),
+            flag(
+                "--slurm",
+                "Options of the SLURM job, e.g. --slurm=timeout_min=60,cpus_per_task=4.",
+                metavar="NAME=VALUE,...",
+                default="",
+            ),
+            flag(
+                "--emit",
+                "Prints the command of each process for another scheduler, e.g. --emit=commands.",
+                type=OneOf(["commands"]),
+            ),
+            click.option("--worker", is_flag=True, hidden=True),
+        )
     ):
-        value = getattr(flags, name)
-        if value not in allowed:
-            raise unknown(f"--{name}", value, [choice for choice in allowed if choice])
+        verb = declare(verb)
+    return verb
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab sweep digits_ablation --dry-run
+  lstm-lab sweep my_study.py --workdir=runs/mine --jobs=2"""
+)
+@named_argument("study", "studies")
+@click.option(
+    "--study", "study_flag", metavar="STUDY", help="The same as STUDY, e.g. --study=my_study.py."
+)
+@_sweep_flags
+def sweep(study: str | None, study_flag: str | None, **flags: Any) -> int:
+    """Runs what is missing of a study.
+
+    STUDY is a name (lstm-lab list studies), or a file with get_study().
+    """
+    name = one_of(study, study_flag, "study", "a name (lstm-lab list studies), or FILE.py")
+    return _sweep(name, SweepFlags(**flags))
+
+
+def _sweep(name: str, flags: SweepFlags) -> int:
+    from lstm_lab.cli import workers
+    from lstm_lab.studies.load import load_study
+    from lstm_lab.tasks.readers.download import use_data_dir
+
     in_process = not (flags.jobs or flags.launcher == "slurm" or flags.emit)
     # A parent that only starts workers must not claim the cores for its own JAX.
     if in_process:
-        request_devices(flags.devices)
-    study = load_study(Path(flags.study), flags.trials)
-    folder, data_dir = Path(flags.workdir or f"runs/{study.name}"), data_folder(flags.data_dir)
-    if flags.dry_run:
-        from lstm_lab.sweep.dry_run import preview
+        from lstm_lab.training.devices import prepare_devices
 
-        print(preview(study, data_dir))
+        prepare_devices(flags.devices)
+    data = use_data_dir(flags.data_dir)
+    study = load_study(name, flags.trials)
+    folder = flags.workdir or Path(f"runs/{study.name}")
+    if flags.dry_run:
+        from lstm_lab.studies.dry_run import preview
+
+        print(preview(study, data))
         return DONE
     # After the preview, which must not change anything on disk.
     if flags.rerun:
-        orchestrate.clear_failures(folder)
-    if in_process:
-        results = Path(flags.results) if flags.results else None
-        return orchestrate.run(study, folder, data_dir, worker=flags.worker, results=results)
-    # Folders are named even if they are defaults: the environment of a worker may lack
-    # $LSTM_LAB_DATA.
-    shared = [f"--study={flags.study}", f"--workdir={folder}", f"--data_dir={data_dir}"]
-    for name in ("trials", "results"):
-        value = getattr(flags, name)
-        if value is not None:
-            shared.append(f"--{name}={value}")
-    jobs = flags.jobs or 1
-    if flags.emit:
-        return orchestrate.print_commands(shared, jobs)
-    if flags.launcher == "slurm":
-        return orchestrate.submit_to_slurm(study, folder, jobs, shared, flags.slurm)
-    return orchestrate.run_jobs(study, folder, jobs, shared)
+        from lstm_lab.studies.failures import clear_failures
+
+        clear_failures(folder)
+    if not in_process:
+        return workers.start(study, name, folder, data, replace(flags, workdir=folder))
+    from lstm_lab.api.training import sweep_study
+
+    status = sweep_study(study, folder, data, results=flags.results)
+    # Also after failures, which the report names. Not in workers: all would write the same files.
+    if not flags.worker:
+        print(workers.report_text(folder))
+    return DONE if status == "completed" else FAILED
 
 
-def reproduce(argv: list[str]) -> int:
-    """Runs a study of experiments/ by its name, and judges its claims.
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab reproduce digits_ablation --dry-run
+  lstm-lab reproduce sentiment --workdir=runs/sentiment
+\b
+Exit codes: 1 a claim does not hold; 3 none fails, but at least one is inconclusive."""
+)
+@named_argument("name", "studies", required=True)
+@_sweep_flags
+def reproduce(name: str, **flags: Any) -> int:
+    """Runs a study and compares it with published results.
 
-    Args:
-      argv: the name, then flags of `sweep`.
-
-    Returns:
-      An exit code; 1 if a claim does not hold, also if it is inconclusive.
-
-    Raises:
-      UserError: for an unknown name, or as in `sweep`.
+    NAME is a name of `lstm-lab list studies`.
     """
-    from lstm_lab.cli import orchestrate
-    from lstm_lab.sweep.load import find_study
-
-    if not argv or argv[0].startswith("-"):
-        raise UserError("reproduce needs the name of a study, such as odyssey_jsb")
-    name, *rest = argv
     # The folder is named here: the claims are judged in the one into which `_sweep` writes.
-    flags = parse(rest, SweepFlags)
-    folder = Path(flags.workdir or f"runs/{name}")
-    code = _sweep(replace(flags, study=str(find_study(name)), workdir=str(folder)))
+    folder = flags["workdir"] or Path(f"runs/{Path(name).stem}")
+    code = _sweep(name, replace(SweepFlags(**flags), workdir=folder))
     if code != DONE or not (folder / "study.json").is_file():
         return code  # a failure, or a preview or commands, which leave no study
-    return DONE if orchestrate.claims_hold(folder) else FAILED
+    from lstm_lab.api.studies import load_study
+
+    verdicts = {claim.verdict for claim in load_study(folder).claims}
+    if verdicts <= {"holds"}:
+        return DONE
+    # An inconclusive claim does not hold, but nothing speaks against it: more seeds may decide.
+    return INCONCLUSIVE if verdicts <= {"holds", "inconclusive"} else FAILED
 
 
-def pack(argv: list[str]) -> int:
-    """Writes the results of a study into one file, for `sweep --results`.
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab compare my_cell.py:mine --tasks=adding_50,digits --budget=4
+  lstm-lab compare gru --against=peephole --budget=2h"""
+)
+@named_argument("cell", "variants", required=True)
+@flag(
+    "--against",
+    "The variant to compare with, e.g. --against=vanilla.",
+    metavar="VARIANT",
+    default="lstm",
+    show_default=True,
+)
+@flag(
+    "--tasks",
+    "Tasks of the battery, e.g. --tasks=adding_50,digits. By default all whose data are there.",
+    metavar="A,B",
+    default="",
+)
+@flag(
+    "--budget",
+    "Learning rates that each cell tries on each task, e.g. --budget=4; or hours for everything, "
+    "e.g. --budget=2h.",
+    metavar="N|HOURSh",
+    default="8",
+    show_default=True,
+)
+@workdir
+@data_dir
+@devices
+def compare(
+    cell: str,
+    against: str,
+    tasks: str,
+    budget: str,
+    workdir: Path | None,
+    data_dir: Path | None,
+    devices: int | None,
+) -> int:
+    """Compares a cell with a baseline on several tasks.
 
-    Args:
-      argv: the arguments after the verb, see `PackFlags`.
-
-    Raises:
-      UserError: for a missing flag, or a folder without a study.
+    CELL is FILE.py:NAME, or the name of a variant. Its gradients are checked first. Both cells get
+    the same tuning budget, about the same number of parameters, and the same five new seeds.
     """
-    from lstm_lab.sweep import archive
+    from lstm_lab.api.training import compare_cells, comparison_folder
+    from lstm_lab.config.cell_source import cell_name
+    from lstm_lab.tasks.readers.download import use_data_dir
+    from lstm_lab.training.devices import prepare_devices
 
-    flags = parse(argv, PackFlags)
-    if flags.workdir is None or flags.out is None:
-        raise UserError("pack: --workdir and --out are needed, a study and FILE.jsonl.gz")
-    print(f"{archive.pack(Path(flags.workdir), Path(flags.out))} runs: {flags.out}")
+    prepare_devices(devices)
+    name = cell_name(cell)
+    folder = workdir or comparison_folder(name)
+    chosen = [task for task in tasks.split(",") if task]
+    place = use_data_dir(data_dir)
+    comparison, status = compare_cells(name, against, chosen, budget, folder, place)
+    print(comparison.write_report())
+    print(f"\nreport: {folder / 'report' / 'report.html'}")
+    return DONE if status == "completed" else FAILED
+
+
+@click.command(
+    epilog="""\b
+Example:
+  lstm-lab status --workdir=runs/digits_ablation"""
+)
+@workdir
+def status(workdir: Path | None) -> int:
+    """Shows which runs are done, failed or missing.
+
+    Also why runs failed, and which processes work on the study.
+    """
+    from lstm_lab.studies.status import describe
+
+    print("\n".join(describe(required_folder(workdir, "the folder of a study or a run"))))
     return DONE
 
 
-def status(argv: list[str]) -> int:
-    """Prints the state of a study or a run: what is done, running, failed or missing.
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab report --workdir=runs/digits_ablation --watch
+  lstm-lab report --workdir=runs/a,runs/b --out=runs/both"""
+)
+@flag(
+    "--workdir",
+    "The folder of a study or a run, or several studies, e.g. --workdir=runs/a,runs/b.",
+    metavar="DIR[,DIR]",
+    default="",
+)
+@flag(
+    "--out",
+    "The folder of a report over several studies, e.g. --out=runs/both.",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+)
+@switch("--watch", "Updates the report while the study runs, e.g. --watch.")
+def report(workdir: str, out: Path | None, watch: bool) -> int:
+    """Writes the report of a run or of studies.
 
-    Args:
-      argv: the arguments after the verb: `--workdir`.
-
-    Raises:
-      UserError: for a missing flag, or a folder of something else.
+    It has tables, statistics and figures: report.html, and files for papers.
     """
-    from lstm_lab.sweep.status import describe
-
-    print("\n".join(describe(study_folder(argv))))
-    return DONE
-
-
-def report(argv: list[str]) -> int:
-    """Writes the report of a study, once or while it runs; or one over several studies.
-
-    Args:
-      argv: the arguments after the verb, see `ReportFlags`.
-
-    Raises:
-      UserError: for a missing flag, or a folder without a study.
-    """
-    flags = parse(argv, ReportFlags)
-    folders = [Path(name) for name in (flags.workdir or "").split(",") if name]
+    folders = [Path(name) for name in workdir.split(",") if name]
     if not folders:
-        raise UserError("--workdir is required: the folder of a study, or several: A,B")
+        required_folder(None, "the folder of a run or a study, or several: A,B")
     if len(folders) > 1:
         from lstm_lab.report.render.cross_study import build_cross_study_report
 
-        out = Path(flags.out or "runs/report")
-        print(build_cross_study_report(folders, out, "Several studies"))
-        print(f"\nreport: {out / 'report.html'}")
+        folder = out or Path("runs/report")
+        text = build_cross_study_report(folders, folder, "Several studies")
+        print(f"{text}\n\nreport: {folder / 'report.html'}")
         return DONE
-    from lstm_lab.report.render.files import build, watch
+    (folder,) = folders
+    if (folder / "run.json").is_file():
+        from lstm_lab.report.render.run_report import build_run_report
 
-    text = watch(folders[0]) if flags.watch else build(folders[0])
-    print(f"{text}\n\nreport: {folders[0] / 'report' / 'report.html'}")
+        text = build_run_report(folder)
+    else:
+        from lstm_lab.report.render import files
+
+        text = files.watch(folder) if watch else files.build(folder)
+    print(f"{text}\n\nreport: {folder / 'report' / 'report.html'}")
     return DONE
 
 
-def compare(argv: list[str]) -> int:
-    """Compares a cell with a baseline on a battery of tasks; prints one verdict.
+@click.command(
+    epilog="""\b
+Example:
+  lstm-lab pack --workdir=runs/digits_ablation --out=digits.jsonl.gz"""
+)
+@workdir
+@flag(
+    "--out",
+    "The file to write, e.g. --out=digits.jsonl.gz.",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+)
+def pack(workdir: Path | None, out: Path) -> int:
+    """Writes the results of a study to one file.
 
-    Args:
-      argv: the cell, then flags, see `CompareFlags`.
-
-    Returns:
-      An exit code; it does not depend on the verdict.
-
-    Raises:
-      UserError: for a wrong flag, cell, task or budget.
+    `lstm-lab sweep --results=FILE` continues from it.
     """
-    from lstm_lab.cli import orchestrate
+    from lstm_lab.studies import archive
 
-    if not argv or argv[0].startswith("-"):
-        raise UserError("compare needs a cell: FILE.py, FILE.py:NAME or the name of a variant")
-    cell, *rest = argv
-    flags = parse(rest, CompareFlags)
-    request_devices(flags.devices)
-    # A file without a name means its `cell`.
-    if cell.endswith(".py"):
-        cell = f"{cell}:cell"
-    folder = Path(flags.workdir or f"runs/compare-{Path(cell.replace(':', '-')).name}")
-    tasks = [name for name in flags.tasks.split(",") if name]
-    place = data_folder(flags.data_dir)
-    return orchestrate.compare(cell, flags.against, tasks, flags.budget, folder, place)
+    print(f"{archive.pack(required_folder(workdir, 'the folder of a study'), out)} runs: {out}")
+    return DONE

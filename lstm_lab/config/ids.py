@@ -1,7 +1,7 @@
 """Which runs are the same: ids of runs and groups, and the key by which runs share a program.
 
 In: a `RunSpec`. Out: a short hash, a key, or a spec without the settings that a program does not
-depend on. Read `sweep/plan.py` for how keys become cohorts.
+depend on. Read `studies/plan.py` for how keys become cohorts.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
         # The name too: one file may define several cells.
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
         data["cell_sha256"] = spec.cell_sha256
+    if spec.task_sha256:
+        data["task"]["name"] = spec.task.name.rpartition(":")[2]
+        data["task_sha256"] = spec.task_sha256
     if spec.vectors_sha256:
         data["model"].pop("vectors")
         data["vectors_sha256"] = spec.vectors_sha256
@@ -72,7 +75,7 @@ def _changed_settings(section: Any) -> dict[str, Any]:
 
 def _short_hash(text: str) -> str:
     # 12 digits are 48 bits: two of 100,000 runs collide with a probability of 2e-5. Checkpoints
-    # store ids in arrays of this size (train/lanes.py).
+    # store ids in arrays of this size (training/lanes.py).
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -1,6 +1,6 @@
 """Settings from the command line: `--config.PATH=VALUE`, with the types of the spec's fields.
 
-In: arguments. Out: a config with the values set. Read `parsing.py` next, which builds the spec. The
+In: arguments. Out: values by setting. Read `load.py` next, which builds the spec. The
 package parses these flags itself; docs/design.md, "On disk", says why.
 """
 
@@ -10,9 +10,9 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
-from lstm_lab.config.parsing import coerce, field_types, with_values
+from lstm_lab.config.parsing import coerce, field_types
 from lstm_lab.config.run_spec import SECTIONS, RunSpec
-from lstm_lab.tasks import TASKS
+from lstm_lab.config.user_code import load_task
 from lstm_lab.utils.errors import UserError, unknown
 
 
@@ -46,17 +46,17 @@ def take_overrides(argv: list[str]) -> tuple[list[str], dict[str, str | None]]:
     return rest, overrides
 
 
-def apply_overrides(
+def parse_overrides(
     config: Mapping[str, Any], overrides: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """Returns a config with settings from the command line, parsed by their types.
+    """Returns settings from the command line as values of their types.
 
     Args:
-      config: a ConfigDict, or the spec of a run.json.
+      config: the config that they change: its task decides which options exist.
       overrides: the text of each value by dotted path, as `take_overrides` returns it.
 
     Returns:
-      A copy of the config; `build_spec` checks it as a whole.
+      Values by dotted path; `load_spec` applies them and checks the config as a whole.
 
     Raises:
       UserError: for a setting that does not exist or a value not of its type.
@@ -66,7 +66,7 @@ def apply_overrides(
     task = overrides.get("task.name") or dict(config).get("task", {}).get("name")
     for path, text in overrides.items():
         values[path] = _parse(path, _type_of(path, task), text)
-    return with_values(config, values)
+    return values
 
 
 def _type_of(path: str, task: Any) -> Any:
@@ -75,9 +75,7 @@ def _type_of(path: str, task: Any) -> Any:
     if path == "task.name":
         return str
     if section == "task":
-        if task not in TASKS:
-            raise unknown("task.name", task, TASKS)
-        types_ = field_types(TASKS[task])
+        types_ = field_types(load_task(task))
     elif section in SECTIONS:
         types_ = field_types(SECTIONS[section])
     elif not section:

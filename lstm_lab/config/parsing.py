@@ -6,7 +6,6 @@ the key. Ranges are checked in `sections.py`, conflicts in `validation.py`.
 
 from __future__ import annotations
 
-import hashlib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -14,20 +13,20 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lstm_lab.config.run_spec import SECTIONS, RunSpec
-from lstm_lab.config.user_code import cell_path
+from lstm_lab.config.user_code import cell_path, file_hash, load_task, task_path
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.tasks import TASKS
 from lstm_lab.utils.errors import UserError, unknown
 
 # Fields that `build_spec` computes. A run.json contains them; `build_spec` ignores these values.
-FILLED_IN = ("cell_sha256", "vectors_sha256")
+FILLED_IN = ("cell_sha256", "vectors_sha256", "task_sha256")
 
 
 def build_spec(config: Mapping[str, Any]) -> RunSpec:
     """Builds a spec from a ConfigDict or a dict, and checks all of it.
 
     Everything that can be checked without data is checked here, so that a spelling mistake costs
-    no download and no compilation. A cell of the user's own is loaded, which runs its file.
+    no download and no compilation. A cell or a task of the user's own is loaded, which runs its
+    file.
 
     Args:
       config: the sections `task` (with its `name`), `model`, `optim`, `train` and `compute`, and
@@ -46,22 +45,21 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     # A copy: the caller's config stays as it is.
     options = dict(task)
     name = options.pop("name", None)
-    if name not in TASKS:
-        raise unknown("task.name", name, TASKS)
-    sections = {"task": build(TASKS[name], options, "task.")}
+    sections = {"task": build(load_task(name), options, "task.")}
     for key, cls in SECTIONS.items():
         sections[key] = build(cls, config.pop(key, {}), f"{key}.")
     spec = build(RunSpec, {**config, **sections}, "")
     # Only for its errors: a wrong cell is reported now and not at the first compiled step.
     resolve_cell(spec.model)
-    path = cell_path(spec.model)
+    cell_file, task_file = cell_path(spec.model), task_path(name)
     vectors = Path(spec.model.vectors) if spec.model.vectors else None
     if vectors is not None and not vectors.is_file():
         raise UserError(f"model.vectors: {vectors} does not exist")
     return replace(
         spec,
-        cell_sha256=_sha256(path) if path else None,
-        vectors_sha256=_sha256(vectors) if vectors else None,
+        cell_sha256=file_hash(cell_file) if cell_file else None,
+        vectors_sha256=file_hash(vectors) if vectors else None,
+        task_sha256=file_hash(task_file) if task_file else None,
     )
 
 
@@ -85,10 +83,6 @@ def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
         expect_mapping(section, target)
         target[name] = value
     return result
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:

@@ -34,6 +34,7 @@ class RunSpec:
       compute: how it is computed; not part of the run's id.
       cell_sha256: hash of the file that defines the user's cell, or None; set by `build_spec`.
       vectors_sha256: hash of the file of `model.vectors`, or None; set by `build_spec`.
+      task_sha256: hash of the file that defines the user's task, or None; set by `build_spec`.
 
     Raises:
       ValueError: for a seed out of range, or settings of different sections that exclude each
@@ -52,6 +53,7 @@ class RunSpec:
     compute: ComputeSpec = field(default_factory=ComputeSpec)
     cell_sha256: str | None = None
     vectors_sha256: str | None = None
+    task_sha256: str | None = None
 
     def __post_init__(self) -> None:
         # Not only in `build_spec`: other modules change specs by `replace`, which comes here too.

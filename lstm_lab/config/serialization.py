@@ -24,6 +24,10 @@ def to_json(spec: RunSpec) -> dict[str, Any]:
     data = asdict(spec)
     # The name is an attribute of the task's class, so `asdict` does not see it.
     data["task"] = {"name": spec.task.name, **data["task"]}
+    # Only where there is one: the records of earlier versions lack the field, and equal studies
+    # have equal records.
+    if spec.task_sha256 is None:
+        del data["task_sha256"]
     # The round trip turns tuples into lists: the result equals what a file gives back.
     return json.loads(json.dumps(data))
 
@@ -35,14 +39,19 @@ def from_json(data: Mapping[str, Any]) -> RunSpec:
       data: what `to_json` returned.
 
     Raises:
-      UserError: as `build_spec` does, and if the file of a user's cell has changed since.
+      UserError: as `build_spec` does, and if the file of a user's cell or task has changed
+        since.
     """
     spec = build_spec(data)
-    # Another cell under the same name would silently train another model.
-    recorded = data.get("cell_sha256")
-    if recorded is not None and spec.cell_sha256 != recorded:
-        raise UserError(
-            f"model.cell: {spec.model.cell} has changed since that run "
-            f"(sha256 {spec.cell_sha256}, then {recorded}); its source is kept beside run.json"
-        )
+    # Another cell or task under the same name would silently train something else.
+    for setting, name, now, field in (
+        ("model.cell", spec.model.cell, spec.cell_sha256, "cell_sha256"),
+        ("task.name", spec.task.name, spec.task_sha256, "task_sha256"),
+    ):
+        recorded = data.get(field)
+        if recorded is not None and now != recorded:
+            raise UserError(
+                f"{setting}: {name} has changed since that run "
+                f"(sha256 {now}, then {recorded}); its source is kept beside run.json"
+            )
     return spec

@@ -1,4 +1,4 @@
-"""Loads Python files of the user: a cell, a config, a study.
+"""Loads Python files of the user: a cell, a task, a config, a study.
 
 In: a path. Out: the object that the file defines, or a `UserError` in one line. The file runs with
 all rights of the user, as any Python program does.
@@ -6,14 +6,21 @@ all rights of the user, as any Python program does.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import sys
 import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from lstm_lab.cells import Spec
+from lstm_lab.config.find import find_file
 from lstm_lab.config.sections import ModelSpec
+from lstm_lab.tasks import TASKS, Task
 from lstm_lab.utils.errors import UserError, unknown
 
 
@@ -50,27 +57,115 @@ def load_cell(path: Path, name: str) -> Spec:
     return cast(Spec, cell)
 
 
+def task_path(name: object) -> Path | None:
+    """Returns the file of a user's task, or None for a task of the package.
+
+    Args:
+      name: `task.name`: a name, or FILE.py:NAME.
+    """
+    path, colon, _ = str(name).rpartition(":")
+    return Path(path) if colon else None
+
+
+def load_task(name: object) -> type[Task]:
+    """Returns the class of a task.
+
+    Args:
+      name: `task.name`: a name of `TASKS`, or FILE.py:NAME, which runs the file.
+
+    Raises:
+      UserError: for an unknown name, or a file that is missing, does not run, or does not define a
+        task of that name.
+    """
+    path = task_path(name)
+    if path is None:
+        if name not in TASKS:
+            raise unknown("task.name", name, [*TASKS, "FILE.py:NAME"])
+        return TASKS[str(name)]
+    if not path.is_file():
+        raise UserError(f"task.name: {path} does not exist")
+    return _load_task(str(name), file_hash(path))
+
+
+# Cached: two loads would give two classes, whose equal tasks would neither be equal nor share data
+# and compiled programs. The hash makes sure that a changed file is loaded again.
+@lru_cache(maxsize=32)
+def _load_task(name: str, sha256: str) -> type[Task]:
+    del sha256
+    path, _, attribute = name.rpartition(":")
+    module = load_module(Path(path), "task.name")
+    tasks = {
+        key: value
+        for key, value in vars(module).items()
+        # Not the tasks that the file imports.
+        if isinstance(value, type) and issubclass(value, Task) and is_dataclass(value)
+        if value.__module__ == module.__name__
+    }
+    if attribute not in tasks:
+        raise unknown(f"task.name: {path}", attribute, tasks)
+    task = tasks[attribute]
+    # The name under which run.json records the task, and from which it is loaded again.
+    task.name = name
+    return task
+
+
 def load_config(argument: str) -> Any:
     """Runs `get_config` of a config file and returns its config.
 
     Args:
-      argument: FILE.py, or FILE.py:WORDS; the words go to `get_config` as one string.
+      argument: NAME, NAME:WORDS, FILE.py or FILE.py:WORDS; the words go to `get_config` as one
+        string.
 
     Returns:
       What `get_config` returns, usually a ConfigDict; `build_spec` checks it.
 
     Raises:
-      UserError: for a file that is missing, has no `get_config`, or does not run.
+      UserError: for an unknown name, or a file that is missing, has no `get_config`, or does not
+        run.
     """
-    file, _, words = argument.partition(":")
-    get_config = getattr(load_module(Path(file), "--config"), "get_config", None)
+    name, _, words = argument.partition(":")
+    file = find_file("configs", name, "config")
+    get_config = getattr(load_module(file, "config"), "get_config", None)
     if not callable(get_config):
-        raise UserError(f"--config: {file} has no get_config()")
+        raise UserError(f"config: {file} has no get_config()")
+    with _importing_from(file.parent):
+        # Most often a TypeError: there are words, and this `get_config` has no parameter for them.
+        return _call(get_config, (words,) if words else (), {}, f"config: {file}: get_config")
+
+
+def load_study_object(file: Path, keywords: dict[str, Any]) -> Any:
+    """Runs `get_study` of a study file and returns what it returns.
+
+    Args:
+      file: the file.
+      keywords: arguments of `get_study`.
+
+    Raises:
+      UserError: for a file that is missing, has no `get_study`, or does not run.
+    """
+    get_study = getattr(load_module(file, "study"), "get_study", None)
+    if not callable(get_study):
+        raise UserError(f"study: {file} has no get_study() that returns a Study")
+    with _importing_from(file.parent):
+        return _call(get_study, (), keywords, f"study: {file}: get_study")
+
+
+def _call(
+    function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any], what: str
+) -> Any:
     try:
-        return get_config(words) if words else get_config()
+        return function(*arguments, **keywords)
     except TypeError as error:
-        # Most often: there are words, and this `get_config` has no parameter for them.
-        raise UserError(f"--config: {file}: get_config does not run: {error}") from error
+        raise UserError(f"{what} does not run: {error}") from error
+
+
+def file_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hex.
+
+    Args:
+      path: the file.
+    """
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load_module(path: Path, what: str) -> types.ModuleType:
@@ -85,15 +180,36 @@ def load_module(path: Path, what: str) -> types.ModuleType:
     """
     if not path.is_file():
         raise UserError(f"{what}: {path} does not exist")
-    module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
+    # A name of its own in sys.modules, where dataclasses look up the types of their fields: a file
+    # with the name of an installed package must not hide that package. Every load runs the file as
+    # it is now.
+    place = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]
+    name = f"_user_{path.stem}_{place}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
     if module_spec is None or module_spec.loader is None:
         raise UserError(f"{what}: {path} is not a Python file")
-    # The module is not added to sys.modules: every load runs the file as it is now, and a file with
-    # the name of an installed package does not hide that package.
     module = importlib.util.module_from_spec(module_spec)
+    earlier = sys.modules.get(name)
+    sys.modules[name] = module
     try:
-        module_spec.loader.exec_module(module)
+        with _importing_from(path.parent):
+            module_spec.loader.exec_module(module)
     # Typical mistakes in a file. Other errors keep their traceback, which shows where they occur.
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
+        if earlier is not None:
+            sys.modules[name] = earlier
+        else:
+            del sys.modules[name]
         raise UserError(f"{what}: {path} does not run: {type(error).__name__}: {error}") from error
     return module
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Lets a user's file import the files beside it, as a script can."""
+    entry = str(folder.absolute())
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)

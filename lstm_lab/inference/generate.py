@@ -20,7 +20,7 @@ from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END, encode
-from lstm_lab.train.state import zero_states
+from lstm_lab.training.state import zero_states
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import PyTree
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json
-from lstm_lab.train.checkpoint import Checkpoints
-from lstm_lab.train.state import member_of
-from lstm_lab.train.step import TrainStep
+from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.state import member_of
+from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON, PyTree
@@ -57,10 +57,12 @@ def load_run(folder: Path) -> Trained:
         hint = f"; it is a study: choose one of {folder / 'runs'}" if is_study else ""
         raise UserError(f"--workdir: {folder} holds no run{hint}")
     spec_json = record["spec"]
-    if (folder / "cell.py").is_file():
-        # The copy that the run made, since the user's file may have changed after training.
-        name = spec_json["model"]["cell"].rpartition(":")[2]
-        spec_json["model"]["cell"] = f"{folder / 'cell.py'}:{name}"
+    # The copies that the run made, since the user's files may have changed after training.
+    for section, key in (("model", "cell"), ("task", "name")):
+        copy = folder / ("cell.py" if key == "cell" else "task.py")
+        if copy.is_file():
+            name = spec_json[section][key].rpartition(":")[2]
+            spec_json[section][key] = f"{copy}:{name}"
     # Pretrained word vectors are part of the weights by now; their file may be gone.
     spec_json["model"]["vectors"] = None
     spec = from_json(spec_json)

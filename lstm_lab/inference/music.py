@@ -19,7 +19,7 @@ from lstm_lab.inference.load import Trained
 from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import JSB
-from lstm_lab.train.state import zero_states
+from lstm_lab.training.state import zero_states
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import PyTree
 

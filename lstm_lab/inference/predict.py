@@ -1,8 +1,8 @@
-"""Predictions of a finished run on new input, given as lines of text.
+"""Predictions of a finished run on new input, given as lines of text or as arrays.
 
 `predict_lines` treats every line as a sequence of its own; `predict_stream` treats all lines as
 parts of one sequence and predicts after each. How a line is read and how outputs are presented is
-up to the task (`Task.read_line`, `Task.describe_prediction`).
+up to the task (`Task.read_line`, `Task.describe_prediction`). `predict_arrays` takes model inputs.
 """
 
 from __future__ import annotations
@@ -14,15 +14,25 @@ from itertools import islice
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import expit, softmax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
 from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.translation import translate_tokens
-from lstm_lab.tasks import Examples, SourceTokens
-from lstm_lab.train.outputs import ROWS, outputs
-from lstm_lab.train.state import zero_states
+from lstm_lab.tasks import (
+    Bernoulli,
+    Categorical,
+    Examples,
+    Inputs,
+    SourceTokens,
+    Target,
+    Tokens,
+    Vectors,
+)
+from lstm_lab.training.outputs import ROWS, outputs
+from lstm_lab.training.state import zero_states
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON, PyTree
 
@@ -57,6 +67,66 @@ def predict_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iter
     while batch := list(islice(sequences, ROWS)):
         for x, values in zip(batch, _batch_outputs(trained, batch, beam), strict=True):
             yield task.describe_prediction(x, values, trained.preprocessing)
+
+
+def predict_arrays(trained: Trained, x: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Predicts for sequences of model inputs, as the task's data set holds them.
+
+    Args:
+      trained: the run.
+      x: sequences of any lengths: tokens [T], or vectors [T,D].
+
+    Returns:
+      For each sequence, probabilities of classes or of binary targets, or values: [C], or [T,C] at
+      every step; target tokens for a translation.
+
+    Raises:
+      UserError: for a sequence of another shape, or tokens outside the vocabulary.
+
+    Example:
+      predict_arrays(load_run(Path("runs/digits")), x_NTD)[0].argmax(-1)
+    """
+    inputs = trained.spec.task.inputs
+    sequences = [np.asarray(sequence) for sequence in x]
+    sequence_rank, form = (1, "[T]") if isinstance(inputs, Tokens) else (2, "[T,D]")
+    for sequence in sequences:
+        shape = sequence.shape
+        if sequence.ndim != sequence_rank or not len(sequence):
+            raise UserError(f"predict: got a sequence of shape {shape}, expected {form}")
+        if isinstance(inputs, Vectors) and shape[1] != inputs.features:
+            raise UserError(f"predict: got {shape[1]} features, expected {inputs.features}")
+        if isinstance(inputs, Tokens) and not (
+            np.issubdtype(sequence.dtype, np.integer)
+            and (sequence >= 0).all()
+            and (sequence < inputs.vocabulary).all()
+        ):
+            raise UserError(
+                f"predict: got tokens outside the vocabulary, expected whole numbers from 0 to "
+                f"{inputs.vocabulary - 1}"
+            )
+    answers: list[np.ndarray] = []
+    for start in range(0, len(sequences), ROWS):
+        batch = [_typed(sequence, inputs) for sequence in sequences[start : start + ROWS]]
+        for values in _batch_outputs(trained, batch, beam=4):
+            answers.append(_probabilities(trained.spec.task.target, values))
+    return answers
+
+
+def _typed(sequence: np.ndarray, inputs: Inputs) -> np.ndarray:
+    return sequence.astype(np.int32 if isinstance(inputs, Tokens) else np.float32)
+
+
+def _probabilities(target: Target, values: np.ndarray) -> np.ndarray:
+    # A translation is already a sequence of tokens.
+    if not np.issubdtype(values.dtype, np.floating):
+        return values
+    match target:
+        case Categorical():
+            return np.asarray(softmax(values, -1))
+        case Bernoulli():
+            return np.asarray(expit(values))
+        case _:
+            return values
 
 
 def _batch_outputs(trained: Trained, batch: list[np.ndarray], beam: int) -> Iterator[np.ndarray]:

@@ -19,6 +19,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import names_part
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import build_model, zero_inputs
+from lstm_lab.utils.tables import ResultTable
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,33 @@ def summarize_layers(spec: RunSpec, T: int = 64) -> list[LayerSummary]:
             LayerSummary(part, _output(spec, part), 2.0 * products * share, arrays, frozen)
         )
     return summaries
+
+
+def summary_table(spec: RunSpec) -> ResultTable:
+    """Returns the layers of a model and their arrays as a table, for people.
+
+    Args:
+      spec: the run.
+
+    Returns:
+      One row per layer, one indented row per array, and the totals. FLOP are those of the matrix
+      products of a forward pass, for a time step of a sequence.
+    """
+    layers = summarize_layers(spec)
+    rows = []
+    for layer in layers:
+        flops = f"{layer.flops_per_token:,.0f}"
+        rows.append((layer.name, layer.output, f"{layer.total:,}", flops, ""))
+        for name, shape, count, purpose in layer.arrays:
+            rows.append((f"  {name}", shape.replace(" ", ""), f"{count:,}", "", purpose))
+    total = sum(layer.total for layer in layers)
+    flops_per_token = sum(layer.flops_per_token for layer in layers)
+    rows.append(("total", "", f"{total:,}", f"{flops_per_token:,.0f}", ""))
+    if spec.optim.freeze:
+        frozen = sum(layer.frozen for layer in layers)
+        rows += [("  trained", "", f"{total - frozen:,}", "", "")]
+        rows += [("  frozen", "", f"{frozen:,}", "", "")]
+    return ResultTable(("layer", "output", "parameters", "FLOP a step", "purpose"), rows)
 
 
 # Arrays of matrix products. All others are added, looked up, or multiplied elementwise.

@@ -16,6 +16,7 @@ from lstm_lab.results.study_file import (
     read_plan,
     run_status,
 )
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step
 
 
@@ -130,6 +131,25 @@ def read_study(workdir: Path) -> StudyRuns:
         for run_id, row in plan["runs"].items()
     ]
     return StudyRuns(plan["study"], plan["chosen"], runs, count_expected_runs(plan))
+
+
+def best_run(runs: StudyRuns) -> RunRow:
+    """Returns the run with the best validation metric: of the final runs, or of all without any.
+
+    Validation chooses it, because a run chosen by its test score looks better than it is.
+
+    Args:
+      runs: the study.
+
+    Raises:
+      UserError: if no run has completed.
+    """
+    sign = -1.0 if runs.study["direction"] == "max" else 1.0
+    scored = [run for run in runs.runs if run.scored and run.valid is not None]
+    final = [run for run in scored if run.stage == "final"]
+    if not scored:
+        raise UserError(f"study {runs.study['name']}: no run has completed")
+    return min(final or scored, key=lambda run: sign * (run.valid or 0.0))
 
 
 def _read_run(

@@ -1,7 +1,8 @@
 """The verdicts on a study's claims, which it declared before it ran.
 
 In: the claims in study.json and the scores of the runs. Out: one `ClaimVerdict` per claim: holds,
-fails or inconclusive. `lstm_lab.sweep.claims` defines the kinds of claims; read `comparison` next.
+fails or inconclusive. `lstm_lab.studies.claims` defines the kinds of claims; read `comparison`
+next.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads a study's folder: its plan, the status of its runs, and how many there are.
 
 study.json holds the declaration (`study`), the planned runs (`runs`, by id), their cohorts
-(`cohorts`, by id) and the tuned points (`chosen`, by variant). `sweep/folder.py` writes it.
+(`cohorts`, by id) and the tuned points (`chosen`, by variant). `studies/folder.py` writes it.
 """
 
 from __future__ import annotations

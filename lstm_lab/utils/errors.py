@@ -7,8 +7,12 @@ from collections.abc import Iterable
 
 # Exit codes of the command line and of its worker processes. 75 is EX_TEMPFAIL of sysexits.h: a
 # scheduler that sees it may start the same command again.
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 75
+DONE, FAILED, WRONG_USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 75
 AGAIN = "interrupted: run the same command again to resume"
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped training after a checkpoint; the same call resumes it."""
 
 
 class UserError(Exception):

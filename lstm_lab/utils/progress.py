@@ -1,7 +1,8 @@
-"""Progress on standard error: one live line on a terminal, a plain line now and then in a log."""
+"""Progress: a live line on a terminal, a bar in a notebook, plain lines in a log."""
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from types import TracebackType
@@ -36,6 +37,7 @@ class Meter:
         self._last_line = 0.0
         console = Console(stderr=True)
         self._bar: Progress | None = None
+        self._notebook = _NotebookBar() if console.is_jupyter else None
         if console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -60,6 +62,8 @@ class Meter:
     ) -> None:
         if self._bar:
             self._bar.stop()
+        if self._notebook:
+            self._notebook.close()
 
     def skip(self, steps: float) -> None:
         """Counts steps as done by an earlier process; they do not count for the rate."""
@@ -75,9 +79,37 @@ class Meter:
         left = f"{speed}, {duration((self.total - self.done) / rate)} left" if rate else ""
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=text, left=left)
+        elif self._notebook:
+            self._notebook.show(self.done / self.total, f"{text}  {left}")
         elif self._last_line == 0.0 or seconds - self._last_line >= LOG_SECONDS:
             self._last_line = max(seconds, 1e-9)
             say(f"{100 * self.done / self.total:3.0f}%  {text}  {left}")
+
+
+class _NotebookBar:
+    """A bar in the output of a notebook's cell, which needs no widgets."""
+
+    def __init__(self) -> None:
+        # IPython runs the notebook, so it is there. It is no dependency of the package.
+        from IPython.display import HTML, display
+
+        self._html = HTML
+        self._handle = display(HTML(""), display_id=True)
+        self._shown = 0.0
+
+    def show(self, share: float, text: str) -> None:
+        """Shows the share of the work that is done, at most ten times a second."""
+        now = time.monotonic()
+        # A notebook keeps up with few messages, and short calls advance hundreds of times.
+        if now - self._shown < 0.1:
+            return
+        self._shown = now
+        bar = f'<progress value="{share:.4f}" max="1"></progress>'
+        self._handle.update(self._html(f"{bar} {share:.0%} {html.escape(text)}"))
+
+    def close(self) -> None:
+        """Removes the bar: results follow it."""
+        self._handle.update(self._html(""))
 
 
 def say(text: str) -> None:

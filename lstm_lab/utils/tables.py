@@ -1,6 +1,92 @@
-"""Rows of text as tables: for a terminal, and in Markdown."""
+"""Tables: rows of text for a terminal, Markdown and LaTeX, and `ResultTable` for notebooks."""
 
 from __future__ import annotations
+
+import html
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lstm_lab.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True, repr=False)
+class ResultTable:
+    """Named columns of values, which a notebook shows as a table; for use without pandas.
+
+    Attributes:
+      columns: the names of the columns.
+      rows: one tuple per row, as long as `columns`.
+
+    Example:
+      ResultTable(("step", "loss"), [(100, 0.5), (200, 0.25)])["loss"]  # [0.5, 0.25]
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+    def __getitem__(self, column: str) -> list[Any]:
+        """Returns the values of a column."""
+        if column not in self.columns:
+            raise KeyError(f"got {column!r}, expected one of {', '.join(self.columns)}")
+        place = self.columns.index(column)
+        return [row[place] for row in self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        return aligned([list(self.columns), *([_shown(v) for v in row] for row in self.rows)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table([list(self.columns), *([_shown(v) for v in row] for row in self.rows)])
+
+    def to_pandas(self) -> DataFrame:
+        """Returns the table as a pandas DataFrame.
+
+        Raises:
+          UserError: if pandas is not installed.
+        """
+        if importlib.util.find_spec("pandas") is None:
+            raise UserError('to_pandas needs pandas: pip install "lstm-lab[notebook]"')
+        import pandas
+
+        return pandas.DataFrame(self.rows, columns=list(self.columns))
+
+
+def frame(table: ResultTable) -> ResultTable | DataFrame:
+    """Returns a table as a pandas DataFrame if pandas is installed, else the table itself.
+
+    Args:
+      table: the table.
+    """
+    return table.to_pandas() if importlib.util.find_spec("pandas") else table
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def html_table(lines: Sequence[Sequence[str]]) -> str:
+    """Returns rows of text as an HTML table, header first.
+
+    Args:
+      lines: the rows; their text is escaped.
+    """
+    head, *body = [[html.escape(cell) for cell in line] for line in lines]
+    rows = ["".join(f"<td>{cell}</td>" for cell in line) for line in body]
+    return (
+        f"<table><thead><tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead>"
+        f"<tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+    )
 
 
 def aligned(lines: list[list[str]]) -> str:

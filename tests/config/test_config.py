@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE, get_variant
 from lstm_lab.config.ids import canonical, group_id, program_key, run_id
-from lstm_lab.config.overrides import apply_overrides, take_overrides
+from lstm_lab.config.load import load_spec
+from lstm_lab.config.overrides import parse_overrides, take_overrides
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.serialization import from_json, to_json
 from lstm_lab.config.variant import resolve_cell
@@ -177,9 +178,8 @@ def test_overrides_are_parsed_by_the_types_of_the_spec():
     argv += ["--config.optim.lr=1e-2", "--config.model.residual=false", "--config.seed=5"]
     rest, overrides = take_overrides(argv)
     assert rest == ["--workdir=x", "--seeds=2"]
-    spec = build_spec(
-        apply_overrides(config(model={"hidden_sizes": None}), {**overrides, "model.layers": "2"})
-    )
+    settings = config(model={"hidden_sizes": None})
+    spec = load_spec(settings, parse_overrides(settings, {**overrides, "model.layers": "2"}))
     assert (spec.model.hidden, spec.model.hidden_sizes, spec.optim.clip) == (7, (3, 4), None)
     assert (spec.model.bidirectional, spec.task.length, spec.optim.lr) == (True, 12, 0.01)
     assert spec.seed == 5
@@ -201,14 +201,14 @@ def test_overrides_are_parsed_by_the_types_of_the_spec():
 )
 def test_wrong_overrides_are_named_in_the_error(path, text, message):
     with pytest.raises(UserError, match=message):
-        apply_overrides(config(), {path: text})
+        load_spec(config(), parse_overrides(config(), {path: text}))
 
 
 def test_an_override_can_choose_another_task():
     values = {"task.name": "copy_memory", "task.delay": "5"}
-    merged = apply_overrides(config(task={}), values)
-    merged["task"].pop("length")
-    assert build_spec(merged).task.delay == 5
+    settings = config(task={})
+    settings["task"].pop("length")
+    assert load_spec(settings, parse_overrides(settings, values)).task.delay == 5
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,18 @@ import pytest
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.models.summary import summarize_layers
-from lstm_lab.sweep.expand import final_runs, tuning_runs, variants
+from lstm_lab.studies.expand import final_runs, tuning_runs, variants
 from lstm_lab.tasks import train_batch
-from lstm_lab.train.forward import FEW_ROWS
-from lstm_lab.train.layout import Layout
-from lstm_lab.train.parallel import build_program
-from lstm_lab.train.state import member_of
-from lstm_lab.train.step import TrainStep
+from lstm_lab.training.forward import FEW_ROWS
+from lstm_lab.training.layout import Layout
+from lstm_lab.training.parallel import build_program
+from lstm_lab.training.state import member_of
+from lstm_lab.training.step import TrainStep
 from tests.helpers.data import write_samples
 from tests.helpers.paths import ROOT
 from tests.helpers.training import small_spec, state_with_runs
 
-CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+CONFIGS = sorted((ROOT / "configs").glob("[a-z]*.py"))
 STUDIES = sorted(
     path for path in (ROOT / "experiments").glob("*.py") if "def get_study" in path.read_text()
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.helpers.paths import ROOT
 
-LSTM_LAB = f"{sys.executable} -m lstm_lab"
+# The installed script, as users have it: it does not see the current folder as a source of modules.
+LSTM_LAB = str(Path(sys.executable).parent / "lstm-lab")
 
 
 def code_blocks(text: str, language: str) -> list[str]:
@@ -24,8 +25,9 @@ def local_links(text: str) -> list[str]:
 def shorten(command: str) -> str:
     """Returns the command for this interpreter, with training cut to one epoch or two steps."""
     if "train" in command.split():
-        config = re.search(r"configs/\w+\.py", command)
-        epochs = config and '"epochs"' in (ROOT / config[0]).read_text()
+        config = re.search(r"configs/(\w+)\.py| train (?:--config=)?(\w+)", command)
+        path = ROOT / "configs" / f"{config and (config[1] or config[2])}.py"
+        epochs = path.is_file() and '"epochs"' in path.read_text()
         length = "epochs=1" if epochs else "steps=2 --config.train.eval_every=1"
         command += f" --config.train.{length}"
     return re.sub(r"(^|\| )lstm-lab", rf"\1{LSTM_LAB}", command)
@@ -37,7 +39,6 @@ def run_command(command: str, folder: Path) -> str:
     environment = {
         **{name: value for name, value in os.environ.items() if name.startswith(programs)},
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "PYTHONPATH": f"{ROOT}:{folder}",
         "LSTM_LAB_DATA": str(folder / "data"),
         "HOME": str(folder),
         # Outside the temporary HOME, so that every command shares one cache of compiled programs.

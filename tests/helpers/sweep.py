@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from lstm_lab.config.serialization import to_json
-from lstm_lab.sweep import Study, Tuning, grid
+from lstm_lab.studies import Study, Tuning, grid
 from tests.helpers.paths import ROOT
 from tests.helpers.training import run_record, small_spec
 

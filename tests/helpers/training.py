@@ -12,11 +12,11 @@ import pytest
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.models.build import build_model
 from lstm_lab.tasks import JSB
-from lstm_lab.train.checkpoint import Checkpoints
-from lstm_lab.train.lanes import Cohort, CohortRun
-from lstm_lab.train.layout import Layout
-from lstm_lab.train.loop import StopRequest, train_cohort
-from lstm_lab.train.parallel import build_program
+from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.lanes import Cohort, CohortRun
+from lstm_lab.training.layout import Layout
+from lstm_lab.training.loop import StopRequest, train_cohort
+from lstm_lab.training.parallel import build_program
 from lstm_lab.utils.files import read_json, read_lines
 
 

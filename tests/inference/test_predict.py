@@ -20,7 +20,7 @@ from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples, Tags, Text
 from lstm_lab.tasks.datasets import tabular, tagging, time_series
 from lstm_lab.tasks.readers.splits import parts_of
-from lstm_lab.train.outputs import outputs
+from lstm_lab.training.outputs import outputs
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_samples
 from tests.helpers.training import language_spec, small_spec, train
@@ -96,7 +96,7 @@ def test_the_temperature_flattens_the_distribution():
 
 
 def test_generate_prints_prompt_and_text(folder, capsys):
-    flags = ["--prompt=your boat", "--length=12", "--top_k=3", "--seed=1", "--devices=4"]
+    flags = ["--prompt=your boat", "--length=12", "--top_k=3", "--seed=1"]
     assert main(["generate", f"--workdir={folder}", *flags]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("your boat")
@@ -203,7 +203,7 @@ def test_predict_stream_predicts_for_each_prefix(tmp_path, monkeypatch, capsys):
     together = list(predict_stream(trained, [" ".join(steps[:4]), "", " ".join(steps[4:])]))
     assert together[1]["probabilities"] == pytest.approx(predictions[-1]["probabilities"], abs=1e-5)
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(steps[:2])))
-    command = ["predict", f"--workdir={tmp_path / 'waves' / '0'}", "--devices=4"]
+    command = ["predict", f"--workdir={tmp_path / 'waves' / '0'}"]
     assert main([*command, "--stream", "--format=csv"]) == 0
     head, first, _ = capsys.readouterr().out.splitlines()
     assert head == "label,1,2,3,4,5"
@@ -226,7 +226,7 @@ def test_composed_notes_are_sampled_and_saved_as_midi(tmp_path, capsys):
     write_samples(tmp_path)
     train_and_load({"name": "jsb"}, tmp_path / "music")
     out = tmp_path / "chorale.mid"
-    command = ["generate", f"--workdir={tmp_path / 'music' / '0'}", "--format=midi", "--devices=4"]
+    command = ["generate", f"--workdir={tmp_path / 'music' / '0'}", "--format=midi"]
     assert main([*command, f"--out={out}", "--length=12", "--seed=3"]) == 0
     assert "12 quarter notes" in capsys.readouterr().out
     trained = load_run(tmp_path / "music" / "0")

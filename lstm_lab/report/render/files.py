@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 from lstm_lab.report.comparison import FAILED_STATUSES, Comparison, compare
 from lstm_lab.report.render import tables
 from lstm_lab.report.render.figures.draw import draw_figures
@@ -93,8 +91,6 @@ def write_report(
         refresh,
     )
     write_text(folder / "report.html", html)
-    # pyplot keeps every figure alive, and `watch` draws for hours.
-    plt.close("all")
     write_text(folder / "report.md", markdown(comparison, figures))
     write_text(folder / "table.tex", latex_table(tables.ranking(comparison)))
     write_results(folder, runs)

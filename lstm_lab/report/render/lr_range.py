@@ -1,6 +1,6 @@
 """The figure of a learning-rate range test (Smith 2017, Cyclical Learning Rates).
 
-In: the rates and losses of `lstm_lab.train.lr_range_test`. Out: a PNG file.
+In: the rates and losses of `lstm_lab.training.lr_range_test`. Out: a PNG file.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from lstm_lab.report.render.figures.style import ACCENT, INK, MUTED, png
 from lstm_lab.utils.files import write_bytes
@@ -26,7 +26,8 @@ def write_figure(
       highest: the rate above which training may diverge.
       path: the file.
     """
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
     axes.plot(rates, losses, color=INK)
     # The test raises the rate by a constant factor, so that is a constant distance here.
     axes.set_xscale("log")
@@ -49,4 +50,3 @@ def write_figure(
         )
     axes.spines[["top", "right"]].set_visible(False)
     write_bytes(path, png(figure))
-    plt.close(figure)

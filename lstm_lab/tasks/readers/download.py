@@ -37,6 +37,19 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("LSTM_LAB_DATA") or pooch.os_cache("lstm_lab"))
 
 
+def use_data_dir(data_dir: Path | None) -> Path:
+    """Returns the data folder, and makes it known to config files and worker processes.
+
+    Args:
+      data_dir: the folder that the user chose, or None for the default.
+    """
+    if data_dir is None:
+        return default_data_dir()
+    # Config files may read their data, and get no arguments: the environment names the folder.
+    os.environ["LSTM_LAB_DATA"] = str(data_dir)
+    return data_dir
+
+
 def locate(path: str, data_dir: Path, sources: Iterable[Source] = ()) -> Path:
     """Returns the path of a data file.
 

@@ -21,8 +21,8 @@ from lstm_lab.models.recurrent import LSTM
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.recurrence import CallSignature, choose, dispatch, unroll, unsupported_reason
 from lstm_lab.recurrence.backends import cudnn
-from lstm_lab.train import parallel
-from lstm_lab.train.layout import Layout
+from lstm_lab.training import parallel
+from lstm_lab.training.layout import Layout
 from tests.helpers.recurrence import LENGTHS, B, T, random_layer
 from tests.helpers.training import assert_close, run_steps, small_spec
 

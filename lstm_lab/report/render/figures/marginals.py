@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.fanova import GRID
@@ -40,9 +40,8 @@ def marginals(c: Comparison) -> ReportFigure | None:
     ]
     n_columns = min(len(paths), 2)
     n_rows = -(-len(paths) // n_columns)
-    figure, panels = plt.subplots(
-        n_rows, n_columns, figsize=(7.2, 2.6 * n_rows), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(7.2, 2.6 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False)
     for k, path in enumerate(paths):
         axes = panels[k // n_columns][k % n_columns]
         values, scale, label = _axis_values(path, c.ranges[path])

@@ -12,11 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
-
-# Before pyplot: the default backend needs a display on some machines.
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -103,7 +98,9 @@ def new_axes(height: float = 3.6, width: float = 7.2) -> tuple[Figure, Axes]:
     Args:
       height, width: in inches.
     """
-    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    # Without pyplot, which keeps every figure alive and, in a notebook, shows it a second time.
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
     apply_style(axes)
     return figure, axes
 

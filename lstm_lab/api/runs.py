@@ -1,0 +1,282 @@
+"""Finished runs as objects: `Run`, and `Runs` for several seeds of one config.
+
+In: the folder of a run. Out: metrics, curves, weights, predictions, and HTML for notebooks. Nothing
+is read before it is used. Read `inference/predict.py` next.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lstm_lab.report.render.curves_of_run import draw_curves, show_inline
+from lstm_lab.report.single_run import RunRecord, read_run
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.tables import ResultTable, frame, html_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from lstm_lab.config.run_spec import RunSpec
+    from lstm_lab.inference.load import Trained
+    from lstm_lab.utils.types import PyTree
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and its results; `ll.train` and `ll.load_run` return it.
+
+    Attributes:
+      folder: the folder of the run, which holds everything that the other attributes read.
+
+    Example:
+      run = ll.load_run("runs/adding")
+      run.metrics["mse"]
+    """
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """What the folder says about the run: settings, status, metrics, curves."""
+        return read_run(self.folder)
+
+    @property
+    def status(self) -> str:
+        """How the run ended: completed, diverged, pruned, failed or interrupted."""
+        return self.record.status
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The test metrics at the best validation checkpoint."""
+        return self.record.test
+
+    @property
+    def history(self) -> ResultTable | DataFrame:
+        """One row per evaluation: step, training loss and validation metrics.
+
+        A pandas DataFrame if pandas is installed, else a `ResultTable`.
+        """
+        return frame(self.record.history)
+
+    @cached_property
+    def trained(self) -> Trained:
+        """The settings, best weights and preprocessing, as `inference/` takes them."""
+        from lstm_lab.inference.load import load_run
+
+        return load_run(self.folder)
+
+    @property
+    def spec(self) -> RunSpec:
+        """All settings of the run."""
+        return self.trained.spec
+
+    @property
+    def params(self) -> PyTree:
+        """The parameters of the best checkpoint, by layer and name."""
+        return self.trained.params
+
+    def summary(self) -> ResultTable:
+        """Returns the layers of the model with their shapes, parameters and operations."""
+        from lstm_lab.models.summary import summary_table
+
+        return summary_table(self.spec)
+
+    def plot(self) -> Figure:
+        """Draws the training loss and the validation metric over the steps.
+
+        Returns:
+          A matplotlib figure, which a notebook shows.
+        """
+        return show_inline(draw_curves({"": self.record}))
+
+    def predict(self, x: np.ndarray | Sequence[np.ndarray] | str | Sequence[str]) -> Any:
+        """Predicts for new inputs with the best weights.
+
+        Args:
+          x: model inputs as the task's data set holds them, tokens [N,T] or vectors [N,T,D], or a
+            list of sequences of different length; or one text, or a list of texts.
+
+        Returns:
+          For arrays an array [N,...]: probabilities of classes or of binary targets, or values; a
+          list for a list. For texts one answer, or a list of answers, as `lstm-lab predict` prints
+          them.
+
+        Raises:
+          UserError: for inputs that the task cannot read.
+
+        Example:
+          run.predict(["A fine film.", "Two hours of my life."])[0]["label"]
+        """
+        from lstm_lab.inference.predict import predict_arrays, predict_lines
+
+        if isinstance(x, str):
+            return next(predict_lines(self.trained, [x]))
+        texts = [text for text in x if isinstance(text, str)]
+        if texts:
+            return list(predict_lines(self.trained, texts))
+        answers = predict_arrays(self.trained, [row for row in x if not isinstance(row, str)])
+        # An array has rows of one length, and so have its answers.
+        return np.stack(answers) if isinstance(x, np.ndarray) else answers
+
+    def report(self) -> Path:
+        """Writes the report of the run, and returns the path of report.html."""
+        from lstm_lab.report.render.run_report import build_run_report
+
+        build_run_report(self.folder)
+        return self.folder / "report" / "report.html"
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
+        return f"Run({str(self.folder)!r}, {self.status}{', ' if metrics else ''}{metrics})"
+
+    def _repr_html_(self) -> str:
+        title = html.escape(f"{self.record.title}: {self.status}")
+        table = html_table(self.record.scores_table())
+        return f"<p><b>{title}</b> <code>{html.escape(str(self.folder))}</code></p>{table}"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Several seeds of one config; `ll.train(..., seeds=N)` returns it.
+
+    It has what `Run` has: metrics are means, tables have a column `seed`, and weights and
+    predictions are those of the best seed.
+
+    Attributes:
+      folder: the folder of the study whose runs these are.
+
+    Example:
+      runs = ll.train("adding:lstm", seeds=5)
+      runs.metrics["mse"], runs[0].metrics["mse"]
+    """
+
+    folder: Path
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The runs, by seed."""
+        from lstm_lab.report.runs import read_study
+
+        rows = sorted(read_study(self.folder).runs, key=lambda row: row.seed)
+        return [Run(self.folder / "runs" / row.id) for row in rows if row.status != "missing"]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, number: int) -> Run:
+        return self.runs[number]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    @property
+    def status(self) -> str:
+        """Completed, or the status of the first run that did not complete."""
+        return next((run.status for run in self.runs if run.status != "completed"), "completed")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The mean of each test metric over the seeds that completed."""
+        scored = [run.metrics for run in self.runs if run.status == "completed"]
+        names = scored[0] if scored else {}
+        return {name: sum(m[name] for m in scored) / len(scored) for name in names}
+
+    @property
+    def history(self) -> ResultTable | DataFrame:
+        """The evaluations of all seeds, with a column `seed`."""
+        tables = [(run.record.seed, run.record.history) for run in self.runs]
+        columns = next((table.columns for _, table in tables), ())
+        rows = [(seed, *row) for seed, table in tables for row in table.rows]
+        return frame(ResultTable(("seed", *columns), rows))
+
+    @property
+    def best(self) -> Run:
+        """The seed with the best validation metric.
+
+        Raises:
+          UserError: if no seed completed.
+        """
+        from lstm_lab.report.runs import best_run, read_study
+
+        return Run(self.folder / "runs" / best_run(read_study(self.folder)).id)
+
+    @property
+    def spec(self) -> RunSpec:
+        """The settings of the best seed."""
+        return self.best.spec
+
+    @property
+    def params(self) -> PyTree:
+        """The parameters of the best seed."""
+        return self.best.params
+
+    def summary(self) -> ResultTable:
+        """Returns the layers of the model, as `Run.summary`."""
+        return self.best.summary()
+
+    def plot(self) -> Figure:
+        """Draws the curves of all seeds, as `Run.plot`."""
+        return show_inline(
+            draw_curves({f"seed {run.record.seed}": run.record for run in self.runs})
+        )
+
+    def predict(self, x: np.ndarray | Sequence[np.ndarray] | str | Sequence[str]) -> Any:
+        """Predicts with the best seed, as `Run.predict`.
+
+        Args:
+          x: as in `Run.predict`.
+        """
+        return self.best.predict(x)
+
+    def report(self) -> Path:
+        """Writes the report of the study, and returns the path of report.html."""
+        from lstm_lab.report.render.files import build
+
+        build(self.folder)
+        return self.folder / "report" / "report.html"
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"mean {name}={value:.4g}" for name, value in self.metrics.items())
+        return f"Runs({str(self.folder)!r}, {len(self)} seeds{', ' if metrics else ''}{metrics})"
+
+    def _repr_html_(self) -> str:
+        names = list(self.metrics)
+        rows = [["seed", "status", *(f"test {name}" for name in names)]]
+        for run in self.runs:
+            values = (run.metrics.get(name) for name in names)
+            shown = ["" if value is None else f"{value:.4g}" for value in values]
+            rows.append([str(run.record.seed), run.status, *shown])
+        rows.append(["mean", "", *(f"{value:.4g}" for value in self.metrics.values())])
+        return f"<p><code>{html.escape(str(self.folder))}</code></p>{html_table(rows)}"
+
+
+def load_run(folder: str | Path) -> Run | Runs:
+    """Loads a run, or several seeds of a config, from the folder of `lstm-lab train`.
+
+    Args:
+      folder: the folder of a run, or of a study that has no variants.
+
+    Raises:
+      UserError: for a folder that holds neither.
+
+    Example:
+      ll.load_run("runs/adding").metrics
+    """
+    path = Path(folder)
+    if (path / "run.json").is_file():
+        return Run(path)
+    if (path / "study.json").is_file():
+        from lstm_lab.results.study_file import read_plan
+
+        if len(read_plan(path)["study"]["variants"]) == 1:
+            return Runs(path)
+        raise UserError(f"load_run: {path} is a study with several variants; use load_study")
+    raise UserError(f"load_run: {path} holds no run (run.json is missing)")

@@ -1,0 +1,288 @@
+"""The calls that train: `train`, `sweep` and `compare`.
+
+In: a config, a study or a cell. Out: results of `runs.py` and `studies.py`. An interrupted call
+raises KeyboardInterrupt and leaves checkpoints; the same call resumes. The command line calls
+`train_spec`, `sweep_study` and `compare_cells`, after it has read its flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lstm_lab.api.cells import BoundCell, CellLike
+from lstm_lab.api.runs import Run, Runs
+from lstm_lab.api.studies import CellComparison, StudyResult
+from lstm_lab.cells import Spec
+from lstm_lab.config.cell_source import cell_name
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.load import ConfigLike, load_spec
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.sections import ModelSpec
+from lstm_lab.config.serialization import to_json
+from lstm_lab.config.variant import resolve_cell
+from lstm_lab.recurrence.check import check_cell
+from lstm_lab.report.single_run import read_run
+from lstm_lab.studies.battery import battery_studies, trials_of_budget
+from lstm_lab.studies.load import load_study
+from lstm_lab.studies.run import launch
+from lstm_lab.studies.study import Study
+from lstm_lab.tasks.readers.download import use_data_dir
+from lstm_lab.training import multihost
+from lstm_lab.training.devices import prepare_devices
+from lstm_lab.training.loop import stopping_on_signals, train_run
+from lstm_lab.training.recorder import Status
+from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
+from lstm_lab.utils.progress import say
+
+
+def train(
+    config: ConfigLike,
+    *,
+    seeds: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    workdir: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    devices: int | None = None,
+) -> Run | Runs:
+    """Trains one run, or several seeds in one program; resumes what was interrupted.
+
+    Args:
+      config: the name of a config with its words, as "adding:peephole"; a file, as "my_config.py";
+        the run.json of an earlier run; a ConfigDict or a dict.
+      seeds: the number of seeds, from the config's `seed` on; None trains one run.
+      overrides: settings to change, by dotted name, as `{"task.length": 100}`; `model.cell` may be
+        a spec of your own.
+      workdir: the folder of the run; None chooses runs/TASK-CELL-ID.
+      data_dir: the folder of data sets; None takes $LSTM_LAB_DATA or the user's cache.
+      devices: the number of CPU cores to use as devices, before JAX is first used; None takes all.
+
+    Returns:
+      A `Run`, or `Runs` if `seeds` is given. A finished run is loaded, not trained again.
+
+    Raises:
+      UserError: for a wrong config, setting or folder, for missing data, or if the run failed.
+      KeyboardInterrupt: if it is interrupted; the same call resumes.
+
+    Example:
+      run = ll.train("adding:peephole", overrides={"task.length": 50})
+      run.metrics["mse"]
+    """
+    prepare_devices(devices)
+    folder = _data(data_dir)
+    spec = load_spec(config, overrides)
+    recorded = {name: str(value) for name, value in (overrides or {}).items()}
+    return train_spec(spec, seeds, _path(workdir), folder, recorded)
+
+
+def train_spec(
+    spec: RunSpec,
+    seeds: int | None,
+    workdir: Path | None,
+    data_dir: Path,
+    overrides: dict[str, str],
+) -> Run | Runs:
+    """Trains a spec, or several seeds of it; `train` explains the arguments and errors.
+
+    Args:
+      spec: the run.
+      seeds: the number of seeds, or None.
+      workdir: the folder, or None.
+      data_dir: the folder of data sets.
+      overrides: the changed settings as text, for the record.
+    """
+    cell = Path(spec.model.cell.replace(":", "-")).name
+    task = Path(spec.task.name.replace(":", "-")).name
+    if seeds is None:
+        # The name has the id: runs with other settings get other folders, and the same run resumes.
+        folder = workdir or Path(f"runs/{task}-{cell}-{run_id(spec)}")
+        train_single(spec, folder, data_dir, overrides)
+        return Run(folder)
+    if seeds < 1:
+        raise UserError(f"seeds: got {seeds}, expected 1 or more")
+    # Several seeds are a study without variants: the same lanes, report and resuming as in a sweep.
+    numbers = tuple(range(spec.seed, spec.seed + seeds))
+    name = f"{task}-{cell}-{seeds}seeds"
+    folder = workdir or Path(f"runs/{name}")
+    sweep_study(Study(name, to_json(spec), (), numbers), folder, data_dir, overrides=overrides)
+    return Runs(folder)
+
+
+def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[str, str]) -> str:
+    """Trains one run to its end.
+
+    Args:
+      spec: the run.
+      folder: its folder.
+      data_dir: the folder of data sets, on every host.
+      overrides: the changed settings as text, for the record.
+
+    Returns:
+      Its status, on every host: completed, diverged, failed or out_of_memory.
+
+    Raises:
+      Interrupted: after a signal and a checkpoint.
+    """
+    with stopping_on_signals() as stop:
+        outcome = train_run(spec, folder, data_dir, stop=stop, overrides=overrides)
+    if outcome.status == "interrupted":
+        raise Interrupted(AGAIN)
+    if outcome.status != "completed":
+        return outcome.status
+    # Only host 0 has the folder; the others need the status too.
+    status: str = multihost.broadcast_from_host0(lambda: read_run(folder).status)
+    return status
+
+
+def sweep(
+    study: Study | str | Path,
+    *,
+    workdir: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    devices: int | None = None,
+    results: str | Path | None = None,
+) -> StudyResult:
+    """Runs what is missing of a study in this process.
+
+    Args:
+      study: a `Study`, the name of one (`lstm-lab list studies`), or a file with `get_study()`.
+      workdir: the folder of the study; None chooses runs/NAME.
+      data_dir: the folder of data sets; None takes $LSTM_LAB_DATA or the user's cache.
+      devices: as in `train`.
+      results: an archive of `lstm-lab pack` whose results replace training, or None.
+
+    Returns:
+      The results. Runs that failed are in its table, with the reason.
+
+    Raises:
+      UserError: for an impossible study, missing data, or a folder with other contents.
+      KeyboardInterrupt: if it is interrupted; the same call resumes.
+
+    Example:
+      study = ll.Study("cells", "adding", (ll.grid("model.cell", ("lstm", "gru")),), (10, 11, 12))
+      ll.sweep(study).ranking
+    """
+    prepare_devices(devices)
+    data = _data(data_dir)
+    loaded = study if isinstance(study, Study) else load_study(str(study))
+    folder = _path(workdir) or Path(f"runs/{loaded.name}")
+    status = sweep_study(loaded, folder, data, results=_path(results))
+    if status == "failed":
+        say(f"a run failed: lstm-lab status --workdir={folder} says why")
+    return StudyResult(folder)
+
+
+def sweep_study(
+    study: Study,
+    folder: Path,
+    data_dir: Path,
+    *,
+    overrides: dict[str, str] | None = None,
+    results: Path | None = None,
+) -> Status:
+    """Runs what is missing of a study; `sweep` explains the arguments.
+
+    Returns:
+      Completed, or failed if a run failed.
+
+    Raises:
+      Interrupted: after a signal and a checkpoint.
+    """
+    with stopping_on_signals() as stop:
+        status = launch(study, folder, data_dir, stop, overrides, results)
+    if status == "interrupted":
+        raise Interrupted(AGAIN)
+    return status
+
+
+def compare(
+    cell: CellLike,
+    *,
+    against: str = "lstm",
+    tasks: Sequence[str] = (),
+    budget: int | str = 8,
+    workdir: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    devices: int | None = None,
+) -> CellComparison:
+    """Compares a cell with a baseline on a battery of tasks, with the same tuning for both.
+
+    Args:
+      cell: a variant, FILE.py:NAME, or a spec; a spec that is defined in the notebook is written
+        to a file first.
+      against: the variant to compare it with.
+      tasks: names of the battery's tasks; empty takes all whose data are available.
+      budget: the number of learning rates that each cell tries on each task; or hours for
+        everything, as "2h".
+      workdir: the folder of the comparison; None chooses runs/compare-CELL.
+      data_dir: the folder of data sets; None takes $LSTM_LAB_DATA or the user's cache.
+      devices: as in `train`.
+
+    Returns:
+      The comparison with its verdict.
+
+    Raises:
+      UserError: for an unknown cell, task or budget, or a cell that fails its checks.
+      KeyboardInterrupt: if it is interrupted; the same call resumes.
+
+    Example:
+      ll.compare("my_cell.py:mine", tasks=["adding_50", "digits"], budget=4).verdict
+    """
+    prepare_devices(devices)
+    spec: str | Spec = cell.spec if isinstance(cell, BoundCell) else cell
+    name = cell_name(spec)
+    folder = _path(workdir) or comparison_folder(name)
+    comparison, status = compare_cells(
+        name, against, list(tasks), str(budget), folder, _data(data_dir)
+    )
+    if status == "failed":
+        say(f"a run failed: lstm-lab status --workdir={folder}/TASK says why")
+    return comparison
+
+
+def comparison_folder(cell: str) -> Path:
+    """Returns the default folder of a comparison.
+
+    Args:
+      cell: the name of the cell.
+    """
+    return Path(f"runs/compare-{Path(cell.replace(':', '-')).name}")
+
+
+def compare_cells(
+    cell: str, against: str, tasks: list[str], budget: str, folder: Path, data_dir: Path
+) -> tuple[CellComparison, Status]:
+    """Compares a cell with a baseline; `compare` explains the arguments and errors.
+
+    Returns:
+      The comparison, and completed, or failed if a run failed.
+    """
+    # First: hours of training say nothing about a cell whose gradients are wrong.
+    for what, wrong in check_cell(resolve_cell(ModelSpec(cell=cell))):
+        if wrong is not None:
+            raise UserError(f"compare: {cell} fails a check: {what}: {wrong}")
+        say(f"ok      {what}")
+    studies = partial(battery_studies, cell, against, tasks)
+    trials = trials_of_budget(budget, studies, data_dir)
+    declared, left_out = studies(trials, data_dir)
+    # Before training, so that a user can still fetch the missing data.
+    for line in left_out:
+        say(f"left out: {line}")
+    status: Status = "completed"
+    for study in declared:
+        say(f"{study.name}: {trials} trials and {len(study.seeds)} seeds for each of both")
+        # The other tasks still count: a failed run does not end the comparison.
+        if sweep_study(study, folder / study.name, data_dir) == "failed":
+            status = "failed"
+    results = {study.name: StudyResult(folder / study.name) for study in declared}
+    return CellComparison(folder, results), status
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _data(data_dir: str | Path | None) -> Path:
+    return use_data_dir(_path(data_dir))

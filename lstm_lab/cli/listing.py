@@ -1,0 +1,116 @@
+"""Verbs that tell what there is: list, show, config show.
+
+In: a kind of thing, the name of a variant, or a config. Out: a table on standard output.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lstm_lab.cli.names import described_files, first_line
+from lstm_lab.cli.options import OneOf, config_argument, flag, one_of
+from lstm_lab.utils.errors import DONE
+from lstm_lab.utils.tables import aligned
+
+if TYPE_CHECKING:
+    from lstm_lab.cli.settings import Settings
+
+KINDS = ("variants", "configs", "tasks", "studies", "runs")
+
+
+@click.command(
+    name="list",
+    epilog="""\b
+Examples:
+  lstm-lab list variants
+  lstm-lab list runs --folder=runs""",
+)
+@click.argument("kind", type=OneOf(KINDS))
+@flag(
+    "--folder",
+    "Where to look for runs and studies, e.g. --folder=runs.",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+)
+def list_(kind: str, folder: Path) -> int:
+    """Lists variants, configs, tasks, studies or runs."""
+    rows = _list_runs(folder) if kind == "runs" else _list_names(kind)
+    print(aligned(rows) if len(rows) > 1 else f"no {kind} in {folder}")
+    return DONE
+
+
+def _list_names(kind: str) -> list[list[str]]:
+    if kind == "variants":
+        from lstm_lab.cells import CATALOGUE
+
+        rows = [[name, row.change, row.source] for name, row in CATALOGUE.items()]
+        return [["variant", "what distinguishes it", "source"], *rows]
+    if kind == "tasks":
+        from lstm_lab.tasks import TASKS
+
+        return [["task", "what it is"], *([n, first_line(t.__doc__)] for n, t in TASKS.items())]
+    return [[kind.rstrip("s").replace("studie", "study"), "what it is"], *described_files(kind)]
+
+
+def _list_runs(folder: Path) -> list[list[str]]:
+    """Returns the runs and studies of a folder with their status and score."""
+    from lstm_lab.report.single_run import read_run
+    from lstm_lab.results.study_file import count_expected_runs, count_results
+    from lstm_lab.utils.files import read_json
+
+    rows = [["folder", "what", "status", "score"]]
+    for path in sorted(folder.glob("*/")):
+        if (path / "run.json").is_file():
+            run = read_run(path)
+            score = (
+                f"test {run.metric} {run.test[run.metric]:.4g}" if run.metric in run.test else ""
+            )
+            rows.append([str(path), run.title, run.status, score])
+        elif plan := read_json(path / "study.json"):
+            status = f"{count_results(path)} of {count_expected_runs(plan)} runs"
+            rows.append([str(path), f"study: {plan['study']['title']}", status, ""])
+    return rows
+
+
+@click.group()
+def config() -> None:
+    """Shows the settings of a config."""
+
+
+@config.command(
+    name="show",
+    epilog="""\b
+Examples:
+  lstm-lab config show adding:peephole
+  lstm-lab config show digits --config.optim.lr=0.01""",
+)
+@config_argument
+@click.pass_obj
+def config_show(settings: Settings, config: str | None, config_flag: str | None) -> int:
+    """Shows all settings of a config, and where each value comes from."""
+    from lstm_lab.cli.runs import CONFIG_EXPECTED
+    from lstm_lab.cli.settings import spec_of
+    from lstm_lab.config.load import read_config
+    from lstm_lab.config.serialization import to_json
+    from lstm_lab.utils.files import flatten
+
+    name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
+    values = flatten(to_json(spec_of(name, settings)))
+    written = flatten(_plain(read_config(name)))
+    rows = [["setting", "value", "from"]]
+    for setting, value in values.items():
+        origin = "config" if setting in written else "default"
+        rows.append([setting, str(value), "command line" if setting in settings else origin])
+    print(aligned(rows))
+    return DONE
+
+
+def _plain(config: object) -> dict[str, object]:
+    """Returns a config and its sections as dicts."""
+    items = config.items() if hasattr(config, "items") else ()
+    return {k: _plain(v) if hasattr(v, "items") else v for k, v in items}

@@ -1,0 +1,45 @@
+"""What the command line prints at the end of a verb: a table, and the next commands.
+
+In: results of `api/`. Out: text.
+"""
+
+from __future__ import annotations
+
+from lstm_lab.api.runs import Run, Runs
+from lstm_lab.report.render.files import build
+from lstm_lab.report.render.run_report import headline
+from lstm_lab.utils.tables import aligned
+
+
+def after_training(run: Run | Runs, config: str) -> str:
+    """Returns the scores of a run, or the report of several seeds, and the next commands.
+
+    Args:
+      run: what was trained.
+      config: the config, as the user named it.
+    """
+    if isinstance(run, Runs):
+        return f"{build(run.folder)}\n\n{_next(_commands(run))}"
+    record = run.record
+    parts = [headline(record), aligned(record.scores_table()), f"folder: {run.folder}"]
+    commands = _commands(run)
+    if record.status == "completed":
+        commands.append((f"lstm-lab train {config} --seeds=5", "the spread over seeds"))
+    return "\n\n".join([*parts, _next(commands)])
+
+
+def _commands(run: Run | Runs) -> list[tuple[str, str]]:
+    """Returns commands that make sense after a run, each with what it is for."""
+    folder = f"--workdir={run.folder}"
+    commands = [(f"lstm-lab report {folder}", "curves, scores and settings as a page")]
+    if run.status == "completed":
+        task = run.spec.task
+        if task.name == "language":
+            commands.append((f"lstm-lab generate {folder}", "text from the model"))
+        commands.append((f"lstm-lab predict {folder} --input=FILE", "predictions for new data"))
+    return commands
+
+
+def _next(commands: list[tuple[str, str]]) -> str:
+    lines = aligned([[f"  {command}", purpose] for command, purpose in commands])
+    return f"next:\n{lines}"

@@ -1,0 +1,80 @@
+"""Finds configs and studies: by name, here or in the package, or by the path of a file.
+
+In: a name such as `adding`, or a path such as `my_config.py`. Out: the path of a Python file. Read
+`user_code.py` next, which runs the file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Literal
+
+from lstm_lab.utils.errors import UserError, unknown
+
+Kind = Literal["configs", "experiments"]
+
+
+def package_folder(kind: Kind) -> Path:
+    """Returns the folder of the installed package `lstm_lab.configs` or `lstm_lab.experiments`.
+
+    Args:
+      kind: which of both.
+
+    Raises:
+      UserError: if lstm_lab is imported from its source without being installed.
+    """
+    # Not the folder beside lstm_lab/: in an installed wheel, both lie inside the package.
+    spec = importlib.util.find_spec(f"lstm_lab.{kind}")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            f"lstm_lab.{kind} is not installed; in a clone of lstm_lab: pip install -e ."
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def list_files(kind: Kind) -> dict[str, Path]:
+    """Returns the files by name: those of the package, then those of ./configs or ./experiments.
+
+    Args:
+      kind: configs or experiments.
+
+    Returns:
+      Paths by name, sorted; a file of the working directory replaces one of the package.
+    """
+    # A folder of the user may hold anything, so a file counts only if it defines the function that
+    # will be called.
+    function = "def get_config" if kind == "configs" else "def get_study"
+    files = {}
+    for folder in (package_folder(kind), Path(kind)):
+        for path in sorted(folder.glob("*.py")):
+            if function in path.read_text(encoding="utf-8", errors="replace"):
+                files[path.stem] = path
+    return dict(sorted(files.items()))
+
+
+def find_file(kind: Kind, name: str, setting: str) -> Path:
+    """Returns the file of a config or a study.
+
+    Args:
+      kind: configs or experiments.
+      name: a name, or the path of a file: a name has neither a slash nor the ending `.py`.
+      setting: the flag or argument that named it, for errors.
+
+    Raises:
+      UserError: for a file that does not exist, or an unknown name.
+
+    Example:
+      find_file("configs", "adding", "--config")  # .../configs/adding.py
+    """
+    path = Path(name)
+    if "/" not in name and path.suffix != ".py":
+        files = list_files(kind)
+        if name not in files:
+            raise unknown(setting, name, [*files, "FILE.py"])
+        return files[name]
+    if not path.is_file():
+        # Texts of a clone say configs/adding.py; with an installed package, the name is enough.
+        known = f"; did you mean {path.stem!r}?" if path.stem in list_files(kind) else ""
+        raise UserError(f"{setting}: {path} does not exist{known}")
+    return path

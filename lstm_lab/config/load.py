@@ -1,0 +1,80 @@
+"""From what a user gives to a `RunSpec`: a config's name, a file, a run.json, or a mapping.
+
+In: a config and changed settings. Out: a checked `RunSpec`. The command line reads the text of its
+settings with `overrides.py` first; a notebook gives values. Read `parsing.py` next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lstm_lab.config.cell_source import cell_name
+from lstm_lab.config.parsing import with_values
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.serialization import from_json, to_json
+from lstm_lab.config.user_code import load_config
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json
+
+ConfigLike = str | Path | Mapping[str, Any] | RunSpec
+
+
+def read_config(config: ConfigLike) -> Mapping[str, Any]:
+    """Returns the settings of a config as a mapping.
+
+    Args:
+      config: `NAME[:WORDS]`, `FILE.py[:WORDS]`, the run.json of a run, a ConfigDict, a dict, or a
+        `RunSpec`.
+
+    Raises:
+      UserError: for an unknown name, a file that is missing or of another kind, or another type.
+
+    Example:
+      read_config("adding:peephole")["model"]["cell"]  # "peephole"
+    """
+    if isinstance(config, RunSpec):
+        return to_json(config)
+    # By attribute: a ConfigDict has `items` but is not an instance of Mapping.
+    if not isinstance(config, str | Path):
+        if not hasattr(config, "items"):
+            raise UserError(f"config: got {config!r}, expected a name, a file, or a mapping")
+        return config
+    path = Path(config)
+    if path.suffix != ".json":
+        loaded = load_config(str(config))
+        if not hasattr(loaded, "items"):
+            raise UserError(f"config: {config}: got {loaded!r}, expected a ConfigDict or a dict")
+        return dict(loaded)
+    data = read_json(path)
+    if not isinstance(data, dict) or "spec" not in data:
+        raise UserError(f"config: {path} is not a run.json")
+    return dict(data["spec"])
+
+
+def load_spec(config: ConfigLike, overrides: Mapping[str, Any] | None = None) -> RunSpec:
+    """Returns the spec of a config, with some settings changed.
+
+    Args:
+      config: as in `read_config`.
+      overrides: values by dotted setting, such as `{"task.length": 100}`; `model.cell` may be a
+        spec.
+
+    Raises:
+      UserError: for a wrong config or setting; the message names it.
+
+    Example:
+      load_spec("adding:peephole", {"optim.lr": 0.01, "seed": 3})
+    """
+    values = dict(overrides or {})
+    settings = with_values(read_config(config), values)
+    model = settings.get("model")
+    if isinstance(model, dict) and not isinstance(model.get("cell", ""), str):
+        settings["model"] = {**model, "cell": cell_name(model["cell"])}
+    # A recorded hash belongs to the cell or task that the new one replaces.
+    for setting, recorded in (("model.cell", "cell_sha256"), ("task.name", "task_sha256")):
+        if setting in values:
+            settings.pop(recorded, None)
+    # By `from_json`: it refuses a user's file that has changed since the run.
+    return from_json(settings)

@@ -1,0 +1,81 @@
+"""Writes the report of a single run: HTML, Markdown, and its curves as SVG and PNG.
+
+In: the folder of a run. Out: WORKDIR/report/ with report.html, report.md and curves.svg.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lstm_lab.report.render.curves_of_run import draw_curves
+from lstm_lab.report.render.figures.style import ReportFigure, png, svg
+from lstm_lab.report.render.page import page
+from lstm_lab.report.render.tables import Section
+from lstm_lab.report.single_run import RunRecord, read_run
+from lstm_lab.utils.files import write_bytes, write_text
+from lstm_lab.utils.progress import duration
+from lstm_lab.utils.tables import aligned, markdown_table
+
+SCORES_NOTE = (
+    "Metrics at the best validation checkpoint. A trivial baseline needs no model (majority class, "
+    "last value). One run says nothing about the spread over seeds: train several with --seeds=5."
+)
+
+
+def build_run_report(folder: Path) -> str:
+    """Writes the report of a run into FOLDER/report.
+
+    Args:
+      folder: the folder of the run; the run may still train.
+
+    Returns:
+      The scores as text, for a terminal.
+
+    Raises:
+      UserError: if the folder contains no run.
+
+    Example:
+      print(build_run_report(Path("runs/adding")))
+    """
+    record = read_run(folder)
+    out = folder / "report"
+    figure = ReportFigure(
+        "curves",
+        "Curves",
+        "Training loss and validation metric over optimizer steps.",
+        draw_curves({"": record}),
+    )
+    write_text(out / "curves.svg", svg(figure.figure))
+    write_bytes(out / "curves.png", png(figure.figure))
+    sections = [
+        Section("Scores", record.scores_table(), SCORES_NOTE),
+        Section("Settings", _settings(record), "All settings, also those with default values."),
+    ]
+    write_text(out / "report.html", page(record.title, headline(record), sections, [], [figure]))
+    parts = [f"# {record.title}", headline(record)]
+    for section in sections:
+        parts += [f"## {section.heading}", markdown_table(section.table), section.note]
+    parts.append(f"![{figure.alt}]({figure.name}.svg)")
+    write_text(out / "report.md", "\n\n".join(parts) + "\n")
+    return f"{headline(record)}\n\n{aligned(record.scores_table())}"
+
+
+def headline(record: RunRecord) -> str:
+    """Returns the result of a run in a sentence.
+
+    Args:
+      record: the run.
+    """
+    text = f"{record.title}: {record.status}"
+    if record.reason:
+        text += f" ({record.reason})"
+    if record.steps is not None and record.wall_s is not None:
+        text += f" after {record.steps} steps in {duration(record.wall_s)}"
+    if record.best_step is not None:
+        text += f"; best checkpoint at step {record.best_step}"
+    return f"{text}."
+
+
+def _settings(record: RunRecord) -> list[list[str]]:
+    rows = [[name, str(value)] for name, value in sorted(record.settings.items())]
+    return [["setting", "value"], *rows]

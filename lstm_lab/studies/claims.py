@@ -1,0 +1,138 @@
+"""What a study claims before it runs, and the published values it is compared with.
+
+A claim is planned: it names the variants, the test and the level before any result is known. The
+report judges each claim as holds, fails or inconclusive; see `report/verdicts.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The claim that `better` beats `worse`, by Welch's one-sided t-test.
+
+    Attributes:
+      better, worse: labels of two variants.
+      alpha: the level of this claim. It is not corrected for the number of claims: a study with
+        many claims should choose lower levels.
+
+    Example:
+      Claim(better="peephole", worse="nfg", alpha=0.01)
+    """
+
+    better: str
+    worse: str
+    alpha: float = 0.05
+
+    kind: ClassVar[str] = "better"
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """The claim that two variants differ by less than a margin, by two one-sided tests (TOST).
+
+    A test that finds no difference does not show equality. This one does.
+
+    Attributes:
+      a, b: labels of two variants.
+      margin: in units of the study's metric.
+      alpha: the level.
+
+    Example:
+      Equivalent("vanilla", "np", margin=0.01)
+    """
+
+    a: str
+    b: str
+    margin: float
+    alpha: float = 0.05
+
+    kind: ClassVar[str] = "equivalent"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The claim that the best score of the study equals a published one, within a tolerance.
+
+    Attributes:
+      published: the published score, in units of the study's metric.
+      tolerance: how far the best score of the study may be from it.
+      source: the publication, with table or page.
+
+    Example:
+      Best(published=8.38, tolerance=0.2, source="Greff et al. 2017, Table 1")
+    """
+
+    published: float
+    tolerance: float
+    source: str
+
+    kind: ClassVar[str] = "best"
+
+
+@dataclass(frozen=True)
+class Matters:
+    """A claim on the share of the score's variance that one hyperparameter explains (fANOVA).
+
+    Attributes:
+      setting: its dotted name; a setting of the random trials.
+      at_least, at_most: bounds of the share, from 0 to 1, averaged over the variants.
+
+    Example:
+      Matters("optim.lr", at_least=0.5)
+    """
+
+    setting: str
+    at_least: float = 0.0
+    at_most: float = 1.0
+
+    kind: ClassVar[str] = "matters"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The claim that every run of a variant scores within bounds on the test split.
+
+    Attributes:
+      variant: the label of the variant.
+      metric: a metric of the test split; it may differ from the one that selects checkpoints.
+      at_least, at_most: the bounds; one is enough.
+      source: the origin of the bound, such as a paper.
+
+    Example:
+      Scores("lstm", "mse", at_most=0.001)
+    """
+
+    variant: str
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    source: str = ""
+
+    kind: ClassVar[str] = "scores"
+
+
+AnyClaim = Claim | Equivalent | Best | Matters | Scores
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published value, shown in the report next to the study's own results.
+
+    Attributes:
+      label: the name shown in the report.
+      value: in units of the study's metric.
+      source: the publication, with table or page.
+      variant: the variant to compare it with; None compares it with the best one.
+
+    Example:
+      Reference("Keras", 0.87, "Keras documentation", variant="lstm")
+    """
+
+    label: str
+    value: float
+    source: str
+    variant: str | None = None

@@ -1,0 +1,162 @@
+"""From a declared study to its runs: variants, tuning runs, final runs.
+
+Pure functions of the declaration and, for final runs, of the points that tuning chose. `plan.py`
+groups the runs into cohorts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lstm_lab.config.parsing import build_spec, with_values
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.serialization import to_json
+from lstm_lab.studies.axes import Point, cross, label
+from lstm_lab.studies.claims import Claim, Equivalent, Scores
+from lstm_lab.studies.sizes import match_size
+from lstm_lab.studies.study import Study
+from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.files import flatten
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a study.
+
+    Attributes:
+      spec: what it trains.
+      variant: the label of its point on the study's axes.
+      stage: `tuning` or `final`.
+      point: its values on the tuning axes.
+      pruning_thresholds: validation scores by step. The run is pruned if its best score so far is
+        worse than the threshold of the step.
+    """
+
+    spec: RunSpec
+    variant: str
+    stage: str
+    point: Point
+    pruning_thresholds: Mapping[int, float] = field(default_factory=dict)
+
+
+def variants(study: Study) -> dict[str, Point]:
+    """Returns the points of the study's axes, by label.
+
+    Raises:
+      UserError: for a study without runs, or a name that is not one of its variants.
+    """
+    # Conditions of an axis may refer to settings that the base leaves at their defaults.
+    base = flatten(to_json(build_spec(study.settings)))
+    points = {label(point): point for point in cross(study.axes, base)}
+    has_tuning_runs = study.tuning and (study.tuning.seeds or study.tuning.trials)
+    if not points or not (study.seeds or has_tuning_runs) or (study.tuning and not has_tuning_runs):
+        raise UserError(
+            f"study {study.name}: got no runs, expected at least one value on every axis and one "
+            "seed"
+        )
+    for field_name, variant in _named_variants(study).items():
+        if variant not in points:
+            raise unknown(f"study {study.name}: {field_name}", variant, points)
+    # A size is matched to the baseline, so there has to be one.
+    if study.match != "hidden" and study.baseline is None:
+        raise UserError(
+            f"study {study.name}: match={study.match!r}: got baseline=None, expected a variant"
+        )
+    shared = set(study.tuning.seeds or ()) & set(study.seeds) if study.tuning else set()
+    if shared:
+        # A point that was chosen because it did well on a seed is biased on that seed.
+        raise UserError(
+            f"study {study.name}: got {sorted(shared)} in seeds and tuning.seeds, expected "
+            "different seeds"
+        )
+    return points
+
+
+def _named_variants(study: Study) -> dict[str, str]:
+    """Returns the variants that the study's other fields name, by field."""
+    names = {"baseline": study.baseline} if study.baseline is not None else {}
+    for k, claim in enumerate(study.claims):
+        match claim:
+            case Claim():
+                names |= {f"claims[{k}].better": claim.better, f"claims[{k}].worse": claim.worse}
+            case Equivalent():
+                names |= {f"claims[{k}].a": claim.a, f"claims[{k}].b": claim.b}
+            case Scores():
+                names |= {f"claims[{k}].variant": claim.variant}
+    for k, reference in enumerate(study.references):
+        if reference.variant is not None:
+            names[f"references[{k}].variant"] = reference.variant
+    return names
+
+
+def tuning_runs(study: Study) -> list[PlannedRun]:
+    """Returns the runs of the tuning stage; an empty list for a study without tuning.
+
+    The points of a search are not known yet; random points of its ranges stand in for them.
+    """
+    if study.tuning is None:
+        return []
+    return [
+        run
+        for name, values in variants(study).items()
+        for point, seeds in study.tuning.points(name)
+        for run in trial_runs(study, name, values, point, seeds)
+    ]
+
+
+def trial_runs(
+    study: Study, variant: str, values: Point, point: Point, seeds: Sequence[int]
+) -> list[PlannedRun]:
+    """Returns the tuning runs of one variant at one point, one per seed.
+
+    Args:
+      study: a study with tuning.
+      variant: the label of the variant.
+      values: its values on the study's axes.
+      point: values on the tuning axes.
+      seeds: the seeds.
+    """
+    assert study.tuning is not None
+    # Tuning runs may be shorter than final runs.
+    overrides = study.tuning.overrides or {}
+    return [_plan_run(study, variant, values, "tuning", point, seed, overrides) for seed in seeds]
+
+
+def final_runs(study: Study, chosen: Mapping[str, Point]) -> list[PlannedRun]:
+    """Returns the final runs, which are compared, of all variants whose tuning is decided.
+
+    Args:
+      study: the study.
+      chosen: each variant's point on the tuning axes; not read for a study without tuning.
+    """
+    return [
+        _plan_run(study, name, values, "final", dict(chosen.get(name, {})), seed, {})
+        for name, values in variants(study).items()
+        # A variant whose tuning failed has no point yet.
+        if study.tuning is None or name in chosen
+        for seed in study.seeds
+    ]
+
+
+def _plan_run(
+    study: Study,
+    variant: str,
+    values: Point,
+    stage: str,
+    point: Point,
+    seed: int,
+    overrides: Mapping[str, object],
+) -> PlannedRun:
+    """Builds the spec of one run: base, then variant, then overrides, then tuned point."""
+    shared = {**overrides, **point, "seed": seed}
+    if study.folds is not None:
+        # By the seed: the same seed of two variants tests on the same part, so they form a pair.
+        shared |= {"task.folds": study.folds, "task.fold": seed % study.folds}
+    spec = build_spec(with_values(study.settings, {**values, **shared}))
+    if study.match != "hidden" and study.baseline is not None:
+        # Matched at the same tuned point: a searched hidden size changes the size to match.
+        baseline = variants(study)[study.baseline]
+        reference = build_spec(with_values(study.settings, {**baseline, **shared}))
+        spec = match_size(spec, reference, study.match)
+    return PlannedRun(spec, variant, stage, point)

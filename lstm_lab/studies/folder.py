@@ -1,0 +1,237 @@
+"""A study on disk: its declaration, its plan and the points that tuning chose.
+
+study.json is the one file that several processes change; they do it under a lock. Everything else
+in the folder belongs to one run or one cohort, and the cohort's lease decides who writes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.studies.archive import RunSlot, slot_of, unpack
+from lstm_lab.studies.axes import Point
+from lstm_lab.studies.declaration import declaration, results_part
+from lstm_lab.studies.expand import PlannedRun
+from lstm_lab.studies.plan import plan_cohorts
+from lstm_lab.studies.study import Study
+from lstm_lab.training.lanes import Cohort, CohortRun
+from lstm_lab.training.layout import Layout, fit_layout
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import check_workdir, read_json, write_json
+from lstm_lab.utils.progress import say
+from lstm_lab.utils.types import JSON
+
+SCHEMA = 2
+
+
+class StudyFolder:
+    """A study on disk.
+
+    Args:
+      folder: the study's folder.
+      study: the study.
+
+    Raises:
+      UserError: if the folder holds another study, or other files.
+    """
+
+    def __init__(self, folder: Path, study: Study) -> None:
+        self.folder = folder
+        self.declared = declaration(study)
+        check_workdir(folder, "study.json")
+        self.plan = self._read()
+
+    def _read(self) -> dict[str, JSON]:
+        plan: dict[str, JSON] | None = read_json(self.folder / "study.json")
+        if plan is None:
+            return {
+                "schema": SCHEMA,
+                "study": self.declared,
+                "runs": {},
+                "cohorts": {},
+                "chosen": {},
+            }
+        if results_part(plan["study"]) != results_part(self.declared):
+            raise UserError(
+                f"workdir: {self.folder} holds another study: got {self.declared['name']!r}, "
+                f"expected {plan['study']['name']!r} with the settings of its study.json; choose "
+                "another --workdir"
+            )
+        return plan
+
+    @contextmanager
+    def locked_plan(self) -> Iterator[dict[str, JSON]]:
+        """Gives the plan that is on disk now and writes it back; one process at a time."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # A hidden file: if the process is killed here, the folder still counts as empty.
+        with (self.folder / ".lock").open("w") as lock:
+            # The lock is freed when the process dies, so a kill leaves nothing to clean up.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Read again under the lock: another process may have added runs or halved lanes.
+            self.plan = self._read()
+            yield self.plan
+            write_json(self.folder / "study.json", self.plan)
+
+    def declare(self) -> None:
+        """Writes study.json with the present plan."""
+        with self.locked_plan():
+            pass
+
+    def plan_runs(
+        self,
+        runs: Sequence[PlannedRun],
+        devices: int,
+        tokens: Callable[[RunSpec], float],
+        results: Path | None = None,
+    ) -> list[tuple[str, Cohort]]:
+        """Adds runs to the plan, unless they are there, and returns their cohorts.
+
+        Args:
+          runs: the runs.
+          devices: the number of local devices. Planned cohorts keep their layout if it fits.
+          tokens: the number of time steps that a run reads; not called if all runs have results.
+          results: an archive whose results replace training, or None.
+
+        Returns:
+          The name and the cohort of each, in the order of the plan.
+
+        Raises:
+          UserError: if two points give the same run, which would count twice.
+        """
+        by_id = _by_id(runs)
+        with self.locked_plan() as plan:
+            plan["runs"] |= {k: plan_row(run) for k, run in by_id.items() if k not in plan["runs"]}
+        # Between the two locks: an archive fills the folders of runs that the plan has.
+        if results is not None:
+            unpacked = unpack(results, self.folder)
+            if unpacked:
+                say(f"{unpacked} runs taken over from {results}")
+        with self.locked_plan() as plan:
+            # Planned cohorts stay as they are: their checkpoints depend on their lanes.
+            placed = {k for row in plan["cohorts"].values() for k in row["runs"]}
+            new = {k: run for k, run in by_id.items() if k not in placed}
+            if not all(CohortRun(run.spec, self.run_folder(k)).done for k, run in new.items()):
+                for planned in plan_cohorts(new, devices, tokens):
+                    plan["cohorts"][planned.id] = {
+                        "layout": asdict(planned.layout),
+                        "runs": planned.runs,
+                    }
+        return [
+            (
+                _cohort_name([by_id[k] for k in row["runs"]]),
+                self._cohort(cohort_id, [(k, by_id[k]) for k in row["runs"]], devices),
+            )
+            for cohort_id, row in self.plan["cohorts"].items()
+            if any(k in by_id for k in row["runs"])
+        ]
+
+    def _cohort(self, cohort_id: str, runs: list[tuple[str, PlannedRun]], devices: int) -> Cohort:
+        """Returns a planned cohort with a layout for the devices of this process."""
+        members = tuple(
+            CohortRun(run.spec, self.run_folder(name), run.pruning_thresholds) for name, run in runs
+        )
+        layout = Layout(**self.plan["cohorts"][cohort_id]["layout"])
+        layout = fit_layout(layout, members[0].spec.train.batch_size, devices)
+        return Cohort(members, layout, self.cohort_folder(cohort_id) / "checkpoints")
+
+    def finished_slots(self) -> Counter[RunSlot]:
+        """Returns the number of runs with a result, for each slot of the study."""
+        return Counter(
+            slot_of(row)
+            for run, row in self.plan["runs"].items()
+            if (self.run_folder(run) / "result.json").exists()
+        )
+
+    def run_folder(self, run: str) -> Path:
+        """Returns the folder of a run."""
+        return self.folder / "runs" / run
+
+    def cohort_folder(self, cohort: str) -> Path:
+        """Returns the folder of a cohort."""
+        return self.folder / "cohorts" / cohort
+
+    def record_choice(self, chosen: dict[str, Point]) -> None:
+        """Records the tuned points of variants; an earlier choice stays."""
+        with self.locked_plan() as plan:
+            # The first process to choose decides for all.
+            plan["chosen"] = {**chosen, **plan["chosen"]}
+
+    def with_planned_layout(self, cohort: Cohort) -> Cohort:
+        """Returns a cohort with the layout that the plan has now."""
+        row = self.plan["cohorts"][cohort.checkpoints.parent.name]
+        return replace(cohort, layout=Layout(**row["layout"]))
+
+    def halve_lanes(self, cohort: Cohort) -> None:
+        """Halves the lanes of a cohort that ran out of memory; at least one per device stays."""
+        cohort_id = cohort.checkpoints.parent.name
+        with self.locked_plan() as plan:
+            layout = Layout(**plan["cohorts"][cohort_id]["layout"])
+            # Spread lanes have to divide by the devices.
+            unit = layout.devices if layout.kind == "members" else 1
+            lanes = max(unit, layout.lanes // 2 // unit * unit)
+            plan["cohorts"][cohort_id]["layout"] = asdict(replace(layout, lanes=lanes))
+
+
+def plan_row(run: PlannedRun) -> dict[str, JSON]:
+    """Returns the row of a run in the plan."""
+    seed = run.spec.seed
+    return {"variant": run.variant, "stage": run.stage, "point": run.point, "seed": seed}
+
+
+def _by_id(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:
+    by_id: dict[str, PlannedRun] = {}
+    for run in runs:
+        first = by_id.setdefault(run_id(run.spec), run)
+        if first is not run:
+            raise UserError(
+                f"study: {first.stage} {first.variant} {first.point} and {run.variant} "
+                f"{run.point}, seed {run.spec.seed}, are the same run; expected different specs"
+            )
+    return by_id
+
+
+def _cohort_name(runs: Sequence[PlannedRun]) -> str:
+    """Returns the name of a cohort on the progress bar."""
+    names = list(dict.fromkeys(run.variant for run in runs))
+    return f"{runs[0].stage} {names[0] if len(names) == 1 else f'{len(names)} variants'}"
+
+
+def choose_points(folder: StudyFolder) -> dict[str, Point]:
+    """Returns the best point on validation, for each variant whose tuning runs are all done.
+
+    The score of a point is the mean over the tuning seeds of the best validation metric. A point
+    with a diverged or pruned run loses to any point without. The first declared point wins a tie.
+    """
+    declared = folder.plan["study"]
+    sign = 1.0 if declared["direction"] == "max" else -1.0
+    scores: dict[str, dict[str, list[float]]] = {}
+    for run, row in folder.plan["runs"].items():
+        if row["stage"] == "tuning":
+            result = read_json(folder.run_folder(run) / "result.json")
+            points = scores.setdefault(row["variant"], {})
+            values = points.setdefault(json.dumps(row["point"]), [])
+            values.append(_score(result, declared["metric"], sign))
+    chosen = {}
+    for name, points in scores.items():
+        means = {point: sum(values) / len(values) for point, values in points.items()}
+        # NaN marks a missing result, and NaN != NaN: the variant is not decided yet.
+        if all(mean == mean for mean in means.values()):
+            chosen[name] = json.loads(max(means, key=lambda point: means[point]))
+    return chosen
+
+
+def _score(result: dict[str, JSON] | None, metric: str, sign: float) -> float:
+    """Returns a validation score, higher is better; NaN without a result, -inf if it diverged."""
+    if result is None:
+        return float("nan")
+    value = result["best"]["valid"].get(metric)
+    excluded = result["status"] in ("diverged", "pruned")
+    return -float("inf") if excluded or value is None else sign * value

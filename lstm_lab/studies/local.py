@@ -1,0 +1,160 @@
+"""Several worker processes on this machine, each on its share of the cores or accelerators.
+
+Each worker is `lstm-lab sweep --worker` in its own process; see `run.py`. They coordinate through
+leases in the study's folder, so this file only starts them, watches them and shows the progress.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lstm_lab.results.study_file import count_results
+from lstm_lab.studies.slurm import worker_command
+from lstm_lab.training.loop import StopRequest
+from lstm_lab.utils.errors import DONE, FAILED, INTERRUPTED, WRONG_USAGE
+from lstm_lab.utils.progress import Meter, say
+
+POLL_SECONDS = 0.5
+# Restarts of a worker that a signal killed, such as the out-of-memory killer of the kernel. A
+# worker that exits by itself has already reported its error.
+RESTARTS = 3
+
+
+def run_jobs(
+    arguments: Sequence[str], workdir: Path, jobs: int, runs: int, stop: StopRequest
+) -> int:
+    """Trains a study with several processes; if one dies, the others take its cohorts over.
+
+    Args:
+      arguments: the arguments of `lstm-lab sweep`, for every worker.
+      workdir: the study's folder, with study.json.
+      jobs: the number of processes.
+      runs: the number of runs of the study.
+      stop: requests an early end.
+
+    Returns:
+      The exit code that `lstm-lab sweep` returns.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    accelerators = range(_count_accelerators())
+    workers = [
+        WorkerProcess(
+            worker_command(arguments),
+            _share(cores, jobs, k),
+            _share(accelerators, jobs, k),
+            workdir / "logs" / f"worker_{k}.log",
+        )
+        for k in range(jobs)
+    ]
+    with Meter(runs, "runs") as meter:
+        done = count_results(workdir)
+        meter.skip(done)
+        signaled = False
+        # A list, not any(): `running` also restarts a killed worker, so all have to be asked.
+        while [worker for worker in workers if worker.running]:
+            if stop.requested and not signaled:
+                signaled = True
+                for worker in workers:
+                    worker.process.send_signal(signal.SIGTERM)
+            time.sleep(POLL_SECONDS)
+            before, done = done, count_results(workdir)
+            meter.advance(done - before, f"{jobs} processes")
+    codes = {worker.process.returncode for worker in workers}
+    for worker in workers:
+        if worker.process.returncode not in (DONE, INTERRUPTED):
+            say(f"{worker.log}: {worker.last_line()}")
+    # The code that needs an action of the user wins.
+    for code in (WRONG_USAGE, INTERRUPTED):
+        if code in codes:
+            return code
+    return DONE if codes == {DONE} else FAILED
+
+
+def _share(items: Sequence[int], jobs: int, k: int) -> list[int]:
+    """Returns the k-th of `jobs` equal shares; with fewer items than jobs, jobs share an item."""
+    if len(items) < jobs:
+        return [items[k % len(items)]] if items else []
+    return list(items[len(items) * k // jobs : len(items) * (k + 1) // jobs])
+
+
+def _count_accelerators() -> int:
+    """Returns the number of accelerators.
+
+    Counted in another process: JAX reserves most of their memory in the process that looks.
+    """
+    code = "import jax; print(jax.local_device_count() * (jax.default_backend() != 'cpu'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return int(done.stdout) if done.returncode == 0 else 0
+
+
+class WorkerProcess:
+    """A worker: a process that trains cohorts of the study until none is left.
+
+    Args:
+      command: its command line.
+      cores: the cores it runs on; an empty list for all.
+      accelerators: the accelerators it sees; an empty list changes nothing.
+      log: the file for its output.
+    """
+
+    def __init__(
+        self, command: list[str], cores: list[int], accelerators: list[int], log: Path
+    ) -> None:
+        self.command = command
+        self.cores, self.log = cores, log
+        self.environment = dict(os.environ)
+        if accelerators:
+            # The user, or SLURM, may have restricted the devices before: the k-th visible one need
+            # not be device k.
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            names = visible.split(",") if visible else [str(k) for k in range(1024)]
+            self.environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[k] for k in accelerators)
+        self.restarts = 0
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log, _pinned_to(self.cores):
+            # A session of its own: Ctrl-C reaches only the parent, which sends one SIGTERM.
+            return subprocess.Popen(
+                self.command, stdout=log, stderr=log, env=self.environment, start_new_session=True
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs; a worker that a signal killed is restarted first."""
+        code = self.process.poll()
+        if code is None:
+            return True
+        if code < 0 and self.restarts < RESTARTS:
+            self.restarts += 1
+            say(f"{self.log.stem} was killed by signal {-code}; restarting it")
+            self.process = self._start()
+            return True
+        return False
+
+    def last_line(self) -> str:
+        """Returns the last line of its log, or its exit code if the log is empty."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self.process.returncode}"
+
+
+@contextmanager
+def _pinned_to(cores: list[int]) -> Iterator[None]:
+    """Restricts this process to some cores; a process started inside inherits the restriction."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

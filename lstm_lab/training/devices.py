@@ -1,0 +1,61 @@
+"""Settings of JAX before its first use: CPU cores as devices, and the cache of programs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+from lstm_lab.utils.errors import UserError
+
+
+def prepare_devices(count: int | None = None, default: int | None = None) -> None:
+    """Makes CPU cores JAX devices, and turns on the cache of compiled programs.
+
+    Accelerators are not affected. Once JAX has been used, its devices are fixed.
+
+    Args:
+      count: the number of devices that the user asks for, or None.
+      default: the number otherwise; None is the number of cores of this process.
+
+    Raises:
+      UserError: if a number is asked for and JAX already has another one.
+    """
+    keep_compiled_programs()
+    # The cores of this process, not of the machine: `sweep --jobs` pins each worker to its share,
+    # and clusters limit jobs in the same way.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        jax.config.update("jax_num_cpu_devices", count or default or cores or 1)
+    except RuntimeError:
+        # JAX has started, as in a notebook that has made an array: use the devices that it has.
+        if count is not None and count != jax.local_device_count("cpu"):
+            raise UserError(
+                f"devices: got {count}, but JAX has started with "
+                f"{jax.local_device_count('cpu')}; set it in the first call"
+            ) from None
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache, unless JAX's own variables say otherwise."""
+    if {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"} & set(os.environ):
+        return
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lstm_lab"
+    jax.config.update("jax_compilation_cache_dir", str(folder / "programs" / _processor_hash()))
+    # Programs that compile faster than this are not worth a file.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _processor_hash() -> str:
+    """Returns a hash of the kind of processor.
+
+    A program for a CPU uses the instructions of that CPU, and a home folder may serve several
+    machines, so each kind of processor has a folder of its own.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    features = [line for line in lines if line.startswith(("flags", "Features", "model name"))][:2]
+    return hashlib.sha256("".join([platform.machine(), *features]).encode()).hexdigest()[:12]

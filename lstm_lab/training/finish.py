@@ -1,0 +1,110 @@
+"""The end of a run: its best weights, its test metrics, and result.json.
+
+`Session` calls `RunFinisher.finish` once per run, after the evaluation at which it ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.tasks import Dataset, Examples, ordered_metrics
+from lstm_lab.training import multihost
+from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.gate_stats import measure_gates
+from lstm_lab.training.lanes import ActiveRun
+from lstm_lab.training.layout import Layout
+from lstm_lab.training.outputs import final_metrics
+from lstm_lab.training.parallel import unpad
+from lstm_lab.training.recorder import Status
+from lstm_lab.training.state import DIVERGED, FINISHED, PRUNED, BestSoFar
+from lstm_lab.utils.types import PyTree
+
+# The status of a run by the value of `TrainState.stopped`.
+STATUS: dict[int, Status] = {FINISHED: "completed", DIVERGED: "diverged", PRUNED: "pruned"}
+
+
+@dataclass(frozen=True)
+class RunFinisher:
+    """Finishes runs of a cohort.
+
+    Attributes:
+      spec: the cohort's spec.
+      layout: how the cohort lies on the devices.
+      dataset: the task's data.
+      trivial: test metrics of the trivial baselines.
+    """
+
+    spec: RunSpec
+    layout: Layout
+    dataset: Dataset
+    trivial: dict[str, dict[str, float]]
+
+    def finish(
+        self,
+        active: ActiveRun,
+        stopped: int,
+        best: BestSoFar,
+        test: dict[str, float],
+        compile_seconds: float,
+    ) -> None:
+        """Saves the best weights and writes result.json, which ends the run.
+
+        Args:
+          active: the run.
+          stopped: why it ended, as in `TrainState`.
+          best: its best evaluation, host arrays at the program's width.
+          test: test metrics of the best weights; they mean nothing if there was no evaluation.
+          compile_seconds: compile time of the program.
+        """
+        evaluated = best.value == best.value  # NaN before the first evaluation
+        if evaluated and multihost.is_primary():
+            params = unpad(self.layout, active.run.spec, best.params)
+            self._save_best(active, int(best.step), params)
+            test = test | self._final_metrics(active, params)
+        self._write(
+            active, STATUS[stopped], int(best.step), test if evaluated else {}, compile_seconds
+        )
+
+    def _save_best(self, active: ActiveRun, step: int, params: PyTree) -> None:
+        """Saves the best weights, and images of their gates if the run asks for them."""
+        checkpoints = Checkpoints(active.run.folder / "checkpoints" / "best")
+        # A run that started again may have left the weights of an earlier attempt.
+        checkpoints.clear()
+        checkpoints.save(step, params)
+        if self.spec.compute.gates:
+            layers = measure_gates(active.run.spec, params, self.dataset.splits["valid"])
+            active.recorder.write_gate_images(step, layers)
+
+    def _final_metrics(self, active: ActiveRun, params: PyTree) -> dict[str, float]:
+        """Returns the test metrics that need the outputs of the whole split."""
+        test = self.dataset.splits["test"]
+        # Streams have no per-example outputs.
+        if not isinstance(test, Examples):
+            return {}
+        return final_metrics(active.run.spec, params, test, self.dataset.preprocessing)
+
+    def _write(
+        self,
+        active: ActiveRun,
+        status: Status,
+        best_step: int,
+        test: dict[str, float],
+        compile_seconds: float,
+    ) -> None:
+        recorder = active.recorder
+        result = {
+            "id": recorder.head["id"],
+            "status": status,
+            "metric": self.spec.metric,
+            "direction": self.spec.direction,
+            "steps": active.step,
+            "best": {"step": best_step, "valid": recorder.valid_at(best_step)},
+            "final": {row["split"]: row for row in recorder.rows[-2:]},
+            "test": ordered_metrics(self.spec.task.target, test),
+            "trivial": self.trivial,
+            "parameters": active.summary.total,
+            "wall_s": recorder.seconds,
+            "compile_s": compile_seconds,
+        }
+        recorder.finish(status, result)

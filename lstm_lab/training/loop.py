@@ -1,0 +1,233 @@
+"""The training loop: it only sequences.
+
+`session.py` keeps the lanes, `step.py` computes, `recorder.py` writes. Here: signals, progress, and
+what becomes of a cohort. `train_run` trains one run; `studies/run.py` trains the cohorts of a
+study.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import jax
+import numpy as np
+
+from lstm_lab.config.ids import run_id
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.tasks import Dataset
+from lstm_lab.training import multihost
+from lstm_lab.training.lanes import Cohort, CohortRun
+from lstm_lab.training.layout import Layout, choose_layout, fit_layout
+from lstm_lab.training.recorder import Status
+from lstm_lab.training.session import LeaseLostError, Session
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import check_workdir, read_json
+from lstm_lab.utils.progress import Meter, say
+from lstm_lab.utils.types import JSON
+
+
+@dataclass(frozen=True)
+class CohortOutcome:
+    """How a cohort's training ended: its status, and the reason of a failure."""
+
+    status: Status
+    reason: str = ""
+
+
+class StopRequest:
+    """Whether a signal asked to stop."""
+
+    requested = False
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[StopRequest]:
+    """Turns signals into a request to stop after the current compiled call.
+
+    SIGINT and SIGTERM, and SIGUSR1 and SIGUSR2, which SLURM sends before it ends a job.
+    """
+    # A flag and no exception: an exception in the middle of a call would lose the chunk.
+    stop = StopRequest()
+
+    def request(number: int, frame: FrameType | None) -> None:
+        # A second Ctrl-C does not wait for the call.
+        if stop.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    # Python handles signals in its main thread only. In another one, such as a server's worker, the
+    # caller has to stop the run.
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    earlier = [signal.signal(number, request) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, earlier, strict=True):
+            signal.signal(number, handler)
+
+
+def train_cohort(
+    cohort: Cohort,
+    dataset: Dataset,
+    *,
+    stop: StopRequest,
+    overrides: dict[str, str] | None = None,
+    meter: Meter | None = None,
+    name: str = "",
+    owns_lease: Callable[[], bool] = lambda: True,
+) -> CohortOutcome:
+    """Trains a cohort to its end, from its checkpoint if there is one.
+
+    Args:
+      cohort: the runs; those with a result are left out.
+      dataset: the task's data.
+      stop: asks to end early, with a checkpoint.
+      overrides: settings from the command line, for the record.
+      meter: shows the progress, in optimizer steps of all runs.
+      name: the name of the cohort on the meter, followed by a space; or nothing.
+      owns_lease: whether the cohort still belongs to this process.
+
+    Returns:
+      How it ended. A run that diverged is completed work: its result says so.
+
+    Raises:
+      LeaseLostError: if another process has taken the cohort over.
+    """
+    if multihost.broadcast_from_host0(lambda: all(run.done for run in cohort.runs)):
+        return CohortOutcome("completed")
+    session = Session(cohort, dataset, overrides or {}, owns_lease)
+    try:
+        _train(session, len(cohort.runs), stop, meter, name)
+        if not session.lanes.running:
+            return CohortOutcome("completed")
+        # Save first: a second signal during `abandon` must not cost the checkpoint.
+        session.save()
+        session.abandon("interrupted")
+        return CohortOutcome("interrupted")
+    except LeaseLostError:
+        session.release()
+        raise
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        # Out of memory is a class of its own: a sweep tries again with fewer lanes.
+        status: Status = "out_of_memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
+        session.abandon(status, reason)
+        say(f"{name}{status}: {reason}")
+        return CohortOutcome(status, reason)
+    except BaseException as error:
+        session.abandon("failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+def _train(
+    session: Session, members: int, stop: StopRequest, meter: Meter | None, name: str
+) -> None:
+    """Runs compiled calls until all runs have ended, or a stop is requested on any host."""
+
+    def show(steps: int, text: str) -> None:
+        if meter is not None:
+            meter.advance(steps, name + text)
+
+    if meter is not None:
+        meter.skip(session.steps_done)
+    session.finalize_restored()
+    session.assign_waiting()
+    show(0, "compiling")
+    if session.lanes.running:
+        session.compile()
+    while session.lanes.running and not multihost.any_of(stop.requested):
+        session.assign_waiting()
+        steps = session.run_chunk()
+        active = session.lanes.active.values()
+        ended = members - len(session.lanes.waiting) - len(active)
+        step = max((run.step for run in active), default=session.total)
+        runs = f"{ended}/{members} runs, " if members > 1 else ""
+        show(steps, f"{runs}step {step}/{session.total}")
+
+
+def train_run(
+    spec: RunSpec,
+    folder: Path,
+    data_dir: Path,
+    *,
+    stop: StopRequest,
+    overrides: dict[str, str] | None = None,
+) -> CohortOutcome:
+    """Trains one run, as a cohort of one, in a folder that is empty or holds the same run.
+
+    With several hosts, the first one keeps the folder; the others need not see it.
+
+    Args:
+      spec: the run.
+      folder: WORKDIR.
+      data_dir: folder of the data sets, on every host.
+      stop: asks to end early, with a checkpoint; on any host.
+      overrides: settings from the command line, for the record.
+
+    Returns:
+      How it ended.
+
+    Raises:
+      UserError: if the folder holds something else.
+    """
+    # Different runs or data on two hosts would train a mixture without any error.
+    multihost.check_alike("runs", run_id(spec))
+    # Before the data are loaded: a wrong folder is reported at once.
+    head = multihost.broadcast_from_host0(partial(_read_head, spec, folder))
+    dataset = spec.task.load(data_dir)
+    if multihost.count() > 1:
+        multihost.check_alike("data sets", _digest(dataset))
+    layout = _layout(spec, head)
+    steps, _ = spec.schedule_steps(dataset.splits.get("train"))
+    with multihost.host_workdir(folder) as workdir, Meter(steps) as meter:
+        cohort = Cohort((CohortRun(spec, workdir),), layout, workdir / "checkpoints" / "latest")
+        # One progress bar for all hosts.
+        shown = meter if multihost.is_primary() else None
+        return train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=shown)
+
+
+def _digest(dataset: Dataset) -> str:
+    """Returns a hash of a data set's arrays."""
+    digest = hashlib.sha256()
+    for array in jax.tree.leaves(dataset.splits):
+        # Bytes, so that NaN equals NaN.
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
+    """Returns the run.json of a folder, or None; raises UserError if it is of another run."""
+    check_workdir(folder, "run.json")
+    head: dict[str, JSON] | None = read_json(folder / "run.json")
+    if head is not None and head["id"] != run_id(spec):
+        raise UserError(
+            f"--workdir: {folder} holds run {head['id']}, and these settings are run "
+            f"{run_id(spec)}; choose another folder"
+        )
+    return head
+
+
+def _layout(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
+    """Returns the layout that a run began with, or a new one."""
+    available = jax.device_count()  # of all hosts
+    if multihost.count() > 1 and spec.compute.devices is not None:
+        raise UserError(
+            f"compute.devices: got {spec.compute.devices}, expected none: a run over several hosts "
+            "uses all their devices"
+        )
+    devices = min(spec.compute.devices or available, available)
+    size = spec.train.batch_size
+    if head is None:
+        return choose_layout(1, size, devices, multihost.count())
+    return fit_layout(Layout(**head["layout"]), size, devices, multihost.count())

@@ -1,0 +1,284 @@
+"""The only file that maps: one member's functions over the lanes of a program and its devices.
+
+In: a `TrainStep` and a `Layout`. Out: a `Program`. Lanes are mapped by `lax.map` on CPU and by
+`vmap` elsewhere; devices by `jit` (one), `pmap` (several) or `shard_map` (several hosts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lstm_lab.config.ids import program_spec
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.recurrence import MEMBERS
+from lstm_lab.tasks import Split
+from lstm_lab.training import padding
+from lstm_lab.training.device_axis import DeviceAxis
+from lstm_lab.training.layout import Layout
+from lstm_lab.training.optimizer import schedule_length
+from lstm_lab.training.program import Program
+from lstm_lab.training.reports import ChunkReport
+from lstm_lab.training.state import Member, TrainState, member_of
+from lstm_lab.training.step import Splits, TrainStep
+from lstm_lab.utils.types import PyTree
+
+AXIS = "devices"
+
+
+class LaneFunctions(NamedTuple):
+    """A member's functions, mapped over the lanes of one device.
+
+    Attributes:
+      run_chunk: (states, splits, steps, evaluating) -> (states, reports).
+      evaluate: (params, hparams, selected lanes, split) -> metrics.
+    """
+
+    run_chunk: Callable[..., tuple[TrainState, ChunkReport]]
+    evaluate: Callable[..., dict[str, jax.Array]]
+
+
+def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
+    """Builds a cohort's functions; equal cohorts share one program, and so one compilation.
+
+    Args:
+      spec: any member's spec.
+      total_steps: optimizer steps of the run.
+      layout: how the cohort lies on the devices.
+
+    Raises:
+      ValueError: if the layout needs more devices than there are.
+    """
+    length = schedule_length(spec.optim, total_steps)
+    return _build(program_spec(layout.widen(spec)), length, layout)
+
+
+@lru_cache(maxsize=16)  # a compiled program may hold a hundred megabytes
+def _build(spec: RunSpec, length: int, layout: Layout) -> Program:
+    devices = (jax.local_devices() if layout.hosts == 1 else jax.devices())[: layout.devices]
+    if len(devices) < layout.devices:
+        raise ValueError(f"devices: got {len(devices)}, the layout needs {layout.devices}")
+    platform = devices[0].platform
+    train_step = TrainStep(
+        spec,
+        length,
+        padded=layout.width is not None,
+        # Under vmap every branch of a switch is computed: cutting would cost more than it saves.
+        cut_to_length=platform == "cpu",
+        axis=DeviceAxis(AXIS if layout.kind == "batch" else None),
+    )
+    lanes = _lane_functions(train_step, platform)
+    # One axis: members and batches are never split at the same time.
+    mesh = Mesh(np.array(devices), (AXIS,))
+    init_member = partial(_init_member, train_step)
+    if layout.hosts > 1:
+        return _hosts_program(layout, mesh, init_member, lanes)
+    if layout.kind == "single":
+        place = partial(jax.device_put, device=devices[0])
+        return Program(
+            layout,
+            place=place,
+            place_data=place,
+            collect=jax.device_get,
+            init_member=init_member,
+            run_chunk=jax.jit(lanes.run_chunk, donate_argnums=0),
+            evaluate=jax.jit(lanes.evaluate),
+        )
+    if layout.kind == "batch":
+        return _batch_program(layout, mesh, init_member, lanes)
+    return _members_program(layout, mesh, init_member, lanes)
+
+
+def _lane_functions(train_step: TrainStep, platform: str) -> LaneFunctions:
+    map_over_lanes = lane_map(platform)
+
+    def run_chunk(
+        states: TrainState, splits: Splits, steps: jax.Array, evaluating: jax.Array
+    ) -> tuple[TrainState, ChunkReport]:
+        return map_over_lanes(
+            lambda state: train_step.run_chunk(state, splits, steps, evaluating), states
+        )
+
+    def evaluate(
+        params: PyTree, hparams: PyTree, selected: jax.Array, split: Split
+    ) -> dict[str, jax.Array]:
+        def one(lane: tuple[jax.Array, PyTree, PyTree]) -> dict[str, jax.Array]:
+            return train_step.evaluate_if(*lane, split)
+
+        return map_over_lanes(one, (selected, params, hparams))
+
+    return LaneFunctions(run_chunk, evaluate)
+
+
+def lane_map(platform: str) -> Callable[[Callable[[PyTree], PyTree], PyTree], PyTree]:
+    """Returns what maps a function of one member over a device's lanes: (function, lanes) -> lanes.
+
+    One after another on CPU: a stopped lane then costs nothing, and a member's arrays stay in the
+    cache. Batched elsewhere.
+    """
+    return jax.lax.map if platform == "cpu" else _vmap_lanes
+
+
+def _vmap_lanes(one: Callable[[PyTree], PyTree], lanes: PyTree) -> PyTree:
+    if jax.tree.leaves(lanes)[0].shape[0] > 1:
+        return jax.vmap(one, axis_name=MEMBERS)(lanes)
+    # Under vmap both branches of a condition are computed. A single lane is spared that.
+    single = one(jax.tree.map(lambda a: a[0], lanes))
+    return jax.tree.map(lambda a: a[None], single)
+
+
+def map_population(one: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree]:
+    """Compiles a member's function for a population: spread over the local devices, and mapped over
+    the members of each.
+
+    Args:
+      one: a function of one member's arrays that returns arrays of the same shapes.
+
+    Returns:
+      A function of arrays [devices, members per device, ...]; the arrays passed are consumed.
+    """
+    map_over_lanes = lane_map(jax.local_devices()[0].platform)
+    return jax.pmap(partial(map_over_lanes, one), donate_argnums=0)
+
+
+# ---- members of different width
+
+
+def _init_member(train_step: TrainStep, spec: RunSpec, total: int) -> TrainState:
+    """Returns a member's first state: drawn at its own size, then padded to the program's."""
+    wide, member = train_step.spec, member_of(spec, total)
+    # At its own size, so that a member starts from the weights of a lone run.
+    narrow = program_spec(spec)
+    length = train_step.schedule_length
+    state = jax.device_get(_compiled_init(narrow, length)(member))
+    if narrow.model.hidden == wide.model.hidden:
+        return state
+    shapes = jax.eval_shape(TrainStep(wide, length).init, member)
+    return padding.pad(state, narrow.model.hidden, wide.model.hidden, shapes)
+
+
+@lru_cache(maxsize=64)
+def _compiled_init(spec: RunSpec, length: int) -> Callable[[Member], TrainState]:
+    # It runs once per member: optimizing it would take a second and save milliseconds.
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(TrainStep(spec, length).init, compiler_options=options)
+
+
+def unpad(layout: Layout, spec: RunSpec, params: PyTree) -> PyTree:
+    """Returns a member's parameters at its own size, without the program's padding.
+
+    Args:
+      layout: of the program.
+      spec: the member.
+      params: its parameters at the program's width, host arrays.
+    """
+    if layout.width is None:
+        return params
+    wide = program_spec(layout.widen(spec))
+    return padding.unpad_host(padding.unit_axes(wide), params, spec.model.hidden)
+
+
+# ---- several devices
+
+
+def _batch_program(
+    layout: Layout,
+    mesh: Mesh,
+    init_member: Callable[[RunSpec, int], TrainState],
+    lanes: LaneFunctions,
+) -> Program:
+    """Every device holds all lanes and computes its share of each batch."""
+    place = partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec()))
+
+    def replicate(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+        # pmap needs one argument with a device axis; the others are the same on every device.
+        # `out_axes=None`: every device holds the same result, so one copy is enough.
+        mapped = jax.pmap(
+            lambda _, args: function(*args),
+            axis_name=AXIS,
+            devices=list(mesh.devices),
+            in_axes=(0, None),
+            out_axes=None,
+        )
+        return lambda *args: mapped(np.arange(layout.devices), args)
+
+    return Program(
+        layout,
+        place=place,
+        place_data=place,
+        collect=jax.device_get,
+        init_member=init_member,
+        run_chunk=replicate(lanes.run_chunk),
+        evaluate=replicate(lanes.evaluate),
+    )
+
+
+def _members_program(
+    layout: Layout,
+    mesh: Mesh,
+    init_member: Callable[[RunSpec, int], TrainState],
+    lanes: LaneFunctions,
+) -> Program:
+    """Every device holds a share of the lanes: arrays are [devices, lanes per device, ...]."""
+    pmap = partial(jax.pmap, axis_name=AXIS, devices=list(mesh.devices))
+    sharded = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    def place(tree: PyTree) -> PyTree:
+        shares = jax.tree.map(lambda a: np.reshape(a, (layout.devices, -1, *np.shape(a)[1:])), tree)
+        return jax.device_put(shares, sharded)
+
+    def collect(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda a: a.reshape(layout.lanes, *a.shape[2:]), jax.device_get(tree))
+
+    evaluate = pmap(lanes.evaluate, in_axes=(0, 0, 0, None))
+    return Program(
+        layout,
+        place=place,
+        place_data=partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec())),
+        collect=collect,
+        init_member=init_member,
+        run_chunk=pmap(lanes.run_chunk, in_axes=(0, None, None, None), donate_argnums=0),
+        evaluate=lambda params, hparams, selected, split: evaluate(
+            params, hparams, place(selected), split
+        ),
+    )
+
+
+def _hosts_program(
+    layout: Layout,
+    mesh: Mesh,
+    init_member: Callable[[RunSpec, int], TrainState],
+    lanes: LaneFunctions,
+) -> Program:
+    """Splits each batch over the devices of several hosts; all else is the same on every device."""
+    same = PartitionSpec()
+    replicated = NamedSharding(mesh, same)
+
+    def place(tree: PyTree) -> PyTree:
+        def one(array: np.ndarray) -> jax.Array:
+            array = np.asarray(array)
+            return jax.make_array_from_callback(array.shape, replicated, lambda index: array[index])
+
+        return jax.tree.map(one, tree)
+
+    def split_batch(
+        function: Callable[..., PyTree], donated: tuple[int, ...]
+    ) -> Callable[..., PyTree]:
+        # With check_vma, shard_map would sum the gradients a second time: `TrainStep` already does.
+        mapped = jax.shard_map(function, mesh=mesh, in_specs=same, out_specs=same, check_vma=False)
+        return jax.jit(mapped, donate_argnums=donated)
+
+    return Program(
+        layout,
+        place=place,
+        place_data=place,
+        collect=jax.device_get,
+        init_member=init_member,
+        run_chunk=split_batch(lanes.run_chunk, (0,)),
+        evaluate=split_batch(lanes.evaluate, ()),
+    )

@@ -1,0 +1,225 @@
+"""The record of one run on disk: run.json, metrics.jsonl, TensorBoard events, result.json.
+
+`RunRecorder` is opened when a run gets a lane and finished when the run ends. result.json is
+written last and in one piece, so a run with a result is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import jax
+
+from lstm_lab.config.ids import group_id, run_id
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.serialization import to_json
+from lstm_lab.config.user_code import cell_path, task_path
+from lstm_lab.tasks import metric_names
+from lstm_lab.training.gate_stats import LayerStats
+from lstm_lab.training.layout import Layout
+from lstm_lab.training.tensorboard import Events
+from lstm_lab.utils.files import (
+    finite,
+    flatten,
+    read_json,
+    read_lines,
+    valid_by_step,
+    write_json,
+    write_lines,
+)
+from lstm_lab.utils.types import JSON
+
+Status = Literal[
+    "running", "completed", "diverged", "pruned", "interrupted", "out_of_memory", "failed"
+]
+SCHEMA = 2  # of run.json
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "lstm-lab")
+
+
+@cache
+def provenance() -> dict[str, JSON]:
+    """Returns what a result depends on besides its spec: command, code, versions, machine."""
+
+    def git(*arguments: str) -> str | None:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parent
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # Not an error without git: the package may be installed from a wheel.
+    commit = git("rev-parse", "HEAD") if shutil.which("git") else None
+    device = jax.local_devices()[0]
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git": {"commit": commit, "dirty": bool(git("status", "--porcelain")) if commit else None},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        },
+        "machine": {
+            "platform": device.platform,
+            "device": device.device_kind,
+            "processor": platform.machine(),
+            # The cores that this process may use, which a cluster may limit.
+            "threads": len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count(),
+        },
+    }
+
+
+class RunRecorder:
+    """Writes a run's folder.
+
+    Args:
+      folder: WORKDIR, or STUDY/runs/<id>.
+      spec: the run.
+      layout: how its cohort lies on the devices.
+      head: what run.json holds of the process: `overrides` and `provenance()`.
+      parameters: rows (name, shape, count) of the parameter table.
+      resumed_at: the step of the checkpoint that training continues from, or None for a new run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: RunSpec,
+        layout: Layout,
+        *,
+        head: Mapping[str, JSON],
+        parameters: list[tuple[str, str, int]],
+        resumed_at: int | None,
+    ) -> None:
+        self.folder, self.spec = folder, spec
+        self.metric_names = metric_names(spec.task.target)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Rows after the checkpoint come from steps that will be repeated.
+        self.rows = [
+            row
+            for row in read_lines(folder / "metrics.jsonl")
+            if resumed_at is not None and row["step"] <= resumed_at
+        ]
+        self.head = self._new_head(layout, head, resumed_at)
+        # First, since a folder that holds anything else and no run.json is not taken for a run.
+        write_json(folder / "run.json", self.head)
+        for source, name in (
+            (cell_path(spec.model), "cell.py"),
+            (task_path(spec.task.name), "task.py"),
+        ):
+            if source is not None:
+                shutil.copyfile(source, folder / name)
+        write_lines(folder / "metrics.jsonl", self.rows)
+        # Kept open: opening a file per row costs more than the row on a network file system.
+        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._events = Events(folder, resumed_at)
+        if resumed_at is None:
+            tags = [f"{split}/{name}" for split in ("valid", "test") for name in self.metric_names]
+            self._events.describe(flatten(to_json(spec)), parameters, tags)
+
+    def _new_head(
+        self, layout: Layout, head: Mapping[str, JSON], resumed_at: int | None
+    ) -> dict[str, JSON]:
+        """Returns the contents of run.json.
+
+        A resumed run keeps its start. Earlier overrides stay if this process has none.
+        """
+        earlier = read_json(self.folder / "run.json") or {}
+        resumed = resumed_at is not None
+        return {
+            "schema": SCHEMA,
+            "id": run_id(self.spec),
+            "group": group_id(self.spec),
+            "spec": to_json(self.spec),
+            "seeds": self.spec.seeds,
+            "layout": asdict(layout),
+            "backend": ", ".join(layout.backends(self.spec)),
+            **head,
+            "overrides": head["overrides"] or earlier.get("overrides", {}),
+            "started": (earlier.get("started") if resumed else None) or time.time(),
+            "resumed_at": [*earlier.get("resumed_at", []), resumed_at] if resumed else [],
+            "pid": os.getpid(),
+            "status": "running",
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Training time of the recorded rows, in all processes of the run."""
+        return float(self.rows[-1]["seconds"]) if self.rows else 0.0
+
+    def write(self, row: dict[str, JSON], optim: Mapping[str, float] | None = None) -> None:
+        """Appends a line to metrics.jsonl, and writes the same numbers to TensorBoard.
+
+        Args:
+          row: `step`, `split`, counters and metrics.
+          optim: numbers of the optimizer, for TensorBoard's group `optim/`.
+        """
+        line = finite({**row, **(optim or {})})
+        self.rows.append(line)
+        self._metrics.write(json.dumps(line) + "\n")
+        # At once, so that a kill loses no line.
+        self._metrics.flush()
+        for metric in ("loss", *self.metric_names):
+            if metric in row:
+                self._events.scalar(f"{row['split']}/{metric}", row[metric], row["step"])
+        for name, value in (optim or {}).items():
+            self._events.scalar(f"optim/{name}", value, row["step"])
+
+    def write_performance(self, step: int, **values: float) -> None:
+        """Writes numbers to TensorBoard's group `perf/`."""
+        for name, value in values.items():
+            self._events.scalar(f"perf/{name}", value, step)
+
+    def write_gates(self, step: int, layers: dict[str, LayerStats]) -> None:
+        """Writes the statistics of gates and states to TensorBoard."""
+        self._events.gates(step, layers)
+
+    def write_gate_images(self, step: int, layers: dict[str, LayerStats]) -> None:
+        """Writes images of the gates over one sequence to TensorBoard."""
+        self._events.gate_images(step, layers)
+
+    def valid_at(self, step: int) -> dict[str, float]:
+        """Returns the validation metrics of a step; none if there was no evaluation."""
+        for row in self.rows:
+            if row["split"] == "valid" and row["step"] == step:
+                return {name: row[name] for name in self.metric_names}
+        return {}
+
+    def valid(self, metric: str) -> dict[int, float]:
+        """Returns a validation metric by step, where it is finite."""
+        return valid_by_step(self.rows, metric)
+
+    def close(self) -> None:
+        """Closes the files without a word on how the run ended: another process continues it."""
+        self._events.close()
+        self._metrics.close()
+
+    def finish(self, status: Status, result: dict[str, JSON] | None, reason: str = "") -> None:
+        """Ends the record.
+
+        Args:
+          status: how the run ended.
+          result: the contents of result.json, or None for a run that did not end by itself.
+          reason: why, for people.
+        """
+        if result is not None:
+            for metric, value in result["test"].items():
+                self._events.scalar(f"test/{metric}", value, result["best"]["step"])
+        self._events.end(status)
+        self._metrics.close()
+        self.head |= {"status": status, "reason": reason, "ended": time.time()}
+        write_json(self.folder / "run.json", self.head)
+        # Last: a run counts as done as soon as this file exists.
+        if result is not None:
+            write_json(self.folder / "result.json", result)

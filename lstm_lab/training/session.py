@@ -1,0 +1,319 @@
+"""A cohort's training in this process: its program, its lanes, and one compiled call at a time.
+
+`loop.train_cohort` calls, in this order: `finalize_restored`, `assign_waiting`, `compile`, then
+`assign_waiting` and `run_chunk` until nothing runs. The mathematics is in `step.py`, the files of a
+run in `recorder.py`, its end in `finish.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from lstm_lab.models.summary import summarize
+from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
+from lstm_lab.training import multihost
+from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.finish import RunFinisher
+from lstm_lab.training.gate_stats import measure_gates
+from lstm_lab.training.lanes import ActiveRun, Cohort, CohortRun, Lanes
+from lstm_lab.training.parallel import build_program, unpad
+from lstm_lab.training.program import Program
+from lstm_lab.training.recorder import RunRecorder, Status, provenance
+from lstm_lab.training.reports import ChunkReport
+from lstm_lab.training.state import IDLE, PRUNED, RUNNING, TrainState
+from lstm_lab.training.word_vectors import with_word_vectors
+from lstm_lab.utils.files import write_json
+from lstm_lab.utils.types import PyTree
+
+
+class LeaseLostError(Exception):
+    """Another process owns the cohort now; what this one still computes is not written."""
+
+
+class Session:
+    """A cohort's training in this process.
+
+    Args:
+      cohort: the cohort; runs with a result are left out.
+      dataset: the task's data.
+      overrides: settings from the command line, for the records.
+      owns_lease: whether the cohort still belongs to this process.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        dataset: Dataset,
+        overrides: dict[str, str],
+        owns_lease: Callable[[], bool],
+    ) -> None:
+        self.layout, self.dataset, self.owns_lease = cohort.layout, dataset, owns_lease
+        self.spec = cohort.runs[0].spec
+        # Fails now, before anything compiles, if a backend that was named cannot serve the run.
+        self.layout.backends(self.spec)
+        self.train = dataset.splits.get("train")
+        self.total, self.eval_every = self.spec.schedule_steps(self.train)
+        # Equal cohorts get the same program back, so a study compiles it once.
+        self.program: Program = build_program(self.spec, self.total, self.layout)
+        trivial = trivial_baselines(self.spec.task, dataset)
+        self.finisher = RunFinisher(self.spec, self.layout, dataset, trivial)
+        # One checkpoint for all lanes: a file per run would cost more than the training of small
+        # runs.
+        self.checkpoints = Checkpoints(cohort.checkpoints)
+        self.head = {"overrides": overrides, **provenance()}
+        self.lanes = Lanes(cohort, self._activate)
+        # All lanes evaluate at the same calls, so one counter serves them all.
+        self.steps_since_eval = 0
+        self.saves = 0
+        self._state = self._restore()
+        self.data = self.program.place_data(
+            {k: v for k, v in dataset.splits.items() if k != "test"}
+        )
+        self.test = self.program.place_data(dataset.splits["test"])
+        self.compile_seconds = 0.0
+        self.saved_at = time.monotonic()
+
+    # ---- lanes
+
+    @property
+    def state(self) -> TrainState:
+        """The state of all lanes on the devices."""
+        assert self._state is not None, "no run has a lane yet"
+        return self._state
+
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps that the active runs have done so far."""
+        return sum(active.step for active in self.lanes.active.values())
+
+    def assign_waiting(self) -> None:
+        """Gives free lanes to waiting runs, but only right after an evaluation.
+
+        All lanes evaluate together, so a run has to start where the counter is zero.
+        """
+        if self.steps_since_eval:
+            return
+        members = {
+            lane: with_word_vectors(
+                run.spec,
+                self.program.init_member(run.spec, self.total),
+                self.dataset.preprocessing,
+            )
+            for lane, run in self.lanes.assign_waiting().items()
+        }
+        if members:
+            self._state = self.program.assign(self._state, members)
+
+    def _activate(self, run: CohortRun, resumed_at: int | None) -> ActiveRun:
+        """Opens the record of a run that gets a lane."""
+        summary = summarize(run.spec, T=longest(self.dataset.splits["valid"]))
+        recorder = RunRecorder(
+            run.folder,
+            run.spec,
+            self.layout,
+            head=self.head,
+            parameters=summary.parameters,
+            resumed_at=resumed_at,
+        )
+        if self.dataset.preprocessing:
+            write_json(run.folder / "preprocessing.json", self.dataset.preprocessing)
+        return ActiveRun(run, recorder, summary, resumed_at or 0, recorder.seconds)
+
+    # ---- checkpoints
+
+    def save(self) -> None:
+        """Writes the checkpoint of all lanes."""
+        self.saves += 1
+        if multihost.is_primary():
+            self.checkpoints.save(self.saves, self._checkpoint(self.state))
+        self.saved_at = time.monotonic()
+
+    def _checkpoint(self, state: TrainState) -> dict[str, PyTree]:
+        """Returns the contents of a checkpoint: the lanes' states, and the ids of their runs."""
+        return {
+            "state": self.program.collect(state),
+            "runs": self.lanes.ids(),
+            "steps_since_eval": np.array(self.steps_since_eval, np.int32),
+        }
+
+    def _restore(self) -> TrainState | None:
+        """Returns the state of the checkpoint with its runs in their lanes, or None without one."""
+        latest = multihost.broadcast_from_host0(self.checkpoints.latest_step)
+        if latest is None:
+            return None
+        self.saves = latest
+        # The checkpoint is read into a state of the same shapes.
+        empty = self.program.assign(None, {0: self.program.init_member(self.spec, self.total)})
+        saved = self._checkpoint(empty)
+        if multihost.is_primary():
+            _, saved = self.checkpoints.restore(saved)
+        saved = multihost.broadcast_arrays_from_host0(saved)
+        state = saved["state"]  # a TrainState of host arrays
+        stopped = np.full_like(state.stopped, IDLE)
+        for lane in self.lanes.restore(saved["runs"], np.asarray(state.step)):
+            stopped[lane] = state.stopped[lane]
+        self.steps_since_eval = int(saved["steps_since_eval"])
+        restored: TrainState = self.program.place(state._replace(stopped=stopped))
+        return restored
+
+    def finalize_restored(self) -> None:
+        """Finishes runs that had ended when the checkpoint was written but have no result."""
+        if self._state is not None:
+            stopped = self.program.collect(self.state.stopped)
+            self._finish([k for k in self.lanes.active if stopped[k] != RUNNING])
+
+    # ---- training
+
+    def compile(self) -> None:
+        """Compiles the program by a chunk of no steps."""
+        # Zero steps: the same program, so the first real chunk does not compile again.
+        start = time.monotonic()
+        self._state, _ = self.program.run_chunk(self.state, self.data, np.int32(0), np.bool_(False))
+        jax.block_until_ready(self.state)
+        self.compile_seconds = time.monotonic() - start
+        for active in self.lanes.active.values():
+            active.recorder.write_performance(active.step, compile_s=self.compile_seconds)
+
+    def run_chunk(self) -> int:
+        """Trains all lanes for one compiled call and records it; returns the steps of all runs.
+
+        Steps that a run saved by stopping early count as done.
+
+        Raises:
+          LeaseLostError: if another process has taken the cohort over.
+        """
+        # The metrics of a chunk are one row of metrics.jsonl, so a chunk never crosses an
+        # evaluation.
+        start = time.monotonic()
+        steps = min(self.spec.compute.log_every, self.eval_every - self.steps_since_eval)
+        self.steps_since_eval = (self.steps_since_eval + steps) % self.eval_every
+        evaluating = self.steps_since_eval == 0
+        self._state, report = self.program.run_chunk(
+            self.state, self.data, np.int32(steps), np.bool_(evaluating)
+        )
+        # Waits for the devices: everything before was only queued.
+        report, stopped = self.program.collect((report, self.state.stopped))
+        seconds = time.monotonic() - start
+        # Checked after the call and before its first write: the call may have taken minutes.
+        if not self.owns_lease():
+            raise LeaseLostError
+        for lane, active in self.lanes.active.items():
+            self._record(active, _lane(report, lane), evaluating, seconds)
+        if evaluating:
+            self._record_gates()
+            stopped = self._prune(stopped)
+        ended = [lane for lane in self.lanes.active if stopped[lane] != RUNNING]
+        saved_steps = sum(self.total - self.lanes.active[lane].step for lane in ended)
+        self._finish(ended)
+        # The regular ones only after evaluations. A requested stop saves after any chunk, which is
+        # why a checkpoint also holds `steps_since_eval`.
+        due = time.monotonic() - self.saved_at >= self.spec.compute.checkpoint_seconds
+        if evaluating and due and self.lanes.running:
+            self.save()
+        return int(report.steps.sum()) + saved_steps
+
+    def _record(
+        self, active: ActiveRun, report: ChunkReport, evaluating: bool, seconds: float
+    ) -> None:
+        """Writes one run's metrics of one chunk."""
+        active.step += int(report.steps)
+        active.seconds += seconds
+        rows = active.recorder.rows
+        tokens = (rows[-1]["tokens"] if rows else 0) + int(report.tokens)
+        counters = {
+            "step": active.step,
+            "sequences": self._count_sequences(active.step),
+            "tokens": tokens,
+            "flops": active.summary.training_flops_per_token * tokens,
+            "seconds": round(active.seconds, 3),
+        }
+        if report.steps:
+            train = {name: float(value) for name, value in report.train.items()}
+            optim = {k: float(getattr(report, k)) for k in ("lr", "grad_norm", "update_ratio")}
+            row = {**counters, "split": "train", "loss": float(report.loss), **train}
+            active.recorder.write(row, optim)
+        if evaluating:
+            valid = {name: float(value) for name, value in report.valid.items()}
+            active.recorder.write({**counters, "split": "valid", **valid})
+        active.recorder.write_performance(active.step, steps_per_s=float(report.steps) / seconds)
+
+    def _record_gates(self) -> None:
+        """Measures gates and states of every run, if `compute.gates` asks for it."""
+        if not self.spec.compute.gates:
+            return
+        # One transfer for all lanes.
+        params = self.program.collect(self.state.params)
+        for lane, active in self.lanes.active.items():
+            own_size = unpad(self.layout, active.run.spec, _lane(params, lane))
+            layers = measure_gates(active.run.spec, own_size, self.dataset.splits["valid"])
+            active.recorder.write_gates(active.step, layers)
+
+    def _prune(self, stopped: np.ndarray) -> np.ndarray:
+        """Stops runs that are worse than their pruning threshold; returns the lanes' new states."""
+        sign = 1.0 if self.spec.direction == "max" else -1.0
+        pruned = np.array(stopped)
+        for lane, active in self.lanes.active.items():
+            threshold = active.run.pruning_thresholds.get(active.step)
+            if threshold is not None and pruned[lane] == RUNNING:
+                # From the record and not from the state: the record survives a restart.
+                values = active.recorder.valid(self.spec.metric).values()
+                best = max((sign * value for value in values), default=-float("inf"))
+                pruned[lane] = RUNNING if best >= sign * threshold else PRUNED
+        if (pruned != stopped).any():
+            self._state = self.state._replace(stopped=self.program.place(pruned))
+        return pruned
+
+    def _count_sequences(self, step: int) -> int:
+        """Returns how many sequences were read in `step` steps."""
+        size = self.spec.train.batch_size
+        if not isinstance(self.train, Examples):
+            return step * size
+        # The last batch of an epoch may be short.
+        epochs, steps = divmod(step, steps_per_epoch(self.train, size))
+        return epochs * len(self.train.x) + steps * size
+
+    # ---- the end
+
+    def _finish(self, lanes: list[int]) -> None:
+        """Evaluates ended runs on the test split, at their best weights, and frees their lanes."""
+        if not lanes:
+            return
+        selected = np.isin(np.arange(self.layout.lanes), lanes)
+        # All ended lanes in one call. On CPU the others cost nothing; `vmap` computes them, too.
+        best, hparams = self.state.best, self.state.hparams
+        metrics = self.program.evaluate(best.params, hparams, selected, self.test)
+        metrics, best, stopped = self.program.collect((metrics, best, self.state.stopped))
+        for lane in lanes:
+            self.finisher.finish(
+                self.lanes.active[lane],
+                int(stopped[lane]),
+                _lane(best, lane),
+                _lane(metrics, lane),
+                self.compile_seconds,
+            )
+            # Only now: after an error above, `abandon` still has to close this run's record.
+            del self.lanes.active[lane]
+
+    def release(self) -> None:
+        """Closes all records and leaves the runs to the process that owns the cohort now."""
+        for active in self.lanes.active.values():
+            active.recorder.close()
+
+    def abandon(self, status: Status, reason: str = "") -> None:
+        """Closes the records of the active runs without a result.
+
+        Args:
+          status: why, for run.json.
+          reason: the same for people.
+        """
+        for active in self.lanes.active.values():
+            active.recorder.finish(status, None, reason)
+
+
+def _lane(tree: PyTree, lane: int) -> PyTree:
+    """Returns one lane of host arrays."""
+    return jax.tree.map(lambda a: a[lane], tree)

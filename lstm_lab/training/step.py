@@ -1,0 +1,360 @@
+"""TrainStep: everything that training computes for one member on one device, as pure functions.
+
+In: a `TrainState` and data. Out: the new state and what was measured. `parallel.py` maps these
+methods over the lanes of a program and over devices; nothing here knows of either, except for the
+axis of devices that share a batch (`device_axis.py`). Read `forward.py` and `model_selection.py`
+next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.build import build_model, zero_inputs
+from lstm_lab.models.regularization import Regularization
+from lstm_lab.tasks import (
+    Batch,
+    Examples,
+    Split,
+    epoch_order,
+    loss_sum,
+    means,
+    metric_sums,
+    steps_per_epoch,
+    train_batch,
+    zero_metrics,
+)
+from lstm_lab.training import padding, weight_averaging
+from lstm_lab.training.activation_penalties import penalty
+from lstm_lab.training.device_axis import ONE_DEVICE, DeviceAxis
+from lstm_lab.training.evaluate import evaluate_split, nan_metrics
+from lstm_lab.training.forward import (
+    forward,
+    length_buckets,
+    regularization_rates,
+    switch_on_length,
+)
+from lstm_lab.training.model_selection import reduce_on_plateau, should_stop, update_best
+from lstm_lab.training.optimizer import build_optimizer, schedule
+from lstm_lab.training.reports import ChunkReport, LossParts, StepReport
+from lstm_lab.training.state import RUNNING, BestSoFar, Member, TrainState, zero_states
+from lstm_lab.utils.types import PyTree
+
+Splits = dict[str, Split]
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """Everything that is computed for one member on one device.
+
+    Hashable, so that equal cohorts share a compilation.
+
+    Attributes:
+      spec: the cohort's spec; seeds and numbers in it are not read, `Member` holds them.
+      schedule_length: optimizer updates of the learning-rate schedule, see
+        `optimizer.schedule_length`.
+      padded: whether the arrays may have more hidden units than the member.
+      cut_to_length: whether small batches are computed only up to their longest sequence.
+      axis: the devices that share each batch.
+    """
+
+    spec: RunSpec
+    schedule_length: int
+    padded: bool = False
+    cut_to_length: bool = False
+    axis: DeviceAxis = ONE_DEVICE
+
+    def init(self, member: Member) -> TrainState:
+        """Returns a member's state before its first step.
+
+        Embedding, cell and head are drawn from the member's initialization seed.
+        """
+        spec = self.spec
+        # Shapes of parameters do not depend on the batch or the length, so the smallest input will
+        # do.
+        x = zero_inputs(spec.task, 1, 1)
+        params = build_model(spec).init(jax.random.key(member.init_seed), x)["params"]
+        optimizer = build_optimizer(spec.optim, member.hparams, self.schedule_length)
+        rows, patience = spec.train.batch_size, spec.optim.average
+        return TrainState(
+            step=jnp.int32(0),
+            total=member.total,
+            units=jnp.int32(spec.model.hidden),
+            params=params,
+            opt_state=optimizer.init(params),
+            carry=zero_states(spec, params, rows) if spec.task.is_stream else None,
+            data_seed=member.data_seed,
+            noise_seed=member.noise_seed,
+            hparams=member.hparams,
+            # The weights before training count as best until the first evaluation: a run that
+            # diverges at once still has weights to load.
+            stopped=jnp.int32(RUNNING),
+            best=BestSoFar(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
+            average=None if patience is None else weight_averaging.init(patience, params),
+        )
+
+    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
+        """Does one optimizer step: loss, gradients, reduction over devices, update.
+
+        Args:
+          state: the member's state.
+          batch: this device's rows.
+
+        Returns:
+          The new state, and what the step measured.
+        """
+        spec, target = self.spec, self.spec.task.target
+        regularization = _regularization(state, batch)
+        # Every device keeps the states of all rows of a stream: all devices return the same state.
+        carry = self.axis.take_rows(state.carry, batch.rows_B)
+
+        def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
+            logits, states, features = forward(spec, params, batch, regularization, carry)
+            # A sum, not a mean: see `_reduce`.
+            total, count = loss_sum(target, logits, batch, spec.train.label_smoothing)
+            if spec.train.penalized:
+                total += penalty(spec.train, features, batch)
+            return total, LossParts(count, metric_sums(target, logits, batch), carry and states)
+
+        value_and_grad = partial(jax.value_and_grad(loss, has_aux=True), state.params)
+        gradients = switch_on_length(self._buckets(batch), target.every_step, value_and_grad)
+        (total, parts), grads = gradients(batch)
+        report, grads = self._reduce(batch, total, parts, grads)
+        state, report = self._update(state, grads, report)
+        carry = self.axis.merge_rows(parts.carry, state.carry, batch.rows_B)
+        return state._replace(carry=carry), report
+
+    def run_chunk(
+        self, state: TrainState, splits: Splits, steps: jax.Array, evaluating: jax.Array
+    ) -> tuple[TrainState, ChunkReport]:
+        """Does several optimizer steps, then an evaluation if one is due; nothing once stopped.
+
+        Args:
+          state: the member's state.
+          splits: the data: `train` unless it is generated, and `valid`.
+          steps: how many steps, int32; those past the end of the run are left out. An argument,
+            not a constant of the program: one compilation serves chunks of every length.
+          evaluating: whether to evaluate after the steps.
+
+        Returns:
+          The new state, and what was measured.
+        """
+        spec, train = self.spec, splits.get("train")
+        rows_B = self.axis.rows(spec.train.batch_size)
+
+        def run(state: TrainState) -> tuple[TrainState, ChunkReport]:
+            # Members of a cohort may have runs of different length.
+            steps_left = jnp.minimum(steps, state.total - state.step)
+
+            def one_step(_: jax.Array, carry: PyTree) -> PyTree:
+                state, total, order_N = carry
+                order_N = self._order(train, state, order_N)
+                batch = train_batch(
+                    spec.task.sample,
+                    train,
+                    state.data_seed,
+                    state.step,
+                    rows_B,
+                    spec.train.batch_size,
+                    order_N,
+                )
+                state, report = self.step(state, batch)
+                return state, jax.tree.map(jnp.add, total, report), order_N
+
+            start = state, self._zero_report(), self._new_order(train, state)
+            # A loop of unknown length inside the program: the host waits once per chunk, not per
+            # step.
+            state, total, _ = lax.fori_loop(0, steps_left, one_step, start)
+            # The averaged weights, once they exist, are what a run is judged by.
+            params = weight_averaging.weights(state.average, state.params)
+            valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
+            report = self._chunk_report(state, total, steps_left, valid)
+            return self._select(state, params, report, evaluating), report
+
+        def skip(state: TrainState) -> tuple[TrainState, ChunkReport]:
+            # The same structure as `run` returns; the host ignores the values of stopped lanes.
+            nan, zero = jnp.float32(jnp.nan), jnp.float32(0)
+            metrics = nan_metrics(spec)
+            return state, ChunkReport(jnp.int32(0), zero, nan, nan, nan, nan, metrics, metrics)
+
+        return lax.cond(state.stopped == RUNNING, run, skip, state)
+
+    def evaluate(
+        self, params: PyTree, hparams: dict[str, jax.Array], split: Split
+    ) -> dict[str, jax.Array]:
+        """Computes the metrics over a split.
+
+        Args:
+          params: parameters of the model.
+          hparams: the member's numbers, for the rates of its regularizers.
+          split: the data.
+
+        Returns:
+          The mean of each metric over all predictions.
+        """
+        buckets = length_buckets(self.spec, split) if self.cut_to_length else ()
+        regularization = Regularization(regularization_rates(hparams))
+        return evaluate_split(self.spec, params, regularization, split, buckets, self.axis)
+
+    def evaluate_if(
+        self, condition: jax.Array, params: PyTree, hparams: dict[str, jax.Array], split: Split
+    ) -> dict[str, jax.Array]:
+        """Computes what `evaluate` does if a condition holds, else NaN.
+
+        NaN costs nothing, except under `vmap` with a condition of each lane: both are computed.
+        """
+        return lax.cond(
+            condition,
+            lambda: self.evaluate(params, hparams, split),
+            lambda: nan_metrics(self.spec),
+        )
+
+    # ---- the parts of a step
+
+    def _buckets(self, batch: Batch) -> tuple[int, ...]:
+        """Returns the lengths at which a training batch may end."""
+        # Chunks of a stream and generated examples all have about the same length.
+        uniform = self.spec.task.is_stream or self.spec.task.sample is not None
+        if not self.cut_to_length or uniform:
+            return ()
+        return length_buckets(self.spec, batch.examples)
+
+    def _reduce(
+        self, batch: Batch, total: jax.Array, parts: LossParts, grads: PyTree
+    ) -> tuple[StepReport, PyTree]:
+        """Sums loss and gradients over devices and divides them by the count.
+
+        The *sum* of the loss was differentiated. One sum over devices and one division follow, so
+        that ragged batches weigh as they would on one device, and no device waits for another
+        inside the loop over time.
+        """
+        count = parts.predictions
+        if self.spec.train.loss_reduction == "sum_time_mean_batch":
+            count = batch.weight_B.sum()
+        total, metrics, grads, count, tokens = self.axis.sum(
+            (total, parts.metrics, grads, count, _count_tokens(batch))
+        )
+        count = jnp.maximum(count, 1.0)
+        grads = jax.tree.map(lambda g: g / count, grads)
+        zero = jnp.float32(0)
+        return StepReport(total / count, metrics, zero, zero, tokens), grads
+
+    def _update(
+        self, state: TrainState, grads: PyTree, report: StepReport
+    ) -> tuple[TrainState, StepReport]:
+        """Applies the optimizer; completes the report by the norms of gradient and update."""
+        spec = self.spec
+        if self.padded:
+            # Zero gradients keep the weights of padded units at zero, so that nothing reads them.
+            grads = padding.mask_padding(padding.unit_axes(spec), grads, state.units)
+        # Built inside the program, since learning rate and momentum are arrays of the state.
+        optimizer = build_optimizer(spec.optim, state.hparams, self.schedule_length)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        # Without averaging it is None, and `and` keeps it None.
+        average = state.average and weight_averaging.add(state.average, params)
+        report = report._replace(
+            grad_norm=optax.tree.norm(grads),
+            update_ratio=optax.tree.norm(updates) / optax.tree.norm(state.params),
+        )
+        state = state._replace(
+            step=state.step + 1, params=params, opt_state=opt_state, average=average
+        )
+        return state, report
+
+    # ---- the parts of a chunk
+
+    def _reshuffles(self, train: Split | None) -> bool:
+        """Returns whether each epoch visits stored examples in a new order."""
+        return self.spec.task.sample is None and isinstance(train, Examples)
+
+    def _new_order(self, train: Split | None, state: TrainState) -> jax.Array | None:
+        """Returns the order of the examples in the current epoch; None without epochs."""
+        if not self._reshuffles(train):
+            return None
+        assert isinstance(train, Examples)
+        size = self.spec.train.batch_size
+        epoch = state.step // steps_per_epoch(train, size)
+        return epoch_order(train, state.data_seed, epoch, size if self.spec.train.bucket else None)
+
+    def _order(
+        self, train: Split | None, state: TrainState, order_N: jax.Array | None
+    ) -> jax.Array | None:
+        """Returns the order for the next step: a new one at the start of an epoch."""
+        if not self._reshuffles(train):
+            return order_N
+        assert isinstance(train, Examples)
+        # Shuffling is a sort, so it is done once an epoch and not at every step.
+        starts = state.step % steps_per_epoch(train, self.spec.train.batch_size) == 0
+        return lax.cond(
+            starts, lambda state: self._new_order(train, state), lambda _: order_N, state
+        )
+
+    def _zero_report(self) -> StepReport:
+        zero = jnp.float32(0)
+        return StepReport(zero, zero_metrics(self.spec.task.target), zero, zero, zero)
+
+    def _chunk_report(
+        self,
+        state: TrainState,
+        total: StepReport,
+        steps: jax.Array,
+        valid: dict[str, jax.Array],
+    ) -> ChunkReport:
+        """Returns the means over a chunk's steps from their added-up reports."""
+        spec, count = self.spec, jnp.maximum(steps, 1)
+        # With accumulated gradients the schedule counts updates, not batches.
+        updates = -(-state.step // spec.optim.accumulate)
+        lr = state.hparams["lr"] * schedule(spec.optim, self.schedule_length)(updates - 1)
+        return ChunkReport(
+            steps=steps,
+            tokens=total.tokens,
+            lr=lr,
+            loss=total.loss / count,
+            grad_norm=total.grad_norm / count,
+            update_ratio=total.update_ratio / count,
+            train=means(spec.task.target, total.sums),
+            valid=valid,
+        )
+
+    def _select(
+        self, state: TrainState, params: PyTree, report: ChunkReport, evaluated: jax.Array
+    ) -> TrainState:
+        """Keeps the best weights, applies the plateau rule, and decides whether to stop."""
+        spec, value = self.spec, report.valid[self.spec.metric]
+        # Averaging compares "lower is better"; a metric such as accuracy changes its sign.
+        signed = value if spec.direction == "min" else -value
+        average = state.average and weight_averaging.observe(state.average, signed, evaluated)
+        best = update_best(spec, state.best, value, state.step, params, evaluated)
+        state = state._replace(
+            best=best,
+            hparams=reduce_on_plateau(spec, state.hparams, best.stale, evaluated),
+            average=average,
+        )
+        stopped = should_stop(spec, state, report.loss, report.valid, evaluated)
+        return state._replace(stopped=stopped)
+
+
+def _regularization(state: TrainState, batch: Batch) -> Regularization:
+    """Returns the rates and keys of a training step.
+
+    Keys are folded from (noise seed, step, row of the whole batch), so that a mask depends neither
+    on the number of devices nor on where training was interrupted.
+    """
+    key = jax.random.fold_in(jax.random.key(state.noise_seed), state.step)
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
+    return Regularization(regularization_rates(state.hparams), key, keys_B)
+
+
+def _count_tokens(batch: Batch) -> jax.Array:
+    """Returns the number of real time steps in a batch, float32."""
+    lengths = batch.examples.lengths
+    length_B = batch.examples.x.shape[1] if lengths is None else lengths.astype(jnp.float32)
+    return (batch.weight_B * length_B).sum()

@@ -1,0 +1,191 @@
+"""Runs in Python: training by name, results, predictions, resuming; as on the command line."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+import lstm_lab as ll
+from lstm_lab.cli import main
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json
+from lstm_lab.utils.tables import ResultTable
+
+TINY = {
+    "task.length": 6,
+    "task.valid_size": 9,
+    "task.test_size": 9,
+    "model.hidden": 3,
+    "train.steps": 4,
+    "train.eval_every": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LSTM_LAB_DATA", raising=False)
+
+
+@pytest.fixture
+def run():
+    return ll.train("adding:peephole", overrides=TINY, workdir="runs/one")
+
+
+def test_a_run_has_metrics_history_params_and_a_summary(run):
+    assert run.status == "completed"
+    result = read_json(run.folder / "result.json")
+    assert run.metrics == result["test"]
+    history = run.history
+    assert list(history["step"]) == [2, 4]
+    assert all(np.isfinite(list(history["valid_mse"])))
+    leaves = jax.tree.leaves(run.params)
+    assert (2, 4, 3) in {leaf.shape for leaf in leaves}  # input to four gates of three units
+    summary = run.summary()
+    count = sum(leaf.size for leaf in leaves)
+    assert summary["parameters"][-1] == str(count)
+    assert len(run.plot().axes) == 2
+    assert run.spec.model.cell == "peephole"
+    html = run._repr_html_()
+    assert "<table>" in html
+    assert "trivial: constant" in html
+    assert "mse=" in repr(run)
+
+
+def test_the_command_line_trains_the_same_run(run):
+    flags = [f"--config.{name}={value}" for name, value in TINY.items()]
+    assert main(["train", "adding:peephole", *flags, "--workdir=runs/two"]) == 0
+    other = ll.load_run("runs/two")
+    assert other.metrics == run.metrics
+    assert other.record.id == run.record.id
+    overrides = [read_json(r.folder / "run.json")["overrides"] for r in (run, other)]
+    assert overrides[0] == overrides[1]
+
+
+def test_a_config_can_be_a_name_a_mapping_or_a_record(run):
+    sections = {
+        "task": {"name": "adding", "length": 6, "valid_size": 9, "test_size": 9},
+        "model": {"cell": "peephole", "hidden": 3},
+        "optim": {"name": "adam", "lr": 0.005, "clip": 1.0},
+        "train": {"batch_size": 50, "steps": 4, "eval_every": 2},
+    }
+    configs = (sections, ConfigDict(sections), run.folder / "run.json", run.spec)
+    assert {ll.train(config, workdir="runs/one").metrics["mse"] for config in configs} == {
+        run.metrics["mse"]
+    }
+
+
+def test_several_seeds_have_means_and_a_best_run():
+    runs = ll.train("adding", seeds=3, overrides=TINY)
+    assert len(runs) == 3
+    values = [run.metrics["mse"] for run in runs]
+    assert runs.metrics["mse"] == pytest.approx(np.mean(values))
+    assert sorted(set(runs.history["seed"])) == [0, 1, 2]
+    valid = [run.record.valid["mse"] for run in runs]
+    assert runs.best.folder == runs[int(np.argmin(valid))].folder
+    assert runs._repr_html_().count("<tr>") == 5
+    again = ll.load_run(runs.folder)
+    assert again.metrics == runs.metrics
+    assert ll.load_study(runs.folder).ranking["n"][0] == 3
+    assert runs.report().is_file()
+
+
+def test_arrays_give_probabilities_or_values(run):
+    x_NTD = np.random.default_rng(0).random((5, 6, 2), np.float32)
+    values = run.predict(x_NTD)
+    assert values.shape == (5, 1)
+    ragged = run.predict([x_NTD[0], x_NTD[1][:3]])
+    np.testing.assert_allclose(ragged[0], values[0], rtol=1e-5)
+    assert not np.allclose(ragged[1], values[1])
+    # A line of text holds the same numbers.
+    line = " ".join(str(float(number)) for number in x_NTD[0].ravel())
+    np.testing.assert_allclose(run.predict(line)["values"], values[0], rtol=1e-5)
+    with pytest.raises(UserError, match=r"predict: got 3 features, expected 2"):
+        run.predict(np.zeros((1, 6, 3)))
+    with pytest.raises(UserError, match=r"got a sequence of shape \(2,\), expected \[T,D\]"):
+        run.predict(np.zeros((6, 2)))
+
+
+def test_texts_give_answers(tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_text("text,label\n" + "a good film,good\na bad film,bad\n" * 12)
+    run = ll.train(
+        f"imdb:{path}",
+        overrides={"model.hidden": 4, "train.epochs": 1, "train.batch_size": 4},
+    )
+    answers = run.predict(["good film", "bad film"])
+    assert len(answers) == 2
+    assert set(answers[0]) == {"label", "probabilities"}
+    assert run.predict("good film") == answers[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "message"),
+    [
+        ("ading", {}, "config: got 'ading'; did you mean 'adding'"),
+        ("adding:peepole", {}, "did you mean 'peephole'"),
+        ("adding", {"model.hiden": 3}, "did you mean 'hidden'"),
+        ("adding", {"model.hidden": "3"}, "model.hidden: got '3', expected a whole number"),
+        ("adding", {"model.hidden": 3.5}, "model.hidden: got 3.5, expected a whole number"),
+        (17, {}, "config: got 17, expected a name, a file, or a mapping"),
+    ],
+)
+def test_wrong_configs_have_the_message_of_the_command_line(config, overrides, message):
+    with pytest.raises(UserError, match=message):
+        ll.train(config, overrides=overrides)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="holds no run"):
+        ll.load_run(tmp_path)
+    with pytest.raises(UserError, match="is not a study"):
+        ll.load_study(tmp_path)
+
+
+SCRIPT = """
+import lstm_lab as ll
+overrides = {"task.length": 12, "model.hidden": 4, "train.steps": 100_000, "train.eval_every": 500}
+print("start", flush=True)
+try:
+    ll.train("adding", overrides=overrides, workdir="w")
+except KeyboardInterrupt as error:
+    print("interrupted:", error, flush=True)
+"""
+
+
+def test_an_interrupted_call_leaves_a_run_that_resumes(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "w" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and '"valid"' in metrics.read_text()):
+        pass
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    assert "interrupted: run the same" in out
+    head = json.loads((tmp_path / "w" / "run.json").read_text())
+    assert head["status"] == "interrupted"
+    step = json.loads(metrics.read_text().splitlines()[-1])["step"]
+    config = tmp_path / "w" / "run.json"
+    # The same run resumes: its record counts the step from which it continued.
+    code = f"import lstm_lab as ll\nll.train({str(config)!r}, workdir='w')"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    while process.poll() is None and not json.loads(config.read_text())["resumed_at"]:
+        pass
+    process.kill()
+    process.wait()
+    assert 0 < json.loads(config.read_text())["resumed_at"][0] <= step
+
+
+def test_a_table_without_pandas_shows_itself():
+    table = ResultTable(("step", "loss"), [(1, 0.5), (2, None)])
+    assert table["loss"] == [0.5, None]
+    assert str(table) == "step  loss\n1     0.5\n2"
+    assert "<td>0.5</td>" in table._repr_html_()
+    with pytest.raises(KeyError, match="got 'lss', expected one of step, loss"):
+        table["lss"]

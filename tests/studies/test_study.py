@@ -1,0 +1,171 @@
+"""Studies: runs, plans that are made once, second launches, tuning on validation."""
+
+import json
+
+import pytest
+
+from lstm_lab.config.ids import run_id
+from lstm_lab.studies import Claim, Scores, Tuning, grid
+from lstm_lab.studies.expand import final_runs, tuning_runs, variants
+from lstm_lab.studies.folder import StudyFolder, choose_points
+from lstm_lab.studies.run import launch
+from lstm_lab.studies.status import describe
+from lstm_lab.training.loop import StopRequest
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, write_json
+from tests.helpers.sweep import TUNED, tiny_study
+from tests.helpers.training import StopAfter, run_record
+
+
+def no_tokens(spec):
+    """Returns the length of a run for the planner: zero, so only compilation has a cost."""
+    return 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": ()}, "got no runs"),
+        ({"axes": (grid("model.cell", ()),)}, "got no runs"),
+        ({"baseline": "lstn"}, "baseline: .*'lstn'.*did you mean 'lstm'"),
+        ({"claims": (Scores("gru", "mse"),)}, r"claims\[0\].variant: .*'gru'"),
+        ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: .*'gru'"),
+        (
+            {"tuning": Tuning((grid("optim.lr", (0.1,)),), (10,))},
+            r"got \[10\] in seeds and",
+        ),
+    ],
+)
+def test_invalid_studies_are_rejected(options, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        variants(tiny_study(**options))
+    with pytest.raises(UserError, match=message):
+        launch(tiny_study(**options), tmp_path / "s", tmp_path, StopRequest())
+    assert not (tmp_path / "s").exists()
+
+
+def test_seeds_select_the_folds_of_a_cross_validation():
+    base = {
+        "task": {"name": "waves", "file": "a.csv", "labels": ("1", "2")},
+        "train": {"epochs": 1},
+    }
+    runs = final_runs(tiny_study(base=base, seeds=(0, 1, 2, 3, 4), folds=3), {})
+    assert [(r.spec.seed, r.spec.task.folds, r.spec.task.fold) for r in runs[:5]] == [
+        (0, 3, 0),
+        (1, 3, 1),
+        (2, 3, 2),
+        (3, 3, 0),
+        (4, 3, 1),
+    ]
+    with pytest.raises(UserError, match="folds: got 2, expected 3 or more"):
+        tiny_study(folds=2)
+
+
+def test_the_error_names_an_unknown_setting_of_an_axis():
+    with pytest.raises(UserError, match="model.hiden"):
+        final_runs(tiny_study(axes=(grid("model.hiden", (3,)),), baseline=None), {})
+
+
+def test_seeds_share_a_cohort_and_the_plan_is_made_once(tmp_path):
+    folder = StudyFolder(tmp_path, tiny_study())
+    runs = final_runs(tiny_study(), {})
+    cohorts = folder.plan_runs(runs, 2, no_tokens)
+    assert [(name, len(c.runs), c.layout.lanes) for name, c in cohorts] == [
+        ("final lstm", 3, 4),
+        ("final rnn", 3, 4),
+    ]
+    again = StudyFolder(tmp_path, tiny_study()).plan_runs(runs, 4, no_tokens)
+    assert [c for _, c in again] == [c for _, c in cohorts]
+    with pytest.raises(UserError, match="holds another study"):
+        StudyFolder(tmp_path, tiny_study(seeds=(10,)))
+    StudyFolder(tmp_path, tiny_study(title="another title"))
+
+
+def test_a_folder_with_other_files_is_rejected(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="is not empty and holds no study.json"):
+        launch(tiny_study(), tmp_path, tmp_path, StopRequest())
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_tuning_uses_validation_and_a_second_launch_trains_nothing(tmp_path):
+    tuned = tiny_study(**TUNED, claims=(Claim("lstm", "rnn"),))
+    assert len(tuning_runs(tuned)) == 8
+    assert launch(tuned, tmp_path, tmp_path, StopRequest()) == "completed"
+    plan = read_json(tmp_path / "study.json")
+    assert len(plan["runs"]) == 8 + 6
+    for variant in ("lstm", "rnn"):
+        means = {}
+        for k, row in plan["runs"].items():
+            if row["stage"] == "tuning" and row["variant"] == variant:
+                result = read_json(tmp_path / "runs" / k / "result.json")
+                means.setdefault(row["point"]["optim.lr"], []).append(
+                    result["best"]["valid"]["mse"]
+                )
+        assert plan["chosen"][variant] == {"optim.lr": min(means, key=lambda r: sum(means[r]))}
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/result.json")}
+    assert launch(tuned, tmp_path, tmp_path, StopRequest()) == "completed"
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/result.json")} == times
+    assert describe(tmp_path) == ["tiny: 14 runs, 14 planned so far", "     14 completed"]
+
+
+def test_a_diverged_point_loses_and_a_missing_result_delays_the_choice(tmp_path):
+    folder = StudyFolder(tmp_path, tiny_study(**TUNED))
+    runs = tuning_runs(tiny_study(**TUNED))
+    folder.plan_runs(runs, 1, no_tokens)
+
+    def result(run, value, status="completed"):
+        write_json(
+            folder.run_folder(run_id(run.spec)) / "result.json",
+            {"status": status, "best": {"valid": {"mse": value}}},
+        )
+
+    lstm = [run for run in runs if run.variant == "lstm"]
+    for run in lstm[:3]:
+        result(run, 0.1)
+    assert choose_points(folder) == {}
+    result(lstm[3], 0.5)
+    assert choose_points(folder) == {"lstm": {"optim.lr": 0.1}}
+    result(lstm[0], 0.0, "diverged")
+    assert choose_points(folder) == {"lstm": {"optim.lr": 0.01}}
+
+
+def test_an_interrupted_study_resumes_with_the_same_results_and_metrics(tmp_path):
+    undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
+    assert launch(tiny_study(), undisturbed, tmp_path, StopRequest()) == "completed"
+    outcomes = [launch(tiny_study(), disturbed, tmp_path, StopAfter(2)) for _ in range(2)]
+    assert outcomes[0] == "interrupted"
+    assert launch(tiny_study(), disturbed, tmp_path, StopRequest()) == "completed"
+    for run in read_json(undisturbed / "study.json")["runs"]:
+        a, b = run_record(undisturbed / "runs" / run), run_record(disturbed / "runs" / run)
+        assert a[:2] == b[:2]
+
+
+def test_a_study_resumes_on_fewer_devices_with_a_warning(tmp_path, monkeypatch, capsys):
+    assert launch(tiny_study(), tmp_path, tmp_path, StopAfter(2)) == "interrupted"
+    plan = read_json(tmp_path / "study.json")["cohorts"]
+    layout = next(iter(plan.values()))["layout"]
+    assert layout == {"kind": "batch", "devices": 4, "lanes": 3, "width": None, "hosts": 1}
+    monkeypatch.setattr("jax.local_device_count", lambda: 3)
+    assert launch(tiny_study(), tmp_path, tmp_path, StopRequest()) == "completed"
+    assert "began on 4 devices and continues on 2: results will differ" in capsys.readouterr().err
+    assert read_json(tmp_path / "study.json")["cohorts"] == plan
+
+
+def test_two_points_that_give_one_run_raise(tmp_path):
+    twice = tiny_study(axes=(grid("model.forget_bias", (1, 1.0)),), baseline=None)
+    with pytest.raises(UserError, match=r"final 1 .* and 1.0 .*seed 10, are the same run"):
+        launch(twice, tmp_path / "s", tmp_path, StopRequest())
+    assert not (tmp_path / "s").exists()
+
+
+def test_status_reports_a_run_without_process_as_interrupted(tmp_path):
+    write_json(tmp_path / "run.json", {"status": "running", "pid": 2**22 + 1})
+    assert "interrupted (its process no longer exists)" in describe(tmp_path)[0]
+    with pytest.raises(UserError, match="holds neither a study nor a run"):
+        describe(tmp_path / "nothing")
+
+
+def test_the_plan_is_plain_json(tmp_path):
+    folder = StudyFolder(tmp_path, tiny_study(**TUNED))
+    assert json.loads(json.dumps(folder.plan)) == folder.plan

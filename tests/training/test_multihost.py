@@ -1,0 +1,136 @@
+"""One run on several hosts, here processes of one machine: the same losses as one process."""
+
+import signal
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from lstm_lab.training import multihost
+from lstm_lab.training.layout import Layout, choose_layout, fit_layout
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, read_lines
+from tests.helpers.paths import ROOT
+from tests.helpers.training import assert_same_record, run_record, wait_for_step
+
+FLAGS = ("--config=configs/adding.py:vanilla", "--config.task.length=12")
+# Ten steps of plain SGD, each evaluated: too few for rounding errors to grow.
+PLAIN = (
+    "--config.optim.name=sgd",
+    "--config.optim.lr=0.1",
+    "--config.optim.clip=none",
+    "--config.train.steps=10",
+    "--config.train.eval_every=1",
+)
+LONG = (
+    "--config.train.steps=600",
+    "--config.train.eval_every=20",
+    "--config.model.hidden=8",
+    "--config.compute.checkpoint_seconds=0",
+    "--config.compute.log_every=20",
+)
+
+
+def start(folder, *flags, devices):
+    command = [sys.executable, "-m", "lstm_lab", "train", *FLAGS, *flags]
+    return subprocess.Popen(
+        [*command, f"--workdir={folder}", f"--devices={devices}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def start_two_hosts(folder, *flags):
+    """Starts two hosts with one device each; each host gets its own folder."""
+    address = f"127.0.0.1:{free_port()}"
+    return [
+        start(folder / f"host{k}", *flags, f"--hosts={k}/2@{address}", devices=1) for k in range(2)
+    ]
+
+
+def wait_for_all(processes):
+    """Waits for processes; returns their exit codes and their (stdout, stderr)."""
+    texts = [process.communicate(timeout=180) for process in processes]
+    return [process.returncode for process in processes], texts
+
+
+def test_two_hosts_give_the_losses_of_one_host(tmp_path):
+    codes, texts = wait_for_all(start_two_hosts(tmp_path, *PLAIN))
+    assert codes == [0, 0], texts
+    codes, one = wait_for_all([start(tmp_path / "one", *PLAIN, devices=1)])
+    assert codes == [0], one
+    two_hosts, expected = run_record(tmp_path / "host0"), run_record(tmp_path / "one")
+    for a, b in zip(two_hosts[1], expected[1], strict=True):
+        for name in ("loss", "mse", "grad_norm"):
+            if name in b:
+                np.testing.assert_allclose(a[name], b[name], rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(two_hosts[2]), jax.tree.leaves(expected[2]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+    assert read_json(tmp_path / "host0" / "run.json")["layout"]["hosts"] == 2
+    assert not (tmp_path / "host1").exists()
+    assert "completed after" in texts[0][0]
+    assert "test        mse" not in texts[1][0]
+
+
+@pytest.mark.slow
+def test_hosts_stop_together_and_resume_bit_for_bit(tmp_path):
+    codes, texts = wait_for_all(start_two_hosts(tmp_path / "a", *LONG))
+    assert codes == [0, 0], texts
+    processes = start_two_hosts(tmp_path / "b", *LONG)
+    wait_for_step(tmp_path / "b" / "host0", 100, processes[0])
+    processes[1].send_signal(signal.SIGTERM)  # host 1, which writes no files
+    codes, texts = wait_for_all(processes)
+    assert codes == [75, 75], texts
+    assert read_lines(tmp_path / "b" / "host0" / "metrics.jsonl")[-1]["step"] < 600
+    codes, texts = wait_for_all(start_two_hosts(tmp_path / "b", *LONG))
+    assert codes == [0, 0], texts
+    assert len(read_json(tmp_path / "b" / "host0" / "run.json")["resumed_at"]) == 1
+    assert_same_record(run_record(tmp_path / "a" / "host0"), run_record(tmp_path / "b" / "host0"))
+
+
+def test_an_error_on_one_host_stops_all_hosts(tmp_path):
+    """First only host 0 sees a folder with other files; then the hosts get different seeds."""
+    (tmp_path / "host0").mkdir()
+    (tmp_path / "host0" / "letter.txt").write_text("dear")
+    codes, texts = wait_for_all(start_two_hosts(tmp_path, *PLAIN))
+    assert codes == [2, 2]
+    assert all("is not empty and holds no run.json" in text for _, text in texts)
+    address = f"127.0.0.1:{free_port()}"
+    processes = [
+        start(
+            tmp_path / f"{k}", *PLAIN, f"--config.seed={k}", f"--hosts={k}/2@{address}", devices=1
+        )
+        for k in range(2)
+    ]
+    codes, texts = wait_for_all(processes)
+    assert codes == [2, 2]
+    assert all("runs differ between hosts" in text for _, text in texts)
+
+
+def test_a_batch_is_split_over_the_devices_of_all_hosts(capsys):
+    assert choose_layout(1, 32, 4, hosts=2) == Layout("batch", 4, 1, hosts=2)
+    with pytest.raises(UserError, match="expected a multiple of 4, the number of devices"):
+        choose_layout(1, 30, 4, hosts=2)
+    recorded = Layout("batch", 4, 1, hosts=2)
+    assert fit_layout(recorded, 32, 4, hosts=2) == recorded
+    assert capsys.readouterr().err == ""
+    assert fit_layout(recorded, 32, 2, hosts=2) == Layout("batch", 2, 1, hosts=2)
+    assert fit_layout(recorded, 32, 1) == Layout("single", 1, 1)
+    assert capsys.readouterr().err.count("results will differ") == 2
+
+
+@pytest.mark.parametrize("hosts", ["2/2@here:1", "0@here:1", "0/2@here", "somewhere"])
+def test_an_invalid_hosts_flag_is_an_error(hosts):
+    with pytest.raises(UserError, match="expected auto, or K/N@ADDRESS:PORT"):
+        multihost.initialize_distributed(hosts)
