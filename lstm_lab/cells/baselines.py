@@ -22,7 +22,12 @@ from lstm_lab.cells.masks import Noise, refuse_noise
 
 @dataclass(frozen=True)
 class RNNSpec:
-    """The simple (Elman) recurrent network: h = tanh(x W + h' U + b)."""
+    """The simple (Elman) recurrent network: h = tanh(x W + h' U + b).
+
+    Attributes:
+      init: initializer of every matrix.
+      cell: the functions of the cell.
+    """
 
     init: str = "orthogonal"
     cell: Cell = field(default_factory=lambda: RNN, repr=False)
@@ -33,7 +38,12 @@ class RNNSpec:
 
 @dataclass(frozen=True)
 class GRUSpec:
-    """The gated recurrent unit, with the reset after the product, as in PyTorch and cuDNN."""
+    """The gated recurrent unit, with the reset after the product, as in PyTorch and cuDNN.
+
+    Attributes:
+      init: initializer of every matrix, gate by gate.
+      cell: the functions of the cell.
+    """
 
     init: str = "orthogonal"
     cell: Cell = field(default_factory=lambda: GRU, repr=False)
@@ -70,7 +80,13 @@ class SLSTMSpec:
 
 @dataclass(frozen=True)
 class MinLSTMSpec:
-    """The minLSTM: its gates read only the input, so the recurrence is a linear scan."""
+    """The minLSTM: its gates read only the input, so the recurrence is a linear scan.
+
+    Attributes:
+      forget_bias: added to the forget gate's initial bias.
+      init: initializer of every matrix, gate by gate.
+      cell: the functions of the cell.
+    """
 
     forget_bias: float = 1.0
     init: str = "orthogonal"

@@ -14,7 +14,7 @@ from math import prod
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from lstm_lab.cells import CellSpec
+from lstm_lab.cells.describe import purpose
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import names_part
 from lstm_lab.config.variant import resolve_cell
@@ -149,19 +149,8 @@ def summary_table(spec: RunSpec) -> ResultTable:
 
 # Arrays of matrix products. All others are added, looked up, or multiplied elementwise.
 PRODUCTS = ("wx", "wh", "wg", "wm_x", "wm_h", "proj", "kernel")
+# What the arrays outside of the cells are for; cells/describe.py has those of the cells.
 PURPOSES = {
-    "wx": "input to {gates}",
-    "wh": "hidden state to {gates}",
-    "b": "biases of {gates}",
-    "wg": "gates of the previous step to i, f, o",
-    "peephole": "cell state to gates",
-    "wm_x": "input to the intermediate state",
-    "wm_h": "hidden state to the intermediate state",
-    "proj": "projection of the hidden state",
-    "ln_x": "layer norm of the input product",
-    "ln_h": "layer norm of the recurrent product",
-    "ln_c": "layer norm of the cell state",
-    "bn": "bias of the candidate, inside the reset gate",
     "embedding": "one row per symbol",
     "kernel": "features to outputs",
     "bias": "biases of outputs",
@@ -169,9 +158,7 @@ PURPOSES = {
 
 
 def _purpose(spec: RunSpec, name: str) -> str:
-    cell = resolve_cell(spec.model)
-    gates = f"gates {', '.join([*cell.gates, 'g'])}" if isinstance(cell, CellSpec) else "gates"
-    return PURPOSES.get(name, "").format(gates=gates)
+    return PURPOSES.get(name) or purpose(resolve_cell(spec.model), name)
 
 
 def _output(spec: RunSpec, part: str) -> str:
