@@ -15,11 +15,10 @@ import sys
 import click
 
 from lstm_lab.cli.argv import accepts_settings, usage_error, with_dashes
-from lstm_lab.cli.bench import bench
-from lstm_lab.cli.completion import completion
-from lstm_lab.cli.doctor import doctor
+from lstm_lab.cli.benchmarks import bench
 from lstm_lab.cli.inference import generate, predict
-from lstm_lab.cli.listing import config, list_
+from lstm_lab.cli.installation import completion, doctor
+from lstm_lab.cli.listing import config, list_, show
 from lstm_lab.cli.runs import check, summary, train
 from lstm_lab.cli.studies import compare, pack, report, reproduce, status, sweep
 from lstm_lab.utils.errors import AGAIN, DONE, INTERRUPTED, WRONG_USAGE, Interrupted, UserError
@@ -29,7 +28,7 @@ VERBS = (
     *(train, summary, config, check),
     *(compare, sweep, reproduce, status, report, pack),
     *(predict, generate),
-    *(list_, doctor, completion, bench),
+    *(list_, show, doctor, completion, bench),
 )
 EPILOG = """\b
 First steps:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lstm_lab.cli.names import described_files, first_line
-from lstm_lab.cli.options import OneOf, config_argument, flag, one_of
-from lstm_lab.utils.errors import DONE
+from lstm_lab.cli.options import OneOf, config_argument, flag, named_argument, one_of
+from lstm_lab.utils.errors import DONE, UserError
 from lstm_lab.utils.tables import aligned
 
 if TYPE_CHECKING:
@@ -75,6 +75,23 @@ def _list_runs(folder: Path) -> list[list[str]]:
             status = f"{count_results(path)} of {count_expected_runs(plan)} runs"
             rows.append([str(path), f"study: {plan['study']['title']}", status, ""])
     return rows
+
+
+@click.command(
+    epilog="""\b
+Example:
+  lstm-lab show peephole"""
+)
+@named_argument("variant", "variants", required=True)
+def show(variant: str) -> int:
+    """Shows the equations and parameters of a variant."""
+    from lstm_lab.cells.describe import show_text
+
+    try:
+        print(show_text(variant))
+    except ValueError as error:
+        raise UserError(f"show: {error}") from None
+    return DONE
 
 
 @click.group()

@@ -135,8 +135,8 @@ def summary_table(spec: RunSpec) -> ResultTable:
     for layer in layers:
         flops = f"{layer.flops_per_token:,.0f}"
         rows.append((layer.name, layer.output, f"{layer.total:,}", flops, ""))
-        for name, shape, count, purpose in layer.arrays:
-            rows.append((f"  {name}", shape.replace(" ", ""), f"{count:,}", "", purpose))
+        for name, shape, count, use in layer.arrays:
+            rows.append((f"  {name}", shape.replace(" ", ""), f"{count:,}", "", use))
     total = sum(layer.total for layer in layers)
     flops_per_token = sum(layer.flops_per_token for layer in layers)
     rows.append(("total", "", f"{total:,}", f"{flops_per_token:,.0f}", ""))

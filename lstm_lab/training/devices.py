@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from functools import cache
 from pathlib import Path
 
 import jax
 
+from lstm_lab.recurrence.backends import native
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import say
 
 
 def prepare_devices(count: int | None = None, default: int | None = None) -> None:
@@ -37,6 +40,13 @@ def prepare_devices(count: int | None = None, default: int | None = None) -> Non
                 f"devices: got {count}, but JAX has started with "
                 f"{jax.local_device_count('cpu')}; set it in the first call"
             ) from None
+
+
+@cache
+def notice_missing_compiler() -> None:
+    """Says once per process that training on this CPU would be faster with a C++ compiler."""
+    if jax.default_backend() == "cpu" and native.compiler()[1] is not None:
+        say("no C++ compiler: the faster CPU backend `native` is off; lstm-lab doctor says more")
 
 
 def keep_compiled_programs() -> None:

@@ -57,6 +57,7 @@ def run(capsys, monkeypatch, tmp_path):
         (["sweep", "digits_ablation", "--config.optim.lr=1"], "flag: got '--config.optim.lr'"),
         (["reproduce"], "reproduce: NAME is required"),
         (["list", "variant"], "did you mean 'variants'"),
+        (["show", "peepole"], "show: got 'peepole'; did you mean 'peephole'"),
         (["config", "shwo"], "config verb: got 'shwo'; did you mean 'show'"),
         (["predict", "--workdir=none"], "holds no run"),
         (["sweep"], "--study is required"),

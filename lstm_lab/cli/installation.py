@@ -1,6 +1,7 @@
-"""The verb doctor: what this installation can do, and how to get what is missing.
+"""Verbs about the installation: doctor and completion.
 
-In: nothing. Out: a table of devices, compiler, extras, data and caches.
+Out: a table of devices, compiler, extras, data and caches, with how to get what is missing; or the
+script that makes a shell complete verbs, flags and names, which click generates.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
+from click.shell_completion import get_completion_class
 
-from lstm_lab.cli.options import data_dir
+from lstm_lab.cli.options import OneOf, data_dir
 from lstm_lab.utils.errors import DONE
 from lstm_lab.utils.tables import aligned
 
+SHELLS = ("bash", "zsh", "fish")
 # The package that tells whether an extra is installed.
 EXTRAS = {
     "notebook": "pandas",
@@ -111,11 +114,19 @@ def _caches() -> list[list[str]]:
     return [["compiled programs", f"{folder}: {megabytes:.0f} MB", "delete the folder to free it"]]
 
 
-def declared_extras() -> set[str]:
-    """Returns the extras that the installed package declares."""
-    names = set()
-    for requirement in requires("lstm-lab") or []:
-        _, _, marker = requirement.partition("extra ==")
-        if marker:
-            names.add(marker.strip().strip("\"'"))
-    return names
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab completion bash >> ~/.bashrc
+  lstm-lab completion zsh >> ~/.zshrc
+  lstm-lab completion fish > ~/.config/fish/completions/lstm-lab.fish"""
+)
+@click.argument("shell", type=OneOf(SHELLS))
+def completion(shell: str) -> int:
+    """Prints the script for completion in a shell."""
+    # The group that this verb belongs to; importing it here would be a circle.
+    app = click.get_current_context().find_root().command
+    script = get_completion_class(shell)
+    assert script is not None
+    print(script(app, {}, "lstm-lab", "_LSTM_LAB_COMPLETE").source())
+    return DONE
