@@ -56,7 +56,7 @@ def test_the_example_config_and_cell_train(clone):
     run_command(
         shorten(command) + " --config.model.hidden=4 --config.task.pixels_per_step=8", clone
     )
-    coupled = command.replace(":mgu", ":coupled") + " --config.task.pixels_per_step=8"
+    coupled = command.replace(":one_gate", ":coupled") + " --config.task.pixels_per_step=8"
     run_command(shorten(coupled), clone)
 
 

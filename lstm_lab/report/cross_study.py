@@ -111,7 +111,7 @@ def compare_pair(studies: Sequence[StudyRuns], variant: str, baseline: str) -> P
       The comparison; inconclusive if no study has two pairs.
 
     Example:
-      compare_pair([read_study(folder) for folder in folders], "mgu", "lstm").verdict
+      compare_pair([read_study(folder) for folder in folders], "one_gate", "lstm").verdict
     """
     differences = [_differences(study, variant, baseline) for study in studies]
     # One pair has no spread to measure its difference by.
