@@ -1,4 +1,4 @@
-"""Shows features of a text that single cells of a language model track.
+"""Shows how single cells of a language model correlate with features of a text.
 
 For each of three features (position in the line, position in the word, whether the line names a
 speaker) it finds the cell of the last layer whose tanh(c) correlates most with the feature, and

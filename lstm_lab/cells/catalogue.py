@@ -47,7 +47,7 @@ CATALOGUE: dict[str, Variant] = {
     "fgr": Variant(replace(_VANILLA, gate_recurrence=True), "full gate recurrence", _GREFF),
     "lstm": Variant(
         _LSTM,
-        "np with forget bias 1, as in PyTorch, Keras and the tutorials",
+        "np with forget bias 1, as in Keras",
         "Gers et al. 2000, Learning to Forget; Jozefowicz et al. 2015 for the bias",
     ),
     "peephole": Variant(
@@ -74,12 +74,12 @@ CATALOGUE: dict[str, Variant] = {
         CellSpec(
             gates="f", coupled=True, coupled_offset=1.0, output="identity", init="chrono(784)"
         ),
-        "a forget gate alone, h = c",
+        "a forget gate alone, h = c; biases as in chrono",
         "van der Westhuizen and Lasenby 2018, The Unreasonable Effectiveness of the Forget Gate",
     ),
     "chrono": Variant(
         CellSpec(init="chrono(784)"),
-        "lstm with biases for lags up to T_max",
+        "lstm with random biases for lags up to T_max = 784; init chrono(T) sets it",
         "Tallec and Ollivier 2018, Can Recurrent Neural Networks Warp Time?",
     ),
     "zoneout": Variant(
