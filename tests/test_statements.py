@@ -123,9 +123,9 @@ def test_lstm_starts_with_the_biases_of_keras():
 @pytest.mark.parametrize(("init", "t_max"), [(None, 784), ("chrono(100)", 100)])
 def test_chrono_draws_biases_for_lags_up_to_784_unless_set(init, t_max):
     spec = resolve_cell(ModelSpec(cell="chrono", init=init))
-    b = np.asarray(spec.cell.init(spec, jax.random.key(0), 1, 4000)["b"])
+    b = np.asarray(spec.cell.init(spec, jax.random.key(0), 1, 400)["b"])
     longest = np.exp(b[1]).max() + 1
-    assert 0.99 * t_max < longest < t_max
+    assert 0.98 * t_max < longest <= t_max
     np.testing.assert_array_equal(b[0], -b[1])
 
 
