@@ -13,9 +13,8 @@ from tests.helpers.paths import ROOT
 
 DESIGN = (ROOT / "docs" / "design.md").read_text()
 PACKAGE = ROOT / "lstm_lab"
-EXTRAS = set(
-    tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = set(PROJECT["optional-dependencies"])
 
 
 def section(heading):

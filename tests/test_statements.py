@@ -111,7 +111,7 @@ def test_the_gradient_of_an_rnn_changes_exponentially():
 
 
 def test_lstm_starts_with_the_biases_of_keras():
-    spec, params = draw("lstm")
+    params = draw("lstm")[1]
     np.testing.assert_array_equal(params["b"], np.array([0.0, 1.0, 0.0, 0.0])[:, None] * np.ones(H))
     # All biases of PyTorch are drawn; `init="uniform"` draws them from the same interval.
     uniform = resolve_cell(ModelSpec(cell="np", init="uniform"))
