@@ -129,6 +129,11 @@ def test_chrono_draws_biases_for_lags_up_to_784_unless_set(init, t_max):
     np.testing.assert_array_equal(b[0], -b[1])
 
 
+def test_np_starts_with_random_biases_near_0():
+    _, params = draw("np")
+    assert 0.05 < np.asarray(params["b"]).std() < 0.15
+
+
 def test_the_catalogue_names_the_default_of_chrono():
     assert CATALOGUE["chrono"].spec.init == "chrono(784)"
     assert "784" in CATALOGUE["chrono"].change

@@ -47,12 +47,12 @@ CATALOGUE: dict[str, Variant] = {
     "fgr": Variant(replace(_VANILLA, gate_recurrence=True), "full gate recurrence", _GREFF),
     "lstm": Variant(
         _LSTM,
-        "np with forget bias 1, as in Keras",
+        "no peepholes, forget bias 1 and initializers as in Keras",
         "Gers et al. 2000, Learning to Forget; Jozefowicz et al. 2015 for the bias",
     ),
     "peephole": Variant(
         replace(_LSTM, peephole="ifo"),
-        "vanilla with forget bias 1",
+        "lstm with peepholes on i, f and o",
         "Gers and Schmidhuber 2000, Recurrent Nets that Time and Count",
     ),
     "layernorm": Variant(
