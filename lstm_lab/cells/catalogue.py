@@ -47,7 +47,7 @@ CATALOGUE: dict[str, Variant] = {
     "fgr": Variant(replace(_VANILLA, gate_recurrence=True), "full gate recurrence", _GREFF),
     "lstm": Variant(
         _LSTM,
-        "no peepholes, forget bias 1 and initializers as in Keras",
+        "no peepholes, forget bias 1 as in Keras",
         "Gers et al. 2000, Learning to Forget; Jozefowicz et al. 2015 for the bias",
     ),
     "peephole": Variant(
