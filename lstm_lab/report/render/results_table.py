@@ -15,6 +15,24 @@ from typing import Any
 from lstm_lab.report.runs import StudyRuns
 from lstm_lab.utils.files import write_bytes, write_text
 
+# The columns in their order. PATH stands for the settings that differ between the runs, METRIC for
+# the metric of the study.
+COLUMNS = {
+    "id": "id of the run; its folder is runs/ID",
+    "variant": "label of the variant in the study",
+    "stage": "`tuning` or `final`",
+    "seed": "seed of the run",
+    "PATH": "one column for each setting that differs between runs, such as `optim.lr`",
+    "status": "how the run ended, such as `completed` or `diverged`; `missing` without a run",
+    "reason": "why it failed or was interrupted",
+    "best_step": "step of the best weights on the validation split",
+    "valid_METRIC": "validation score of the best weights",
+    "test_METRIC": "test score of the best weights",
+    "parameters": "number of parameters",
+    "flops": "floating-point operations of the training",
+    "wall_s": "training time in seconds while the run had a lane",
+}
+
 
 def write_results(folder: Path, runs: StudyRuns) -> None:
     """Writes results.csv, and results.parquet if pyarrow is installed, into a folder.
@@ -38,8 +56,9 @@ def results(runs: StudyRuns) -> tuple[list[str], list[list[Any]]]:
     # All paths of all runs: a conditional setting exists in some of them only.
     paths = sorted({path for run in runs.runs for path in run.point})
     metric = runs.study["metric"]
-    header = ["id", "variant", "stage", "seed", *paths, "status", "reason", "best_step"]
-    header += [f"valid_{metric}", f"test_{metric}", "parameters", "flops", "wall_s"]
+    header = []
+    for column in COLUMNS:
+        header += paths if column == "PATH" else [column.replace("METRIC", metric)]
     rows = []
     for run in runs.runs:
         row = [run.id, run.variant, run.stage, run.seed, *(run.point.get(p) for p in paths)]

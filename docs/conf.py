@@ -1,0 +1,102 @@
+"""The configuration of the documentation site; `make docs` builds it into build/site."""
+
+import re
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+
+import lstm_lab  # noqa: E402  (found through the line above, installed or not)
+from docs.generate import project as project_pages  # noqa: E402
+from docs.generate import write_pages  # noqa: E402
+from docs.generate.markdown import REPOSITORY  # noqa: E402
+
+project = "lstm_lab"
+author = "the authors of lstm_lab"
+release = lstm_lab.__version__
+language = "en"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "docs.generate.mathml",
+]
+exclude_patterns = ["figures/*.md", "generate"]
+
+# Notebooks are executed by a test of their own; here they appear with their stored outputs.
+nb_execution_mode = "off"
+myst_enable_extensions = ["dollarmath", "attrs_inline"]
+myst_heading_anchors = 4
+
+html_theme = "furo"
+html_title = "lstm_lab"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+html_copy_source = False
+html_show_sphinx = False
+
+# Docstrings of the project use single backticks for code, as Markdown does.
+default_role = "literal"
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 80
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+copybutton_prompt_text = "$ "
+
+_OUTSIDE = re.compile(r"\]\(\.\./([^)#]*)([^)]*)\)")
+
+
+def _link_repository(app: Sphinx, name: str, source: list[str]) -> None:
+    """Turns links to files outside of docs/ into links to their pages, or to the repository."""
+    del app
+    if "/" not in name:
+        source[0] = _OUTSIDE.sub(_outside, source[0])
+
+
+def _outside(match: re.Match[str]) -> str:
+    page = project_pages.FILES.get(match[1])
+    return f"](_generated/{page}{match[2]})" if page else f"]({REPOSITORY}/{match[1]})"
+
+
+def _skip_absent_pages(app: Sphinx, name: str, source: list[str]) -> None:
+    """Leaves entries without a page out of the toctrees of the index: Sphinx would warn."""
+    del app
+    if name == "index":
+        lines = source[0].split("\n")
+        inside = False
+        kept = []
+        for line in lines:
+            inside = line == "```{toctree}" or (inside and line != "```")
+            is_entry = inside and line and line[0] not in "`:" and "_generated/" not in line
+            if not is_entry or any(DOCS.glob(f"{line}.*")):
+                kept.append(line)
+        source[0] = "\n".join(kept)
+
+
+def _mark_examples(
+    app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
+) -> None:
+    """Turns the code of `Example:` sections into code blocks; napoleon takes it for a text."""
+    del app, what, name, value, options
+    text = "\n".join(lines)
+    for section in re.findall(r"^Example:\n((?:  .*\n?|\n)+)", text, re.M):
+        body = "\n".join(f"     {line[2:]}".rstrip() for line in section.rstrip().split("\n"))
+        text = text.replace(section, f"  .. code-block:: python\n\n{body}\n\n")
+    lines[:] = text.split("\n")
+
+
+def setup(app: Sphinx) -> None:
+    """Writes the generated pages, and connects the changes of sources and docstrings."""
+    write_pages(DOCS / "_generated")
+    app.connect("source-read", _link_repository)
+    app.connect("source-read", _skip_absent_pages)
+    # Before napoleon, which has the default priority 500.
+    app.connect("autodoc-process-docstring", _mark_examples, priority=400)
