@@ -8,15 +8,20 @@ PEERS := $(VENV)/.peers
 
 PARALLEL := $(BIN)/python -m pytest --ignore=tests/parity --numprocesses=auto --dist=loadfile
 
-.PHONY: ablation check docs lint parity slow spell test types
+.PHONY: ablation check docs lint parity slow spell test texts types
 
 ablation: $(READY)
 	$(BIN)/lstm-lab sweep --study=experiments/digits_ablation.py --workdir=runs/digits_ablation
 
 check: lint types test
 
-# The commands, Python blocks and links of README, CONTRIBUTING and docs/. Part of `make test` too.
+# The documentation site. A warning is an error. `make test` builds and checks the site too.
 docs: $(READY)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/site
+	@echo "build/site/index.html"
+
+# The commands, Python blocks and links of README, CONTRIBUTING and docs/. Part of `make test` too.
+texts: $(READY)
 	$(BIN)/python -m pytest -m "not slow" tests/test_readme.py tests/test_tutorial.py tests/test_links.py
 
 lint: $(READY) spell

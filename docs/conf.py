@@ -18,6 +18,8 @@ project = "lstm_lab"
 author = "the authors of lstm_lab"
 release = lstm_lab.__version__
 language = "en"
+# Text such as --flag and h' stays as it is.
+smartquotes = False
 
 extensions = [
     "myst_nb",
@@ -40,15 +42,20 @@ html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 
 # Docstrings of the project use single backticks for code, as Markdown does.
 default_role = "literal"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
+# Their names say more in a signature than their lists of strings.
+autodoc_type_aliases = {name: name for name in ("Activation", "Backend", "Params", "Rates")}
 python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
+# "Attributes" as the heading; napoleon would write "Variables".
+napoleon_custom_sections = [("Attributes", "params_style")]
+napoleon_attr_annotations = False
 copybutton_prompt_text = "$ "
 
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#]*)([^)]*)\)")

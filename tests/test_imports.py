@@ -140,6 +140,7 @@ WITHOUT_A_MIRROR = {
     "test_links.py",
     "test_package.py",
     "test_readme.py",
+    "test_site.py",
     "test_tutorial.py",
     "training/test_call_chain.py",
     "training/test_streams.py",

@@ -25,7 +25,7 @@ from lstm_lab.cells.expressions import (
 WIDTH, HEIGHT = 64, 40  # of a box
 COLUMN, ROW = 128, 58  # distance of the centers of two boxes
 MARGIN = 14
-_SIGNS = {"sigmoid": "\u03c3", "tanh": "tanh", "relu": "relu", "exp": "exp", "log": "log"}
+_SIGNS = {"sigmoid": "\u03c3", "*": "\u00d7", "@": "\u00d7", "/": "\u00f7", "-": "\u2212"}
 
 Edge = tuple[str, str]
 
@@ -66,9 +66,7 @@ def label(equation: Equation) -> str:
         case Maximum():
             return "max"
         case Binary(operator, _, _):
-            return {"*": "\u00d7", "@": "\u00d7", "/": "\u00f7", "-": "\u2212"}.get(
-                operator, operator
-            )
+            return _SIGNS.get(operator, operator)
         case _:
             return "="
 

@@ -1,8 +1,8 @@
 """A Sphinx extension that writes equations as MathML.
 
 Browsers show MathML themselves, so the site needs no script, no font and no network for its
-equations. Sphinx has two renderers of its own: MathJax, a script from the network, and images, which
-need TeX.
+equations. Sphinx has two renderers of its own: MathJax, a script from the network, and images,
+which need TeX.
 """
 
 from __future__ import annotations
