@@ -6,9 +6,8 @@ import importlib
 import inspect
 import re
 import typing
-from types import ModuleType
 
-from docs.generate.markdown import escape, page
+from docs.generate.markdown import escape, page, section, table
 from lstm_lab.utils.docstrings import summary
 
 # The modules that other code may import from, and the title of each page.
@@ -16,7 +15,7 @@ MODULES = {
     "lstm_lab": "Runs, studies and models",
     "lstm_lab.cells": "Cells",
     "lstm_lab.recurrence": "Cells over time",
-    "lstm_lab.sweep": "Studies",
+    "lstm_lab.studies": "Studies",
     "lstm_lab.tasks": "Tasks",
 }
 
@@ -24,27 +23,40 @@ _MODULE = r"(?:[a-z_]\w*\.)+"
 
 
 def pages() -> dict[str, str]:
-    """Returns api/MODULE.md for each module with public names."""
-    modules = {name: importlib.import_module(name) for name in MODULES}
-    return {
-        f"api/{name}.md": _page(name, module)
-        for name, module in modules.items()
-        if public_names(module)
+    """Returns api/MODULE.md for each module."""
+    return {f"api/{name}.md": _page(name) for name in MODULES}
+
+
+def public_names(module: str) -> dict[str, object]:
+    """Returns what a module exports, by name: functions first, then classes, then values."""
+    imported = importlib.import_module(module)
+    exported = {name: getattr(imported, name) for name in imported.__all__}
+    kinds = (inspect.isfunction, inspect.isclass)
+    order = {name: [not is_kind(value) for is_kind in kinds] for name, value in exported.items()}
+    return {name: exported[name] for name in sorted(exported, key=lambda name: order[name])}
+
+
+def _page(module: str) -> str:
+    # What another page describes is only listed: Sphinx describes an object once.
+    others = {
+        id(value): f"{other}.{name}"
+        for other in MODULES
+        if module == "lstm_lab" and other != module
+        for name, value in public_names(other).items()
     }
-
-
-def public_names(module: ModuleType) -> list[str]:
-    """Returns the names that a module exports, without its version."""
-    return [name for name in getattr(module, "__all__", ()) if not name.startswith("__")]
-
-
-def _page(name: str, module: ModuleType) -> str:
-    entries = [_entry(name, public, getattr(module, public)) for public in public_names(module)]
+    entries, listed = [], []
+    for name, value in public_names(module).items():
+        if id(value) in others:
+            first_line = escape(summary(value))
+            listed.append([f"{{py:obj}}`{name} <{others[id(value)]}>`", first_line])
+        else:
+            entries.append(_entry(module, name, value))
     body = "\n".join(entries)
     return page(
-        MODULES[name],
-        f"`import {name}`. {escape(summary(module))}.",
+        MODULES[module],
+        f"`import {module}`. {escape(summary(importlib.import_module(module)))}.",
         f"```{{eval-rst}}\n{body}\n```",
+        section("Also from other pages", table(["name", "what it is"], listed)),
     )
 
 

@@ -6,15 +6,12 @@ import inspect
 
 import click
 
-import lstm_lab.cli
 from docs.generate.markdown import code, escape, page, paragraphs, section, table
+from lstm_lab.cli import app
 
 
 def pages() -> dict[str, str]:
     """Returns reference/cli.md."""
-    app = getattr(lstm_lab.cli, "app", None)
-    if not isinstance(app, click.Group):
-        return {"reference/cli.md": page("Command line", f"```text\n{lstm_lab.cli.USAGE}\n```")}
     return {"reference/cli.md": describe_group("lstm-lab", app)}
 
 
