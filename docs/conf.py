@@ -2,6 +2,7 @@
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -88,15 +89,23 @@ def _skip_absent_pages(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = "\n".join(kept)
 
 
-def _mark_examples(
+_SECTION = r"^{}:\n((?:  .*\n?|\n)+)"
+
+
+def _prepare_docstring(
     app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
 ) -> None:
-    """Turns the code of `Example:` sections into code blocks; napoleon takes it for a text."""
+    """Rewrites two sections that napoleon would misread."""
     del app, what, name, value, options
     text = "\n".join(lines)
-    for section in re.findall(r"^Example:\n((?:  .*\n?|\n)+)", text, re.M):
-        body = "\n".join(f"     {line[2:]}".rstrip() for line in section.rstrip().split("\n"))
-        text = text.replace(section, f"  .. code-block:: python\n\n{body}\n\n")
+    # The code of an example would become a paragraph.
+    for body in re.findall(_SECTION.format("Example"), text, re.M):
+        block = textwrap.indent(textwrap.dedent(body).strip(), "     ")
+        text = text.replace(body, f"  .. code-block:: python\n\n{block}\n\n")
+    # In `Returns: One row per check: its name`, the words before the colon would become a type.
+    for body in re.findall(_SECTION.format("Returns"), text, re.M):
+        field = textwrap.indent(textwrap.dedent(body).strip(), "   ").strip()
+        text = text.replace(f"Returns:\n{body}", f":returns: {field}\n\n")
     lines[:] = text.split("\n")
 
 
@@ -106,4 +115,4 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _link_repository)
     app.connect("source-read", _skip_absent_pages)
     # Before napoleon, which has the default priority 500.
-    app.connect("autodoc-process-docstring", _mark_examples, priority=400)
+    app.connect("autodoc-process-docstring", _prepare_docstring, priority=400)

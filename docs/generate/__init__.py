@@ -8,6 +8,7 @@ start of a build; tests call `pages` without Sphinx.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from docs.generate import api, commands, configs, project, reference, tasks, variants
@@ -24,6 +25,7 @@ GENERATORS: tuple[Callable[[], Pages], ...] = (
 )
 
 
+@cache
 def pages() -> Pages:
     """Returns the text of every generated page by its path, such as variants/lstm.md."""
     return {path: text for generate in GENERATORS for path, text in generate().items()}
