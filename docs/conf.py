@@ -59,19 +59,24 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_attr_annotations = False
 copybutton_prompt_text = "$ "
 
-_OUTSIDE = re.compile(r"\]\(\.\./([^)#]*)([^)]*)\)")
+_PARENT_LINK = re.compile(r"\]\((\.\./[^)#]*)([^)]*)\)")
 
 
 def _link_repository(app: Sphinx, name: str, source: list[str]) -> None:
     """Turns links to files outside of docs/ into links to their pages, or to the repository."""
     del app
-    if "/" not in name:
-        source[0] = _OUTSIDE.sub(_outside, source[0])
+    if name.startswith("_generated/"):
+        return
 
+    def target(match: re.Match[str]) -> str:
+        path = ((DOCS / name).parent / match[1]).resolve()
+        if path.is_relative_to(DOCS):
+            return match[0]
+        file = path.relative_to(DOCS.parent).as_posix()
+        page = project_pages.FILES.get(file)
+        return f"](/_generated/{page}{match[2]})" if page else f"]({REPOSITORY}/{file})"
 
-def _outside(match: re.Match[str]) -> str:
-    page = project_pages.FILES.get(match[1])
-    return f"](_generated/{page}{match[2]})" if page else f"]({REPOSITORY}/{match[1]})"
+    source[0] = _PARENT_LINK.sub(target, source[0])
 
 
 def _skip_absent_pages(app: Sphinx, name: str, source: list[str]) -> None:
