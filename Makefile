@@ -2,16 +2,18 @@
 PYTHON ?= python3
 VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
+# Three stages, each with a file that tells whether it is installed: the package, the tools of
+# developers, and the libraries to compare with.
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
-
 PEERS := $(VENV)/.peers
 
 PARALLEL := $(BIN)/python -m pytest --ignore=tests/parity --numprocesses=auto --dist=loadfile
 
 .PHONY: ablation check docs lint parity slow spell test texts types
 
-ablation: $(READY)
-	$(BIN)/lstm-lab sweep --study=experiments/digits_ablation.py --workdir=runs/digits_ablation
+ablation: $(INSTALLED)
+	$(BIN)/lstm-lab sweep digits_ablation --workdir=runs/digits_ablation
 
 check: lint types test
 
@@ -46,8 +48,12 @@ parity: $(PEERS)
 slow: $(READY)
 	XLA_FLAGS= $(BIN)/python -m pytest -m slow --ignore=tests/parity
 
-$(READY): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(READY): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
