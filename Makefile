@@ -19,7 +19,7 @@ check: lint types test
 
 # The documentation site. A warning is an error. `make test` builds and checks the site too.
 docs: $(READY)
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees docs build/site
 	@echo "build/site/index.html"
 
 # The commands, Python blocks and links of README, CONTRIBUTING and docs/. Part of `make test` too.
