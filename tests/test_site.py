@@ -18,6 +18,8 @@ from docs.generate import pages, reference, results, write_pages
 from docs.generate.commands import describe_group
 from docs.generate.diagram import HEIGHT, WIDTH, arrange, draw, edges
 from docs.generate.markdown import escape, paragraphs
+from docs.generate.variants import constructor
+from lstm_lab import cells
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.cells.describe import describe
 from lstm_lab.cells.equations import equations
@@ -46,6 +48,13 @@ def test_the_page_of_a_variant_is_complete(name):
         e.result.name for e in page.equations
     }
     assert text.count("<rect") == len(page.equations) + len(inputs)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_page_of_a_variant_has_the_expression_of_its_spec(name):
+    written = constructor(describe(name))
+    assert eval(written, vars(cells)) == CATALOGUE[name].spec
+    assert written in pages()[f"variants/{name}.md"]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -82,6 +91,7 @@ def test_archived_scores_are_means_of_the_archive():
     row = next(s for s in results.scores()["np"] if (s.study, s.setting) == ("ptb_small", ""))
     assert (row.metric, len(row.values)) == ("perplexity", 1)
     assert round(row.mean, 2) == 115.19  # docs/reproductions.md
+    assert results.trials()["vanilla"] == {"odyssey_jsb": 100}
     lstm = {s.study: len(s.values) for s in results.scores()["lstm"]}
     assert lstm["credit"] == 5
 

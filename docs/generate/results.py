@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,7 +43,7 @@ def archives() -> list[Path]:
 
 @cache
 def scores() -> dict[str, tuple[ArchivedScore, ...]]:
-    """Returns the archived scores by variant. Trials of a tuning stage are left out."""
+    """Returns the archived scores by variant, without trials of a tuning stage."""
     grouped: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     for path in archives():
         for row in _rows(path):
@@ -55,6 +55,18 @@ def scores() -> dict[str, tuple[ArchivedScore, ...]]:
     for (cell, study, setting, metric), values in grouped.items():
         by_variant[cell].append(ArchivedScore(study, setting, metric, tuple(values)))
     return {cell: tuple(found) for cell, found in by_variant.items()}
+
+
+@cache
+def trials() -> dict[str, dict[str, int]]:
+    """Returns the number of tuning trials by variant and study, for studies without final runs."""
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    for path in archives():
+        rows = _rows(path)
+        if all(row["stage"] == "tuning" for row in rows):
+            for row in rows:
+                counted[_split_label(row["variant"])[0]][path.parent.name] += 1
+    return {cell: dict(studies) for cell, studies in counted.items()}
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from docs.generate import results
 from docs.generate.diagram import draw
-from docs.generate.markdown import code, escape, page, section, table, toctree
+from docs.generate.markdown import REPOSITORY, code, escape, page, section, table, toctree
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.cells.describe import VariantDescription, describe
 from lstm_lab.cells.expressions import Equation, Value, Weight, to_latex
@@ -34,12 +35,12 @@ def _page(variant: VariantDescription) -> str:
     is_family = type(variant.spec) is type(describe("lstm").spec)
     picture = draw(variant.name, variant.equations, plain if is_family else variant.equations)
     note = "What `lstm` does not have is in color." if is_family and variant.name != "lstm" else ""
-    command = f"lstm-lab train adding:{variant.name}"
     return page(
         variant.name,
         f"{escape(variant.change[0].upper() + variant.change[1:])}.",
         f"**Paper:** {escape(variant.source)}.",
-        f"```sh\n{command}\n```",
+        f"```sh\nlstm-lab train adding:{variant.name}\n```",
+        f"```python\nlstm_lab.cell({variant.name!r}).spec  # {constructor(variant)}\n```",
         section("Equations", _math(variant.equations), _symbols(variant)),
         section(
             "Data flow",
@@ -113,21 +114,39 @@ def _rates(variant: VariantDescription) -> str:
     return table(["rate of regularization", "default, from the paper"], rows)
 
 
+def constructor(variant: VariantDescription) -> str:
+    """Returns the Python expression of a variant's spec, without the defaults of its class."""
+    spec = variant.spec
+    assert dataclasses.is_dataclass(spec)
+    fields = [
+        f"{field.name}={getattr(spec, field.name)!r}"
+        for field in dataclasses.fields(spec)
+        if field.name != "cell" and getattr(spec, field.name) != field.default
+    ]
+    return f"{type(spec).__name__}({', '.join(fields)})"
+
+
 def _scores(variant: VariantDescription) -> str:
+    scores = results.scores().get(variant.name, ())
     rows = [
         [
             code(score.study),
             escape(score.setting),
             escape(score.metric),
+            str(len(score.values)),
             f"{score.mean:.4g}",
             f"{min(score.values):.4g} to {max(score.values):.4g}",
-            str(len(score.values)),
         ]
-        for score in results.scores().get(variant.name, ())
+        for score in scores
     ]
-    header = ["study", "setting", "metric", "mean", "range", "runs"]
-    note = (
-        "Test scores of archived studies. [Reproductions](../../reproductions.md) has their "
-        "protocols and all verdicts."
-    )
-    return "\n\n".join([note, table(header, rows)]) if rows else ""
+    searches = [
+        f"- {code(study)}: {count} trials of a random search; "
+        f"[report]({REPOSITORY}/experiments/results/{study}/report.md)"
+        for study, count in results.trials().get(variant.name, {}).items()
+    ]
+    if not rows and not searches:
+        return ""
+    note = "[Reproductions](../../reproductions.md) has the protocols and all verdicts."
+    scored = f"Test scores of archived studies. {note}" if rows else note
+    header = ["study", "setting", "metric", "runs", "mean", "range"]
+    return "\n\n".join(filter(None, [scored, table(header, rows), "\n".join(searches)]))
