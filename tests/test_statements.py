@@ -38,10 +38,10 @@ def text_files():
     names = ("README.md", "CONTRIBUTING.md")
     folders = ("docs", "lstm_lab", "configs", "experiments")
     found = [path for name in folders for path in (ROOT / name).rglob("*")]
-    kinds = {".md", ".py", ".rst", ".j2", ".ipynb"}
+    kinds, skipped = {".md", ".py", ".rst", ".j2", ".ipynb"}, {"results", "_generated"}
     return [
         *(ROOT / name for name in names),
-        *(p for p in found if p.suffix in kinds and "results" not in p.relative_to(ROOT).parts[:2]),
+        *(p for p in found if p.suffix in kinds and not skipped & {*p.relative_to(ROOT).parts[:2]}),
     ]
 
 
