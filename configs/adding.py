@@ -1,6 +1,6 @@
 """The adding problem (Hochreiter and Schmidhuber 1997).
 
-Command: lstm-lab train --config=configs/adding.py:lstm --config.task.length=100
+Command: lstm-lab train adding:lstm --config.task.length=100
 Time: 25 seconds on 2 CPU cores.
 Score: test MSE 0.0002; predicting 1 gives 0.1667.
 

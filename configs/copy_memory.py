@@ -1,6 +1,6 @@
 """Copy memory (Arjovsky et al. 2016): repeat ten symbols after a delay.
 
-Command: lstm-lab train --config=configs/copy_memory.py:lstm
+Command: lstm-lab train copy_memory:lstm
 Time: a minute on 2 CPU cores.
 Score: test NLL 0.295 after 4,000 steps, and still falling; without memory it is
 10 ln 8 / (delay + 20) = 0.4159.

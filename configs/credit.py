@@ -1,13 +1,13 @@
 """Credit risk: the attributes of 1,000 applicants as sequences (Statlog, German credit).
 
-Command: lstm-lab train --config=configs/credit.py
+Command: lstm-lab train credit
 Time: 10 seconds on 2 CPU cores.
 Score: mean AUC over the five folds 0.780; logistic regression, which each run prints, has 0.776.
 Data: german_credit/german.csv under --data_dir or $LSTM_LAB_DATA, from
 https://archive.ics.uci.edu/dataset/144 (german.data with commas).
 
 Words after the colon: a CSV file of your own with a header, whose last column is the label, as in
-configs/credit.py:my.csv; a variant of the catalogue; `bidirectional`; joined by commas.
+credit:my.csv; a variant of the catalogue; `bidirectional`; joined by commas.
 `--config.task.fold=K` with --config.task.folds=5 makes part K the test split.
 """
 

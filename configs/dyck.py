@@ -1,6 +1,6 @@
 """Brackets of four kinds: which one is closed, on longer sequences than those of training.
 
-Command: lstm-lab train --config=configs/dyck.py
+Command: lstm-lab train dyck
 Time: 12 seconds on 2 CPU cores.
 Score: test accuracy 0.987 on sequences twice as long (seed 0); whoever knows no kind has 0.625.
 

@@ -1,6 +1,6 @@
 """Classes of heartbeats: ECG5000 of the UCR archive, its 500 training series by cross-validation.
 
-Command: lstm-lab train --config=configs/heartbeats.py
+Command: lstm-lab train heartbeats
 Time: 15 seconds on 2 CPU cores.
 Score: test accuracy 0.920 on fold 0, 0.940 over five folds; the commonest class makes 0.584 of the
 series.
@@ -8,7 +8,7 @@ Data: ecg5000/ECG5000_TRAIN.txt under --data_dir or $LSTM_LAB_DATA, from
 https://www.timeseriesclassification.com/description.php?Dataset=ECG5000.
 
 Words after the colon: a file of your own, a label and its values a line, as in
-configs/heartbeats.py:my.csv; a variant of the catalogue; `bidirectional`; joined by commas.
+heartbeats:my.csv; a variant of the catalogue; `bidirectional`; joined by commas.
 `--config.task.fold=K` with --config.task.folds=5 makes part K the test split.
 """
 

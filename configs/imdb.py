@@ -1,6 +1,6 @@
 """Sentiment of films' reviews: IMDB, Maas et al. 2011, 25,000 reviews to train and 25,000 to test.
 
-Command: lstm-lab train --config=configs/imdb.py
+Command: lstm-lab train imdb
 Time: two to three minutes on 2 CPU cores.
 Score: test accuracy 0.867 (mean of three seeds; bidirectional 0.865); for its bidirectional example
 Keras itself gives 0.815 and 0.878, in two older versions of the page.
@@ -9,7 +9,7 @@ a line with `text` and `label`, 0 or 1 as the review is negative or positive, ma
 aclImdb_v1.tar.gz of https://ai.stanford.edu/~amaas/data/sentiment.
 
 Words after the colon: a file of your own, CSV with a header or JSON lines, with columns `text` and
-`label`, as in configs/imdb.py:reviews.csv; a variant of the catalogue; `bidirectional`; `stacked`;
+`label`, as in imdb:reviews.csv; a variant of the catalogue; `bidirectional`; `stacked`;
 joined by commas.
 """
 

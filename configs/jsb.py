@@ -1,6 +1,6 @@
 """JSB chorales: which of 88 notes sound next (Boulanger-Lewandowski et al. 2012).
 
-Command: lstm-lab train --config=configs/jsb.py:np
+Command: lstm-lab train jsb:np
 Time: 20 seconds on 2 CPU cores.
 Score: test NLL 8.41 a frame, every frame counted from the first on; the notes' frequencies
 alone give 11.060. Greff et al. 2017 report 8.38 as their best.

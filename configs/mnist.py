@@ -1,6 +1,6 @@
 """MNIST pixel by pixel, 784 steps, in order or permuted (Le, Jaitly and Hinton 2015).
 
-Command: lstm-lab train --config=configs/mnist.py:permuted
+Command: lstm-lab train mnist:permuted
 Time: six minutes on one CPU core for 10,000 images (--config.task.train_size=10000), by
 that rate half an hour for all.
 Score: permuted, with 10,000 images, test accuracy 0.633 (seed 0); for an LSTM of 100 units, all

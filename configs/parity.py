@@ -1,6 +1,6 @@
 """Whether the ones so far are odd, at every step, on longer sequences than those of training.
 
-Command: lstm-lab train --config=configs/parity.py
+Command: lstm-lab train parity
 Time: 15 seconds on 2 CPU cores.
 Score: test accuracy 1.000 at 300 steps (seed 0); chance is 0.5.
 

@@ -1,6 +1,6 @@
 """Penn Treebank by words: Zaremba, Sutskever and Vinyals 2014, and the recipes after them.
 
-Command: lstm-lab train --config=configs/ptb.py
+Command: lstm-lab train ptb
 Time: 83 minutes on 2 busy CPU cores; about 35 on idle ones, estimated from the first steps.
 Score: test perplexity 115.2 (seed 0); 115.91 in TensorFlow's tutorial, 115 in the
 authors' repository, 114.5 in the paper.
@@ -9,7 +9,7 @@ Data: ptb/ptb.{train,valid,test}.txt, downloaded, or under --data_dir or $LSTM_L
 Words after the colon: `medium` (published: 82.7) and `large` (78.4) of the same paper; `gal`, the
 variational LSTM of Gal and Ghahramani 2016 (76.5); `awd`, the AWD-LSTM of Merity et al. 2018 (58.8
 without fine-tuning): these four are for a GPU and not measured here. A text of your own, of words
-that white space separates, as in configs/ptb.py:my.txt; a variant of the catalogue; `stacked`;
+that white space separates, as in ptb:my.txt; a variant of the catalogue; `stacked`;
 joined by commas.
 """
 

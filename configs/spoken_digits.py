@@ -1,6 +1,6 @@
 """Spoken digits: the Free Spoken Digit Dataset at 8 kHz, as log-mel frames.
 
-Command: lstm-lab train --config=configs/spoken_digits.py:bidirectional
+Command: lstm-lab train spoken_digits:bidirectional
 Time: 15 seconds on 2 CPU cores.
 Score: test accuracy 0.992 (mean of five seeds); takes 0 to 4 of each speaker are the test, as the
 authors say.

@@ -1,6 +1,6 @@
 """Slots of requests ("arrive Beijing", "leave Beijing"): ATIS; or tags of a file of your own.
 
-Command: lstm-lab train --config=configs/tags.py
+Command: lstm-lab train tags
 Time: 40 seconds on 2 CPU cores.
 Score: test F1 of slots 0.948 (mean of five seeds), accuracy of intents 0.956; for LSTMs an F1 of
 0.94 to 0.957 is published.
@@ -8,7 +8,7 @@ Data: atis/{train,dev,test}/{seq.in,seq.out,label} under --data_dir or $LSTM_LAB
 https://github.com/monologg/JointBERT, data/atis.
 
 Words after the colon: a CoNLL file of your own, a word and its tag a line, empty lines between
-sentences, as in configs/tags.py:my.conll; `intent` for the sentence's intent instead; a variant of
+sentences, as in tags:my.conll; `intent` for the sentence's intent instead; a variant of
 the catalogue; `bidirectional`; `stacked`; joined by commas.
 """
 

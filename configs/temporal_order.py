@@ -1,6 +1,6 @@
 """Temporal order (Hochreiter and Schmidhuber 1997): which of X and Y stood at two places.
 
-Command: lstm-lab train --config=configs/temporal_order.py
+Command: lstm-lab train temporal_order
 Time: 50 seconds on one CPU core.
 Score: test accuracy 1.000 (seed 0); chance is 0.25.
 

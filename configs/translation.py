@@ -1,13 +1,13 @@
 """English to German: Multi30k, image captions, with attention.
 
-Command: lstm-lab train --config=configs/translation.py
+Command: lstm-lab train translation
 Time: 47 minutes on one core of a busy CPU.
 Score: test BLEU 36.4, lower-case, by sacrebleu; perplexity 4.48 (seed 0).
 Data: multi30k/{train,val,test_2016_flickr}.{en,de}.gz, downloaded, or under --data_dir or
 $LSTM_LAB_DATA.
 
 Words after the colon: two files of your own, a sentence a line in each, as in
-configs/translation.py:my.en,my.de; `bahdanau` or `none` for the attention instead of `luong`; a
+translation:my.en,my.de; `bahdanau` or `none` for the attention instead of `luong`; a
 variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict --workdir=DIR` translates.
 """
 

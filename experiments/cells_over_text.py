@@ -6,7 +6,7 @@ colors the text by the activation of that cell. Karpathy, Johnson and Fei-Fei 20
 understanding recurrent networks, found such cells by eye; here a correlation selects them.
 
 Command: python experiments/cells_over_text.py --workdir=runs/shakespeare
-Time: 20 seconds on 2 cores, after lstm-lab train --config=configs/characters.py.
+Time: 20 seconds on 2 cores, after lstm-lab train characters.
 Output: WORKDIR/cells_over_text.png.
 """
 

@@ -11,12 +11,11 @@ from lstm_lab.report.render.run_report import headline
 from lstm_lab.utils.tables import aligned
 
 
-def after_training(run: Run | Runs, config: str) -> str:
+def after_training(run: Run | Runs) -> str:
     """Returns the scores of a run, or the report of several seeds, and the next commands.
 
     Args:
       run: what was trained.
-      config: the config, as the user named it.
     """
     if isinstance(run, Runs):
         return f"{build(run.folder)}\n\n{_next(_commands(run))}"
@@ -24,7 +23,9 @@ def after_training(run: Run | Runs, config: str) -> str:
     parts = [headline(record), aligned(record.scores_table()), f"folder: {run.folder}"]
     commands = _commands(run)
     if record.status == "completed":
-        commands.append((f"lstm-lab train {config} --seeds=5", "the spread over seeds"))
+        # By its record: the same settings, however the user gave them.
+        record_file = run.folder / "run.json"
+        commands.append((f"lstm-lab train {record_file} --seeds=5", "the spread over seeds"))
     return "\n\n".join([*parts, _next(commands)])
 
 

@@ -92,7 +92,7 @@ def train(
     if multihost.is_primary():
         from lstm_lab.cli.messages import after_training
 
-        print(after_training(run, name))
+        print(after_training(run))
     return DONE if status == "completed" else FAILED
 
 

@@ -1,4 +1,4 @@
-"""The words after a config's colon: `configs/jsb.py:peephole,stacked`.
+"""The words after a config's colon: `jsb:peephole,stacked`.
 
 In: the words, as `get_config(words)` of a config file gets them. Out: a changed config. Words are
 for the most common changes; `overrides.py` reaches every setting.

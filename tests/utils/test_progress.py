@@ -57,3 +57,28 @@ def test_a_terminal_shows_a_progress_bar_and_stdout_stays_clean():
     assert out == "result\n"
     assert b"step 9" in shown
     assert b"left" in shown
+
+
+def test_a_notebook_shows_a_bar_and_removes_it(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, page):
+            shown.append(page.data)
+
+    monkeypatch.setattr("IPython.display.display", lambda page, display_id: Handle())
+    monkeypatch.setattr("lstm_lab.utils.progress.Console", FakeConsole)
+    with Meter(10) as meter:
+        meter.advance(5, "step <5>")
+    assert '<progress value="0.5000" max="1">' in shown[0]
+    assert "step &lt;5&gt;" in shown[0]
+    assert shown[-1] == ""
+
+
+class FakeConsole:
+    """A console in a notebook."""
+
+    is_jupyter, is_terminal = True, False
+
+    def __init__(self, stderr):
+        pass
