@@ -150,3 +150,10 @@ def test_an_installed_wheel_trains_in_an_empty_folder(wheel, tmp_path):
     code = "import lstm_lab, lstm_lab.configs.adding as a; print(lstm_lab.__file__, a.__file__)"
     shown = run([python, "-c", code], cwd=folder, env=environment).stdout.split()
     assert all(path.startswith(str(site)) for path in shown)
+
+
+def test_make_ablation_installs_only_the_package():
+    command = ["make", "--dry-run", "--always-make", "ablation"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--editable .\n" in done.stdout
+    assert "[dev" not in done.stdout

@@ -168,7 +168,7 @@ def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[st
     def ours() -> list[subprocess.Popen[bytes]]:
         # A new folder for each turn: in the old one, `sweep` would find all runs done.
         workdir = tempfile.mkdtemp(dir=scratch)
-        flags = [f"--study={file}", f"--workdir={workdir}", f"--data_dir={data_dir}"]
+        flags = [f"--study={file}", f"--workdir={workdir}", f"--data-dir={data_dir}"]
         return [_process("lstm_lab", "sweep", *flags, f"--jobs={cores}")]
 
     def torch(processes: int) -> list[subprocess.Popen[bytes]]:

@@ -39,7 +39,7 @@ EFFICIENCY = 0.35
 
 
 def preview(study: Study, data_dir: Path) -> str:
-    """Returns the text of `lstm-lab sweep --dry_run`.
+    """Returns the text of `lstm-lab sweep --dry-run`.
 
     Args:
       study: the study.
