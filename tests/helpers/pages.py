@@ -1,0 +1,120 @@
+"""Runs the blocks of a documentation page in order, with training cut short.
+
+A block `sh` is run command by command, in this process where it is a plain `lstm-lab` command: that
+saves the seconds that a new process needs to start. A block `python` whose first line is a comment
+with a file's name is written to that file; all others are one script.
+"""
+
+import io
+import re
+import shlex
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import lstm_lab as ll
+from lstm_lab.cli import main
+from lstm_lab.config.find import list_files
+from lstm_lab.config.parsing import with_values
+from tests.helpers.docs import run_command, shorten
+
+# Commands that need a network, a cluster or a browser, or that never end.
+NOT_RUN = r"^(pip|git|tensorboard) |--launcher=slurm|--watch|^until "
+SHORT_STUDY = """
+
+_whole_study = get_study
+
+
+def get_study():
+    from tests.helpers.pages import shorten_study
+
+    return shorten_study(_whole_study())
+"""
+
+
+def blocks_of(text):
+    """Returns (language, text) of every fenced block."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
+
+
+def commands_of(block):
+    """Returns the commands of a shell block; a loop over lines is none of its parts."""
+    return [line for line in block.splitlines() if line and not line.startswith("#")]
+
+
+def file_name(block):
+    """Returns the name of the file that a Python block defines, or None."""
+    found = re.match(r"# ([\w/]+\.py)\n", block)
+    return found and found[1]
+
+
+def shorten_study(study):
+    """Returns the study with runs of two steps or one epoch."""
+    length = short_length(study.settings["train"])
+    tuning = study.tuning and replace(study.tuning, overrides={})
+    return replace(study, base=with_values(study.settings, length), tuning=tuning)
+
+
+def short_length(train):
+    """Returns the settings that shorten a run with these settings of `train`."""
+    if train.get("epochs"):
+        return {"train.epochs": 1}
+    return {"train.steps": 2, "train.eval_every": 1}
+
+
+def run_page(text, folder, monkeypatch, capsys, is_slow=lambda command: False):
+    """Runs all blocks of a page in a folder, except the slow commands.
+
+    Returns:
+      The output of each command and of the script, by command; the script is named "python".
+    """
+    monkeypatch.chdir(folder)
+    outputs, script = {}, []
+    for language, block in blocks_of(text):
+        if language == "python" and file_name(block):
+            study = SHORT_STUDY if "def get_study" in block else ""
+            Path(file_name(block)).write_text(block + study)
+        elif language == "python":
+            script.append(block)
+        elif language == "sh":
+            for command in commands_of(block):
+                if not re.search(NOT_RUN, command) and not is_slow(command):
+                    outputs[command] = _run(shorten(command), folder, monkeypatch, capsys)
+    if script:
+        _shorten_training(monkeypatch)
+        exec(compile("\n".join(script), "page.py", "exec", dont_inherit=True), {})
+        outputs["python"] = capsys.readouterr().out
+    return outputs
+
+
+def _run(command, folder, monkeypatch, capsys):
+    """Runs one command and returns its output."""
+    # The right end of a pipe reads what the left end prints.
+    left, pipe, right = command.rpartition(" | ")
+    words = shlex.split(right)
+    if not words[0].endswith("lstm-lab") or re.search(r"[;&]( |$)", right):
+        return run_command(command, folder)
+    if pipe:
+        text = subprocess.run(left, shell=True, cwd=folder, capture_output=True, text=True).stdout
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    capsys.readouterr()
+    code = main(words[1:])
+    captured = capsys.readouterr()
+    assert code == 0, f"{command}\n{captured.out}\n{captured.err}"
+    return captured.out
+
+
+def _shorten_training(monkeypatch):
+    """Makes `ll.train` and `ll.sweep` stop after two steps or one epoch."""
+    train, sweep = ll.train, ll.sweep
+
+    def short_train(config, *, overrides=None, **options):
+        settings = {"epochs": 1} if _has_epochs(config) else {}
+        return train(config, overrides={**(overrides or {}), **short_length(settings)}, **options)
+
+    monkeypatch.setattr(ll, "train", short_train)
+    monkeypatch.setattr(ll, "sweep", lambda study, **options: sweep(shorten_study(study)))
+
+
+def _has_epochs(config):
+    return '"epochs"' in list_files("configs")[config.partition(":")[0]].read_text()
