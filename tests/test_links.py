@@ -8,7 +8,7 @@ from docs.generate import pages
 from tests.helpers.docs import local_links
 from tests.helpers.paths import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def anchors(text):
@@ -17,7 +17,7 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_point_to_existing_files_and_headings(page):
     for link in local_links(page.read_text()):
         name, _, anchor = link.partition("#")
