@@ -9,7 +9,7 @@ import re
 import pytest
 
 from tests.helpers.data import write_samples
-from tests.helpers.pages import blocks_of, commands_of, run_page
+from tests.helpers.pages import blocks_of, commands_of, run_page, write_files
 from tests.helpers.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -132,6 +132,9 @@ def test_the_quick_blocks_of_a_page_run(page, folder, monkeypatch, capsys):
 def test_all_blocks_of_a_page_run(page, tmp_path, monkeypatch, capsys):
     write_samples(tmp_path / "data")
     monkeypatch.setenv("LSTM_LAB_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    # The page on clusters works on the study of another page.
+    write_files(read("how_to/own_study"))
     run_page(read(page), tmp_path, monkeypatch, capsys)
 
 

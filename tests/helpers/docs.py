@@ -25,8 +25,8 @@ def local_links(text: str) -> list[str]:
 def shorten(command: str) -> str:
     """Returns the command for this interpreter, with training cut to one epoch or two steps."""
     if "train" in command.split():
-        config = re.search(r"configs/(\w+)\.py| train (?:--config=)?(\w+)", command)
-        path = ROOT / "configs" / f"{config and (config[1] or config[2])}.py"
+        config = re.search(r" train (?:--config=)?(?:configs/)?(\w+)", command)
+        path = ROOT / "configs" / f"{config and config[1]}.py"
         epochs = path.is_file() and '"epochs"' in path.read_text()
         length = "epochs=1" if epochs else "steps=2 --config.train.eval_every=1"
         command += f" --config.train.{length}"

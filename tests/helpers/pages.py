@@ -18,8 +18,9 @@ from lstm_lab.config.find import list_files
 from lstm_lab.config.parsing import with_values
 from tests.helpers.docs import run_command, shorten
 
-# Commands that need a network, a cluster or a browser, or that never end.
-NOT_RUN = r"^(pip|git|tensorboard) |--launcher=slurm|--watch|^until "
+# Commands that need a network, a cluster or a browser, that never end, or that train a whole study
+# of the package.
+NOT_RUN = r"^(pip|git|tensorboard) |--launcher=slurm|--watch|^until |sweep digits_ablation --jobs"
 SHORT_STUDY = """
 
 _whole_study = get_study
@@ -62,6 +63,14 @@ def short_length(train):
     return {"train.steps": 2, "train.eval_every": 1}
 
 
+def write_files(text):
+    """Writes the files that a page defines; its studies are shortened."""
+    for language, block in blocks_of(text):
+        if language == "python" and file_name(block):
+            study = SHORT_STUDY if "def get_study" in block else ""
+            Path(file_name(block)).write_text(block + study)
+
+
 def run_page(text, folder, monkeypatch, capsys, is_slow=lambda command: False):
     """Runs all blocks of a page in a folder, except the slow commands.
 
@@ -69,12 +78,10 @@ def run_page(text, folder, monkeypatch, capsys, is_slow=lambda command: False):
       The output of each command and of the script, by command; the script is named "python".
     """
     monkeypatch.chdir(folder)
+    write_files(text)
     outputs, script = {}, []
     for language, block in blocks_of(text):
-        if language == "python" and file_name(block):
-            study = SHORT_STUDY if "def get_study" in block else ""
-            Path(file_name(block)).write_text(block + study)
-        elif language == "python":
+        if language == "python" and not file_name(block):
             script.append(block)
         elif language == "sh":
             for command in commands_of(block):
