@@ -4,7 +4,7 @@ Command: lstm-lab train characters
 Time: 9 minutes on 2 busy CPU cores.
 Score: 2.34 bits a character (1.62 nats) on the last twentieth of the text, 2.10 (1.46) on the one
 before, the validation part (seed 0).
-Data: tinyshakespeare/input.txt, downloaded, or under --data_dir or $LSTM_LAB_DATA.
+Data: lstm-lab data get tinyshakespeare; downloaded at first use.
 
 Words after the colon: a UTF-8 text of any language, as in characters:my.txt; a variant
 of the catalogue; `stacked`; joined by commas. `lstm-lab generate --workdir=DIR` generates text.

@@ -3,8 +3,8 @@
 Command: lstm-lab train credit
 Time: 10 seconds on 2 CPU cores.
 Score: mean AUC over the five folds 0.780; logistic regression, which each run prints, has 0.776.
-Data: german_credit/german.csv under --data_dir or $LSTM_LAB_DATA, from
-https://archive.ics.uci.edu/dataset/144 (german.data with commas).
+Data: lstm-lab data prepare german_credit PATH, with german.data of
+https://archive.ics.uci.edu/dataset/144.
 
 Words after the colon: a CSV file of your own with a header, whose last column is the label, as in
 credit:my.csv; a variant of the catalogue; `bidirectional`; joined by commas.

@@ -4,7 +4,7 @@ Command: lstm-lab train heartbeats
 Time: 15 seconds on 2 CPU cores.
 Score: test accuracy 0.920 on fold 0, 0.940 over five folds; the commonest class makes 0.584 of the
 series.
-Data: ecg5000/ECG5000_TRAIN.txt under --data_dir or $LSTM_LAB_DATA, from
+Data: lstm-lab data prepare ecg5000 PATH, with ECG5000_TRAIN.txt, .tsv or .ts of
 https://www.timeseriesclassification.com/description.php?Dataset=ECG5000.
 
 Words after the colon: a file of your own, a label and its values a line, as in

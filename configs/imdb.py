@@ -4,9 +4,8 @@ Command: lstm-lab train imdb
 Time: two to three minutes on 2 CPU cores.
 Score: test accuracy 0.867 (mean of three seeds; bidirectional 0.865); for its bidirectional example
 Keras itself gives 0.815 and 0.878, in two older versions of the page.
-Data: imdb/train.jsonl.gz and imdb/test.jsonl.gz under --data_dir or $LSTM_LAB_DATA: a JSON object
-a line with `text` and `label`, 0 or 1 as the review is negative or positive, made from
-aclImdb_v1.tar.gz of https://ai.stanford.edu/~amaas/data/sentiment.
+Data: lstm-lab data get imdb; downloaded at first use (84 MB) and converted to JSON lines with
+`text` and `label`, 0 or 1 as the review is negative or positive.
 
 Words after the colon: a file of your own, CSV with a header or JSON lines, with columns `text` and
 `label`, as in imdb:reviews.csv; a variant of the catalogue; `bidirectional`; `stacked`;

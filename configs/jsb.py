@@ -4,11 +4,10 @@ Command: lstm-lab train jsb:np
 Time: 20 seconds on 2 CPU cores.
 Score: test NLL 8.41 a frame, every frame counted from the first on; the notes' frequencies
 alone give 11.060. Greff et al. 2017 report 8.38 as their best.
-Data: jsb/JSB_Chorales.mat, downloaded, or under --data_dir or $LSTM_LAB_DATA.
+Data: lstm-lab data get jsb (also nottingham, musedata, piano_midi); downloaded at first use.
 
-Words after the colon: `nottingham`, `musedata` or `piano_midi` for these collections, whose files
-are not downloaded (`--data_dir`/nottingham/Nottingham.mat and so on, from beside that of the
-chorales) and not measured; a variant of the catalogue, `stacked`, joined by commas. `bidirectional`
+Words after the colon: `nottingham`, `musedata` or `piano_midi` for these collections, which are not
+measured here; a variant of the catalogue, `stacked`, joined by commas. `bidirectional`
 sees the frame that it predicts: its score means nothing.
 """
 
@@ -21,10 +20,10 @@ from lstm_lab.tasks.datasets import music
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
     listed = (words or "").split(",")
-    others = [word for word in listed if word in music.OTHERS]
+    collections = [word for word in listed if word in music.FILES]
     config = ConfigDict(
         {
-            "task": {"name": "jsb", "collection": [*others, "jsb"][0]},
+            "task": {"name": "jsb", "collection": [*collections, "jsb"][0]},
             "model": {"cell": "np", "hidden": 100},
             "optim": {"name": "adam", "lr": 0.005, "clip": 5.0},
             "train": {
@@ -35,4 +34,4 @@ def get_config(words: str | None = None) -> ConfigDict:
             },
         }
     )
-    return shorthand.apply(config, ",".join(word for word in listed if word not in music.OTHERS))
+    return shorthand.apply(config, ",".join(word for word in listed if word not in music.FILES))

@@ -5,8 +5,7 @@ Time: six minutes on one CPU core for 10,000 images (--config.task.train_size=10
 that rate half an hour for all.
 Score: permuted, with 10,000 images, test accuracy 0.633 (seed 0); for an LSTM of 100 units, all
 images and many more epochs 0.989 in order and 0.902 permuted are published (Cooijmans et al. 2017).
-Data: mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz under --data_dir or $LSTM_LAB_DATA, from
-any mirror of http://yann.lecun.com/exdb/mnist.
+Data: lstm-lab data get mnist; downloaded at first use.
 
 Words after the colon: `permuted`; `rows` reads 28 rows of 28 pixels; a variant of the catalogue;
 `bidirectional`; `stacked`; joined by commas.

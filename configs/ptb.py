@@ -4,7 +4,7 @@ Command: lstm-lab train ptb
 Time: 83 minutes on 2 busy CPU cores; about 35 on idle ones, estimated from the first steps.
 Score: test perplexity 115.2 (seed 0); 115.91 in TensorFlow's tutorial, 115 in the
 authors' repository, 114.5 in the paper.
-Data: ptb/ptb.{train,valid,test}.txt, downloaded, or under --data_dir or $LSTM_LAB_DATA.
+Data: lstm-lab data get ptb; downloaded at first use.
 
 Words after the colon: `medium` (published: 82.7) and `large` (78.4) of the same paper; `gal`, the
 variational LSTM of Gal and Ghahramani 2016 (76.5); `awd`, the AWD-LSTM of Merity et al. 2018 (58.8

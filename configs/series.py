@@ -4,7 +4,7 @@ Command: lstm-lab train series
 Time: 15 seconds on 2 CPU cores.
 Score: test mse 0.029 on etth1 (seed 0), compared with 0.034 for repeating the last value; each
 run also prints the scores of trivial forecasts.
-Data: ett/ETTh1.csv, series/*.csv, downloaded, or under --data_dir or $LSTM_LAB_DATA.
+Data: lstm-lab data get ett series; downloaded at first use.
 
 Words after the colon: `etth1` (oil temperature, the next 24 hours), `etth1_all` (all seven
 columns), `airline`, `sunspots`, `sp500`; or a CSV file of your own with a header, whose last column

@@ -3,8 +3,7 @@
 Command: lstm-lab train translation
 Time: 47 minutes on one core of a busy CPU.
 Score: test BLEU 36.4, lower-case, by sacrebleu; perplexity 4.48 (seed 0).
-Data: multi30k/{train,val,test_2016_flickr}.{en,de}.gz, downloaded, or under --data_dir or
-$LSTM_LAB_DATA.
+Data: lstm-lab data get multi30k; downloaded at first use.
 
 Words after the colon: two files of your own, a sentence a line in each, as in
 translation:my.en,my.de; `bahdanau` or `none` for the attention instead of `luong`; a

@@ -1,7 +1,7 @@
 """Credit risk, German credit: an LSTM over the attributes, compared with logistic regression.
 
 Command: lstm-lab reproduce credit
-Data: german_credit/german.csv under --data_dir or $LSTM_LAB_DATA; see configs/credit.py.
+Data: as the config credit.
 
 Five-fold cross-validation; every run also reports the score of logistic regression on its fold. No
 published figure is compared.

@@ -1,7 +1,7 @@
 """Classes of heartbeats, ECG5000: one layer and two, by five-fold cross-validation.
 
 Command: lstm-lab reproduce heartbeats
-Data: ecg5000/ECG5000_TRAIN.txt under --data_dir or $LSTM_LAB_DATA; see configs/heartbeats.py.
+Data: as the config heartbeats.
 """
 
 from lstm_lab.configs import heartbeats

@@ -1,7 +1,7 @@
 """Intents of requests, ATIS: what a sentence asks for, from its last state.
 
 Command: lstm-lab reproduce intents
-Data: atis/{train,dev,test} under --data_dir or $LSTM_LAB_DATA; see configs/tags.py.
+Data: as the config tags.
 """
 
 from lstm_lab.configs import tags

@@ -1,7 +1,7 @@
 """MNIST pixel by pixel in a permuted order: LSTM, chrono and JANET on a part of the images.
 
 Command: lstm-lab reproduce pixel_mnist
-Data: mnist/, under --data_dir or $LSTM_LAB_DATA; see configs/mnist.py.
+Data: as the config mnist.
 
 10,000 of the 55,000 images train, for ten epochs, so that it ends in 17 minutes on one core; the
 published figures are of all images and far more updates.

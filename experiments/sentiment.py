@@ -1,7 +1,7 @@
 """Sentiment of films' reviews, IMDB: an LSTM that reads forward, and one that reads both ways.
 
 Command: lstm-lab reproduce sentiment
-Data: imdb/{train,test}.jsonl.gz under --data_dir or $LSTM_LAB_DATA; see configs/imdb.py.
+Data: as the config imdb.
 """
 
 from lstm_lab.configs import imdb

@@ -1,7 +1,7 @@
 """Slots of requests, ATIS: an LSTM that reads both ways, and one that reads forward.
 
 Command: lstm-lab reproduce slots
-Data: atis/{train,dev,test} under --data_dir or $LSTM_LAB_DATA; see configs/tags.py.
+Data: as the config tags.
 """
 
 from lstm_lab.configs import tags

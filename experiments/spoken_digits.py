@@ -1,7 +1,7 @@
 """Spoken digits, log-mel frames at 8 kHz: both ways and forward, on the official split.
 
 Command: lstm-lab reproduce spoken_digits
-Data: fsdd/fsdd.tar.gz under --data_dir or $LSTM_LAB_DATA; see configs/spoken_digits.py.
+Data: as the config spoken_digits.
 """
 
 from lstm_lab.configs import spoken_digits

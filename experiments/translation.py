@@ -1,7 +1,7 @@
 """English to German, Multi30k: with attention and without.
 
 Command: lstm-lab reproduce translation
-Data: multi30k/, downloaded, or under --data_dir or $LSTM_LAB_DATA; see configs/translation.py.
+Data: as the config translation.
 """
 
 from lstm_lab.configs import translation

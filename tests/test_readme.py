@@ -1,104 +1,104 @@
-"""The commands and files of the README work. Slow tests run shortened forms of long commands."""
+"""The README: its commands and files work as printed, in an empty folder.
+
+The installed script runs them, as users have it. Slow tests run shortened forms of long commands.
+"""
 
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 
-from lstm_lab.tasks import TASKS
-from lstm_lab.utils.files import read_json
-from tests.helpers.data import write_samples
-from tests.helpers.docs import LSTM_LAB, run_command, shorten
+from lstm_lab.cells import CATALOGUE
+from lstm_lab.config.find import list_files
+from tests.helpers.docs import code_blocks, run_command, shorten
 from tests.helpers.paths import ROOT
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
-COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
-FILES = {text.splitlines()[0][2:]: text for kind, text in BLOCKS if kind == "python"}
-TINY = "--config.task.valid_size=8 --config.task.test_size=8"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh.md").read_text(encoding="utf-8")
+COMMANDS = [line for text in code_blocks(README, "sh") for line in text.splitlines()]
+FILES = {text.splitlines()[0][2:]: text for text in code_blocks(README, "python")}
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """A folder with the project's configs and studies, the README's files, and data."""
-    folder = tmp_path_factory.mktemp("clone")
-    for name in ("configs", "experiments"):
-        shutil.copytree(ROOT / name, folder / name)
+def folder(tmp_path_factory):
+    """A folder with the README's files and nothing else: the package is installed."""
+    path = tmp_path_factory.mktemp("empty")
     for name, text in FILES.items():
-        (folder / name).write_text(text)
-    write_samples(folder / "data")
-    return folder
+        (path / name).write_text(text)
+    return path
 
 
-def test_the_readme_names_existing_files_and_verbs():
-    files = {"my_config.py", "my_cell.py", "my_script.py", "my_study.py", "majority.py"}
-    assert set(FILES) == files
-    verbs = {c.split()[1] for c in COMMANDS if c.startswith("lstm-lab")}
-    expected = {"train", "sweep", "status", "report", "summary", "check", "compare", "generate"}
-    assert verbs == expected
-    for config in re.findall(r"`(\w+\.py)`", README):
-        assert (ROOT / "configs" / config).exists() or config in FILES, config
-    assert COMMANDS[:2] == ["make ablation", "source .venv/bin/activate"]
+def table_names(text, header):
+    """Returns the names in the first column of the table with that header."""
+    rows = text.partition(header)[2].split("\n\n")[0].splitlines()[2:]
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
 
 
-def test_the_quick_readme_commands_run(clone):
-    words = ("summary", "check", "--dry_run", "python")
-    quick = [c for c in COMMANDS if any(word in c for word in words)]
-    assert len(quick) == 6
-    outputs = [run_command(shorten(c), clone) for c in quick]
-    assert any("11,416,577" in text for text in outputs)
+def test_the_readme_is_short_and_names_every_variant_and_config():
+    assert len(README.splitlines()) <= 150
+    assert sorted(table_names(README, "| variant |")) == sorted(CATALOGUE)
+    configs = set(list_files("configs")) - {"tutorial"}  # a model of a known size, not a task
+    assert sorted(table_names(README, "| config |")) == sorted(configs)
 
 
-def test_the_example_config_and_cell_train(clone):
-    run_command(shorten("lstm-lab train --config=my_config.py " + TINY), clone)
-    command = next(c for c in COMMANDS if "my_cell.py" in c)
-    run_command(
-        shorten(command) + " --config.model.hidden=4 --config.task.pixels_per_step=8", clone
-    )
-    coupled = command.replace(":one_gate", ":coupled") + " --config.task.pixels_per_step=8"
-    run_command(shorten(coupled), clone)
+def test_both_languages_have_the_same_code_tables_and_figures():
+    for language in ("sh", "python", "text"):
+        assert code_blocks(README, language) == code_blocks(CHINESE, language)
+    for pattern in (r"!\[[^]]*\]\(([^)]+)\)", r"^\| (`[^|]+) \|"):
+        both = [re.findall(pattern, text, re.M) for text in (README, CHINESE)]
+        assert both[0] == both[1]
+    assert len(re.findall(r"^## ", README, re.M)) == len(re.findall(r"^## ", CHINESE, re.M))
 
 
-def test_the_example_task_is_learned(monkeypatch, tmp_path):
-    from lstm_lab.config.parsing import build_spec
-    from tests.helpers.training import train
+def test_the_readme_has_the_expected_commands_and_files():
+    assert set(FILES) == {"my_script.py", "my_cell.py", "my_study.py"}
+    assert [c.split()[:2] for c in COMMANDS] == [
+        ["pip", "install"],
+        ["lstm-lab", "train"],
+        ["lstm-lab", "sweep"],
+        ["lstm-lab", "compare"],
+    ]
 
-    scope = {}
-    exec(compile(FILES["majority.py"], "majority.py", "exec", dont_inherit=True), scope)
-    monkeypatch.setitem(TASKS, "majority", scope["Majority"])
-    spec = build_spec(
-        {
-            "task": {"name": "majority", "length": 5},
-            "model": {"hidden": 16},
-            "optim": {"lr": 0.03},
-            "train": {"steps": 400, "eval_every": 100},
-        }
-    )
-    assert train([spec], tmp_path).status == "completed"
-    assert read_json(tmp_path / "0" / "result.json")["test"]["accuracy"] > 0.95
+
+def test_the_quick_commands_run(folder):
+    train = next(c for c in COMMANDS if "train" in c)
+    out = run_command(shorten(train), folder)
+    assert "adding, lstm, seed 0: completed after 2 steps" in out
+    # The lines of the example, apart from their numbers.
+    example = code_blocks(README, "text")[0]
+    for line in example.splitlines()[1:]:
+        assert line.split("  ")[0].strip() in out
+    sweep = next(c for c in COMMANDS if "sweep" in c)
+    out = run_command(f"{shorten(sweep)} --dry-run", folder)
+    assert "16 runs in 4 cohorts" in out
+    assert "20 runs" in out
+    cell = "my_cell.py:one_gate"
+    assert "FAILED" not in run_command(shorten(f"lstm-lab check {cell}"), folder)
+
+
+def test_the_script_runs_shortened(folder):
+    text = FILES["my_script.py"].replace('"train.epochs": 15', '"train.epochs": 1')
+    assert text != FILES["my_script.py"]
+    (folder / "short_script.py").write_text(text)
+    assert "accuracy" in run_command("python short_script.py", folder)
 
 
 @pytest.mark.slow
-def test_every_readme_command_runs_shortened(clone):
-    for command in COMMANDS:
-        if re.search(r"(^|\| )lstm-lab", command) and "my_study" not in command:
-            run_command(shorten(command), clone)
+def test_the_study_runs_as_printed_but_shortened(folder):
+    text = FILES["my_study.py"].replace('"adding"', '"short.py"')
+    (folder / "short_study.py").write_text(text)
+    (folder / "short.py").write_text(
+        "from lstm_lab.configs import adding\n\n\n"
+        "def get_config():\n"
+        "    config = adding.get_config()\n"
+        "    config.train.update({'steps': 2, 'eval_every': 1})\n"
+        "    return config\n"
+    )
+    out = run_command(shorten("lstm-lab sweep short_study.py"), folder)
+    assert re.search(r"^claim +evidence +verdict$", out, re.M)
 
 
 @pytest.mark.slow
-def test_the_readme_studies_run_shortened(clone):
-    for name in ("experiments/digits_ablation.py", "my_study.py"):
-        short = clone / "experiments" / f"short_{Path(name).stem}.py"
-        length = {"epochs": 1} if "digits" in name else {"steps": 2, "eval_every": 1}
-        short.write_text(
-            "from dataclasses import replace\n"
-            "from lstm_lab.config import load_module\nfrom pathlib import Path\n"
-            f"whole = load_module(Path({str(clone / name)!r}), 'study').get_study()\n"
-            "def get_study():\n"
-            f"    whole.base.train = {{'batch_size': 32, **{length!r}}}\n"
-            "    tuning = replace(whole.tuning, overrides={})\n"
-            "    return replace(whole, tuning=tuning)\n"
-        )
-        out = run_command(f"{LSTM_LAB} sweep --study={short} --workdir=runs/{short.stem}", clone)
-        assert "planned claim" in out
+def test_the_comparison_runs_as_printed(folder):
+    command = next(c for c in COMMANDS if "compare" in c)
+    out = run_command(shorten(command), folder)
+    assert re.search(r"is better|is worse|equivalent|inconclusive", out)

@@ -16,6 +16,7 @@ import click
 
 from lstm_lab.cli.argv import accepts_settings, usage_error, with_dashes
 from lstm_lab.cli.benchmarks import bench
+from lstm_lab.cli.data import data
 from lstm_lab.cli.inference import generate, predict
 from lstm_lab.cli.installation import completion, doctor
 from lstm_lab.cli.listing import config, list_, show
@@ -28,7 +29,7 @@ VERBS = (
     *(train, summary, config, check),
     *(compare, sweep, reproduce, status, report, pack),
     *(predict, generate),
-    *(list_, show, doctor, completion, bench),
+    *(list_, show, data, doctor, completion, bench),
 )
 EPILOG = """\b
 First steps:

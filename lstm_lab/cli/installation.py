@@ -100,11 +100,12 @@ def _version(module: str) -> str:
 
 
 def _data(data_dir: Path | None) -> list[list[str]]:
-    from lstm_lab.tasks.readers.download import default_data_dir
+    from lstm_lab.tasks.readers.download import describe, use_data_dir
 
-    folder = data_dir or default_data_dir()
-    names = sorted(path.name for path in folder.glob("*/")) if folder.is_dir() else []
-    state = f"{folder}: {', '.join(names) or 'empty'}"
+    folder = use_data_dir(data_dir)
+    _, *rows = describe(folder)
+    names = [name for name, _, state, _, _ in rows if state != "missing"]
+    state = f"{folder}: {len(names)} of {len(rows)} data sets ({', '.join(names) or 'none'})"
     return [["data", state, "lstm-lab data list; lstm-lab data get NAME"]]
 
 

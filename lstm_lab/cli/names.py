@@ -16,8 +16,12 @@ def names_of(kind: str) -> list[str]:
     """Returns the names that a shell completes.
 
     Args:
-      kind: configs, studies or variants.
+      kind: configs, studies, variants or data.
     """
+    if kind == "data":
+        from lstm_lab.tasks.readers.sources import DATA_SETS
+
+        return list(DATA_SETS)
     if kind == "variants":
         from lstm_lab.cells import CATALOGUE
 

@@ -75,7 +75,7 @@ def switch(name: str, help_text: str) -> Callable[[Verb], Verb]:
 
 
 def _complete_names(kind: str) -> Callable[..., list[CompletionItem]]:
-    """Returns a function that completes the names of configs, studies or variants."""
+    """Returns a function that completes the names of configs, studies, variants or data."""
 
     def complete(
         context: click.Context, parameter: click.Parameter, incomplete: str
@@ -95,7 +95,7 @@ def named_argument(name: str, kind: str, required: bool = False) -> Callable[[Ve
 
     Args:
       name: the argument, as it appears in the usage line.
-      kind: what is completed: configs, studies or variants.
+      kind: what is completed: configs, studies, variants or data.
       required: whether a verb without it is wrong usage.
     """
     return click.argument(

@@ -60,6 +60,9 @@ def run(capsys, monkeypatch, tmp_path):
         (["show", "peepole"], "show: got 'peepole'; did you mean 'peephole'"),
         (["config", "shwo"], "config verb: got 'shwo'; did you mean 'show'"),
         (["predict", "--workdir=none"], "holds no run"),
+        (["data", "get", "mnits"], "data: got 'mnits'; did you mean 'mnist'"),
+        (["data", "get"], "NAME... is required"),
+        (["data", "prepare", "imdb", "none.tar.gz"], "data: none.tar.gz does not exist"),
         (["sweep"], "--study is required"),
         (["sweep", "--study=none.py"], "study: none.py does not exist"),
         (["sweep", f"--study={ROOT}/configs/adding.py"], "has no get_study"),
@@ -80,11 +83,7 @@ def test_wrong_usage_prints_one_line_and_exits_with_2(run, argv, message, tmp_pa
 
 
 def test_missing_or_damaged_data_creates_no_folder(run, tmp_path, monkeypatch):
-    from dataclasses import replace
-
-    from lstm_lab.tasks.datasets import music
-
-    monkeypatch.setattr(music, "SOURCE", replace(music.SOURCE, url="http://127.0.0.1:9/x.mat"))
+    monkeypatch.setenv("LSTM_LAB_MIRROR", "http://127.0.0.1:9")
     jsb_config = f"--config={ROOT}/configs/jsb.py"
     study = tmp_path / "study.py"
     study.write_text(

@@ -15,38 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lstm_lab.tasks.base import Dataset, Examples, Real, Task, Vectors
-from lstm_lab.tasks.readers.download import Source, locate
+from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.splits import check_folds, check_shares
 from lstm_lab.tasks.readers.tables import numeric_columns, parse_columns, read_columns
 from lstm_lab.tasks.readers.text import check_unchanged, sha256_of
 from lstm_lab.utils.errors import UserError
-
-# Each URL names a commit, so that its content cannot change.
-_BROWNLEE = "https://raw.githubusercontent.com/jbrownlee/Datasets/"
-SOURCES = (
-    Source(
-        "ett/ETTh1.csv",
-        "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/"
-        "1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/ETTh1.csv",
-        "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
-    ),
-    Source(
-        "series/airline-passengers.csv",
-        _BROWNLEE + "d20fcb6402ae34e653d4513b00f39257bb37ed7f/airline-passengers.csv",
-        "8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621",
-    ),
-    Source(
-        "series/monthly-sunspots.csv",
-        _BROWNLEE + "d20fcb6402ae34e653d4513b00f39257bb37ed7f/monthly-sunspots.csv",
-        "c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3",
-    ),
-    Source(
-        "series/sp500-2000.csv",
-        "https://raw.githubusercontent.com/vega/vega-datasets/"
-        "cad85578e232704bb0453544742440038038c6a2/data/sp500-2000.csv",
-        "9409e9342d0657c747324e4cfabce8a8c7f663bc485b95a3378f36b0a160f8c8",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -127,7 +100,7 @@ class Series(Task):
           UserError: if the file is missing, changed or too short, if it lacks a column, or if `log`
             meets a value that is not above 0.
         """
-        path = locate(self.file, data_dir, SOURCES)
+        path = locate(self.file, data_dir)
         check_unchanged([path], self.sha256)
         values_ND = read_columns(path, self.inputs_of)[: self.rows]
         if self.log:

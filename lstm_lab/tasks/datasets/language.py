@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Measure, Split, Stream, Task, Tokens
-from lstm_lab.tasks.readers.download import Source, locate
+from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.splits import check_shares
 from lstm_lab.tasks.readers.text import (
     END,
@@ -27,31 +27,6 @@ from lstm_lab.tasks.readers.text import (
 )
 from lstm_lab.utils.errors import UserError
 
-# The URL names a branch and not a commit; the hashes below would detect a change.
-_PTB = "https://raw.githubusercontent.com/tomsercu/lstm/master/data/"
-SOURCES = (
-    Source(
-        "ptb/ptb.train.txt",
-        _PTB + "ptb.train.txt",
-        "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
-    ),
-    Source(
-        "ptb/ptb.valid.txt",
-        _PTB + "ptb.valid.txt",
-        "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
-    ),
-    Source(
-        "ptb/ptb.test.txt",
-        _PTB + "ptb.test.txt",
-        "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
-    ),
-    Source(
-        "tinyshakespeare/input.txt",
-        "https://raw.githubusercontent.com/karpathy/char-rnn/"
-        "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
-        "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-    ),
-)
 # The customary measures: perplexity of words, bits per character.
 MEASURES: dict[Unit, tuple[Measure, ...]] = {
     "word": ("perplexity", "accuracy"),
@@ -136,7 +111,7 @@ class Language(Task):
           UserError: if a file is missing, changed or not a text, or a split is too short.
         """
         files = [path for path in (self.train, self.valid, self.test) if path is not None]
-        paths = [locate(path, data_dir, SOURCES) for path in files]
+        paths = [locate(path, data_dir) for path in files]
         check_unchanged(paths, self.sha256)
         texts = [self._symbols(read_text(path)) for path in paths]
         train, valid, test = texts if len(texts) == 3 else self._parts(texts[0])

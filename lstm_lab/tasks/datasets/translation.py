@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, SourceTokens, Split, Task, Tokens
-from lstm_lab.tasks.readers.download import Source, locate
+from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.splits import check_filled, check_shares, complete
 from lstm_lab.tasks.readers.text import (
     check_unchanged,
@@ -32,21 +32,6 @@ from lstm_lab.utils.errors import UserError
 BEGIN, END = "<s>", "</s>"
 BEGIN_NUMBER, END_NUMBER = 1, 2  # in every target vocabulary; beam search needs them as constants
 
-_URL = (
-    "https://raw.githubusercontent.com/multi30k/dataset/"
-    "a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw/"
-)
-SOURCES = tuple(
-    Source(f"multi30k/{name}.gz", f"{_URL}{name}.gz", sha256)
-    for name, sha256 in (
-        ("train.en", "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f"),
-        ("train.de", "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6"),
-        ("val.en", "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28"),
-        ("val.de", "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a"),
-        ("test_2016_flickr.en", "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9"),
-        ("test_2016_flickr.de", "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8"),
-    )
-)
 Pair = tuple[str, str]
 
 
@@ -130,7 +115,7 @@ class Translation(Task):
         """
         source = {part: self._pair(part) for part in ("train", "valid", "test")}
         paths = {
-            part: (locate(source, data_dir, SOURCES), locate(target, data_dir, SOURCES))
+            part: (locate(source, data_dir), locate(target, data_dir))
             for part, (source, target) in source.items()
             if source is not None and target is not None
         }

@@ -1,40 +1,33 @@
-"""Data files: the user's copy, or a download with a known hash.
+"""Data files: the user's copy, a download with a known hash, or converted originals.
 
-In: a path under the data folder. Out: the path of a file that exists. Read text.py next.
+In: a path under the data folder, or the name of a data set. Out: the path of a file that exists.
+`sources.py` has all addresses and hashes. Read text.py next.
 """
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+import shutil
+import tempfile
 from pathlib import Path
 
 import pooch
 import requests
 
-from lstm_lab.utils.errors import UserError
+from lstm_lab.tasks.readers.sources import DATA_SETS, DataSet, Source
+from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.files import write_bytes
+from lstm_lab.utils.progress import Meter
 
-
-@dataclass(frozen=True)
-class Source:
-    """The origin of a data file.
-
-    Attributes:
-      path: its path under the data folder, DATASET/FILE.
-      url: where to download it, best at a fixed commit, whose content cannot change.
-      sha256: the hash that the download must have, in hex.
-    """
-
-    path: str
-    url: str
-    sha256: str
+MIRROR = "LSTM_LAB_MIRROR"
 
 
 def default_data_dir() -> Path:
     """Returns the data folder: $LSTM_LAB_DATA, or the cache folder of the user."""
     # `or` rather than a default of `get`: an empty variable must not mean the current folder.
-    return Path(os.environ.get("LSTM_LAB_DATA") or pooch.os_cache("lstm_lab"))
+    return Path(os.environ.get("LSTM_LAB_DATA") or pooch.os_cache("lstm_lab") / "data")
 
 
 def use_data_dir(data_dir: Path | None) -> Path:
@@ -50,63 +43,183 @@ def use_data_dir(data_dir: Path | None) -> Path:
     return data_dir
 
 
-def locate(path: str, data_dir: Path, sources: Iterable[Source] = ()) -> Path:
+def locate(path: str, data_dir: Path) -> Path:
     """Returns the path of a data file.
 
-    A known file lies in the data folder and is downloaded if it is missing. A user's file is looked
-    for as given, then in the data folder.
+    A file of `DATA_SETS` lies in the data folder and is downloaded if it is missing. A user's file
+    is looked for as given, then in the data folder.
 
     Args:
       path: the path in the task's options.
       data_dir: the data folder.
-      sources: the known files of the task.
 
     Raises:
       UserError: if the file does not exist, or its download failed.
     """
     # Known files first: a file with the same path in the current folder must not replace the data
     # set that a config names.
-    for source in sources:
-        if source.path == path:
-            return fetch(source, data_dir)
+    for name, data_set in DATA_SETS.items():
+        for source in data_set.files:
+            if source.path == path:
+                return _provide(name, source, data_dir)
     for place in (Path(path), data_dir / path):
         if place.is_file():
             return place
     raise UserError(f"data: {path} does not exist, neither here nor in {data_dir}")
 
 
-def fetch(source: Source, data_dir: Path) -> Path:
-    """Returns the path of a data file; downloads it if it is missing.
+def get(name: str, data_dir: Path) -> list[Path]:
+    """Downloads the files of a data set that are missing.
 
     Args:
-      source: the origin of the file.
+      name: a name of `DATA_SETS`.
       data_dir: the data folder.
 
+    Returns:
+      The paths of its files.
+
     Raises:
-      UserError: if the file is missing and its download failed; the message says where to get it
-        and where to put it.
+      UserError: for an unknown name, or if a file cannot be downloaded.
     """
-    path = data_dir / source.path
+    return [_provide(name, source, data_dir) for source in find_data_set(name).files]
+
+
+def prepare(name: str, originals: Path, data_dir: Path) -> list[Path]:
+    """Converts the publisher's files of a data set, and writes them into the data folder.
+
+    Args:
+      name: a name of `DATA_SETS`.
+      originals: the file, archive or folder that the data set's `originals` describes.
+      data_dir: the data folder.
+
+    Returns:
+      The paths of the files.
+
+    Raises:
+      UserError: for an unknown name, missing originals, or contents with another hash.
+    """
+    data_set = find_data_set(name)
+    files = data_set.prepare(originals)
+    # All are checked before one is written: half a data set would look like a whole one.
+    for source in data_set.files:
+        content = files[source.path]
+        # The same content may be packed in different ways, so the hash of a .gz file says nothing.
+        if source.sha256 and (source.unpacked or not source.path.endswith(".gz")):
+            found = _hash(content, source)
+            if found != source.sha256:
+                raise UserError(
+                    f"data: {originals}: {source.path} has sha256 {found}, expected {source.sha256}"
+                )
+    for path, content in files.items():
+        write_bytes(data_dir / path, content)
+    return [data_dir / path for path in files]
+
+
+def find_data_set(name: str) -> DataSet:
+    """Returns a data set.
+
+    Args:
+      name: a name of `DATA_SETS`.
+
+    Raises:
+      UserError: for an unknown name, with the nearest one.
+    """
+    if name not in DATA_SETS:
+        raise unknown("data", name, DATA_SETS)
+    return DATA_SETS[name]
+
+
+def describe(data_dir: Path) -> list[list[str]]:
+    """Returns a table of all data sets, header first: state, terms, and how to get it.
+
+    Args:
+      data_dir: the data folder.
+    """
+    rows = [["data set", "what it is", "state", "license", "how to get it"]]
+    for name, data_set in DATA_SETS.items():
+        paths = [data_dir / source.path for source in data_set.files]
+        there = [path for path in paths if path.is_file()]
+        size = sum(path.stat().st_size for path in there) / 1e6
+        state = f"{size:.1f} MB" if len(there) == len(paths) else "missing"
+        by_hand = data_set.archive is None and data_set.files[0].url is None
+        how = f"lstm-lab data {'prepare ' + name + ' PATH' if by_hand else 'get ' + name}"
+        rows.append([name, data_set.title, state, data_set.license, how])
+    return rows
+
+
+def _provide(name: str, source: Source, data_dir: Path) -> Path:
+    """Returns the path of a file of a data set; downloads or converts it if it is missing."""
+    path, archive = data_dir / source.path, DATA_SETS[name].archive
     # An existing file is not hashed again. It was checked when it was downloaded, or the user put
     # it there on a machine without a network.
     if path.is_file():
         return path
-    # pooch logs each download, which would break the progress bars.
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
+    mirrored = _mirrored(source) if source.url is None else None
+    if source.url is not None or mirrored:
+        return _download(name, source, data_dir)
+    if archive is None:
+        raise UserError(f"data: {path} is missing, and it cannot be downloaded; {_by_hand(name)}")
+    packed = data_dir / archive.path
+    prepare(name, packed if packed.is_file() else _download(name, archive, data_dir), data_dir)
+    packed.unlink(missing_ok=True)
+    return path
+
+
+def _by_hand(name: str) -> str:
+    """Returns how to get a data set without a download by this program."""
+    data_set = DATA_SETS[name]
+    return f"get {data_set.originals} from {data_set.page}, then: lstm-lab data prepare {name} PATH"
+
+
+def _mirrored(source: Source) -> str | None:
+    """Returns the address of a file on the user's mirror, or None without a mirror."""
+    mirror = os.environ.get(MIRROR)
+    return f"{mirror.rstrip('/')}/{source.path}" if mirror else None
+
+
+def _download(name: str, source: Source, data_dir: Path) -> Path:
+    """Downloads a file to a temporary name, checks its hash, and gives it its final name.
+
+    A killed download leaves no file under the final name, and several processes may download the
+    same file: each has a temporary file of its own, and all of them have the same content.
+    """
+    path, address = data_dir / source.path, _mirrored(source) or str(source.url)
     try:
-        # pooch downloads to a temporary file, checks the hash and then renames the file. A killed
-        # download therefore leaves no half of a file under this name.
-        pooch.retrieve(source.url, f"sha256:{source.sha256}", fname=path.name, path=path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            if (local := Path(address.removeprefix("file://"))).is_file():
+                shutil.copyfile(local, part)
+            else:
+                _fetch(address, part)
+            found = _hash(part.read_bytes(), source)
+            # A file that only a mirror has is the user's own, so it has no known hash.
+            if source.sha256 not in (None, found):
+                raise ValueError(f"got sha256 {found}, expected {source.sha256}")
+            part.replace(path)
     except (requests.RequestException, OSError, ValueError) as error:
-        # pooch raises ValueError for a wrong hash. Its messages have several lines.
-        reason = str(error).partition("\n")[0]
+        reason = " ".join(str(error).split())
         raise UserError(
             f"data: {path} is missing and its download failed ({type(error).__name__}: {reason}); "
-            f"get {source.url} and put it there, or set --data_dir or LSTM_LAB_DATA"
+            f"get {address} and put it there, or set {MIRROR} or --data-dir; or {_by_hand(name)}"
         ) from None
-    finally:
-        # The logger belongs to the whole process, and a notebook may use pooch too.
-        logger.setLevel(level)
     return path
+
+
+def _fetch(address: str, part: Path) -> None:
+    """Downloads an address into a file, with a progress bar."""
+    # (connect, read): a dead server is reported soon, a slow one may take its time.
+    with requests.get(address, stream=True, timeout=(15, 60)) as response:
+        response.raise_for_status()
+        megabytes = int(response.headers.get("content-length", 0)) / 1e6
+        with part.open("wb") as file, Meter(megabytes, "MB") as meter:
+            for chunk in response.iter_content(1 << 20):
+                file.write(chunk)
+                meter.advance(len(chunk) / 1e6, f"downloading {part.name}")
+
+
+def _hash(content: bytes, source: Source) -> str:
+    """Returns the SHA-256 of a file's content, or of what is packed in it."""
+    if source.unpacked:
+        content = gzip.decompress(content)
+    return hashlib.sha256(content).hexdigest()

@@ -1,10 +1,4 @@
-"""JSB: its file format, both conventions, damaged files, and downloads with a pinned hash."""
-
-import hashlib
-import http.server
-import threading
-from dataclasses import replace
-from functools import partial
+"""JSB: its file format, both conventions, and damaged files."""
 
 import numpy as np
 import pytest
@@ -14,7 +8,6 @@ from configs.jsb import get_config
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import JSB
 from lstm_lab.tasks.datasets import music
-from lstm_lab.tasks.readers.download import fetch
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_chorales
 
@@ -38,13 +31,11 @@ def test_the_first_frame_can_be_an_input_only(chorales):
     np.testing.assert_array_equal(e.y[2, :11], raw[2][1:])
 
 
-@pytest.mark.parametrize("collection", music.OTHERS)
-def test_other_collections_are_read_from_a_users_copy(collection, tmp_path):
+@pytest.mark.parametrize("collection", music.FILES)
+def test_every_collection_is_read_from_its_own_file(collection, tmp_path):
     task = JSB(collection)
-    with pytest.raises(UserError, match=r"does not exist.*; get it from https://.*/mdata/\w+.mat"):
-        task.load(tmp_path)
-    path = tmp_path / music.OTHERS[collection]
-    path.parent.mkdir()
+    path = tmp_path / music.FILES[collection]
+    path.parent.mkdir(exist_ok=True)
     write_chorales(tmp_path, pieces=(3, 9)).rename(path)
     assert list(task.load(tmp_path).splits["test"].lengths) == [3, 9]
     spec = build_spec(get_config(f"{collection},vanilla"))
@@ -74,33 +65,3 @@ def test_a_damaged_file_is_rejected(tmp_path):
         scipy.io.savemat(path, {f"{k}data": bad for k in ("train", "valid", "test")})
         with pytest.raises(UserError, match=message):
             JSB().load(tmp_path)
-
-
-@pytest.fixture
-def server(tmp_path):
-    """Starts a local web server; yields the folder that it serves, and its address."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    handler.log_message = lambda *args: None
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
-        thread.start()
-        yield folder, f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
-        thread.join()
-
-
-def test_a_missing_file_is_downloaded_and_its_hash_checked(server, tmp_path, monkeypatch):
-    folder, url = server
-    file = write_chorales(folder)
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    source = replace(music.SOURCE, url=f"{url}/jsb/JSB_Chorales.mat", sha256=sha256)
-    monkeypatch.setattr(music, "SOURCE", source)
-    assert len(JSB().load(tmp_path / "a").splits["train"].x) == 3
-    assert (tmp_path / "a" / source.path).read_bytes() == file.read_bytes()
-    with pytest.raises(UserError, match=r"SHA256 hash.*get http.*and put it there"):
-        fetch(replace(source, sha256="0" * 64), tmp_path / "b")
-    assert not (tmp_path / "b" / source.path).exists()
-    with pytest.raises(UserError, match=r"is missing and its download failed.*LSTM_LAB_DATA"):
-        fetch(replace(source, url=f"{url}/nothing"), tmp_path / "c")
