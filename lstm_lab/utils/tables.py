@@ -76,17 +76,27 @@ def _shown(value: Any) -> str:
 
 
 def html_table(lines: Sequence[Sequence[str]]) -> str:
-    """Returns rows of text as an HTML table, header first.
+    """Returns rows of text as an HTML table, header first; numbers are set to the right.
 
     Args:
-      lines: the rows; their text is escaped.
+      lines: the rows; their text is escaped, and spaces at the start of a cell are kept.
     """
-    head, *body = [[html.escape(cell) for cell in line] for line in lines]
-    rows = ["".join(f"<td>{cell}</td>" for cell in line) for line in body]
-    return (
-        f"<table><thead><tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead>"
-        f"<tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
-    )
+    columns = list(zip(*lines[1:], strict=True)) or [()] * len(lines[0])
+    # Written into every cell: a notebook or a page has no style sheet for these tables.
+    styles = [
+        f'style="text-align:{"right" if _numbers(column) else "left"};padding:2px 12px 2px 0"'
+        for column in columns
+    ]
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        parts = []
+        for cell, style in zip(cells, styles, strict=True):
+            indent = "&nbsp;" * 2 * (len(cell) - len(cell.lstrip(" ")))
+            parts.append(f"<{tag} {style}>{indent}{html.escape(cell.strip())}</{tag}>")
+        return f"<tr>{''.join(parts)}</tr>"
+
+    body = "".join(row(line, "td") for line in lines[1:])
+    return f"<table><thead>{row(lines[0], 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def aligned(lines: list[list[str]]) -> str:

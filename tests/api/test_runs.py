@@ -186,6 +186,8 @@ def test_a_table_without_pandas_shows_itself():
     table = ResultTable(("step", "loss"), [(1, 0.5), (2, None)])
     assert table["loss"] == [0.5, None]
     assert str(table) == "step  loss\n1     0.5\n2"
-    assert "<td>0.5</td>" in table._repr_html_()
+    page = table._repr_html_()
+    assert '<td style="text-align:right;padding:2px 12px 2px 0">0.5</td>' in page
+    assert "&nbsp;" not in page
     with pytest.raises(KeyError, match="got 'lss', expected one of step, loss"):
         table["lss"]
