@@ -29,7 +29,9 @@ def shorten(command: str) -> str:
         path = ROOT / "configs" / f"{config and config[1]}.py"
         epochs = path.is_file() and '"epochs"' in path.read_text()
         length = "epochs=1" if epochs else "steps=2 --config.train.eval_every=1"
-        command += f" --config.train.{length}"
+        # Behind the command itself, which may be a part of a loop.
+        train = r"(lstm-lab train [^|&;]*[^|&; ])"
+        command = re.sub(train, rf"\1 --config.train.{length}", command)
     return re.sub(r"(^|\| )lstm-lab", rf"\1{LSTM_LAB}", command)
 
 
