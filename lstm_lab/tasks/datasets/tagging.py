@@ -157,14 +157,15 @@ def find(path: str, data_dir: Path) -> Path:
     Raises:
       UserError: if it does not exist.
     """
+    # A folder of a known data set: what is missing of it is downloaded. A download that stopped may
+    # have left a part.
+    for name, data_set in DATA_SETS.items():
+        if any(source.path.startswith(f"{path}/") for source in data_set.files):
+            get(name, data_dir)
+            return data_dir / path
     for place in (Path(path), data_dir / path):
         if place.is_dir():
             return place
-    # A folder of a known data set: all its files, or none.
-    name = next((n for n in DATA_SETS if path.startswith(f"{n}/") and not Path(path).suffix), None)
-    if name is not None:
-        get(name, data_dir)
-        return data_dir / path
     return locate(path, data_dir)
 
 

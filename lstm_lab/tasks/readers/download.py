@@ -6,16 +6,17 @@ In: a path under the data folder, or the name of a data set. Out: the path of a 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pooch
 import requests
 
+from lstm_lab.tasks.readers.prepare import unpacked
 from lstm_lab.tasks.readers.sources import DATA_SETS, DataSet, Source
 from lstm_lab.utils.errors import UserError, unknown
 from lstm_lab.utils.files import write_bytes
@@ -140,7 +141,9 @@ def describe(data_dir: Path) -> list[list[str]]:
         paths = [data_dir / source.path for source in data_set.files]
         there = [path for path in paths if path.is_file()]
         size = sum(path.stat().st_size for path in there) / 1e6
-        state = f"{size:.1f} MB" if len(there) == len(paths) else "missing"
+        state = f"{size:.1f} MB" if there else "missing"
+        if there and len(there) < len(paths):
+            state = f"{len(there)} of {len(paths)} files"
         by_hand = data_set.archive is None and data_set.files[0].url is None
         how = f"lstm-lab data {'prepare ' + name + ' PATH' if by_hand else 'get ' + name}"
         rows.append([name, data_set.title, state, data_set.license, how])
@@ -188,22 +191,38 @@ def _download(name: str, source: Source, data_dir: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             part = Path(folder) / path.name
-            if (local := Path(address.removeprefix("file://"))).is_file():
-                shutil.copyfile(local, part)
-            else:
+            # A mirror may be a folder.
+            if "://" in address:
                 _fetch(address, part)
+            else:
+                shutil.copyfile(address, part)
             found = _hash(part.read_bytes(), source)
             # A file that only a mirror has is the user's own, so it has no known hash.
             if source.sha256 not in (None, found):
                 raise ValueError(f"got sha256 {found}, expected {source.sha256}")
             part.replace(path)
     except (requests.RequestException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"data: {path} is missing and its download failed ({type(error).__name__}: {reason}); "
+            f"data: {path} is missing and its download failed ({_reason(error)}); "
             f"get {address} and put it there, or set {MIRROR} or --data-dir; or {_by_hand(name)}"
         ) from None
     return path
+
+
+def _reason(error: Exception) -> str:
+    """Returns why a download failed, as something that the user can act on."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    # requests raises a ConnectionError, too, if an answer stops in the middle of a file.
+    if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
+        return "the server does not answer"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the certificate of the server is not valid"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection: is there a network?"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return " ".join(str(error).split())
 
 
 def _fetch(address: str, part: Path) -> None:
@@ -212,14 +231,17 @@ def _fetch(address: str, part: Path) -> None:
     with requests.get(address, stream=True, timeout=(15, 60)) as response:
         response.raise_for_status()
         megabytes = int(response.headers.get("content-length", 0)) / 1e6
-        with part.open("wb") as file, Meter(megabytes, "MB") as meter:
+        # A small file is there before a bar could be read.
+        with part.open("wb") as file, ExitStack() as stack:
+            meter = stack.enter_context(Meter(megabytes, "MB")) if megabytes > 1 else None
             for chunk in response.iter_content(1 << 20):
                 file.write(chunk)
-                meter.advance(len(chunk) / 1e6, f"downloading {part.name}")
+                if meter is not None:
+                    meter.advance(len(chunk) / 1e6, f"downloading {part.name}")
 
 
 def _hash(content: bytes, source: Source) -> str:
     """Returns the SHA-256 of a file's content, or of what is packed in it."""
     if source.unpacked:
-        content = gzip.decompress(content)
+        content = unpacked(content, source.path)
     return hashlib.sha256(content).hexdigest()

@@ -13,6 +13,7 @@ import json
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -23,27 +24,39 @@ Prepared = dict[str, bytes]
 Prepare = Callable[[Path], Prepared]
 
 
-def _members(original: Path) -> Iterator[tuple[str, bytes]]:
-    """Yields the names and contents of all files of a folder, a tar or zip archive, or one file."""
-    if original.is_dir():
-        for path in sorted(original.rglob("*")):
-            if path.is_file():
-                yield path.relative_to(original).as_posix(), path.read_bytes()
-    elif zipfile.is_zipfile(original):
-        with zipfile.ZipFile(original) as archive:
-            for name in sorted(archive.namelist()):
-                if not name.endswith("/"):
-                    yield name, archive.read(name)
-    elif original.is_file() and tarfile.is_tarfile(original):
-        with tarfile.open(original) as tar:
-            for member in sorted(tar.getmembers(), key=lambda member: member.name):
-                file = tar.extractfile(member) if member.isfile() else None
-                if file is not None:
-                    yield member.name, file.read()
-    elif original.is_file():
-        yield original.name, original.read_bytes()
-    else:
+def _members(
+    original: Path, wanted: Callable[[str], object] = lambda name: True
+) -> Iterator[tuple[str, bytes]]:
+    """Yields names and contents of the wanted files of a folder, a tar or zip archive, or one file.
+
+    An archive is read in its own order: to go back in a compressed file, it would have to be
+    unpacked again from the start.
+    """
+    if not original.exists():
         raise UserError(f"data: {original} does not exist")
+    try:
+        if original.is_dir():
+            files = {path.relative_to(original).as_posix(): path for path in original.rglob("*")}
+            for name in sorted(files):
+                if wanted(name) and files[name].is_file():
+                    yield name, files[name].read_bytes()
+        elif zipfile.is_zipfile(original):
+            with zipfile.ZipFile(original) as archive:
+                for name in archive.namelist():
+                    if wanted(name) and not name.endswith("/"):
+                        yield name, archive.read(name)
+        elif tarfile.is_tarfile(original):
+            with tarfile.open(original) as tar:
+                for member in tar:
+                    file = tar.extractfile(member) if wanted(member.name) else None
+                    if file is not None:
+                        yield member.name, file.read()
+        elif wanted(original.name):
+            yield original.name, original.read_bytes()
+    # A zip archive with a password raises a RuntimeError.
+    except (OSError, EOFError, RuntimeError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as e:
+        reason = str(e).partition("\n")[0]
+        raise UserError(f"data: {original} is damaged ({type(e).__name__}: {reason})") from None
 
 
 def _missing(original: Path, what: str) -> UserError:
@@ -67,7 +80,7 @@ def copied(*paths: str) -> Prepare:
                     # The content tells whether it is packed; a name can be wrong.
                     packed, gzipped = content[:2] == b"\x1f\x8b", path.endswith(".gz")
                     if packed and not gzipped:
-                        content = gzip.decompress(content)
+                        content = unpacked(content, f"{original}: {name}")
                     files[path] = _packed(content) if gzipped and not packed else content
         for path, ending in wanted.items():
             if path not in files:
@@ -75,6 +88,22 @@ def copied(*paths: str) -> Prepare:
         return files
 
     return prepare
+
+
+def unpacked(content: bytes, what: str) -> bytes:
+    """Returns the content of a gzip file.
+
+    Args:
+      content: the bytes of the file.
+      what: its name, for the error.
+
+    Raises:
+      UserError: if it is damaged.
+    """
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"data: {what} is a damaged gzip file ({error})") from None
 
 
 def _packed(content: bytes) -> bytes:
@@ -94,18 +123,19 @@ def prepare_imdb(original: Path) -> Prepared:
     reviews: dict[str, list[tuple[int, int, int, str]]] = {"train": [], "test": []}
     # PART/neg/ID_RATING.txt; train/unsup has reviews without labels.
     pattern = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/(\d+)_(\d+)\.txt")
-    for name, content in _members(original):
+    for name, content in _members(original, pattern.fullmatch):
         if match := pattern.fullmatch(name):
             part, label, number, rating = match.groups()
-            # Lines of the reviews end with this tag of HTML.
-            text = content.decode("utf-8").replace("<br />", " ")
+            text = content.decode("utf-8")
             reviews[part].append((int(label == "pos"), int(number), int(rating), text))
     files = {}
     for part, rows in reviews.items():
         if not rows:
             raise _missing(original, f"{part}/neg/*.txt")
         lines = [
-            json.dumps({"id": number, "label": label, "rating": rating, "text": text})
+            json.dumps(
+                {"id": number, "label": label, "rating": rating, "text": text}, ensure_ascii=False
+            )
             for label, number, rating, text in sorted(rows)
         ]
         files[f"imdb/{part}.jsonl.gz"] = _packed(("\n".join(lines) + "\n").encode())
@@ -123,8 +153,7 @@ def prepare_fsdd(original: Path) -> Prepared:
     """
     recordings = {
         PurePosixPath(name).name: content
-        for name, content in _members(original)
-        if re.fullmatch(r"(?:.*/)?\d_[a-z]+_\d+\.wav", name)
+        for name, content in _members(original, re.compile(r"(?:.*/)?\d_[a-z]+_\d+\.wav").fullmatch)
     }
     if not recordings:
         raise _missing(original, "recordings/0_george_0.wav")
@@ -146,9 +175,8 @@ def prepare_ecg5000(original: Path) -> Prepared:
     Raises:
       UserError: if it has none of them.
     """
-    for name, content in _members(original):
-        if not re.fullmatch(r"(?:.*/)?ECG5000_TRAIN\.(txt|tsv|ts)", name):
-            continue
+    pattern = re.compile(r"(?:.*/)?ECG5000_TRAIN\.(txt|tsv|ts)")
+    for name, content in _members(original, pattern.fullmatch):
         lines = [line.strip() for line in content.decode("utf-8").splitlines()]
         if name.endswith(".ts"):
             # After the header, values separated by commas, a colon, and the label.

@@ -15,6 +15,7 @@ import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.config.find import list_files
+from lstm_lab.tasks.datasets import tagging
 from lstm_lab.tasks.readers.download import describe, get, locate
 from lstm_lab.tasks.readers.sources import DATA_SETS, Source
 from lstm_lab.utils.errors import UserError
@@ -83,8 +84,8 @@ def test_a_missing_file_is_downloaded_once(server, tmp_path, monkeypatch):
     ("place", "changes", "message"),
     [
         ("tinyshakespeare/input.txt", {"sha256": "0" * 64}, r"got sha256 \w{64}, expected 0{64}"),
-        ("nothing", {}, "404"),
-        ("refused", {"url": "http://127.0.0.1:9/input.txt"}, "ConnectionError"),
+        ("nothing", {}, "the server answered 404"),
+        ("refused", {"url": "http://127.0.0.1:9/input.txt"}, "no connection: is there a network"),
     ],
 )
 def test_a_failed_download_says_where_to_get_the_file(
@@ -110,10 +111,31 @@ def test_a_mirror_is_an_address_or_a_folder(server, tmp_path, monkeypatch):
         monkeypatch.setenv("LSTM_LAB_MIRROR", mirror)
         (path,) = get("tinyshakespeare", tmp_path / str(number))
         assert path.read_bytes() == CONTENT
+    monkeypatch.setenv("LSTM_LAB_MIRROR", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="No such file or directory: .*nowhere/tinyshakespeare"):
+        get("tinyshakespeare", tmp_path / "none")
+    monkeypatch.setenv("LSTM_LAB_MIRROR", str(folder))
     # The hash is checked all the same.
     (folder / "tinyshakespeare" / "input.txt").write_bytes(b"another text")
     with pytest.raises(UserError, match="got sha256"):
         get("tinyshakespeare", tmp_path / "changed")
+
+
+def test_a_part_of_a_folder_is_completed(server, tmp_path, monkeypatch):
+    folder, url = server
+    monkeypatch.setenv("LSTM_LAB_MIRROR", url)
+    for source in DATA_SETS["atis"].files:
+        (folder / source.path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / source.path).write_text(source.path)
+    unpinned = tuple(replace(source, sha256=None) for source in DATA_SETS["atis"].files)
+    monkeypatch.setitem(DATA_SETS, "atis", replace(DATA_SETS["atis"], files=unpinned))
+    # A download that stopped has left two of the files.
+    for name in ("seq.in", "seq.out"):
+        (tmp_path / "data" / "atis" / "test").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "atis" / "test" / name).write_text("mine")
+    found = tagging.find("atis/test", tmp_path / "data")
+    assert sorted(path.name for path in found.iterdir()) == ["label", "seq.in", "seq.out"]
+    assert (found / "seq.in").read_text() == "mine"
 
 
 def test_a_hash_can_be_of_the_unpacked_content(server, tmp_path, monkeypatch):
@@ -232,4 +254,4 @@ def test_an_archive_is_downloaded_and_converted(server, tmp_path, monkeypatch):
     paths = get("imdb", tmp_path / "data")
     assert [path.name for path in paths] == ["train.jsonl.gz", "test.jsonl.gz"]
     assert not (tmp_path / "data" / source.path).exists()
-    assert b"fine film" in gzip.decompress(paths[0].read_bytes())
+    assert b"fine<br />film" in gzip.decompress(paths[0].read_bytes())

@@ -50,7 +50,7 @@ def test_imdb_archive_and_folder_give_the_same_bytes(tmp_path):
     assert files == prepare_imdb(tmp_path / "aclImdb_v1.tar.gz")
     lines = gzip.decompress(files["imdb/train.jsonl.gz"]).decode().splitlines()
     assert len(lines) == 12
-    assert lines[0] == '{"id": 0, "label": 0, "rating": 3, "text": "dull  film"}'
+    assert lines[0] == '{"id": 0, "label": 0, "rating": 3, "text": "dull<br /><br />film"}'
     dataset = load("imdb", folder, tmp_path, "imdb")
     assert len(dataset.splits["test"].x) == 12
 
@@ -156,6 +156,51 @@ def test_wrong_originals_are_named_and_nothing_is_written(name, tmp_path):
     with pytest.raises(UserError, match=r"none\.zip does not exist"):
         download.prepare(name, tmp_path / "none.zip", tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def test_damaged_originals_are_named(tmp_path):
+    with tarfile.open(tmp_path / "whole.tar.gz", "w:gz") as tar:
+        for number in range(40):
+            letters = np.frombuffer(b"abcdefghijklmnop", np.uint8)
+            content = np.random.default_rng(number).choice(letters, 5000).tobytes()
+            member = tarfile.TarInfo(f"aclImdb/train/neg/{number}_3.txt")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    (tmp_path / "half.tar.gz").write_bytes((tmp_path / "whole.tar.gz").read_bytes()[:60_000])
+    with pytest.raises(UserError, match=r"half\.tar\.gz is damaged \(EOFError"):
+        prepare_imdb(tmp_path / "half.tar.gz")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"text" * 99)[:20])
+    with pytest.raises(UserError, match=r"a\.txt\.gz is a damaged gzip file"):
+        copied("set/a.txt")(tmp_path)
+
+
+def test_an_archive_is_read_once_in_its_own_order(tmp_path):
+    """Going back in a compressed archive would unpack it again from the start."""
+    with tarfile.open(tmp_path / "shuffled.tar.gz", "w:gz") as tar:
+        for part in ("train", "test"):
+            for number in np.random.default_rng(0).permutation(3000):
+                member = tarfile.TarInfo(
+                    f"aclImdb/{part}/{('neg', 'pos')[number % 2]}/{number}_3.txt"
+                )
+                member.size = 2000
+                tar.addfile(member, io.BytesIO(b"a film " * 285 + b"?????"))
+    reads = []
+
+    class Counting(io.BytesIO):
+        def read(self, size=-1):
+            content = super().read(size)
+            reads.append(len(content))
+            return content
+
+    file = Counting((tmp_path / "shuffled.tar.gz").read_bytes())
+    original = tarfile.open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tarfile, "is_tarfile", lambda path: True)
+        patch.setattr(tarfile, "open", lambda path: original(fileobj=file))
+        files = prepare_imdb(tmp_path / "shuffled.tar.gz")
+    lines = gzip.decompress(files["imdb/train.jsonl.gz"]).decode().splitlines()
+    assert len(lines) == 3000
+    assert sum(reads) < 3 * len(file.getvalue())
 
 
 def test_a_copied_gzip_file_keeps_its_bytes(tmp_path):
