@@ -3,7 +3,7 @@
 Command: lstm-lab train credit
 Time: 10 seconds on 2 CPU cores.
 Score: mean AUC over the five folds 0.780; logistic regression, which each run prints, has 0.776.
-Data: lstm-lab data prepare german_credit PATH, with german.data of
+Data: lstm-lab data get german_credit; downloaded at first use, from
 https://archive.ics.uci.edu/dataset/144.
 
 Words after the colon: a CSV file of your own with a header, whose last column is the label, as in

@@ -7,8 +7,9 @@ alone give 11.060. Greff et al. 2017 report 8.38 as their best.
 Data: lstm-lab data get jsb (also nottingham, musedata, piano_midi); downloaded at first use.
 
 Words after the colon: `nottingham`, `musedata` or `piano_midi` for these collections, which are not
-measured here; a variant of the catalogue, `stacked`, joined by commas. `bidirectional`
-sees the frame that it predicts: its score means nothing.
+measured here (the notes' frequencies alone give 10.252, 11.510 and 11.046); a variant of the
+catalogue, `stacked`, joined by commas. `bidirectional` sees the frame that it predicts: its score
+means nothing.
 """
 
 from ml_collections import ConfigDict

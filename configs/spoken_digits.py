@@ -4,7 +4,7 @@ Command: lstm-lab train spoken_digits:bidirectional
 Time: 15 seconds on 2 CPU cores.
 Score: test accuracy 0.992 (mean of five seeds); takes 0 to 4 of each speaker are the test, as the
 authors say.
-Data: lstm-lab data prepare fsdd PATH, with a checkout of
+Data: lstm-lab data get fsdd; downloaded at first use, from
 https://github.com/Jakobovski/free-spoken-digit-dataset.
 
 Words after the colon: a variant of the catalogue, `bidirectional`, `stacked`, joined by commas.

@@ -7,9 +7,12 @@ In: a path under the data folder, or the name of a data set. Out: the path of a 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
+import tarfile
 import tempfile
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +26,11 @@ from lstm_lab.utils.files import write_bytes
 from lstm_lab.utils.progress import Meter
 
 MIRROR = "LSTM_LAB_MIRROR"
+# The last three are those of damaged archives.
+_FAILURES = (
+    *(requests.RequestException, OSError, ValueError),
+    *(EOFError, zlib.error, tarfile.TarError),
+)
 
 
 def default_data_dir() -> Path:
@@ -105,7 +113,8 @@ def prepare(name: str, originals: Path, data_dir: Path) -> list[Path]:
     for source in data_set.files:
         content = files[source.path]
         # The same content may be packed in different ways, so the hash of a .gz file says nothing.
-        if source.sha256 and (source.unpacked or not source.path.endswith(".gz")):
+        of_content = source.unpacked or source.recordings or not source.path.endswith(".gz")
+        if source.sha256 and of_content:
             found = _hash(content, source)
             if found != source.sha256:
                 raise UserError(
@@ -157,14 +166,18 @@ def _provide(name: str, source: Source, data_dir: Path) -> Path:
     # it there on a machine without a network.
     if path.is_file():
         return path
-    mirrored = _mirrored(source) if source.url is None else None
+    # A mirror has the files of a data folder. Of a file without a known hash it has the archive,
+    # which has one.
+    mirrored = _mirrored(source) and (source.sha256 or archive is None)
     if source.url is not None or mirrored:
-        return _download(name, source, data_dir)
+        return _download(name, source, path, path)
     if archive is None:
         raise UserError(f"data: {path} is missing, and it cannot be downloaded; {_by_hand(name)}")
-    packed = data_dir / archive.path
-    prepare(name, packed if packed.is_file() else _download(name, archive, data_dir), data_dir)
-    packed.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Each process has its own copy of the archive, so none deletes the one that another one reads.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        packed = Path(folder) / archive.path.rpartition("/")[2]
+        prepare(name, _download(name, archive, packed, path), data_dir)
     return path
 
 
@@ -180,13 +193,19 @@ def _mirrored(source: Source) -> str | None:
     return f"{mirror.rstrip('/')}/{source.path}" if mirror else None
 
 
-def _download(name: str, source: Source, data_dir: Path) -> Path:
+def _download(name: str, source: Source, path: Path, missing: Path) -> Path:
     """Downloads a file to a temporary name, checks its hash, and gives it its final name.
 
     A killed download leaves no file under the final name, and several processes may download the
     same file: each has a temporary file of its own, and all of them have the same content.
+
+    Args:
+      name: the name of the data set.
+      source: the file.
+      path: the final name.
+      missing: the data file that is needed, for the error message.
     """
-    path, address = data_dir / source.path, _mirrored(source) or str(source.url)
+    address = _mirrored(source) or str(source.url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -201,9 +220,9 @@ def _download(name: str, source: Source, data_dir: Path) -> Path:
             if source.sha256 not in (None, found):
                 raise ValueError(f"got sha256 {found}, expected {source.sha256}")
             part.replace(path)
-    except (requests.RequestException, OSError, ValueError) as error:
+    except _FAILURES as error:
         raise UserError(
-            f"data: {path} is missing and its download failed ({_reason(error)}); "
+            f"data: {missing} is missing and its download failed ({_reason(error)}); "
             f"get {address} and put it there, or set {MIRROR} or --data-dir; or {_by_hand(name)}"
         ) from None
     return path
@@ -242,6 +261,15 @@ def _fetch(address: str, part: Path) -> None:
 
 def _hash(content: bytes, source: Source) -> str:
     """Returns the SHA-256 of a file's content, or of what is packed in it."""
-    if source.unpacked:
+    if source.recordings:
+        lines = []
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.name.endswith(".wav") else None
+                if file is not None:
+                    name = member.name.rpartition("/")[2]
+                    lines.append((name, hashlib.sha256(file.read()).hexdigest()))
+        content = "".join(f"{digest}  {name}\n" for name, digest in sorted(lines)).encode()
+    elif source.unpacked:
         content = unpacked(content, source.path)
     return hashlib.sha256(content).hexdigest()

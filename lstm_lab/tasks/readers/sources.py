@@ -25,15 +25,19 @@ class Source:
     Attributes:
       path: its path under the data folder, DATASET/FILE.
       url: where to download it, or None if the file has to be prepared.
-      sha256: the hash that the file must have, in hex, or None if it is prepared.
+      sha256: the hash that the file must have, in hex, or None if it is not known.
       unpacked: the hash is of the content inside the gzip file: the same content may be packed in
         different ways.
+      recordings: the hash is of the names and contents of the .wav files in a tar archive, as
+        computed by `sha256sum *.wav | sha256sum`. GitHub keeps the content of the archive of a
+        commit, but not its bytes.
     """
 
     path: str
     url: str | None = None
     sha256: str | None = None
     unpacked: bool = False
+    recordings: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class DataSet:
       files: its files.
       prepare: converts the publisher's files; None if nothing has to be converted.
       originals: what `lstm-lab data prepare NAME PATH` expects at PATH.
-      archive: an archive that is downloaded and then converted, or None.
+      archive: a file of the publisher that is downloaded and then converted, or None.
     """
 
     title: str
@@ -170,9 +174,18 @@ DATA_SETS: dict[str, DataSet] = {
         "spoken_digits",
         "https://github.com/Jakobovski/free-spoken-digit-dataset",
         "CC BY-SA 4.0",
-        (Source("fsdd/fsdd.tar.gz"),),
+        (
+            Source(
+                "fsdd/fsdd.tar.gz",
+                # The task reads the archive of the whole repository too.
+                "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/"
+                "26eb9aaf76e81b692f806f9140c2d2777410d7a1.tar.gz",
+                "1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959",
+                recordings=True,
+            ),
+        ),
         prepare_fsdd,
-        "the folder or the zip archive of the repository",
+        "the folder or the archive of the repository",
     ),
     "ptb": DataSet(
         "Penn Treebank by words, as Mikolov et al. 2010 prepared it",
@@ -226,6 +239,7 @@ DATA_SETS: dict[str, DataSet] = {
         Source(
             "imdb/aclImdb_v1.tar.gz",
             "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+            # As TensorFlow Datasets records it, in imdb_reviews/checksums.tsv.
             "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
         ),
     ),
@@ -303,8 +317,19 @@ DATA_SETS: dict[str, DataSet] = {
         "credit",
         "https://archive.ics.uci.edu/dataset/144/statlog+german+credit+data",
         "CC BY 4.0",
-        (Source("german_credit/german.csv"),),
+        (
+            Source(
+                "german_credit/german.csv",
+                sha256="ec12a88b9fc14d74ba646ea0410cf7ff4533bec2eb61652f8ad76796bbfec017",
+            ),
+        ),
         prepare_german_credit,
         "german.data, or the archive with it",
+        # The table with spaces, from which the file above is made.
+        Source(
+            "german_credit/german.data",
+            "https://archive.ics.uci.edu/ml/machine-learning-databases/statlog/german/german.data",
+            "b21f3d81db8071257d5ff1deaeba1fd4303b62712e6fcc9715c7a86202cb5871",
+        ),
     ),
 }

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import zipfile
@@ -16,6 +17,7 @@ import pytest
 from lstm_lab.cli import main
 from lstm_lab.config.find import list_files
 from lstm_lab.tasks.datasets import tagging
+from lstm_lab.tasks.readers import download
 from lstm_lab.tasks.readers.download import describe, get, locate
 from lstm_lab.tasks.readers.sources import DATA_SETS, Source
 from lstm_lab.utils.errors import UserError
@@ -119,6 +121,9 @@ def test_a_mirror_is_an_address_or_a_folder(server, tmp_path, monkeypatch):
     (folder / "tinyshakespeare" / "input.txt").write_bytes(b"another text")
     with pytest.raises(UserError, match="got sha256"):
         get("tinyshakespeare", tmp_path / "changed")
+    monkeypatch.setenv("LSTM_LAB_MIRROR", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="No such file .*/none/tinyshakespeare/input.txt"):
+        get("tinyshakespeare", tmp_path / "none")
 
 
 def test_a_part_of_a_folder_is_completed(server, tmp_path, monkeypatch):
@@ -195,7 +200,6 @@ def test_every_data_set_is_described_and_belongs_to_a_config(tmp_path):
         assert data_set.config.partition(":")[0] in configs
         for source in data_set.files:
             assert source.path.startswith(f"{name}/")
-            assert (source.url is None) == (source.sha256 is None)
             assert source.sha256 is None or len(source.sha256) == 64
 
 
@@ -221,7 +225,8 @@ def test_the_verbs_list_get_and_prepare(server, tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     state = {line.split()[0]: line for line in lines if line}
     assert "missing" not in state["tinyshakespeare"]
-    assert "lstm-lab data prepare fsdd PATH" in state["fsdd"]
+    assert "lstm-lab data prepare ecg5000 PATH" in state["ecg5000"]
+    assert "lstm-lab data get german_credit" in state["german_credit"]
     again = f"--data-dir={tmp_path / 'again'}"
     original = folder / "tinyshakespeare" / "input.txt"
     assert main(["data", "prepare", "tinyshakespeare", str(original), again]) == 0
@@ -233,11 +238,11 @@ def test_the_verbs_list_get_and_prepare(server, tmp_path, monkeypatch, capsys):
 
 def test_a_set_without_an_address_names_its_page_and_the_command(tmp_path):
     with pytest.raises(
-        UserError, match=r"cannot be downloaded; get .* from https://github.com/Jak"
+        UserError, match=r"cannot be downloaded; get .* from https://www.timeseries"
     ):
-        locate("fsdd/fsdd.tar.gz", tmp_path)
-    with pytest.raises(UserError, match=r"lstm-lab data prepare fsdd PATH"):
-        get("fsdd", tmp_path)
+        locate("ecg5000/ECG5000_TRAIN.txt", tmp_path)
+    with pytest.raises(UserError, match=r"lstm-lab data prepare ecg5000 PATH"):
+        get("ecg5000", tmp_path)
 
 
 def test_an_archive_is_downloaded_and_converted(server, tmp_path, monkeypatch):
@@ -255,3 +260,81 @@ def test_an_archive_is_downloaded_and_converted(server, tmp_path, monkeypatch):
     assert [path.name for path in paths] == ["train.jsonl.gz", "test.jsonl.gz"]
     assert not (tmp_path / "data" / source.path).exists()
     assert b"fine<br />film" in gzip.decompress(paths[0].read_bytes())
+    assert set(paths[0].parent.iterdir()) == set(paths)
+
+
+def test_only_these_files_have_no_hash_of_their_own():
+    unknown = {s.path for d in DATA_SETS.values() for s in d.files if s.sha256 is None}
+    assert unknown == {
+        *("imdb/train.jsonl.gz", "imdb/test.jsonl.gz"),  # that of the archive is known
+        "ecg5000/ECG5000_TRAIN.txt",
+    }
+
+
+def test_a_converted_download_is_checked(server, tmp_path, monkeypatch):
+    folder, url = server
+    original = b"A11 6 A34 1169 1\nA12 48 A32 5951 2\n"
+    (folder / "german.data").write_bytes(original)
+    archive = replace(
+        DATA_SETS["german_credit"].archive,
+        url=f"{url}/german.data",
+        sha256=hashlib.sha256(original).hexdigest(),
+    )
+    table = hashlib.sha256(original.replace(b" ", b",")).hexdigest()
+    for sha256 in ("0" * 64, table):
+        files = (Source("german_credit/german.csv", None, sha256),)
+        entry = replace(DATA_SETS["german_credit"], archive=archive, files=files)
+        monkeypatch.setitem(DATA_SETS, "german_credit", entry)
+        if sha256 != table:
+            with pytest.raises(UserError, match=rf"has sha256 {table}, expected 0{{64}}"):
+                get("german_credit", tmp_path / "data")
+            assert list((tmp_path / "data" / "german_credit").iterdir()) == []
+    (path,) = get("german_credit", tmp_path / "data")
+    assert path.read_bytes() == original.replace(b" ", b",")
+    # A mirror has the table itself, with the same hash.
+    (folder / "german_credit").mkdir()
+    (folder / "german_credit" / "german.csv").write_bytes(path.read_bytes())
+    monkeypatch.setenv("LSTM_LAB_MIRROR", str(folder))
+    get("german_credit", tmp_path / "mirrored")
+    (folder / "german_credit" / "german.csv").write_bytes(b"A11,6,1\n")
+    with pytest.raises(UserError, match=rf"got sha256 \w{{64}}, expected {table}"):
+        get("german_credit", tmp_path / "changed")
+
+
+def test_a_mirror_has_the_archive_of_files_without_a_hash(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSTM_LAB_MIRROR", str(tmp_path / "mirror"))
+    (tmp_path / "mirror" / "imdb").mkdir(parents=True)
+    for name in ("train.jsonl.gz", "aclImdb_v1.tar.gz"):
+        (tmp_path / "mirror" / "imdb" / name).write_bytes(b"unknown")
+    with pytest.raises(
+        UserError, match=r"train.jsonl.gz is missing .*got sha256 .* expected c40f7"
+    ):
+        get("imdb", tmp_path / "data")
+    assert list((tmp_path / "data" / "imdb").iterdir()) == []
+
+
+def test_a_hash_of_recordings_is_that_of_sha256sum(server, tmp_path, monkeypatch):
+    folder, url = server
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    for name in ("1_b_0.wav", "0_a_10.wav", "0_a_1.wav"):
+        (recordings / name).write_bytes(name.encode() * 50)
+    command = "LC_ALL=C; export LC_ALL; sha256sum *.wav | sha256sum"
+    done = subprocess.run(["sh", "-c", command], cwd=recordings, capture_output=True, text=True)
+    sha256 = done.stdout.split()[0]
+    source = Source("fsdd/fsdd.tar.gz", f"{url}/a.tar.gz", sha256, recordings=True)
+    monkeypatch.setitem(DATA_SETS, "fsdd", replace(DATA_SETS["fsdd"], files=(source,)))
+    for number, place in enumerate(("repository-26eb9aa/recordings", "recordings")):
+        with tarfile.open(folder / "a.tar.gz", "w:gz", compresslevel=number + 1) as tar:
+            tar.add(recordings, place)
+            tar.add(__file__, "repository-26eb9aa/README.md")
+        get("fsdd", tmp_path / f"{number}")
+    # A copy that is packed anew has the same hash, and a damaged one is an error in one line.
+    download.prepare("fsdd", recordings, tmp_path / "prepared")
+    content = (folder / "a.tar.gz").read_bytes()
+    (folder / "a.tar.gz").write_bytes(content[: len(content) // 3])
+    with pytest.raises(UserError, match=r"fsdd.tar.gz is missing and its download failed"):
+        get("fsdd", tmp_path / "damaged")
+    (recordings / "0_a_1.wav").write_bytes(b"another one")
+    with pytest.raises(UserError, match=rf"has sha256 \w{{64}}, expected {sha256}"):
+        download.prepare("fsdd", recordings, tmp_path / "other")
