@@ -72,22 +72,38 @@ def copied(*paths: str) -> Prepare:
 
     def prepare(original: Path) -> Prepared:
         wanted = {path: path.partition("/")[2].removesuffix(".gz") for path in paths}
-        files: Prepared = {}
-        for name, content in _members(original):
+        matches: dict[str, dict[str, bytes]] = {path: {} for path in paths}
+        endings = "|".join(re.escape(ending) for ending in wanted.values())
+        pattern = re.compile(rf"(?:.*/)?(?:{endings})(?:\.gz)?")
+        for name, content in _members(original, pattern.fullmatch):
             plain = name.removesuffix(".gz")
             for path, ending in wanted.items():
                 if plain == ending or plain.endswith(f"/{ending}"):
-                    # The content tells whether it is packed; a name can be wrong.
-                    packed, gzipped = content[:2] == b"\x1f\x8b", path.endswith(".gz")
-                    if packed and not gzipped:
-                        content = unpacked(content, f"{original}: {name}")
-                    files[path] = _packed(content) if gzipped and not packed else content
-        for path, ending in wanted.items():
-            if path not in files:
-                raise _missing(original, ending)
-        return files
+                    matches[path][name] = content
+        return {path: _chosen(original, path, matches[path]) for path in paths}
 
     return prepare
+
+
+def _chosen(original: Path, path: str, contents: dict[str, bytes]) -> bytes:
+    """Returns the content of the file that is meant, gzipped if `path` ends in .gz."""
+    folder, _, ending = path.partition("/")
+    if not contents:
+        raise _missing(original, ending.removesuffix(".gz"))
+    # A repository may have several data sets with the same names of files, each in its own folder.
+    own = {name: content for name, content in contents.items() if folder in name.split("/")}
+    several = own or contents
+    if len(set(several.values())) > 1:
+        raise UserError(
+            f"data: {original} has {' and '.join(several)}, which differ; "
+            "expected the folder of one of them"
+        )
+    name, content = next(iter(several.items()))
+    # The content tells whether it is packed; a name can be wrong.
+    packed, gzipped = content[:2] == b"\x1f\x8b", path.endswith(".gz")
+    if packed and not gzipped:
+        return unpacked(content, f"{original}: {name}")
+    return _packed(content) if gzipped and not packed else content
 
 
 def unpacked(content: bytes, what: str) -> bytes:

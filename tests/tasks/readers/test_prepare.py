@@ -208,3 +208,18 @@ def test_a_copied_gzip_file_keeps_its_bytes(tmp_path):
     (tmp_path / "a.txt.gz").write_bytes(content)
     assert copied("set/a.txt.gz")(tmp_path) == {"set/a.txt.gz": content}
     assert copied("set/a.txt")(tmp_path) == {"set/a.txt": b"text"}
+
+
+def test_of_two_data_sets_in_one_repository_the_named_one_is_taken(tmp_path):
+    for folder in ("atis", "snips"):
+        for part in ("train", "dev", "test"):
+            for name in ("seq.in", "seq.out", "label"):
+                path = tmp_path / "JointBERT" / "data" / folder / part / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"{folder} {part} {name}\n")
+    assert DATA_SETS["atis"].prepare(tmp_path)["atis/train/label"] == b"atis train label\n"
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "input.txt").write_text(folder)
+    with pytest.raises(UserError, match="has one/input.txt and two/input.txt, which differ"):
+        DATA_SETS["tinyshakespeare"].prepare(tmp_path)
