@@ -118,13 +118,20 @@ class Run:
         from lstm_lab.inference.predict import predict_arrays, predict_lines
 
         if isinstance(x, str):
-            return next(predict_lines(self.trained, [x]))
+            # A task that reads a whole input, as a forecast does, gets all lines of the text.
+            lines = x.splitlines() if self.spec.task.reads_whole_input else [x]
+            answers = list(predict_lines(self.trained, lines))
+            if not answers:
+                raise UserError("predict: got an empty text, expected an input")
+            return answers[0]
+        if not isinstance(x, Sequence | np.ndarray):
+            raise UserError(f"predict: got {x!r}, expected arrays, a text or a list of texts")
         texts = [text for text in x if isinstance(text, str)]
         if texts:
             return list(predict_lines(self.trained, texts))
-        answers = predict_arrays(self.trained, [row for row in x if not isinstance(row, str)])
-        # An array has rows of one length, and so have its answers.
-        return np.stack(answers) if isinstance(x, np.ndarray) else answers
+        outputs = predict_arrays(self.trained, [row for row in x if not isinstance(row, str)])
+        # An array has rows of one length, and so have its outputs.
+        return np.stack(outputs) if isinstance(x, np.ndarray) else outputs
 
     def report(self) -> Path:
         """Writes the report of the run, and returns the path of report.html."""

@@ -100,12 +100,13 @@ def train_spec(
         folder = workdir or Path(f"runs/{task}-{cell}-{run_id(spec)}")
         train_single(spec, folder, data_dir, overrides)
         return Run(folder)
-    if seeds < 1:
-        raise UserError(f"seeds: got {seeds}, expected 1 or more")
+    if not isinstance(seeds, int) or seeds < 1:
+        raise UserError(f"seeds: got {seeds!r}, expected a whole number of 1 or more")
     # Several seeds are a study without variants: the same lanes, report and resuming as in a sweep.
     numbers = tuple(range(spec.seed, spec.seed + seeds))
     name = f"{task}-{cell}-{seeds}seeds"
-    folder = workdir or Path(f"runs/{name}")
+    # The id, as in the folder of a single run: other settings are another study.
+    folder = workdir or Path(f"runs/{name}-{run_id(spec)}")
     sweep_study(Study(name, to_json(spec), (), numbers), folder, data_dir, overrides=overrides)
     return Runs(folder)
 
@@ -218,7 +219,7 @@ def compare(
       tasks: names of the battery's tasks; empty takes all whose data are available.
       budget: the number of learning rates that each cell tries on each task; or hours for
         everything, as "2h".
-      workdir: the folder of the comparison; None chooses runs/compare-CELL.
+      workdir: the folder of the comparison; None chooses runs/compare-CELL-AGAINST-BUDGET.
       data_dir: the folder of data sets; None takes $LSTM_LAB_DATA or the user's cache.
       devices: as in `train`.
 
@@ -235,7 +236,7 @@ def compare(
     prepare_devices(devices)
     spec: str | Spec = cell.spec if isinstance(cell, BoundCell) else cell
     name = cell_name(spec)
-    folder = _path(workdir) or comparison_folder(name)
+    folder = _path(workdir) or comparison_folder(name, against, str(budget))
     comparison, status = compare_cells(
         name, against, list(tasks), str(budget), folder, _data(data_dir)
     )
@@ -244,13 +245,15 @@ def compare(
     return comparison
 
 
-def comparison_folder(cell: str) -> Path:
-    """Returns the default folder of a comparison.
+def comparison_folder(cell: str, against: str, budget: str) -> Path:
+    """Returns the default folder of a comparison; another baseline or budget has another one.
 
     Args:
-      cell: the name of the cell.
+      cell, against: the names of both cells.
+      budget: the budget.
     """
-    return Path(f"runs/compare-{Path(cell.replace(':', '-')).name}")
+    names = [Path(name.replace(":", "-")).name for name in (cell, against)]
+    return Path(f"runs/compare-{'-'.join(names)}-{budget}")
 
 
 def compare_cells(
@@ -261,14 +264,14 @@ def compare_cells(
     Returns:
       The comparison, and completed, or failed if a run failed.
     """
-    # First: hours of training say nothing about a cell whose gradients are wrong.
+    studies = partial(battery_studies, cell, against, tasks)
+    trials = trials_of_budget(budget, studies, data_dir)
+    declared, left_out = studies(trials, data_dir)
+    # Before training: hours of it say nothing about a cell whose gradients are wrong.
     for what, wrong in check_cell(resolve_cell(ModelSpec(cell=cell))):
         if wrong is not None:
             raise UserError(f"compare: {cell} fails a check: {what}: {wrong}")
         say(f"ok      {what}")
-    studies = partial(battery_studies, cell, against, tasks)
-    trials = trials_of_budget(budget, studies, data_dir)
-    declared, left_out = studies(trials, data_dir)
     # Before training, so that a user can still fetch the missing data.
     for line in left_out:
         say(f"left out: {line}")

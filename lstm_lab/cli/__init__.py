@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments = ["--help"]
     try:
         settings: dict[str, str | None] = {}
-        if accepts_settings(arguments):
+        if accepts_settings(arguments) and not {"--help", "-h"} & set(arguments):
             # Late: it imports the config layer, which `--help` does not need.
             from lstm_lab.config.overrides import take_overrides
 

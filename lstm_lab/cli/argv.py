@@ -49,6 +49,10 @@ def usage_error(error: click.ClickException) -> UserError:
     help_hint = f"lstm-lab {verb} --help" if verb else "lstm-lab --help"
     if isinstance(error, click.NoSuchOption):
         allowed = _flags(context)
+        if setting := _setting(error.option_name) if (*verb.split(),) in WITH_SETTINGS else None:
+            return UserError(
+                f"{verb}: flag: got {error.option_name!r}; did you mean --config.{setting}=VALUE?"
+            )
         return unknown(f"{verb}: flag", error.option_name, allowed)
     if isinstance(error, click.NoSuchCommand):
         group = context.command if context else None
@@ -62,6 +66,18 @@ def usage_error(error: click.ClickException) -> UserError:
         return UserError(f"{where}{error.param.opts[0]}: {error.message}")
     message = " ".join(error.format_message().split()).rstrip(".")
     return UserError(f"{where}{message}; {help_hint} explains")
+
+
+def _setting(flag: str) -> str | None:
+    """Returns the setting that a flag without `--config.` names, as `--epochs` or `--optim.lr`."""
+    from lstm_lab.config.parsing import field_types
+    from lstm_lab.config.run_spec import SECTIONS
+
+    section, _, name = flag.lstrip("-").replace("-", "_").rpartition(".")
+    for known, kind in SECTIONS.items():
+        if section in ("", known) and name in field_types(kind):
+            return f"{known}.{name}"
+    return f"task.{name}" if section == "task" else None
 
 
 def _flags(context: click.Context | None) -> list[str]:

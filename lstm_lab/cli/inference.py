@@ -21,10 +21,10 @@ from lstm_lab.cli.options import (
     OneOf,
     Whole,
     flag,
+    folder,
     required_folder,
     run_flag,
     switch,
-    workdir,
 )
 from lstm_lab.utils.errors import DONE, UserError, unknown
 
@@ -38,7 +38,7 @@ Examples:
   echo "a film to see twice" | lstm-lab predict --workdir=runs/imdb
   lstm-lab predict --workdir=runs/ecg --input=new.csv --format=csv"""
 )
-@workdir
+@folder
 @run_flag
 @flag(
     "--input",
@@ -69,10 +69,10 @@ def predict(
 ) -> int:
     """Predicts with a trained model, line by line.
 
-    The best run of a study answers, or the one that --run names.
+    The best run of a study answers, or the one that --run names. Empty lines are skipped. A line of
+    vectors has the numbers of one time step after the other.
     """
-    folder = _run_folder(workdir, run)
-    trained = _load(folder)
+    trained = _load(_run_folder(workdir, run))
     from lstm_lab.inference.predict import predict_lines, predict_stream
 
     with ExitStack() as stack:
@@ -115,7 +115,7 @@ Examples:
   lstm-lab generate --workdir=runs/shakespeare --prompt="ROMEO:" --length=400
   lstm-lab generate --workdir=runs/jsb --format=midi --out=chorale.mid"""
 )
-@workdir
+@folder
 @run_flag
 @flag("--prompt", 'The text to continue, e.g. --prompt="ROMEO:".', metavar="TEXT", default="")
 @flag(
@@ -221,17 +221,17 @@ def _load(folder: Path) -> Trained:
 
 def _run_folder(workdir: Path | None, run: str | None) -> Path:
     """Returns the folder of a run: the one of --workdir, or a run of the study in it."""
-    folder = required_folder(workdir, "the folder of a run or a study")
-    if not (folder / "study.json").is_file():
+    place = required_folder(workdir, "the folder of a run or a study")
+    if not (place / "study.json").is_file():
         if run is not None:
-            raise UserError(f"--run: got {run!r}, but {folder} is not a study")
-        return folder
+            raise UserError(f"--run: got {run!r}, but {place} is not a study")
+        return place
     from lstm_lab.report.runs import best_run, read_study
 
-    study = read_study(folder)
+    study = read_study(place)
     if run is None:
-        return folder / "runs" / best_run(study).id
+        return place / "runs" / best_run(study).id
     ids = [row.id for row in study.runs]
     if run not in ids:
         raise unknown("--run", run, ids)
-    return folder / "runs" / run
+    return place / "runs" / run

@@ -12,7 +12,7 @@ import click
 
 from lstm_lab.cli.names import described_files, first_line
 from lstm_lab.cli.options import OneOf, config_argument, flag, named_argument, one_of
-from lstm_lab.utils.errors import DONE, UserError
+from lstm_lab.utils.errors import DONE, unknown
 from lstm_lab.utils.tables import aligned
 
 if TYPE_CHECKING:
@@ -85,12 +85,13 @@ Example:
 @named_argument("variant", "variants", required=True)
 def show(variant: str) -> int:
     """Shows the equations and parameters of a variant."""
+    from lstm_lab.cells import CATALOGUE
     from lstm_lab.cells.describe import show_text
 
-    try:
-        print(show_text(variant))
-    except ValueError as error:
-        raise UserError(f"show: {error}") from None
+    # Not a file: the equations of a user's function cannot be written down.
+    if variant not in CATALOGUE:
+        raise unknown("show", variant, CATALOGUE)
+    print(show_text(variant))
     return DONE
 
 

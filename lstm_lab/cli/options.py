@@ -141,6 +141,12 @@ workdir = flag(
     metavar="DIR",
     type=click.Path(path_type=Path),
 )
+folder = flag(
+    "--workdir",
+    "The folder of a run or a study, required, e.g. --workdir=runs/first.",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+)
 data_dir = flag(
     "--data-dir",
     "The folder of data sets, e.g. --data-dir=data. By default $LSTM_LAB_DATA or the user's cache.",

@@ -19,6 +19,7 @@ from lstm_lab.cli.options import (
     data_dir,
     devices,
     flag,
+    folder,
     named_argument,
     one_of,
     required_folder,
@@ -240,7 +241,7 @@ def compare(
 
     prepare_devices(devices)
     name = cell_name(cell)
-    folder = workdir or comparison_folder(name)
+    folder = workdir or comparison_folder(name, against, budget)
     chosen = [task for task in tasks.split(",") if task]
     place = use_data_dir(data_dir)
     comparison, status = compare_cells(name, against, chosen, budget, folder, place)
@@ -254,7 +255,7 @@ def compare(
 Example:
   lstm-lab status --workdir=runs/digits_ablation"""
 )
-@workdir
+@folder
 def status(workdir: Path | None) -> int:
     """Shows which runs are done, failed or missing.
 
@@ -318,7 +319,7 @@ def report(workdir: str, out: Path | None, watch: bool) -> int:
 Example:
   lstm-lab pack --workdir=runs/digits_ablation --out=digits.jsonl.gz"""
 )
-@workdir
+@folder
 @flag(
     "--out",
     "The file to write, e.g. --out=digits.jsonl.gz.",

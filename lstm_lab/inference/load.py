@@ -55,7 +55,7 @@ def load_run(folder: Path) -> Trained:
     if record is None:
         is_study = (folder / "study.json").is_file()
         hint = f"; it is a study: choose one of {folder / 'runs'}" if is_study else ""
-        raise UserError(f"--workdir: {folder} holds no run{hint}")
+        raise UserError(f"workdir: {folder} holds no run{hint}")
     spec_json = record["spec"]
     # The copies that the run made, since the user's files may have changed after training.
     for section, key in (("model", "cell"), ("task", "name")):
@@ -68,7 +68,7 @@ def load_run(folder: Path) -> Trained:
     spec = from_json(spec_json)
     best = Checkpoints(folder / "checkpoints" / "best")
     if best.latest_step() is None:
-        raise UserError(f"--workdir: {folder} has no weights; the run is {record['status']}")
+        raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
     shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
     _, params = best.restore(jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes))
     return Trained(spec, params, read_json(folder / "preprocessing.json") or {})

@@ -144,6 +144,9 @@ _COMPUTE: dict[Backend, Callable[[Any, Params, Inputs, State, Options], Unrolled
 def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array | None) -> None:
     if x_TBD.ndim != 3 or x_TBD.shape[0] == 0:
         raise ValueError(f"x_TBD: got shape {x_TBD.shape}, expected [T,B,D] with T of 1 or more")
+    # An integer input would make the whole state an integer: tanh would give zeros.
+    if not jnp.issubdtype(x_TBD.dtype, jnp.floating):
+        raise ValueError(f"x_TBD: got dtype {x_TBD.dtype}, expected a floating dtype")
     T, B, _ = x_TBD.shape
     for name, array, shape in (("lengths", lengths, (B,)), ("resets", resets, (T, B))):
         if array is not None and array.shape != shape:

@@ -79,7 +79,7 @@ def read_run(folder: Path) -> RunRecord:
     """
     head = read_json(folder / "run.json")
     if head is None:
-        raise UserError(f"--workdir: {folder} holds no run (run.json is missing)")
+        raise UserError(f"workdir: {folder} holds no run (run.json is missing)")
     result: dict[str, JSON] = read_json(folder / "result.json") or {}
     status, reason = run_status(folder)
     spec, best = head["spec"], result.get("best", {})

@@ -22,7 +22,7 @@ def read_plan(workdir: Path) -> dict[str, JSON]:
     """
     plan: dict[str, JSON] | None = read_json(workdir / "study.json")
     if plan is None:
-        raise UserError(f"--workdir: {workdir} is not a study (study.json is missing or damaged)")
+        raise UserError(f"workdir: {workdir} is not a study (study.json is missing or damaged)")
     return plan
 
 

@@ -25,7 +25,7 @@ from lstm_lab.studies.study import Study
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, fit_layout
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import check_workdir, read_json, write_json
+from lstm_lab.utils.files import check_workdir, differences, read_json, write_json
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
 
@@ -61,9 +61,9 @@ class StudyFolder:
             }
         if results_part(plan["study"]) != results_part(self.declared):
             raise UserError(
-                f"workdir: {self.folder} holds another study: got {self.declared['name']!r}, "
-                f"expected {plan['study']['name']!r} with the settings of its study.json; choose "
-                "another --workdir"
+                f"workdir: {self.folder} holds another study; it differs in "
+                f"{differences(results_part(plan['study']), results_part(self.declared))}; choose "
+                "another folder"
             )
         return plan
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.serialization import to_json
 from lstm_lab.tasks import Dataset
 from lstm_lab.training import multihost
 from lstm_lab.training.lanes import Cohort, CohortRun
@@ -29,7 +30,7 @@ from lstm_lab.training.layout import Layout, choose_layout, fit_layout
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError, Session
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import check_workdir, read_json
+from lstm_lab.utils.files import check_workdir, differences, read_json
 from lstm_lab.utils.progress import Meter, say
 from lstm_lab.utils.types import JSON
 
@@ -212,8 +213,8 @@ def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
     head: dict[str, JSON] | None = read_json(folder / "run.json")
     if head is not None and head["id"] != run_id(spec):
         raise UserError(
-            f"--workdir: {folder} holds run {head['id']}, and these settings are run "
-            f"{run_id(spec)}; choose another folder"
+            f"workdir: {folder} holds another run; it differs in "
+            f"{differences(head['spec'], to_json(spec))}; choose another folder"
         )
     return head
 

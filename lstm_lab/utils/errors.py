@@ -19,6 +19,20 @@ class UserError(Exception):
     """Wrong usage, config or data. The command line prints the message and exits with code 2."""
 
 
+def missing_column(what: str, column: str, names: Iterable[str]) -> UserError:
+    """Returns the error for a column that a file does not have.
+
+    Args:
+      what: the file.
+      column: the name that is looked for.
+      names: the names that the header of the file has.
+    """
+    names = list(names)
+    similar = difflib.get_close_matches(column, names, 1)
+    hint = f"; did you mean {similar[0]!r}?" if similar else ";"
+    return UserError(f"{what}: no column {column!r}{hint} the header has {', '.join(names)}")
+
+
 def unknown(setting: str, value: object, names: Iterable[str]) -> UserError:
     """Returns the error for a value that is not one of a list of names.
 

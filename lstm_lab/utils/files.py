@@ -19,11 +19,11 @@ def check_workdir(folder: Path, marker: str) -> None:
       marker: the file that identifies it. It is written first, so that a killed run has it too.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--workdir: {folder} is not a folder")
+        raise UserError(f"workdir: {folder} is not a folder")
     # A hidden file may be a part that a killed process left.
     foreign = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
     if foreign and not (folder / marker).is_file():
-        raise UserError(f"--workdir: {folder} is not empty and holds no {marker}; choose another")
+        raise UserError(f"workdir: {folder} is not empty and holds no {marker}; choose another")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,6 +67,18 @@ def flatten(data: dict[str, JSON], prefix: str = "") -> dict[str, JSON]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def differences(before: JSON, now: JSON) -> str:
+    """Returns the settings in which two records differ, as text: `optim.lr: 0.1, now 0.2`.
+
+    Args:
+      before, now: two nested dicts. A field that one of them lacks counts as None.
+    """
+    old, new = flatten(before), flatten(now)
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    shown = [f"{name}: {old.get(name)!r}, now {new.get(name)!r}" for name in changed[:3]]
+    return ", ".join([*shown, "..."] if len(changed) > 3 else shown)
 
 
 def read_json(path: Path) -> JSON:

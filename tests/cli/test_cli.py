@@ -42,6 +42,8 @@ def run(capsys, monkeypatch, tmp_path):
         (["train", ADDING, "--config.model.cell=ltsm"], "model.cell: .*'ltsm'"),
         (["train", ADDING, "--config.task.name=sum"], "task.name: got 'sum'"),
         (["train", ADDING, "--sedes=3"], "train: flag: got '--sedes'; did you mean '--seeds'"),
+        (["train", "adding", "--epochs=3"], "did you mean --config.train.epochs=VALUE"),
+        (["train", "adding", "--optim.lr=3"], "did you mean --config.optim.lr=VALUE"),
         (["train", ADDING, "--seeds=0"], "--seeds: got 0, expected 1 or more"),
         (["train", ADDING, "--stream"], "flag: got '--stream'"),
         (["train", ADDING, "--dry_run"], "flag: got '--dry-run'"),
@@ -111,7 +113,7 @@ def test_train_keeps_a_finished_run_and_repeats_it_from_run_json(run):
     assert again[:2] == (0, out)
     code, _, error = run("train", ADDING, *TINY, "--config.seed=3", "--workdir=a")
     assert code == 2
-    assert "and these settings are run" in error
+    assert "workdir: a holds another run; it differs in seed: 0, now 3; choose another" in error
     assert read_json(Path("a/result.json")) == result
     code, _, _ = run("train", "--config=a/run.json", "--workdir=b")
     assert code == 0

@@ -141,3 +141,10 @@ def test_an_unsupported_backend_is_rejected():
     spec, params, x, _ = random_layer("layernorm")
     with pytest.raises(ValueError, match="got 'native', which does not support this"):
         unroll(spec, params, x, backend="native")
+
+
+def test_integer_inputs_are_refused():
+    spec = get_variant("lstm").spec
+    params = spec.cell.init(spec, jax.random.key(0), 3, 4)
+    with pytest.raises(ValueError, match="x_TBD: got dtype int32, expected a floating dtype"):
+        unroll(spec, params, jnp.ones((5, 2, 3), jnp.int32))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lab.tasks.readers.text import lines_of, read_text
-from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.errors import UserError, missing_column
 
 Record = dict[str, Any]
 
@@ -39,7 +39,9 @@ def read_records(path: Path, columns: Iterable[str]) -> list[tuple[int, Record]]
     for line, record in records:
         for column in columns:
             if column not in record:
-                raise unknown(f"data: {path} line {line}: column", column, record)
+                # The header of a CSV file is its first line; JSON lines have names in each line.
+                where = path if ".json" not in path.name else f"{path} line {line}"
+                raise missing_column(f"data: {where}", column, record)
             # JSON may contain null, and csv gives None to the columns that a short row lacks.
             if record[column] is None:
                 raise UserError(f"data: {path} line {line} has no value in column {column!r}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.tasks.readers.text import lines_of, read_text
-from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.errors import UserError, missing_column
 
 
 def read_rows(path: Path, header: bool) -> list[list[str]]:
@@ -78,7 +78,7 @@ def parse_columns(what: str, lines: Iterable[str], columns: tuple[str, ...]) -> 
         row = []
         for column in columns:
             if column not in record:
-                raise unknown(f"{what}: column", column, [k for k in record if k])
+                raise missing_column(what, column, [k for k in record if k])
             # float() accepts "nan" and "inf". One NaN in the data would make every loss NaN.
             if not _is_number(record[column]):
                 raise UserError(

@@ -87,7 +87,7 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
     [
         ("date,one,ten\n2000,1,x\n", "line 2 column 'ten': got 'x', expected a finite number"),
         ("date,one,ten\n2000,1\n", "line 2 column 'ten': got None"),
-        ("date,one,tin\n2000,1,2\n", "column: got 'ten'; did you mean"),
+        ("date,one,tin\n2000,1,2\n", "no column 'ten'; did you mean"),
         ("date,one,ten\n", "has no rows"),
         ("date,one,ten\n\n2000,1,inf\n", "line 3 column 'ten': got 'inf', expected a finite"),
         ("date,one,ten\n2000,1,1\n", "leaves train 1 rows, expected 9 or more"),

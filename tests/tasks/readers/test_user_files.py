@@ -82,7 +82,7 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "name", "content", "message"),
     [
-        ("imdb.py", "a.csv", b"review,label\nx,1\n", "column: got 'text', expected one of review"),
+        ("imdb.py", "a.csv", b"review,label\nx,1\n", "no column 'text'; the header has review"),
         ("imdb.py", "a.csv", b"text,label\nx,1\n", "has the label '1' alone"),
         ("imdb.py", "a.csv", "text,label\nété,1\n".encode("latin-1"), "line 2 is not UTF-8"),
         ("imdb.py", "a.csv", b"", "a.csv is empty"),
