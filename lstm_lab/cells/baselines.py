@@ -27,6 +27,11 @@ class RNNSpec:
     Attributes:
       init: initializer of every matrix.
       cell: the functions of the cell.
+
+    Example:
+      params = RNN.init(RNNSpec(), jax.random.key(0), 8, 16)
+      state, gates = step(RNNSpec(), params, x_BD)
+      gates  # {}: it has none
     """
 
     init: str = "orthogonal"
@@ -43,6 +48,10 @@ class GRUSpec:
     Attributes:
       init: initializer of every matrix, gate by gate.
       cell: the functions of the cell.
+
+    Example:
+      spec = GRUSpec(init="normal(0.1)")
+      spec.cell.init(spec, jax.random.key(0), 8, 16)["wh"].shape  # (16, 3, 16)
     """
 
     init: str = "orthogonal"
@@ -62,6 +71,9 @@ class SLSTMSpec:
       forget_bias: added to the forget gate's initial bias.
       init: initializer of every matrix, gate by gate.
       cell: the functions of the cell.
+
+    Example:
+      SLSTMSpec(heads=4, forget="exponential")  # four blocks, so H must be a multiple of 4
     """
 
     heads: int = 1
@@ -86,6 +98,9 @@ class MinLSTMSpec:
       forget_bias: added to the forget gate's initial bias.
       init: initializer of every matrix, gate by gate.
       cell: the functions of the cell.
+
+    Example:
+      MinLSTMSpec().cell.coefficients is None  # False: the backend "associative" can compute it
     """
 
     forget_bias: float = 1.0

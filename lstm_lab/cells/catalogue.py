@@ -18,6 +18,9 @@ class Variant:
       spec: the variant as data.
       change: what distinguishes it, in a few words.
       source: the paper it is from.
+
+    Example:
+      Variant(CellSpec(peephole="o"), "one peephole, on o", "not published").spec.peephole  # "o"
     """
 
     spec: Spec
@@ -118,6 +121,9 @@ def get_variant(name: str) -> Variant:
 
     Raises:
       ValueError: for a name not in the catalogue, with the nearest one.
+
+    Example:
+      get_variant("peephole").change  # "lstm with peepholes on i, f and o"
     """
     if name not in CATALOGUE:
         near = difflib.get_close_matches(name, CATALOGUE, 1)

@@ -29,6 +29,10 @@ class State(NamedTuple):
       c: cell state [B,H], in float32 or wider.
       gates: the gates i, f, o of the previous step [B,3H], for full gate recurrence.
       n: normalizer [B,H], and m: its stabilizer [B,H], of the sLSTM.
+
+    Example:
+      state = State(h=jnp.zeros((2, 16)), c=jnp.zeros((2, 16)))
+      state.n  # None: only the sLSTM has a normalizer
     """
 
     h: jax.Array
@@ -57,6 +61,10 @@ class Cell:
       initial: (spec, params, zx [B,GH], h_dtype) -> state. The zero state, computed from zx.
       coefficients: (spec, params, zx [...,GH]) -> (a, b), if the cell is h = a * h' + b, a linear
         scan over time; None for other cells.
+
+    Example:
+      mine = replace(GATED_LSTM, pointwise=my_pointwise)  # other equations, the same parameters
+      spec = CellSpec(cell=mine)
     """
 
     init: Callable[..., dict[str, jax.Array]]
@@ -69,7 +77,13 @@ class Cell:
 
 
 class Spec(Protocol):
-    """A variant: hashable data with the cell that reads it."""
+    """A variant: hashable data with the cell that reads it.
+
+    Example:
+      spec: Spec = GRUSpec()
+      params = spec.cell.init(spec, jax.random.key(0), 8, 16)
+      params["wx"].shape  # (8, 3, 16): three gates
+    """
 
     @property
     def cell(self) -> Cell:
@@ -104,6 +118,12 @@ def step(
 
     Returns:
       The new state, and the gates by name, each [B,H].
+
+    Example:
+      params = spec.cell.init(spec, jax.random.key(0), 8, 16)
+      state, gates = step(spec, params, x_BD)  # from the zero state
+      state, gates = step(spec, params, x_BD, state)
+      sorted(gates)  # ["f", "g", "i", "o"] for the LSTM
     """
     cell = spec.cell
     zx = cell.project(spec, params, x_BD)
@@ -115,7 +135,13 @@ def step(
 def advance(
     spec: Spec, params: Params, zx: jax.Array, state: State, noise: PyTree = None, **keywords: Any
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Computes the part of a step that needs the carried state: recur, pointwise, emit."""
+    """Computes the part of a step that needs the carried state: recur, pointwise, emit.
+
+    Example:
+      zx_TBG = spec.cell.project(spec, params, x_TBD)  # one product for all steps
+      for zx_BG in zx_TBG:
+          state, gates = advance(spec, params, zx_BG, state)
+    """
     zh = recurrent_product(spec, params, zx, state, noise)
     state, gates = spec.cell.pointwise(spec, params, zx, zh, state, noise, **keywords)
     return spec.cell.emit(spec, params, state), gates
@@ -124,7 +150,13 @@ def advance(
 def recurrent_product(
     spec: Spec, params: Params, zx: jax.Array, state: State, noise: PyTree
 ) -> jax.Array:
-    """Computes the product with the carried state; `recur` gets the noise only if there is some."""
+    """Computes the product with the carried state; `recur` gets the noise only if there is some.
+
+    Example:
+      zx_BG = spec.cell.project(spec, params, x_BD)
+      zh_BG = recurrent_product(spec, params, zx_BG, state, None)
+      zh_BG.shape  # (2, 64) for B=2, four gates and H=16
+    """
     # A user's cell without noise may leave the argument out of its signature.
     arguments = () if noise is None else (noise,)
     return spec.cell.recur(spec, params, zx, state, *arguments)

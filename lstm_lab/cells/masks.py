@@ -44,6 +44,11 @@ class Noise(NamedTuple):
         rate in evaluation.
       recurrent: factor on h' in the recurrent product, [B,R], or [B,G,R] with one mask per gate.
       candidate: factor on the candidate, [B,H].
+
+    Example:
+      noise = Noise(candidate=jnp.zeros((2, 16)))  # drops the whole candidate
+      state, _ = step(get_variant("semeniuta").spec, params, x_BD, noise=noise)
+      state.c.any()  # False: nothing was written to the zero state
     """
 
     zoneout_c: jax.Array | None = None

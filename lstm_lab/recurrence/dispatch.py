@@ -38,6 +38,9 @@ class CallSignature(NamedTuple):
         must take the same backend, so that they equal one long call bit for bit.
       noise, trace, clamp, resets: whether the call has any.
       members: how many of a population are batched.
+
+    Example:
+      call = CallSignature(CellSpec(), x_TBD.dtype, B=32, D=8, H=16, trace=True)
     """
 
     spec: Spec
@@ -53,7 +56,12 @@ class CallSignature(NamedTuple):
 
 
 def batched_members() -> int:
-    """Returns the number of members that a surrounding `vmap` batches; 1 without one."""
+    """Returns the number of members that a surrounding `vmap` batches; 1 without one.
+
+    Example:
+      batched_members()  # 1
+      jax.vmap(lambda x: x * batched_members(), axis_name="members")(jnp.ones(3))  # [3, 3, 3]
+    """
     try:
         return jax.lax.axis_size(MEMBERS)
     except NameError:
@@ -65,6 +73,9 @@ def resolve(backend: Backend, call: CallSignature) -> Backend:
 
     Raises:
       ValueError: for an unknown backend, or one that does not support the call.
+
+    Example:
+      resolve("auto", CallSignature(CellSpec(), jnp.float32, trace=True))  # "scan"
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend: got {backend!r}, expected one of {', '.join(BACKENDS)}")
@@ -83,6 +94,10 @@ def choose(call: CallSignature) -> Backend:
 
     Times come from the measured row whose shape is nearest to the call. Without timings for the
     platform it is `fused`, which needs less memory than `scan`; without timings for the cell, scan.
+
+    Example:
+      choose(CallSignature(CellSpec(), jnp.float32, B=32, D=64, H=256))  # differs between devices
+      choose(CallSignature(CellSpec(), jnp.float32, trace=True))  # "scan": the only one that traces
     """
     rows = measured(jax.default_backend(), jax.local_devices()[0].device_kind)
     same_family = [row for row in rows if row["cell"] == family(call.spec)]
@@ -96,7 +111,13 @@ def choose(call: CallSignature) -> Backend:
 
 
 def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
-    """Returns the reason why a backend does not support a call, naming the field, or None."""
+    """Returns the reason why a backend does not support a call, naming the field, or None.
+
+    Example:
+      call = CallSignature(CellSpec(), jnp.float32, trace=True)
+      unsupported_reason("fused", call)  # "trace: fused returns no gates"
+      unsupported_reason("scan", call)  # None
+    """
     if backend == "scan":
         return None
     if call.trace:

@@ -23,6 +23,11 @@ class Unrolled(NamedTuple):
       h: hidden states [T,B,H], zero in the padding.
       final: the state after each row's last real step.
       traced: gates and state fields over time [T,B,H], by name; empty without `trace`.
+
+    Example:
+      result = unroll(spec, params, x_TBD, trace=("f",))
+      result.traced["f"].shape == result.h.shape  # True
+      h_TBH, final, traced = result
     """
 
     h: jax.Array

@@ -50,9 +50,6 @@ def unroll(
     A call on T steps equals a call on the first T1 steps followed by a call on the rest with the
     carried state. In reverse the later chunk runs first.
 
-        h, final, _ = unroll(spec, params, x_TBD)
-        h, final, traced = unroll(spec, params, x_TBD, trace=("f", "c"), clamp={"i": 1.0})
-
     Args:
       spec: the variant.
       params: the cell's parameters.
@@ -78,6 +75,11 @@ def unroll(
 
     Raises:
       ValueError: for an unknown backend or name, an empty sequence, or a wrong shape.
+
+    Example:
+      h_TBH, final, _ = unroll(spec, params, x_TBD)
+      h_TBH, final, traced = unroll(spec, params, x_TBD, trace=("f", "c"), clamp={"i": 1.0})
+      traced["f"].shape  # (5, 2, 16) for T=5, B=2 and H=16
     """
     _check_shapes(x_TBD, lengths, resets)
     options = Options(reverse, clamp, tuple(trace))
