@@ -46,6 +46,10 @@ class BoundCell:
 
         Returns:
           float32 arrays by name.
+
+        Example:
+          params = ll.cell("lstm").init(jax.random.key(0), features=8, hidden=16)
+          params["wx"].shape  # (8, 4, 16): four gates
         """
         return self.spec.cell.init(self.spec, key, features, hidden)
 
@@ -61,6 +65,10 @@ class BoundCell:
 
         Returns:
           The new state, and the gates by name, each [B,H].
+
+        Example:
+          state, gates = cell.step(params, x_BD)  # from the zero state
+          state, gates = cell.step(params, x_BD, state)
         """
         return cell_step(self.spec, params, x_BD, state)
 
@@ -74,6 +82,10 @@ class BoundCell:
 
         Returns:
           `h` [T,B,H], the final state, and the traced gates.
+
+        Example:
+          h_TBH, final, traced = cell.unroll(params, x_TBD, trace=("f", "c"))
+          sorted(traced)  # ["c", "f"]
         """
         return unroll_spec(self.spec, params, x_TBD, **options)
 

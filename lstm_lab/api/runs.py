@@ -84,7 +84,12 @@ class Run:
         return self.trained.params
 
     def summary(self) -> ResultTable:
-        """Returns the layers of the model with their shapes, parameters and operations."""
+        """Returns the layers of the model with their shapes, parameters and operations.
+
+        Example:
+          run = ll.load_run("runs/adding")
+          print(run.summary())
+        """
         from lstm_lab.models.summary import summary_table
 
         return summary_table(self.spec)
@@ -94,6 +99,9 @@ class Run:
 
         Returns:
           A matplotlib figure, which a notebook shows.
+
+        Example:
+          run.plot().savefig("curves.png")
         """
         return show_inline(draw_curves({"": self.record}))
 
@@ -134,7 +142,11 @@ class Run:
         return np.stack(outputs) if isinstance(x, np.ndarray) else outputs
 
     def report(self) -> Path:
-        """Writes the report of the run, and returns the path of report.html."""
+        """Writes the report of the run, and returns the path of report.html.
+
+        Example:
+          print(run.report())  # runs/adding/report/report.html
+        """
         from lstm_lab.report.render.run_report import build_run_report
 
         build_run_report(self.folder)
@@ -226,11 +238,19 @@ class Runs:
         return self.best.params
 
     def summary(self) -> ResultTable:
-        """Returns the layers of the model, as `Run.summary`."""
+        """Returns the layers of the model, as `Run.summary`.
+
+        Example:
+          ll.train("adding:lstm", seeds=3).summary()
+        """
         return self.best.summary()
 
     def plot(self) -> Figure:
-        """Draws the curves of all seeds, as `Run.plot`."""
+        """Draws the curves of all seeds, as `Run.plot`.
+
+        Example:
+          runs.plot().savefig("seeds.png")  # one curve per seed
+        """
         return show_inline(
             draw_curves({f"seed {run.record.seed}": run.record for run in self.runs})
         )
@@ -240,11 +260,19 @@ class Runs:
 
         Args:
           x: as in `Run.predict`.
+
+        Example:
+          x_NTD = np.zeros((4, 100, 2), np.float32)
+          runs.predict(x_NTD).shape  # (4, 1) for the task `adding`
         """
         return self.best.predict(x)
 
     def report(self) -> Path:
-        """Writes the report of the study, and returns the path of report.html."""
+        """Writes the report of the study, and returns the path of report.html.
+
+        Example:
+          webbrowser.open(runs.report().resolve().as_uri())
+        """
         from lstm_lab.report.render.files import build
 
         build(self.folder)

@@ -92,11 +92,19 @@ class StudyResult:
 
         Raises:
           UserError: if pandas is not installed.
+
+        Example:
+          frame = ll.load_study("runs/cells").to_pandas()
+          frame.groupby("variant")["parameters"].first()
         """
         return self.table.to_pandas()
 
     def report(self) -> Path:
-        """Writes the report, and returns the path of report.html."""
+        """Writes the report, and returns the path of report.html.
+
+        Example:
+          print(ll.load_study("runs/cells").report())  # runs/cells/report/report.html
+        """
         from lstm_lab.report.render.files import build
 
         build(self.folder)
@@ -143,12 +151,21 @@ class CellComparison:
         return self.pair.verdict
 
     def report(self) -> Path:
-        """Writes the report, and returns the path of report.html."""
+        """Writes the report, and returns the path of report.html.
+
+        Example:
+          comparison = ll.compare("gru", against="lstm", tasks=["adding_50"], budget=4)
+          print(comparison.report())  # runs/compare-gru/report/report.html
+        """
         self.write_report()
         return self.folder / "report" / "report.html"
 
     def write_report(self) -> str:
-        """Writes the report, and returns its tables as text."""
+        """Writes the report, and returns its tables as text.
+
+        Example:
+          print(comparison.write_report())  # the tables of the report, as text
+        """
         folders = [study.folder for study in self.studies.values()]
         title = f"{Path(self.pair.variant).name} against {self.pair.baseline}"
         return build_cross_study_report(folders, self.folder / "report", title)

@@ -168,7 +168,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Conditional:
-    """A range that applies only if settings drawn earlier have the values in `when`."""
+    """A range that applies only if settings drawn earlier have the values in `when`.
+
+    Example:
+      momentum = Conditional({"optim.name": "sgd"}, Uniform(0.0, 0.99))
+      ranges = {"optim.name": Choice(("adam", "sgd")), "optim.momentum": momentum}
+      momentum.applies({"optim.name": "adam"})  # False
+    """
 
     when: Mapping[str, object]
     range: Uniform | LogUniform | Choice

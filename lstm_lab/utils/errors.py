@@ -16,7 +16,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class UserError(Exception):
-    """Wrong usage, config or data. The command line prints the message and exits with code 2."""
+    """Wrong usage, config or data. The command line prints the message and exits with code 2.
+
+    Example:
+      try:
+          ll.cell("peephol")
+      except ll.UserError as error:
+          print(error)  # model.cell: got 'peephol'; did you mean 'peephole'? ...
+    """
 
 
 def missing_column(what: str, column: str, names: Iterable[str]) -> UserError:
