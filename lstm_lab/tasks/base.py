@@ -24,14 +24,22 @@ Array = Any  # numpy on the host, jax on the device
 
 @dataclass(frozen=True)
 class Tokens:
-    """Inputs are symbols [B,T], int32, from 0 to `vocabulary` - 1."""
+    """Inputs are symbols [B,T], int32, from 0 to `vocabulary` - 1.
+
+    Example:
+      TemporalOrder(distractors=4).inputs  # Tokens(vocabulary=6)
+    """
 
     vocabulary: int
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Inputs are vectors [B,T,D], float32, of D = `features` numbers."""
+    """Inputs are vectors [B,T,D], float32, of D = `features` numbers.
+
+    Example:
+      Adding().inputs  # Vectors(features=2): a number and a marker
+    """
 
     features: int
 
@@ -46,6 +54,10 @@ class Categorical:
       metrics: the metrics in addition to the negative log-likelihood.
       labels: names of the classes, for metrics that read them, such as the F1 of spans.
       weighted: whether the loss multiplies each example by its `Examples.weights`.
+
+    Example:
+      target = Categorical(3, metrics=("accuracy", "macro_f1"))
+      metric_names(target)  # ("nll", "accuracy", "macro_f1")
     """
 
     size: int
@@ -57,7 +69,12 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """Each target is `size` independent binary numbers: [B,C], or [B,T,C] at every step."""
+    """Each target is `size` independent binary numbers: [B,C], or [B,T,C] at every step.
+
+    Example:
+      Parity().target  # Bernoulli(size=1, every_step=True)
+      metric_names(Bernoulli(88))  # ("nll",)
+    """
 
     size: int
     every_step: bool = False
@@ -65,7 +82,11 @@ class Bernoulli:
 
 @dataclass(frozen=True)
 class Real:
-    """Each target is `size` real numbers: [B,C], or [B,T,C] at every step, float32."""
+    """Each target is `size` real numbers: [B,C], or [B,T,C] at every step, float32.
+
+    Example:
+      metric_names(Real(2))  # ("mse", "mae")
+    """
 
     size: int
     every_step: bool = False
@@ -81,6 +102,9 @@ class SourceTokens(NamedTuple):
     Attributes:
       tokens: [N,S], int32.
       lengths: number of real tokens of each sentence [N], int32.
+
+    Example:
+      SourceTokens(tokens=np.array([[4, 7, 2], [5, 2, 0]]), lengths=np.array([3, 2]))
     """
 
     tokens: Array
@@ -96,6 +120,10 @@ class Examples(NamedTuple):
       lengths: number of real steps of each sequence [N], int32, or None if all have T.
       weights: weight of each sequence in the loss [N], float32, or None if all weigh the same.
       source: the source sentences of a translation, or None.
+
+    Example:
+      x_NTD = np.zeros((3, 20, 2), np.float32)
+      Examples(x_NTD, y=np.array([0, 2, 1]), lengths=np.array([20, 5, 12]))
     """
 
     x: Array
@@ -120,6 +148,10 @@ class Stream:
       T: time steps of a chunk.
       tracks: number of tracks in an evaluation; in training, the batch size is this number.
       std: standard deviation of the length of training chunks around T; 0 if all have T steps.
+
+    Example:
+      stream = Stream(np.arange(101), T=5, tracks=2)
+      stream.track_steps(stream.tracks)  # 50: ten chunks of five steps
     """
 
     tokens: Array
@@ -153,6 +185,11 @@ class Dataset:
       preprocessing: what predictions and final metrics need besides the weights: names of input and
         output symbols (`inputs`, `outputs`), means and scales of the training data, references of a
         translation. It must be valid JSON, because it is stored in preprocessing.json.
+
+    Example:
+      dataset = Adding(valid_size=200).load(Path("data"))
+      dataset.splits["valid"].x.shape  # (200, 100, 2)
+      "train" in dataset.splits  # False: the task generates its training data
     """
 
     splits: dict[str, Split]
@@ -177,6 +214,11 @@ class Task:
       source_vocabulary: vocabulary size of the sequence that an encoder reads; None without one.
       final_metric_names: metrics that need the outputs of a whole split, see `final_metrics`.
       sample: key -> one example, for a task that generates its training data; else None.
+
+    Example:
+      task: Task = Digits(pixels_per_step=8)
+      task.metric  # "accuracy"
+      task.read_line("0 " * 64, {}).shape  # (8, 8)
     """
 
     # This class is no dataclass. If it were, its attributes without ClassVar would become options

@@ -25,6 +25,10 @@ class Batch(NamedTuple):
       rows_B: the row of each example in the whole batch, which several devices may share.
       is_start: for a stream, whether its first chunk is read, so that the state starts from zero;
         None for examples, which always start from zero.
+
+    Example:
+      batch = gather_batch(examples, jnp.arange(32), jnp.arange(32))
+      batch.weight_B.sum()  # the number of examples that count
     """
 
     examples: Examples
@@ -59,6 +63,11 @@ def train_batch(
 
     Raises:
       ValueError: without `sample` and `split`.
+
+    Example:
+      rows_B = jnp.arange(32)
+      batch = train_batch(Adding().sample, None, jnp.uint32(0), jnp.int32(7), rows_B, 32)
+      batch.examples.x.shape  # (32, 100, 2)
     """
     key = jax.random.key(seed)
     if sample is not None:
@@ -96,6 +105,12 @@ def chunk(
 
     Returns:
       The batch, with `lengths` unless `whole`.
+
+    Example:
+      stream = Stream(np.arange(13), T=3)  # two tracks of six steps: from 0 and from 6
+      batch = chunk(stream, jnp.int32(1), jnp.arange(2), 2, whole=True)
+      batch.examples.x  # [[3, 4, 5], [9, 10, 11]]
+      batch.examples.y  # [[4, 5, 6], [10, 11, 12]]
     """
     ends = index * stream.T, (index + 1) * stream.T
     batch = window(stream, ends, index == 0, rows_B, tracks, stream.T)
@@ -180,6 +195,10 @@ def epoch_order(
 
     Returns:
       Indices of the examples [N], int32.
+
+    Example:
+      order_N = epoch_order(examples, jnp.uint32(0), jnp.int32(3), bucket=32)
+      (jnp.sort(order_N) == jnp.arange(len(examples.x))).all()  # True: each example once
     """
     key = jax.random.fold_in(jax.random.key(seed), epoch)
     N = examples.x.shape[0]
@@ -209,6 +228,11 @@ def gather_batch(
       places_B: places in the order; those past the end get weight 0.
       rows_B: as in `Batch`.
       order_N: indices of the examples in the order to use; None means their own order.
+
+    Example:
+      three = Examples(np.array([[1], [2], [3]]), np.array([0, 1, 0]))
+      batch = gather_batch(three, places_B=jnp.array([2, 3]), rows_B=jnp.arange(2))
+      batch.weight_B  # [1, 0]: place 3 is past the end
     """
     N = examples.x.shape[0]
     # The last example fills the batch: it is a valid input, so nothing becomes NaN.
@@ -219,7 +243,11 @@ def gather_batch(
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Returns the number of batches that show all examples, or all whole chunks of a stream."""
+    """Returns the number of batches that show all examples, or all whole chunks of a stream.
+
+    Example:
+      steps_per_epoch(Stream(np.arange(1001), T=20), batch_size=5)  # 10
+    """
     if isinstance(split, Stream):
         # Rounded down: steps of a track after its last whole chunk do not train.
         return max(split.track_steps(batch_size) // split.T, 1)
@@ -233,6 +261,9 @@ def first_examples(split: Split, rows: int) -> Examples:
       split: the split.
       rows: number of sequences. A stream is cut into as many tracks, and the result is their first
         chunk.
+
+    Example:
+      first_examples(dataset.splits["test"], 8).x.shape  # (8, 100, 2)
     """
     if isinstance(split, Stream):
         begun = chunk(split, jnp.int32(0), jnp.arange(rows), rows, whole=True)
@@ -241,12 +272,22 @@ def first_examples(split: Split, rows: int) -> Examples:
 
 
 def longest(split: Split) -> int:
-    """Returns the padded number of time steps of a split, or of the training chunks of a stream."""
+    """Returns the padded number of time steps of a split, or of the training chunks of a stream.
+
+    Example:
+      longest(Stream(np.arange(1001), T=20))  # 20
+      longest(Stream(np.arange(1001), T=20, std=4.0))  # 32
+    """
     return split.T + 2 * split.shift if isinstance(split, Stream) else split.x.shape[1]
 
 
 def mean_steps(split: Split) -> float:
-    """Returns the mean number of real time steps of a sequence, or of a chunk of a stream."""
+    """Returns the mean number of real time steps of a sequence, or of a chunk of a stream.
+
+    Example:
+      x_NT, y_N = np.zeros((2, 9), np.int32), np.zeros(2, np.int32)
+      mean_steps(Examples(x_NT, y_N, lengths=np.array([3, 6])))  # 4.5
+    """
     if isinstance(split, Stream):
         return float(split.T)
     return float(split.x.shape[1] if split.lengths is None else split.lengths.mean())

@@ -35,7 +35,11 @@ DIRECTIONS = {
 
 
 def metric_names(target: Target) -> tuple[str, ...]:
-    """Returns the names of the metrics of a target; the first one is the loss."""
+    """Returns the names of the metrics of a target; the first one is the loss.
+
+    Example:
+      metric_names(Categorical(10))  # ("nll", "accuracy")
+    """
     # Accuracy means that all numbers of a prediction are right, which is rarely so for 88 notes.
     # It is therefore a metric of a single binary number only.
     match target:
@@ -55,6 +59,9 @@ def ordered_metrics(target: Target, values: Mapping[str, Any]) -> dict[str, floa
     Args:
       target: what the model predicts.
       values: the metrics by name, and possibly others, such as the final metrics.
+
+    Example:
+      ordered_metrics(Real(1), {"mae": 0.2, "mse": 0.1})  # {"mse": 0.1, "mae": 0.2}
     """
     # JAX sorts the keys of a dict that a compiled call returns.
     names = dict.fromkeys([*metric_names(target), *values])
@@ -71,6 +78,9 @@ def zero_metrics(target: Target) -> MetricSums:
     """Returns sums and counts of zero, with the names and shapes that `metric_sums` returns.
 
     The loops over batches start from them, so names, shapes and dtypes must agree.
+
+    Example:
+      zero_metrics(Real(1))["mse"]  # (0, 0): a sum and a count
     """
 
     def nothing(name: str) -> jax.Array:
@@ -92,6 +102,10 @@ def means(target: Target, total: MetricSums) -> dict[str, jax.Array]:
 
     Returns:
       The metrics in the order of `metric_names`, float32 scalars.
+
+    Example:
+      target = Categorical(4, metrics=("perplexity",))
+      means(target, {"nll": (jnp.float32(0.0), jnp.float32(8.0))})  # {"nll": 0, "perplexity": 1}
     """
     metrics = {}
     for name, (amount, count) in total.items():
@@ -118,6 +132,10 @@ def loss_sum(
 
     Returns:
       The float32 sum and count.
+
+    Example:
+      total, count = loss_sum(Categorical(10), logits_BC, batch, smoothing=0.1)
+      loss = total / count
 
     Source: Szegedy et al. 2016, Rethinking the Inception architecture, section 7.
     """
@@ -158,6 +176,11 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
 
     Returns:
       For each metric its float32 sum and count; both are [C] for macro_f1.
+
+    Example:
+      examples = Examples(x=jnp.zeros((2, 5, 1)), y=jnp.array([[1.0], [3.0]]))
+      batch = Batch(examples, weight_B=jnp.ones(2), rows_B=jnp.arange(2))
+      metric_sums(Real(1), jnp.array([[1.0], [5.0]]), batch)["mse"]  # (4, 2)
     """
     y = batch.examples.y
     weight = _weights(target, batch, logits.shape)

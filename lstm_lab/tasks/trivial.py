@@ -41,6 +41,10 @@ def trivial_baselines(task: Task, dataset: Dataset) -> dict[str, Metrics]:
 
     Returns:
       For each baseline its metrics by name.
+
+    Example:
+      task = Counting()
+      trivial_baselines(task, task.load(Path("data")))["constant"]["mae"]  # 0.25
     """
     # Never from `test`: a baseline must not know more than the model does.
     train = dataset.splits.get("train", dataset.splits["valid"])

@@ -45,6 +45,10 @@ class Series(Task):
         as those of the values.
       season: number of rows of a period, for the trivial forecast that repeats the last period.
       sha256: hash of the user's own file, or None.
+
+    Example:
+      task = Series("load.csv", ("load", "heat"), ("load",), context=24, horizon=3)
+      task.inputs, task.target  # Vectors(features=2), Real(size=3, every_step=False)
     """
 
     file: str

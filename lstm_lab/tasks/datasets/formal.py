@@ -34,6 +34,10 @@ class Counting(Task):
 
     Training has 0.1 to 0.5, followed by 0.6, and so on to 0.4 to 0.8, followed by 0.9. The test is
     0.5 to 0.9, followed by 1.0.
+
+    Example:
+      test = Counting().load(Path("data")).splits["test"]
+      test.x.shape, test.y.shape  # (1, 5, 1), (1, 1)
     """
 
     name: ClassVar[str] = "counting"
@@ -62,6 +66,10 @@ class Parity(Task):
       valid_size, test_size: number of examples of these fixed splits.
       split_seed: seed of the fixed splits, the same for all runs.
       test_length: number of steps of the test sequences; None means `length`.
+
+    Example:
+      x, y, *_ = Parity(length=8).sample(jax.random.key(0))
+      (y[:, 0] == jnp.cumsum(x) % 2).all()  # True
     """
 
     length: int = 50
@@ -101,6 +109,9 @@ class Dyck(Task):
       kinds: number of kinds of brackets.
       depth: largest number of brackets that are open at the same time.
       valid_size, test_size, split_seed, test_length: as in `Parity`.
+
+    Example:
+      Dyck(kinds=4).inputs, Dyck(kinds=4).target.size  # Tokens(vocabulary=5), 5
     """
 
     length: int = 50

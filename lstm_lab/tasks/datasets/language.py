@@ -54,6 +54,11 @@ class Language(Task):
         each track starts from the zero state; 1 gives every symbol its full context.
       valid_share, test_share: shares of `train` for these splits if they have no files.
       sha256: hash of the user's own files, or None; see `options`.
+
+    Example:
+      dataset = Language(train="book.txt", unit="char", vocabulary=60, unroll=50).load(Path("data"))
+      dataset.splits["train"].T  # 50
+      dataset.preprocessing["inputs"][:3]  # the first symbols of the vocabulary
     """
 
     train: str

@@ -34,6 +34,9 @@ class MNIST(Task):
       test_size: use the first images of the test split only; None means all 10,000. The first 5,000
         are easier than the others, so scores of different sizes are not comparable.
 
+    Example:
+      MNIST(permuted=True, pixels_per_step=28).inputs  # Vectors(features=28)
+
     Source: Le, Jaitly and Hinton 2015, A simple way to initialize recurrent networks of rectified
     linear units.
     """

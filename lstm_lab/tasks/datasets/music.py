@@ -38,6 +38,9 @@ class JSB(Task):
       first_frame: whether to predict the first frame too, from silence, as Greff et al. 2017 do;
         otherwise it is only read. Scores of the two settings are not comparable.
 
+    Example:
+      JSB().inputs.features, JSB().target  # 88, Bernoulli(size=88, every_step=True)
+
     Source: Boulanger-Lewandowski et al. 2012, Modeling temporal dependencies in high-dimensional
     sequences.
     """

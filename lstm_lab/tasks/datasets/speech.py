@@ -37,6 +37,9 @@ class SpokenDigits(Task):
       frame_ms: length of a frame in milliseconds.
       hop_ms: distance between the starts of two frames in milliseconds.
 
+    Example:
+      SpokenDigits(mels=20, hop_ms=20).inputs  # Vectors(features=20)
+
     Source: https://github.com/Jakobovski/free-spoken-digit-dataset.
     """
 

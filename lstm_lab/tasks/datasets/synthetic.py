@@ -42,6 +42,9 @@ class Adding(Task):
       split_seed: seed of the fixed splits, the same for all runs.
       test_length: number of steps of the test sequences; None means `length`.
 
+    Example:
+      Adding(length=50).sample(jax.random.key(0)).x.shape  # (50, 2)
+
     Source: Hochreiter and Schmidhuber 1997, experiment 4, in the form of Le et al. 2015.
     """
 
@@ -89,6 +92,10 @@ class CopyMemory(Task):
       valid_size, test_size: number of examples of these fixed splits.
       split_seed: seed of the fixed splits, the same for all runs.
       test_delay: delay of the test sequences; None means `delay`.
+
+    Example:
+      example = CopyMemory(delay=30).sample(jax.random.key(0))
+      (example.x[:10] == example.y[-10:]).all()  # True
 
     Source: Arjovsky, Shah and Bengio 2016, Unitary evolution recurrent neural networks.
     """
@@ -141,6 +148,9 @@ class TemporalOrder(Task):
       valid_size, test_size: number of examples of these fixed splits.
       split_seed: seed of the fixed splits, the same for all runs.
       test_length: number of steps of the test sequences; None means `length`.
+
+    Example:
+      TemporalOrder(classes=2).target  # Bernoulli(size=1, every_step=False)
 
     Source: Hochreiter and Schmidhuber 1997, experiment 6a.
     """

@@ -42,6 +42,10 @@ class Table(Task):
       valid_share, test_share: shares of these splits without folds.
       split_seed: seed of the random split, the same for all runs.
       sha256: hash of the user's own file, or None; see `options`.
+
+    Example:
+      task = Table("wine.csv", ("red", "white"), attributes=11, categories=0, folds=5, fold=0)
+      task.inputs  # Vectors(features=12): which attribute (one-hot), and its number
     """
 
     file: str

@@ -58,6 +58,10 @@ class Tags(Task):
       valid_share, test_share: shares of `train` for these splits if they have no files.
       split_seed: seed of the random choice of held-out sentences, the same for all runs.
       sha256: hash of the user's own files, or None; see `options`.
+
+    Example:
+      task = Tags("train.conll", ("O", "B-city", "I-city"), vocabulary=5_000)
+      task.metric  # "span_f1"
     """
 
     train: str

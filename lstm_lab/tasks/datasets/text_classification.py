@@ -52,6 +52,10 @@ class Text(Task):
       valid_share, test_share: shares of `train` for these splits if they have no files.
       split_seed: seed of the random choice of held-out texts, the same for all runs.
       sha256: hash of the user's own files, or None; see `options`.
+
+    Example:
+      task = Text("reviews.csv", ("negative", "positive"), text="review", label="sentiment")
+      task.target.size, task.metric  # 2, "accuracy"
     """
 
     train: str

@@ -37,6 +37,9 @@ class Waves(Task):
       valid_share, test_share: shares of these splits without folds.
       split_seed: seed of the random split, the same for all runs.
       sha256: hash of the user's own file, or None; see `options`.
+
+    Example:
+      Waves("beats.csv", ("normal", "abnormal"), values_per_step=4).inputs  # Vectors(features=4)
     """
 
     file: str

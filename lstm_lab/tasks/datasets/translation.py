@@ -53,6 +53,10 @@ class Translation(Task):
       split_seed: seed of the random choice of held-out pairs, the same for all runs.
       sha256: hash of the user's own files, or None; see `options`.
 
+    Example:
+      task = Translation("train.en.gz", "train.de.gz", vocabulary=10_000)
+      task.inputs, task.source_vocabulary  # Tokens(vocabulary=10000), 8000
+
     Source of the data: Multi30k, task 1, https://github.com/multi30k/dataset.
     """
 
