@@ -27,6 +27,10 @@ class Axis:
       points: the points, in order.
       when: a condition on earlier axes or on the base config. If it does not hold, the axis is left
         out. Example: Nesterov momentum exists only for sgd.
+
+    Example:
+      axis = Axis(({"optim.name": "adam"}, {"optim.name": "sgd", "optim.momentum": 0.9}))
+      axis.settings  # ("optim.name", "optim.momentum")
     """
 
     points: tuple[Point, ...]
