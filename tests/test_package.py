@@ -1,6 +1,7 @@
 """What `import lstm_lab` offers, and what the installed package contains."""
 
 import ast
+import importlib
 import inspect
 import os
 import shutil
@@ -8,9 +9,11 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import textwrap
 import venv
 import zipfile
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,10 @@ import pytest
 import lstm_lab as ll
 from lstm_lab.config.find import list_files, package_folder
 from tests.helpers.paths import ROOT
+
+PACKAGES = ("lstm_lab.cells", "lstm_lab.recurrence", "lstm_lab.studies", "lstm_lab.tasks")
+MODULES = [p for p in sorted((ROOT / "lstm_lab").rglob("*.py")) if " Example:\n" in p.read_text()]
+RESULTS = (ll.Run, ll.Runs, ll.StudyResult, ll.CellComparison, ll.BoundCell)
 
 
 def test_every_public_name_can_be_used_and_is_declared_for_type_checkers():
@@ -57,9 +64,62 @@ def test_the_names_survive_the_use_of_the_package():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", [n for n in ll.__all__ if n not in ("State", "UserError")])
+def _public_objects() -> dict[str, object]:
+    """Returns the functions, classes and methods that a user calls, by dotted name."""
+    modules = (ll, *map(importlib.import_module, PACKAGES))
+    found = {f"{m.__name__}.{name}": getattr(m, name) for m in modules for name in m.__all__}
+    # Left out: constants, and aliases of types such as `Backend` and `Params`.
+    found = {
+        name: value
+        for name, value in found.items()
+        # Unwrapped, because a function that `jax.jit` or `cache` returns is no function.
+        if isinstance(value, type) or inspect.isfunction(inspect.unwrap(value))
+    }
+    for cls in RESULTS:
+        for name, member in vars(cls).items():
+            if inspect.isfunction(member) and not name.startswith("_"):
+                found[f"{cls.__module__}.{cls.__name__}.{name}"] = member
+    return found
+
+
+PUBLIC = _public_objects()
+
+
+def _example(doc: str) -> str:
+    """Returns the section `Example:` of a docstring; empty if there is none."""
+    _, _, rest = inspect.cleandoc(doc).partition("\nExample:\n")
+    lines = takewhile(lambda line: not line or line.startswith(" "), rest.splitlines())
+    return textwrap.dedent("\n".join(lines)).strip("\n")
+
+
+def _code_of(example: str) -> str:
+    """Returns the code of an example: with prompts, the lines that have one, without it."""
+    lines = example.splitlines()
+    if not example.startswith(">>>"):
+        return example
+    return "\n".join(line[4:] for line in lines if line.startswith((">>>", "...")))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_has_a_docstring_with_an_example(name):
-    assert "Example" in (inspect.getdoc(getattr(ll, name)) or ""), name
+    # Not `inspect.getdoc`, which returns the docstring of a base class if there is no other.
+    assert _code_of(_example(PUBLIC[name].__doc__ or "")), name
+
+
+def test_no_name_of_the_package_itself_is_left_out():
+    assert {f"lstm_lab.{name}" for name in ll.__all__} <= set(PUBLIC)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_code_of_every_example_has_no_syntax_error(path):
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    for node in ast.walk(ast.parse(path.read_text())):
+        doc = ast.get_docstring(node) if isinstance(node, documented) else None
+        code = _code_of(_example(doc or ""))
+        try:
+            ast.parse(code)
+        except SyntaxError as error:
+            pytest.fail(f"{path}: {error.msg} in line {error.lineno} of the example\n{code}")
 
 
 def test_importing_the_package_imports_nothing_heavy():
