@@ -143,7 +143,9 @@ def test_wrong_configs_have_the_message_of_the_command_line(config, overrides, m
 def test_other_settings_get_another_folder(run):
     twice = [ll.train("adding", seeds=2, overrides={**TINY, "model.hidden": n}) for n in (2, 3)]
     assert twice[0].folder != twice[1].folder
-    with pytest.raises(UserError, match=r"holds another run; it differs in model\.hidden: 3, now 5"):
+    with pytest.raises(
+        UserError, match=r"holds another run; it differs in model\.hidden: 3, now 5"
+    ):
         ll.train("adding:peephole", overrides={**TINY, "model.hidden": 5}, workdir=run.folder)
     with pytest.raises(UserError, match="seeds: got 'three', expected a whole number"):
         ll.train("adding", seeds="three", overrides=TINY)

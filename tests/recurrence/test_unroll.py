@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstm_lab.cells import get_variant
 from lstm_lab.recurrence import unroll
 from tests.helpers.recurrence import (
     B,
