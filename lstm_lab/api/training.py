@@ -31,7 +31,7 @@ from lstm_lab.studies.run import launch
 from lstm_lab.studies.study import Study
 from lstm_lab.tasks.readers.download import use_data_dir
 from lstm_lab.training import multihost
-from lstm_lab.training.devices import notice_missing_compiler, prepare_devices
+from lstm_lab.training.devices import prepare_devices
 from lstm_lab.training.loop import stopping_on_signals, train_run
 from lstm_lab.training.recorder import Status
 from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
@@ -126,7 +126,6 @@ def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[st
     Raises:
       Interrupted: after a signal and a checkpoint.
     """
-    notice_missing_compiler()
     with stopping_on_signals() as stop:
         outcome = train_run(spec, folder, data_dir, stop=stop, overrides=overrides)
     if outcome.status == "interrupted":
@@ -192,7 +191,6 @@ def sweep_study(
     Raises:
       Interrupted: after a signal and a checkpoint.
     """
-    notice_missing_compiler()
     with stopping_on_signals() as stop:
         status = launch(study, folder, data_dir, stop, overrides, results)
     if status == "interrupted":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,12 +19,39 @@ def check_workdir(folder: Path, marker: str) -> None:
       folder: the folder of a run or a study; it may be absent or empty.
       marker: the file that identifies it. It is written first, so that a killed run has it too.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"workdir: {folder} is not a folder")
+    if problem := name_problem(str(folder)):
+        raise UserError(f"workdir: got {str(folder)!r}, {problem}")
+    # The folders above it count, too: `mkdir` would fail at the first that is no folder.
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            target = place.readlink()
+            raise UserError(f"workdir: {place} is a link to {target}, which does not exist")
+        if place.exists():
+            if not place.is_dir():
+                raise UserError(f"workdir: {place} is not a folder")
+            break
     # A hidden file may be a part that a killed process left.
     foreign = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
     if foreign and not (folder / marker).is_file():
         raise UserError(f"workdir: {folder} is not empty and holds no {marker}; choose another")
+
+
+def name_problem(name: str) -> str | None:
+    """Returns why a name cannot be the path of results, as the end of a message; or None.
+
+    Such names would be written as they are into commands, messages and pages.
+
+    Args:
+      name: the path.
+    """
+    if not name:
+        return "expected the path of a folder"
+    # Control characters; line ends; the surrogates for which Python takes bytes that are no text.
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        return "expected a path without control characters, in UTF-8"
+    if long := next((part for part in Path(name).parts if len(part.encode()) > 255), None):
+        return f"expected names of at most 255 bytes, not {len(long.encode())}"
+    return None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -35,11 +63,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     """The same for bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        # An error of a write does not name the file, as that of a full disk.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_json(path: Path, data: JSON) -> None:

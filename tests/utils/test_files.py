@@ -1,5 +1,6 @@
 """Files are complete or absent, even after a failed write."""
 
+import errno
 import json
 
 import pytest
@@ -13,7 +14,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert read_json(path) == {"a": [1.0, None], "b": [None, 2]}
 
     def disk_full(*args):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr("os.replace", disk_full)
     with pytest.raises(OSError, match="no space"):
