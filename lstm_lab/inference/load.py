@@ -21,6 +21,8 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON, PyTree
 
+TRAIN_AGAIN = "delete result.json and train the run again"
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -66,9 +68,13 @@ def load_run(folder: Path) -> Trained:
     # Pretrained word vectors are part of the weights by now; their file may be gone.
     spec_json["model"]["vectors"] = None
     spec = from_json(spec_json)
-    best = Checkpoints(folder / "checkpoints" / "best")
-    if best.latest_step() is None:
-        raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
     shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
-    _, params = best.restore(jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes))
-    return Trained(spec, params, read_json(folder / "preprocessing.json") or {})
+    like = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
+    best = Checkpoints(folder / "checkpoints" / "best").restore(like)
+    for path, reason in best.damaged:
+        raise UserError(f"workdir: the weights in {path} are damaged: {reason}; {TRAIN_AGAIN}")
+    if best.step is None:
+        if record["status"] == "completed":
+            raise UserError(f"workdir: the weights of {folder} are missing; {TRAIN_AGAIN}")
+        raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
+    return Trained(spec, best.tree, read_json(folder / "preprocessing.json") or {})

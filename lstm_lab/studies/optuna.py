@@ -112,8 +112,9 @@ class VariantSearch:
         for trial in self._trials_in("RUNNING"):
             runs = [run_id(run.spec) for run in self._runs(trial.number, {})]
             folders = [self.folder.run_folder(run) for run in runs]
-            results = [read_json(folder / "result.json") for folder in folders]
-            if all(results):
+            found = [read_json(folder / "result.json") for folder in folders]
+            results = [result for result in found if result]
+            if len(results) == len(found):
                 curves = [
                     valid_by_step(read_lines(folder / "metrics.jsonl"), self.metric)
                     for folder in folders
