@@ -14,6 +14,8 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json
+from lstm_lab.config.user_code import file_hash
+from lstm_lab.results.run_files import read_settings
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
@@ -53,11 +55,12 @@ def load_run(folder: Path) -> Trained:
       >>> trained.spec.model.hidden
       128
     """
-    record = read_json(folder / "run.json")
+    record = read_settings(folder)
     if record is None:
         is_study = (folder / "study.json").is_file()
         hint = f"; it is a study: choose one of {folder / 'runs'}" if is_study else ""
-        raise UserError(f"workdir: {folder} holds no run{hint}")
+        damaged = " (run.json is damaged)" if (folder / "run.json").is_file() else ""
+        raise UserError(f"workdir: {folder} holds no run{damaged}{hint}")
     spec_json = record["spec"]
     # The copies that the run made, since the user's files may have changed after training.
     for section, key in (("model", "cell"), ("task", "name")):
@@ -77,4 +80,17 @@ def load_run(folder: Path) -> Trained:
         if record["status"] == "completed":
             raise UserError(f"workdir: the weights of {folder} are missing; {TRAIN_AGAIN}")
         raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
-    return Trained(spec, best.tree, read_json(folder / "preprocessing.json") or {})
+    return Trained(spec, best.tree, _preprocessing(folder, record))
+
+
+def _preprocessing(folder: Path, record: dict[str, JSON]) -> dict[str, JSON]:
+    """Returns what the task learned from its training data; raises UserError if it is damaged."""
+    path = folder / "preprocessing.json"
+    expected = record.get("preprocessing_sha256")
+    # Runs of earlier versions recorded no hash; those without preprocessing have no file.
+    if expected is not None and not (path.is_file() and file_hash(path) == expected):
+        raise UserError(f"workdir: {path} is missing or damaged; {TRAIN_AGAIN}")
+    content = read_json(path)
+    if content is None and path.exists():
+        raise UserError(f"workdir: {path} is damaged; {TRAIN_AGAIN}")
+    return content or {}

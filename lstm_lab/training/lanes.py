@@ -17,10 +17,10 @@ import numpy as np
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import Summary
+from lstm_lab.results.run_files import read_result
 from lstm_lab.training import multihost
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.recorder import Resumed, RunRecorder, has_rows
-from lstm_lab.utils.files import read_json
 from lstm_lab.utils.progress import say
 
 ID_BYTES, HASH_BYTES = 12, 32  # of a run's id and of a SHA-256, as a checkpoint stores them
@@ -44,7 +44,7 @@ class CohortRun:
     @property
     def done(self) -> bool:
         """Whether its result is on disk."""
-        result = read_json(self.folder / "result.json")
+        result = read_result(self.folder)
         return result is not None and result.get("id") == run_id(self.spec)
 
 
@@ -111,6 +111,9 @@ class Lanes:
         self.activate = activate
         # A relaunched cohort skips what is done.
         self.waiting = [run for run in cohort.runs if not run.done]
+        for run in self.waiting:
+            if (run.folder / "result.json").exists():
+                say(f"note: {run.folder / 'result.json'} is damaged: the run is trained again")
         self.active: dict[int, ActiveRun] = {}
 
     @property

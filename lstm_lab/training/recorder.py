@@ -27,6 +27,7 @@ from lstm_lab.config.ids import group_id, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.config.user_code import cell_path, task_path
+from lstm_lab.results.run_files import read_rows, read_settings
 from lstm_lab.tasks import metric_names
 from lstm_lab.training.gate_stats import LayerStats
 from lstm_lab.training.layout import Layout
@@ -35,8 +36,6 @@ from lstm_lab.utils.files import (
     finite,
     flatten,
     json_lines,
-    read_json,
-    read_lines,
     remove_parts,
     valid_by_step,
     write_json,
@@ -111,7 +110,7 @@ def has_rows(folder: Path, rows: int, expected: bytes) -> bool:
             lines = b"".join(islice(file, rows))
     except OSError:
         return False
-    return hashlib.sha256(lines).digest() == expected and read_json(folder / "run.json") is not None
+    return hashlib.sha256(lines).digest() == expected and read_settings(folder) is not None
 
 
 class RunRecorder:
@@ -141,10 +140,10 @@ class RunRecorder:
         folder.mkdir(parents=True, exist_ok=True)
         remove_parts(folder)
         # Rows after the checkpoint come from steps that will be repeated.
-        self.rows = read_lines(folder / "metrics.jsonl")[: resumed.rows] if resumed else []
+        self.rows = read_rows(folder)[: resumed.rows] if resumed else []
         self._hash = hashlib.sha256(json_lines(self.rows).encode())
         resumed_at = None if resumed is None else resumed.step
-        earlier = read_json(folder / "run.json") or {}
+        earlier = read_settings(folder) or {}
         # None for a new run: its bits depend on the backend of this process alone.
         self.backend_before: str | None = earlier.get("backend") if resumed else None
         self.head = self._new_head(layout, head, earlier, resumed_at)

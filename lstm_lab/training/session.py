@@ -7,6 +7,7 @@ run in `recorder.py`, its end in `finish.py`.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 
@@ -26,7 +27,7 @@ from lstm_lab.training.recorder import Resumed, RunRecorder, Status, provenance
 from lstm_lab.training.reports import ChunkReport
 from lstm_lab.training.state import IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.training.word_vectors import with_word_vectors
-from lstm_lab.utils.files import write_json
+from lstm_lab.utils.files import json_text, write_text
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import PyTree
 
@@ -66,6 +67,11 @@ class Session:
         # runs.
         self.checkpoints = Checkpoints(cohort.checkpoints)
         self.head = {"overrides": overrides, **provenance()}
+        # Predictions need it besides the weights, and a damaged file would change them.
+        self.preprocessing = json_text(dataset.preprocessing) if dataset.preprocessing else None
+        if self.preprocessing is not None:
+            sha256 = hashlib.sha256(self.preprocessing.encode()).hexdigest()
+            self.head["preprocessing_sha256"] = sha256
         self.lanes = Lanes(cohort, self._activate)
         # All lanes evaluate at the same calls, so one counter serves them all.
         self.steps_since_eval = 0
@@ -120,8 +126,8 @@ class Session:
             parameters=summary.parameters,
             resumed=resumed,
         )
-        if self.dataset.preprocessing:
-            write_json(run.folder / "preprocessing.json", self.dataset.preprocessing)
+        if self.preprocessing is not None:
+            write_text(run.folder / "preprocessing.json", self.preprocessing)
         step = 0 if resumed is None else resumed.step
         return ActiveRun(run, recorder, summary, step, recorder.seconds)
 
