@@ -44,7 +44,7 @@ def write_results(folder, value):
         path = folder.run_folder(run) / "result.json"
         if row["stage"] == "tuning" and not path.exists():
             best = {"valid": {"mse": value(row["point"])}}
-            write_json(path, {"id": run, "status": "completed", "best": best})
+            write_json(path, {"id": run, "status": "completed", "best": best, "test": {}})
 
 
 def run_search(folder, declared, value):
