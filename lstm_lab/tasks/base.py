@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from scipy.special import expit, softmax
 
+from lstm_lab.tasks.tag_schemes import Scheme
 from lstm_lab.utils.errors import UserError
 
 Measure = Literal["accuracy", "perplexity", "bits", "macro_f1", "span_f1"]
@@ -53,6 +54,7 @@ class Categorical:
       every_step: whether each step has a target, or only the whole sequence.
       metrics: the metrics in addition to the negative log-likelihood.
       labels: names of the classes, for metrics that read them, such as the F1 of spans.
+      scheme: how labels mark spans, for their F1.
       weighted: whether the loss multiplies each example by its `Examples.weights`.
 
     Example:
@@ -64,6 +66,7 @@ class Categorical:
     every_step: bool = False
     metrics: tuple[Measure, ...] = ("accuracy",)
     labels: tuple[str, ...] = ()
+    scheme: Scheme = "IOB2"
     weighted: bool = False
 
 

@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import get, locate
 from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
 from lstm_lab.tasks.readers.text import encode, most_frequent, padded, read_text, sha256_of
+from lstm_lab.tasks.tag_schemes import Scheme, detect_scheme, is_valid
 from lstm_lab.utils.errors import UserError
 
 Predicted = Literal["tags", "intent"]
@@ -52,6 +53,8 @@ class Tags(Task):
       train: the file or folder of the training split.
       labels: all tags, or all intents, in the order of their numbers.
       predict: whether to predict tags or intents.
+      scheme: how tags mark spans, whose F1 is the metric; with `none`, the metric is the accuracy
+        of single tags, such as parts of speech.
       valid, test: files or folders of these splits; without them, they are held out of `train`.
       vocabulary: number of words with `<unk>`; rarer words become `<unk>`.
       lower: whether to convert words to lower case.
@@ -67,6 +70,7 @@ class Tags(Task):
     train: str
     labels: tuple[str, ...]
     predict: Predicted = "tags"
+    scheme: Scheme = "IOB2"
     valid: str | None = None
     test: str | None = None
     vocabulary: int = 10_000
@@ -84,6 +88,12 @@ class Tags(Task):
             raise ValueError(f"vocabulary: got {self.vocabulary}, expected 2 or more")
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels: got {self.labels}, expected two or more that differ")
+        invalid = [label for label in self.labels if not is_valid(label, self.scheme)]
+        if self.predict == "tags" and invalid:
+            raise ValueError(
+                f"labels: got {invalid[0]!r}, expected tags of {self.scheme}; "
+                "see `scheme`, none scores single tags"
+            )
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
 
     @property
@@ -96,13 +106,16 @@ class Tags(Task):
         """A tag for each word, or one intent per sentence."""
         if self.predict == "intent":
             return Categorical(len(self.labels))
-        return Categorical(len(self.labels), True, ("accuracy", "span_f1"), self.labels)
+        if self.scheme == "none":
+            return Categorical(len(self.labels), True)
+        metrics: tuple[Measure, ...] = ("accuracy", "span_f1")
+        return Categorical(len(self.labels), True, metrics, self.labels, self.scheme)
 
     @property
     def metric(self) -> str:
-        """F1 of spans for tags, accuracy for intents."""
-        # Not accuracy for tags: most words are outside of any span, so O alone scores high.
-        return "span_f1" if self.predict == "tags" else "accuracy"
+        """F1 of spans for tags that mark spans, accuracy for other tags and for intents."""
+        # Not accuracy for spans: most words are outside of any span, so O alone scores high.
+        return self.target.metrics[-1]
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the sentences.
@@ -263,10 +276,17 @@ def options(
         for label in (sentence.tags if predict == "tags" else [sentence.intent])
     }
     words = {word.lower() for sentence in read["train"] for word in sentence.words}
+    scheme: Scheme = "IOB2"
+    if predict == "tags":
+        try:
+            scheme = detect_scheme(s.tags for sentences in read.values() for s in sentences)
+        except ValueError as error:
+            raise UserError(f"data: {paths['train']}: {error}") from None
     return {
         "name": Tags.name,
         **files,
         "predict": predict,
+        "scheme": scheme,
         "labels": tuple(sorted(labels)),
         "vocabulary": len(words) + 1,
         "sha256": sha256_of(_files(paths.values())),
