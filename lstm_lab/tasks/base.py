@@ -54,7 +54,7 @@ class Categorical:
       every_step: whether each step has a target, or only the whole sequence.
       metrics: the metrics in addition to the negative log-likelihood.
       labels: names of the classes, for metrics that read them, such as the F1 of spans.
-      scheme: how labels mark spans, for their F1.
+      scheme: how labels mark spans, for their F1; None means as their prefixes usually do.
       weighted: whether the loss multiplies each example by its `Examples.weights`.
 
     Example:
@@ -66,7 +66,7 @@ class Categorical:
     every_step: bool = False
     metrics: tuple[Measure, ...] = ("accuracy",)
     labels: tuple[str, ...] = ()
-    scheme: Scheme = "IOB2"
+    scheme: Scheme | None = None
     weighted: bool = False
 
 

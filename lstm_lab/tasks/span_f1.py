@@ -20,6 +20,7 @@ from lstm_lab.tasks.tag_schemes import (
     Scheme,
     split_tag,
     transitions,
+    usual_scheme,
 )
 
 
@@ -28,7 +29,7 @@ def span_f1(
     guess_BT: jax.Array,
     y_BT: jax.Array,
     weight_BT: jax.Array,
-    scheme: Scheme = "IOB2",
+    scheme: Scheme | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Counts spans as the strict mode of seqeval does: F1 = 2 correct / (predicted + true).
 
@@ -39,7 +40,8 @@ def span_f1(
       labels: names of the tags, all of the scheme.
       guess_BT, y_BT: predicted and true tags, int32.
       weight_BT: 0 after the end of a sentence and in filler rows.
-      scheme: what marks the first and last word of a span; not "none".
+      scheme: what marks the first and last word of a span; None means the usual scheme of the
+        labels' prefixes.
 
     Returns:
       Twice the number of correct spans, and the number of predicted plus true spans; float32.
@@ -52,7 +54,7 @@ def span_f1(
     """
     # One row and column more than labels, for O before, after and in the padding of a sentence:
     # `labels` may lack O.
-    table_LL = jnp.asarray(transitions(labels, scheme))
+    table_LL = jnp.asarray(transitions(labels, scheme or usual_scheme(labels)))
     outside = len(labels)
     kinds = [split_tag(label)[1] for label in (*labels, OUTSIDE)]
     kind_L = jnp.asarray(np.unique(kinds, return_inverse=True)[1].astype(np.int32))

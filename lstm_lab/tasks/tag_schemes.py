@@ -123,8 +123,34 @@ def transitions(labels: Sequence[str], scheme: Scheme) -> np.ndarray:
     return table
 
 
+def usual_scheme(tags: Iterable[str]) -> Scheme:
+    """Returns the scheme of tags by their prefixes alone: IOB2 rather than IOB1, IOE2 than IOE1.
+
+    Args:
+      tags: the names of the tags. Tags without prefixes, such as parts of speech, are "none".
+
+    Raises:
+      ValueError: for a scheme that is not in `Scheme`.
+
+    Example:
+      usual_scheme(["O", "B-city", "E-city"])  # "IOBES"
+    """
+    names = set(tags)
+    marking = sorted(names - {OUTSIDE})
+    # Only if all tags have a prefix: a single letter may be a part of speech, such as M in Chinese.
+    if not all(re.match(r"[BIELMSU](-|$)", tag) for tag in marking):
+        _check_without_spans(marking, OUTSIDE in names)
+        return "none"
+    prefixes = {tag[0] for tag in marking}
+    for name in _ORDER:
+        # A file may not need all prefixes of its scheme.
+        if prefixes <= set(PATTERNS[name].prefixes):
+            return name
+    raise ValueError(f"got tags with the prefixes {', '.join(sorted(prefixes))}, {_EXPECTED}")
+
+
 def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
-    """Returns the scheme of tags, "none" for tags without prefixes, such as parts of speech.
+    """Returns the scheme of tags; neighboring tags tell the two IOB apart, and the two IOE.
 
     Args:
       sentences: the tags of each sentence.
@@ -133,28 +159,16 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> Scheme:
       ValueError: for a scheme that is not in `Scheme`.
 
     Example:
-      detect_scheme([["O", "B-city", "E-city"]])  # "IOBES"
+      detect_scheme([["O", "I-city", "I-city"]])  # "IOB1": no B at the beginning of a span
       detect_scheme([["NOUN", "VERB"]])  # "none"
     """
     sentences = list(sentences)
-    tags = sorted({tag for sentence in sentences for tag in sentence} - {OUTSIDE})
-    has_outside = any(OUTSIDE in sentence for sentence in sentences)
-    # Only if all tags have a prefix: a single letter may be a part of speech, such as M in Chinese.
-    if not all(re.match(r"[BIELMSU](-|$)", tag) for tag in tags):
-        _check_without_spans(tags, has_outside)
-        return "none"
-    prefixes = {tag[0] for tag in tags}
-    # In this order: the first scheme that has all prefixes.
-    fitting = [name for name in _ORDER if prefixes <= set(PATTERNS[name].prefixes)]
-    if not fitting:
-        raise ValueError(f"got tags with the prefixes {', '.join(sorted(prefixes))}, {_EXPECTED}")
-    # A file may not need all prefixes of its scheme. Pairs of neighbors tell the two IOB apart, and
-    # the two IOE.
-    if fitting[0] == "IOB2" and _is_first_kind(sentences, "B"):
+    scheme = usual_scheme(tag for sentence in sentences for tag in sentence)
+    if scheme == "IOB2" and _is_first_kind(sentences, "B"):
         return "IOB1"
-    if fitting[0] == "IOE2" and _is_first_kind([s[::-1] for s in sentences], "E"):
+    if scheme == "IOE2" and _is_first_kind([s[::-1] for s in sentences], "E"):
         return "IOE1"
-    return fitting[0]
+    return scheme
 
 
 _ORDER: tuple[Scheme, ...] = ("IOB2", "IOE2", "IOBES", "BILOU", "BMES")

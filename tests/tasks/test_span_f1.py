@@ -117,9 +117,9 @@ def test_other_schemes_are_refused(tmp_path, sentence, message):
 
 
 def test_the_scheme_decides_the_metric():
-    spans = Tags("a.conll", ("O", "B-a", "E-a"), scheme="IOBES")
+    spans = Tags("a.conll", ("O", "B-a", "E-a"))
     assert (spans.metric, spans.target.scheme) == ("span_f1", "IOBES")
-    parts = Tags("a.conll", ("NOUN", "VERB"), scheme="none")
+    parts = Tags("a.conll", ("NOUN", "VERB"))
     assert (parts.metric, parts.target.metrics) == ("accuracy", ("accuracy",))
-    with pytest.raises(ValueError, match="labels: got 'E-a', expected tags of IOB2"):
-        Tags("a.conll", ("O", "B-a", "E-a"))
+    with pytest.raises(ValueError, match="scheme: got IOB1, which has no tag 'E-a'"):
+        Tags("a.conll", ("O", "B-a", "E-a"), scheme="IOB1")

@@ -19,7 +19,7 @@ from lstm_lab.tasks.readers.download import get, locate
 from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
 from lstm_lab.tasks.readers.text import encode, most_frequent, padded, read_text, sha256_of
-from lstm_lab.tasks.tag_schemes import Scheme, detect_scheme, is_valid
+from lstm_lab.tasks.tag_schemes import Scheme, detect_scheme, is_valid, usual_scheme
 from lstm_lab.utils.errors import UserError
 
 Predicted = Literal["tags", "intent"]
@@ -53,8 +53,9 @@ class Tags(Task):
       train: the file or folder of the training split.
       labels: all tags, or all intents, in the order of their numbers.
       predict: whether to predict tags or intents.
-      scheme: how tags mark spans, whose F1 is the metric; with `none`, the metric is the accuracy
-        of single tags, such as parts of speech.
+      scheme: how tags mark spans, whose F1 is the metric. With `none`, the metric is the accuracy
+        of single tags, such as parts of speech. Without a value, the prefixes of the tags decide;
+        they mean IOB2 rather than IOB1, and IOE2 rather than IOE1.
       valid, test: files or folders of these splits; without them, they are held out of `train`.
       vocabulary: number of words with `<unk>`; rarer words become `<unk>`.
       lower: whether to convert words to lower case.
@@ -70,7 +71,7 @@ class Tags(Task):
     train: str
     labels: tuple[str, ...]
     predict: Predicted = "tags"
-    scheme: Scheme = "IOB2"
+    scheme: Scheme | None = None
     valid: str | None = None
     test: str | None = None
     vocabulary: int = 10_000
@@ -88,13 +89,15 @@ class Tags(Task):
             raise ValueError(f"vocabulary: got {self.vocabulary}, expected 2 or more")
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels: got {self.labels}, expected two or more that differ")
-        invalid = [label for label in self.labels if not is_valid(label, self.scheme)]
-        if self.predict == "tags" and invalid:
-            raise ValueError(
-                f"labels: got {invalid[0]!r}, expected tags of {self.scheme}; "
-                "see `scheme`, none scores single tags"
-            )
+        if self.predict == "tags":
+            self._check_scheme()
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
+
+    def _check_scheme(self) -> None:
+        scheme = self.scheme or usual_scheme(self.labels)
+        invalid = [label for label in self.labels if not is_valid(label, scheme)]
+        if invalid:
+            raise ValueError(f"scheme: got {scheme}, which has no tag {invalid[0]!r}")
 
     @property
     def inputs(self) -> Tokens:
@@ -106,10 +109,11 @@ class Tags(Task):
         """A tag for each word, or one intent per sentence."""
         if self.predict == "intent":
             return Categorical(len(self.labels))
-        if self.scheme == "none":
+        scheme = self.scheme or usual_scheme(self.labels)
+        if scheme == "none":
             return Categorical(len(self.labels), True)
         metrics: tuple[Measure, ...] = ("accuracy", "span_f1")
-        return Categorical(len(self.labels), True, metrics, self.labels, self.scheme)
+        return Categorical(len(self.labels), True, metrics, self.labels, scheme)
 
     @property
     def metric(self) -> str:
@@ -276,12 +280,14 @@ def options(
         for label in (sentence.tags if predict == "tags" else [sentence.intent])
     }
     words = {word.lower() for sentence in read["train"] for word in sentence.words}
-    scheme: Scheme = "IOB2"
+    scheme: Scheme | None = None
     if predict == "tags":
         try:
-            scheme = detect_scheme(s.tags for sentences in read.values() for s in sentences)
+            detected = detect_scheme(s.tags for sentences in read.values() for s in sentences)
         except ValueError as error:
             raise UserError(f"data: {paths['train']}: {error}") from None
+        # Recorded only if the labels alone do not tell it, so ids of earlier runs stay the same.
+        scheme = None if detected == usual_scheme(labels) else detected
     return {
         "name": Tags.name,
         **files,
