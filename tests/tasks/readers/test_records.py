@@ -104,7 +104,7 @@ def test_a_quoted_line_break_does_not_end_a_record(tmp_path):
     assert [record["text"] for _, record in records] == ["one\n\ntwo", "three"]
 
 
-CONLL = "-DOCSTART- X O\n\nEU B-ORG\nrejects O\n\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
+CONLL = "-DOCSTART- X O\n\nEU NNP B-ORG\nrejects VBZ O\n\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
 
 
 def test_a_users_conll_file_is_read(tmp_path):
