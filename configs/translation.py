@@ -6,8 +6,9 @@ Score: test BLEU 36.4, lower-case, by sacrebleu; perplexity 4.48 (seed 0).
 Data: lstm-lab data get multi30k; downloaded at first use.
 
 Words after the colon: two files of your own, a sentence a line in each, as in
-translation:my.en,my.de; `bahdanau` or `none` for the attention instead of `luong`; a
-variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict --workdir=DIR` translates.
+translation:my.en,my.de; `subword` for parts of words, so that no word is unknown; `bahdanau` or
+`none` for the attention instead of `luong`; a variant of the catalogue; `stacked`; joined by
+commas. `lstm-lab predict --workdir=DIR` translates.
 """
 
 from ml_collections import ConfigDict
@@ -24,6 +25,7 @@ MULTI30K = {
     "test_source": "multi30k/test_2016_flickr.en.gz",
     "test_target": "multi30k/test_2016_flickr.de.gz",
 }
+UNIT = "subword"
 ATTENTION = ("luong", "bahdanau", "none")
 
 
@@ -34,9 +36,13 @@ def get_config(words: str | None = None) -> ConfigDict:
     listed = (words or "").split(",")
     attention = [word for word in listed if word in ATTENTION] or ["luong"]
     stepwise = attention[0] == "bahdanau"
+    unit: translation.TranslationUnit = "subword" if UNIT in listed else "word"
+    task = {**MULTI30K, "unit": unit}
+    if source and target:
+        task = translation.options(source, target, unit=unit)
     config = ConfigDict(
         {
-            "task": translation.options(source, target) if source and target else MULTI30K,
+            "task": task,
             "model": {
                 "cell": "lstm",
                 "hidden": 256,
@@ -56,4 +62,4 @@ def get_config(words: str | None = None) -> ConfigDict:
             },
         }
     )
-    return shorthand.apply(config, ",".join(word for word in listed if word not in ATTENTION))
+    return shorthand.apply(config, ",".join(w for w in listed if w not in (*ATTENTION, UNIT)))

@@ -10,7 +10,8 @@ from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Language, steps_per_epoch
 from lstm_lab.tasks.datasets.language import options
-from lstm_lab.tasks.readers.text import encode, most_frequent, read_text, words_of
+from lstm_lab.tasks.readers.text import encode, most_frequent, read_text
+from lstm_lab.tasks.readers.words import words_of
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_texts
 
