@@ -6,9 +6,10 @@ Score: test BLEU 36.4, lower-case, by sacrebleu; perplexity 4.48 (seed 0).
 Data: lstm-lab data get multi30k; downloaded at first use.
 
 Words after the colon: two files of your own, a sentence a line in each, as in
-translation:my.en,my.de; `subword` for parts of words, so that no word is unknown; `bahdanau` or
-`none` for the attention instead of `luong`; a variant of the catalogue; `stacked`; joined by
-commas. `lstm-lab predict --workdir=DIR` translates.
+translation:my.en,my.de; `subword` or `word` for the symbols (by default parts of words, and whole
+words if the vocabularies have room for all of them); `bahdanau` or `none` for the attention instead
+of `luong`; a variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict
+--workdir=DIR` translates.
 """
 
 from ml_collections import ConfigDict
@@ -25,7 +26,7 @@ MULTI30K = {
     "test_source": "multi30k/test_2016_flickr.en.gz",
     "test_target": "multi30k/test_2016_flickr.de.gz",
 }
-UNIT = "subword"
+UNITS: tuple[translation.TranslationUnit, ...] = ("subword", "word")
 ATTENTION = ("luong", "bahdanau", "none")
 
 
@@ -36,8 +37,8 @@ def get_config(words: str | None = None) -> ConfigDict:
     listed = (words or "").split(",")
     attention = [word for word in listed if word in ATTENTION] or ["luong"]
     stepwise = attention[0] == "bahdanau"
-    unit: translation.TranslationUnit = "subword" if UNIT in listed else "word"
-    task = {**MULTI30K, "unit": unit}
+    unit = next((unit for unit in UNITS if unit in listed), None)
+    task = {**MULTI30K, "unit": unit or "subword"}
     if source and target:
         task = translation.options(source, target, unit=unit)
     config = ConfigDict(
@@ -62,4 +63,4 @@ def get_config(words: str | None = None) -> ConfigDict:
             },
         }
     )
-    return shorthand.apply(config, ",".join(w for w in listed if w not in (*ATTENTION, UNIT)))
+    return shorthand.apply(config, ",".join(w for w in listed if w not in (*ATTENTION, *UNITS)))

@@ -51,3 +51,19 @@ def test_short_references_can_reach_100():
     assert bleu(["ein hund"], ["Ein Hund"]) == 100.0
     assert "eff:yes" in bleu_signature(["Ein Hund"])
     assert "eff:no" in bleu_signature(["Ein Hund", "ein kleiner alter hund"])
+
+
+def test_a_text_with_more_words_than_the_vocabulary_has_subwords(tmp_path):
+    paths = [str(tmp_path / name) for name in ("a.en", "a.de")]
+    text = "".join(f"wort{k} und wort{k + 1}\n" for k in range(400))
+    for path in paths:
+        (tmp_path / path).write_text(text)
+    few, many = (translation.options(*paths, most=most) for most in (500, 350))
+    assert (few["unit"], few["vocabulary"]) == ("word", 405)
+    assert (many["unit"], many["vocabulary"]) == ("subword", 350)
+    task = Translation(**{key: value for key, value in many.items() if key != "name"})
+    dataset = task.load(tmp_path)
+    # Also a word that the training split does not have.
+    x = task.read_line("neuwort\n", dataset.preprocessing)
+    assert 0 not in x
+    assert 0 not in dataset.splits["test"].y[:, 0]

@@ -281,35 +281,38 @@ def read_pairs(source: Path, target: Path) -> list[Pair]:
 
 
 def options(
-    source: str, target: str, most: int = 8_000, unit: TranslationUnit = "word"
+    source: str, target: str, most: int = 8_000, unit: TranslationUnit | None = None
 ) -> dict[str, Any]:
-    """Returns the options of the task for a user's own two files: vocabulary sizes and hash.
+    """Returns the options of the task for a user's own two files: unit, sizes and hash.
 
     Args:
       source, target: the files.
       most: largest size of each vocabulary.
-      unit: whether a symbol is a word or a subword.
+      unit: whether a symbol is a word or a subword. By default words, unless the files have more
+        than `most` of them: then words without a number would be unknown.
 
     Raises:
       UserError: if a file is missing, or the files have different numbers of lines.
     """
     pairs = read_pairs(Path(source), Path(target))
+    texts = [[pair[k] for pair in pairs] for k in (0, 1)]
     # Counted in all pairs, also those that will be held out: upper bounds, which cost a few unused
     # rows of the embedding.
-    sizes = []
-    for k, (option, reserved) in enumerate((("source_vocabulary", 1), ("vocabulary", 3))):
-        texts = [pair[k] for pair in pairs]
-        if unit == "subword":
-            sizes.append(len(subwords_of(train_subwords(texts, most, f"task.{option}"))))
-        else:
-            words = {word for text in texts for word in WORDS.split(text)}
-            sizes.append(max(min(len(words) + reserved, most), 4))
+    words = [len({word for text in part for word in WORDS.split(text)}) for part in texts]
+    sizes = [max(words[0] + 1, 4), max(words[1] + 3, 4)]
+    unit = unit or ("word" if max(sizes) <= most else "subword")
+    if unit == "subword":
+        names = ("task.source_vocabulary", "task.vocabulary")
+        sizes = [
+            len(subwords_of(train_subwords(part, most, name)))
+            for part, name in zip(texts, names, strict=True)
+        ]
     return {
         "name": Translation.name,
         "train_source": source,
         "train_target": target,
         "unit": unit,
-        "source_vocabulary": sizes[0],
-        "vocabulary": sizes[1],
+        "source_vocabulary": min(sizes[0], most),
+        "vocabulary": min(sizes[1], most),
         "sha256": sha256_of([Path(source), Path(target)]),
     }
