@@ -26,6 +26,7 @@ from lstm_lab.tasks.readers.text import (
     sha256_of,
 )
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import say
 
 # The customary measures: perplexity of words, bits per character.
 MEASURES: dict[Unit, tuple[Measure, ...]] = {
@@ -45,7 +46,8 @@ class Language(Task):
       train: a UTF-8 text in any language, gzipped if its name ends in .gz.
       valid, test: texts of these splits, both or none; without them, the last parts of `train`.
       unit: whether a symbol is a word or a character.
-      vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`.
+      vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`. Training a text of
+        your own prints their share.
       unroll: time steps of a chunk; gradients flow through one chunk.
       unroll_std: standard deviation of the length of training chunks, at most a quarter of
         `unroll`. Above 0, the cuts between chunks are at other places in each epoch (Merity et al.
@@ -122,6 +124,7 @@ class Language(Task):
         train, valid, test = texts if len(texts) == 3 else self._parts(texts[0])
         vocabulary = most_frequent(train, self.vocabulary)
         splits: dict[str, Split] = {}
+        unknown = {}
         for split, symbols in (("train", train), ("valid", valid), ("test", test)):
             # One symbol to read and one to predict.
             if len(symbols) < 2:
@@ -133,7 +136,14 @@ class Language(Task):
                 # A track needs at least one prediction, also in a very short text.
                 tracks = min(self.eval_tracks, len(symbols) - 1)
                 splits[split] = Stream(tokens, self.unroll, tracks)
-        return Dataset(splits, {"inputs": vocabulary, "outputs": vocabulary})
+            unknown[split] = float((tokens == 0).mean())
+        # A text of the user's own, whose hash is known. Perplexities of models with different
+        # shares of unknown words cannot be compared.
+        if self.sha256 is not None:
+            shares = ", ".join(f"{share:.1%} of {split}" for split, share in unknown.items())
+            say(f"{paths[0]}: unknown with {len(vocabulary)} {self.unit}s: {shares}")
+        preprocessing = {"inputs": vocabulary, "outputs": vocabulary, "unknown": unknown}
+        return Dataset(splits, preprocessing)
 
     def _symbols(self, text: str) -> list[str]:
         if self.unit == "character":
@@ -160,9 +170,28 @@ def options(train: str, unit: Unit = "character", most: int = 10_000) -> dict[st
     Raises:
       UserError: if the file is missing or not a text.
     """
-    task = Language(train, unit=unit)
     # Only the training part, from which `load` also takes its vocabulary: the output layer then has
     # no symbols that never occur in training.
-    symbols, _, _ = task._parts(task._symbols(read_text(Path(train))))
-    options = {"train": train, "unit": unit, "vocabulary": len(most_frequent(symbols, most))}
+    vocabulary = len(most_frequent(_training_part(train, unit), most))
+    options = {"train": train, "unit": unit, "vocabulary": vocabulary}
     return {"name": Language.name, **options, "sha256": sha256_of([Path(train)])}
+
+
+def training_length(train: str, unit: Unit = "character") -> int:
+    """Returns the number of symbols of the training part of a user's own text.
+
+    A schedule of the learning rate that counts steps needs it.
+
+    Args:
+      train: the file.
+      unit: whether a symbol is a word or a character.
+
+    Raises:
+      UserError: if the file is missing or not a text.
+    """
+    return len(_training_part(train, unit))
+
+
+def _training_part(train: str, unit: Unit) -> list[str]:
+    task = Language(train, unit=unit)
+    return task._parts(task._symbols(read_text(Path(train))))[0]
