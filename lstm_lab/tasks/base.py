@@ -267,6 +267,15 @@ class Task:
         """
         raise NotImplementedError
 
+    def notice(self, preprocessing: Mapping[str, Any]) -> str:
+        """Returns what a user should know about the data before training; empty for nothing.
+
+        Args:
+          preprocessing: as in `Dataset`.
+        """
+        del preprocessing
+        return ""
+
     def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
         """Returns the outputs of the task's own trivial baselines on the test split.
 

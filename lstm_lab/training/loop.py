@@ -191,6 +191,8 @@ def train_run(
         multihost.check_alike("data sets", _digest(dataset))
     layout = _layout(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
+    if multihost.is_primary() and (notice := spec.task.notice(dataset.preprocessing)):
+        say(notice)
     with multihost.host_workdir(folder) as workdir, Meter(steps) as meter:
         cohort = Cohort((CohortRun(spec, workdir),), layout, workdir / "checkpoints" / "latest")
         # One progress bar for all hosts.

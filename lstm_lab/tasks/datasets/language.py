@@ -6,6 +6,7 @@ In: one text, or one per split. Out: a `Stream` per split, along which the model
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +27,6 @@ from lstm_lab.tasks.readers.text import (
     sha256_of,
 )
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.progress import say
 
 # The customary measures: perplexity of words, bits per character.
 MEASURES: dict[Unit, tuple[Measure, ...]] = {
@@ -137,13 +137,22 @@ class Language(Task):
                 tracks = min(self.eval_tracks, len(symbols) - 1)
                 splits[split] = Stream(tokens, self.unroll, tracks)
             unknown[split] = float((tokens == 0).mean())
-        # A text of the user's own, whose hash is known. Perplexities of models with different
-        # shares of unknown words cannot be compared.
-        if self.sha256 is not None:
-            shares = ", ".join(f"{share:.1%} of {split}" for split, share in unknown.items())
-            say(f"{paths[0]}: unknown with {len(vocabulary)} {self.unit}s: {shares}")
         preprocessing = {"inputs": vocabulary, "outputs": vocabulary, "unknown": unknown}
         return Dataset(splits, preprocessing)
+
+    def notice(self, preprocessing: Mapping[str, Any]) -> str:
+        """Returns the shares of unknown symbols in a text of the user's own.
+
+        Args:
+          preprocessing: as in `Dataset`.
+        """
+        # Perplexities of models with different shares cannot be compared. The known texts, which
+        # have no hash, have the vocabulary of their papers.
+        if self.sha256 is None:
+            return ""
+        unknown, size = preprocessing["unknown"], len(preprocessing["inputs"])
+        shares = ", ".join(f"{share:.1%} of {split}" for split, share in unknown.items())
+        return f"unknown with {size} {self.unit}s: {shares}"
 
     def _symbols(self, text: str) -> list[str]:
         if self.unit == "character":

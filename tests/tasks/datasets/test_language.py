@@ -116,17 +116,19 @@ def test_a_text_too_short_for_the_tracks_of_a_batch_is_rejected(tmp_path):
         spec.schedule_steps(spec.task.load(tmp_path).splits["train"])
 
 
-def test_the_share_of_unknown_words_is_printed_and_recorded(tmp_path, capsys):
+def test_the_share_of_unknown_words_is_recorded_and_shown(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("a b\n" * 90 + "a c\n" * 10)
     task = build_spec({"task": options(str(path), "word"), "train": {"steps": 1}}).task
-    unknown = task.load(tmp_path).preprocessing["unknown"]
-    assert unknown == {"train": 0.0, "valid": pytest.approx(5 / 15), "test": pytest.approx(5 / 15)}
-    line = "unknown with 4 words: 0.0% of train, 33.3% of valid, 33.3% of test\n"
-    assert capsys.readouterr().err == f"{path}: {line}"
-    # The texts of the package do not print it.
-    assert replace(task, sha256=None, vocabulary=3).load(tmp_path).preprocessing["unknown"]["train"]
-    assert capsys.readouterr().err == ""
+    preprocessing = task.load(tmp_path).preprocessing
+    third = pytest.approx(5 / 15)
+    assert preprocessing["unknown"] == {"train": 0.0, "valid": third, "test": third}
+    shares = "0.0% of train, 33.3% of valid, 33.3% of test"
+    assert task.notice(preprocessing) == f"unknown with 4 words: {shares}"
+    few = replace(task, vocabulary=3).load(tmp_path).preprocessing
+    assert few["unknown"]["train"] == pytest.approx(90 / 270)
+    # The texts of the package have the vocabularies of their papers.
+    assert replace(task, sha256=None).notice(few) == ""
 
 
 @pytest.mark.parametrize("words", ["", ",medium", ",gal"])
