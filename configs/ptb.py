@@ -9,10 +9,11 @@ Data: lstm-lab data get ptb; downloaded at first use.
 Words after the colon: `medium` (published: 82.7) and `large` (78.4) of the same paper; `gal`, the
 variational LSTM of Gal and Ghahramani 2016 (76.5); `awd`, the AWD-LSTM of Merity et al. 2018 (58.8
 without fine-tuning): these four are for a GPU and not measured here. A text of your own, of words
-that white space separates, as in ptb:my.txt; a variant of the catalogue; `stacked`;
-joined by commas.
+that white space separates, as in ptb:my.txt, whose length sets the schedule; a variant of the
+catalogue; `stacked`; joined by commas. `--config.task.vocabulary=N` sets the number of words.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -28,14 +29,20 @@ PTB = {
     "vocabulary": 10_000,
 }
 TRACKS = 20
-WORDS_OF_A_TRACK = 929_588 // TRACKS
+WORDS = 929_589  # of the training part
 
 
 def zaremba(
-    hidden: int, unroll: int, init: float, clip: float, epochs: int, full: int, fall: float
+    hidden: int,
+    unroll: int,
+    init: float,
+    clip: float,
+    epochs: int,
+    full: int,
+    fall: float,
+    words: int,
 ) -> dict[str, Any]:
     """Returns a model of the paper: its learning rate falls after each epoch from `full` on."""
-    epoch = WORDS_OF_A_TRACK // unroll
     return {
         "task": {"unroll": unroll},
         "model": {
@@ -45,17 +52,20 @@ def zaremba(
             "embedding": hidden,
             "init": f"uniform({init})",
         },
-        "optim": {
-            "name": "sgd",
-            "lr": 1.0,
-            "clip": clip,
-            "schedule": "exponential",
-            "decay_begin": (full - 1) * epoch,
-            "decay_steps": epoch,
-            "decay_rate": fall,
-            "staircase": True,
-        },
+        "optim": {"name": "sgd", "lr": 1.0, "clip": clip, **falling(full - 1, unroll, fall, words)},
         "train": {"epochs": epochs},
+    }
+
+
+def falling(begin: int, unroll: int, fall: float, words: int) -> dict[str, Any]:
+    """Returns a schedule that falls once in each epoch of a text of so many words."""
+    epoch = max((words - 1) // TRACKS // unroll, 1)
+    return {
+        "schedule": "exponential",
+        "decay_begin": begin * epoch,
+        "decay_steps": epoch,
+        "decay_rate": fall,
+        "staircase": True,
     }
 
 
@@ -65,13 +75,9 @@ def with_dropout(recipe: dict[str, Any], rate: float) -> dict[str, Any]:
     return {**recipe, "model": {**recipe["model"], **rates}}
 
 
-# Its clipping, rate and weight decay are of a loss that is averaged over time, 70 steps; ours sums.
-AWD_UNROLL = 70
-RECIPES = {
-    "small": zaremba(200, 20, 0.1, 5.0, 13, 4, 0.5),
-    "medium": with_dropout(zaremba(650, 35, 0.05, 5.0, 39, 6, 1 / 1.2), 0.5),
-    "large": with_dropout(zaremba(1500, 35, 0.04, 10.0, 55, 14, 1 / 1.15), 0.65),
-    "gal": {
+def gal(words: int) -> dict[str, Any]:
+    """Returns the variational LSTM of Gal and Ghahramani 2016."""
+    return {
         "task": {"unroll": 35},
         "model": {
             "cell": "variational",
@@ -91,15 +97,20 @@ RECIPES = {
             "lr": 1.0,
             "clip": 10.0,
             "weight_decay": 1e-7,
-            "schedule": "exponential",
-            "decay_begin": 13 * (WORDS_OF_A_TRACK // 35),
-            "decay_steps": WORDS_OF_A_TRACK // 35,
-            "decay_rate": 1 / 1.15,
-            "staircase": True,
+            **falling(13, 35, 1 / 1.15, words),
         },
         "train": {"epochs": 55},
-    },
-    "awd": {
+    }
+
+
+# Its clipping, rate and weight decay are of a loss that is averaged over time, 70 steps; ours sums.
+AWD_UNROLL = 70
+
+
+def awd(words: int) -> dict[str, Any]:
+    """Returns the AWD-LSTM of Merity et al. 2018; no part of it depends on the length."""
+    del words
+    return {
         "task": {"unroll": AWD_UNROLL, "unroll_std": 5.0},
         "model": {
             "cell": "weightdrop",
@@ -122,7 +133,18 @@ RECIPES = {
             "average": 5,
         },
         "train": {"epochs": 500, "activation_reg": 2.0, "temporal_reg": 1.0},
-    },
+    }
+
+
+# From the number of words of the training part, whose epochs the schedules count.
+RECIPES: dict[str, Callable[[int], dict[str, Any]]] = {
+    "small": lambda words: zaremba(200, 20, 0.1, 5.0, 13, 4, 0.5, words),
+    "medium": lambda words: with_dropout(zaremba(650, 35, 0.05, 5.0, 39, 6, 1 / 1.2, words), 0.5),
+    "large": lambda words: with_dropout(
+        zaremba(1500, 35, 0.04, 10.0, 55, 14, 1 / 1.15, words), 0.65
+    ),
+    "gal": gal,
+    "awd": awd,
 }
 
 
@@ -131,10 +153,12 @@ def get_config(words: str | None = None) -> ConfigDict:
     file, words = shorthand.take_file(words)
     listed = (words or "").split(",")
     named = [word for word in listed if word in RECIPES] or ["small"]
-    recipe = RECIPES[named[0]]
+    task = language.options(file, "word") if file else PTB
+    words_of_text = language.training_length(file, "word") if file else WORDS
+    recipe = RECIPES[named[0]](words_of_text)
     config = ConfigDict(
         {
-            "task": {**(language.options(file, "word") if file else PTB), **recipe["task"]},
+            "task": {**task, **recipe["task"]},
             "model": recipe["model"],
             "optim": recipe["optim"],
             # Two devices would spend more on sharing gradients than the halves of a batch save.

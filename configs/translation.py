@@ -6,8 +6,10 @@ Score: test BLEU 36.4, lower-case, by sacrebleu; perplexity 4.48 (seed 0).
 Data: lstm-lab data get multi30k; downloaded at first use.
 
 Words after the colon: two files of your own, a sentence a line in each, as in
-translation:my.en,my.de; `bahdanau` or `none` for the attention instead of `luong`; a
-variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict --workdir=DIR` translates.
+translation:my.en,my.de; `subword` or `word` for the symbols (by default parts of words, and whole
+words if the vocabularies have room for all of them); `bahdanau` or `none` for the attention instead
+of `luong`; a variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict
+--workdir=DIR` translates.
 """
 
 from ml_collections import ConfigDict
@@ -24,6 +26,7 @@ MULTI30K = {
     "test_source": "multi30k/test_2016_flickr.en.gz",
     "test_target": "multi30k/test_2016_flickr.de.gz",
 }
+UNITS: tuple[translation.TranslationUnit, ...] = ("subword", "word")
 ATTENTION = ("luong", "bahdanau", "none")
 
 
@@ -34,9 +37,13 @@ def get_config(words: str | None = None) -> ConfigDict:
     listed = (words or "").split(",")
     attention = [word for word in listed if word in ATTENTION] or ["luong"]
     stepwise = attention[0] == "bahdanau"
+    unit = next((unit for unit in UNITS if unit in listed), None)
+    task = {**MULTI30K, "unit": unit or "subword"}
+    if source and target:
+        task = translation.options(source, target, unit=unit)
     config = ConfigDict(
         {
-            "task": translation.options(source, target) if source and target else MULTI30K,
+            "task": task,
             "model": {
                 "cell": "lstm",
                 "hidden": 256,
@@ -56,4 +63,4 @@ def get_config(words: str | None = None) -> ConfigDict:
             },
         }
     )
-    return shorthand.apply(config, ",".join(word for word in listed if word not in ATTENTION))
+    return shorthand.apply(config, ",".join(w for w in listed if w not in (*ATTENTION, *UNITS)))

@@ -59,6 +59,8 @@ class _Datasets(dict[Task, Dataset]):
     def __missing__(self, task: Task) -> Dataset:
         # Loaded on first use: a study whose results are all there reads no data.
         self[task] = task.load(self.data_dir)
+        if notice := task.notice(self[task].preprocessing):
+            say(notice)
         return self[task]
 
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from scipy.special import expit, softmax
 
+from lstm_lab.tasks.tag_schemes import Scheme
 from lstm_lab.utils.errors import UserError
 
 Measure = Literal["accuracy", "perplexity", "bits", "macro_f1", "span_f1"]
@@ -53,6 +54,7 @@ class Categorical:
       every_step: whether each step has a target, or only the whole sequence.
       metrics: the metrics in addition to the negative log-likelihood.
       labels: names of the classes, for metrics that read them, such as the F1 of spans.
+      scheme: how labels mark spans, for their F1; None means as their prefixes usually do.
       weighted: whether the loss multiplies each example by its `Examples.weights`.
 
     Example:
@@ -64,6 +66,7 @@ class Categorical:
     every_step: bool = False
     metrics: tuple[Measure, ...] = ("accuracy",)
     labels: tuple[str, ...] = ()
+    scheme: Scheme | None = None
     weighted: bool = False
 
 
@@ -263,6 +266,15 @@ class Task:
           UserError: if a file is missing, changed or malformed.
         """
         raise NotImplementedError
+
+    def notice(self, preprocessing: Mapping[str, Any]) -> str:
+        """Returns what a user should know about the data before training; empty for nothing.
+
+        Args:
+          preprocessing: as in `Dataset`.
+        """
+        del preprocessing
+        return ""
 
     def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
         """Returns the outputs of the task's own trivial baselines on the test split.

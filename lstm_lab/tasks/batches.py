@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.tasks.base import Examples, Split, Stream
+from lstm_lab.utils.errors import UserError
 
 
 class Batch(NamedTuple):
@@ -245,10 +246,20 @@ def gather_batch(
 def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Returns the number of batches that show all examples, or all whole chunks of a stream.
 
+    Raises:
+      UserError: if a stream has too few symbols for the tracks of a batch.
+
     Example:
       steps_per_epoch(Stream(np.arange(1001), T=20), batch_size=5)  # 10
     """
     if isinstance(split, Stream):
+        # Without this error, batches would be empty and training would seem to succeed.
+        if split.track_steps(batch_size) < 1:
+            N = split.tokens.shape[0]
+            raise UserError(
+                f"train.batch_size: got {batch_size}, but the training text has {N} symbols; "
+                f"expected {N - 1} or less, since each row of a batch reads its own part"
+            )
         # Rounded down: steps of a track after its last whole chunk do not train.
         return max(split.track_steps(batch_size) // split.T, 1)
     return -(-split.x.shape[0] // batch_size)

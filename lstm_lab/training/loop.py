@@ -194,6 +194,8 @@ def train_run(
         multihost.check_alike("data sets", _digest(dataset))
     if multihost.is_primary():
         _notice_missing_weights(CohortRun(spec, folder))
+        if notice := spec.task.notice(dataset.preprocessing):
+            say(notice)
     layout = _layout(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with (

@@ -6,6 +6,7 @@ In: one text, or one per split. Out: a `Stream` per split, along which the model
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,7 +46,8 @@ class Language(Task):
       train: a UTF-8 text in any language, gzipped if its name ends in .gz.
       valid, test: texts of these splits, both or none; without them, the last parts of `train`.
       unit: whether a symbol is a word or a character.
-      vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`.
+      vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`. Training a text of
+        your own prints their share.
       unroll: time steps of a chunk; gradients flow through one chunk.
       unroll_std: standard deviation of the length of training chunks, at most a quarter of
         `unroll`. Above 0, the cuts between chunks are at other places in each epoch (Merity et al.
@@ -122,6 +124,7 @@ class Language(Task):
         train, valid, test = texts if len(texts) == 3 else self._parts(texts[0])
         vocabulary = most_frequent(train, self.vocabulary)
         splits: dict[str, Split] = {}
+        unknown = {}
         for split, symbols in (("train", train), ("valid", valid), ("test", test)):
             # One symbol to read and one to predict.
             if len(symbols) < 2:
@@ -133,7 +136,23 @@ class Language(Task):
                 # A track needs at least one prediction, also in a very short text.
                 tracks = min(self.eval_tracks, len(symbols) - 1)
                 splits[split] = Stream(tokens, self.unroll, tracks)
-        return Dataset(splits, {"inputs": vocabulary, "outputs": vocabulary})
+            unknown[split] = float((tokens == 0).mean())
+        preprocessing = {"inputs": vocabulary, "outputs": vocabulary, "unknown": unknown}
+        return Dataset(splits, preprocessing)
+
+    def notice(self, preprocessing: Mapping[str, Any]) -> str:
+        """Returns the shares of unknown symbols in a text of the user's own.
+
+        Args:
+          preprocessing: as in `Dataset`.
+        """
+        # Perplexities of models with different shares cannot be compared. The known texts, which
+        # have no hash, have the vocabulary of their papers.
+        if self.sha256 is None:
+            return ""
+        unknown, size = preprocessing["unknown"], len(preprocessing["inputs"])
+        shares = ", ".join(f"{share:.1%} of {split}" for split, share in unknown.items())
+        return f"unknown with {size} {self.unit}s: {shares}"
 
     def _symbols(self, text: str) -> list[str]:
         if self.unit == "character":
@@ -160,9 +179,28 @@ def options(train: str, unit: Unit = "character", most: int = 10_000) -> dict[st
     Raises:
       UserError: if the file is missing or not a text.
     """
-    task = Language(train, unit=unit)
     # Only the training part, from which `load` also takes its vocabulary: the output layer then has
     # no symbols that never occur in training.
-    symbols, _, _ = task._parts(task._symbols(read_text(Path(train))))
-    options = {"train": train, "unit": unit, "vocabulary": len(most_frequent(symbols, most))}
+    vocabulary = len(most_frequent(_training_part(train, unit), most))
+    options = {"train": train, "unit": unit, "vocabulary": vocabulary}
     return {"name": Language.name, **options, "sha256": sha256_of([Path(train)])}
+
+
+def training_length(train: str, unit: Unit = "character") -> int:
+    """Returns the number of symbols of the training part of a user's own text.
+
+    A schedule of the learning rate that counts steps needs it.
+
+    Args:
+      train: the file.
+      unit: whether a symbol is a word or a character.
+
+    Raises:
+      UserError: if the file is missing or not a text.
+    """
+    return len(_training_part(train, unit))
+
+
+def _training_part(train: str, unit: Unit) -> list[str]:
+    task = Language(train, unit=unit)
+    return task._parts(task._symbols(read_text(Path(train))))[0]

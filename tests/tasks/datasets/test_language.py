@@ -1,18 +1,22 @@
 """Texts: their symbols and splits, and errors in files."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.tasks import Language, steps_per_epoch
+from lstm_lab.tasks import Language, Stream, steps_per_epoch
 from lstm_lab.tasks.datasets.language import options
-from lstm_lab.tasks.readers.text import encode, most_frequent, read_text, words_of
+from lstm_lab.tasks.readers.text import encode, most_frequent, read_text
+from lstm_lab.tasks.readers.words import words_of
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_texts
+from tests.helpers.paths import ROOT
 
 
 def test_lines_end_with_eos_and_rare_words_are_unknown(tmp_path):
@@ -98,3 +102,43 @@ def test_missing_short_or_changed_files_are_rejected(tmp_path):
     (tmp_path / "b.txt").write_text("abcd" * 51)
     with pytest.raises(UserError, match="changed since the run was configured"):
         moved.task.load(Path())
+
+
+def test_a_text_too_short_for_the_tracks_of_a_batch_is_rejected(tmp_path):
+    stream = Stream(np.arange(36), T=5)
+    assert steps_per_epoch(stream, 35) == 1
+    with pytest.raises(UserError, match="batch_size: got 36, .* has 36 symbols; expected 35 or"):
+        steps_per_epoch(stream, 36)
+    path = tmp_path / "a.txt"
+    path.write_text("abcd" * 10)
+    spec = build_spec({"task": options(str(path)), "train": {"epochs": 1, "batch_size": 50}})
+    with pytest.raises(UserError, match="train.batch_size: got 50, but the training text has 36"):
+        spec.schedule_steps(spec.task.load(tmp_path).splits["train"])
+
+
+def test_the_share_of_unknown_words_is_recorded_and_shown(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("a b\n" * 90 + "a c\n" * 10)
+    task = build_spec({"task": options(str(path), "word"), "train": {"steps": 1}}).task
+    preprocessing = task.load(tmp_path).preprocessing
+    third = pytest.approx(5 / 15)
+    assert preprocessing["unknown"] == {"train": 0.0, "valid": third, "test": third}
+    shares = "0.0% of train, 33.3% of valid, 33.3% of test"
+    assert task.notice(preprocessing) == f"unknown with 4 words: {shares}"
+    few = replace(task, vocabulary=3).load(tmp_path).preprocessing
+    assert few["unknown"]["train"] == pytest.approx(90 / 270)
+    # The texts of the package have the vocabularies of their papers.
+    assert replace(task, sha256=None).notice(few) == ""
+
+
+@pytest.mark.parametrize("words", ["", ",medium", ",gal"])
+def test_the_schedule_of_a_text_counts_its_own_epochs(tmp_path, words):
+    path = tmp_path / "a.txt"
+    path.write_text("to be or not to be\n" * 2000)
+    config = run_path(str(ROOT / "configs" / "ptb.py"))["get_config"](f"{path}{words}")
+    spec = build_spec(config.to_dict())
+    train = spec.task.load(tmp_path).splits["train"]
+    epoch = steps_per_epoch(train, spec.train.batch_size)
+    assert spec.optim.decay_steps == epoch > 1
+    assert spec.optim.decay_begin in (3 * epoch, 5 * epoch, 13 * epoch)
+    assert spec.schedule_steps(train)[0] == spec.train.epochs * epoch
