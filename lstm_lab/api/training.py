@@ -46,6 +46,7 @@ def train(
     workdir: str | Path | None = None,
     data_dir: str | Path | None = None,
     devices: int | None = None,
+    trust_code: bool = False,
 ) -> Run | Runs:
     """Trains one run, or several seeds in one program; resumes what was interrupted.
 
@@ -58,6 +59,8 @@ def train(
       workdir: the folder of the run; None chooses runs/TASK-CELL-ID.
       data_dir: the folder of data sets; None takes $LSTM_LAB_DATA or the user's cache.
       devices: the number of CPU cores to use as devices, before JAX is first used; None takes all.
+      trust_code: whether a run.json may name a cell or a task in a file of its own, which then
+        runs with all your rights.
 
     Returns:
       A `Run`, or `Runs` if `seeds` is given. A finished run is loaded, not trained again.
@@ -72,7 +75,7 @@ def train(
     """
     prepare_devices(devices)
     folder = _data(data_dir)
-    spec = load_spec(config, overrides)
+    spec = load_spec(config, overrides, trust_code)
     recorded = {name: str(value) for name, value in (overrides or {}).items()}
     return train_spec(spec, seeds, _path(workdir), folder, recorded)
 
@@ -99,7 +102,8 @@ def train_spec(
         # The name has the id: runs with other settings get other folders, and the same run resumes.
         folder = workdir or Path(f"runs/{task}-{cell}-{run_id(spec)}")
         train_single(spec, folder, data_dir, overrides)
-        return Run(folder)
+        # Its code has run in this process.
+        return Run(folder, trust_code=True)
     if not isinstance(seeds, int) or seeds < 1:
         raise UserError(f"seeds: got {seeds!r}, expected a whole number of 1 or more")
     # Several seeds are a study without variants: the same lanes, report and resuming as in a sweep.
@@ -108,7 +112,7 @@ def train_spec(
     # The id, as in the folder of a single run: other settings are another study.
     folder = workdir or Path(f"runs/{name}-{run_id(spec)}")
     sweep_study(Study(name, to_json(spec), (), numbers), folder, data_dir, overrides=overrides)
-    return Runs(folder)
+    return Runs(folder, trust_code=True)
 
 
 def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[str, str]) -> str:
@@ -172,7 +176,7 @@ def sweep(
     status = sweep_study(loaded, folder, data, results=_path(results))
     if status == "failed":
         say(f"a run failed: lstm-lab status --workdir={folder} says why")
-    return StudyResult(folder)
+    return StudyResult(folder, trust_code=True)
 
 
 def sweep_study(
@@ -279,7 +283,7 @@ def compare_cells(
         # The other tasks still count: a failed run does not end the comparison.
         if sweep_study(study, folder / study.name, data_dir) == "failed":
             status = "failed"
-    results = {study.name: StudyResult(folder / study.name) for study in declared}
+    results = {study.name: StudyResult(folder / study.name, trust_code=True) for study in declared}
     return CellComparison(folder, results), status
 
 

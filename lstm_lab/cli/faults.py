@@ -131,8 +131,8 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
         discard(sys.stdout)
         return CLOSED_PIPE
     if isinstance(error, OSError) and error.errno in (*_REFUSED, *_EXHAUSTED):
-        # The output is the only file without a name.
-        where = _shortened(error.filename) if error.filename else "the output"
+        # Errors of writes have no name. It may be the output, which Python would write again.
+        where = _shortened(error.filename) if error.filename else "a write failed"
         if not error.filename:
             discard(sys.stdout)
         code = FAILED if error.errno in _EXHAUSTED else WRONG_USAGE

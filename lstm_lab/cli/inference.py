@@ -25,6 +25,7 @@ from lstm_lab.cli.options import (
     required_folder,
     run_flag,
     switch,
+    trust_code,
 )
 from lstm_lab.utils.errors import DONE, UserError, unknown
 
@@ -40,6 +41,7 @@ Examples:
 )
 @folder
 @run_flag
+@trust_code
 @flag(
     "--input",
     "The file to read, e.g. --input=new.csv; - is standard input.",
@@ -65,14 +67,20 @@ Examples:
     show_default=True,
 )
 def predict(
-    workdir: Path | None, run: str | None, input: str, format: str, stream: bool, beam: int
+    workdir: Path | None,
+    run: str | None,
+    trust_code: bool,
+    input: str,
+    format: str,
+    stream: bool,
+    beam: int,
 ) -> int:
     """Predicts with a trained model, line by line.
 
     The best run of a study answers, or the one that --run names. Empty lines are skipped. A line of
     vectors has the numbers of one time step after the other.
     """
-    trained = _load(_run_folder(workdir, run))
+    trained = _load(_run_folder(workdir, run), trust_code)
     from lstm_lab.inference.predict import predict_lines, predict_stream
 
     with ExitStack() as stack:
@@ -117,6 +125,7 @@ Examples:
 )
 @folder
 @run_flag
+@trust_code
 @flag("--prompt", 'The text to continue, e.g. --prompt="ROMEO:".', metavar="TEXT", default="")
 @flag(
     "--length",
@@ -174,6 +183,7 @@ Examples:
 def generate(
     workdir: Path | None,
     run: str | None,
+    trust_code: bool,
     prompt: str,
     length: int,
     temperature: float,
@@ -187,7 +197,7 @@ def generate(
 
     The best run of a study answers, or the one that --run names.
     """
-    trained = _load(_run_folder(workdir, run))
+    trained = _load(_run_folder(workdir, run), trust_code)
     if format == "midi":
         return _compose(trained, length, temperature, seed, out)
     from lstm_lab.inference.generate import Sampling, generate
@@ -210,13 +220,13 @@ def _compose(trained: Trained, frames: int, temperature: float, seed: int, out: 
     return DONE
 
 
-def _load(folder: Path) -> Trained:
+def _load(folder: Path, trust_code: bool) -> Trained:
     """Loads a run on one device: a prediction has nothing for others to do."""
     from lstm_lab.inference.load import load_run
     from lstm_lab.training.devices import prepare_devices
 
     prepare_devices(default=1)
-    return load_run(folder)
+    return load_run(folder, trust_code)
 
 
 def _run_folder(workdir: Path | None, run: str | None) -> Path:

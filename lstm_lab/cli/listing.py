@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from lstm_lab.cli.names import described_files, first_line
-from lstm_lab.cli.options import OneOf, config_argument, flag, named_argument, one_of
+from lstm_lab.cli.options import (
+    OneOf,
+    config_argument,
+    flag,
+    named_argument,
+    one_of,
+    trust_code,
+)
 from lstm_lab.utils.errors import DONE, UserError, unknown
 from lstm_lab.utils.tables import aligned
 
@@ -111,8 +118,11 @@ Examples:
   lstm-lab config show digits --config.optim.lr=0.01""",
 )
 @config_argument
+@trust_code
 @click.pass_obj
-def config_show(settings: Settings, config: str | None, config_flag: str | None) -> int:
+def config_show(
+    settings: Settings, config: str | None, config_flag: str | None, trust_code: bool
+) -> int:
     """Shows all settings of a config, and where each value comes from."""
     from lstm_lab.cli.runs import CONFIG_EXPECTED
     from lstm_lab.cli.settings import spec_of
@@ -121,8 +131,8 @@ def config_show(settings: Settings, config: str | None, config_flag: str | None)
     from lstm_lab.utils.files import flatten
 
     name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
-    values = flatten(to_json(spec_of(name, settings)))
-    written = flatten(_plain(read_config(name)))
+    values = flatten(to_json(spec_of(name, settings, trust_code)))
+    written = flatten(_plain(read_config(name, trust_code, settings)))
     rows = [["setting", "value", "from"]]
     for setting, value in values.items():
         origin = "config" if setting in written else "default"

@@ -180,6 +180,12 @@ run_flag = flag(
 )
 
 
+trust_code = switch(
+    "--trust-code",
+    "Lets a run.json or a run's folder run the cell or the task in it, e.g. --trust-code.",
+)
+
+
 def required_folder(folder: Path | None, what: str) -> Path:
     """Returns the folder of `--workdir`.
 

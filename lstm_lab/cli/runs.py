@@ -20,6 +20,7 @@ from lstm_lab.cli.options import (
     named_argument,
     one_of,
     switch,
+    trust_code,
     workdir,
 )
 from lstm_lab.utils.errors import DONE, FAILED, UserError
@@ -51,6 +52,7 @@ Examples:
     " or --hosts=auto.",
     metavar="K/N@ADDRESS:PORT",
 )
+@trust_code
 @click.pass_obj
 def train(
     settings: Settings,
@@ -62,6 +64,7 @@ def train(
     devices: int | None,
     find_lr: bool,
     hosts: str | None,
+    trust_code: bool,
 ) -> int:
     """Trains a model, or resumes an interrupted run.
 
@@ -83,7 +86,7 @@ def train(
             raise UserError("--seeds: several hosts train one run; sweep gives each its own")
         multihost.initialize_distributed(hosts)
     folder = use_data_dir(data_dir)
-    spec = spec_of(name, settings)
+    spec = spec_of(name, settings, trust_code)
     if find_lr:
         return _find_lr(spec, workdir, folder)
     run = train_spec(spec, seeds, workdir, folder, recorded(settings))
@@ -118,14 +121,17 @@ Examples:
   lstm-lab summary ptb:medium --config.model.tied"""
 )
 @config_argument
+@trust_code
 @click.pass_obj
-def summary(settings: Settings, config: str | None, config_flag: str | None) -> int:
+def summary(
+    settings: Settings, config: str | None, config_flag: str | None, trust_code: bool
+) -> int:
     """Prints the layers and sizes of a model."""
     from lstm_lab.cli.settings import spec_of
     from lstm_lab.models.summary import summary_table
 
     name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
-    print(summary_table(spec_of(name, settings)))
+    print(summary_table(spec_of(name, settings, trust_code)))
     print("\nFLOP of the matrix products of a forward pass, a time step of a sequence")
     return DONE
 

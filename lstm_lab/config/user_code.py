@@ -10,7 +10,7 @@ import hashlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import lru_cache
@@ -107,6 +107,30 @@ def _load_task(name: str, sha256: str) -> type[Task]:
     # The name under which run.json records the task, and from which it is loaded again.
     task.name = name
     return task
+
+
+def check_trusted(
+    spec: Mapping[str, Any], source: Path, trust_code: bool, replaced: Collection[str] = ()
+) -> None:
+    """Raises UserError if data name code that would run, and the user has not allowed it.
+
+    A run's folder may come from somebody else. Its JSON alone must not be able to run a program.
+
+    Args:
+      spec: the settings in the data.
+      source: the file of the data.
+      trust_code: whether the user allows it.
+      replaced: settings that have another value now.
+    """
+    named = {"model.cell": ("model", "cell"), "task.name": ("task", "name")}
+    for setting, (section, key) in named.items():
+        options = spec.get(section)
+        name = str(options.get(key, "")) if isinstance(options, Mapping) else ""
+        if ":" in name and not trust_code and setting not in replaced:
+            raise UserError(
+                f"{setting}: {source} names the code of {name}, which runs with all your rights; "
+                "if you trust it, add --trust-code (in Python, trust_code=True)"
+            )
 
 
 def load_config(argument: str) -> Any:

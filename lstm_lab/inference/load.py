@@ -14,7 +14,7 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json
-from lstm_lab.config.user_code import file_hash
+from lstm_lab.config.user_code import check_trusted, file_hash
 from lstm_lab.results.run_files import read_settings
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.state import member_of
@@ -41,14 +41,15 @@ class Trained:
     preprocessing: dict[str, JSON]
 
 
-def load_run(folder: Path) -> Trained:
+def load_run(folder: Path, trust_code: bool = False) -> Trained:
     """Loads a finished run from its folder.
 
     Args:
       folder: the folder that holds run.json, of a single run or of one run of a study.
+      trust_code: whether the cell or the task in the folder, if the run has its own, may run.
 
     Raises:
-      UserError: if the folder holds no run, or a run without weights.
+      UserError: if the folder holds no run, a run without weights, or code that is not trusted.
 
     Example:
       >>> trained = load_run(Path("runs/imdb"))
@@ -62,12 +63,9 @@ def load_run(folder: Path) -> Trained:
         damaged = " (run.json is damaged)" if (folder / "run.json").is_file() else ""
         raise UserError(f"workdir: {folder} holds no run{damaged}{hint}")
     spec_json = record["spec"]
-    # The copies that the run made, since the user's files may have changed after training.
-    for section, key in (("model", "cell"), ("task", "name")):
-        copy = folder / ("cell.py" if key == "cell" else "task.py")
-        if copy.is_file():
-            name = spec_json[section][key].rpartition(":")[2]
-            spec_json[section][key] = f"{copy}:{name}"
+    check_trusted(spec_json, folder / "run.json", trust_code)
+    for section, key, copy in (("model", "cell", "cell.py"), ("task", "name", "task.py")):
+        spec_json[section][key] = _copied(folder / copy, spec_json, section, key)
     # Pretrained word vectors are part of the weights by now; their file may be gone.
     spec_json["model"]["vectors"] = None
     spec = from_json(spec_json)
@@ -81,6 +79,22 @@ def load_run(folder: Path) -> Trained:
             raise UserError(f"workdir: the weights of {folder} are missing; {TRAIN_AGAIN}")
         raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
     return Trained(spec, best.tree, _preprocessing(folder, record))
+
+
+def _copied(copy: Path, spec_json: dict[str, JSON], section: str, key: str) -> str:
+    """Returns the name of a cell or a task; of a user's own, the name in the copy of its file.
+
+    The run made the copy, since the user's file may have changed after training.
+    """
+    file, colon, name = spec_json[section][key].rpartition(":")
+    # A file of that name beside a run of the catalogue is not the run's.
+    if not colon:
+        return str(name)
+    recorded = spec_json.get("cell_sha256" if section == "model" else "task_sha256")
+    # Before the file runs.
+    if not copy.is_file() or file_hash(copy) != recorded:
+        raise UserError(f"workdir: {copy} is not the copy of {file} that the run made")
+    return f"{copy}:{name}"
 
 
 def _preprocessing(folder: Path, record: dict[str, JSON]) -> dict[str, JSON]:

@@ -243,7 +243,7 @@ def test_a_users_task_trains_from_any_file_and_its_run_keeps_a_copy(tmp_path, ca
     (tmp_path / "my_task.py").write_text(TASK.replace("length: int = 20", "length: int = 7"))
     capsys.readouterr()
     (tmp_path / "bits.txt").write_text("1 1 1 0 1\n0 0 1 0 0\n")
-    assert main(["predict", "--workdir=w", "--input=bits.txt"]) == 0
+    assert main(["predict", "--workdir=w", "--trust-code", "--input=bits.txt"]) == 0
     answers = [
         json.loads(line)["probabilities"][0] for line in capsys.readouterr().out.split("\n")[:2]
     ]
