@@ -248,7 +248,7 @@ def test_a_users_task_trains_from_any_file_and_its_run_keeps_a_copy(tmp_path, ca
         json.loads(line)["probabilities"][0] for line in capsys.readouterr().out.split("\n")[:2]
     ]
     assert answers[0] > 0.5 > answers[1]
-    assert main(["train", "w/run.json", "--workdir=again"]) == 2
+    assert main(["train", "w/run.json", "--trust-code", "--workdir=again"]) == 2
     assert "my_task.py:Majority has changed since that run" in capsys.readouterr().err
     assert main(["train", "my_config.py", "--config.task.name=my_task.py:Majorty"]) == 2
     assert (
