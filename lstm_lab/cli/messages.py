@@ -8,6 +8,7 @@ from __future__ import annotations
 from lstm_lab.api.runs import Run, Runs
 from lstm_lab.report.render.files import build
 from lstm_lab.report.render.run_report import headline
+from lstm_lab.utils.escape import visible
 from lstm_lab.utils.tables import aligned
 
 
@@ -20,7 +21,7 @@ def after_training(run: Run | Runs) -> str:
     if isinstance(run, Runs):
         return f"{build(run.folder)}\n\n{_next(_commands(run))}"
     record = run.record
-    parts = [headline(record), aligned(record.scores_table()), f"folder: {run.folder}"]
+    parts = [visible(headline(record)), aligned(record.scores_table()), f"folder: {run.folder}"]
     commands = _commands(run)
     if record.status == "completed":
         # By its record: the same settings, however the user gave them.

@@ -12,6 +12,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from lstm_lab.utils.escape import visible
+
 LOG_SECONDS = 15.0
 
 
@@ -42,7 +44,7 @@ class Meter:
         self._notebook = _NotebookBar() if console.is_jupyter else None
         if console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
                 TextColumn("{task.fields[left]}"),
@@ -123,7 +125,7 @@ def say(text: str) -> None:
     if sys.stderr is None:
         return
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
     except OSError:
         # A full disk, or a closed terminal: hours of training are worth more than this line.
         discard(sys.stderr)
