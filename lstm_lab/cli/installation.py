@@ -27,7 +27,7 @@ EXTRAS = {
     "search": "optuna",
     "slurm": "submitit",
     "parquet": "pyarrow",
-    "nlp": "sacrebleu",
+    "nlp": "sentencepiece",
     "music": "mido",
 }
 
