@@ -30,7 +30,7 @@ EXTRAS = {
     "search": "optuna",
     "slurm": "submitit",
     "parquet": "pyarrow",
-    "nlp": "sacrebleu",
+    "nlp": "sentencepiece",
     "music": "mido",
 }
 

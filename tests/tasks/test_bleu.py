@@ -1,11 +1,14 @@
 """The references compared with themselves have a BLEU of 100, in every language."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from lstm_lab.tasks import Translation
 from lstm_lab.tasks.bleu import bleu, bleu_signature, bleu_tokenizer
 from lstm_lab.tasks.datasets import translation
+from lstm_lab.utils.errors import UserError
 
 SENTENCES = {
     "german": ('Kleine Hunde-Paare (schlafen) "gern" 3.5 km.', "Größe: 5–7 % … »so«!", "13a"),
@@ -67,3 +70,15 @@ def test_a_text_with_more_words_than_the_vocabulary_has_subwords(tmp_path):
     x = task.read_line("neuwort\n", dataset.preprocessing)
     assert 0 not in x
     assert 0 not in dataset.splits["test"].y[:, 0]
+
+
+@pytest.mark.parametrize("package", ["sentencepiece", "sacrebleu.metrics"])
+def test_a_missing_package_is_named_before_the_training(tmp_path, monkeypatch, package):
+    paths = [str(tmp_path / name) for name in ("a.en", "a.de")]
+    for path in paths:
+        (tmp_path / path).write_text("ein hund\n" * 40)
+    options = translation.options(*paths, unit="subword")
+    monkeypatch.setitem(sys.modules, package, None)
+    task = Translation(**{key: value for key, value in options.items() if key != "name"})
+    with pytest.raises(UserError, match="pip install 'lstm-lab.nlp.'"):
+        task.load(tmp_path)
