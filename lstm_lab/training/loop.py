@@ -194,7 +194,7 @@ def train_run(
         multihost.check_alike("data sets", _digest(dataset))
     if multihost.is_primary():
         _notice_missing_weights(CohortRun(spec, folder))
-    layout = _layout(spec, head)
+    layout = layout_of(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with (
         multihost.host_workdir(folder) as workdir,
@@ -277,8 +277,13 @@ def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
     return head
 
 
-def _layout(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
-    """Returns the layout that a run began with, or a new one."""
+def layout_of(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
+    """Returns the layout that a run began with, or a new one.
+
+    Args:
+      spec: the run.
+      head: its run.json, or None.
+    """
     available = jax.device_count()  # of all hosts
     if multihost.count() > 1 and spec.compute.devices is not None:
         raise UserError(
