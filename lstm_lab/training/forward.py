@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -43,11 +43,13 @@ class Forward(NamedTuple):
       logits: [B,C] after the last step, or [B,T,C] at every step, float32.
       states: final states of the recurrent layers; a stream continues from them.
       features: outputs of the last layer by name, as `activation_penalties.penalty` takes them.
+      captured: results of the methods that were named, by module; else empty.
     """
 
     logits: jax.Array
     states: States
     features: dict[str, tuple[jax.Array, ...]]
+    captured: PyTree
 
 
 def forward(
@@ -56,6 +58,7 @@ def forward(
     batch: Batch,
     regularization: Regularization,
     states: States | None = None,
+    captured: Collection[str] = (),
 ) -> Forward:
     """Computes the logits of a batch.
 
@@ -65,12 +68,27 @@ def forward(
       batch: the examples.
       regularization: rates, and keys in training; without keys nothing is drawn.
       states: for a stream, the final states of the chunk before; else None.
+      captured: names of methods of the model's modules whose results are kept.
 
     Returns:
       Logits, final states and the last layer's outputs.
     """
-    (logits, states), variables = _apply(spec, params, batch, regularization, states)
-    return Forward(logits, states, variables.get("features", {}))
+    examples = batch.examples
+    # Only an encoder-decoder takes a source.
+    source: dict[str, Any] = {} if examples.source is None else {"source": examples.source}
+    is_start = None if states is None else batch.is_start
+    with jax.default_matmul_precision(spec.model.precision):
+        (logits, states), variables = build_model(spec).apply(
+            {"params": params},
+            *(examples.x, examples.lengths, regularization, states, is_start),
+            method="logits_and_states",
+            mutable=["features", "intermediates"] if captured else ["features"],
+            capture_intermediates=(lambda _, method: method in captured) if captured else False,
+            **source,
+        )
+    return Forward(
+        logits, states, variables.get("features", {}), variables.get("intermediates", {})
+    )
 
 
 def activations(
@@ -88,16 +106,9 @@ def activations(
     Returns:
       The output arrays by the path of the module, with slashes; the whole model is last.
     """
-    _, variables = _apply(
-        spec,
-        params,
-        batch,
-        regularization,
-        states,
-        capture_intermediates=lambda _, method: method in OUTPUT_METHODS,
-    )
+    captured = forward(spec, params, batch, regularization, states, OUTPUT_METHODS).captured
     found: dict[str, list[jax.Array]] = {}
-    for path, outputs in flatten_dict(variables["intermediates"]).items():
+    for path, outputs in flatten_dict(captured).items():
         module = "/".join(path[:-1]) or "model"
         if path[-1] == LAYER_METHOD:
             # The stack calls it once per layer.
@@ -106,30 +117,6 @@ def activations(
         else:
             found[module] = jax.tree.leaves(outputs)
     return found
-
-
-def _apply(
-    spec: RunSpec,
-    params: PyTree,
-    batch: Batch,
-    regularization: Regularization,
-    states: States | None,
-    **captured: Any,
-) -> Any:
-    """Returns the outputs of the model, and the collections that it stores."""
-    examples = batch.examples
-    # Only an encoder-decoder takes a source.
-    source: dict[str, Any] = {} if examples.source is None else {"source": examples.source}
-    is_start = None if states is None else batch.is_start
-    with jax.default_matmul_precision(spec.model.precision):
-        return build_model(spec).apply(
-            {"params": params},
-            *(examples.x, examples.lengths, regularization, states, is_start),
-            method="logits_and_states",
-            mutable=["features", *(["intermediates"] if captured else [])],
-            **source,
-            **captured,
-        )
 
 
 def regularization_rates(hparams: dict[str, jax.Array]) -> dict[str, jax.Array]:

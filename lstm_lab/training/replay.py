@@ -166,7 +166,7 @@ def _inspect(
     wide = program_spec(layout.widen(spec))
     step = TrainStep(wide, schedule_length(spec.optim, total), padded=layout.width is not None)
     batch = jax.jit(partial(step.batch, train, order_N=None))(state)
-    _, grads, _ = jax.jit(step.gradients)(state, batch)
+    _, _, grads = jax.jit(step.step)(state, batch)
     # Not compiled: a compiled function sorts the names of a dict, and the order counts here.
     regularization = training_regularization(state, batch)
     outputs = activations(wide, state.params, batch, regularization, state.carry)

@@ -18,7 +18,6 @@ from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model, zero_inputs
-from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import (
     Batch,
@@ -112,7 +111,7 @@ class TrainStep:
             return state
         return state._replace(rollback=rollback.init(state))
 
-    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
+    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport, PyTree]:
         """Does one optimizer step: loss, gradients, reduction over devices, update.
 
         Args:
@@ -120,32 +119,15 @@ class TrainStep:
           batch: this device's rows.
 
         Returns:
-          The new state, and what the step measured.
-        """
-        report, grads, final = self.gradients(state, batch)
-        # Every device keeps the states of all rows of a stream: all devices return the same state.
-        carry = self.axis.merge_rows(final, state.carry, batch.rows_B)
-        state, report = self._update(state, grads, report)
-        return state._replace(carry=carry), report
-
-    def gradients(
-        self, state: TrainState, batch: Batch
-    ) -> tuple[StepReport, PyTree, States | None]:
-        """Computes the loss and its gradients, reduced over the devices.
-
-        Args:
-          state: the member's state.
-          batch: this device's rows.
-
-        Returns:
-          What was measured, the gradients, and for a stream the final states of this device's rows.
+          The new state, what the step measured, and the gradients.
         """
         spec, target = self.spec, self.spec.task.target
         regularization = training_regularization(state, batch)
+        # Every device keeps the states of all rows of a stream: all devices return the same state.
         carry = self.axis.take_rows(state.carry, batch.rows_B)
 
         def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
-            logits, states, features = forward(spec, params, batch, regularization, carry)
+            logits, states, features, _ = forward(spec, params, batch, regularization, carry)
             # A sum, not a mean: see `_reduce`.
             total, count = loss_sum(target, logits, batch, spec.train.label_smoothing)
             if spec.train.penalized:
@@ -156,7 +138,9 @@ class TrainStep:
         gradients = switch_on_length(self._buckets(batch), target.every_step, value_and_grad)
         (total, parts), grads = gradients(batch)
         report, grads = self._reduce(batch, total, parts, grads)
-        return report, grads, parts.carry
+        carry = self.axis.merge_rows(parts.carry, state.carry, batch.rows_B)
+        state, report = self._update(state, grads, report)
+        return state._replace(carry=carry), report, grads
 
     def batch(self, train: Split | None, state: TrainState, order_N: jax.Array | None) -> Batch:
         """Returns this device's rows of the batch of the next step.
@@ -195,7 +179,8 @@ class TrainStep:
             def one_step(_: jax.Array, carry: PyTree) -> PyTree:
                 state, total, fault, order_N = carry
                 order_N = self._order(train, state, order_N)
-                state, report = self.step(state, self.batch(train, state, order_N))
+                batch = self.batch(train, state, order_N)
+                state, report, _ = self.step(state, batch)
                 fault = first_fault(fault, state.step, report)
                 return state, jax.tree.map(jnp.add, total, report), fault, order_N
 
