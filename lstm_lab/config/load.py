@@ -47,8 +47,8 @@ def read_config(config: ConfigLike) -> Mapping[str, Any]:
         if not hasattr(loaded, "items"):
             raise UserError(f"config: {config}: got {loaded!r}, expected a ConfigDict or a dict")
         return dict(loaded)
-    data = read_json(path)
-    if not isinstance(data, dict) or "spec" not in data:
+    data = read_json(path, spec=dict)
+    if data is None:
         raise UserError(f"config: {path} is not a run.json")
     return dict(data["spec"])
 

@@ -29,7 +29,7 @@ from lstm_lab.training.recorder import Resumed, RunRecorder, Status, provenance
 from lstm_lab.training.reports import ChunkReport
 from lstm_lab.training.state import IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.training.word_vectors import with_word_vectors
-from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.errors import no_examples
 from lstm_lab.utils.files import json_text, write_text
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import PyTree
@@ -192,8 +192,8 @@ class Session:
         if lanes_before != self.layout.lanes:
             say(
                 f"note: the checkpoint has {lanes_before} lanes and the program has "
-                f"{self.layout.lanes}: {len(self.lanes.active)} runs continue, "
-                f"{len(self.lanes.waiting)} start again"
+                f"{self.layout.lanes}: {len(self.lanes.active)} of its runs continue, the others "
+                "begin at their first step"
             )
         now = ", ".join(self.layout.backends(self.spec))
         before = {active.recorder.backend_before for active in self.lanes.active.values()}
@@ -374,12 +374,10 @@ class Session:
 
 
 def _expect_examples(spec: RunSpec, dataset: Dataset) -> None:
-    """Raises UserError for a split without examples. A split smaller than a batch is one batch."""
+    """Raises UserError for a split without examples."""
     for name, split in dataset.splits.items():
         if isinstance(split, Examples) and not len(split.x):
-            raise UserError(
-                f"task: the {name} split of {spec.task.name} has no examples, expected 1 or more"
-            )
+            raise no_examples(name, spec.task.name)
 
 
 def _lane(tree: PyTree, lane: int | np.ndarray) -> PyTree:

@@ -16,8 +16,9 @@ from lstm_lab.studies.study import Study
 from lstm_lab.tasks import epoch_order, steps_per_epoch, train_batch
 from lstm_lab.tasks.datasets.digits import Digits
 from lstm_lab.training.divergence import describe_batch, fault_record
+from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout
-from lstm_lab.training.loop import StopRequest
+from lstm_lab.training.loop import StopRequest, train_cohort
 from lstm_lab.training.parallel import build_program
 from lstm_lab.training.reports import Fault
 from lstm_lab.utils.errors import UserError
@@ -215,3 +216,42 @@ def test_a_batch_of_a_stream_is_named_by_its_chunk(text):
     split = spec.task.load(Path("nowhere")).splits["train"]
     steps = split.track_steps(4) // 5
     assert describe_batch(spec, split, steps + 3)["chunk"] == 2
+
+
+def few_digits(**sizes):
+    """Returns a spec with batches of 8 and the data of Digits, cut to some sizes."""
+    spec = build_spec(
+        {
+            "task": {"name": "digits"},
+            "model": {"hidden": 3},
+            "train": {"batch_size": 8, "epochs": 2},
+            "compute": {"checkpoint_seconds": 0.0},
+        }
+    )
+    dataset = spec.task.load(Path("nowhere"))
+    cut = {name: first(split, sizes.get(name, 4)) for name, split in dataset.splits.items()}
+    return spec, replace(dataset, splits=cut)
+
+
+def first(split, n):
+    return jax.tree.map(lambda a: a[:n, :5] if a.ndim > 1 else a[:n], split)
+
+
+def cohort_of(spec, folder):
+    return Cohort((CohortRun(spec, folder / "0"),), Layout("single", 1, 1), folder / "checkpoints")
+
+
+def test_a_training_split_smaller_than_a_batch_is_one_batch(tmp_path):
+    """Its empty rows have weight 0: the loss is the mean over the examples that are there."""
+    spec, dataset = few_digits(train=3)
+    train_cohort(cohort_of(spec, tmp_path), dataset, stop=StopRequest())
+    rows = [r for r in read_lines(tmp_path / "0" / "metrics.jsonl") if r["split"] == "train"]
+    assert [(row["step"], row["sequences"]) for row in rows] == [(1, 3), (2, 6)]
+    assert read_json(tmp_path / "0" / "result.json")["status"] == "completed"
+
+
+@pytest.mark.parametrize("name", ["train", "valid", "test"])
+def test_a_split_without_examples_is_refused(name, tmp_path):
+    spec, dataset = few_digits(**{name: 0})
+    with pytest.raises(UserError, match=f"^task: the {name} split of digits has no examples"):
+        train_cohort(cohort_of(spec, tmp_path), dataset, stop=StopRequest())
