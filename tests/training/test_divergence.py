@@ -255,3 +255,14 @@ def test_a_split_without_examples_is_refused(name, tmp_path):
     spec, dataset = few_digits(**{name: 0})
     with pytest.raises(UserError, match=f"^task: the {name} split of digits has no examples"):
         train_cohort(cohort_of(spec, tmp_path), dataset, stop=StopRequest())
+
+
+@pytest.mark.parametrize(
+    "layout", [Layout("members", 2, 2), Layout("batch", 2, 2), Layout("single", 1, 2, width=4)]
+)
+def test_members_go_back_on_several_devices_and_at_a_larger_width(layout, tmp_path):
+    specs = [growing_spec(optim={"lr": lr, "average": 1}, train=ROLLBACK) for lr in (1e6, 0.3)]
+    assert train(specs, tmp_path, layout).status == "completed"
+    for k, rollbacks in enumerate((1, 0)):
+        assert read_json(tmp_path / str(k) / "result.json")["status"] == "completed"
+        assert len(read_json(tmp_path / str(k) / "run.json")["rollbacks"]) == rollbacks
