@@ -52,8 +52,8 @@ def read_config(
         if not hasattr(loaded, "items"):
             raise UserError(f"config: {config}: got {loaded!r}, expected a ConfigDict or a dict")
         return dict(loaded)
-    data = read_json(path)
-    if not isinstance(data, dict) or "spec" not in data:
+    data = read_json(path, spec=dict)
+    if data is None:
         raise UserError(f"config: {path} is not a run.json")
     check_trusted(data["spec"], path, trust_code, replaced)
     return dict(data["spec"])

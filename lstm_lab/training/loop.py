@@ -196,7 +196,7 @@ def train_run(
         _notice_missing_weights(CohortRun(spec, folder))
         if notice := spec.task.notice(dataset.preprocessing):
             say(notice)
-    layout = _layout(spec, head)
+    layout = layout_of(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with (
         multihost.host_workdir(folder) as workdir,
@@ -279,8 +279,13 @@ def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
     return head
 
 
-def _layout(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
-    """Returns the layout that a run began with, or a new one."""
+def layout_of(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
+    """Returns the layout that a run began with, or a new one.
+
+    Args:
+      spec: the run.
+      head: its run.json, or None.
+    """
     available = jax.device_count()  # of all hosts
     if multihost.count() > 1 and spec.compute.devices is not None:
         raise UserError(

@@ -48,6 +48,16 @@ def missing_column(what: str, column: str, names: Iterable[str]) -> UserError:
     return UserError(f"{what}: no column {column!r}{hint} the header has {', '.join(names)}")
 
 
+def no_examples(split: str, task: str) -> UserError:
+    """Returns the error for a split without examples.
+
+    Args:
+      split: its name.
+      task: the name of the task.
+    """
+    return UserError(f"task: the {split} split of {task} has no examples, expected 1 or more")
+
+
 def unknown(setting: str, value: object, names: Iterable[str]) -> UserError:
     """Returns the error for a value that is not one of a list of names.
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
 
+# Levels of nested JSON; functions that walk through it would reach Python's limit of calls.
+DEEPEST = 100
 # A file while `write_bytes` writes it: `.NAME.PID`.
 PART = re.compile(r"\.(run\.json|result\.json|metrics\.jsonl|preprocessing\.json)\.\d+")
 
@@ -179,10 +181,22 @@ def _object(text: str, kinds: Mapping[str, type]) -> dict[str, JSON]:
         raise ValueError("nested too deeply") from None
     if not isinstance(data, dict):
         raise ValueError("no object")
+    # Counted first: most files have few brackets, and looking at all values takes longer.
+    if text.count("{") + text.count("[") > DEEPEST and _is_deep(data):
+        raise ValueError("nested too deeply")
     for key, kind in kinds.items():
         if not isinstance(data.get(key), kind):
             raise ValueError(f"no {key}")
     return data
+
+
+def _is_deep(data: JSON) -> bool:
+    """Returns whether JSON is nested deeper than any file of this package."""
+    level = [data]
+    for _ in range(DEEPEST):
+        inner = [item for item in level if isinstance(item, (dict, list))]
+        level = [v for item in inner for v in (item.values() if isinstance(item, dict) else item)]
+    return any(isinstance(item, (dict, list)) for item in level)
 
 
 def valid_by_step(rows: Iterable[dict[str, JSON]], metric: str) -> dict[int, float]:

@@ -26,6 +26,7 @@ WRONG = {
     "objects in objects": b'{"spec": {}, "id": "x", "status": "completed", "layout": {}}',
     "deep lists": b"[" * 100_000,
     "deep objects": b'{"a":' * 100_000,
+    "objects that Python can parse": b'{"spec":' * 400 + b"1" + b"}" * 400,
     "half": b'{"id": "12',
     "nothing": b"",
     "bytes": bytes(range(128, 256)),
