@@ -34,12 +34,25 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """The same for bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    # Random too: two containers that share the folder may both be process 1.
+    part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)  # still there if the disk is full
+
+
+def fsync_folder(folder: Path) -> None:
+    """Returns when the names of the files in a folder are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, data: JSON) -> None:
@@ -85,7 +98,8 @@ def read_json(path: Path) -> JSON:
     """Reads JSON, or returns None for a file that is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    # Python's parser gives up on deep nesting.
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -102,7 +116,7 @@ def read_lines(path: Path, having: str = "") -> list[dict[str, JSON]]:
             for line in file:
                 if having in line:
                     rows.append(json.loads(line))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass
     return rows
 
