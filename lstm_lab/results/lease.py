@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lstm_lab.utils.files import fsync_folder, read_json, write_json
+from lstm_lab.utils.files import read_json, sync_folder, write_json
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
 
@@ -150,7 +150,7 @@ def _create(folder: Path, number: int) -> Lease | None:
             os.link(part, path)
             _held.add(path.resolve())
         # A number that others have seen must not come back after the machine stopped.
-        fsync_folder(folder)
+        sync_folder(folder)
     except FileExistsError:
         return None
     finally:
@@ -197,8 +197,7 @@ def _number(path: Path) -> int:
 
 def _read(path: Path) -> dict[str, JSON]:
     """Returns the content of a lease; an empty dict if it is damaged."""
-    content = read_json(path)
-    return content if isinstance(content, dict) else {}
+    return read_json(path) or {}
 
 
 def _is_stale(path: Path) -> bool:

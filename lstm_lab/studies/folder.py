@@ -101,7 +101,8 @@ class StudyFolder:
           results: an archive whose results replace training, or None.
 
         Returns:
-          The name and the cohort of each, in the order of the plan.
+          The name and the cohort of each, in the order of the plan. Runs of a cohort that are not
+          among `runs` are left out of it: the caller does not ask for them.
 
         Raises:
           UserError: if two points give the same run, which would count twice.
@@ -124,14 +125,13 @@ class StudyFolder:
                         "layout": asdict(planned.layout),
                         "runs": planned.runs,
                     }
-        return [
-            (
-                _cohort_name([by_id[k] for k in row["runs"]]),
-                self._cohort(cohort_id, [(k, by_id[k]) for k in row["runs"]], devices),
-            )
-            for cohort_id, row in self.plan["cohorts"].items()
-            if any(k in by_id for k in row["runs"])
-        ]
+        cohorts = []
+        for cohort_id, row in self.plan["cohorts"].items():
+            members = [(k, by_id[k]) for k in row["runs"] if k in by_id]
+            if members:
+                name = _cohort_name([run for _, run in members])
+                cohorts.append((name, self._cohort(cohort_id, members, devices)))
+        return cohorts
 
     def _cohort(self, cohort_id: str, runs: list[tuple[str, PlannedRun]], devices: int) -> Cohort:
         """Returns a planned cohort with a layout for the devices of this process."""

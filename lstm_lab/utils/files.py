@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
+
+# A file while `write_bytes` writes it: `.NAME.PID`.
+PART = re.compile(r"\.(run\.json|result\.json|metrics\.jsonl|preprocessing\.json)\.\d+")
 
 
 def check_workdir(folder: Path, marker: str) -> None:
@@ -34,20 +38,17 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """The same for bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Random too: two containers that share the folder may both be process 1.
-    part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)  # still there if the disk is full
+    # One name per process and not a random one: the next write replaces what a kill left.
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
 
 
-def fsync_folder(folder: Path) -> None:
-    """Returns when the names of the files in a folder are on disk."""
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on disk, so that a power failure loses none."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -94,31 +95,54 @@ def differences(before: JSON, now: JSON) -> str:
     return ", ".join([*shown, "..."] if len(changed) > 3 else shown)
 
 
-def read_json(path: Path) -> JSON:
-    """Reads JSON, or returns None for a file that is missing or damaged."""
+def read_json(path: Path, **kinds: type) -> dict[str, JSON] | None:
+    """Reads a JSON object, or returns None for a file that is missing or damaged.
+
+    Args:
+      path: the file.
+      kinds: keys that the object has to have, with the type of each value. A file without them
+        counts as damaged.
+
+    Example:
+      read_json(folder / "run.json", id=str, spec=dict)
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    # Python's parser gives up on deep nesting.
-    except (OSError, ValueError, RecursionError):
+        return _object(path.read_text(encoding="utf-8"), kinds)
+    except (OSError, ValueError):
         return None
 
 
-def read_lines(path: Path, having: str = "") -> list[dict[str, JSON]]:
+def read_lines(path: Path, having: str = "", **kinds: type) -> list[dict[str, JSON]]:
     """Reads JSON lines up to the first that is damaged; a missing file has none.
 
     Args:
       path: the file.
       having: reads only lines with this text in them, and spares parsing the others.
+      kinds: as in `read_json`, of each line.
     """
     rows: list[dict[str, JSON]] = []
     try:
         with path.open(encoding="utf-8") as file:
             for line in file:
                 if having in line:
-                    rows.append(json.loads(line))
-    except (OSError, ValueError, RecursionError):
+                    rows.append(_object(line, kinds))
+    except (OSError, ValueError):
         pass
     return rows
+
+
+def _object(text: str, kinds: Mapping[str, type]) -> dict[str, JSON]:
+    """Returns a JSON object with certain keys; raises ValueError for anything else."""
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("no object")
+    for key, kind in kinds.items():
+        if not isinstance(data.get(key), kind):
+            raise ValueError(f"no {key}")
+    return data
 
 
 def valid_by_step(rows: Iterable[dict[str, JSON]], metric: str) -> dict[int, float]:
@@ -137,4 +161,20 @@ def valid_by_step(rows: Iterable[dict[str, JSON]], metric: str) -> dict[int, flo
 
 def write_lines(path: Path, rows: Iterable[dict[str, JSON]]) -> None:
     """Writes JSON lines at once."""
-    write_text(path, "".join(json.dumps(finite(row)) + "\n" for row in rows))
+    write_text(path, json_lines(rows))
+
+
+def json_lines(rows: Iterable[dict[str, JSON]]) -> str:
+    """Returns rows as JSON, one line each; a number that is not finite becomes null."""
+    return "".join(json.dumps(finite(row)) + "\n" for row in rows)
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes the parts of files that killed writes of `write_bytes` left in a folder.
+
+    Args:
+      folder: a folder that no other process writes to now.
+    """
+    for path in folder.glob(".*.*"):
+        if PART.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)

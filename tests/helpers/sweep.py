@@ -41,9 +41,9 @@ def get_study():
 """
 
 
-def start_sweep(tmp_path, workdir, *flags, start=subprocess.Popen):
-    """Starts `lstm-lab sweep` on STUDY_FILE in a separate process, or in a container."""
-    (tmp_path / "s.py").write_text(STUDY_FILE)
+def start_sweep(tmp_path, workdir, *flags, start=subprocess.Popen, study=STUDY_FILE):
+    """Starts `lstm-lab sweep` on a study in a separate process, or in a container."""
+    (tmp_path / "s.py").write_text(study)
     command = [sys.executable, "-m", "lstm_lab", "sweep", f"--study={tmp_path / 's.py'}"]
     return start(
         [*command, f"--workdir={workdir}", *flags],
