@@ -12,7 +12,7 @@ import click
 
 from lstm_lab.cli.names import described_files, first_line
 from lstm_lab.cli.options import OneOf, config_argument, flag, named_argument, one_of
-from lstm_lab.utils.errors import DONE, unknown
+from lstm_lab.utils.errors import DONE, UserError, unknown
 from lstm_lab.utils.tables import aligned
 
 if TYPE_CHECKING:
@@ -60,20 +60,23 @@ def _list_names(kind: str) -> list[list[str]]:
 def _list_runs(folder: Path) -> list[list[str]]:
     """Returns the runs and studies of a folder with their status and score."""
     from lstm_lab.report.single_run import read_run
-    from lstm_lab.results.study_file import count_expected_runs, count_results
-    from lstm_lab.utils.files import read_json
+    from lstm_lab.results.study_file import count_expected_runs, count_results, read_plan
 
     rows = [["folder", "what", "status", "score"]]
     for path in sorted(folder.glob("*/")):
-        if (path / "run.json").is_file():
-            run = read_run(path)
-            score = (
-                f"test {run.metric} {run.test[run.metric]:.4g}" if run.metric in run.test else ""
-            )
-            rows.append([str(path), run.title, run.status, score])
-        elif plan := read_json(path / "study.json"):
-            status = f"{count_results(path)} of {count_expected_runs(plan)} runs"
-            rows.append([str(path), f"study: {plan['study']['title']}", status, ""])
+        try:
+            if (path / "run.json").is_file():
+                run = read_run(path)
+                score = run.test.get(run.metric or "")
+                shown = "" if score is None else f"test {run.metric} {score:.4g}"
+                rows.append([str(path), run.title, run.status, shown])
+            elif (path / "study.json").is_file():
+                plan = read_plan(path)
+                status = f"{count_results(path)} of {count_expected_runs(plan)} runs"
+                rows.append([str(path), f"study: {plan['study']['title']}", status, ""])
+        # One damaged folder does not hide the others.
+        except UserError:
+            rows.append([str(path), "", "damaged", ""])
     return rows
 
 

@@ -14,12 +14,16 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json
+from lstm_lab.config.user_code import file_hash
+from lstm_lab.results.run_files import read_settings
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON, PyTree
+
+TRAIN_AGAIN = "delete result.json and train the run again"
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,12 @@ def load_run(folder: Path) -> Trained:
       >>> trained.spec.model.hidden
       128
     """
-    record = read_json(folder / "run.json")
+    record = read_settings(folder)
     if record is None:
         is_study = (folder / "study.json").is_file()
         hint = f"; it is a study: choose one of {folder / 'runs'}" if is_study else ""
-        raise UserError(f"workdir: {folder} holds no run{hint}")
+        damaged = " (run.json is damaged)" if (folder / "run.json").is_file() else ""
+        raise UserError(f"workdir: {folder} holds no run{damaged}{hint}")
     spec_json = record["spec"]
     # The copies that the run made, since the user's files may have changed after training.
     for section, key in (("model", "cell"), ("task", "name")):
@@ -66,9 +71,26 @@ def load_run(folder: Path) -> Trained:
     # Pretrained word vectors are part of the weights by now; their file may be gone.
     spec_json["model"]["vectors"] = None
     spec = from_json(spec_json)
-    best = Checkpoints(folder / "checkpoints" / "best")
-    if best.latest_step() is None:
-        raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
     shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
-    _, params = best.restore(jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes))
-    return Trained(spec, params, read_json(folder / "preprocessing.json") or {})
+    like = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
+    best = Checkpoints(folder / "checkpoints" / "best").restore(like)
+    for path, reason in best.damaged:
+        raise UserError(f"workdir: the weights in {path} are damaged: {reason}; {TRAIN_AGAIN}")
+    if best.step is None:
+        if record["status"] == "completed":
+            raise UserError(f"workdir: the weights of {folder} are missing; {TRAIN_AGAIN}")
+        raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
+    return Trained(spec, best.tree, _preprocessing(folder, record))
+
+
+def _preprocessing(folder: Path, record: dict[str, JSON]) -> dict[str, JSON]:
+    """Returns what the task learned from its training data; raises UserError if it is damaged."""
+    path = folder / "preprocessing.json"
+    expected = record.get("preprocessing_sha256")
+    # Runs of earlier versions recorded no hash; those without preprocessing have no file.
+    if expected is not None and not (path.is_file() and file_hash(path) == expected):
+        raise UserError(f"workdir: {path} is missing or damaged; {TRAIN_AGAIN}")
+    content = read_json(path)
+    if content is None and path.exists():
+        raise UserError(f"workdir: {path} is damaged; {TRAIN_AGAIN}")
+    return content or {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lstm_lab.results.lease import current_owner, process_exists
+from lstm_lab.results.run_files import read_head, read_result
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON
@@ -20,10 +21,27 @@ def read_plan(workdir: Path) -> dict[str, JSON]:
     Raises:
       UserError: for a folder without a study.
     """
-    plan: dict[str, JSON] | None = read_json(workdir / "study.json")
-    if plan is None:
+    path = workdir / "study.json"
+    plan = read_json(path, study=dict, runs=dict, cohorts=dict, chosen=dict)
+    if plan is None or not _is_complete(plan):
         raise UserError(f"workdir: {workdir} is not a study (study.json is missing or damaged)")
     return plan
+
+
+def _is_complete(plan: dict[str, JSON]) -> bool:
+    """Returns whether a plan has the keys on which all readers rely."""
+    declared = ("name", "title", "variants", "seeds", "metric", "direction", "tuning")
+    row = ("variant", "stage", "seed", "point")
+    return (
+        all(key in plan["study"] for key in declared)
+        and all(
+            isinstance(run, dict) and all(map(run.__contains__, row))
+            for run in plan["runs"].values()
+        )
+        and all(
+            isinstance(cohort, dict) and "runs" in cohort for cohort in plan["cohorts"].values()
+        )
+    )
 
 
 def run_status(folder: Path, leased: bool | None = None) -> tuple[str, str]:
@@ -37,12 +55,17 @@ def run_status(folder: Path, leased: bool | None = None) -> tuple[str, str]:
       leased: whether a process holds the lease on its cohort; None for a run outside a study, whose
         process must be one of this machine.
     """
-    result, head = read_json(folder / "result.json"), read_json(folder / "run.json")
+    result, head = read_result(folder), read_head(folder)
     if result is not None:
-        return result["status"], ""
+        return result["status"], result.get("reason", "")
     if head is None:
         return "missing", ""
-    working = process_exists(head["pid"]) if leased is None else leased
+    # run.json is written before result.json, which may have been lost since.
+    if head["status"] in ("completed", "diverged", "pruned"):
+        return "interrupted", "its result.json is missing or damaged"
+    pid = head.get("pid")
+    alone = isinstance(pid, int) and process_exists(pid)
+    working = alone if leased is None else leased
     if head["status"] == "running" and not working:
         return "interrupted", "its process no longer exists"
     return head["status"], head.get("reason", "")

@@ -12,8 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from lstm_lab.results.run_files import read_head, read_result
 from lstm_lab.results.study_file import read_plan
-from lstm_lab.utils.files import finite, read_json, write_bytes, write_json
+from lstm_lab.utils.files import finite, write_bytes, write_json
 from lstm_lab.utils.types import JSON
 
 # These identify a run in an archive. Ids do not: a new schema of ids would orphan old results.
@@ -35,8 +36,8 @@ def pack(workdir: Path, path: Path) -> int:
     """
     rows = []
     for run, row in read_plan(workdir)["runs"].items():
-        result = read_json(workdir / "runs" / run / "result.json")
-        head = read_json(workdir / "runs" / run / "run.json") or {}
+        result = read_result(workdir / "runs" / run)
+        head = read_head(workdir / "runs" / run) or {}
         if result is not None:
             made_by = {name: head.get(name) for name in ("versions", "git", "machine", "layout")}
             rows.append({**{name: row[name] for name in IDENTITY}, "result": result, **made_by})

@@ -31,7 +31,7 @@ class FailureLog:
 
     def rows(self) -> list[dict[str, JSON]]:
         """Returns one row per failure: `status`, `reason`, `time` and `trace`."""
-        return read_lines(self.path)
+        return read_lines(self.path, status=str, reason=str, trace=str)
 
     def add(self, status: str, reason: str, trace: str = "") -> None:
         """Appends a failure; `trace` is Python's traceback."""

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.results.run_files import read_result
+from lstm_lab.results.study_file import read_plan
 from lstm_lab.studies.archive import RunSlot, slot_of, unpack
 from lstm_lab.studies.axes import Point
 from lstm_lab.studies.declaration import declaration, results_part
@@ -25,7 +27,7 @@ from lstm_lab.studies.study import Study
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, fit_layout
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import check_workdir, differences, read_json, write_json
+from lstm_lab.utils.files import check_workdir, differences, write_json
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
 
@@ -50,8 +52,7 @@ class StudyFolder:
         self.plan = self._read()
 
     def _read(self) -> dict[str, JSON]:
-        plan: dict[str, JSON] | None = read_json(self.folder / "study.json")
-        if plan is None:
+        if not (self.folder / "study.json").is_file():
             return {
                 "schema": SCHEMA,
                 "study": self.declared,
@@ -59,6 +60,8 @@ class StudyFolder:
                 "cohorts": {},
                 "chosen": {},
             }
+        # Not replaced if it is damaged: it holds the tuned settings and the lanes of checkpoints.
+        plan = read_plan(self.folder)
         if results_part(plan["study"]) != results_part(self.declared):
             raise UserError(
                 f"workdir: {self.folder} holds another study; it differs in "
@@ -215,7 +218,7 @@ def choose_points(folder: StudyFolder) -> dict[str, Point]:
     scores: dict[str, dict[str, list[float]]] = {}
     for run, row in folder.plan["runs"].items():
         if row["stage"] == "tuning":
-            result = read_json(folder.run_folder(run) / "result.json")
+            result = read_result(folder.run_folder(run))
             points = scores.setdefault(row["variant"], {})
             values = points.setdefault(json.dumps(row["point"]), [])
             values.append(_score(result, declared["metric"], sign))

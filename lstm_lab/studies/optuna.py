@@ -19,12 +19,13 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from lstm_lab.config.ids import run_id
+from lstm_lab.results.run_files import read_result, read_rows
 from lstm_lab.studies.axes import Choice, Conditional, LogUniform, Point, Uniform
 from lstm_lab.studies.expand import PlannedRun, trial_runs, variants
 from lstm_lab.studies.folder import StudyFolder
 from lstm_lab.studies.study import Search, Study
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import read_json, read_lines, valid_by_step
+from lstm_lab.utils.files import valid_by_step
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
 
@@ -223,13 +224,10 @@ class VariantSearch:
         for trial in self._trials_in("RUNNING"):
             runs = [run_id(run.spec) for run in self._runs(trial.number, {})]
             folders = [self.folder.run_folder(run) for run in runs]
-            found = [read_json(folder / "result.json") for folder in folders]
+            found = [read_result(folder) for folder in folders]
             results = [result for result in found if result]
             if len(results) == len(found):
-                curves = [
-                    valid_by_step(read_lines(folder / "metrics.jsonl"), self.metric)
-                    for folder in folders
-                ]
+                curves = [valid_by_step(read_rows(folder), self.metric) for folder in folders]
                 self._report(trial.number, results, curves)
             elif set(runs) <= set(ended):
                 self.trials.tell(trial.number, state=self.optuna.trial.TrialState.FAIL)

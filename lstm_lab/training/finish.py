@@ -68,7 +68,7 @@ class RunFinisher:
 
     def _save_best(self, active: ActiveRun, step: int, params: PyTree) -> None:
         """Saves the best weights, and images of their gates if the run asks for them."""
-        checkpoints = Checkpoints(active.run.folder / "checkpoints" / "best")
+        checkpoints = Checkpoints(active.run.folder / "checkpoints" / "best", keep=1)
         # A run that started again may have left the weights of an earlier attempt.
         checkpoints.clear()
         checkpoints.save(step, params)

@@ -23,14 +23,16 @@ import numpy as np
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
+from lstm_lab.results.run_files import read_settings
 from lstm_lab.tasks import Dataset
 from lstm_lab.training import multihost
+from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, choose_layout, fit_layout
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError, Session
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import check_workdir, differences, read_json
+from lstm_lab.utils.files import check_workdir, differences
 from lstm_lab.utils.progress import Meter, say
 from lstm_lab.utils.types import JSON
 
@@ -189,6 +191,8 @@ def train_run(
     dataset = spec.task.load(data_dir)
     if multihost.count() > 1:
         multihost.check_alike("data sets", _digest(dataset))
+    if multihost.is_primary():
+        _notice_missing_weights(CohortRun(spec, folder))
     layout = _layout(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with multihost.host_workdir(folder) as workdir, Meter(steps) as meter:
@@ -196,6 +200,13 @@ def train_run(
         # One progress bar for all hosts.
         shown = meter if multihost.is_primary() else None
         return train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=shown)
+
+
+def _notice_missing_weights(run: CohortRun) -> None:
+    """Says if a finished run has lost its best weights, which predictions need."""
+    best = Checkpoints(run.folder / "checkpoints" / "best")
+    if run.done and not best.steps():
+        say(f"note: the weights of {run.folder} are missing; delete result.json and train it again")
 
 
 def _digest(dataset: Dataset) -> str:
@@ -210,7 +221,9 @@ def _digest(dataset: Dataset) -> str:
 def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
     """Returns the run.json of a folder, or None; raises UserError if it is of another run."""
     check_workdir(folder, "run.json")
-    head: dict[str, JSON] | None = read_json(folder / "run.json")
+    head = read_settings(folder)
+    if head is None and (folder / "run.json").is_file():
+        say(f"note: {folder / 'run.json'} is damaged: the run starts again")
     if head is not None and head["id"] != run_id(spec):
         raise UserError(
             f"workdir: {folder} holds another run; it differs in "

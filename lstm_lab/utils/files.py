@@ -58,7 +58,12 @@ def sync_folder(folder: Path) -> None:
 
 def write_json(path: Path, data: JSON) -> None:
     """Writes JSON at once; a number that is not finite becomes null."""
-    write_text(path, json.dumps(finite(data), indent=2) + "\n")
+    write_text(path, json_text(data))
+
+
+def json_text(data: JSON) -> str:
+    """Returns JSON as `write_json` writes it."""
+    return json.dumps(finite(data), indent=2) + "\n"
 
 
 def finite(data: JSON) -> JSON:

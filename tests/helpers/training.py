@@ -102,7 +102,7 @@ def without_times(data):
 
 def run_record(folder):
     """Returns the reproducible part of a run's folder: result, metrics and best weights."""
-    _, params = Checkpoints(folder / "checkpoints" / "best").restore()
+    params = Checkpoints(folder / "checkpoints" / "best").restore().tree
     return (
         without_times(read_json(folder / "result.json")),
         [without_times(row) for row in read_lines(folder / "metrics.jsonl")],

@@ -117,7 +117,7 @@ def test_a_diverged_point_loses_and_a_missing_result_delays_the_choice(tmp_path)
     def result(run, value, status="completed"):
         write_json(
             folder.run_folder(run_id(run.spec)) / "result.json",
-            {"status": status, "best": {"valid": {"mse": value}}},
+            {"status": status, "best": {"valid": {"mse": value}}, "test": {}},
         )
 
     lstm = [run for run in runs if run.variant == "lstm"]

@@ -1,0 +1,75 @@
+"""Reads the files of a run's folder. A file of another shape counts as damaged, like a missing one.
+
+In: the folder of a run. Out: dicts that have the keys on which all readers rely. `training` and
+`studies` write the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lstm_lab.utils.files import read_json, read_lines
+from lstm_lab.utils.types import JSON
+
+
+def read_head(folder: Path) -> dict[str, JSON] | None:
+    """Returns the content of run.json, or None if it is missing or damaged.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      >>> read_head(Path("runs/imdb"))["status"]
+      'completed'
+    """
+    return read_json(folder / "run.json", status=str)
+
+
+def read_settings(folder: Path) -> dict[str, JSON] | None:
+    """Returns the content of a run.json with the settings of the run in `spec`, or None.
+
+    The run.json of an archived result has no settings.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      >>> read_settings(Path("runs/imdb"))["spec"]["model"]["hidden"]
+      128
+    """
+    head = read_json(folder / "run.json", status=str, id=str, spec=dict, layout=dict)
+    named = head is not None and all(
+        isinstance(head["spec"].get(section), dict)
+        and isinstance(head["spec"][section].get(name), str)
+        for section, name in (("task", "name"), ("model", "cell"))
+    )
+    placed = head is not None and head["layout"].keys() >= {"kind", "devices", "lanes"}
+    return head if named and placed else None
+
+
+def read_result(folder: Path) -> dict[str, JSON] | None:
+    """Returns the content of result.json, or None if it is missing or damaged.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      >>> read_result(Path("runs/imdb"))["best"]["step"]
+      800
+    """
+    result = read_json(folder / "result.json", status=str, best=dict, test=dict)
+    return result if result and isinstance(result["best"].get("valid"), dict) else None
+
+
+def read_rows(folder: Path, having: str = "") -> list[dict[str, JSON]]:
+    """Returns the rows of metrics.jsonl up to the first that is damaged.
+
+    Args:
+      folder: the folder of a run.
+      having: reads only lines with this text in them, and spares parsing the others.
+
+    Example:
+      >>> read_rows(Path("runs/imdb"))[0]["split"]
+      'train'
+    """
+    return read_lines(folder / "metrics.jsonl", having, step=int, split=str)
