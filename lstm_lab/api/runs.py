@@ -183,9 +183,10 @@ class Runs:
     def runs(self) -> list[Run]:
         """The runs, by seed."""
         from lstm_lab.report.runs import read_study
+        from lstm_lab.results.study_file import run_folder
 
         rows = sorted(read_study(self.folder).runs, key=lambda row: row.seed)
-        return [Run(self.folder / "runs" / row.id) for row in rows if row.status != "missing"]
+        return [Run(run_folder(self.folder, row.id)) for row in rows if row.status != "missing"]
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -224,8 +225,9 @@ class Runs:
           UserError: if no seed completed.
         """
         from lstm_lab.report.runs import best_run, read_study
+        from lstm_lab.results.study_file import run_folder
 
-        return Run(self.folder / "runs" / best_run(read_study(self.folder)).id)
+        return Run(run_folder(self.folder, best_run(read_study(self.folder)).id))
 
     @property
     def spec(self) -> RunSpec:

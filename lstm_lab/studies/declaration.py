@@ -56,7 +56,7 @@ def results_part(declared: dict[str, JSON]) -> dict[str, JSON]:
     Without `compute`, which changes only how results are computed, and without the texts that only
     the report shows. A study may change these and keep its folder.
     """
-    base = {k: v for k, v in declared["base"].items() if k != "compute"}
+    base = {k: v for k, v in declared.get("base", {}).items() if k != "compute"}
     rest = {k: v for k, v in declared.items() if k not in ("title", "references")}
     return {**rest, "base": base}
 

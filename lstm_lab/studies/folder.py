@@ -16,8 +16,9 @@ from pathlib import Path
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.results.plan_schema import SCHEMA
 from lstm_lab.results.run_files import read_result
-from lstm_lab.results.study_file import read_plan
+from lstm_lab.results.study_file import cohort_folder, read_plan, run_folder
 from lstm_lab.studies.archive import RunSlot, slot_of, unpack
 from lstm_lab.studies.axes import Point
 from lstm_lab.studies.declaration import declaration, results_part
@@ -30,8 +31,6 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import check_workdir, differences, write_json
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
-
-SCHEMA = 2
 
 
 class StudyFolder:
@@ -155,11 +154,11 @@ class StudyFolder:
 
     def run_folder(self, run: str) -> Path:
         """Returns the folder of a run."""
-        return self.folder / "runs" / run
+        return run_folder(self.folder, run)
 
     def cohort_folder(self, cohort: str) -> Path:
         """Returns the folder of a cohort."""
-        return self.folder / "cohorts" / cohort
+        return cohort_folder(self.folder, cohort)
 
     def record_choice(self, chosen: dict[str, Point]) -> None:
         """Records the tuned points of variants; an earlier choice stays."""
