@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 import jax
 import numpy as np
 
-from lstm_lab.models.summary import summarize
+from lstm_lab.config.ids import program_spec
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.summary import Summary, summarize
 from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints, Restored
@@ -117,7 +120,9 @@ class Session:
 
     def _activate(self, run: CohortRun, resumed: Resumed | None) -> ActiveRun:
         """Opens the record of a run that gets a lane."""
-        summary = summarize(run.spec, T=longest(self.dataset.splits["valid"]))
+        # Counting traces the model, and the runs of a cohort differ in few sizes.
+        length = longest(self.dataset.splits["valid"])
+        summary = _summarize_program(program_spec(run.spec), length)
         recorder = RunRecorder(
             run.folder,
             run.spec,
@@ -348,6 +353,11 @@ class Session:
         """
         for active in self.lanes.active.values():
             active.recorder.finish(status, None, reason)
+
+
+@lru_cache(maxsize=256)
+def _summarize_program(spec: RunSpec, length: int) -> Summary:
+    return summarize(spec, T=length)
 
 
 def _notice_damage(restored: Restored) -> None:
