@@ -93,22 +93,38 @@ def train_spec(
       data_dir: the folder of data sets.
       overrides: the changed settings as text, for the record.
     """
-    cell = Path(spec.model.cell.replace(":", "-")).name
-    task = Path(spec.task.name.replace(":", "-")).name
     if seeds is None:
-        # The name has the id: runs with other settings get other folders, and the same run resumes.
-        folder = workdir or Path(f"runs/{task}-{cell}-{run_id(spec)}")
+        folder = workdir or run_folder(spec)
         train_single(spec, folder, data_dir, overrides)
         return Run(folder)
     if not isinstance(seeds, int) or seeds < 1:
         raise UserError(f"seeds: got {seeds!r}, expected a whole number of 1 or more")
     # Several seeds are a study without variants: the same lanes, report and resuming as in a sweep.
     numbers = tuple(range(spec.seed, spec.seed + seeds))
-    name = f"{task}-{cell}-{seeds}seeds"
+    name = f"{_words(spec)}-{seeds}seeds"
     # The id, as in the folder of a single run: other settings are another study.
     folder = workdir or Path(f"runs/{name}-{run_id(spec)}")
     sweep_study(Study(name, to_json(spec), (), numbers), folder, data_dir, overrides=overrides)
     return Runs(folder)
+
+
+def run_folder(spec: RunSpec) -> Path:
+    """Returns the default folder of a run.
+
+    The name has the id: runs with other settings get other folders, and the same run resumes.
+
+    Args:
+      spec: the run.
+
+    Example:
+      run_folder(load_spec("adding:lstm"))  # runs/adding-lstm-cb7ae6a9f4ee
+    """
+    return Path(f"runs/{_words(spec)}-{run_id(spec)}")
+
+
+def _words(spec: RunSpec) -> str:
+    names = (spec.task.name, spec.model.cell)
+    return "-".join(Path(name.replace(":", "-")).name for name in names)
 
 
 def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[str, str]) -> str:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lstm_lab.config.run_spec import SECTIONS, RunSpec
+from lstm_lab.config.sections import is_finite
 from lstm_lab.config.user_code import cell_path, file_hash, load_task, task_path
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.utils.errors import UserError, unknown
@@ -163,7 +164,10 @@ def coerce(path: str, kind: Any, value: Any) -> Any:
         return tuple(
             coerce(f"{path}[{k}]", get_args(kind)[0], item) for k, item in enumerate(value)
         )
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        # Also for tasks, which check no ranges of their own for most numbers.
+        if not is_finite(value):
+            raise UserError(f"{path}: got {value}, expected a finite number")
         return float(value)
     # A bool is an int in Python, but `layers=True` is a mistake.
     fits = isinstance(kind, type) and isinstance(value, kind)

@@ -13,6 +13,21 @@ from lstm_lab.utils.files import read_json, read_lines
 from lstm_lab.utils.types import JSON
 
 
+def lease_folder(folder: Path) -> Path:
+    """Returns where the process that trains a single run keeps its lease.
+
+    A hidden folder: if the process is killed before it writes run.json, the run's folder still
+    counts as empty.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      current_owner(lease_folder(Path("runs/imdb")))
+    """
+    return folder / ".lease"
+
+
 def read_head(folder: Path) -> dict[str, JSON] | None:
     """Returns the content of run.json, or None if it is missing or damaged.
 

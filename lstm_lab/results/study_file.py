@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lstm_lab.results.lease import current_owner, process_exists
+from lstm_lab.results.lease import current_owner
 from lstm_lab.results.plan_schema import damage, is_id
-from lstm_lab.results.run_files import read_head, read_result
+from lstm_lab.results.run_files import lease_folder, read_head, read_result
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON
@@ -81,8 +81,8 @@ def run_status(folder: Path, leased: bool | None = None) -> tuple[str, str]:
 
     Args:
       folder: the run's folder.
-      leased: whether a process holds the lease on its cohort; None for a run outside a study, whose
-        process must be one of this machine.
+      leased: whether a process holds the lease on its cohort; None for a run outside a study, which
+        has a lease of its own.
     """
     result, head = read_result(folder), read_head(folder)
     if result is not None:
@@ -92,9 +92,7 @@ def run_status(folder: Path, leased: bool | None = None) -> tuple[str, str]:
     # run.json is written before result.json, which may have been lost since.
     if head["status"] in ("completed", "diverged", "pruned"):
         return "interrupted", "its result.json is missing or damaged"
-    pid = head.get("pid")
-    alone = isinstance(pid, int) and process_exists(pid)
-    working = alone if leased is None else leased
+    working = current_owner(lease_folder(folder)) is not None if leased is None else leased
     if head["status"] == "running" and not working:
         return "interrupted", "its process no longer exists"
     return head["status"], head.get("reason", "")

@@ -242,6 +242,30 @@ def gather_batch(
     return Batch(jax.tree.map(lambda a: jnp.asarray(a)[chosen], examples), weight_B, rows_B)
 
 
+def batch_places(
+    split: Examples, seed: jax.Array, step: jax.Array, size: int, bucket: int | None = None
+) -> jax.Array:
+    """Returns the indices of the training examples that the batch of a step holds.
+
+    Args:
+      split: the training split.
+      seed: the data seed, uint32.
+      step: the step, int32.
+      size: number of rows of a batch. The last batch of an epoch may have fewer.
+      bucket: as in `epoch_order`.
+
+    Returns:
+      Indices [B], in the order of the batch.
+
+    Example:
+      batch_places(dataset.splits["train"], jnp.uint32(0), jnp.int32(7), 32)
+    """
+    epoch, index = jnp.divmod(step, steps_per_epoch(split, size))
+    order_N = epoch_order(split, seed, epoch, bucket)
+    start = int(index) * size
+    return order_N[start : start + size]
+
+
 def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Returns the number of batches that show all examples, or all whole chunks of a stream.
 

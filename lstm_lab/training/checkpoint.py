@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,15 @@ class Restored:
     step: int | None
     tree: PyTree
     damaged: tuple[tuple[Path, str], ...]
+
+    def notices(self) -> list[str]:
+        """Returns a line for each checkpoint that could not be read, and what is used instead."""
+        lines = [f"note: the checkpoint {path} is damaged: {why}" for path, why in self.damaged]
+        if self.damaged and self.step is None:
+            lines.append("note: no other checkpoint is left: training starts again")
+        elif self.damaged:
+            lines.append("note: training continues from the checkpoint before")
+        return lines
 
 
 class Checkpoints:
@@ -92,12 +101,19 @@ class Checkpoints:
             return []
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
-    def restore(self, like: PyTree = None, *, any_lanes: bool = False) -> Restored:
+    def restore(
+        self,
+        like: PyTree = None,
+        *,
+        any_lanes: bool = False,
+        accepts: Callable[[PyTree], bool] = lambda tree: True,
+    ) -> Restored:
         """Reads the newest checkpoint that is whole. Nothing is changed on disk.
 
         Args:
           like: a pytree of arrays with the saved shapes and dtypes; None reads nested dicts.
           any_lanes: the first axis may have another length than in `like`, the same in all arrays.
+          accepts: whether a whole checkpoint is one that the caller can use.
 
         Returns:
           The checkpoint, and those that were damaged.
@@ -106,7 +122,9 @@ class Checkpoints:
         for step in self.steps():
             path = self.folder / str(step)
             try:
-                return Restored(step, _read(path, like, any_lanes), tuple(damaged))
+                tree = _read(path, like, any_lanes)
+                if accepts(tree):
+                    return Restored(step, tree, tuple(damaged))
             except DamagedCheckpointError as error:
                 damaged.append((path, str(error)))
                 # It stays for the user to look at until the next one is written.

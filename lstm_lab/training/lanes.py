@@ -22,6 +22,7 @@ from lstm_lab.training import multihost
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.recorder import Resumed, RunRecorder, has_rows
 from lstm_lab.utils.progress import say
+from lstm_lab.utils.types import JSON
 
 ID_BYTES, HASH_BYTES = 12, 32  # of a run's id and of a SHA-256, as a checkpoint stores them
 
@@ -73,6 +74,8 @@ class ActiveRun:
       summary: of its model at its own size.
       step: optimizer steps done.
       seconds: training time so far, in all processes.
+      rollbacks: rollbacks so far.
+      fault: the first step of the last faulty call (`divergence.fault_record`), or None.
     """
 
     run: CohortRun
@@ -80,6 +83,8 @@ class ActiveRun:
     summary: Summary
     step: int
     seconds: float
+    rollbacks: int = 0
+    fault: dict[str, JSON] | None = None
 
 
 class SavedLanes(NamedTuple):
@@ -94,6 +99,19 @@ class SavedLanes(NamedTuple):
     ids: np.ndarray
     rows: np.ndarray
     hashes: np.ndarray
+
+
+def no_lanes(count: int) -> SavedLanes:
+    """Returns what a checkpoint holds of lanes that are all free.
+
+    Args:
+      count: the number of lanes.
+    """
+    return SavedLanes(
+        np.zeros((count, ID_BYTES), np.uint8),
+        np.zeros(count, np.int32),
+        np.zeros((count, HASH_BYTES), np.uint8),
+    )
 
 
 class Lanes:
@@ -133,11 +151,7 @@ class Lanes:
 
     def saved(self) -> SavedLanes:
         """Returns what a checkpoint holds of the lanes besides their states."""
-        saved = SavedLanes(
-            np.zeros((self.count, ID_BYTES), np.uint8),
-            np.zeros(self.count, np.int32),
-            np.zeros((self.count, HASH_BYTES), np.uint8),
-        )
+        saved = no_lanes(self.count)
         for lane, active in self.active.items():
             saved.ids[lane] = np.frombuffer(run_id(active.run.spec).encode(), np.uint8)
             saved.rows[lane] = len(active.recorder.rows)

@@ -189,6 +189,12 @@ class RunRecorder:
             "overrides": head["overrides"] or earlier.get("overrides", {}),
             "started": (earlier.get("started") if resumed else None) or time.time(),
             "resumed_at": [*earlier.get("resumed_at", []), resumed_at] if resumed else [],
+            # Those after the checkpoint will be repeated.
+            "rollbacks": [
+                entry for entry in earlier.get("rollbacks", []) if entry["rows"] <= len(self.rows)
+            ]
+            if resumed
+            else [],
             "pid": os.getpid(),
             "status": "running",
         }
@@ -223,6 +229,11 @@ class RunRecorder:
         for name, value in (optim or {}).items():
             self._events.scalar(f"optim/{name}", value, row["step"])
 
+    def write_rollback(self, entry: dict[str, JSON]) -> None:
+        """Adds a rollback to run.json, with the number of rows of metrics.jsonl before it."""
+        self.head["rollbacks"].append({"rows": len(self.rows), **entry})
+        write_json(self.folder / "run.json", self.head)
+
     def write_performance(self, step: int, **values: float) -> None:
         """Writes numbers to TensorBoard's group `perf/`."""
         for name, value in values.items():
@@ -238,7 +249,8 @@ class RunRecorder:
 
     def valid_at(self, step: int) -> dict[str, float]:
         """Returns the validation metrics of a step; none if there was no evaluation."""
-        for row in self.rows:
+        # The last one: after a rollback a step is evaluated again.
+        for row in reversed(self.rows):
             if row["split"] == "valid" and row["step"] == step:
                 return {name: row[name] for name in self.metric_names}
         return {}

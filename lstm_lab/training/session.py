@@ -10,17 +10,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from functools import lru_cache
 
 import jax
 import numpy as np
 
-from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import Summary, summarize
+from lstm_lab.models.summary import summarize_program
 from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
 from lstm_lab.training import multihost
-from lstm_lab.training.checkpoint import Checkpoints, Restored
+from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.divergence import explain, fault_record
 from lstm_lab.training.finish import RunFinisher
 from lstm_lab.training.gate_stats import measure_gates
 from lstm_lab.training.lanes import ActiveRun, Cohort, CohortRun, Lanes
@@ -30,6 +29,7 @@ from lstm_lab.training.recorder import Resumed, RunRecorder, Status, provenance
 from lstm_lab.training.reports import ChunkReport
 from lstm_lab.training.state import IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.training.word_vectors import with_word_vectors
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import json_text, write_text
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import PyTree
@@ -56,6 +56,7 @@ class Session:
         overrides: dict[str, str],
         owns_lease: Callable[[], bool],
     ) -> None:
+        _expect_examples(cohort.runs[0].spec, dataset)
         self.layout, self.dataset, self.owns_lease = cohort.layout, dataset, owns_lease
         self.spec = cohort.runs[0].spec
         # Fails now, before anything compiles, if a backend that was named cannot serve the run.
@@ -120,9 +121,7 @@ class Session:
 
     def _activate(self, run: CohortRun, resumed: Resumed | None) -> ActiveRun:
         """Opens the record of a run that gets a lane."""
-        # Counting traces the model, and the runs of a cohort differ in few sizes.
-        length = longest(self.dataset.splits["valid"])
-        summary = _summarize_program(program_spec(run.spec), length)
+        summary = summarize_program(run.spec, longest(self.dataset.splits["valid"]))
         recorder = RunRecorder(
             run.folder,
             run.spec,
@@ -167,7 +166,8 @@ class Session:
         saved, found = self._checkpoint(empty), False
         if multihost.is_primary():
             restored = self.checkpoints.restore(saved, any_lanes=True)
-            _notice_damage(restored)
+            for line in restored.notices():
+                say(line)
             saved, found = restored.tree, restored.step is not None
         if not multihost.broadcast_from_host0(lambda: found):
             return None
@@ -182,6 +182,8 @@ class Session:
         stopped: PyTree = np.full_like(state.stopped, IDLE)
         for lane in sources:
             stopped[lane] = state.stopped[lane]
+            if state.rollback is not None:
+                self.lanes.active[lane].rollbacks = int(state.rollback.times[lane])
         placed: TrainState = self.program.place(state._replace(stopped=stopped))
         return placed
 
@@ -281,6 +283,22 @@ class Session:
             valid = {name: float(value) for name, value in report.valid.items()}
             active.recorder.write({**counters, "split": "valid", **valid})
         active.recorder.write_performance(active.step, steps_per_s=float(report.steps) / seconds)
+        active.fault = fault_record(active.run.spec, self.train, report.fault) or active.fault
+        if report.rollbacks > active.rollbacks:
+            self._record_rollback(active, report)
+
+    def _record_rollback(self, active: ActiveRun, report: ChunkReport) -> None:
+        """Records that a run has gone back, and where it continues."""
+        active.rollbacks, reached = int(report.rollbacks), int(report.reached)
+        rate = float(report.lr) * self.spec.train.rollback_factor
+        active.recorder.write_rollback(
+            {"from": active.step, "to": reached, "lr": rate, "fault": active.fault}
+        )
+        say(
+            f"{active.run.folder.name}: diverged ({explain(active.fault, active.step)}): goes back "
+            f"from step {active.step} to {reached} with the learning rate {rate:g}"
+        )
+        active.step, active.fault = reached, None
 
     def _record_gates(self) -> None:
         """Measures gates and states of every run, if `compute.gates` asks for it."""
@@ -355,22 +373,13 @@ class Session:
             active.recorder.finish(status, None, reason)
 
 
-@lru_cache(maxsize=256)
-def _summarize_program(spec: RunSpec, length: int) -> Summary:
-    return summarize(spec, T=length)
-
-
-def _notice_damage(restored: Restored) -> None:
-    """Names the checkpoints that could not be read, and says what is used instead."""
-    for path, reason in restored.damaged:
-        say(f"note: the checkpoint {path} is damaged: {reason}")
-    if restored.damaged:
-        before = restored.step is not None
-        say(
-            "note: training continues from the checkpoint before"
-            if before
-            else "note: no other checkpoint is left: training starts again"
-        )
+def _expect_examples(spec: RunSpec, dataset: Dataset) -> None:
+    """Raises UserError for a split without examples. A split smaller than a batch is one batch."""
+    for name, split in dataset.splits.items():
+        if isinstance(split, Examples) and not len(split.x):
+            raise UserError(
+                f"task: the {name} split of {spec.task.name} has no examples, expected 1 or more"
+            )
 
 
 def _lane(tree: PyTree, lane: int | np.ndarray) -> PyTree:

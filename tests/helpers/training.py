@@ -36,6 +36,18 @@ def small_spec(**sections):
     return build_spec(merged)
 
 
+def growing_spec(**sections):
+    """Returns the spec of a run whose weights grow without bound: its fourth step is the first
+    with a loss that is not finite, in the middle of a call.
+    """
+    return small_spec(
+        task={"name": "adding", "length": 3, "valid_size": 20, "test_size": 20},
+        model={"cell": "rnn", "hidden": 3},
+        optim={"name": "sgd", "lr": 1e6, "clip": None, **sections.pop("optim", {})},
+        **sections,
+    )
+
+
 def ragged_spec(**sections):
     """Returns the spec of a small run on JSB, whose pieces differ in length."""
     return replace(small_spec(**sections), task=JSB())
