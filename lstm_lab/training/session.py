@@ -346,6 +346,7 @@ class Session:
         best, hparams = self.state.best, self.state.hparams
         metrics = self.program.evaluate(best.params, hparams, selected, self.test)
         metrics, best, stopped = self.program.collect((metrics, best, self.state.stopped))
+        self.finisher.save_best([(self.lanes.active[lane], _lane(best, lane)) for lane in lanes])
         for lane in lanes:
             self.finisher.finish(
                 self.lanes.active[lane],
