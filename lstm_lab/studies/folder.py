@@ -21,7 +21,7 @@ from lstm_lab.results.run_files import read_result
 from lstm_lab.results.study_file import cohort_folder, read_plan, run_folder
 from lstm_lab.studies.archive import RunSlot, slot_of, unpack
 from lstm_lab.studies.axes import Point
-from lstm_lab.studies.declaration import declaration, results_part
+from lstm_lab.studies.declaration import declaration, results_part, with_defaults
 from lstm_lab.studies.expand import PlannedRun
 from lstm_lab.studies.plan import plan_cohorts
 from lstm_lab.studies.study import Study
@@ -61,11 +61,13 @@ class StudyFolder:
             }
         # Not replaced if it is damaged: it holds the tuned settings and the lanes of checkpoints.
         plan = read_plan(self.folder)
-        if results_part(plan["study"]) != results_part(self.declared):
+        now, before = results_part(self.declared), results_part(plan["study"])
+        if before != now:
+            before = results_part(with_defaults(plan["study"]))
+        if before != now:
             raise UserError(
                 f"workdir: {self.folder} holds another study; it differs in "
-                f"{differences(results_part(plan['study']), results_part(self.declared))}; choose "
-                "another folder"
+                f"{differences(before, now)}; choose another folder"
             )
         return plan
 
