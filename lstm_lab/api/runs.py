@@ -187,10 +187,11 @@ class Runs:
     def runs(self) -> list[Run]:
         """The runs, by seed."""
         from lstm_lab.report.runs import read_study
+        from lstm_lab.results.study_file import run_folder
 
         rows = sorted(read_study(self.folder).runs, key=lambda row: row.seed)
         return [
-            Run(self.folder / "runs" / row.id, self.trust_code)
+            Run(run_folder(self.folder, row.id), self.trust_code)
             for row in rows
             if row.status != "missing"
         ]
@@ -232,9 +233,10 @@ class Runs:
           UserError: if no seed completed.
         """
         from lstm_lab.report.runs import best_run, read_study
+        from lstm_lab.results.study_file import run_folder
 
         best = best_run(read_study(self.folder))
-        return Run(self.folder / "runs" / best.id, self.trust_code)
+        return Run(run_folder(self.folder, best.id), self.trust_code)
 
     @property
     def spec(self) -> RunSpec:

@@ -81,7 +81,9 @@ class StudyResult:
         Raises:
           UserError: if no run completed.
         """
-        return Run(self.folder / "runs" / best_run(self.runs).id, self.trust_code)
+        from lstm_lab.results.study_file import run_folder
+
+        return Run(run_folder(self.folder, best_run(self.runs).id), self.trust_code)
 
     @property
     def table(self) -> ResultTable:

@@ -237,11 +237,12 @@ def _run_folder(workdir: Path | None, run: str | None) -> Path:
             raise UserError(f"--run: got {run!r}, but {place} is not a study")
         return place
     from lstm_lab.report.runs import best_run, read_study
+    from lstm_lab.results.study_file import run_folder
 
     study = read_study(place)
     if run is None:
-        return place / "runs" / best_run(study).id
+        return run_folder(place, best_run(study).id)
     ids = [row.id for row in study.runs]
     if run not in ids:
         raise unknown("--run", run, ids)
-    return place / "runs" / run
+    return run_folder(place, run)

@@ -15,6 +15,7 @@ from lstm_lab.results.study_file import (
     count_expected_runs,
     leased_runs,
     read_plan,
+    run_folder,
     run_status,
 )
 from lstm_lab.utils.errors import UserError
@@ -128,7 +129,7 @@ def read_study(workdir: Path) -> StudyRuns:
     metric = plan["study"]["metric"]
     in_progress = leased_runs(workdir, plan)
     runs = [
-        _read_run(workdir / "runs" / run_id, run_id, row, metric, in_progress.get(run_id))
+        _read_run(run_folder(workdir, run_id), run_id, row, metric, in_progress.get(run_id))
         for run_id, row in plan["runs"].items()
     ]
     return StudyRuns(plan["study"], plan["chosen"], runs, count_expected_runs(plan))

@@ -6,6 +6,7 @@ In: the folder of a run. Out: dicts that have the keys on which all readers rely
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lstm_lab.utils.files import read_json, read_lines
@@ -72,8 +73,31 @@ def read_result(folder: Path) -> dict[str, JSON] | None:
       >>> read_result(Path("runs/imdb"))["best"]["step"]
       800
     """
-    result = read_json(folder / "result.json", status=str, best=dict, test=dict)
-    return result if result and isinstance(result["best"].get("valid"), dict) else None
+    result = read_json(folder / "result.json")
+    return result if result is not None and is_result(result) else None
+
+
+def is_result(result: Mapping[str, JSON]) -> bool:
+    """Returns whether data are a result: with a status, and scores that are numbers or null.
+
+    Args:
+      result: the content of a result.json, or of a row of an archive.
+
+    Example:
+      >>> is_result({"status": "completed", "best": {"valid": {}}, "test": {"mse": "good"}})
+      False
+    """
+    best, test, trivial = result.get("best"), result.get("test"), result.get("trivial", {})
+    if not isinstance(best, dict) or not isinstance(trivial, dict):
+        return False
+    numbers = [best.get("step"), *map(result.get, ("steps", "parameters", "wall_s"))]
+    for metrics in (best.get("valid"), test, *trivial.values()):
+        if not isinstance(metrics, dict):
+            return False
+        numbers += metrics.values()
+    return isinstance(result.get("status"), str) and all(
+        value is None or isinstance(value, (int, float)) for value in numbers
+    )
 
 
 def read_rows(folder: Path, having: str = "") -> list[dict[str, JSON]]:

@@ -1,7 +1,8 @@
 """Reads a study's folder: its plan, the status of its runs, and how many there are.
 
 study.json holds the declaration (`study`), the planned runs (`runs`, by id), their cohorts
-(`cohorts`, by id) and the tuned points (`chosen`, by variant). `studies/folder.py` writes it.
+(`cohorts`, by id) and the tuned points (`chosen`, by variant). `studies/folder.py` writes it,
+`plan_schema.py` checks it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lstm_lab.results.lease import current_owner
+from lstm_lab.results.plan_schema import damage, is_id
 from lstm_lab.results.run_files import lease_folder, read_head, read_result
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
@@ -21,27 +23,54 @@ def read_plan(workdir: Path) -> dict[str, JSON]:
     Raises:
       UserError: for a folder without a study.
     """
-    path = workdir / "study.json"
-    plan = read_json(path, study=dict, runs=dict, cohorts=dict, chosen=dict)
-    if plan is None or not _is_complete(plan):
-        raise UserError(f"workdir: {workdir} is not a study (study.json is missing or damaged)")
+    plan = read_json(workdir / "study.json", study=dict, runs=dict, cohorts=dict, chosen=dict)
+    wrong = "" if plan is None else damage(plan)
+    if plan is None or wrong:
+        where = f": {wrong}" if wrong else ""
+        raise UserError(
+            f"workdir: {workdir} is not a study (study.json is missing or damaged{where})"
+        )
     return plan
 
 
-def _is_complete(plan: dict[str, JSON]) -> bool:
-    """Returns whether a plan has the keys on which all readers rely."""
-    declared = ("name", "title", "variants", "seeds", "metric", "direction", "tuning")
-    row = ("variant", "stage", "seed", "point")
-    return (
-        all(key in plan["study"] for key in declared)
-        and all(
-            isinstance(run, dict) and all(map(run.__contains__, row))
-            for run in plan["runs"].values()
-        )
-        and all(
-            isinstance(cohort, dict) and "runs" in cohort for cohort in plan["cohorts"].values()
-        )
-    )
+def run_folder(workdir: Path, run: str) -> Path:
+    """Returns the folder of a run of a study.
+
+    Args:
+      workdir: the study's folder.
+      run: the id of the run, as a file or a user gives it.
+
+    Raises:
+      UserError: for an id that is no plain name: its path could lead out of the study.
+
+    Example:
+      >>> run_folder(Path("runs/lr"), "0a1b2c3d4e5f")
+      PosixPath('runs/lr/runs/0a1b2c3d4e5f')
+    """
+    return _folder_of_id(workdir / "runs", run)
+
+
+def cohort_folder(workdir: Path, cohort: str) -> Path:
+    """Returns the folder of a cohort of a study.
+
+    Args:
+      workdir: the study's folder.
+      cohort: the id of the cohort, as a file gives it.
+
+    Raises:
+      UserError: for an id that is no plain name: its path could lead out of the study.
+
+    Example:
+      >>> cohort_folder(Path("runs/lr"), "5f4e3d2c1b0a")
+      PosixPath('runs/lr/cohorts/5f4e3d2c1b0a')
+    """
+    return _folder_of_id(workdir / "cohorts", cohort)
+
+
+def _folder_of_id(parent: Path, name: str) -> Path:
+    if not is_id(name):
+        raise UserError(f"workdir: {parent}: got the id {name!r}, expected letters and digits")
+    return parent / name
 
 
 def run_status(folder: Path, leased: bool | None = None) -> tuple[str, str]:
@@ -76,7 +105,7 @@ def leased_runs(workdir: Path, plan: dict[str, JSON]) -> dict[str, bool]:
     """
     leased = dict.fromkeys(plan["runs"], False)
     for cohort_id, cohort in plan["cohorts"].items():
-        owner = current_owner(workdir / "cohorts" / cohort_id)
+        owner = current_owner(cohort_folder(workdir, cohort_id))
         leased |= dict.fromkeys(cohort["runs"], owner is not None)
     return leased
 

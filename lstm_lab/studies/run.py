@@ -224,7 +224,7 @@ def _attempt(state: _Launch, name: str, cohort: Cohort) -> Attempt:
     # Runs that other processes finished are skipped on the bar, not counted as this one's speed.
     state.meter.skip(sum(_count_steps(run, state.datasets) for run in state.newly_done(cohort)))
     # Without a lease: reading results needs none.
-    if all(run.done for run in cohort.runs):
+    if all(run.folder in state.counted for run in cohort.runs):
         return Attempt.COMPLETED
     cohort_folder = cohort.checkpoints.parent
     log = FailureLog(cohort_folder)

@@ -6,7 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 from lstm_lab.results.lease import current_owner
-from lstm_lab.results.study_file import count_expected_runs, leased_runs, read_plan, run_status
+from lstm_lab.results.study_file import (
+    cohort_folder,
+    count_expected_runs,
+    leased_runs,
+    read_plan,
+    run_folder,
+    run_status,
+)
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_lines
 
@@ -32,7 +39,7 @@ def describe(workdir: Path) -> list[str]:
     plan = read_plan(workdir)
     leased = leased_runs(workdir, plan)
     rows = {
-        run: (row, *run_status(workdir / "runs" / run, leased[run]))
+        run: (row, *run_status(run_folder(workdir, run), leased[run]))
         for run, row in plan["runs"].items()
     }
     expected = count_expected_runs(plan)
@@ -46,7 +53,7 @@ def describe(workdir: Path) -> list[str]:
             name = f"{row['stage']} {row['variant']} seed {row['seed']}"
             lines.append(f"  {run} {name}: {status} {reason}".rstrip())
     for cohort_id in plan["cohorts"]:
-        lines += _cohort_lines(workdir / "cohorts" / cohort_id)
+        lines += _cohort_lines(cohort_folder(workdir, cohort_id))
     return lines
 
 

@@ -151,21 +151,28 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+class _Quiet(logging.Filter):
+    """Hides all messages that are not fatal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.CRITICAL
+
+
 @contextmanager
 def _orbax() -> Iterator[ocp.Checkpointer]:
     """Gives orbax's writer and reader; its remarks about itself are nothing that a user can use."""
     # Without this, orbax would wait for the other hosts, which never call it.
     alone = ocp.options.MultiprocessingOptions(active_processes={0})
     handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger, quiet = logging.getLogger("absl"), _Quiet()
+    # Not its level: several threads save at the same time, and each would restore another one.
+    logger.addFilter(quiet)
     try:
         # Not asynchronous: a checkpoint is on disk before the record says that the step was done.
         with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
             yield checkpointer
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(quiet)
 
 
 def _read(path: Path, like: PyTree, any_lanes: bool) -> PyTree:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,8 @@ from lstm_lab.utils.types import JSON, PyTree
 
 # The status of a run by the value of `TrainState.stopped`.
 STATUS: dict[int, Status] = {FINISHED: "completed", DIVERGED: "diverged", PRUNED: "pruned"}
+# Runs whose best weights are saved at the same time.
+SAVERS = 8
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,28 @@ class RunFinisher:
     dataset: Dataset
     trivial: dict[str, dict[str, float]]
 
+    def save_best(self, ended: Sequence[tuple[ActiveRun, BestSoFar]]) -> None:
+        """Saves the best weights of ended runs.
+
+        Args:
+          ended: the runs, each with its best evaluation, host arrays at the program's width.
+
+        Raises:
+          UserError: if a folder cannot be written.
+        """
+        if multihost.is_primary():
+            # At the same time, since orbax mostly waits: for its own threads and for the disk.
+            with ThreadPoolExecutor(SAVERS) as savers:
+                list(savers.map(self._save_best, *zip(*ended, strict=True)))
+
+    def _save_best(self, active: ActiveRun, best: BestSoFar) -> None:
+        if _evaluated(best):
+            checkpoints = Checkpoints(active.run.folder / "checkpoints" / "best", keep=1)
+            # A run that started again may have left the weights of an earlier attempt.
+            checkpoints.clear()
+            params = unpad(self.layout, active.run.spec, best.params)
+            checkpoints.save(int(best.step), params)
+
     def finish(
         self,
         active: ActiveRun,
@@ -66,7 +92,7 @@ class RunFinisher:
         test: dict[str, float],
         compile_seconds: float,
     ) -> None:
-        """Saves the best weights and writes result.json, which ends the run.
+        """Writes result.json, which ends the run. Its best weights are saved before.
 
         Args:
           active: the run.
@@ -75,11 +101,13 @@ class RunFinisher:
           test: test metrics of the best weights; they mean nothing if there was no evaluation.
           compile_seconds: compile time of the program.
         """
-        evaluated = best.value == best.value  # NaN before the first evaluation
-        outcome = self._outcome(active, stopped, bool(evaluated), test)
+        evaluated = _evaluated(best)
+        outcome = self._outcome(active, stopped, evaluated, test)
         if evaluated and multihost.is_primary():
             params = unpad(self.layout, active.run.spec, best.params)
-            self._save_best(active, int(best.step), params)
+            if self.spec.compute.gates:
+                layers = measure_gates(active.run.spec, params, self.dataset.splits["valid"])
+                active.recorder.write_gate_images(int(best.step), layers)
             test = test | self._final_metrics(active, params)
         self._write(active, outcome, int(best.step), test if evaluated else {}, compile_seconds)
 
@@ -99,16 +127,6 @@ class RunFinisher:
             text = f"test {wrong[0]} is {float(test[wrong[0]])} at the best weights"
             return Outcome("diverged", text, active.fault)
         return Outcome(STATUS[stopped])
-
-    def _save_best(self, active: ActiveRun, step: int, params: PyTree) -> None:
-        """Saves the best weights, and images of their gates if the run asks for them."""
-        checkpoints = Checkpoints(active.run.folder / "checkpoints" / "best", keep=1)
-        # A run that started again may have left the weights of an earlier attempt.
-        checkpoints.clear()
-        checkpoints.save(step, params)
-        if self.spec.compute.gates:
-            layers = measure_gates(active.run.spec, params, self.dataset.splits["valid"])
-            active.recorder.write_gate_images(step, layers)
 
     def _final_metrics(self, active: ActiveRun, params: PyTree) -> dict[str, float]:
         """Returns the test metrics that need the outputs of the whole split."""
@@ -144,3 +162,8 @@ class RunFinisher:
             "compile_s": compile_seconds,
         }
         recorder.finish(outcome.status, result, outcome.reason)
+
+
+def _evaluated(best: BestSoFar) -> bool:
+    """Returns whether there was an evaluation with a finite metric: the value is NaN before."""
+    return bool(best.value == best.value)

@@ -155,9 +155,11 @@ class RunRecorder:
         ):
             if source is not None:
                 shutil.copyfile(source, folder / name)
-        write_lines(folder / "metrics.jsonl", self.rows)
+        if self.rows:
+            write_lines(folder / "metrics.jsonl", self.rows)
         # Kept open: opening a file per row costs more than the row on a network file system.
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        mode = "a" if self.rows else "w"
+        self._metrics = (folder / "metrics.jsonl").open(mode, encoding="utf-8")
         self._events = Events(folder, resumed_at)
         if resumed_at is None:
             tags = [f"{split}/{name}" for split in ("valid", "test") for name in self.metric_names]

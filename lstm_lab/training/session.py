@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import summarize
+from lstm_lab.models.summary import summarize_program
 from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
@@ -121,7 +121,7 @@ class Session:
 
     def _activate(self, run: CohortRun, resumed: Resumed | None) -> ActiveRun:
         """Opens the record of a run that gets a lane."""
-        summary = summarize(run.spec, T=longest(self.dataset.splits["valid"]))
+        summary = summarize_program(run.spec, longest(self.dataset.splits["valid"]))
         recorder = RunRecorder(
             run.folder,
             run.spec,
@@ -346,6 +346,7 @@ class Session:
         best, hparams = self.state.best, self.state.hparams
         metrics = self.program.evaluate(best.params, hparams, selected, self.test)
         metrics, best, stopped = self.program.collect((metrics, best, self.state.stopped))
+        self.finisher.save_best([(self.lanes.active[lane], _lane(best, lane)) for lane in lanes])
         for lane in lanes:
             self.finisher.finish(
                 self.lanes.active[lane],

@@ -209,7 +209,7 @@ def valid_by_step(rows: Iterable[dict[str, JSON]], metric: str) -> dict[int, flo
     return {
         row["step"]: row[metric]
         for row in rows
-        if row["split"] == "valid" and row[metric] is not None
+        if row["split"] == "valid" and isinstance(row.get(metric), (int, float))
     }
 
 

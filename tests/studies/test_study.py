@@ -1,5 +1,6 @@
 """Studies: runs, plans that are made once, second launches, tuning on validation."""
 
+import copy
 import json
 
 import pytest
@@ -79,6 +80,22 @@ def test_seeds_share_a_cohort_and_the_plan_is_made_once(tmp_path):
     with pytest.raises(UserError, match="holds another study"):
         StudyFolder(tmp_path, tiny_study(seeds=(10,)))
     StudyFolder(tmp_path, tiny_study(title="another title"))
+
+
+def test_a_study_continues_after_an_update_with_new_settings(tmp_path):
+    """The earlier version did not know them, and trained as their defaults do."""
+    StudyFolder(tmp_path, tiny_study()).declare()
+    plan = read_json(tmp_path / "study.json")
+    for section, name in (("model", "merge"), ("optim", "momentum"), ("train", "eval_every")):
+        older = copy.deepcopy(plan)
+        del older["study"]["base"][section][name]
+        write_json(tmp_path / "study.json", older)
+        if name != "eval_every":
+            StudyFolder(tmp_path, tiny_study())
+        else:
+            # The study sets it to another value: the earlier version trained something else.
+            with pytest.raises(UserError, match=f"it differs in base.{section}.{name}: None"):
+                StudyFolder(tmp_path, tiny_study())
 
 
 def test_a_folder_with_other_files_is_rejected(tmp_path):

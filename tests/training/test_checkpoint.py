@@ -1,14 +1,17 @@
 """Damaged checkpoints: every kind is named, and the results are those of an undisturbed run."""
 
 import json
+import logging
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
+from lstm_lab.models import summary
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.layout import Layout
 from lstm_lab.utils.errors import UserError
@@ -249,3 +252,26 @@ def test_a_run_that_resumes_with_another_backend_says_so(tmp_path, stopped_folde
         capsys.readouterr().err,
     )
     assert len(notes) == 1
+
+
+def test_checkpoints_are_saved_at_the_same_time_and_messages_stay_on(tmp_path):
+    """Eight runs end together; orbax's messages are hidden only while it works."""
+    logger = logging.getLogger("absl")
+    before = (logger.level, list(logger.filters))
+    trees = [{"w": np.full((2, 3), k, np.float32)} for k in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda k: Checkpoints(tmp_path / str(k)).save(1, trees[k]), range(8)))
+    assert (logger.level, logger.filters) == before
+    for k, tree in enumerate(trees):
+        restored = Checkpoints(tmp_path / str(k)).restore()
+        assert not restored.damaged
+        np.testing.assert_array_equal(restored.tree["w"], tree["w"])
+
+
+def test_the_model_of_a_cohort_is_counted_once(tmp_path, monkeypatch):
+    counted = []
+    real = summary.summarize
+    monkeypatch.setattr(summary, "summarize", lambda *args: counted.append(1) or real(*args))
+    summary._summarize.cache_clear()
+    train([small_spec(seed=seed) for seed in range(3)], tmp_path)
+    assert len(counted) == 1

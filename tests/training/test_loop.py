@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import jax
 import numpy as np
 import pytest
 
+from lstm_lab.results.lease import this_place
 from lstm_lab.results.study_file import run_status
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout
@@ -245,7 +246,7 @@ def test_a_second_process_is_told_who_trains_in_the_folder(tmp_path):
 def test_a_process_that_was_killed_before_its_first_file_leaves_an_empty_folder(tmp_path):
     """Its lease lies in a hidden folder, and the next process takes it over."""
     folder = tmp_path / "run"
-    dead = {"host": socket.gethostname(), "pid": 2**22 + 1, "started": "1"}
+    dead = {**asdict(this_place()), "pid": 2**22 + 1, "started": "1"}
     write_json(folder / ".lease" / "lease.0", dead)
     train_run(small_spec(), folder, tmp_path, stop=StopRequest())
     assert run_status(folder)[0] == "completed"
