@@ -32,6 +32,8 @@ def get_config(words: str | None = None) -> ConfigDict:
                 "epochs": 150,
                 "patience": 15,
                 "loss_reduction": "sum_time_mean_batch",
+                # The longest piece is several times as long as most others.
+                "bucket": True,
             },
         }
     )

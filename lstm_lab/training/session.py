@@ -16,7 +16,7 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import summarize_program
-from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
+from lstm_lab.tasks import Dataset, Stream, longest, steps_per_epoch, trivial_baselines
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.divergence import explain, fault_record
@@ -329,11 +329,11 @@ class Session:
     def _count_sequences(self, step: int) -> int:
         """Returns how many sequences were read in `step` steps."""
         size = self.spec.train.batch_size
-        if not isinstance(self.train, Examples):
+        if self.train is None or isinstance(self.train, Stream):
             return step * size
         # The last batch of an epoch may be short.
         epochs, steps = divmod(step, steps_per_epoch(self.train, size))
-        return epochs * len(self.train.x) + steps * size
+        return epochs * self.train.rows + steps * size
 
     # ---- the end
 
@@ -377,7 +377,7 @@ class Session:
 def _expect_examples(spec: RunSpec, dataset: Dataset) -> None:
     """Raises UserError for a split without examples."""
     for name, split in dataset.splits.items():
-        if isinstance(split, Examples) and not len(split.x):
+        if not isinstance(split, Stream) and split.rows < 1:
             raise no_examples(name, spec.task.name)
 
 

@@ -21,8 +21,9 @@ from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import (
     Batch,
-    Examples,
     Split,
+    Stored,
+    Stream,
     epoch_order,
     loss_sum,
     means,
@@ -290,28 +291,30 @@ class TrainStep:
 
     # ---- the parts of a chunk
 
-    def _reshuffles(self, train: Split | None) -> bool:
-        """Returns whether each epoch visits stored examples in a new order."""
-        return self.spec.task.sample is None and isinstance(train, Examples)
+    def _reshuffled(self, train: Split | None) -> Stored | None:
+        """Returns the training split if each epoch visits its examples in a new order, or None."""
+        if self.spec.task.sample is not None or isinstance(train, Stream):
+            return None
+        return train
 
     def _new_order(self, train: Split | None, state: TrainState) -> jax.Array | None:
         """Returns the order of the examples in the current epoch; None without epochs."""
-        if not self._reshuffles(train):
+        examples, size = self._reshuffled(train), self.spec.train.batch_size
+        if examples is None:
             return None
-        assert isinstance(train, Examples)
-        size = self.spec.train.batch_size
-        epoch = state.step // steps_per_epoch(train, size)
-        return epoch_order(train, state.data_seed, epoch, size if self.spec.train.bucket else None)
+        epoch = state.step // steps_per_epoch(examples, size)
+        bucket = size if self.spec.train.bucket else None
+        return epoch_order(examples, state.data_seed, epoch, bucket)
 
     def _order(
         self, train: Split | None, state: TrainState, order_N: jax.Array | None
     ) -> jax.Array | None:
         """Returns the order for the next step: a new one at the start of an epoch."""
-        if not self._reshuffles(train):
+        examples = self._reshuffled(train)
+        if examples is None:
             return order_N
-        assert isinstance(train, Examples)
         # Shuffling is a sort, so it is done once an epoch and not at every step.
-        starts = state.step % steps_per_epoch(train, self.spec.train.batch_size) == 0
+        starts = state.step % steps_per_epoch(examples, self.spec.train.batch_size) == 0
         return lax.cond(
             starts, lambda state: self._new_order(train, state), lambda _: order_N, state
         )

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Dataset, Examples, Real, Task, Vectors
+from lstm_lab.tasks.base import Dataset, Real, Task, Vectors
+from lstm_lab.tasks.examples import Stored, Windows
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.splits import check_folds, check_shares
 from lstm_lab.tasks.readers.tables import numeric_columns, parse_columns, read_columns
@@ -118,14 +119,14 @@ class Series(Task):
         # A column that is constant in training becomes 0 and not NaN.
         std_D[std_D == 0] = 1.0
         least = self.context + self.horizon
-        splits = {}
-        for split, part in zip(("train", "valid", "test"), parts, strict=True):
+        named = dict(zip(("train", "valid", "test"), parts, strict=True))
+        for split, part in named.items():
             if len(part) < least:
                 raise UserError(
                     f"data: {path} leaves {split} {len(part)} rows, expected {least} or more: "
                     "context and horizon"
                 )
-            splits[split] = self._windows((part - mean_D) / std_D)
+        splits = {split: self._windows((part - mean_D) / std_D) for split, part in named.items()}
         columns = [self.inputs_of.index(name) for name in self.targets]
         preprocessing = {"mean": mean_D.tolist(), "std": std_D.tolist(), "targets": columns}
         preprocessing["season_mae"] = self._step_of_a_season((parts[0] - mean_D) / std_D)
@@ -139,18 +140,11 @@ class Series(Task):
         # Later rows are not used, so each fold forecasts from a later origin.
         return first, second, third
 
-    def _windows(self, values_ND: np.ndarray) -> Examples:
-        columns = [self.inputs_of.index(name) for name in self.targets]
-        span = self.context + self.horizon
-        # A window begins at every row: overlapping windows give a short series many examples. NumPy
-        # puts the axis of the window last, [N,D,T].
-        windows = np.lib.stride_tricks.sliding_window_view(values_ND, span, axis=0)
-        windows_NTD = windows.transpose(0, 2, 1).astype(np.float32)
-        x_NTD = np.ascontiguousarray(windows_NTD[:, : self.context])
-        y_NTK = windows_NTD[:, self.context :, columns]
-        if self.relative:
-            y_NTK = y_NTK - x_NTD[:, -1:, columns]
-        return Examples(x_NTD, y_NTK.reshape(len(y_NTK), -1))
+    def _windows(self, values_ND: np.ndarray) -> Windows:
+        # A window begins at every row: overlapping windows give a short series many examples.
+        columns = tuple(self.inputs_of.index(name) for name in self.targets)
+        values_ND = values_ND.astype(np.float32)
+        return Windows(values_ND, self.context, self.horizon, columns, self.relative)
 
     def _step_of_a_season(self, values_ND: np.ndarray) -> float:
         """Returns the mean absolute difference over a season in the training rows.
@@ -171,20 +165,18 @@ class Series(Task):
           Forecasts of the test split [N,C] in the form of the targets.
         """
         test = dataset.splits["test"]
-        assert isinstance(test, Examples)
-        columns = [self.inputs_of.index(name) for name in self.targets]
-        x_NTK = test.x[:, :, columns]
-        last_N1K = x_NTK[:, -1:]
+        assert isinstance(test, Windows)
+        last_N1K = test.step(self.context - 1)[:, None, test.columns]
         # A horizon longer than a season repeats the last period several times.
-        period = np.arange(self.horizon) % self.season
-        season_NHK = x_NTK[:, self.context - self.season + period]
+        period = [self.context - self.season + step % self.season for step in range(self.horizon)]
+        season_NHK = np.stack([test.step(t)[:, test.columns] for t in period], 1)
         forecasts = {"persistence": np.repeat(last_N1K, self.horizon, 1), "seasonal": season_NHK}
         if self.relative:
             forecasts = {name: f - last_N1K for name, f in forecasts.items()}
         return {name: f.reshape(len(f), -1) for name, f in forecasts.items()}
 
     def final_metrics(
-        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
+        self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
         """Returns sMAPE, in percent from 0 to 200, and MASE.
 
@@ -199,11 +191,13 @@ class Series(Task):
 
         Source: Hyndman and Koehler 2006, Another look at measures of forecast accuracy.
         """
+        assert isinstance(test, Windows)
+        y_NC, last_N1D = test.targets(), test.step(self.context - 1)[:, None]
         # sMAPE is a ratio to the values, and standardized values lie around 0.
-        guess, true = (self.original(test.x, y, preprocessing) for y in (outputs, test.y))
+        guess, true = (self.original(last_N1D, y, preprocessing) for y in (outputs, y_NC))
         # The maximum avoids 0 / 0 where forecast and value are both 0.
         smape = 200.0 * np.abs(guess - true) / np.maximum(np.abs(guess) + np.abs(true), 1e-12)
-        mae = float(np.abs(outputs - test.y).mean())
+        mae = float(np.abs(outputs - y_NC).mean())
         return {"smape": float(smape.mean()), "mase": mae / preprocessing["season_mae"]}
 
     def read_lines(self, lines: Iterable[str], preprocessing: Mapping[str, Any]) -> np.ndarray:
@@ -240,7 +234,7 @@ class Series(Task):
         """Converts targets or forecasts to the units of the file.
 
         Args:
-          x_NTD: the inputs, whose last row `relative` needs.
+          x_NTD: the inputs or their ends, whose last row `relative` needs.
           y_NC: targets or forecasts, with C = horizon times K columns.
           preprocessing: as in `Dataset`.
 

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Measure, Split, Stream, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
+from lstm_lab.tasks.examples import Split, Stream
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.splits import check_shares
 from lstm_lab.tasks.readers.text import (

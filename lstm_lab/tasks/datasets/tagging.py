@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
+from lstm_lab.tasks.examples import Examples, Split
 from lstm_lab.tasks.readers.conll import DETECTED, Columns, Sentence, read_conll, split_words
 from lstm_lab.tasks.readers.download import get, locate
 from lstm_lab.tasks.readers.sources import DATA_SETS

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
+from lstm_lab.tasks.examples import Examples, Split
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.records import Record, read_records
 from lstm_lab.tasks.readers.splits import check_shares, read_splits

@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, SourceTokens, Split, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Task, Tokens
 from lstm_lab.tasks.bleu import bleu, bleu_signature
+from lstm_lab.tasks.examples import Examples, SourceTokens, Split, Stored
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.splits import check_filled, check_shares, complete
 from lstm_lab.tasks.readers.subwords import subword_tokenizer, subwords_of, train_subwords
@@ -211,7 +212,7 @@ class Translation(Task):
         return encode(symbols or [sources[0]], sources)
 
     def final_metrics(
-        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
+        self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
         """Returns the BLEU of translations; `preprocessing` has the signature of sacrebleu.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_lab.tasks.base import Examples, Split
+from lstm_lab.tasks.examples import Examples, Split
 from lstm_lab.utils.errors import UserError
 
 

@@ -1,5 +1,6 @@
 """Forecasts, heartbeats and tables: windows, folds, scales, and errors in files."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lstm_lab.tasks import Examples, Series, Table, Waves, trivial_baselines
 from lstm_lab.tasks.datasets import forecasting, tabular, time_series
 from lstm_lab.tasks.readers.labels import class_weights
 from lstm_lab.utils.errors import UserError
-from tests.helpers.data import write_series
+from tests.helpers.data import dense, write_series
 
 
 def counting_series(tmp_path, rows=100, **options):
@@ -29,7 +30,7 @@ def test_windows_stay_in_their_split_and_in_order(tmp_path):
     mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
     np.testing.assert_allclose(mean, [30.5, 305.0])  # of the first 60 rows only
     for split, rows in (("train", (1, 60)), ("valid", (61, 80)), ("test", (81, 100))):
-        part = dataset.splits[split]
+        part = dense(dataset.splits[split])
         x = part.x * std + mean
         assert len(x) == rows[1] - rows[0] + 1 - 8
         np.testing.assert_allclose(x[:, :, 0], x[:, :1, 0] + np.arange(6)[None], rtol=1e-4)
@@ -47,7 +48,7 @@ def test_a_rolling_origin_trains_only_on_the_past(tmp_path):
         mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
         rows = [
             (round(float(part.x[0, 0, 0] * std[0] + mean[0])), len(part.x) + 8)
-            for part in (dataset.splits[split] for split in ("train", "valid", "test"))
+            for part in (dense(dataset.splits[split]) for split in ("train", "valid", "test"))
         ]
         ends.append(rows)
     # 100 rows in five blocks: the first row of each split, and its number of rows.
@@ -65,7 +66,7 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
         counting_series(tmp_path, log=log, relative=r, season=2) for r in (False, relative)
     )
     data, expected = other.load(tmp_path), plain.load(tmp_path)
-    test = data.splits["test"]
+    test = dense(data.splits["test"])
     truth = other.original(test.x, test.y, data.preprocessing)
     np.testing.assert_allclose(truth[0, :, 0], [870, 880, 890], rtol=1e-4)
     scores, reference = trivial_baselines(other, data), trivial_baselines(plain, expected)
@@ -98,6 +99,26 @@ def test_an_invalid_series_is_rejected(tmp_path, content, message):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         task.load(tmp_path)
+
+
+def test_all_splits_are_checked_before_one_is_made(tmp_path, monkeypatch):
+    """Training rows are enough for the context, test rows are not."""
+    task = counting_series(tmp_path, valid_share=0.3, test_share=0.08)
+    monkeypatch.setattr(forecasting, "Windows", lambda *_: pytest.fail("made"))
+    with pytest.raises(UserError, match="leaves test 8 rows, expected 9 or more"):
+        task.load(tmp_path)
+
+
+def test_long_windows_are_not_copied(tmp_path):
+    task = replace(counting_series(tmp_path, rows=4000), context=700)
+    tracemalloc.start()
+    try:
+        trivial_baselines(task, task.load(tmp_path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The windows of the training rows alone have 1,698 x 700 x 2 numbers of 4 bytes: 9.5 MB.
+    assert peak < 4e6
 
 
 def test_logarithms_of_new_rows_need_values_above_zero(tmp_path):
