@@ -8,9 +8,9 @@ Data: lstm-lab data get ptb; downloaded at first use.
 
 Words after the colon: `medium` (published: 82.7) and `large` (78.4) of the same paper; `gal`, the
 variational LSTM of Gal and Ghahramani 2016 (76.5); `awd`, the AWD-LSTM of Merity et al. 2018 (58.8
-without fine-tuning): these four are for a GPU and not measured here. A text of your own, of words
-that white space separates, as in ptb:my.txt; a variant of the catalogue; `stacked`;
-joined by commas.
+without fine-tuning): these four are for a GPU and not measured here. Texts of your own, of words
+that white space separates: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST, as in ptb:my.txt; a variant of
+the catalogue; `stacked`; joined by commas.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lstm_lab.config import shorthand
-from lstm_lab.tasks.datasets import language
+from lstm_lab.tasks import Language
 
 PTB = {
     "name": "language",
@@ -128,13 +128,16 @@ RECIPES = {
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
-    file, words = shorthand.take_file(words)
+    files, words = shorthand.take_files(words)
+    own = {"name": Language.name, "unit": "word"}
+    if files:
+        own |= shorthand.split_options(files, Language.files)
     listed = (words or "").split(",")
     named = [word for word in listed if word in RECIPES] or ["small"]
     recipe = RECIPES[named[0]]
     config = ConfigDict(
         {
-            "task": {**(language.options(file, "word") if file else PTB), **recipe["task"]},
+            "task": {**(own if files else PTB), **recipe["task"]},
             "model": recipe["model"],
             "optim": recipe["optim"],
             # Two devices would spend more on sharing gradients than the halves of a batch save.

@@ -5,15 +5,17 @@ Time: 47 minutes on one core of a busy CPU.
 Score: test BLEU 36.4, lower-case, by sacrebleu; perplexity 4.48 (seed 0).
 Data: lstm-lab data get multi30k; downloaded at first use.
 
-Words after the colon: two files of your own, a sentence a line in each, as in
-translation:my.en,my.de; `bahdanau` or `none` for the attention instead of `luong`; a
-variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict --workdir=DIR` translates.
+Words after the colon: a pair of files of your own, a sentence a line in each, as in
+translation:my.en,my.de; a second pair is the test split, and of three pairs the second one is the
+validation split; `bahdanau` or `none` for the attention instead of `luong`; a variant of the
+catalogue; `stacked`; joined by commas. `lstm-lab predict --workdir=DIR` translates.
 """
 
 from ml_collections import ConfigDict
 
 from lstm_lab.config import shorthand
-from lstm_lab.tasks.datasets import translation
+from lstm_lab.tasks import Translation
+from lstm_lab.utils.errors import UserError
 
 MULTI30K = {
     "name": "translation",
@@ -27,16 +29,27 @@ MULTI30K = {
 ATTENTION = ("luong", "bahdanau", "none")
 
 
+def _own(files: list[str]) -> dict[str, str]:
+    """Returns the task of a user's pairs of files."""
+    if len(files) % 2:
+        raise UserError(f"config: got {len(files)} files, expected pairs: SOURCE,TARGET")
+    sources, targets = Translation.files[::2], Translation.files[1::2]
+    return {
+        "name": Translation.name,
+        **shorthand.split_options(files[::2], sources),
+        **shorthand.split_options(files[1::2], targets),
+    }
+
+
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
-    source, words = shorthand.take_file(words)
-    target, words = shorthand.take_file(words)
+    files, words = shorthand.take_files(words)
     listed = (words or "").split(",")
     attention = [word for word in listed if word in ATTENTION] or ["luong"]
     stepwise = attention[0] == "bahdanau"
     config = ConfigDict(
         {
-            "task": translation.options(source, target) if source and target else MULTI30K,
+            "task": _own(files) if files else MULTI30K,
             "model": {
                 "cell": "lstm",
                 "hidden": 256,

@@ -127,7 +127,7 @@ class Run:
 
         if isinstance(x, str):
             # A task that reads a whole input, as a forecast does, gets all lines of the text.
-            lines = x.splitlines() if self.spec.task.reads_whole_input else [x]
+            lines = x.split("\n") if self.spec.task.reads_whole_input else [x]
             answers = list(predict_lines(self.trained, lines))
             if not answers:
                 raise UserError("predict: got an empty text, expected an input")
@@ -205,7 +205,8 @@ class Runs:
     def metrics(self) -> dict[str, float]:
         """The mean of each test metric over the seeds that completed."""
         scored = [run.metrics for run in self.runs if run.status == "completed"]
-        names = scored[0] if scored else {}
+        # A metric may have no value for a seed, as an AUC has none without one of the classes.
+        names = [name for name in (scored[0] if scored else {}) if all(name in m for m in scored)]
         return {name: sum(m[name] for m in scored) / len(scored) for name in names}
 
     @property

@@ -47,8 +47,10 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
     }
     if spec.task.sha256:
         # The content of the user's files counts, not where they lie.
-        for name in spec.task.files:
-            data["task"].pop(name, None)
+        given = [name for name in spec.task.files if data["task"].pop(name, None)]
+        # The hash says which files in which order, and not for which splits.
+        if 1 < len(given) < len(spec.task.files):
+            data["task"]["files"] = given
     if spec.cell_sha256:
         # The name too: one file may define several cells.
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]

@@ -15,6 +15,8 @@ from lstm_lab.utils.files import flatten, read_json, read_lines
 from lstm_lab.utils.tables import ResultTable
 from lstm_lab.utils.types import JSON
 
+NO_VALUE = "\u2013"  # a dash
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -32,6 +34,7 @@ class RunRecord:
       wall_s: training time in seconds, or None before the end.
       valid, test: metrics at the best checkpoint; empty before the end.
       trivial: test metrics of the trivial baselines, by name.
+      undefined: test metrics without a value, such as an AUC without examples of a class.
       history: one row per evaluation: step, seconds, training loss, validation metrics.
     """
 
@@ -49,15 +52,19 @@ class RunRecord:
     test: dict[str, float]
     trivial: dict[str, dict[str, float]]
     history: ResultTable
+    undefined: tuple[str, ...] = ()
 
     def scores_table(self) -> list[list[str]]:
         """Returns the scores as rows of text: the run's, then those of the trivial baselines."""
-        names = list(self.test) or list(self.valid)
+        names = [*self.test, *self.undefined] or list(self.valid)
         if not names:
             return [["", "status"], ["", f"{self.status} {self.reason}".strip()]]
         lines = [["", *names]]
         for label, metrics in (("validation", self.valid), ("test", self.test)):
             lines.append([label, *(_number(metrics.get(name)) for name in names)])
+        if self.undefined:
+            # Of the test alone: other rows never have these metrics.
+            lines[-1][-len(self.undefined) :] = [NO_VALUE] * len(self.undefined)
         for name, metrics in self.trivial.items():
             label = f"trivial: {name.replace('_', ' ')} (test)"
             lines.append([label, *(_number(metrics.get(metric)) for metric in names)])
@@ -98,6 +105,7 @@ def read_run(folder: Path) -> RunRecord:
         valid=_finite(best.get("valid", {})),
         test=_finite(result.get("test", {})),
         trivial={name: _finite(metrics) for name, metrics in result.get("trivial", {}).items()},
+        undefined=tuple(k for k, value in result.get("test", {}).items() if value is None),
         history=_history(read_lines(folder / "metrics.jsonl")),
     )
 

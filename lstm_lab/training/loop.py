@@ -24,6 +24,7 @@ from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.tasks import Dataset
+from lstm_lab.tasks.source import describe_source
 from lstm_lab.training import multihost
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, choose_layout, fit_layout
@@ -187,6 +188,9 @@ def train_run(
     # Before the data are loaded: a wrong folder is reported at once.
     head = multihost.broadcast_from_host0(partial(_read_head, spec, folder))
     dataset = spec.task.load(data_dir)
+    if multihost.is_primary():
+        for line in describe_source(dataset):
+            say(line)
     if multihost.count() > 1:
         multihost.check_alike("data sets", _digest(dataset))
     layout = _layout(spec, head)

@@ -15,6 +15,7 @@ import numpy as np
 
 from lstm_lab.models.summary import summarize
 from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
+from lstm_lab.tasks.source import preprocessing_record
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.finish import RunFinisher
@@ -120,7 +121,7 @@ class Session:
             resumed_at=resumed_at,
         )
         if self.dataset.preprocessing:
-            write_json(run.folder / "preprocessing.json", self.dataset.preprocessing)
+            write_json(run.folder / "preprocessing.json", preprocessing_record(self.dataset))
         return ActiveRun(run, recorder, summary, resumed_at or 0, recorder.seconds)
 
     # ---- checkpoints

@@ -16,9 +16,11 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import get, locate
+from lstm_lab.tasks.readers.files import read_text
+from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
-from lstm_lab.tasks.readers.text import encode, most_frequent, padded, read_text, sha256_of
+from lstm_lab.tasks.readers.text import encode, most_frequent, padded, sha256_of
 from lstm_lab.utils.errors import UserError
 
 Predicted = Literal["tags", "intent"]
@@ -57,7 +59,7 @@ class Tags(Task):
       lower: whether to convert words to lower case.
       valid_share, test_share: shares of `train` for these splits if they have no files.
       split_seed: seed of the random choice of held-out sentences, the same for all runs.
-      sha256: hash of the user's own files, or None; see `options`.
+      sha256: hash of the user's own files, or None; see `complete`.
 
     Example:
       task = Tags("train.conll", ("O", "B-city", "I-city"), vocabulary=5_000)
@@ -85,6 +87,39 @@ class Tags(Task):
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels: got {self.labels}, expected two or more that differ")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
+
+    @classmethod
+    def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
+        """Adds the labels, the size of the vocabulary and the hash of a user's sentences.
+
+        Args:
+          options: the options that were given.
+          data_dir: another folder in which to look for the files.
+
+        Raises:
+          UserError: if a file is missing or malformed.
+        """
+        if not incomplete(options, cls.files, ("labels",)):
+            return dict(options)
+        paths = given_files(options, cls.files, partial(find, data_dir=data_dir))
+        read = {split: read_sentences(path) for split, path in paths.items()}
+        # From all splits: a label that occurs only in the test split also needs a number, or `load`
+        # would reject the file. The words come from training alone.
+        labels = {
+            label
+            for sentences in read.values()
+            for sentence in sentences
+            for label in (
+                [sentence.intent] if options.get("predict") == "intent" else sentence.tags
+            )
+        }
+        words = {word.lower() for sentence in read["train"] for word in sentence.words}
+        return {
+            **options,
+            "labels": options.get("labels", tuple(sorted(labels))),
+            "vocabulary": options.get("vocabulary", len(words) + 1),
+            "sha256": options.get("sha256", sha256_of(_files(paths.values()))),
+        }
 
     @property
     def inputs(self) -> Tokens:
@@ -232,42 +267,3 @@ def _conll(path: Path) -> list[Sentence]:
             words.append(columns[0])
             tags.append(columns[-1])
     return sentences
-
-
-def options(
-    train: str,
-    valid: str | None = None,
-    test: str | None = None,
-    predict: Predicted = "tags",
-    data_dir: Path = Path(),
-) -> dict[str, Any]:
-    """Returns the options of the task for a user's own sentences: labels, vocabulary and hash.
-
-    Args:
-      train, valid, test: files or folders.
-      predict: whether to predict tags or intents.
-      data_dir: another folder in which to look for them.
-
-    Raises:
-      UserError: if a file is missing or malformed.
-    """
-    files = {"train": train, "valid": valid, "test": test}
-    paths = {split: find(path, data_dir) for split, path in files.items() if path}
-    read = {split: read_sentences(path) for split, path in paths.items()}
-    # From all splits: a label that occurs only in the test split also needs a number, or `load`
-    # would reject the file. The words come from training alone.
-    labels = {
-        label
-        for sentences in read.values()
-        for sentence in sentences
-        for label in (sentence.tags if predict == "tags" else [sentence.intent])
-    }
-    words = {word.lower() for sentence in read["train"] for word in sentence.words}
-    return {
-        "name": Tags.name,
-        **files,
-        "predict": predict,
-        "labels": tuple(sorted(labels)),
-        "vocabulary": len(words) + 1,
-        "sha256": sha256_of(_files(paths.values())),
-    }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,13 +18,14 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, SourceTokens, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import locate
+from lstm_lab.tasks.readers.files import read_text
+from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.splits import check_filled, check_shares, complete
 from lstm_lab.tasks.readers.text import (
     check_unchanged,
     encode,
     most_frequent,
     padded,
-    read_text,
     sha256_of,
     words_of,
 )
@@ -51,7 +53,7 @@ class Translation(Task):
         training only, so that test scores stay comparable.
       valid_share, test_share: shares of the training files for these splits if they have no files.
       split_seed: seed of the random choice of held-out pairs, the same for all runs.
-      sha256: hash of the user's own files, or None; see `options`.
+      sha256: hash of the user's own files, or None; see `complete`.
 
     Example:
       task = Translation("train.en.gz", "train.de.gz", vocabulary=10_000)
@@ -96,6 +98,32 @@ class Translation(Task):
             if (pair[0] is None) != (pair[1] is None):
                 raise ValueError(f"{part}_source, {part}_target: expected both or none")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
+
+    @classmethod
+    def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
+        """Adds the sizes of the vocabularies and the hash of a user's files.
+
+        Args:
+          options: the options that were given.
+          data_dir: another folder in which to look for the files.
+
+        Raises:
+          UserError: if a file is missing, or the two training files have different numbers of
+            lines.
+        """
+        # Both languages: one file alone is an error, which `build_spec` reports.
+        if not options.get("train_target") or not incomplete(options, cls.files, ()):
+            return dict(options)
+        paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
+        pairs = read_pairs(paths["train_source"], paths["train_target"])
+        # Counted in all pairs, also those that will be held out: upper bounds, which cost a few
+        # unused rows of the embedding.
+        counts = [len({word for pair in pairs for word in words_of(pair[k])}) for k in (0, 1)]
+        sizes = {
+            "source_vocabulary": max(min(counts[0] + 1, cls.source_vocabulary), 4),
+            "vocabulary": max(min(counts[1] + 3, cls.vocabulary), 4),
+        }
+        return {**sizes, "sha256": sha256_of(paths.values()), **options}
 
     @property
     def inputs(self) -> Tokens:
@@ -242,27 +270,3 @@ def read_pairs(source: Path, target: Path) -> list[Pair]:
             "expected as many in both"
         )
     return [pair for pair in zip(*lines, strict=True) if pair[0].strip() and pair[1].strip()]
-
-
-def options(source: str, target: str, most: int = 8_000) -> dict[str, Any]:
-    """Returns the options of the task for a user's own two files: vocabulary sizes and hash.
-
-    Args:
-      source, target: the files.
-      most: largest size of each vocabulary.
-
-    Raises:
-      UserError: if a file is missing, or the files have different numbers of lines.
-    """
-    pairs = read_pairs(Path(source), Path(target))
-    # Counted in all pairs, also those that will be held out: upper bounds, which cost a few unused
-    # rows of the embedding.
-    counts = [len({word for pair in pairs for word in words_of(pair[k])}) for k in (0, 1)]
-    return {
-        "name": Translation.name,
-        "train_source": source,
-        "train_target": target,
-        "source_vocabulary": max(min(counts[0] + 1, most), 4),
-        "vocabulary": max(min(counts[1] + 3, most), 4),
-        "sha256": sha256_of([Path(source), Path(target)]),
-    }

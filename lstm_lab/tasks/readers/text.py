@@ -1,17 +1,15 @@
-"""Text: reading files of any language, words, vocabularies and their numbers, hashes of files.
+"""Text: words of any language, vocabularies and their numbers, hashes of files.
 
-In: files. Out: strings, lists of words, int32 arrays. A vocabulary is a tuple of symbols; the
-number of a symbol is its index. Read records.py or tables.py next for files with columns.
+In: strings. Out: lists of words, int32 arrays. A vocabulary is a tuple of symbols; the number of a
+symbol is its index. Read records.py or tables.py next for files with columns.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,47 +28,6 @@ END = "<eos>"
 # each character of Chinese and Japanese, which have no spaces between words and would match \w as a
 # whole sentence; words with apostrophes, such as don't; punctuation marks, one by one.
 _WORDS = re.compile(r"<\w+>|[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[\w']+|[^\w\s]")
-
-
-def lines_of(text: str) -> Iterator[str]:
-    """Yields the lines of a text with their ends.
-
-    Not `splitlines`: it also splits at U+2028 and others, which may stand inside a value.
-    """
-    return io.StringIO(text)
-
-
-def read_text(path: Path) -> str:
-    """Reads a UTF-8 file, gzipped if its name ends in .gz.
-
-    Args:
-      path: the file.
-
-    Returns:
-      The text. Line ends of Windows become those of Unix.
-
-    Raises:
-      UserError: if the file is missing, empty or not UTF-8; the message names the line.
-    """
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError) as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else str(error)
-        raise UserError(f"data: {path} {reason}") from None
-    try:
-        # -sig removes the byte order mark that Windows programs write. It would become a part of
-        # the first column's name.
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"data: {path} line {line} is not UTF-8 (byte 0x{content[error.start]:02x}); "
-            "save the whole file as UTF-8"
-        ) from None
-    if not text.strip():
-        raise UserError(f"data: {path} is empty")
-    return text.replace("\r\n", "\n")
 
 
 def words_of(text: str) -> list[str]:

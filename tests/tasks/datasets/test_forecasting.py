@@ -9,7 +9,6 @@ from sklearn.metrics import roc_auc_score
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Examples, Series, Table, Waves, trivial_baselines
-from lstm_lab.tasks.datasets import forecasting, tabular, time_series
 from lstm_lab.tasks.readers.labels import class_weights
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_series
@@ -86,7 +85,7 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
     ("content", "message"),
     [
         ("date,one,ten\n2000,1,x\n", "line 2 column 'ten': got 'x', expected a finite number"),
-        ("date,one,ten\n2000,1\n", "line 2 column 'ten': got None"),
+        ("date,one,ten\n2000,1\n", "line 2 has 2 values, expected 3 as in the header"),
         ("date,one,tin\n2000,1,2\n", "no column 'ten'; did you mean"),
         ("date,one,ten\n", "has no rows"),
         ("date,one,ten\n\n2000,1,inf\n", "line 3 column 'ten': got 'inf', expected a finite"),
@@ -103,27 +102,28 @@ def test_an_invalid_series_is_rejected(tmp_path, content, message):
 def test_logarithms_of_new_rows_need_values_above_zero(tmp_path):
     task = counting_series(tmp_path, log=True)
     preprocessing = task.load(tmp_path).preprocessing
-    rows = ["date,one,ten\n", *(f"2000-{k},{k},{10 * k}\n" for k in range(6))]
-    with pytest.raises(UserError, match="got a value of 0 or less, expected values above 0"):
-        task.read_lines(rows, preprocessing)
+    rows = ["date,one,ten", *(f"2000-{k},{k},{10 * k}" for k in range(6))]
+    with pytest.raises(UserError, match="line 2 has a value of 0 or less, expected values above 0"):
+        next(task.read_inputs(rows, preprocessing))
 
 
 def test_options_describe_a_users_series(tmp_path):
     counting_series(tmp_path, rows=150)
-    options = forecasting.options(str(tmp_path / "a.csv"))
-    assert (options["inputs_of"], options["targets"]) == (("one", "ten"), ("ten",))
-    build_spec({"task": options, "train": {"steps": 1}}).task.load(tmp_path)
+    options = {"name": "series", "file": str(tmp_path / "a.csv")}
+    task = build_spec({"task": options, "train": {"steps": 1}}).task
+    assert (task.inputs_of, task.targets) == (("one", "ten"), ("ten",))
+    task.load(tmp_path)
     (tmp_path / "b.csv").write_text("a,b\nx,y\n")
     with pytest.raises(UserError, match="line 2 has no number"):
-        forecasting.options(str(tmp_path / "b.csv"))
+        Series.complete({"file": str(tmp_path / "b.csv")}, tmp_path)
     with pytest.raises(ValueError, match="season: got 9, expected up to context, 6"):
         counting_series(tmp_path, season=9)
 
 
 def test_folds_test_every_heartbeat_once(tmp_path):
     write_series(tmp_path)
-    options = time_series.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
-    task = build_spec({"task": {**options, "folds": 5, "fold": 0}, "train": {"steps": 1}}).task
+    options = {"file": "ecg5000/ECG5000_TRAIN.txt", "folds": 5, "fold": 0}
+    task = Waves(**Waves.complete(options, tmp_path))
     assert task.labels == ("1", "2", "3", "4", "5")
     parts = [replace(task, fold=k).load(tmp_path).splits for k in range(5)]
     tested = np.concatenate([part["test"].x for part in parts])
@@ -132,11 +132,11 @@ def test_folds_test_every_heartbeat_once(tmp_path):
     assert held_out.splits["train"].x.shape == (20, 3, 4)
     with pytest.raises(UserError, match="got 5, which does not divide the 12 values"):
         Waves(task.file, task.labels, values_per_step=5).load(tmp_path)
-    with pytest.raises(UserError, match=r"example \d+ has '[345]', expected 1, 2"):
+    with pytest.raises(UserError, match=r"line \d+ has the label '[345]', expected one of"):
         Waves(task.file, ("1", "2")).load(tmp_path)
     (tmp_path / "b.txt").write_text("1 2 3\n1 2\n")
-    with pytest.raises(UserError, match="line 2 has 1 values, expected as many as the first"):
-        time_series.read_series(tmp_path / "b.txt")
+    with pytest.raises(UserError, match=r"line 2 has 2 values, expected 3 as in the first row"):
+        task.read_series(tmp_path / "b.txt")
 
 
 def test_class_weights_balance_the_classes():
@@ -148,9 +148,9 @@ def test_class_weights_balance_the_classes():
 
 def test_a_table_is_a_sequence_of_attributes(tmp_path):
     write_series(tmp_path)
-    options = tabular.options("german_credit/german.csv", header=False, data_dir=tmp_path)
-    assert (options["attributes"], options["categories"], options["labels"]) == (20, 3, ("1", "2"))
-    task = build_spec({"task": {**options, "balanced": True}, "train": {"steps": 1}}).task
+    options = {"file": "german_credit/german.csv", "header": False, "balanced": True}
+    task = Table(**Table.complete(options, tmp_path))
+    assert (task.attributes, task.categories, task.labels) == (20, 3, ("1", "2"))
     dataset = task.load(tmp_path)
     train = dataset.splits["train"]
     assert train.x.shape == (39, 20, 24)
@@ -171,13 +171,13 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b,good\n1,2\n", "line 2: got 2 values, expected 3 as in the first row"),
+        ("a,b,good\n1,2\n", "line 2 has 2 values, expected 3 as in the first row"),
         ("a,b,good\n", "has no rows"),
-        ("a,b,good\n1,2,no\n", "example 1 has 'no', expected 1, 2"),
+        ("a,b,good\n1,2,no\n", "line 2 has the label 'no', expected one of"),
     ],
 )
 def test_an_invalid_table_is_rejected(tmp_path, content, message):
-    header = message == "has no rows" or "example" in message
+    header = message == "has no rows" or "label" in message
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         Table(str(tmp_path / "a.csv"), ("1", "2"), 2, 3, header=header).load(Path())

@@ -9,8 +9,8 @@ import pytest
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Language, steps_per_epoch
-from lstm_lab.tasks.datasets.language import options
-from lstm_lab.tasks.readers.text import encode, most_frequent, read_text, words_of
+from lstm_lab.tasks.readers.files import read_text
+from lstm_lab.tasks.readers.text import encode, most_frequent, words_of
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_texts
 
@@ -49,7 +49,12 @@ def test_chinese_text_is_read_symbol_by_symbol(tmp_path):
     text = "春眠不覺曉,處處聞啼鳥。\r\n夜來風雨聲,花落知多少。\r\n" * 20
     path = tmp_path / "poem.txt.gz"
     path.write_bytes(gzip.compress(text.encode("utf-8-sig")))
-    task = build_spec({"task": options(str(path)), "train": {"steps": 1}}).task
+    task = build_spec(
+        {
+            "task": {"name": "language", "train": str(path), "unit": "character"},
+            "train": {"steps": 1},
+        }
+    ).task
     dataset = task.load(tmp_path)
     assert task.vocabulary == 1 + len(set(text) - {"\r"})
     symbols = dataset.preprocessing["inputs"]
@@ -89,7 +94,10 @@ def test_missing_short_or_changed_files_are_rejected(tmp_path):
     with pytest.raises(UserError, match="leaves valid 0 symbols of 2"):
         Language(str(path), unit="character").load(tmp_path)
     path.write_text("abcd" * 50)
-    config = {"task": options(str(path)), "train": {"steps": 1}}
+    config = {
+        "task": {"name": "language", "train": str(path), "unit": "character"},
+        "train": {"steps": 1},
+    }
     spec = build_spec(config)
     spec.task.load(tmp_path)
     path.rename(tmp_path / "b.txt")

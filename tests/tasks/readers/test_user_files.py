@@ -82,7 +82,7 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "name", "content", "message"),
     [
-        ("imdb.py", "a.csv", b"review,label\nx,1\n", "no column 'text'; the header has review"),
+        ("imdb.py", "a.csv", b"review,label\nx,1\n", "no column 'text', and it is not clear which"),
         ("imdb.py", "a.csv", b"text,label\nx,1\n", "has the label '1' alone"),
         ("imdb.py", "a.csv", "text,label\nété,1\n".encode("latin-1"), "line 2 is not UTF-8"),
         ("imdb.py", "a.csv", b"", "a.csv is empty"),
@@ -95,13 +95,18 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
             b"when,load\nmay,1\njune,x\n",
             "line 3 column 'load': got 'x', expected a finite number",
         ),
-        ("series.py", "a.csv", b"when\nmay\n", "line 2 has no number"),
-        ("heartbeats.py", "a.csv", b"1,2,3\n1,2\n", "line 2 has 1 values, expected as many"),
+        ("series.py", "a.csv", b"when\nmay\n", "line 2 has no numbers"),
+        (
+            "heartbeats.py",
+            "a.csv",
+            b"1,2,3\n1,2\n",
+            "line 2 has 2 values, expected 3 as in",
+        ),
         (
             "credit.py",
             "a.csv",
             b"a,b,c\n1,2\n",
-            "line 2: got 2 values, expected 3 as in the first row",
+            "line 2 has 2 values, expected 3 as in the header",
         ),
         ("imdb.py", "nowhere.csv", None, "nowhere.csv does not exist"),
     ],
