@@ -205,8 +205,7 @@ class Runs:
     def metrics(self) -> dict[str, float]:
         """The mean of each test metric over the seeds that completed."""
         scored = [run.metrics for run in self.runs if run.status == "completed"]
-        # A metric may have no value for a seed, as an AUC has none without one of the classes.
-        names = [name for name in (scored[0] if scored else {}) if all(name in m for m in scored)]
+        names = scored[0] if scored else {}
         return {name: sum(m[name] for m in scored) / len(scored) for name in names}
 
     @property

@@ -6,6 +6,7 @@ writes the report of a single run from it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,9 @@ class RunRecord:
       steps: number of training steps, or None before the end.
       best_step: the step of the best checkpoint, or None before the end.
       wall_s: training time in seconds, or None before the end.
-      valid, test: metrics at the best checkpoint; empty before the end.
+      valid, test: metrics at the best checkpoint; empty before the end. NaN stands for a metric
+        without a value, such as an AUC without examples of a class.
       trivial: test metrics of the trivial baselines, by name.
-      undefined: test metrics without a value, such as an AUC without examples of a class.
       history: one row per evaluation: step, seconds, training loss, validation metrics.
     """
 
@@ -52,19 +53,15 @@ class RunRecord:
     test: dict[str, float]
     trivial: dict[str, dict[str, float]]
     history: ResultTable
-    undefined: tuple[str, ...] = ()
 
     def scores_table(self) -> list[list[str]]:
         """Returns the scores as rows of text: the run's, then those of the trivial baselines."""
-        names = [*self.test, *self.undefined] or list(self.valid)
+        names = list(self.test) or list(self.valid)
         if not names:
             return [["", "status"], ["", f"{self.status} {self.reason}".strip()]]
         lines = [["", *names]]
         for label, metrics in (("validation", self.valid), ("test", self.test)):
             lines.append([label, *(_number(metrics.get(name)) for name in names)])
-        if self.undefined:
-            # Of the test alone: other rows never have these metrics.
-            lines[-1][-len(self.undefined) :] = [NO_VALUE] * len(self.undefined)
         for name, metrics in self.trivial.items():
             label = f"trivial: {name.replace('_', ' ')} (test)"
             lines.append([label, *(_number(metrics.get(metric)) for metric in names)])
@@ -72,7 +69,10 @@ class RunRecord:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.5f}"
+    """Returns a metric as text: nothing if it was not measured, a dash if it has no value."""
+    if value is None:
+        return ""
+    return f"{value:.5f}" if math.isfinite(value) else NO_VALUE
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -102,10 +102,9 @@ def read_run(folder: Path) -> RunRecord:
         steps=result.get("steps"),
         best_step=best.get("step"),
         wall_s=result.get("wall_s"),
-        valid=_finite(best.get("valid", {})),
-        test=_finite(result.get("test", {})),
-        trivial={name: _finite(metrics) for name, metrics in result.get("trivial", {}).items()},
-        undefined=tuple(k for k, value in result.get("test", {}).items() if value is None),
+        valid=_numbers(best.get("valid", {})),
+        test=_numbers(result.get("test", {})),
+        trivial={name: _numbers(metrics) for name, metrics in result.get("trivial", {}).items()},
         history=_history(read_lines(folder / "metrics.jsonl")),
     )
 
@@ -129,6 +128,6 @@ def _history(rows: list[dict[str, JSON]]) -> ResultTable:
     return ResultTable(columns, table)
 
 
-def _finite(metrics: dict[str, float | None]) -> dict[str, float]:
-    """Returns the metrics with finite values. NaN and infinity are null on disk."""
-    return {name: value for name, value in metrics.items() if value is not None}
+def _numbers(metrics: dict[str, float | None]) -> dict[str, float]:
+    """Returns metrics with NaN for those without a value, which are null on disk."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}

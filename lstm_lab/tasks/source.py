@@ -44,7 +44,6 @@ def describe_source(dataset: Dataset) -> list[str]:
 
 def _examples(dataset: Dataset) -> dict[str, int]:
     """Returns the number of examples of each split, or of symbols of a stream."""
-    return {
-        name: len(part.tokens if isinstance(part, Stream) else part.x)
-        for name, part in dataset.splits.items()
-    }
+    order = [name for name in ("train", "valid", "test") if name in dataset.splits]
+    parts = [(name, dataset.splits[name]) for name in order]
+    return {name: len(p.tokens if isinstance(p, Stream) else p.x) for name, p in parts}

@@ -258,13 +258,14 @@ class Waves(TableFormat, Task):
             values = self._values("input", line)
             if T is not None and len(values) == T + 1 and whole_label(values[0]) in self.labels:
                 values = values[1:]
+            x_TD = self._sequence(values, line)
             # Runs of earlier versions did not record the length.
             if T is not None and len(values) != T:
                 raise UserError(
                     f"input: got {len(values)} values, expected {T} as in training, or a label "
                     f"and {T} values"
                 )
-            yield self._sequence(values, line)
+            yield x_TD
 
     def _values(self, what: str, line: str) -> list[str]:
         if self._separated_by_spaces(line):

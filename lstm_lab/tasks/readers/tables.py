@@ -295,7 +295,8 @@ def resolve_columns(names: Sequence[str], columns: Sequence[str], setting: str) 
 def standardization(values_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns mean and standard deviation of each column [D]; NaN values do not count.
 
-    A constant column has the standard deviation 1, so that it becomes 0.
+    The scale of a constant column is the size of its value, so that it becomes 0, and later changes
+    are relative to it: they do not depend on the unit.
 
     Args:
       values_ND: the training rows.
@@ -305,4 +306,5 @@ def standardization(values_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     least_D = np.nanmin(values_ND, 0)
     constant = np.nanmax(values_ND, 0) == least_D
     mean_D = np.where(constant, least_D, np.nanmean(values_ND, 0))
-    return mean_D, np.where(constant, 1.0, np.nanstd(values_ND, 0))
+    size_D = np.where(least_D == 0, 1.0, np.abs(least_D))
+    return mean_D, np.where(constant, size_D, np.nanstd(values_ND, 0))
