@@ -165,6 +165,11 @@ class Series(SeriesFormat, Task):
         preprocessing["season_mae"] = self._step_of_a_season(scaled)
         source = describe_columns(tables["train"], self.inputs_of, self)
         source["predicts"] = list(self.targets)
+        unfilled = int(np.isnan(rows["train"].values).any(1).sum())
+        if unfilled and self.missing in ("ffill", "interpolate"):
+            source["notes"].append(
+                f"{unfilled} rows are left out: no value before them can fill what they miss"
+            )
         source["rows_read"] = sum(len(part.values) for part in parts.values())
         return Dataset({**splits}, preprocessing, source)
 

@@ -213,8 +213,14 @@ class Waves(TableFormat, Task):
                 raise UserError(f"{table.what} has no series without missing numbers")
         values_NT = numbers(table, columns, self)
         # Along the time of each series, so the rows and columns change places.
+        filled = fill(values_NT.T, self.missing).T
         places = [table.place(line) for line in table.frame.index]
-        filled = fill(table, values_NT.T, places, self.missing).T
+        if self.missing != "mask" and np.isnan(filled).any():
+            place = places[int(np.isnan(filled).any(1).argmax())]
+            raise UserError(
+                f"{place} begins with a missing number, and no value before it can fill it; use "
+                "task.missing=drop or mask"
+            )
         return LabeledSeries(places, names, filled)
 
     def _steps(self, values_NT: np.ndarray) -> np.ndarray:
@@ -288,7 +294,9 @@ class Waves(TableFormat, Task):
             raise UserError(
                 f"input: got {len(values)} numbers, expected {self.values_per_step} per step"
             )
-        filled = fill(RawTable("input", frame), numbers_1T.T, ["series"], self.missing).T
+        filled = fill(numbers_1T.T, self.missing).T
+        if self.missing != "mask" and np.isnan(filled).any():
+            raise UserError(f"input: got {line.strip()!r}, expected a number at the start")
         return self._steps(filled)[0]
 
 

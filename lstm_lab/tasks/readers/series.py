@@ -73,7 +73,7 @@ def series_rows(table: RawTable, columns: Sequence[str], form: SeriesFormat) -> 
             raise UserError(f"task.sort: {table.what} has no column of dates; set task.time")
         table, gaps = ordered(table, time, form.sort, form.gaps)
         starts[gaps] = True
-    values_ND = fill(table, numbers(table, columns, form), columns, form.missing)
+    values_ND = fill(numbers(table, columns, form), form.missing)
     return Rows(values_ND, starts, np.asarray(table.frame.index))
 
 

@@ -21,7 +21,7 @@ from lstm_lab.tasks.readers.rows import DELIMITERS, RawTable, parse_table
 from lstm_lab.utils.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    pass
 
 Missing = Literal["drop", "ffill", "interpolate", "mask"]
 Gaps = Literal["refuse", "keep"]
@@ -239,31 +239,23 @@ def _hint(value: str, form: TableFormat) -> str:
     return " (for decimal commas set task.decimal=, and for groups of digits task.thousands)"
 
 
-def fill(table: RawTable, values_ND: np.ndarray, columns: Sequence[str], policy: Any) -> np.ndarray:
+def fill(values_ND: np.ndarray, policy: Missing | None) -> np.ndarray:
     """Returns numbers with missing ones filled along the rows.
 
     Args:
-      table: the table, for error messages.
-      values_ND: its numbers, NaN where they are missing.
-      columns: the names of the columns.
+      values_ND: numbers, NaN where they are missing.
       policy: `ffill` or `interpolate`; any other one leaves the numbers as they are.
 
-    Raises:
-      UserError: if a column begins with a missing value, before which there is nothing to repeat.
+    Returns:
+      The numbers. NaN stays before the first known value of a column, where nothing can be
+      repeated.
     """
     from pandas import DataFrame
 
     if policy not in ("ffill", "interpolate"):
         return values_ND
-    frame: DataFrame = DataFrame(values_ND)
-    filled = np.asarray(frame.ffill() if policy == "ffill" else frame.interpolate())
-    if np.isnan(filled).any():
-        k = int(np.isnan(filled).any(0).argmax())
-        raise UserError(
-            f"{table.place(table.frame.index[0], columns[k])} is missing, and no value before it "
-            f"can fill it (task.missing={policy}); remove the first rows"
-        )
-    return filled
+    frame = DataFrame(values_ND)
+    return np.asarray(frame.ffill() if policy == "ffill" else frame.interpolate())
 
 
 def resolve_columns(names: Sequence[str], columns: Sequence[str], setting: str) -> tuple[str, ...]:

@@ -95,6 +95,15 @@ def test_windows_with_a_missing_number_are_left_out(tmp_path):
     assert np.isfinite(data.splits["train"].x).all()
 
 
+def test_rows_before_the_first_value_cannot_be_filled(tmp_path):
+    path = write(tmp_path, "a.csv", "load", "NA", "NA", *(str(k % 7) for k in range(60)))
+    _, data = load("series", file=path, context=4, missing="ffill")
+    _, whole = load("series", file=path, context=4, missing="mask")
+    assert "2 rows are left out" in data.source["notes"][0]
+    # Without marks, the windows that begin in one of the two rows are left out.
+    assert len(whole.splits["train"].x) - len(data.splits["train"].x) == 2
+
+
 def test_a_mark_says_which_inputs_are_missing(tmp_path):
     task, data = series_with_holes(tmp_path, missing="mask")
     x = data.splits["train"].x
@@ -319,6 +328,10 @@ def test_missing_values_of_series(tmp_path):
             assert [1, 2, 3, 4] in np.concatenate([p.x for p in data.splits.values()])[
                 ..., 0
             ].tolist()
+    lines[5] = "a,,2,3,4"
+    path = write(tmp_path, "a.csv", *lines)
+    with pytest.raises(UserError, match="line 6 begins with a missing number"):
+        load("waves", file=path, missing="ffill")
     assert sizes == {"drop": 29, "ffill": 30, "interpolate": 30, "mask": 30}
 
 
