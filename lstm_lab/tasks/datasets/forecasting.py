@@ -117,6 +117,7 @@ class Series(SeriesFormat, Task):
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
         known = {field.name for field in fields(SeriesFormat)}
         form = SeriesFormat(**{name: options[name] for name in known & options.keys()})
+        form.check_format()
         table = read_table(paths["file"], form, form.header)
         names = {
             name: resolve_columns(options[name], table.names, f"task.{name}")
@@ -352,7 +353,7 @@ class Series(SeriesFormat, Task):
         text = "\n".join(lines)
         if not text.strip():
             raise UserError("input: got nothing, expected a table with a header")
-        rows = self._rows(parse_table("input", text, self.delimiter, self.header, self.decimal))
+        rows = self._rows(parse_table("input", text, self.mark, self.header, self.decimal))
         if len(rows.values) < self.context:
             raise UserError(f"input: got {len(rows.values)} rows, expected {self.context} or more")
         # The mean and deviation of training, since the model learned its weights for this scale.

@@ -21,6 +21,7 @@ from lstm_lab.tasks.readers.attributes import (
     check_words,
     doubtful_categories,
     fit_column,
+    label_column,
     typed_columns,
     without_missing,
 )
@@ -129,19 +130,20 @@ class Table(TableFormat, Task):
         tables = [task._table(path) for path in paths.values()]
         names = task._names(tables[0])
         columns = typed_columns(tables, names, task, task.categorical)
-        # Counted in all rows: an upper bound that holds for the training rows of every split.
+        # Counted in all rows: an upper bound for the training rows of every split.
         counts = [len({*column} - {""}) for column in columns if isinstance(column, list)]
+        label = task._label(tables[0])
         labels = {
-            table.place(line): label
+            table.place(line): name
             for table in tables
-            for line, label in zip(table.frame.index, task._labels(table), strict=True)
+            for line, name in zip(table.frame.index, label_column(table, label), strict=True)
         }
         added = {
             "labels": options.get("labels") or all_labels(labels),
             "attributes": len(names),
             "categories": max(counts, default=0),
             "columns": names if task.columns else (),
-            "label": task._label(tables[0]) if task.label else None,
+            "label": label if task.label else None,
         }
         return {**options, **added, "sha256": options.get("sha256", sha256_of(paths.values()))}
 
@@ -175,7 +177,9 @@ class Table(TableFormat, Task):
                 f"expected {self.attributes} (task.attributes)"
             )
         places = [t.place(line) for t in tables.values() for line in t.frame.index]
-        labels = [label for table in tables.values() for label in self._labels(table)]
+        train = tables["train"]
+        label = self._label(train)
+        labels = [name for table in tables.values() for name in label_column(table, label)]
         y = label_numbers(places, labels, self.labels)
         shares = {"valid": self.valid_share, "test": self.test_share}
         counts = {split: len(table.frame) for split, table in tables.items()}
@@ -187,10 +191,8 @@ class Table(TableFormat, Task):
         fitted = [fit_column(column, parts["train"]) for column in columns]
         x_NTD = self._encoded(columns, fitted)
         splits = split_examples(x_NTD, y, parts, len(self.labels), self.balanced)
-        train = tables["train"]
         preprocessing = {"outputs": self.labels, "columns": fitted, "names": list(names)}
-        preprocessing["header"] = train.names
-        label = self._label(train)
+        preprocessing |= {"header": train.names, "delimiter": train.delimiter}
         left_out = {
             name: "not used" if name else "no name"
             for name in train.names
@@ -208,11 +210,10 @@ class Table(TableFormat, Task):
                 f"{table.what} has the column {table.names[0]!r} alone, expected attributes and a "
                 "label; is its delimiter another one (task.delimiter)?"
             )
-        used = [*self._names(table), self._label(table)]
-        return (
-            without_missing(table, used, self, self.categorical)
-            if self.missing == "drop"
-            else table
+        if self.missing != "drop":
+            return table
+        return without_missing(
+            table, [*self._names(table), self._label(table)], self, self.categorical
         )
 
     def _label(self, table: RawTable) -> str:
@@ -231,17 +232,6 @@ class Table(TableFormat, Task):
             return names
         return tuple(name for name in table.names if name and name != label)
 
-    def _labels(self, table: RawTable) -> list[str]:
-        label = self._label(table)
-        values = list(table.frame[label])
-        if "" in values:
-            line = table.frame.index[values.index("")]
-            raise UserError(
-                f"{table.place(line)} has nothing for column {label!r}, the label; fill it, or "
-                "leave such rows out with task.missing=drop"
-            )
-        return values
-
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Converts a row to a sequence [T,D].
 
@@ -256,8 +246,7 @@ class Table(TableFormat, Task):
         """
         from pandas import DataFrame
 
-        delimiter = self.delimiter or find_delimiter("input", line, self.decimal)
-        values = one_row("input", line, delimiter)
+        values = one_row("input", line, self._delimiter(line, preprocessing))
         # Runs of earlier versions did not record the names.
         names = preprocessing.get("names") or [str(k) for k in range(self.attributes)]
         header = preprocessing.get("header") or names
@@ -286,7 +275,7 @@ class Table(TableFormat, Task):
         if first is None:
             return
         names = preprocessing.get("names", [])
-        delimiter = self.delimiter or find_delimiter("input", first, self.decimal)
+        delimiter = self._delimiter(first, preprocessing)
         known = sum(name in names for name in one_row("input", first, delimiter))
         # Half of the names: a header that lacks a column is still no row of values.
         if not self.header or 2 * known < max(len(names), 1):
@@ -295,6 +284,14 @@ class Table(TableFormat, Task):
             return
         table = parse_table("input", "\n".join([first, *filled]), delimiter, True, self.decimal)
         yield from self._converted(table, preprocessing, names)
+
+    def _delimiter(self, line: str, preprocessing: Mapping[str, Any]) -> str:
+        """Returns the delimiter of an input: that of training, if the line has it."""
+        trained = self.mark or preprocessing.get("delimiter", ",")
+        # A file that another program wrote may have another one, unless the user named it.
+        if self.mark or trained in line or self.attributes == 1:
+            return trained
+        return find_delimiter("input", line, self.decimal)
 
     def _converted(
         self, table: RawTable, preprocessing: Mapping[str, Any], names: Sequence[str]

@@ -108,9 +108,9 @@ class Text(RowFormat, Task):
         if not incomplete(options, cls.files, ("labels",)):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
-        read = partial(
-            read_records, delimiter=options.get("delimiter"), missing=options.get("missing")
-        )
+        form = RowFormat(delimiter=options.get("delimiter"))
+        form.check_format()
+        read = partial(read_records, form=form, missing=options.get("missing"))
         train = paths["train"]
         columns = find_text_columns(train, read(train), options.get("text"), options.get("label"))
         records = {split: read(path, columns) for split, path in paths.items()}
@@ -150,9 +150,7 @@ class Text(RowFormat, Task):
           UserError: if a file is missing, changed or malformed, or has an unknown label.
         """
         find = partial(locate, data_dir=data_dir)
-        read = partial(
-            read_records, columns=self.columns, delimiter=self.delimiter, missing=self.missing
-        )
+        read = partial(read_records, columns=self.columns, form=self, missing=self.missing)
         paths, splits = read_splits(self, find, read)
         symbols = {
             split: [self.symbols(record[self.text]) for _, record in part]
@@ -212,7 +210,7 @@ class Text(RowFormat, Task):
             for line in chain([first], rest):
                 yield self.read_line(line, preprocessing)
             return
-        table = parse_table("input", "\n".join([first, *rest]), self.delimiter)
+        table = parse_table("input", "\n".join([first, *rest]), self.mark)
         for line_number, text in table.frame[self.text].items():
             if text == "":
                 raise UserError(f"{table.place(line_number, self.text)} has no text")
@@ -220,7 +218,7 @@ class Text(RowFormat, Task):
 
     def _is_header(self, line: str, header: Iterable[str]) -> bool:
         """Returns whether a line has the text column and only columns of the training file."""
-        marks = [self.delimiter] if self.delimiter else list(DELIMITERS)
+        marks = [self.mark] if self.mark else list(DELIMITERS)
         for mark in marks:
             try:
                 ((_, names),) = split_rows("input", line, mark)

@@ -183,7 +183,7 @@ class Waves(TableFormat, Task):
         if spaces:
             # Runs of spaces align the columns; one space separates the values here.
             text = re.sub(r"[ \t]+", " ", re.sub(r"(?m)^[ \t]+|[ \t]+$", "", text))
-        delimiter = " " if spaces else self.delimiter
+        delimiter = " " if spaces else self.mark
         table = parse_table(what, text, delimiter, self.header, self.decimal)
         if len(table.names) < 2:
             raise UserError(f"{what} line 1 has 1 value, expected a label and its series")
@@ -191,8 +191,8 @@ class Waves(TableFormat, Task):
 
     def _separated_by_spaces(self, text: str) -> bool:
         """Returns whether a line is values between spaces, without another delimiter."""
-        if self.delimiter is not None:
-            return self.delimiter == " "
+        if self.mark is not None:
+            return self.mark == " "
         first = next((line for line in text.split("\n") if line.strip()), "")
         marks = {",", ";", "|", "\t"} - {self.decimal}
         # Tabs between values may have spaces around them, which are no delimiters then.
@@ -278,7 +278,7 @@ class Waves(TableFormat, Task):
             return line.split()
         if self.delimiter is None and self.decimal == "." and ";" in line and "," in line:
             raise UserError(f"{what}: got {line.strip()!r}, expected numbers with one delimiter")
-        table = parse_table(what, line, self.delimiter, header=False, decimal=self.decimal)
+        table = parse_table(what, line, self.mark, header=False, decimal=self.decimal)
         return [str(value) for value in table.frame.iloc[0]]
 
     def _sequence(self, values: list[str], line: str) -> np.ndarray:

@@ -81,6 +81,27 @@ def check_words(table: RawTable, name: str, form: TableFormat) -> None:
         )
 
 
+def label_column(table: RawTable, name: str) -> list[str]:
+    """Returns a column of labels.
+
+    Args:
+      table: the table.
+      name: the column.
+
+    Raises:
+      UserError: for a missing column or an empty label; the message names its line.
+    """
+    table.require([name])
+    values = list(table.frame[name])
+    if "" in values:
+        line = table.frame.index[values.index("")]
+        raise UserError(
+            f"{table.place(line)} has nothing for column {name!r}, the label; fill it, or leave "
+            "such rows out with task.missing=drop"
+        )
+    return values
+
+
 def without_missing(
     table: RawTable, names: Sequence[str], form: TableFormat, categorical: Container[str]
 ) -> RawTable:

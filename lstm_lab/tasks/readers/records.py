@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from lstm_lab.tasks.readers.files import is_parquet, lines_of, read_bytes, read_text
 from lstm_lab.tasks.readers.rows import RawTable, names_text
-from lstm_lab.tasks.readers.tables import TableFormat, read_table
+from lstm_lab.tasks.readers.tables import RowFormat, TableFormat, read_table
 from lstm_lab.utils.errors import UserError, missing_column
 
 Record = dict[str, Any]
@@ -23,7 +23,7 @@ Records = list[tuple[int, Record]]
 def read_records(
     path: Path,
     columns: Iterable[str] = (),
-    delimiter: str | None = None,
+    form: RowFormat | None = None,
     missing: Literal["drop"] | None = None,
 ) -> Records:
     """Reads the records of a file: JSON lines if it begins with an object, else a table.
@@ -31,7 +31,7 @@ def read_records(
     Args:
       path: the file, also inside .gz or .zip.
       columns: the columns that each record must have, with a value.
-      delimiter: what separates the values of a table; None finds it.
+      form: how a table is written; None finds its delimiter.
       missing: whether to leave records without a value out (drop), or to refuse them.
 
     Returns:
@@ -52,7 +52,9 @@ def read_records(
     if is_json:
         records = _json_lines(path, read_text(path))
     else:
-        records = records_of(read_table(path, TableFormat(delimiter=delimiter)))
+        records = records_of(
+            read_table(path, TableFormat(delimiter=form.delimiter if form else None))
+        )
     if not records:
         raise UserError(f"data: {path} has no records")
     columns = tuple(columns)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 Row = tuple[int, list[str]]  # the line on which a record begins, and its values
 
 
@@ -37,6 +38,7 @@ class RawTable:
       frame: the values as text, stripped of surrounding spaces. The index has the line on which
         each record begins.
       unit: what the index counts: `line`, or `row` for a file without lines.
+      delimiter: what separates the values in the text.
 
     Example:
       table = parse_table("data: a.csv", "x,y\\n1,2\\n")
@@ -46,6 +48,7 @@ class RawTable:
     what: str
     frame: DataFrame
     unit: str = "line"
+    delimiter: str = ","
 
     @property
     def names(self) -> list[str]:
@@ -108,7 +111,7 @@ def parse_table(
         columns=names,
         dtype=object,
     )
-    return RawTable(what, frame)
+    return RawTable(what, frame, delimiter=delimiter)
 
 
 def _header(what: str, record: Row) -> list[str]:
@@ -152,7 +155,9 @@ def find_delimiter(what: str, text: str, decimal: str = ".") -> str:
     bare = re.sub(r'"[^"]*"', "", first)
     candidates = [mark for mark in DELIMITERS if mark in bare and mark != decimal]
     if len(candidates) < 2:
-        return candidates[0] if candidates else ";" if decimal == "," else ","
+        # Values with decimal commas may stand in quotes between commas.
+        comma = decimal != "," or ("," in bare and not _DECIMAL_COMMA.fullmatch(bare))
+        return candidates[0] if candidates else "," if comma else ";"
     fitting = []
     for mark in candidates:
         try:

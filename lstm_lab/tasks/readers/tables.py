@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from lstm_lab.tasks.readers.files import decode, is_parquet, read_bytes, unpack
-from lstm_lab.tasks.readers.rows import DELIMITERS, RawTable, parse_table
+from lstm_lab.tasks.readers.rows import RawTable, parse_table
 from lstm_lab.utils.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ Kind = Literal["numbers", "words", "mixed", "empty"]
 
 # How programs write a number that is missing, in lower case: R, pandas, SQL, Excel, SAS, UCI.
 MISSING = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>", "?", "-", ".")
+_WORDS = {"tab": "\t", "space": " "}
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.I)
 # Numbers in the notation of other countries, which are read only if the user says so.
 _FOREIGN = re.compile(r"[+-]?(\d+,\d+|\d{1,3}([., '\u00a0\u202f]\d{3})+([.,]\d+)?)")
@@ -39,22 +40,28 @@ class RowFormat:
     """How the rows of a user's table are written.
 
     Attributes:
-      delimiter: what separates two values; None finds a comma, semicolon, tab or bar.
+      delimiter: what separates two values: one character, `tab` or `space`; None finds a comma,
+        semicolon, tab or bar.
 
     Example:
-      Text("reviews.tsv", ("bad", "good"), delimiter="\\t").delimiter
+      Text("reviews.tsv", ("bad", "good"), delimiter="tab").mark == chr(9)
     """
 
     delimiter: str | None = None
 
+    @property
+    def mark(self) -> str | None:
+        """The delimiter as a character, or None."""
+        # As words, because the command line strips white space from a value.
+        return _WORDS.get(self.delimiter or "", self.delimiter)
+
     def check_format(self) -> None:
         """Raises ValueError for a delimiter that is not one character."""
-        if self.delimiter is not None and (
-            len(self.delimiter) != 1 or self.delimiter in '"\r\n' or self.delimiter.isalnum()
-        ):
+        mark = self.mark
+        if mark is not None and (len(mark) != 1 or mark in '"\r\n' or mark.isalnum()):
             raise ValueError(
-                f"delimiter: got {self.delimiter!r}, expected one of "
-                f"{', '.join(DELIMITERS.values())}, as the character itself"
+                f"delimiter: got {self.delimiter!r}, expected tab, space, or one character such as "
+                "a comma or semicolon"
             )
 
 
@@ -64,7 +71,8 @@ class TableFormat(RowFormat):
 
     Attributes:
       decimal: the mark before the decimals, a point or a comma.
-      thousands: the mark between groups of three digits, such as a comma; None allows no mark.
+      thousands: the mark between groups of three digits, such as a comma, or `space`; None allows
+        no mark.
       missing: what to do with a missing number: `drop` leaves its row out (in a series, all windows
         with it), `ffill` repeats the value before, `interpolate` draws a line between its neighbors
         (so a gap knows what follows it), `mask` gives the mean and adds an input that says so. None
@@ -81,13 +89,19 @@ class TableFormat(RowFormat):
     def check_format(self) -> None:
         """Raises ValueError for marks that exclude each other."""
         super().check_format()
-        if self.thousands is not None and self.thousands not in (",", ".", " ", "'", "_"):
+        if self.thousands is not None and self.thousands not in (",", ".", "space", "'", "_"):
             raise ValueError(
-                f"thousands: got {self.thousands!r}, expected a comma, point, space, ' or _"
+                f"thousands: got {self.thousands!r}, expected a comma, a point, ', _ or space"
             )
-        if self.decimal in (self.thousands, self.delimiter):
-            other = "thousands" if self.decimal == self.thousands else "delimiter"
-            raise ValueError(f"decimal, {other}: got {self.decimal!r} for both")
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal, thousands: got {self.decimal!r} for both")
+
+    @property
+    def grouping(self) -> str | None:
+        """A pattern of the mark between groups of digits, or None."""
+        if self.thousands == "space":
+            return "[ \u00a0\u202f]"
+        return re.escape(self.thousands) if self.thousands else None
 
 
 def read_table(path: Path, form: TableFormat, header: bool = True) -> RawTable:
@@ -111,7 +125,7 @@ def read_table(path: Path, form: TableFormat, header: bool = True) -> RawTable:
     text = decode(unpack(content, what, path.name), what)
     if not text.strip():
         raise UserError(f"{what} is empty")
-    return parse_table(what, text, form.delimiter, header, form.decimal)
+    return parse_table(what, text, form.mark, header, form.decimal)
 
 
 def _from_parquet(what: str, content: bytes) -> RawTable:
@@ -176,8 +190,8 @@ def kind_of(values: Sequence[str], form: TableFormat) -> Kind:
 def _number_pattern(form: TableFormat) -> re.Pattern[str]:
     # [0-9] and not \d, which also matches digits of other scripts.
     whole = "[0-9]+"
-    if form.thousands:
-        whole = rf"(?:[0-9]{{1,3}}(?:{re.escape(form.thousands)}[0-9]{{3}})+|[0-9]+)"
+    if form.grouping:
+        whole = rf"(?:[0-9]{{1,3}}(?:{form.grouping}[0-9]{{3}})+|[0-9]+)"
     point = re.escape(form.decimal)
     return re.compile(rf"[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
@@ -221,8 +235,8 @@ def _column(table: RawTable, column: str, form: TableFormat) -> np.ndarray:
                 f"{table.place(lines[place], column)}: got {value!r}, expected a finite number"
                 f"{_hint(value, form)}"
             )
-        if form.thousands:
-            value = value.replace(form.thousands, "")
+        if form.grouping:
+            value = re.sub(form.grouping, "", value)
         result[place] = float(value.replace(form.decimal, "."))
     if np.isinf(result).any():
         place = int(np.isinf(result).argmax())

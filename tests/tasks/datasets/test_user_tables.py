@@ -244,6 +244,7 @@ def test_a_row_to_predict_is_read_as_a_row_of_the_file(tmp_path):
     for wrong, message in (
         (["1;2"], r"got 2 values, expected 3 \(age, income, job\), or 4 with all columns"),
         (["age;income", "1;2"], "no column 'job'"),
+        (["a,b;30.5;a"], "line 1 column 'age': got 'a,b'"),
         (["20;x;a"], "line 1 column 'income': got 'x'"),
         (["20;NA;a"], "line 1 column 'income' has 'NA'"),
     ):
@@ -443,6 +444,17 @@ def test_every_split_may_have_its_own_file(tmp_path, name):
         spec.task.load(Path())
 
 
+def test_columns_of_a_test_table_may_have_another_order(tmp_path):
+    rows = [(k, k % 5, "ab"[k % 2]) for k in range(40)]
+    train = write(tmp_path, "a.csv", "x,y,label", *(f"{x},{y},{z}" for x, y, z in rows))
+    test = write(tmp_path, "b.csv", "label;y;x", *(f"{z};{y};{x}" for x, y, z in rows))
+    _, data = load("table", file=train, test=test)
+    part = data.splits["test"]
+    assert part.y.tolist() == [k % 2 for k in range(40)]
+    mean, std = (data.preprocessing["columns"][0][k] for k in ("mean", "std"))
+    np.testing.assert_allclose(part.x[:, 0, 2] * std + mean, np.arange(40), atol=1e-4)
+
+
 def test_a_run_says_which_files_are_for_which_split(tmp_path):
     train, other = (write(tmp_path, f"{k}.csv", "text,label", *REVIEWS) for k in "ab")
     ids = {
@@ -473,5 +485,5 @@ def test_folds_and_files_of_splits_exclude_each_other():
     with pytest.raises(ValueError, match="folds: expected none, since valid or test have files"):
         Waves("a.txt", ("a", "b"), test="b.txt", folds=3, fold=0)
     assert Language("a.txt", test="b.txt").valid is None
-    assert Text("a.csv", ("a", "b"), delimiter=";").delimiter == ";"
+    assert Text("a.csv", ("a", "b"), delimiter="tab").mark == "\t"
     assert Series.files == ("file", "valid", "test")

@@ -93,6 +93,8 @@ def test_a_malformed_table_is_refused_with_its_line(text, message):
         ('"a;b",c\n1,2\n', ".", ","),
         ("a|b\n1|2\n", ".", "|"),
         ("1,5;2,5\n1,0;2,0\n", ",", ";"),
+        ('x,y\n"1,5","2,5"\n', ",", ","),
+        ("1,5\n", ",", ";"),
         ("load\n1\n", ".", ","),
     ],
 )

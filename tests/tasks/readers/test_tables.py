@@ -36,6 +36,11 @@ def column(values, **form):
         (["50,51", "-0,5"], {"decimal": ","}, [50.51, -0.5]),
         (["5,051", "1,234,567.5", "12"], {"thousands": ","}, [5051, 1234567.5, 12]),
         (["1.234,5"], {"decimal": ",", "thousands": "."}, [1234.5]),
+        (
+            ["1 234", "1\u202f234\u00a0567,5"],
+            {"decimal": ",", "thousands": "space"},
+            [1234, 1234567.5],
+        ),
     ],
 )
 def test_numbers_are_read_in_the_declared_notation(values, form, expected):
@@ -164,7 +169,7 @@ def test_a_parquet_file_is_read_as_the_same_table(tmp_path):
     ("form", "message"),
     [
         ({"decimal": ",", "thousands": ","}, "decimal, thousands: got ',' for both"),
-        ({"decimal": ",", "delimiter": ","}, "decimal, delimiter: got ',' for both"),
+        ({"delimiter": ""}, "delimiter: got ''"),
         ({"delimiter": "ab"}, "delimiter: got 'ab'"),
         ({"thousands": "x"}, "thousands: got 'x'"),
     ],
