@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from lstm_lab.config.load import load_spec
+from lstm_lab.config.overrides import parse_overrides
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Examples, Series, Table, Waves, trivial_baselines
 from lstm_lab.tasks.readers.labels import class_weights
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_series
+from tests.helpers.tables import load, task_of, write
 
 
 def counting_series(tmp_path, rows=100, **options):
@@ -181,3 +184,125 @@ def test_an_invalid_table_is_rejected(tmp_path, content, message):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         Table(str(tmp_path / "a.csv"), ("1", "2"), 2, 3, header=header).load(Path())
+
+
+CLIMATE = [
+    '"T (degC)","wind, max (m/s)",p',
+    *(f"{20 + k % 5}.5,{k % 7},{900 + k}" for k in range(60)),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("T (degC)", ("T (degC)",)),
+        ("wind, max (m/s)", ("wind, max (m/s)",)),
+        ('"wind, max (m/s)",p', ("wind, max (m/s)", "p")),
+        ('["wind, max (m/s)", p]', ("wind, max (m/s)", "p")),
+        ("(T (degC),p)", ("T (degC)", "p")),
+    ],
+)
+def test_targets_are_named_as_in_the_file(tmp_path, text, targets):
+    task = {"name": "series", "file": write(tmp_path, "a.csv", *CLIMATE), "context": 4}
+    config = {"task": task, "train": {"steps": 1}}
+    spec = load_spec(config, parse_overrides(config, {"task.targets": text}))
+    assert spec.task.targets == targets
+    assert spec.task.inputs_of == ("T (degC)", "wind, max (m/s)", "p")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["temp,load", "1,", "2,3"], "line 2 column 'load' has ''"),
+        (["temp,load", "1,NA", "2,3"], "line 2 column 'load' has 'NA'"),
+        (["temp,load", '1,"5,051"', '2,"5,052"'], "line 2 column 'load': got '5,051'"),
+        (["temp;load", "1;50,51", "2;54,68"], "line 2 column 'load': got '50,51'"),
+        (["temp,load", "1,3", "2,three", "3,4"], "line 3 column 'load': got 'three'"),
+        (["load,temp", "NA,1", "nan,2"], None),
+    ],
+)
+def test_no_other_column_is_forecast_than_the_last_one_of_numbers(tmp_path, lines, message):
+    path = write(tmp_path, "a.csv", *lines)
+    if message is None:
+        # A column without any number is none of numbers.
+        assert task_of("series", file=path).targets == ("temp",)
+        return
+    with pytest.raises(UserError, match=message):
+        load("series", file=path, context=1)
+
+
+def series_with_holes(tmp_path, **options):
+    values = [str(k % 7) for k in range(80)]
+    values[10] = values[50] = ""
+    rows = [f"{k},{value}" for k, value in enumerate(values)]
+    path = write(tmp_path, "a.csv", "other,load", *rows)
+    return load("series", file=path, context=4, horizon=2, targets=("load",), **options)
+
+
+def test_windows_with_a_missing_number_are_left_out(tmp_path):
+    _, whole = series_with_holes(tmp_path, missing="ffill")
+    _, data = series_with_holes(tmp_path, missing="drop")
+    # A row lies in six windows of six rows. Row 50 is the third of the validation part.
+    assert len(data.splits["train"].x) == len(whole.splits["train"].x) - 6
+    assert len(data.splits["valid"].x) == len(whole.splits["valid"].x) - 3
+    assert np.isfinite(data.splits["train"].x).all()
+
+
+def test_rows_before_the_first_value_cannot_be_filled(tmp_path):
+    path = write(tmp_path, "a.csv", "load", "NA", "NA", *(str(k % 7) for k in range(60)))
+    _, data = load("series", file=path, context=4, missing="ffill")
+    _, whole = load("series", file=path, context=4, missing="mask")
+    assert "2 rows are left out" in data.source["notes"][0]
+    # Without marks, the windows that begin in one of the two rows are left out.
+    assert len(whole.splits["train"].x) - len(data.splits["train"].x) == 2
+
+
+def test_a_mark_says_which_inputs_are_missing(tmp_path):
+    task, data = series_with_holes(tmp_path, missing="mask")
+    x = data.splits["train"].x
+    assert x.shape[2] == task.inputs.features == 4
+    marked = x[:, :, 3] == 1
+    assert marked.sum() == 4  # as often as row 10 is in a context and no target is missing
+    assert (x[marked][:, 1] == 0).all()
+    assert not x[:, :, 2].any()
+
+
+def test_a_column_of_equal_decimals_is_constant_in_any_unit(tmp_path):
+    rows = [(0.1 if k < 70 else 0.11, 5 + k % 3) for k in range(100)]
+    data = {}
+    for factor in (1, 10):
+        lines = [f"{factor * price:g},{value}" for price, value in rows]
+        path = write(tmp_path, f"a{factor}.csv", "price,load", *lines)
+        _, data[factor] = load("series", file=path, context=2, targets=("price", "load"))
+    assert np.abs(data[1].splits["test"].x).max() < 5
+    for split in ("train", "valid", "test"):
+        small, large = (data[k].splits[split].x for k in (1, 10))
+        np.testing.assert_allclose(small, large, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "season"), [(["5.0"] * 60, 1), ([str((3, 5, 8, 4)[k % 4]) for k in range(60)], 4)]
+)
+def test_a_series_without_seasonal_errors_has_no_mase(tmp_path, values, season):
+    path = write(tmp_path, "a.csv", "load", *values)
+    task, data = load("series", file=path, context=4, season=season)
+    test = data.splits["test"]
+    metrics = task.final_metrics(test.y, test, data.preprocessing)
+    assert np.isnan(metrics["mase"])
+    assert metrics["smape"] == 0
+
+
+def test_times_are_checked_if_they_are_named(tmp_path):
+    rows = [f"2024-01-{day:02d},{day}" for day in (*range(1, 21), 25, 24, *range(26, 31))]
+    path = write(tmp_path, "a.csv", "when,load", *rows)
+    _, data = load("series", file=path, context=2)
+    assert "line 23 column 'when': 2024-01-24 comes after 2024-01-25" in data.source["notes"][0]
+    options = {"file": path, "context": 2, "time": "when"}
+    with pytest.raises(UserError, match="set task.sort=true"):
+        load("series", **options)
+    with pytest.raises(UserError, match=r"line 23 .* 2024-01-24 follows 2024-01-20, so rows"):
+        load("series", **options, sort=True)
+    _, kept = load("series", **options, sort=True, gaps="keep", valid_share=0.1, test_share=0.3)
+    # The test part has rows 19 to 26, and the gap lies after its first one: of its six windows of
+    # three rows, one crosses it.
+    assert len(kept.splits["test"].x) == 5
