@@ -349,22 +349,20 @@ class Task:
 
         Args:
           lines: all lines of the input, without their ends.
-          preprocessing: as in `Dataset`.
-
-        Raises:
-          UserError: if the lines are not an input of this task.
+          preprocessing: as in `Dataset`; `length` is the number of values of every sequence.
         """
+        length = preprocessing.get("length")
         for line in lines:
             if line.strip():
-                yield self.read_line(line, preprocessing)
+                x = self.read_line(line, preprocessing)
+                if length is not None and x.size != length:
+                    raise UserError(f"input: got {x.size} values, expected {length} as in training")
+                yield x
 
     def read_rolling(
         self, lines: Iterable[str], preprocessing: Mapping[str, Any]
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields a sequence for each row of a series from which to forecast, with its number.
-
-        The arguments are those of `read_inputs`; a task that does not forecast raises UserError.
-        """
+        """Yields a sequence for each row from which to forecast, with its number; for `Series`."""
         del lines, preprocessing
         raise UserError(f"--rolling: got a run of {self.name}, expected a run of series")
 

@@ -81,7 +81,8 @@ def parse_table(
       decimal: the decimal mark; it cannot separate values too.
 
     Raises:
-      UserError: for records of different lengths, wrong quotes, doubled names, or no records.
+      UserError: for records of different lengths, wrong quotes, doubled names, a header among the
+        rows, or no records.
     """
     from pandas import DataFrame
 
@@ -105,6 +106,9 @@ def parse_table(
         raise UserError(f"{what} has no rows below its header")
     if header:
         _refuse_data_as_header(what, names, records[0][1])
+        again = next((line for line, values in records if values == names), None)
+        if again is not None:
+            raise UserError(f"{what} line {again} repeats the header; are these two tables in one?")
     frame = DataFrame(
         [values for _, values in records],
         index=[line for line, _ in records],
