@@ -117,12 +117,15 @@ def _opened(input: str, stack: ExitStack) -> Iterable[bytes | str]:
 
 
 def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
-    """Prints answers as they come: JSON lines, or CSV of labels and probabilities, or of values."""
+    """Prints answers as they come: JSON lines, or CSV of labels, values or forecasts."""
     table = csv.writer(sys.stdout, lineterminator="\n")
     for number, answer in enumerate(answers):
         if form == "json":
             # Flushed: with `--stream`, another program may wait for each answer.
             print(json.dumps(answer, ensure_ascii=False), flush=True)
+            continue
+        if "forecast" in answer:
+            _write_forecast(table, answer, header=number == 0)
             continue
         label, p = answer.get("label"), answer.get("probabilities", {})
         if label is None and "values" not in answer:
@@ -132,6 +135,17 @@ def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
             table.writerow(["label", *p])
         table.writerow([label, *p.values()] if named else answer["values"])
         sys.stdout.flush()
+
+
+def _write_forecast(table: Any, answer: dict[str, Any], header: bool) -> None:
+    """Prints a forecast as a row of CSV, with a column for each forecast row of each target."""
+    after = {"after": answer["after"]} if "after" in answer else {}
+    columns = answer["forecast"].items()
+    row = after | {f"{name} +{k}": v for name, values in columns for k, v in enumerate(values, 1)}
+    if header:
+        table.writerow(row)
+    table.writerow(row.values())
+    sys.stdout.flush()
 
 
 @click.command(

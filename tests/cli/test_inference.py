@@ -94,6 +94,11 @@ def test_a_whole_file_is_forecast_from_every_row(runs, tmp_path, capsys):
         _, (one,), _ = predict(capsys, runs["series"], f"--input={path}")
         expected = one["forecast"]["load"]
         assert answers[count - 4]["forecast"]["load"] == pytest.approx(expected, abs=1e-5)
+    flags = ("--rolling", "--format=csv")
+    assert main(["predict", f"--workdir={runs['series']}", f"--input={path}", *flags]) == 0
+    header, first, *_ = capsys.readouterr().out.splitlines()
+    assert header == "after,load +1"
+    assert first == f"4,{answers[0]['forecast']['load'][0]}"
     path.write_text("\n".join(["when,temp,load", *rows[:3]]) + "\n")
     code, _, error = predict(capsys, runs["series"], f"--input={path}")
     assert (code, "got 3 rows, expected 4 or more" in error) == (2, True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Task, Vectors
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.files import read_text
+from lstm_lab.tasks.readers.files import is_parquet, read_bytes, read_text
 from lstm_lab.tasks.readers.labels import all_labels, label_numbers, split_examples
 from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.rows import RawTable, parse_table
@@ -29,7 +29,7 @@ from lstm_lab.tasks.readers.splits import (
     find_splits,
     parts_of,
 )
-from lstm_lab.tasks.readers.tables import TableFormat, fill, is_missing, numbers
+from lstm_lab.tasks.readers.tables import TableFormat, fill, is_missing, numbers, read_table
 from lstm_lab.tasks.readers.text import sha256_of
 from lstm_lab.utils.errors import UserError
 
@@ -178,6 +178,8 @@ class Waves(TableFormat, Task):
           UserError: if a line is not a label followed by numbers, or has another number of values
             than the first line.
         """
+        if is_parquet(read_bytes(path)):
+            return self._labeled(read_table(path, self))
         what, text = f"data: {path}", read_text(path)
         spaces = self._separated_by_spaces(text)
         if spaces:

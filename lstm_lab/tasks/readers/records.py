@@ -71,7 +71,10 @@ def read_records(
             f"data: {path} line {line} has nothing for column {column!r}; fill it, or leave such "
             "records out with task.missing=drop"
         )
-    return [(line, record) for line, record in records if line not in empty]
+    kept = [(line, record) for line, record in records if line not in empty]
+    if not kept:
+        raise UserError(f"data: {path} has no record without missing values")
+    return kept
 
 
 def _is_empty(value: Any, is_json: bool) -> bool:

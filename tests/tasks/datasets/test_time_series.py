@@ -1,6 +1,7 @@
 """Labeled series: labels, notations, missing values, and series to predict."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lstm_lab.tasks.datasets.time_series import whole_label
@@ -65,6 +66,16 @@ def test_a_series_to_predict_may_have_its_label_and_no_other_length(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             list(task.read_inputs([line], data.preprocessing))
+
+
+def test_a_parquet_file_has_the_same_series(tmp_path):
+    frame = pd.DataFrame({"label": ["a", "b"] * 15, "t1": np.arange(30) / 7, "t2": range(30)})
+    lines = [",".join(map(str, row)) for row in frame.itertuples(index=False)]
+    frame.to_parquet(tmp_path / "a.parquet")
+    _, expected = load("waves", file=write(tmp_path, "a.csv", *lines))
+    _, data = load("waves", file=str(tmp_path / "a.parquet"))
+    np.testing.assert_array_equal(data.splits["test"].x, expected.splits["test"].x)
+    np.testing.assert_array_equal(data.splits["test"].y, expected.splits["test"].y)
 
 
 def test_missing_values_of_series(tmp_path):
