@@ -88,6 +88,19 @@ def test_show_prints_equations_and_parameters(capsys):
     assert "Gers and Schmidhuber 2000" in out
 
 
+def test_config_show_tells_what_the_files_determine(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "a film,0\nno film,1\n" * 5)
+    config = f"{ROOT / 'configs' / 'imdb.py'}:{path}"
+    assert main(["config", "show", config, "--config.task.keep=first"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    origins = {line.split()[0]: line.rpartition("  ")[2] for line in lines}
+    assert origins["task.labels"] == origins["task.sha256"] == "files"
+    assert origins["task.train"] == "config"
+    assert origins["task.keep"] == "command line"
+    assert origins["task.text"] == "default"
+
+
 def test_config_show_tells_where_each_value_comes_from(capsys):
     assert main(["config", "show", "adding:gru", "--config.optim.lr=0.25"]) == 0
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
@@ -198,6 +211,7 @@ import jax
 
 from helper import is_majority
 from lstm_lab.tasks import Bernoulli, Dataset, Examples, Task, Tokens
+from tests.helpers.paths import ROOT
 
 
 @dataclass(frozen=True)
