@@ -13,6 +13,7 @@ from lstm_lab.cli import app, main
 from lstm_lab.config.find import list_files
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.files import read_json
+from tests.helpers.paths import ROOT
 
 TINY = ["--config.train.steps=4", "--config.train.eval_every=2", "--config.model.hidden=3"]
 TINY += ["--config.task.length=6", "--config.task.valid_size=9", "--config.task.test_size=9"]
@@ -211,7 +212,6 @@ import jax
 
 from helper import is_majority
 from lstm_lab.tasks import Bernoulli, Dataset, Examples, Task, Tokens
-from tests.helpers.paths import ROOT
 
 
 @dataclass(frozen=True)
