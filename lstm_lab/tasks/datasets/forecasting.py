@@ -112,7 +112,7 @@ class Series(SeriesFormat, Task):
         Raises:
           UserError: if a file is missing or malformed, or has no column of numbers.
         """
-        if not incomplete(options, cls.files, ("inputs_of", "targets")):
+        if not incomplete(options, cls.files, ("inputs_of", "targets"), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
         known = {field.name for field in fields(SeriesFormat)}

@@ -101,7 +101,7 @@ class Language(Task):
         Raises:
           UserError: if a file is missing or not a text.
         """
-        if not incomplete(options, cls.files, ()):
+        if not incomplete(options, cls.files, (), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
         task = cls(**options)

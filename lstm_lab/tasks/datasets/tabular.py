@@ -123,7 +123,7 @@ class Table(TableFormat, Task):
           UserError: if a file is missing or malformed, or has only one label.
         """
         determined = ("labels", "attributes", "categories")
-        if not incomplete(options, cls.files, determined):
+        if not incomplete(options, cls.files, determined, data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
         task = cls(**{**options, "labels": (), "attributes": 0, "categories": 0})

@@ -99,7 +99,7 @@ class Tags(Task):
         Raises:
           UserError: if a file is missing or malformed.
         """
-        if not incomplete(options, cls.files, ("labels",)):
+        if not incomplete(options, cls.files, ("labels",), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(find, data_dir=data_dir))
         read = {split: read_sentences(path) for split, path in paths.items()}

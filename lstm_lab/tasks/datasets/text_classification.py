@@ -105,7 +105,7 @@ class Text(RowFormat, Task):
           UserError: if a file is missing or malformed, has only one label, or has several columns
             that may be the texts or the labels.
         """
-        if not incomplete(options, cls.files, ("labels",)):
+        if not incomplete(options, cls.files, ("labels",), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
         form = RowFormat(delimiter=options.get("delimiter"))

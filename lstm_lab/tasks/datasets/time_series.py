@@ -108,7 +108,7 @@ class Waves(TableFormat, Task):
         Raises:
           UserError: if a file is missing or malformed, or has only one label.
         """
-        if not incomplete(options, cls.files, ("labels",)):
+        if not incomplete(options, cls.files, ("labels",), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
         task = cls(**{**options, "labels": ()})

@@ -112,7 +112,7 @@ class Translation(Task):
             lines.
         """
         # Both languages: one file alone is an error, which `build_spec` reports.
-        if not options.get("train_target") or not incomplete(options, cls.files, ()):
+        if not options.get("train_target") or not incomplete(options, cls.files, (), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
         pairs = read_pairs(paths["train_source"], paths["train_target"])

@@ -13,22 +13,28 @@ from typing import Any
 from lstm_lab.tasks.readers.sources import DATA_SETS
 
 
-def incomplete(options: Mapping[str, Any], files: Sequence[str], determined: Sequence[str]) -> bool:
+def incomplete(
+    options: Mapping[str, Any], files: Sequence[str], determined: Sequence[str], data_dir: Path
+) -> bool:
     """Returns whether the files must be read to complete the options.
 
     Args:
       options: the options that were given.
       files: the options that name files.
       determined: the options that the content of the files determines.
+      data_dir: another folder in which the files may lie.
     """
     # Without its file, a task has no content; `build_spec` names the option that is missing.
     if not options.get(files[0]):
         return False
+    if any(name not in options for name in determined):
+        return True
     known = {source.path for data_set in DATA_SETS.values() for source in data_set.files}
-    # The files of a data set were checked when they were downloaded, and need not be there yet.
-    of_user = not any(options.get(name) in known for name in files)
-    wanted = [*determined, "sha256"] if of_user else determined
-    return any(name not in options for name in wanted)
+    paths = [options[name] for name in files if options.get(name)]
+    # Their hash alone is missing. The files of a data set were checked when they were downloaded,
+    # and a config may be complete without its files being there.
+    there = all(Path(path).exists() or (data_dir / path).exists() for path in paths)
+    return "sha256" not in options and there and not known & set(paths)
 
 
 def given_files(
