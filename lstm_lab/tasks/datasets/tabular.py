@@ -26,7 +26,12 @@ from lstm_lab.tasks.readers.attributes import (
     without_missing,
 )
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.labels import all_labels, label_numbers, split_examples
+from lstm_lab.tasks.readers.labels import (
+    all_labels,
+    check_label_header,
+    label_numbers,
+    split_examples,
+)
 from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.rows import (
     RawTable,
@@ -138,6 +143,8 @@ class Table(TableFormat, Task):
             for table in tables
             for line, name in zip(table.frame.index, label_column(table, label), strict=True)
         }
+        if task.header:
+            check_label_header(tables[0].what, label, labels.values(), ", or task.header=false")
         added = {
             "labels": options.get("labels") or all_labels(labels),
             "attributes": len(names),

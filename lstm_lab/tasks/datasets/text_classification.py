@@ -17,7 +17,7 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.labels import all_labels, label_numbers
+from lstm_lab.tasks.readers.labels import all_labels, check_label_header, label_numbers
 from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.records import (
     Records,
@@ -122,6 +122,9 @@ class Text(RowFormat, Task):
                 for line, record in part
             }
         )
+        if options.get("label") is None:
+            # Found by their values, as those of a file without a header may be.
+            check_label_header(f"data: {train}", columns[1], labels)
         added: dict[str, Any] = {"labels": labels, "text": columns[0], "label": columns[1]}
         task = cls(**{**options, **added})
         symbols = (s for _, record in records["train"] for s in task.symbols(record[columns[0]]))

@@ -5,7 +5,7 @@ In: the names of the labels, and the indices of each split (from splits.py). Out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -62,6 +62,22 @@ def all_labels(names: Mapping[str, str]) -> tuple[str, ...]:
         what = next(iter(names)).rpartition(" ")[0].rpartition(" ")[0]
         raise UserError(f"{what} has the label {labels[0]!r} alone, expected two or more")
     return labels
+
+
+def check_label_header(what: str, column: str, labels: Iterable[str], hint: str = "") -> None:
+    """Raises UserError if the name of the label's column is a label: the file has no header.
+
+    Args:
+      what: names the input in error messages.
+      column: the name of the column.
+      labels: its values.
+      hint: how to read a file without a header.
+    """
+    if column in set(labels):
+        raise UserError(
+            f"{what} line 1 has {column!r}, one of the labels, where the name of their column is "
+            f"expected; add a line with the names{hint}"
+        )
 
 
 def split_examples(

@@ -108,7 +108,10 @@ def parse_table(
         _refuse_data_as_header(what, names, records[0][1])
         again = next((line for line, values in records if values == names), None)
         if again is not None:
-            raise UserError(f"{what} line {again} repeats the header; are these two tables in one?")
+            raise UserError(
+                f"{what} line {again} repeats line 1, the header: these are two tables, or one "
+                "without a header (task.header=false)"
+            )
     frame = DataFrame(
         [values for _, values in records],
         index=[line for line, _ in records],

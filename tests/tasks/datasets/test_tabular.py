@@ -64,6 +64,14 @@ def test_a_table_has_the_columns_that_the_user_names(tmp_path):
     assert task.categories == 60
 
 
+def test_a_table_without_a_header_loses_no_row(tmp_path):
+    path = write(tmp_path, "a.csv", *(f"x{k // 2},{'ab'[k % 2]}" for k in range(40)))
+    with pytest.raises(UserError, match="line 1 has 'a', one of the labels, .*task.header=false"):
+        task_of("table", file=path)
+    task, data = load("table", file=path, header=False)
+    assert (task.labels, data.source["rows_read"]) == (("a", "b"), 40)
+
+
 def test_rows_with_one_label_leave_the_linear_baseline_out(tmp_path):
     rows = [f"{k},{k % 5},{'yes' if k else 'no'}" for k in range(40)]
     path = write(tmp_path, "a.csv", "a,b,grade", *rows)

@@ -49,6 +49,12 @@ def test_a_record_without_text_or_label_is_refused(tmp_path, name, row, message)
         task_of("text", train=path)
 
 
+def test_a_file_without_a_header_loses_no_row(tmp_path):
+    path = write(tmp_path, "a.csv", *(f"a film {k},{('pos', 'neg')[k % 2]}" for k in range(20)))
+    with pytest.raises(UserError, match="line 1 has 'pos', one of the labels, where the name"):
+        task_of("text", train=path)
+
+
 def test_labels_are_stripped(tmp_path):
     path = write(tmp_path, "a.csv", "text,label", *(f"a film,{x}" for x in ("neg ", "pos", " neg")))
     assert task_of("text", train=path).labels == ("neg", "pos")

@@ -72,7 +72,7 @@ def test_plain_numbers_are_those_that_pandas_reads(rows, delimiter):
             "line 2 has 3 values, expected 2 as in the header; the delim",
         ),
         ("x,y\n1,2\n1\n", "line 3 has 1 values, expected 2 as in the header"),
-        ("x,y\n1,2\nx,y\n1,2\n", "line 3 repeats the header"),
+        ("x,y\n1,2\nx,y\n1,2\n", "line 3 repeats line 1, the header"),
         ("x,x\n1,2\n", "line 1 has the column 'x' more than once"),
         ("2020-01-01,24.9\n2020-02-01,25.1\n", "line 1 has '24.9' where the name of a column is"),
         ("x,y\n", "has no rows below its header"),
