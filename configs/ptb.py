@@ -9,10 +9,12 @@ Data: lstm-lab data get ptb; downloaded at first use.
 Words after the colon: `medium` (published: 82.7) and `large` (78.4) of the same paper; `gal`, the
 variational LSTM of Gal and Ghahramani 2016 (76.5); `awd`, the AWD-LSTM of Merity et al. 2018 (58.8
 without fine-tuning): these four are for a GPU and not measured here. Texts of your own, of words
-that white space separates: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST, as in ptb:my.txt; a variant of
-the catalogue; `stacked`; joined by commas.
+that white space separates, whose length sets the schedule: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST,
+as in ptb:my.txt; a variant of the catalogue; `stacked`; joined by commas.
+`--config.task.vocabulary=N` sets the number of words.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -28,14 +30,20 @@ PTB = {
     "vocabulary": 10_000,
 }
 TRACKS = 20
-WORDS_OF_A_TRACK = 929_588 // TRACKS
+WORDS = 929_589  # of the training part
 
 
 def zaremba(
-    hidden: int, unroll: int, init: float, clip: float, epochs: int, full: int, fall: float
+    hidden: int,
+    unroll: int,
+    init: float,
+    clip: float,
+    epochs: int,
+    full: int,
+    fall: float,
+    treebank: bool,
 ) -> dict[str, Any]:
     """Returns a model of the paper: its learning rate falls after each epoch from `full` on."""
-    epoch = WORDS_OF_A_TRACK // unroll
     return {
         "task": {"unroll": unroll},
         "model": {
@@ -49,13 +57,23 @@ def zaremba(
             "name": "sgd",
             "lr": 1.0,
             "clip": clip,
-            "schedule": "exponential",
-            "decay_begin": (full - 1) * epoch,
-            "decay_steps": epoch,
-            "decay_rate": fall,
-            "staircase": True,
+            **falling(full - 1, unroll, fall, treebank),
         },
         "train": {"epochs": epochs},
+    }
+
+
+def falling(begin: int, unroll: int, fall: float, treebank: bool) -> dict[str, Any]:
+    """Returns a schedule that falls once in each epoch: of the treebank, or of any other text."""
+    # In updates for the treebank, as all published runs of this config count.
+    epoch = (WORDS - 1) // TRACKS // unroll if treebank else 1
+    return {
+        "schedule": "exponential",
+        "decay_unit": "update" if treebank else "epoch",
+        "decay_begin": begin * epoch,
+        "decay_steps": epoch,
+        "decay_rate": fall,
+        "staircase": True,
     }
 
 
@@ -65,13 +83,9 @@ def with_dropout(recipe: dict[str, Any], rate: float) -> dict[str, Any]:
     return {**recipe, "model": {**recipe["model"], **rates}}
 
 
-# Its clipping, rate and weight decay are of a loss that is averaged over time, 70 steps; ours sums.
-AWD_UNROLL = 70
-RECIPES = {
-    "small": zaremba(200, 20, 0.1, 5.0, 13, 4, 0.5),
-    "medium": with_dropout(zaremba(650, 35, 0.05, 5.0, 39, 6, 1 / 1.2), 0.5),
-    "large": with_dropout(zaremba(1500, 35, 0.04, 10.0, 55, 14, 1 / 1.15), 0.65),
-    "gal": {
+def gal(treebank: bool) -> dict[str, Any]:
+    """Returns the variational LSTM of Gal and Ghahramani 2016."""
+    return {
         "task": {"unroll": 35},
         "model": {
             "cell": "variational",
@@ -91,15 +105,20 @@ RECIPES = {
             "lr": 1.0,
             "clip": 10.0,
             "weight_decay": 1e-7,
-            "schedule": "exponential",
-            "decay_begin": 13 * (WORDS_OF_A_TRACK // 35),
-            "decay_steps": WORDS_OF_A_TRACK // 35,
-            "decay_rate": 1 / 1.15,
-            "staircase": True,
+            **falling(13, 35, 1 / 1.15, treebank),
         },
         "train": {"epochs": 55},
-    },
-    "awd": {
+    }
+
+
+# Its clipping, rate and weight decay are of a loss that is averaged over time, 70 steps; ours sums.
+AWD_UNROLL = 70
+
+
+def awd(treebank: bool) -> dict[str, Any]:
+    """Returns the AWD-LSTM of Merity et al. 2018; no part of it depends on the length."""
+    del treebank
+    return {
         "task": {"unroll": AWD_UNROLL, "unroll_std": 5.0},
         "model": {
             "cell": "weightdrop",
@@ -122,22 +141,37 @@ RECIPES = {
             "average": 5,
         },
         "train": {"epochs": 500, "activation_reg": 2.0, "temporal_reg": 1.0},
-    },
+    }
+
+
+# A function of whether the text is the treebank, whose epochs have a known length.
+RECIPES: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "small": lambda treebank: zaremba(200, 20, 0.1, 5.0, 13, 4, 0.5, treebank),
+    "medium": lambda treebank: with_dropout(
+        zaremba(650, 35, 0.05, 5.0, 39, 6, 1 / 1.2, treebank), 0.5
+    ),
+    "large": lambda treebank: with_dropout(
+        zaremba(1500, 35, 0.04, 10.0, 55, 14, 1 / 1.15, treebank), 0.65
+    ),
+    "gal": gal,
+    "awd": awd,
 }
 
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
     files, words = shorthand.take_files(words)
-    own = {"name": Language.name, "unit": "word"}
+    task: dict[str, Any] = PTB
     if files:
-        own |= shorthand.split_options(files, Language.files)
+        own = shorthand.split_options(files, Language.files)
+        task = {"name": Language.name, "unit": "word", **own}
     listed = (words or "").split(",")
     named = [word for word in listed if word in RECIPES] or ["small"]
-    recipe = RECIPES[named[0]]
+    # The text itself is read later; its schedule counts its epochs and not those of the treebank.
+    recipe = RECIPES[named[0]](not files)
     config = ConfigDict(
         {
-            "task": {**(own if files else PTB), **recipe["task"]},
+            "task": {**task, **recipe["task"]},
             "model": recipe["model"],
             "optim": recipe["optim"],
             # Two devices would spend more on sharing gradients than the halves of a batch save.

@@ -7,8 +7,10 @@ Data: lstm-lab data get multi30k; downloaded at first use.
 
 Words after the colon: a pair of files of your own, a sentence a line in each, as in
 translation:my.en,my.de; a second pair is the test split, and of three pairs the second one is the
-validation split; `bahdanau` or `none` for the attention instead of `luong`; a variant of the
-catalogue; `stacked`; joined by commas. `lstm-lab predict --workdir=DIR` translates.
+validation split; `subword` or `word` for the symbols (by default parts of words, and whole words if
+the vocabularies have room for all of them); `bahdanau` or `none` for the attention instead of
+`luong`; a variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict --workdir=DIR`
+translates.
 """
 
 from ml_collections import ConfigDict
@@ -26,6 +28,7 @@ MULTI30K = {
     "test_source": "multi30k/test_2016_flickr.en.gz",
     "test_target": "multi30k/test_2016_flickr.de.gz",
 }
+UNITS = ("subword", "word")
 ATTENTION = ("luong", "bahdanau", "none")
 
 
@@ -47,9 +50,14 @@ def get_config(words: str | None = None) -> ConfigDict:
     listed = (words or "").split(",")
     attention = [word for word in listed if word in ATTENTION] or ["luong"]
     stepwise = attention[0] == "bahdanau"
+    unit = [word for word in listed if word in UNITS][:1]
+    # Without a word for it, the files decide.
+    task = _own(files) if files else {**MULTI30K, "unit": "subword"}
+    if unit:
+        task["unit"] = unit[0]
     config = ConfigDict(
         {
-            "task": _own(files) if files else MULTI30K,
+            "task": task,
             "model": {
                 "cell": "lstm",
                 "hidden": 256,
@@ -69,4 +77,4 @@ def get_config(words: str | None = None) -> ConfigDict:
             },
         }
     )
-    return shorthand.apply(config, ",".join(word for word in listed if word not in ATTENTION))
+    return shorthand.apply(config, ",".join(w for w in listed if w not in (*ATTENTION, *UNITS)))

@@ -16,6 +16,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
+from lstm_lab.recurrence.backends import kernel_library
 from tests.helpers.data import write_chorales
 
 # Without XLA's optimizations a program compiles up to six times as fast (docs/benchmarks.md), and
@@ -74,6 +75,20 @@ def forget_programs():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture
+def fresh_kernels(monkeypatch):
+    """Gives a monkeypatch for the compiler and the cache; kernels are looked for again."""
+
+    def forget():
+        kernel_library.compiler.cache_clear()
+        kernel_library.load.cache_clear()
+
+    forget()
+    yield monkeypatch
+    monkeypatch.undo()
+    forget()
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ ORDER = (
     "tasks",
     "config",
     "models",
+    "results",
     "training",
     "inference",
-    "results",
     "studies",
     "report",
     "bench",
@@ -126,7 +126,6 @@ def test_every_class_name_is_unique():
 
 # Test files that test several files together, or files outside the package.
 WITHOUT_A_MIRROR = {
-    "cli/test_verbs.py",
     "configs/test_configs.py",
     "parity/test_jax.py",
     "parity/test_onnx.py",

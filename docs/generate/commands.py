@@ -7,7 +7,7 @@ import inspect
 import click
 
 from docs.generate.markdown import code, escape, page, paragraphs, section, table
-from lstm_lab.cli import app
+from lstm_lab.cli.verbs import app
 
 
 def pages() -> dict[str, str]:

@@ -35,6 +35,7 @@ class Run:
 
     Attributes:
       folder: the folder of the run, which holds everything that the other attributes read.
+      trust_code: whether a cell or a task in the folder may run; `ll.train` sets it.
 
     Example:
       run = ll.load_run("runs/adding")
@@ -42,6 +43,7 @@ class Run:
     """
 
     folder: Path
+    trust_code: bool = False
 
     @cached_property
     def record(self) -> RunRecord:
@@ -68,7 +70,7 @@ class Run:
         """The settings, best weights and preprocessing, as `inference/` takes them."""
         from lstm_lab.inference.load import load_run
 
-        return load_run(self.folder)
+        return load_run(self.folder, self.trust_code)
 
     @property
     def spec(self) -> RunSpec:
@@ -168,6 +170,7 @@ class Runs:
 
     Attributes:
       folder: the folder of the study whose runs these are.
+      trust_code: as in `Run`.
 
     Example:
       runs = ll.train("adding:lstm", seeds=5)
@@ -175,14 +178,20 @@ class Runs:
     """
 
     folder: Path
+    trust_code: bool = False
 
     @cached_property
     def runs(self) -> list[Run]:
         """The runs, by seed."""
         from lstm_lab.report.runs import read_study
+        from lstm_lab.results.study_file import run_folder
 
         rows = sorted(read_study(self.folder).runs, key=lambda row: row.seed)
-        return [Run(self.folder / "runs" / row.id) for row in rows if row.status != "missing"]
+        return [
+            Run(run_folder(self.folder, row.id), self.trust_code)
+            for row in rows
+            if row.status != "missing"
+        ]
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -221,8 +230,10 @@ class Runs:
           UserError: if no seed completed.
         """
         from lstm_lab.report.runs import best_run, read_study
+        from lstm_lab.results.study_file import run_folder
 
-        return Run(self.folder / "runs" / best_run(read_study(self.folder)).id)
+        best = best_run(read_study(self.folder))
+        return Run(run_folder(self.folder, best.id), self.trust_code)
 
     @property
     def spec(self) -> RunSpec:
@@ -290,11 +301,12 @@ class Runs:
         return f"<p><code>{html.escape(str(self.folder))}</code></p>{html_table(rows)}"
 
 
-def load_run(folder: str | Path) -> Run | Runs:
+def load_run(folder: str | Path, *, trust_code: bool = False) -> Run | Runs:
     """Loads a run, or several seeds of a config, from the folder of `lstm-lab train`.
 
     Args:
       folder: the folder of a run, or of a study that has no variants.
+      trust_code: whether a cell or a task in the folder may run; it has all your rights.
 
     Raises:
       UserError: for a folder that holds neither.
@@ -304,11 +316,11 @@ def load_run(folder: str | Path) -> Run | Runs:
     """
     path = Path(folder)
     if (path / "run.json").is_file():
-        return Run(path)
+        return Run(path, trust_code)
     if (path / "study.json").is_file():
         from lstm_lab.results.study_file import read_plan
 
         if len(read_plan(path)["study"]["variants"]) == 1:
-            return Runs(path)
+            return Runs(path, trust_code)
         raise UserError(f"load_run: {path} is a study with several variants; use load_study")
     raise UserError(f"load_run: {path} holds no run (run.json is missing)")

@@ -33,6 +33,7 @@ class StudyResult:
 
     Attributes:
       folder: the folder of the study.
+      trust_code: as in `Run`.
 
     Example:
       study = ll.load_study("runs/digits_ablation")
@@ -40,6 +41,7 @@ class StudyResult:
     """
 
     folder: Path
+    trust_code: bool = False
 
     @cached_property
     def runs(self) -> StudyRuns:
@@ -76,7 +78,9 @@ class StudyResult:
         Raises:
           UserError: if no run completed.
         """
-        return Run(self.folder / "runs" / best_run(self.runs).id)
+        from lstm_lab.results.study_file import run_folder
+
+        return Run(run_folder(self.folder, best_run(self.runs).id), self.trust_code)
 
     @property
     def table(self) -> ResultTable:
@@ -172,11 +176,12 @@ class CellComparison:
         return f"<p><b>{headline}</b></p>{html_table(pair_table(self.pair))}"
 
 
-def load_study(folder: str | Path) -> StudyResult:
+def load_study(folder: str | Path, *, trust_code: bool = False) -> StudyResult:
     """Loads the results of a study, also while it runs.
 
     Args:
       folder: the folder of `lstm-lab sweep` or `ll.sweep`.
+      trust_code: whether the cells and tasks in the folder may run; they have all your rights.
 
     Raises:
       UserError: for a folder without a study.
@@ -184,6 +189,6 @@ def load_study(folder: str | Path) -> StudyResult:
     Example:
       ll.load_study("runs/digits_ablation").ranking
     """
-    result = StudyResult(Path(folder))
+    result = StudyResult(Path(folder), trust_code)
     _ = result.runs  # a wrong folder is reported here, not at the first use
     return result

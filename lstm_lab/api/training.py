@@ -31,7 +31,7 @@ from lstm_lab.studies.run import launch
 from lstm_lab.studies.study import Study
 from lstm_lab.tasks.readers.download import use_data_dir
 from lstm_lab.training import multihost
-from lstm_lab.training.devices import notice_missing_compiler, prepare_devices
+from lstm_lab.training.devices import prepare_devices
 from lstm_lab.training.loop import stopping_on_signals, train_run
 from lstm_lab.training.recorder import Status
 from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
@@ -46,6 +46,7 @@ def train(
     workdir: str | Path | None = None,
     data_dir: str | Path | None = None,
     devices: int | None = None,
+    trust_code: bool = False,
 ) -> Run | Runs:
     """Trains one run, or several seeds in one program; resumes what was interrupted.
 
@@ -58,6 +59,8 @@ def train(
       workdir: the folder of the run; None chooses runs/TASK-CELL-ID.
       data_dir: the folder of data sets; None takes $LSTM_LAB_DATA or the user's cache.
       devices: the number of CPU cores to use as devices, before JAX is first used; None takes all.
+      trust_code: whether a run.json may name a cell or a task in a file of its own, which then
+        runs with all your rights.
 
     Returns:
       A `Run`, or `Runs` if `seeds` is given. A finished run is loaded, not trained again.
@@ -72,7 +75,7 @@ def train(
     """
     prepare_devices(devices)
     folder = _data(data_dir)
-    spec = load_spec(config, overrides)
+    spec = load_spec(config, overrides, trust_code)
     recorded = {name: str(value) for name, value in (overrides or {}).items()}
     return train_spec(spec, seeds, _path(workdir), folder, recorded)
 
@@ -93,22 +96,39 @@ def train_spec(
       data_dir: the folder of data sets.
       overrides: the changed settings as text, for the record.
     """
-    cell = Path(spec.model.cell.replace(":", "-")).name
-    task = Path(spec.task.name.replace(":", "-")).name
     if seeds is None:
-        # The name has the id: runs with other settings get other folders, and the same run resumes.
-        folder = workdir or Path(f"runs/{task}-{cell}-{run_id(spec)}")
+        folder = workdir or run_folder(spec)
         train_single(spec, folder, data_dir, overrides)
-        return Run(folder)
+        # Its code has run in this process.
+        return Run(folder, trust_code=True)
     if not isinstance(seeds, int) or seeds < 1:
         raise UserError(f"seeds: got {seeds!r}, expected a whole number of 1 or more")
     # Several seeds are a study without variants: the same lanes, report and resuming as in a sweep.
     numbers = tuple(range(spec.seed, spec.seed + seeds))
-    name = f"{task}-{cell}-{seeds}seeds"
+    name = f"{_words(spec)}-{seeds}seeds"
     # The id, as in the folder of a single run: other settings are another study.
     folder = workdir or Path(f"runs/{name}-{run_id(spec)}")
     sweep_study(Study(name, to_json(spec), (), numbers), folder, data_dir, overrides=overrides)
-    return Runs(folder)
+    return Runs(folder, trust_code=True)
+
+
+def run_folder(spec: RunSpec) -> Path:
+    """Returns the default folder of a run.
+
+    The name has the id: runs with other settings get other folders, and the same run resumes.
+
+    Args:
+      spec: the run.
+
+    Example:
+      run_folder(load_spec("adding:lstm"))  # runs/adding-lstm-cb7ae6a9f4ee
+    """
+    return Path(f"runs/{_words(spec)}-{run_id(spec)}")
+
+
+def _words(spec: RunSpec) -> str:
+    names = (spec.task.name, spec.model.cell)
+    return "-".join(Path(name.replace(":", "-")).name for name in names)
 
 
 def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[str, str]) -> str:
@@ -126,7 +146,6 @@ def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[st
     Raises:
       Interrupted: after a signal and a checkpoint.
     """
-    notice_missing_compiler()
     with stopping_on_signals() as stop:
         outcome = train_run(spec, folder, data_dir, stop=stop, overrides=overrides)
     if outcome.status == "interrupted":
@@ -173,7 +192,7 @@ def sweep(
     status = sweep_study(loaded, folder, data, results=_path(results))
     if status == "failed":
         say(f"a run failed: lstm-lab status --workdir={folder} says why")
-    return StudyResult(folder)
+    return StudyResult(folder, trust_code=True)
 
 
 def sweep_study(
@@ -192,7 +211,6 @@ def sweep_study(
     Raises:
       Interrupted: after a signal and a checkpoint.
     """
-    notice_missing_compiler()
     with stopping_on_signals() as stop:
         status = launch(study, folder, data_dir, stop, overrides, results)
     if status == "interrupted":
@@ -281,7 +299,7 @@ def compare_cells(
         # The other tasks still count: a failed run does not end the comparison.
         if sweep_study(study, folder / study.name, data_dir) == "failed":
             status = "failed"
-    results = {study.name: StudyResult(folder / study.name) for study in declared}
+    results = {study.name: StudyResult(folder / study.name, trust_code=True) for study in declared}
     return CellComparison(folder, results), status
 
 

@@ -25,6 +25,7 @@ from lstm_lab.cli.options import (
     required_folder,
     run_flag,
     switch,
+    trust_code,
 )
 from lstm_lab.utils.errors import DONE, UserError, unknown
 
@@ -41,6 +42,7 @@ Examples:
 )
 @folder
 @run_flag
+@trust_code
 @flag(
     "--input",
     "The file to read, e.g. --input=new.csv; - is standard input.",
@@ -69,6 +71,7 @@ Examples:
 def predict(
     workdir: Path | None,
     run: str | None,
+    trust_code: bool,
     input: str,
     format: str,
     rolling: bool,
@@ -83,7 +86,7 @@ def predict(
     """
     if rolling and stream:
         raise UserError("--rolling, --stream: expected only one of them")
-    trained = _load(_run_folder(workdir, run))
+    trained = _load(_run_folder(workdir, run), trust_code)
     from lstm_lab.inference.predict import predict_lines, predict_rolling, predict_stream
     from lstm_lab.tasks.readers.files import stream_lines
 
@@ -156,6 +159,7 @@ Examples:
 )
 @folder
 @run_flag
+@trust_code
 @flag("--prompt", 'The text to continue, e.g. --prompt="ROMEO:".', metavar="TEXT", default="")
 @flag(
     "--length",
@@ -213,6 +217,7 @@ Examples:
 def generate(
     workdir: Path | None,
     run: str | None,
+    trust_code: bool,
     prompt: str,
     length: int,
     temperature: float,
@@ -226,7 +231,7 @@ def generate(
 
     The best run of a study answers, or the one that --run names.
     """
-    trained = _load(_run_folder(workdir, run))
+    trained = _load(_run_folder(workdir, run), trust_code)
     if format == "midi":
         return _compose(trained, length, temperature, seed, out)
     from lstm_lab.inference.generate import Sampling, generate
@@ -249,13 +254,13 @@ def _compose(trained: Trained, frames: int, temperature: float, seed: int, out: 
     return DONE
 
 
-def _load(folder: Path) -> Trained:
+def _load(folder: Path, trust_code: bool) -> Trained:
     """Loads a run on one device: a prediction has nothing for others to do."""
     from lstm_lab.inference.load import load_run
     from lstm_lab.training.devices import prepare_devices
 
     prepare_devices(default=1)
-    return load_run(folder)
+    return load_run(folder, trust_code)
 
 
 def _run_folder(workdir: Path | None, run: str | None) -> Path:
@@ -266,11 +271,12 @@ def _run_folder(workdir: Path | None, run: str | None) -> Path:
             raise UserError(f"--run: got {run!r}, but {place} is not a study")
         return place
     from lstm_lab.report.runs import best_run, read_study
+    from lstm_lab.results.study_file import run_folder
 
     study = read_study(place)
     if run is None:
-        return place / "runs" / best_run(study).id
+        return run_folder(place, best_run(study).id)
     ids = [row.id for row in study.runs]
     if run not in ids:
         raise unknown("--run", run, ids)
-    return place / "runs" / run
+    return run_folder(place, run)

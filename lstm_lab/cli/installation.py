@@ -9,13 +9,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
+import numpy as np
 from click.shell_completion import get_completion_class
 
 from lstm_lab.cli.options import OneOf, data_dir
+from lstm_lab.utils.cache import cache_root
 from lstm_lab.utils.errors import DONE
 from lstm_lab.utils.tables import aligned
 
@@ -27,7 +30,7 @@ EXTRAS = {
     "search": "optuna",
     "slurm": "submitit",
     "parquet": "pyarrow",
-    "nlp": "sacrebleu",
+    "nlp": "sentencepiece",
     "music": "mido",
 }
 
@@ -63,7 +66,8 @@ def _versions() -> list[list[str]]:
 def _devices() -> list[list[str]]:
     import jax
 
-    from lstm_lab.recurrence.backends.native import compiler
+    from lstm_lab.cells import CellSpec
+    from lstm_lab.recurrence.backends import kernel_library, native
 
     devices = jax.devices()
     kind = f"{len(devices)} {devices[0].platform} ({devices[0].device_kind})"
@@ -72,13 +76,17 @@ def _devices() -> list[list[str]]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         kind = f"{cores} CPU cores"
         hint = 'GPU: pip install "lstm-lab[cuda12]"; TPU: pip install "lstm-lab[tpu]"'
-    path, reason = compiler()
-    native = f"{path}: the CPU backend `native` is available"
-    missing = f"not found: `auto` uses a slower backend ({reason})"
-    return [
-        ["devices", kind, hint],
-        ["compiler", missing if reason else native, "install g++ or clang++" if reason else ""],
-    ]
+    rows = [["devices", kind, hint]]
+    if devices[0].platform == "cpu":
+        path, missing = kernel_library.compiler()
+        with warnings.catch_warnings(action="ignore"):  # the table says it
+            reason = native.unsupported_reason(CellSpec(), np.float32)
+        state = f"{path}: the CPU backend `native` is available"
+        hint = "install g++ or clang++" if missing else "XDG_CACHE_HOME and CXX choose others"
+        if reason is not None:
+            state = f"`auto` uses a slower backend than `native` ({reason})"
+        rows.append(["compiler", state, hint if reason else ""])
+    return rows
 
 
 def _extras() -> list[list[str]]:
@@ -110,7 +118,7 @@ def _data(data_dir: Path | None) -> list[list[str]]:
 
 
 def _caches() -> list[list[str]]:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lstm_lab"
+    folder = cache_root()
     megabytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
     return [["compiled programs", f"{folder}: {megabytes:.0f} MB", "delete the folder to free it"]]
 

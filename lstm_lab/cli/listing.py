@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from lstm_lab.cli.names import described_files, first_line
-from lstm_lab.cli.options import OneOf, config_argument, flag, named_argument, one_of
-from lstm_lab.utils.errors import DONE, unknown
+from lstm_lab.cli.options import (
+    OneOf,
+    config_argument,
+    flag,
+    named_argument,
+    one_of,
+    trust_code,
+)
+from lstm_lab.utils.errors import DONE, UserError, unknown
 from lstm_lab.utils.tables import aligned
 
 if TYPE_CHECKING:
@@ -60,20 +67,23 @@ def _list_names(kind: str) -> list[list[str]]:
 def _list_runs(folder: Path) -> list[list[str]]:
     """Returns the runs and studies of a folder with their status and score."""
     from lstm_lab.report.single_run import read_run
-    from lstm_lab.results.study_file import count_expected_runs, count_results
-    from lstm_lab.utils.files import read_json
+    from lstm_lab.results.study_file import count_expected_runs, count_results, read_plan
 
     rows = [["folder", "what", "status", "score"]]
     for path in sorted(folder.glob("*/")):
-        if (path / "run.json").is_file():
-            run = read_run(path)
-            score = (
-                f"test {run.metric} {run.test[run.metric]:.4g}" if run.metric in run.test else ""
-            )
-            rows.append([str(path), run.title, run.status, score])
-        elif plan := read_json(path / "study.json"):
-            status = f"{count_results(path)} of {count_expected_runs(plan)} runs"
-            rows.append([str(path), f"study: {plan['study']['title']}", status, ""])
+        try:
+            if (path / "run.json").is_file():
+                run = read_run(path)
+                score = run.test.get(run.metric or "")
+                shown = "" if score is None else f"test {run.metric} {score:.4g}"
+                rows.append([str(path), run.title, run.status, shown])
+            elif (path / "study.json").is_file():
+                plan = read_plan(path)
+                status = f"{count_results(path)} of {count_expected_runs(plan)} runs"
+                rows.append([str(path), f"study: {plan['study']['title']}", status, ""])
+        # One damaged folder does not hide the others.
+        except UserError:
+            rows.append([str(path), "", "damaged", ""])
     return rows
 
 
@@ -108,8 +118,11 @@ Examples:
   lstm-lab config show digits --config.optim.lr=0.01""",
 )
 @config_argument
+@trust_code
 @click.pass_obj
-def config_show(settings: Settings, config: str | None, config_flag: str | None) -> int:
+def config_show(
+    settings: Settings, config: str | None, config_flag: str | None, trust_code: bool
+) -> int:
     """Shows all settings of a config, and where each value comes from."""
     from lstm_lab.cli.runs import CONFIG_EXPECTED
     from lstm_lab.cli.settings import spec_of
@@ -118,8 +131,8 @@ def config_show(settings: Settings, config: str | None, config_flag: str | None)
     from lstm_lab.utils.files import flatten
 
     name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
-    spec = spec_of(name, settings)
-    written = flatten(_plain(read_config(name)))
+    spec = spec_of(name, settings, trust_code)
+    written = flatten(_plain(read_config(name, trust_code, settings)))
     # Options of a task that nobody set and that are no defaults: its files determine them.
     of_files = {
         f"task.{name}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from lstm_lab.api.runs import Run, Runs
 from lstm_lab.report.render.files import build
 from lstm_lab.report.render.run_report import headline
+from lstm_lab.utils.escape import visible
 from lstm_lab.utils.tables import aligned
 
 
@@ -20,25 +21,32 @@ def after_training(run: Run | Runs) -> str:
     if isinstance(run, Runs):
         return f"{build(run.folder)}\n\n{_next(_commands(run))}"
     record = run.record
-    parts = [headline(record), aligned(record.scores_table()), f"folder: {run.folder}"]
+    parts = [visible(headline(record)), aligned(record.scores_table()), f"folder: {run.folder}"]
     commands = _commands(run)
     if record.status == "completed":
         # By its record: the same settings, however the user gave them.
-        record_file = run.folder / "run.json"
-        commands.append((f"lstm-lab train {record_file} --seeds=5", "the spread over seeds"))
+        again = f"lstm-lab train {run.folder / 'run.json'} --seeds=5{_trust(run)}"
+        commands.append((again, "the spread over seeds"))
     return "\n\n".join([*parts, _next(commands)])
 
 
 def _commands(run: Run | Runs) -> list[tuple[str, str]]:
     """Returns commands that make sense after a run, each with what it is for."""
     folder = f"--workdir={run.folder}"
+    trusting = folder + _trust(run)
     commands = [(f"lstm-lab report {folder}", "curves, scores and settings as a page")]
     if run.status == "completed":
         task = run.spec.task
         if task.name == "language":
-            commands.append((f"lstm-lab generate {folder}", "text from the model"))
-        commands.append((f"lstm-lab predict {folder} --input=FILE", "predictions for new data"))
+            commands.append((f"lstm-lab generate {trusting}", "text from the model"))
+        commands.append((f"lstm-lab predict {trusting} --input=FILE", "predictions for new data"))
     return commands
+
+
+def _trust(run: Run | Runs) -> str:
+    """Returns the flag that a run with a cell or a task of the user's own needs, or nothing."""
+    own_code = run.status == "completed" and ":" in run.spec.model.cell + run.spec.task.name
+    return " --trust-code" if own_code else ""
 
 
 def _next(commands: list[tuple[str, str]]) -> str:

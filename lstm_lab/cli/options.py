@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.files import name_problem
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -39,6 +40,19 @@ class Whole(click.ParamType[int]):
         if number < self.least:
             self.fail(f"got {number}, expected {self.least} or more", param, ctx)
         return number
+
+
+class Folder(click.Path):
+    """A folder for results. Python takes an empty path for the current folder; this is an error."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the path, or fails with the reason."""
+        if problem := name_problem(str(value)):
+            self.fail(f"got {str(value)!r}, {problem}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class OneOf(click.Choice[str]):
@@ -139,19 +153,19 @@ workdir = flag(
     "--workdir",
     "The folder of the results, e.g. --workdir=runs/first. By default a folder in runs/.",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=Folder(),
 )
 folder = flag(
     "--workdir",
     "The folder of a run or a study, required, e.g. --workdir=runs/first.",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=Folder(),
 )
 data_dir = flag(
     "--data-dir",
     "The folder of data sets, e.g. --data-dir=data. By default $LSTM_LAB_DATA or the user's cache.",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=Folder(),
 )
 devices = flag(
     "--devices",
@@ -163,6 +177,12 @@ run_flag = flag(
     "--run",
     "The run of a study, e.g. --run=1f0c2a9b7d3e. By default its best run on validation.",
     metavar="ID",
+)
+
+
+trust_code = switch(
+    "--trust-code",
+    "Lets a run.json or a run's folder run the cell or the task in it, e.g. --trust-code.",
 )
 
 

@@ -20,6 +20,7 @@ from lstm_lab.cli.options import (
     named_argument,
     one_of,
     switch,
+    trust_code,
     workdir,
 )
 from lstm_lab.utils.errors import DONE, FAILED, UserError
@@ -37,7 +38,8 @@ Examples:
   lstm-lab train adding:lstm
   lstm-lab train digits:bidirectional,gru --config.train.epochs=10
   lstm-lab train my_config.py --seeds=5 --workdir=runs/mine
-  lstm-lab train runs/mine/run.json --workdir=runs/again"""
+  lstm-lab train runs/mine/run.json --workdir=runs/again
+  lstm-lab train runs/mine/run.json --workdir=runs/mine --replay=812"""
 )
 @config_argument
 @flag("--seeds", "Trains N seeds in one program, e.g. --seeds=5.", metavar="N", type=COUNT)
@@ -46,11 +48,19 @@ Examples:
 @devices
 @switch("--find-lr", "Plots the loss over increasing learning rates instead, e.g. --find-lr.")
 @flag(
+    "--replay",
+    "Does one step of a run again and names the outputs and gradients that are not finite, e.g. "
+    "--replay=812.",
+    metavar="STEP",
+    type=COUNT,
+)
+@flag(
     "--hosts",
     "This host's number, the number of hosts, and host 0's address, e.g. --hosts=0/2@10.0.0.1:9876;"
     " or --hosts=auto.",
     metavar="K/N@ADDRESS:PORT",
 )
+@trust_code
 @click.pass_obj
 def train(
     settings: Settings,
@@ -61,7 +71,9 @@ def train(
     data_dir: Path | None,
     devices: int | None,
     find_lr: bool,
+    replay: int | None,
     hosts: str | None,
+    trust_code: bool,
 ) -> int:
     """Trains a model, or resumes an interrupted run.
 
@@ -83,7 +95,11 @@ def train(
             raise UserError("--seeds: several hosts train one run; sweep gives each its own")
         multihost.initialize_distributed(hosts)
     folder = use_data_dir(data_dir)
-    spec = spec_of(name, settings)
+    spec = spec_of(name, settings, trust_code)
+    if replay is not None:
+        if seeds is not None or hosts is not None:
+            raise UserError("--replay: repeats a step of one run on one host")
+        return _replay(spec, workdir, folder, replay)
     if find_lr:
         return _find_lr(spec, workdir, folder)
     run = train_spec(spec, seeds, workdir, folder, recorded(settings))
@@ -94,6 +110,15 @@ def train(
 
         print(after_training(run))
     return DONE if status == "completed" else FAILED
+
+
+def _replay(spec: RunSpec, workdir: Path | None, data_dir: Path, step: int) -> int:
+    from lstm_lab.api.training import run_folder
+    from lstm_lab.training.replay import replay
+
+    for line in replay(spec, workdir or run_folder(spec), data_dir, step).lines():
+        print(line)
+    return DONE
 
 
 def _find_lr(spec: RunSpec, workdir: Path | None, data_dir: Path) -> int:
@@ -118,14 +143,17 @@ Examples:
   lstm-lab summary ptb:medium --config.model.tied"""
 )
 @config_argument
+@trust_code
 @click.pass_obj
-def summary(settings: Settings, config: str | None, config_flag: str | None) -> int:
+def summary(
+    settings: Settings, config: str | None, config_flag: str | None, trust_code: bool
+) -> int:
     """Prints the layers and sizes of a model."""
     from lstm_lab.cli.settings import spec_of
     from lstm_lab.models.summary import summary_table
 
     name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
-    print(summary_table(spec_of(name, settings)))
+    print(summary_table(spec_of(name, settings, trust_code)))
     print("\nFLOP of the matrix products of a forward pass, a time step of a sequence")
     return DONE
 

@@ -13,17 +13,18 @@ from lstm_lab.config.run_spec import RunSpec
 Settings = dict[str, str | None]
 
 
-def spec_of(config: str, settings: Settings) -> RunSpec:
+def spec_of(config: str, settings: Settings, trust_code: bool = False) -> RunSpec:
     """Returns the spec of a config, changed by the settings of the command line.
 
     Args:
       config: the value of CONFIG.
       settings: from `take_overrides`.
+      trust_code: whether a run.json may name a cell or a task of its own, whose file then runs.
 
     Raises:
       UserError: for a wrong config or setting.
     """
-    mapping = read_config(config)
+    mapping = read_config(config, trust_code, settings)
     return load_spec(mapping, parse_overrides(mapping, settings))
 
 

@@ -136,6 +136,8 @@ def program_spec(spec: RunSpec) -> RunSpec:
     Returns:
       A valid spec; its seeds, rates and lengths mean nothing.
     """
+    # One of both is required: epochs where the schedule counts them.
+    steps, epochs = (None, 1) if spec.optim.counts_epochs else (1, None)
     return replace(
         spec,
         seed=0,
@@ -153,5 +155,5 @@ def program_spec(spec: RunSpec) -> RunSpec:
             input_dropout=None,
             weight_drop=None,
         ),
-        train=replace(spec.train, steps=1, epochs=None, eval_every=None),
+        train=replace(spec.train, steps=steps, epochs=epochs, eval_every=None),
     )

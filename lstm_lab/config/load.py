@@ -6,7 +6,7 @@ settings with `overrides.py` first; a notebook gives values. Read `parsing.py` n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,27 @@ from lstm_lab.config.cell_source import cell_name
 from lstm_lab.config.parsing import with_values
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json, to_json
-from lstm_lab.config.user_code import load_config, load_task
+from lstm_lab.config.user_code import check_trusted, load_config, load_task
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 
 ConfigLike = str | Path | Mapping[str, Any] | RunSpec
 
 
-def read_config(config: ConfigLike) -> Mapping[str, Any]:
+def read_config(
+    config: ConfigLike, trust_code: bool = False, replaced: Collection[str] = ()
+) -> Mapping[str, Any]:
     """Returns the settings of a config as a mapping.
 
     Args:
       config: `NAME[:WORDS]`, `FILE.py[:WORDS]`, the run.json of a run, a ConfigDict, a dict, or a
         `RunSpec`.
+      trust_code: whether a run.json may name a cell or a task of its own, whose file then runs.
+      replaced: the settings that the caller changes afterwards.
 
     Raises:
-      UserError: for an unknown name, a file that is missing or of another kind, or another type.
+      UserError: for an unknown name, a file that is missing or of another kind, another type, or
+        code that is not trusted.
 
     Example:
       read_config("adding:peephole")["model"]["cell"]  # "peephole"
@@ -47,19 +52,23 @@ def read_config(config: ConfigLike) -> Mapping[str, Any]:
         if not hasattr(loaded, "items"):
             raise UserError(f"config: {config}: got {loaded!r}, expected a ConfigDict or a dict")
         return dict(loaded)
-    data = read_json(path)
-    if not isinstance(data, dict) or "spec" not in data:
+    data = read_json(path, spec=dict)
+    if data is None:
         raise UserError(f"config: {path} is not a run.json")
+    check_trusted(data["spec"], path, trust_code, replaced)
     return dict(data["spec"])
 
 
-def load_spec(config: ConfigLike, overrides: Mapping[str, Any] | None = None) -> RunSpec:
+def load_spec(
+    config: ConfigLike, overrides: Mapping[str, Any] | None = None, trust_code: bool = False
+) -> RunSpec:
     """Returns the spec of a config, with some settings changed.
 
     Args:
       config: as in `read_config`.
       overrides: values by dotted setting, such as `{"task.length": 100}`; `model.cell` may be a
         spec.
+      trust_code: as in `read_config`.
 
     Raises:
       UserError: for a wrong config or setting; the message names it.
@@ -68,7 +77,7 @@ def load_spec(config: ConfigLike, overrides: Mapping[str, Any] | None = None) ->
       load_spec("adding:peephole", {"optim.lr": 0.01, "seed": 3})
     """
     values = dict(overrides or {})
-    settings = with_values(read_config(config), values)
+    settings = with_values(read_config(config, trust_code, values), values)
     model = settings.get("model")
     if isinstance(model, dict) and not isinstance(model.get("cell", ""), str):
         settings["model"] = {**model, "cell": cell_name(model["cell"])}

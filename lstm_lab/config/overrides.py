@@ -104,10 +104,12 @@ def _literal(kind: Any, text: str) -> Any:
     """
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        # "none" is a word of its own elsewhere, such as `model.attention=none`.
-        if text.lower() in ("none", "null") and type(None) in get_args(kind):
+        inner = next(a for a in get_args(kind) if a is not type(None))
+        # "none" may be a word of its own, such as `task.scheme=none`.
+        is_word = get_origin(inner) is Literal and text in get_args(inner)
+        if text.lower() in ("none", "null") and type(None) in get_args(kind) and not is_word:
             return None
-        return _literal(next(a for a in get_args(kind) if a is not type(None)), text)
+        return _literal(inner, text)
     if origin is tuple:
         return tuple(_literal(get_args(kind)[0], item) for item in _items(text))
     if origin is Literal:

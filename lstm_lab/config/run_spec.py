@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from lstm_lab.config.sections import ComputeSpec, ModelSpec, OptimSpec, TrainSpec
 from lstm_lab.config.validation import check
 from lstm_lab.tasks import DIRECTIONS, Split, Task, steps_per_epoch
+from lstm_lab.utils.errors import no_examples
 
 SECTIONS: dict[str, type] = {
     "model": ModelSpec,
@@ -81,10 +82,15 @@ class RunSpec:
         Args:
           train: the training split; None for a task that generates its training data.
 
+        Raises:
+          UserError: for a split without examples. One that is smaller than a batch is one batch.
+
         Example:
           total, every = spec.schedule_steps(dataset.splits.get("train"))
         """
         epoch = None if train is None else steps_per_epoch(train, self.train.batch_size)
+        if epoch == 0:
+            raise no_examples("train", self.task.name)
         if self.train.steps is not None:
             total = self.train.steps
         else:

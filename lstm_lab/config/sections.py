@@ -18,6 +18,8 @@ Attention = Literal["none", "luong", "bahdanau"]
 # Settings that are arrays in the compiled program. Runs with different values share a program, so a
 # search over these settings compiles once.
 HPARAMS = ("lr", "momentum", "weight_decay")
+# Numbers of a run are float32 arrays: a larger one would become infinite there.
+LARGEST = 3.4e38
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class ModelSpec:
     weight_drop: float | None = None
 
     def __post_init__(self) -> None:
+        _expect_finite(self)
         for name, value in (
             ("hidden", self.hidden),
             ("layers", self.layers),
@@ -158,6 +161,7 @@ class OptimSpec:
       final_lr: last learning rate of linear and cosine, as a fraction of `lr`.
       decay_rate, decay_steps: of exponential.
       decay_begin: steps before exponential starts to fall.
+      decay_unit: what `decay_steps` and `decay_begin` count: updates, or epochs of `train.epochs`.
       plateau: evaluations without improvement after which the learning rate falls; None never.
       plateau_factor: factor by which it falls.
       average: n of NT-ASGD (Merity et al. 2018): weight averaging starts when an evaluation is
@@ -186,6 +190,7 @@ class OptimSpec:
     decay_rate: float = 0.5
     decay_steps: int = 1000
     decay_begin: int = 0
+    decay_unit: Literal["update", "epoch"] = "update"
     staircase: bool = False
     plateau: int | None = None
     plateau_factor: float = 0.5
@@ -194,6 +199,7 @@ class OptimSpec:
     freeze: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _expect_finite(self)
         for name in ("momentum", "beta1", "beta2"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more, below 1")
@@ -218,6 +224,11 @@ class OptimSpec:
         if self.name != "sgd" and (self.momentum or self.nesterov or self.dampening):
             raise ValueError(f"momentum, nesterov, dampening: only sgd has them, got {self.name}")
 
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether the schedule depends on the length of an epoch."""
+        return self.schedule == "exponential" and self.decay_unit == "epoch"
+
 
 @dataclass(frozen=True)
 class TrainSpec:
@@ -239,6 +250,11 @@ class TrainSpec:
         only up to about its longest sequence.
       loss_reduction: `mean` averages over all predictions; `sum_time_mean_batch` sums over time
         and averages over sequences.
+      on_nan: what happens if the loss is not finite: `stop` ends the run as diverged; `rollback`
+        goes back to the last evaluation at which all was well, with a lower learning rate. The
+        state then holds a second copy of the weights and of the optimizer's state.
+      rollback_factor: factor by which a rollback multiplies the learning rate.
+      rollback_limit: number of rollbacks after which the next fault ends the run.
 
     Raises:
       ValueError: for a value out of its range, or unless exactly one of steps and epochs is set.
@@ -255,15 +271,23 @@ class TrainSpec:
     temporal_reg: float = 0.0
     bucket: bool = False
     loss_reduction: Literal["mean", "sum_time_mean_batch"] = "mean"
+    on_nan: Literal["stop", "rollback"] = "stop"
+    rollback_factor: float = 0.5
+    rollback_limit: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "epochs", "eval_every", "patience"):
+        _expect_finite(self)
+        for name in ("rollback_limit", "batch_size", "steps", "epochs", "eval_every", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: got {value}, expected 1 or more")
         for name in ("activation_reg", "temporal_reg"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
+        if not 0.0 < self.rollback_factor < 1.0:
+            raise ValueError(
+                f"rollback_factor: got {self.rollback_factor}, expected above 0, below 1"
+            )
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(
                 f"label_smoothing: got {self.label_smoothing}, expected 0 or more, below 1"
@@ -303,6 +327,7 @@ class ComputeSpec:
     gates: bool = False
 
     def __post_init__(self) -> None:
+        _expect_finite(self)
         for name, value, least in (
             ("devices", self.devices, 1),
             ("checkpoint_seconds", self.checkpoint_seconds, 0),
@@ -310,6 +335,22 @@ class ComputeSpec:
         ):
             if value is not None and value < least:
                 raise ValueError(f"{name}: got {value}, expected {least} or more")
+
+
+def is_finite(value: float) -> bool:
+    """Returns whether a number stays finite as float32.
+
+    Example:
+      is_finite(1e39)  # False
+    """
+    return abs(value) <= LARGEST
+
+
+def _expect_finite(section: object) -> None:
+    """Raises ValueError for a setting that is infinite or not a number."""
+    for name, value in vars(section).items():
+        if isinstance(value, float) and not is_finite(value):
+            raise ValueError(f"{name}: got {value}, expected a finite number")
 
 
 def names_part(parts: tuple[str, ...], name: str) -> bool:

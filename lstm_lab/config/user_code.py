@@ -10,7 +10,7 @@ import hashlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import lru_cache
@@ -21,7 +21,7 @@ from lstm_lab.cells import Spec
 from lstm_lab.config.find import find_file
 from lstm_lab.config.sections import ModelSpec
 from lstm_lab.tasks import TASKS, Task
-from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.errors import USER_MODULE, UserError, place_in_user_code, unknown
 
 
 def cell_path(model: ModelSpec) -> Path | None:
@@ -109,6 +109,30 @@ def _load_task(name: str, sha256: str) -> type[Task]:
     return task
 
 
+def check_trusted(
+    spec: Mapping[str, Any], source: Path, trust_code: bool, replaced: Collection[str] = ()
+) -> None:
+    """Raises UserError if data name code that would run, and the user has not allowed it.
+
+    A run's folder may come from somebody else. Its JSON alone must not be able to run a program.
+
+    Args:
+      spec: the settings in the data.
+      source: the file of the data.
+      trust_code: whether the user allows it.
+      replaced: settings that have another value now.
+    """
+    named = {"model.cell": ("model", "cell"), "task.name": ("task", "name")}
+    for setting, (section, key) in named.items():
+        options = spec.get(section)
+        name = str(options.get(key, "")) if isinstance(options, Mapping) else ""
+        if ":" in name and not trust_code and setting not in replaced:
+            raise UserError(
+                f"{setting}: {source} names the code of {name}, which runs with all your rights; "
+                "if you trust it, add --trust-code (in Python, trust_code=True)"
+            )
+
+
 def load_config(argument: str) -> Any:
     """Runs `get_config` of a config file and returns its config.
 
@@ -130,7 +154,7 @@ def load_config(argument: str) -> Any:
         raise UserError(f"config: {file} has no get_config()")
     with _importing_from(file.parent):
         # Most often a TypeError: there are words, and this `get_config` has no parameter for them.
-        return _call(get_config, (words,) if words else (), {}, f"config: {file}: get_config")
+        return _call("config", file, get_config, (words,) if words else (), {})
 
 
 def load_study_object(file: Path, keywords: dict[str, Any]) -> Any:
@@ -147,16 +171,37 @@ def load_study_object(file: Path, keywords: dict[str, Any]) -> Any:
     if not callable(get_study):
         raise UserError(f"study: {file} has no get_study() that returns a Study")
     with _importing_from(file.parent):
-        return _call(get_study, (), keywords, f"study: {file}: get_study")
+        return _call("study", file, get_study, (), keywords)
 
 
 def _call(
-    function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any], what: str
+    setting: str,
+    file: Path,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    keywords: dict[str, Any],
 ) -> Any:
     try:
         return function(*arguments, **keywords)
-    except TypeError as error:
-        raise UserError(f"{what} does not run: {error}") from error
+    except UserError:
+        raise
+    # SystemExit: a script may end itself, but not the process that loads it.
+    except (Exception, SystemExit) as error:
+        raise _user_error(setting, f"{file}: {function.__name__}", error) from error
+
+
+def _user_error(setting: str, what: str, error: BaseException) -> UserError:
+    """Returns an error of a user's file as one line.
+
+    Args:
+      setting: the flag or setting that named the file.
+      what: what did not run, if the error has no line in the file.
+      error: the error.
+    """
+    place = place_in_user_code(error) or f"{what} does not run"
+    # Without the place, which the text of a SyntaxError repeats.
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    return UserError(f"{setting}: {place}: {type(error).__name__}: {message}")
 
 
 def file_hash(path: Path) -> str:
@@ -176,7 +221,7 @@ def load_module(path: Path, what: str) -> types.ModuleType:
       what: the flag or setting that named it, for errors.
 
     Raises:
-      UserError: for a file that is missing, or that raises one of the errors caught below.
+      UserError: for a file that is missing, or that raises an error; the message has its line.
     """
     if not path.is_file():
         raise UserError(f"{what}: {path} does not exist")
@@ -184,7 +229,7 @@ def load_module(path: Path, what: str) -> types.ModuleType:
     # with the name of an installed package must not hide that package. Every load runs the file as
     # it is now.
     place = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]
-    name = f"_user_{path.stem}_{place}"
+    name = f"{USER_MODULE}{path.stem}_{place}"
     module_spec = importlib.util.spec_from_file_location(name, path)
     if module_spec is None or module_spec.loader is None:
         raise UserError(f"{what}: {path} is not a Python file")
@@ -194,13 +239,14 @@ def load_module(path: Path, what: str) -> types.ModuleType:
     try:
         with _importing_from(path.parent):
             module_spec.loader.exec_module(module)
-    # Typical mistakes in a file. Other errors keep their traceback, which shows where they occur.
-    except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
+    except (Exception, SystemExit) as error:
         if earlier is not None:
             sys.modules[name] = earlier
         else:
             del sys.modules[name]
-        raise UserError(f"{what}: {path} does not run: {type(error).__name__}: {error}") from error
+        if isinstance(error, UserError):
+            raise
+        raise _user_error(what, str(path), error) from error
     return module
 
 

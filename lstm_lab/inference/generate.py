@@ -94,7 +94,8 @@ def generate(
       sampling: how symbols are drawn.
 
     Yields:
-      The generated text, symbol by symbol, without the prompt.
+      The generated text, symbol by symbol, without the prompt; the first piece of a word model is
+      the space after it.
 
     Raises:
       UserError: for a run of another task.
@@ -113,6 +114,9 @@ def generate(
     draw = _compiled_draw(spec, sampling, len(vocabulary))
     logits_V, states = _compiled_read(spec)(trained.params, prompt_1T, states)
     key = jax.random.key(sampling.seed)
+    if spec.task.unit == "word" and prompt and not prompt[-1].isspace():
+        # Printed after the prompt, the first word would become a part of its last word.
+        yield " "
     for start in range(0, length, CHUNK):
         numbers, logits_V, states = draw(trained.params, logits_V, states, key, start)
         for number in np.asarray(numbers)[: length - start]:

@@ -14,12 +14,16 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json
+from lstm_lab.config.user_code import check_trusted, file_hash
+from lstm_lab.results.run_files import read_settings
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON, PyTree
+
+TRAIN_AGAIN = "delete result.json and train the run again"
 
 
 @dataclass(frozen=True)
@@ -37,38 +41,70 @@ class Trained:
     preprocessing: dict[str, JSON]
 
 
-def load_run(folder: Path) -> Trained:
+def load_run(folder: Path, trust_code: bool = False) -> Trained:
     """Loads a finished run from its folder.
 
     Args:
       folder: the folder that holds run.json, of a single run or of one run of a study.
+      trust_code: whether the cell or the task in the folder, if the run has its own, may run.
 
     Raises:
-      UserError: if the folder holds no run, or a run without weights.
+      UserError: if the folder holds no run, a run without weights, or code that is not trusted.
 
     Example:
       >>> trained = load_run(Path("runs/imdb"))
       >>> trained.spec.model.hidden
       128
     """
-    record = read_json(folder / "run.json")
+    record = read_settings(folder)
     if record is None:
         is_study = (folder / "study.json").is_file()
         hint = f"; it is a study: choose one of {folder / 'runs'}" if is_study else ""
-        raise UserError(f"workdir: {folder} holds no run{hint}")
+        damaged = " (run.json is damaged)" if (folder / "run.json").is_file() else ""
+        raise UserError(f"workdir: {folder} holds no run{damaged}{hint}")
     spec_json = record["spec"]
-    # The copies that the run made, since the user's files may have changed after training.
-    for section, key in (("model", "cell"), ("task", "name")):
-        copy = folder / ("cell.py" if key == "cell" else "task.py")
-        if copy.is_file():
-            name = spec_json[section][key].rpartition(":")[2]
-            spec_json[section][key] = f"{copy}:{name}"
+    check_trusted(spec_json, folder / "run.json", trust_code)
+    for section, key, copy in (("model", "cell", "cell.py"), ("task", "name", "task.py")):
+        spec_json[section][key] = _copied(folder / copy, spec_json, section, key)
     # Pretrained word vectors are part of the weights by now; their file may be gone.
     spec_json["model"]["vectors"] = None
     spec = from_json(spec_json)
-    best = Checkpoints(folder / "checkpoints" / "best")
-    if best.latest_step() is None:
-        raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
     shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
-    _, params = best.restore(jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes))
-    return Trained(spec, params, read_json(folder / "preprocessing.json") or {})
+    like = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
+    best = Checkpoints(folder / "checkpoints" / "best").restore(like)
+    for path, reason in best.damaged:
+        raise UserError(f"workdir: the weights in {path} are damaged: {reason}; {TRAIN_AGAIN}")
+    if best.step is None:
+        if record["status"] == "completed":
+            raise UserError(f"workdir: the weights of {folder} are missing; {TRAIN_AGAIN}")
+        raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
+    return Trained(spec, best.tree, _preprocessing(folder, record))
+
+
+def _copied(copy: Path, spec_json: dict[str, JSON], section: str, key: str) -> str:
+    """Returns the name of a cell or a task; of a user's own, the name in the copy of its file.
+
+    The run made the copy, since the user's file may have changed after training.
+    """
+    file, colon, name = spec_json[section][key].rpartition(":")
+    # A file of that name beside a run of the catalogue is not the run's.
+    if not colon:
+        return str(name)
+    recorded = spec_json.get("cell_sha256" if section == "model" else "task_sha256")
+    # Before the file runs.
+    if not copy.is_file() or file_hash(copy) != recorded:
+        raise UserError(f"workdir: {copy} is not the copy of {file} that the run made")
+    return f"{copy}:{name}"
+
+
+def _preprocessing(folder: Path, record: dict[str, JSON]) -> dict[str, JSON]:
+    """Returns what the task learned from its training data; raises UserError if it is damaged."""
+    path = folder / "preprocessing.json"
+    expected = record.get("preprocessing_sha256")
+    # Runs of earlier versions recorded no hash; those without preprocessing have no file.
+    if expected is not None and not (path.is_file() and file_hash(path) == expected):
+        raise UserError(f"workdir: {path} is missing or damaged; {TRAIN_AGAIN}")
+    content = read_json(path)
+    if content is None and path.exists():
+        raise UserError(f"workdir: {path} is damaged; {TRAIN_AGAIN}")
+    return content or {}

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from lstm_lab.cells.describe import purpose
+from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import names_part
 from lstm_lab.config.variant import resolve_cell
@@ -65,6 +67,25 @@ def summarize(spec: RunSpec, T: int = 64) -> Summary:
     ]
     flops = matmul_flops(jax.make_jaxpr(model.apply)(variables, x))
     return Summary(rows, sum(count for _, _, count in rows), flops / T)
+
+
+# Counting traces the model, and the thousands of runs of a study differ in few sizes.
+@lru_cache(maxsize=1024)
+def _summarize(spec: RunSpec, T: int) -> Summary:
+    return summarize(spec, T)
+
+
+def summarize_program(spec: RunSpec, T: int = 64) -> Summary:
+    """Returns the summary of a run's model, counted once for all runs that share a program.
+
+    Args:
+      spec: the run.
+      T: as in `summarize`.
+
+    Example:
+      summarize_program(spec).total
+    """
+    return _summarize(program_spec(spec), T)
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,9 @@ def choose(call: CallSignature) -> Backend:
     if not same_family:
         return "scan" if rows or unsupported_reason("fused", call) else "fused"
     times = min(same_family, key=lambda row: _distance(row, call))["ms"]
-    serving: list[Backend] = [
-        b for b in NAMED if b in times and unsupported_reason(b, call) is None
-    ]
-    return min(serving, key=times.__getitem__, default="scan")
+    # The fastest first: whether `native` can run is known only after its kernel is compiled.
+    timed = sorted((b for b in NAMED if b in times), key=times.__getitem__)
+    return next((b for b in timed if unsupported_reason(b, call) is None), "scan")
 
 
 def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:

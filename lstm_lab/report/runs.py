@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lstm_lab.results.run_files import read_result, read_rows
 from lstm_lab.results.study_file import (
     count_expected_runs,
     leased_runs,
     read_plan,
+    run_folder,
     run_status,
 )
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import read_json, read_lines, valid_by_step
+from lstm_lab.utils.files import valid_by_step
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def read_study(workdir: Path) -> StudyRuns:
     metric = plan["study"]["metric"]
     in_progress = leased_runs(workdir, plan)
     runs = [
-        _read_run(workdir / "runs" / run_id, run_id, row, metric, in_progress.get(run_id))
+        _read_run(run_folder(workdir, run_id), run_id, row, metric, in_progress.get(run_id))
         for run_id, row in plan["runs"].items()
     ]
     return StudyRuns(plan["study"], plan["chosen"], runs, count_expected_runs(plan))
@@ -156,11 +158,11 @@ def _read_run(
     folder: Path, run_id: str, row: dict[str, Any], metric: str, in_progress: bool | None
 ) -> RunRow:
     # Empty while the run trains. Its curve is read all the same.
-    result: dict[str, Any] = read_json(folder / "result.json") or {}
+    result: dict[str, Any] = read_result(folder) or {}
     best = result.get("best", {})
     status, reason = run_status(folder, in_progress)
     # Training rows are far more frequent than evaluations: skip them before JSON parses them.
-    rows = read_lines(folder / "metrics.jsonl", having='"valid"')
+    rows = read_rows(folder, having='"valid"')
     return RunRow(
         id=run_id,
         **row,

@@ -10,9 +10,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from lstm_lab.results.run_files import read_result, read_rows, read_settings
 from lstm_lab.results.study_file import run_status
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import flatten, read_json, read_lines
+from lstm_lab.utils.files import flatten
 from lstm_lab.utils.tables import ResultTable
 from lstm_lab.utils.types import JSON
 
@@ -84,19 +85,19 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
       UserError: for a folder without a run.
     """
-    head = read_json(folder / "run.json")
+    head = read_settings(folder)
     if head is None:
-        raise UserError(f"workdir: {folder} holds no run (run.json is missing)")
-    result: dict[str, JSON] = read_json(folder / "result.json") or {}
+        raise UserError(f"workdir: {folder} holds no run (run.json is missing or damaged)")
+    result: dict[str, JSON] = read_result(folder) or {}
     status, reason = run_status(folder)
     spec, best = head["spec"], result.get("best", {})
     cell = str(spec["model"]["cell"]).rpartition("/")[2]
     return RunRecord(
         id=head["id"],
-        title=f"{str(spec['task']['name']).rpartition('/')[2]}, {cell}, seed {spec['seed']}",
+        title=f"{str(spec['task']['name']).rpartition('/')[2]}, {cell}, seed {spec.get('seed')}",
         status=status,
         reason=reason,
-        seed=spec["seed"],
+        seed=spec.get("seed", 0),
         settings=flatten(spec),
         metric=result.get("metric"),
         steps=result.get("steps"),
@@ -105,7 +106,7 @@ def read_run(folder: Path) -> RunRecord:
         valid=_numbers(best.get("valid", {})),
         test=_numbers(result.get("test", {})),
         trivial={name: _numbers(metrics) for name, metrics in result.get("trivial", {}).items()},
-        history=_history(read_lines(folder / "metrics.jsonl")),
+        history=_history(read_rows(folder)),
     )
 
 

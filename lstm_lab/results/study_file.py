@@ -1,14 +1,17 @@
 """Reads a study's folder: its plan, the status of its runs, and how many there are.
 
 study.json holds the declaration (`study`), the planned runs (`runs`, by id), their cohorts
-(`cohorts`, by id) and the tuned points (`chosen`, by variant). `studies/folder.py` writes it.
+(`cohorts`, by id) and the tuned points (`chosen`, by variant). `studies/folder.py` writes it,
+`plan_schema.py` checks it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lstm_lab.results.lease import current_owner, process_exists
+from lstm_lab.results.lease import current_owner
+from lstm_lab.results.plan_schema import damage, is_id
+from lstm_lab.results.run_files import lease_folder, read_head, read_result
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON
@@ -20,10 +23,54 @@ def read_plan(workdir: Path) -> dict[str, JSON]:
     Raises:
       UserError: for a folder without a study.
     """
-    plan: dict[str, JSON] | None = read_json(workdir / "study.json")
-    if plan is None:
-        raise UserError(f"workdir: {workdir} is not a study (study.json is missing or damaged)")
+    plan = read_json(workdir / "study.json", study=dict, runs=dict, cohorts=dict, chosen=dict)
+    wrong = "" if plan is None else damage(plan)
+    if plan is None or wrong:
+        where = f": {wrong}" if wrong else ""
+        raise UserError(
+            f"workdir: {workdir} is not a study (study.json is missing or damaged{where})"
+        )
     return plan
+
+
+def run_folder(workdir: Path, run: str) -> Path:
+    """Returns the folder of a run of a study.
+
+    Args:
+      workdir: the study's folder.
+      run: the id of the run, as a file or a user gives it.
+
+    Raises:
+      UserError: for an id that is no plain name: its path could lead out of the study.
+
+    Example:
+      >>> run_folder(Path("runs/lr"), "0a1b2c3d4e5f")
+      PosixPath('runs/lr/runs/0a1b2c3d4e5f')
+    """
+    return _folder_of_id(workdir / "runs", run)
+
+
+def cohort_folder(workdir: Path, cohort: str) -> Path:
+    """Returns the folder of a cohort of a study.
+
+    Args:
+      workdir: the study's folder.
+      cohort: the id of the cohort, as a file gives it.
+
+    Raises:
+      UserError: for an id that is no plain name: its path could lead out of the study.
+
+    Example:
+      >>> cohort_folder(Path("runs/lr"), "5f4e3d2c1b0a")
+      PosixPath('runs/lr/cohorts/5f4e3d2c1b0a')
+    """
+    return _folder_of_id(workdir / "cohorts", cohort)
+
+
+def _folder_of_id(parent: Path, name: str) -> Path:
+    if not is_id(name):
+        raise UserError(f"workdir: {parent}: got the id {name!r}, expected letters and digits")
+    return parent / name
 
 
 def run_status(folder: Path, leased: bool | None = None) -> tuple[str, str]:
@@ -34,15 +81,18 @@ def run_status(folder: Path, leased: bool | None = None) -> tuple[str, str]:
 
     Args:
       folder: the run's folder.
-      leased: whether a process holds the lease on its cohort; None for a run outside a study, whose
-        process must be one of this machine.
+      leased: whether a process holds the lease on its cohort; None for a run outside a study, which
+        has a lease of its own.
     """
-    result, head = read_json(folder / "result.json"), read_json(folder / "run.json")
+    result, head = read_result(folder), read_head(folder)
     if result is not None:
-        return result["status"], ""
+        return result["status"], result.get("reason", "")
     if head is None:
         return "missing", ""
-    working = process_exists(head["pid"]) if leased is None else leased
+    # run.json is written before result.json, which may have been lost since.
+    if head["status"] in ("completed", "diverged", "pruned"):
+        return "interrupted", "its result.json is missing or damaged"
+    working = current_owner(lease_folder(folder)) is not None if leased is None else leased
     if head["status"] == "running" and not working:
         return "interrupted", "its process no longer exists"
     return head["status"], head.get("reason", "")
@@ -55,7 +105,7 @@ def leased_runs(workdir: Path, plan: dict[str, JSON]) -> dict[str, bool]:
     """
     leased = dict.fromkeys(plan["runs"], False)
     for cohort_id, cohort in plan["cohorts"].items():
-        owner = current_owner(workdir / "cohorts" / cohort_id)
+        owner = current_owner(cohort_folder(workdir, cohort_id))
         leased |= dict.fromkeys(cohort["runs"], owner is not None)
     return leased
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_lab.results.study_file import read_plan
-from lstm_lab.utils.files import finite, read_json, write_bytes, write_json
+from lstm_lab.results.run_files import is_result, read_head, read_result
+from lstm_lab.results.study_file import read_plan, run_folder
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import finite, write_bytes, write_json
 from lstm_lab.utils.types import JSON
 
 # These identify a run in an archive. Ids do not: a new schema of ids would orphan old results.
-IDENTITY = ("variant", "stage", "point", "seed")
+IDENTITY = {"variant": str, "stage": str, "point": dict, "seed": int}
+PACKED = "rows that `lstm-lab pack` wrote"
 
 
 def pack(workdir: Path, path: Path) -> int:
@@ -35,8 +39,8 @@ def pack(workdir: Path, path: Path) -> int:
     """
     rows = []
     for run, row in read_plan(workdir)["runs"].items():
-        result = read_json(workdir / "runs" / run / "result.json")
-        head = read_json(workdir / "runs" / run / "run.json") or {}
+        folder = run_folder(workdir, run)
+        result, head = read_result(folder), read_head(folder) or {}
         if result is not None:
             made_by = {name: head.get(name) for name in ("versions", "git", "machine", "layout")}
             rows.append({**{name: row[name] for name in IDENTITY}, "result": result, **made_by})
@@ -65,8 +69,25 @@ def count_slots(path: Path) -> Counter[RunSlot]:
 
 
 def _read_rows(path: Path) -> list[dict[str, JSON]]:
-    text = gzip.decompress(path.read_bytes()).decode()
-    return [json.loads(line) for line in text.splitlines()]
+    """Returns the rows of an archive; raises UserError for any other file."""
+    try:
+        content = path.read_bytes()
+        if not content:
+            raise EOFError("the file is empty")  # gzip reads it as an empty archive
+        rows = [json.loads(line) for line in gzip.decompress(content).splitlines()]
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"--results: {path} is no archive of `lstm-lab pack`: {reason}") from None
+    for number, row in enumerate(rows, 1):
+        sound = (
+            isinstance(row, dict)
+            and all(isinstance(row.get(key), kind) for key, kind in IDENTITY.items())
+            and isinstance(row.get("result"), dict)
+            and is_result(row["result"])
+        )
+        if not sound:
+            raise UserError(f"--results: {path}: line {number} is no result; expected {PACKED}")
+    return rows
 
 
 def unpack(path: Path, workdir: Path) -> int:
@@ -84,12 +105,15 @@ def unpack(path: Path, workdir: Path) -> int:
     count = 0
     for row in _read_rows(path):
         run = planned.get(_key(row))
-        if run is None or (workdir / "runs" / run / "result.json").exists():
+        if run is None:
+            continue
+        folder = run_folder(workdir, run)
+        if read_result(folder) is not None:
             continue
         head = {k: v for k, v in row.items() if k != "result"}
-        write_json(workdir / "runs" / run / "run.json", {**head, "status": row["result"]["status"]})
+        write_json(folder / "run.json", {**head, "status": row["result"]["status"]})
         # result.json last: its existence marks the run as done. It gets the run's present id.
-        write_json(workdir / "runs" / run / "result.json", {**row["result"], "id": run})
+        write_json(folder / "result.json", {**row["result"], "id": run})
         count += 1
     return count
 

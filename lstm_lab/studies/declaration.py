@@ -14,6 +14,7 @@ from lstm_lab.config.serialization import to_json
 from lstm_lab.studies.axes import Conditional
 from lstm_lab.studies.expand import variants
 from lstm_lab.studies.study import Search, Study, Trials
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
 
 
@@ -56,9 +57,32 @@ def results_part(declared: dict[str, JSON]) -> dict[str, JSON]:
     Without `compute`, which changes only how results are computed, and without the texts that only
     the report shows. A study may change these and keep its folder.
     """
-    base = {k: v for k, v in declared["base"].items() if k != "compute"}
+    base = {k: v for k, v in declared.get("base", {}).items() if k != "compute"}
     rest = {k: v for k, v in declared.items() if k not in ("title", "references")}
     return {**rest, "base": base}
+
+
+def with_defaults(declared: dict[str, JSON]) -> dict[str, JSON]:
+    """Returns a declaration with all settings in its base.
+
+    An earlier version may have written it, which did not know some settings. It trained as their
+    defaults do, so a study continues after an update.
+
+    Args:
+      declared: a declaration from study.json.
+    """
+    base = declared.get("base", {})
+    try:
+        complete = to_json(build_spec(base))
+    except UserError:
+        return declared  # settings that no longer exist: another study
+    # What was declared stays, such as the hash of a file that has changed since.
+    filled = {
+        key: {**value, **base[key]} if isinstance(value, dict) and key in base else value
+        for key, value in complete.items()
+    }
+    plain = {key: value for key, value in base.items() if not isinstance(value, dict)}
+    return {**declared, "base": json.loads(json.dumps({**filled, **plain}))}
 
 
 def _search_settings(trials: Trials | Search | None) -> dict[str, JSON]:

@@ -6,12 +6,11 @@ launches and workers. `lstm-lab sweep --rerun=failed` clears it.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from pathlib import Path
 
-from lstm_lab.utils.files import read_lines
+from lstm_lab.utils.files import read_lines, write_lines
 from lstm_lab.utils.types import JSON
 
 # Attempts after the first, by class of failure. Out of memory: each attempt halves the lanes. Other
@@ -31,19 +30,19 @@ class FailureLog:
 
     def rows(self) -> list[dict[str, JSON]]:
         """Returns one row per failure: `status`, `reason`, `time` and `trace`."""
-        return read_lines(self.path)
+        return read_lines(self.path, status=str, reason=str, trace=str)
 
     def add(self, status: str, reason: str, trace: str = "") -> None:
         """Appends a failure; `trace` is Python's traceback."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         row = {"status": status, "reason": reason, "time": time.time(), "trace": trace}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        # All at once: after a part of a line no later failure would count, and the cohort would be
+        # tried without end.
+        write_lines(self.path, [*self.rows(), row])
 
     def exhausted(self) -> bool:
         """Returns whether any class of failure has used up its retries."""
         counts = Counter(row["status"] for row in self.rows())
-        return any(count > RETRIES[status] for status, count in counts.items())
+        return any(counts[status] > retries for status, retries in RETRIES.items())
 
     def clear(self) -> None:
         """Gives the cohort all its retries again."""

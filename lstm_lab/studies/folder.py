@@ -16,20 +16,21 @@ from pathlib import Path
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.results.plan_schema import SCHEMA
+from lstm_lab.results.run_files import read_result
+from lstm_lab.results.study_file import cohort_folder, read_plan, run_folder
 from lstm_lab.studies.archive import RunSlot, slot_of, unpack
 from lstm_lab.studies.axes import Point
-from lstm_lab.studies.declaration import declaration, results_part
+from lstm_lab.studies.declaration import declaration, results_part, with_defaults
 from lstm_lab.studies.expand import PlannedRun
 from lstm_lab.studies.plan import plan_cohorts
 from lstm_lab.studies.study import Study
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, fit_layout
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import check_workdir, differences, read_json, write_json
+from lstm_lab.utils.files import check_workdir, differences, write_json
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
-
-SCHEMA = 2
 
 
 class StudyFolder:
@@ -50,8 +51,7 @@ class StudyFolder:
         self.plan = self._read()
 
     def _read(self) -> dict[str, JSON]:
-        plan: dict[str, JSON] | None = read_json(self.folder / "study.json")
-        if plan is None:
+        if not (self.folder / "study.json").is_file():
             return {
                 "schema": SCHEMA,
                 "study": self.declared,
@@ -59,11 +59,15 @@ class StudyFolder:
                 "cohorts": {},
                 "chosen": {},
             }
-        if results_part(plan["study"]) != results_part(self.declared):
+        # Not replaced if it is damaged: it holds the tuned settings and the lanes of checkpoints.
+        plan = read_plan(self.folder)
+        now, before = results_part(self.declared), results_part(plan["study"])
+        if before != now:
+            before = results_part(with_defaults(plan["study"]))
+        if before != now:
             raise UserError(
                 f"workdir: {self.folder} holds another study; it differs in "
-                f"{differences(results_part(plan['study']), results_part(self.declared))}; choose "
-                "another folder"
+                f"{differences(before, now)}; choose another folder"
             )
         return plan
 
@@ -101,7 +105,8 @@ class StudyFolder:
           results: an archive whose results replace training, or None.
 
         Returns:
-          The name and the cohort of each, in the order of the plan.
+          The name and the cohort of each, in the order of the plan. Runs of a cohort that are not
+          among `runs` are left out of it: the caller does not ask for them.
 
         Raises:
           UserError: if two points give the same run, which would count twice.
@@ -124,14 +129,13 @@ class StudyFolder:
                         "layout": asdict(planned.layout),
                         "runs": planned.runs,
                     }
-        return [
-            (
-                _cohort_name([by_id[k] for k in row["runs"]]),
-                self._cohort(cohort_id, [(k, by_id[k]) for k in row["runs"]], devices),
-            )
-            for cohort_id, row in self.plan["cohorts"].items()
-            if any(k in by_id for k in row["runs"])
-        ]
+        cohorts = []
+        for cohort_id, row in self.plan["cohorts"].items():
+            members = [(k, by_id[k]) for k in row["runs"] if k in by_id]
+            if members:
+                name = _cohort_name([run for _, run in members])
+                cohorts.append((name, self._cohort(cohort_id, members, devices)))
+        return cohorts
 
     def _cohort(self, cohort_id: str, runs: list[tuple[str, PlannedRun]], devices: int) -> Cohort:
         """Returns a planned cohort with a layout for the devices of this process."""
@@ -152,11 +156,11 @@ class StudyFolder:
 
     def run_folder(self, run: str) -> Path:
         """Returns the folder of a run."""
-        return self.folder / "runs" / run
+        return run_folder(self.folder, run)
 
     def cohort_folder(self, cohort: str) -> Path:
         """Returns the folder of a cohort."""
-        return self.folder / "cohorts" / cohort
+        return cohort_folder(self.folder, cohort)
 
     def record_choice(self, chosen: dict[str, Point]) -> None:
         """Records the tuned points of variants; an earlier choice stays."""
@@ -215,7 +219,7 @@ def choose_points(folder: StudyFolder) -> dict[str, Point]:
     scores: dict[str, dict[str, list[float]]] = {}
     for run, row in folder.plan["runs"].items():
         if row["stage"] == "tuning":
-            result = read_json(folder.run_folder(run) / "result.json")
+            result = read_result(folder.run_folder(run))
             points = scores.setdefault(row["variant"], {})
             values = points.setdefault(json.dumps(row["point"]), [])
             values.append(_score(result, declared["metric"], sign))

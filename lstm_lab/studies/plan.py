@@ -17,9 +17,9 @@ from functools import cache
 import jax
 import numpy as np
 
-from lstm_lab.config.ids import program_key, program_spec
+from lstm_lab.config.ids import program_key
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import Summary, summarize
+from lstm_lab.models.summary import summarize_program
 from lstm_lab.studies.expand import PlannedRun
 from lstm_lab.tasks import Dataset, mean_steps
 from lstm_lab.training import padding
@@ -150,8 +150,7 @@ def _flops_by_width(spec: RunSpec, sizes: Sequence[int]) -> np.ndarray:
     """
     samples = sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]})
     summaries = [
-        _summary(program_spec(replace(spec, model=replace(spec.model, hidden=size))))
-        for size in samples
+        summarize_program(replace(spec, model=replace(spec.model, hidden=size))) for size in samples
     ]
     flops = [summary.training_flops_per_token for summary in summaries]
     return np.polyval(np.polyfit(samples, flops, len(samples) - 1), sizes)
@@ -189,12 +188,7 @@ def lanes_that_fit(spec: RunSpec) -> int:
 
 def lane_bytes(spec: RunSpec) -> float:
     """Returns the memory of one member's state, in bytes."""
-    return 4.0 * COPIES * _summary(program_spec(spec)).total
-
-
-@cache
-def _summary(spec: RunSpec) -> Summary:
-    return summarize(spec)
+    return 4.0 * COPIES * summarize_program(spec).total
 
 
 @cache

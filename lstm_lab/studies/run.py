@@ -17,6 +17,7 @@ import jax
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.results.lease import Lease, acquire_lease
+from lstm_lab.results.run_files import read_result
 from lstm_lab.studies.archive import count_slots, slot_of
 from lstm_lab.studies.expand import PlannedRun, final_runs, tuning_runs, variants
 from lstm_lab.studies.failures import RETRIES, FailureLog
@@ -25,6 +26,7 @@ from lstm_lab.studies.optuna import next_generation
 from lstm_lab.studies.plan import count_tokens
 from lstm_lab.studies.study import Search, Study
 from lstm_lab.tasks import Dataset, Task
+from lstm_lab.tasks.source import describe_source
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.loop import CohortOutcome, StopRequest, train_cohort
@@ -59,6 +61,8 @@ class _Datasets(dict[Task, Dataset]):
     def __missing__(self, task: Task) -> Dataset:
         # Loaded on first use: a study whose results are all there reads no data.
         self[task] = task.load(self.data_dir)
+        for line in describe_source(self[task]):
+            say(line)
         return self[task]
 
 
@@ -120,7 +124,8 @@ def launch(
       results: an archive whose results replace training, or None.
 
     Returns:
-      `completed`, `interrupted`, or `failed` if a run failed. A diverged run is a result.
+      `completed`, `interrupted`, or `failed` if a run failed or all diverged. A diverged run is a
+      result.
 
     Raises:
       UserError: for an impossible study, missing data, or a folder with other contents.
@@ -140,12 +145,21 @@ def launch(
             # Recorded before the final runs, so that a relaunch cannot choose other points.
             folder.record_choice(choose_points(folder))
         status = run_cohorts(state, final_runs(study, folder.plan["chosen"]))
+    if status == "completed" and _all_diverged(folder):
+        say("all runs diverged: lower optim.lr; lstm-lab status names the steps")
+        return "failed"
     # A variant without a tuned point would be compared at an arbitrary one, so it is left out.
     undecided = set(variants(study)) - set(folder.plan["chosen"])
     if study.tuning and study.seeds and undecided:
         say(f"no final runs, because a tuning run failed: {', '.join(sorted(undecided))}")
         tuning_failed = True
     return "failed" if tuning_failed and status == "completed" else status
+
+
+def _all_diverged(folder: StudyFolder) -> bool:
+    """Returns whether no run of the study has another result than a divergence."""
+    results = [read_result(folder.run_folder(run)) for run in folder.plan["runs"]]
+    return bool(results) and all(result and result["status"] == "diverged" for result in results)
 
 
 def _tune(state: _Launch, study: Study) -> Status:
@@ -211,7 +225,7 @@ def _attempt(state: _Launch, name: str, cohort: Cohort) -> Attempt:
     # Runs that other processes finished are skipped on the bar, not counted as this one's speed.
     state.meter.skip(sum(_count_steps(run, state.datasets) for run in state.newly_done(cohort)))
     # Without a lease: reading results needs none.
-    if all(run.done for run in cohort.runs):
+    if all(run.folder in state.counted for run in cohort.runs):
         return Attempt.COMPLETED
     cohort_folder = cohort.checkpoints.parent
     log = FailureLog(cohort_folder)

@@ -6,9 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 from lstm_lab.results.lease import current_owner
-from lstm_lab.results.study_file import count_expected_runs, leased_runs, run_status
+from lstm_lab.results.study_file import (
+    cohort_folder,
+    count_expected_runs,
+    leased_runs,
+    read_plan,
+    run_folder,
+    run_status,
+)
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import read_json, read_lines
+from lstm_lab.utils.files import read_lines
 
 # The end of a traceback names the error and the place; the rest is the way through this package.
 TRACE_LINES = 6
@@ -24,15 +31,15 @@ def describe(workdir: Path) -> list[str]:
     Raises:
       UserError: for a folder that holds neither.
     """
-    plan = read_json(workdir / "study.json")
-    if plan is None:
+    if not (workdir / "study.json").is_file():
         if not (workdir / "run.json").is_file():
             raise UserError(f"workdir: {workdir} holds neither a study nor a run")
         status, reason = run_status(workdir)
         return [f"{workdir}: {status}{f' ({reason})' if reason else ''}"]
+    plan = read_plan(workdir)
     leased = leased_runs(workdir, plan)
     rows = {
-        run: (row, *run_status(workdir / "runs" / run, leased[run]))
+        run: (row, *run_status(run_folder(workdir, run), leased[run]))
         for run, row in plan["runs"].items()
     }
     expected = count_expected_runs(plan)
@@ -46,7 +53,7 @@ def describe(workdir: Path) -> list[str]:
             name = f"{row['stage']} {row['variant']} seed {row['seed']}"
             lines.append(f"  {run} {name}: {status} {reason}".rstrip())
     for cohort_id in plan["cohorts"]:
-        lines += _cohort_lines(workdir / "cohorts" / cohort_id)
+        lines += _cohort_lines(cohort_folder(workdir, cohort_id))
     return lines
 
 
@@ -57,7 +64,7 @@ def _cohort_lines(folder: Path) -> list[str]:
         lines.append(
             f"  cohort {folder.name}: process {owner['pid']} on {owner['host']} works on it"
         )
-    failures = read_lines(folder / "failures.jsonl")
+    failures = read_lines(folder / "failures.jsonl", status=str, reason=str, trace=str)
     if failures:
         last = failures[-1]
         times = "once" if len(failures) == 1 else f"{len(failures)} times"

@@ -200,4 +200,5 @@ class Study:
         Raises:
           UserError: for an unknown name, or a file that is missing or does not run.
         """
-        return with_complete_task(read_config(self.base))
+        # The user wrote this study, and so chose its base.
+        return with_complete_task(read_config(self.base, trust_code=True))

@@ -21,6 +21,7 @@ from lstm_lab.tasks.base import (
 )
 from lstm_lab.tasks.batches import (
     Batch,
+    batch_places,
     chunk,
     epoch_order,
     first_examples,
@@ -113,6 +114,7 @@ __all__ = [
     "Translation",
     "Vectors",
     "Waves",
+    "batch_places",
     "chunk",
     "epoch_order",
     "first_examples",

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from scipy.special import expit, softmax
 
+from lstm_lab.tasks.tag_schemes import Scheme
 from lstm_lab.utils.errors import UserError
 
 Measure = Literal["accuracy", "perplexity", "bits", "macro_f1", "span_f1"]
@@ -53,6 +54,7 @@ class Categorical:
       every_step: whether each step has a target, or only the whole sequence.
       metrics: the metrics in addition to the negative log-likelihood.
       labels: names of the classes, for metrics that read them, such as the F1 of spans.
+      scheme: how labels mark spans, for their F1; None means as their prefixes usually do.
       weighted: whether the loss multiplies each example by its `Examples.weights`.
 
     Example:
@@ -64,6 +66,7 @@ class Categorical:
     every_step: bool = False
     metrics: tuple[Measure, ...] = ("accuracy",)
     labels: tuple[str, ...] = ()
+    scheme: Scheme | None = None
     weighted: bool = False
 
 
@@ -187,7 +190,8 @@ class Dataset:
         translation. It must be valid JSON, because it is stored in preprocessing.json.
       source: what the user's files hold, for people (source.py): the columns that are read
         (`reads`), predicted (`predicts`), and not used, with the reason (`left_out`); the number of
-        rows (`rows_read`), and `notes`. Empty for other data.
+        rows (`rows_read`); and `notes`, such as the share of unknown words. A text without columns
+        has only notes. Empty for other data.
 
     Example:
       dataset = Adding(valid_size=200).load(Path("data"))

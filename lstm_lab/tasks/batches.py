@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.tasks.base import Examples, Split, Stream
+from lstm_lab.utils.errors import UserError
 
 
 class Batch(NamedTuple):
@@ -242,13 +243,47 @@ def gather_batch(
     return Batch(jax.tree.map(lambda a: jnp.asarray(a)[chosen], examples), weight_B, rows_B)
 
 
+def batch_places(
+    split: Examples, seed: jax.Array, step: jax.Array, size: int, bucket: int | None = None
+) -> jax.Array:
+    """Returns the indices of the training examples that the batch of a step holds.
+
+    Args:
+      split: the training split.
+      seed: the data seed, uint32.
+      step: the step, int32.
+      size: number of rows of a batch. The last batch of an epoch may have fewer.
+      bucket: as in `epoch_order`.
+
+    Returns:
+      Indices [B], in the order of the batch.
+
+    Example:
+      batch_places(dataset.splits["train"], jnp.uint32(0), jnp.int32(7), 32)
+    """
+    epoch, index = jnp.divmod(step, steps_per_epoch(split, size))
+    order_N = epoch_order(split, seed, epoch, bucket)
+    start = int(index) * size
+    return order_N[start : start + size]
+
+
 def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Returns the number of batches that show all examples, or all whole chunks of a stream.
+
+    Raises:
+      UserError: if a stream has too few symbols for the tracks of a batch.
 
     Example:
       steps_per_epoch(Stream(np.arange(1001), T=20), batch_size=5)  # 10
     """
     if isinstance(split, Stream):
+        # Without this error, batches would be empty and training would seem to succeed.
+        if split.track_steps(batch_size) < 1:
+            N = split.tokens.shape[0]
+            raise UserError(
+                f"train.batch_size: got {batch_size}, but the training text has {N} symbols; "
+                f"expected {N - 1} or less, since each row of a batch reads its own part"
+            )
         # Rounded down: steps of a track after its last whole chunk do not train.
         return max(split.track_steps(batch_size) // split.T, 1)
     return -(-split.x.shape[0] // batch_size)

@@ -194,7 +194,7 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
             if "macro_f1" in target.metrics:
                 class_sums["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
             if "span_f1" in target.metrics:
-                class_sums["span_f1"] = span_f1(target.labels, guess, y, weight)
+                class_sums["span_f1"] = span_f1(target.labels, guess, y, weight, target.scheme)
         case Bernoulli():
             # softplus(-logit) = -log p(1) and softplus(logit) = -log p(0). The logarithm of a
             # sigmoid would be -inf where the sigmoid rounds to 0.

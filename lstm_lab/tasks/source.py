@@ -23,14 +23,15 @@ def preprocessing_record(dataset: Dataset) -> dict[str, Any]:
 
 
 def describe_source(dataset: Dataset) -> list[str]:
-    """Returns lines for people: which columns are read, which not and why, and how many rows.
+    """Returns lines for people: which columns are read, which not and why, how many rows; notes.
 
     Args:
-      dataset: the data; those of a task without columns give no lines.
+      dataset: the data; those of a task without columns have only notes.
     """
     source = dataset.source
-    if not source:
-        return []
+    notes = [f"note: {note}" for note in source.get("notes", [])]
+    if "reads" not in source:
+        return notes
     left_out = [
         f"{name or 'a column'} ({reason})" for name, reason in source.get("left_out", {}).items()
     ]
@@ -38,7 +39,6 @@ def describe_source(dataset: Dataset) -> list[str]:
     parts = [f"reads {', '.join(source['reads'])}", f"predicts {', '.join(source['predicts'])}"]
     parts += [f"left out: {', '.join(left_out)}"] if left_out else []
     parts += [f"{source['rows_read']} rows", f"examples: {counts}"]
-    notes = [f"note: {note}" for note in source.get("notes", [])]
     return [f"data: {'; '.join(parts)}", *notes]
 
 

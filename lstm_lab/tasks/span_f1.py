@@ -1,7 +1,8 @@
 """F1 of spans of tags, such as B-city I-city.
 
 In: predicted and true tags of a batch. Out: a sum and a count, like those of metrics.py. A span is
-correct if its type, its first word and its last word are correct.
+correct if its type, its first word and its last word are correct. Read tag_schemes.py for what
+makes a span.
 """
 
 from __future__ import annotations
@@ -11,49 +12,74 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-OUTSIDE = "O"
+from lstm_lab.tasks.tag_schemes import (
+    CONTINUES,
+    ENDS,
+    OUTSIDE,
+    STARTS,
+    Scheme,
+    split_tag,
+    transitions,
+    usual_scheme,
+)
 
 
 def span_f1(
-    labels: tuple[str, ...], guess_BT: jax.Array, y_BT: jax.Array, weight_BT: jax.Array
+    labels: tuple[str, ...],
+    guess_BT: jax.Array,
+    y_BT: jax.Array,
+    weight_BT: jax.Array,
+    scheme: Scheme | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Counts spans as conlleval does: F1 = 2 correct / (predicted + true).
+    """Counts spans as the strict mode of seqeval does: F1 = 2 correct / (predicted + true).
 
-    A span begins at B-X, and at an I-X that does not follow B-X or I-X. It ends before the next tag
-    that is not I-X.
+    A model may predict tags that do not form a span, such as I-city after O in IOB2. They are no
+    span: neither a correct nor a wrong one.
 
     Args:
-      labels: names of the tags: O, or B-X and I-X for each type X.
+      labels: names of the tags, all of the scheme.
       guess_BT, y_BT: predicted and true tags, int32.
       weight_BT: 0 after the end of a sentence and in filler rows.
+      scheme: what marks the first and last word of a span; None means the usual scheme of the
+        labels' prefixes.
 
     Returns:
       Twice the number of correct spans, and the number of predicted plus true spans; float32.
 
-    Source: Tjong Kim Sang and Buchholz 2000, conlleval.
+    Example:
+      y_BT = jnp.array([[1, 2, 0]])
+      span_f1(("O", "B-a", "I-a"), y_BT, y_BT, jnp.ones((1, 3)))  # (2, 2): one span, correct
+
+    Source: Tjong Kim Sang and Buchholz 2000; Nakayama 2018, seqeval.
     """
-    # A label without a prefix, such as NOUN, is a type of its own: each such word is one span.
-    types = sorted({label.partition("-")[2] or label for label in labels if label != OUTSIDE})
-    type_L = np.array(
-        [-1 if x == OUTSIDE else types.index(x.partition("-")[2] or x) for x in labels], np.int32
-    )
-    inside_L = np.array([label.startswith("I-") for label in labels])
-    outside = jnp.int32(-1)
+    # One row and column more than labels, for O before, after and in the padding of a sentence:
+    # `labels` may lack O.
+    table_LL = jnp.asarray(transitions(labels, scheme or usual_scheme(labels)))
+    outside = len(labels)
+    kinds = [split_tag(label)[1] for label in (*labels, OUTSIDE)]
+    kind_L = jnp.asarray(np.unique(kinds, return_inverse=True)[1].astype(np.int32))
 
     def spans(tags_BT: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns where spans begin, their types, and the end of the span at each place."""
-        # Padding counts as O, so that a span ends with its sentence.
-        type_BT = jnp.where(weight_BT > 0, jnp.asarray(type_L)[tags_BT], outside)
-        before_BT = jnp.pad(type_BT[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
-        # A model may predict I-X after O or after B-Y. conlleval counts that as a new span.
-        continues_BT = jnp.asarray(inside_L)[tags_BT] & (type_BT == before_BT) & (type_BT >= 0)
-        begins_BT = (type_BT >= 0) & ~continues_BT
-        T = tags_BT.shape[1]
-        last_BT = jnp.pad(~continues_BT[:, 1:], ((0, 0), (0, 1)), constant_values=True)
-        # The minimum from the right over the places of last words is the end of the current span:
-        # no loop over spans, whose number differs from batch to batch.
-        places_BT = jnp.where(last_BT, jnp.arange(T)[None], T)
-        return begins_BT, type_BT, lax.cummin(places_BT, axis=1, reverse=True)
+        """Returns where spans begin, their types, and the place after the end of each span."""
+        tags_BT = jnp.where(weight_BT > 0, tags_BT, outside)
+        padded = jnp.pad(tags_BT, ((0, 0), (1, 1)), constant_values=outside)
+        # Places 0 to T: place k lies before the word with the number k.
+        pairs_BK = table_LL[padded[:, :-1], padded[:, 1:]]
+        starts, continues, ends = ((pairs_BK & bit) > 0 for bit in (STARTS, CONTINUES, ENDS))
+        places_1K = jnp.arange(pairs_BK.shape[1])[None]
+        # A word is in a span if no pair of words after the last start interrupts the span. The
+        # largest place from the left replaces a loop over words.
+        last_start = lax.cummax(jnp.where(starts, places_1K, -1), axis=1)
+        last_break = lax.cummax(jnp.where(continues, -1, places_1K), axis=1)
+        in_span = last_start >= last_break
+        was_in_span = jnp.pad(in_span[:, :-1], ((0, 0), (1, 0)))
+        # In IOB1, I after B may start a span, but not inside of one.
+        begins = starts & ~(continues & was_in_span)
+        # A span reaches to the next interruption. It counts if the scheme lets it end there.
+        breaks = jnp.where(continues, places_1K.size, places_1K)
+        after = lax.cummin(breaks[:, 1:], axis=1, reverse=True)
+        complete = jnp.take_along_axis(ends, after, axis=1)
+        return begins[:, :-1] & complete, kind_L[tags_BT], after
 
     begins, kind, end = spans(guess_BT)
     true_begins, true_kind, true_end = spans(y_BT)

@@ -1,4 +1,4 @@
-"""Checkpoints by orbax: written atomically, only the newest is kept.
+"""Checkpoints by orbax: written atomically, each with the hashes of its files; the newest are kept.
 
 They hold host arrays, so that a run may continue on another number of devices. With several hosts,
 only host 0 saves and restores; `multihost.py` broadcasts what it read.
@@ -6,68 +6,254 @@ only host 0 saves and restores; `multihost.py` broadcasts what it read.
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import orbax.checkpoint as ocp
 
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, sync_folder, write_json
 from lstm_lab.utils.types import PyTree
+
+# In the folder of a checkpoint: the arrays as orbax writes them, and the hash of each file.
+ARRAYS, HASHES = "default", "sha256.json"
+
+
+class DamagedCheckpointError(Exception):
+    """A checkpoint that cannot be restored; the message is the reason, one line."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What `Checkpoints.restore` found.
+
+    Attributes:
+      step: the number of the checkpoint that was read, or None if none could be.
+      tree: its arrays, or None.
+      damaged: the path of each newer checkpoint that could not be read, with the reason.
+    """
+
+    step: int | None
+    tree: PyTree
+    damaged: tuple[tuple[Path, str], ...]
+
+    def notices(self) -> list[str]:
+        """Returns a line for each checkpoint that could not be read, and what is used instead."""
+        lines = [f"note: the checkpoint {path} is damaged: {why}" for path, why in self.damaged]
+        if self.damaged and self.step is None:
+            lines.append("note: no other checkpoint is left: training starts again")
+        elif self.damaged:
+            lines.append("note: training continues from the checkpoint before")
+        return lines
 
 
 class Checkpoints:
-    """The newest checkpoint of a pytree under a folder.
+    """The newest checkpoints of a pytree under a folder.
 
     Args:
-      folder: the folder; the first `save` creates it.
+      folder: the folder; the first `save` creates it. Nothing else may be in it.
+      keep: how many checkpoints stay. With two, a damaged one costs the steps since the one before.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder, self.keep = folder.absolute(), keep
+        self._damaged: set[int] = set()  # those that this process could not read
 
     def save(self, step: int, tree: PyTree) -> None:
-        """Saves host arrays and removes the older checkpoint; an existing step is not replaced."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._manager() as manager:
-            if manager.latest_step() != step:
-                manager.save(step, args=ocp.args.StandardSave(tree), force=True)
+        """Saves host arrays and removes older checkpoints and what killed processes left.
 
-    def latest_step(self) -> int | None:
-        """Returns the step of the newest complete checkpoint, or None."""
-        if not self.folder.is_dir():
-            return None
-        with self._manager() as manager:
-            return cast(int | None, manager.latest_step())
+        Args:
+          step: the number of the checkpoint, higher than those that exist.
+          tree: the arrays.
 
-    def restore(self, like: PyTree = None) -> tuple[int, PyTree]:
-        """Reads the newest checkpoint.
+        Raises:
+          UserError: if the folder cannot be written.
+        """
+        path = self.folder / str(step)
+        part = self.folder / f".{step}.{os.getpid()}"
+        try:
+            _remove(part)
+            part.mkdir(parents=True)
+            with _orbax() as orbax:
+                orbax.save(part / ARRAYS, args=ocp.args.StandardSave(tree))
+            write_json(part / HASHES, _hashes(part))
+            _remove(path)
+            # Last, and in one piece: a folder with a number is a whole checkpoint.
+            os.replace(part, path)
+            sync_folder(self.folder)
+            self._damaged.discard(step)
+            self._remove_older(step)
+        except OSError as error:
+            raise UserError(f"workdir: cannot write the checkpoint {path}: {error}") from error
+
+    def steps(self) -> list[int]:
+        """Returns the numbers of all checkpoints, damaged or not, the newest first."""
+        try:
+            names = [path.name for path in self.folder.iterdir()]
+        except OSError:
+            return []
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+    def restore(
+        self,
+        like: PyTree = None,
+        *,
+        any_lanes: bool = False,
+        accepts: Callable[[PyTree], bool] = lambda tree: True,
+    ) -> Restored:
+        """Reads the newest checkpoint that is whole. Nothing is changed on disk.
 
         Args:
           like: a pytree of arrays with the saved shapes and dtypes; None reads nested dicts.
+          any_lanes: the first axis may have another length than in `like`, the same in all arrays.
+          accepts: whether a whole checkpoint is one that the caller can use.
 
         Returns:
-          The step and the pytree.
+          The checkpoint, and those that were damaged.
         """
-        with self._manager() as manager:
-            step = manager.latest_step()
-            if step is None:
-                raise FileNotFoundError(f"no checkpoint under {self.folder}")
-            return step, manager.restore(step, args=ocp.args.StandardRestore(like))
+        damaged: list[tuple[Path, str]] = []
+        for step in self.steps():
+            path = self.folder / str(step)
+            try:
+                tree = _read(path, like, any_lanes)
+                if accepts(tree):
+                    return Restored(step, tree, tuple(damaged))
+            except DamagedCheckpointError as error:
+                damaged.append((path, str(error)))
+                # It stays for the user to look at until the next one is written.
+                self._damaged.add(step)
+        return Restored(None, None, tuple(damaged))
 
     def clear(self) -> None:
         """Removes all checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _manager(self) -> ocp.CheckpointManager:
-        # Without this, orbax would wait for the other hosts, which never call it.
-        alone = ocp.options.MultiprocessingOptions(active_processes={0})
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=1,
-            # A checkpoint has to be on disk before the record says that the step was done.
-            enable_async_checkpointing=False,
-            cleanup_tmp_directories=True,
-            multiprocessing_options=alone,
-            create=False,
-        )
-        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
-        return ocp.CheckpointManager(self.folder, item_handlers=handler, options=options)
+    def _remove_older(self, step: int) -> None:
+        whole = [n for n in self.steps() if n <= step and n not in self._damaged]
+        kept = whole[: self.keep]
+        for path in self.folder.iterdir():
+            if not (path.name.isdecimal() and int(path.name) in kept):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder, as far as the file system permits it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class _Quiet(logging.Filter):
+    """Hides all messages that are not fatal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.CRITICAL
+
+
+@contextmanager
+def _orbax() -> Iterator[ocp.Checkpointer]:
+    """Gives orbax's writer and reader; its remarks about itself are nothing that a user can use."""
+    # Without this, orbax would wait for the other hosts, which never call it.
+    alone = ocp.options.MultiprocessingOptions(active_processes={0})
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    logger, quiet = logging.getLogger("absl"), _Quiet()
+    # Not its level: several threads save at the same time, and each would restore another one.
+    logger.addFilter(quiet)
+    try:
+        # Not asynchronous: a checkpoint is on disk before the record says that the step was done.
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+            yield checkpointer
+    finally:
+        logger.removeFilter(quiet)
+
+
+def _read(path: Path, like: PyTree, any_lanes: bool) -> PyTree:
+    """Reads one checkpoint.
+
+    Raises:
+      DamagedCheckpointError: if anything is wrong with it.
+    """
+    _verify(path)
+    try:
+        with _orbax() as orbax:
+            if like is not None:
+                saved = orbax.metadata(path / ARRAYS).item_metadata
+                if saved is None:
+                    raise DamagedCheckpointError("the shapes of its arrays cannot be read")
+                _compare(_shapes(saved.tree), _shapes(like), any_lanes)
+            return orbax.restore(path / ARRAYS, args=ocp.args.StandardRestore(like))
+    except DamagedCheckpointError:
+        raise
+    # Orbax and tensorstore raise many types for damaged files, and more with each version.
+    except Exception as error:
+        line = str(error).partition("\n")[0][:200]
+        raise DamagedCheckpointError(f"{type(error).__name__}: {line}") from error
+
+
+def _verify(path: Path) -> None:
+    """Compares the files of a checkpoint with their hashes."""
+    recorded = read_json(path / HASHES)
+    if recorded is None:
+        # Checkpoints of version 0.1 have no hashes, but this file.
+        if not (path / HASHES).exists() and (path / "_CHECKPOINT_METADATA").is_file():
+            return
+        raise DamagedCheckpointError(f"{HASHES} is missing or damaged")
+    try:
+        found = _hashes(path)
+    except OSError as error:
+        raise DamagedCheckpointError(f"{error.filename}: {error.strerror}") from error
+    for name, sha256 in recorded.items():
+        if found.get(name) != sha256:
+            what = "has changed" if name in found else "is missing"
+            raise DamagedCheckpointError(f"{name} {what}")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file under a folder, by its path; not of the hashes' own file."""
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / HASHES:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            hashes[path.relative_to(folder).as_posix()] = sha256
+    return hashes
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Returns the shape and the dtype of each array, by its path in the tree."""
+    leaves: dict[tuple[str, ...], Any] = ocp.tree.to_flat_dict(tree)
+    return {
+        ".".join(map(str, name)): (tuple(leaf.shape), str(leaf.dtype))
+        for name, leaf in leaves.items()
+        if leaf is not None
+    }
+
+
+def _compare(
+    saved: dict[str, tuple[tuple[int, ...], str]],
+    expected: dict[str, tuple[tuple[int, ...], str]],
+    any_lanes: bool,
+) -> None:
+    """Raises DamagedCheckpointError for arrays of other names, shapes or dtypes than expected.
+
+    Orbax would convert the dtype and ignore the shape, and training would fail later or go on.
+    """
+    if saved.keys() != expected.keys():
+        name = min(saved.keys() ^ expected.keys())
+        raise DamagedCheckpointError(f"it is of another model or version: {name}")
+    lanes = {shape[0] for shape, _ in saved.values() if shape}
+    for name, (shape, dtype) in expected.items():
+        got = saved[name]
+        fits = len(lanes) == 1 and got[0][1:] == shape[1:] and len(got[0]) == len(shape)
+        if got != (shape, dtype) and not (any_lanes and fits and got[1] == dtype):
+            raise DamagedCheckpointError(
+                f"{name} is {got[1]} {list(got[0])}, expected {dtype} {list(shape)}"
+            )

@@ -5,14 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from functools import cache
+import warnings
 from pathlib import Path
 
 import jax
 
-from lstm_lab.recurrence.backends import native
+from lstm_lab.utils.cache import cache_folder
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.progress import say
+
+# Settings of JAX, each also an environment variable: the value that does not work, one that does,
+# and why.
+UNSUPPORTED = {
+    "jax_enable_x64": (True, False, "training computes in float32"),
+    "jax_debug_nans": (
+        True,
+        False,
+        "values that do not exist yet are NaN; a run that diverges reports its first NaN itself",
+    ),
+    "jax_numpy_dtype_promotion": ("strict", "standard", "optax mixes dtypes"),
+}
 
 
 def prepare_devices(count: int | None = None, default: int | None = None) -> None:
@@ -25,8 +36,10 @@ def prepare_devices(count: int | None = None, default: int | None = None) -> Non
       default: the number otherwise; None is the number of cores of this process.
 
     Raises:
-      UserError: if a number is asked for and JAX already has another one.
+      UserError: if a number is asked for and JAX already has another one, or a setting of JAX
+        excludes training.
     """
+    check_numerics()
     keep_compiled_programs()
     # The cores of this process, not of the machine: `sweep --jobs` pins each worker to its share,
     # and clusters limit jobs in the same way.
@@ -42,19 +55,23 @@ def prepare_devices(count: int | None = None, default: int | None = None) -> Non
             ) from None
 
 
-@cache
-def notice_missing_compiler() -> None:
-    """Says once per process that training on this CPU would be faster with a C++ compiler."""
-    if jax.default_backend() == "cpu" and native.compiler()[1] is not None:
-        say("no C++ compiler: the faster CPU backend `native` is off; lstm-lab doctor says more")
+def check_numerics() -> None:
+    """Raises UserError for settings of JAX under which a training step does not work."""
+    for name, (wrong, expected, reason) in UNSUPPORTED.items():
+        if getattr(jax.config, name) == wrong:
+            raise UserError(f"{name.upper()}: got {wrong}, expected {expected}: {reason}")
 
 
 def keep_compiled_programs() -> None:
     """Keeps compiled programs in the user's cache, unless JAX's own variables say otherwise."""
     if {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"} & set(os.environ):
         return
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lstm_lab"
-    jax.config.update("jax_compilation_cache_dir", str(folder / "programs" / _processor_hash()))
+    folder, reason = cache_folder(f"programs/{_processor_hash()}")
+    if reason is not None:
+        # JAX would warn for each program.
+        warnings.warn(f"compiled programs are not kept ({reason})", RuntimeWarning, stacklevel=2)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     # Programs that compile faster than this are not worth a file.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

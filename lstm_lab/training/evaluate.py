@@ -113,7 +113,7 @@ def _sum_over_stream(
     ) -> tuple[tuple[MetricSums, States], None]:
         total, states = carry
         batch = chunk(stream, index, rows_B, tracks, whole=steps % stream.T == 0)
-        logits, states, _ = forward(spec, params, batch, regularization, states)
+        logits, states, *_ = forward(spec, params, batch, regularization, states)
         sums = metric_sums(target, logits, batch)
         return (jax.tree.map(jnp.add, total, sums), states), None
 

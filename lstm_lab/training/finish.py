@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.tasks import Dataset, Examples, ordered_metrics
+from lstm_lab.tasks import Dataset, Examples, metric_names, ordered_metrics
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.divergence import explain
 from lstm_lab.training.gate_stats import measure_gates
 from lstm_lab.training.lanes import ActiveRun
 from lstm_lab.training.layout import Layout
@@ -18,10 +23,27 @@ from lstm_lab.training.outputs import final_metrics
 from lstm_lab.training.parallel import unpad
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.state import DIVERGED, FINISHED, PRUNED, BestSoFar
-from lstm_lab.utils.types import PyTree
+from lstm_lab.utils.types import JSON, PyTree
 
 # The status of a run by the value of `TrainState.stopped`.
 STATUS: dict[int, Status] = {FINISHED: "completed", DIVERGED: "diverged", PRUNED: "pruned"}
+# Runs whose best weights are saved at the same time.
+SAVERS = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+      status: its status.
+      reason: why, for people; empty for a run that completed.
+      divergence: the step that went wrong, as `divergence.fault_record` gives it, or None.
+    """
+
+    status: Status
+    reason: str = ""
+    divergence: dict[str, JSON] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +62,28 @@ class RunFinisher:
     dataset: Dataset
     trivial: dict[str, dict[str, float]]
 
+    def save_best(self, ended: Sequence[tuple[ActiveRun, BestSoFar]]) -> None:
+        """Saves the best weights of ended runs.
+
+        Args:
+          ended: the runs, each with its best evaluation, host arrays at the program's width.
+
+        Raises:
+          UserError: if a folder cannot be written.
+        """
+        if multihost.is_primary():
+            # At the same time, since orbax mostly waits: for its own threads and for the disk.
+            with ThreadPoolExecutor(SAVERS) as savers:
+                list(savers.map(self._save_best, *zip(*ended, strict=True)))
+
+    def _save_best(self, active: ActiveRun, best: BestSoFar) -> None:
+        if _evaluated(best):
+            checkpoints = Checkpoints(active.run.folder / "checkpoints" / "best", keep=1)
+            # A run that started again may have left the weights of an earlier attempt.
+            checkpoints.clear()
+            params = unpad(self.layout, active.run.spec, best.params)
+            checkpoints.save(int(best.step), params)
+
     def finish(
         self,
         active: ActiveRun,
@@ -48,7 +92,7 @@ class RunFinisher:
         test: dict[str, float],
         compile_seconds: float,
     ) -> None:
-        """Saves the best weights and writes result.json, which ends the run.
+        """Writes result.json, which ends the run. Its best weights are saved before.
 
         Args:
           active: the run.
@@ -57,24 +101,32 @@ class RunFinisher:
           test: test metrics of the best weights; they mean nothing if there was no evaluation.
           compile_seconds: compile time of the program.
         """
-        evaluated = best.value == best.value  # NaN before the first evaluation
+        evaluated = _evaluated(best)
+        outcome = self._outcome(active, stopped, evaluated, test)
         if evaluated and multihost.is_primary():
             params = unpad(self.layout, active.run.spec, best.params)
-            self._save_best(active, int(best.step), params)
+            if self.spec.compute.gates:
+                layers = measure_gates(active.run.spec, params, self.dataset.splits["valid"])
+                active.recorder.write_gate_images(int(best.step), layers)
             test = test | self._final_metrics(active, params)
-        self._write(
-            active, STATUS[stopped], int(best.step), test if evaluated else {}, compile_seconds
-        )
+        self._write(active, outcome, int(best.step), test if evaluated else {}, compile_seconds)
 
-    def _save_best(self, active: ActiveRun, step: int, params: PyTree) -> None:
-        """Saves the best weights, and images of their gates if the run asks for them."""
-        checkpoints = Checkpoints(active.run.folder / "checkpoints" / "best")
-        # A run that started again may have left the weights of an earlier attempt.
-        checkpoints.clear()
-        checkpoints.save(step, params)
-        if self.spec.compute.gates:
-            layers = measure_gates(active.run.spec, params, self.dataset.splits["valid"])
-            active.recorder.write_gate_images(step, layers)
+    def _outcome(
+        self, active: ActiveRun, stopped: int, evaluated: bool, test: dict[str, float]
+    ) -> Outcome:
+        """Returns the status of an ended run: without finite scores it has not completed."""
+        if stopped == DIVERGED:
+            return Outcome("diverged", explain(active.fault, active.step), active.fault)
+        if stopped == FINISHED and not evaluated:
+            text = f"no evaluation gave a finite {self.spec.metric}"
+            return Outcome("diverged", text, active.fault)
+        # The loss and the metric of the run. Others, such as an F1 without positives, may be NaN.
+        names = {metric_names(self.spec.task.target)[0], self.spec.metric}
+        wrong = sorted(name for name in names if not np.isfinite(test[name]))
+        if stopped == FINISHED and wrong:
+            text = f"test {wrong[0]} is {float(test[wrong[0]])} at the best weights"
+            return Outcome("diverged", text, active.fault)
+        return Outcome(STATUS[stopped])
 
     def _final_metrics(self, active: ActiveRun, params: PyTree) -> dict[str, float]:
         """Returns the test metrics that need the outputs of the whole split."""
@@ -87,7 +139,7 @@ class RunFinisher:
     def _write(
         self,
         active: ActiveRun,
-        status: Status,
+        outcome: Outcome,
         best_step: int,
         test: dict[str, float],
         compile_seconds: float,
@@ -95,7 +147,9 @@ class RunFinisher:
         recorder = active.recorder
         result = {
             "id": recorder.head["id"],
-            "status": status,
+            "status": outcome.status,
+            **({"reason": outcome.reason} if outcome.reason else {}),
+            **({"divergence": outcome.divergence} if outcome.divergence else {}),
             "metric": self.spec.metric,
             "direction": self.spec.direction,
             "steps": active.step,
@@ -107,4 +161,9 @@ class RunFinisher:
             "wall_s": recorder.seconds,
             "compile_s": compile_seconds,
         }
-        recorder.finish(status, result)
+        recorder.finish(outcome.status, result, outcome.reason)
+
+
+def _evaluated(best: BestSoFar) -> bool:
+    """Returns whether there was an evaluation with a finite metric: the value is NaN before."""
+    return bool(best.value == best.value)

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 from jax import lax
 
 from lstm_lab.cells.masks import RATES
@@ -19,6 +20,7 @@ from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import Batch, Split, Stream
+from lstm_lab.training.state import TrainState
 from lstm_lab.utils.types import PyTree
 
 # Batches of at most so many rows are cut near the end of their longest sequence. In larger batches
@@ -26,6 +28,10 @@ from lstm_lab.utils.types import PyTree
 FEW_ROWS = 2
 # The lengths at which such a batch may end, in eighths of the longest sequence of the data.
 EIGHTHS = (3, 4, 5, 8)
+
+# The methods whose results are the outputs of a module, of one layer of the stack, of the model.
+LAYER_METHOD = "_combine"
+OUTPUT_METHODS = ("__call__", LAYER_METHOD, "logits_and_states")
 
 Result = TypeVar("Result")
 
@@ -37,11 +43,13 @@ class Forward(NamedTuple):
       logits: [B,C] after the last step, or [B,T,C] at every step, float32.
       states: final states of the recurrent layers; a stream continues from them.
       features: outputs of the last layer by name, as `activation_penalties.penalty` takes them.
+      captured: results of the methods that were named, by module; else empty.
     """
 
     logits: jax.Array
     states: States
     features: dict[str, tuple[jax.Array, ...]]
+    captured: PyTree
 
 
 def forward(
@@ -50,6 +58,7 @@ def forward(
     batch: Batch,
     regularization: Regularization,
     states: States | None = None,
+    captured: Collection[str] = (),
 ) -> Forward:
     """Computes the logits of a batch.
 
@@ -59,6 +68,7 @@ def forward(
       batch: the examples.
       regularization: rates, and keys in training; without keys nothing is drawn.
       states: for a stream, the final states of the chunk before; else None.
+      captured: names of methods of the model's modules whose results are kept.
 
     Returns:
       Logits, final states and the last layer's outputs.
@@ -72,15 +82,61 @@ def forward(
             {"params": params},
             *(examples.x, examples.lengths, regularization, states, is_start),
             method="logits_and_states",
-            mutable=["features"],
+            mutable=["features", "intermediates"] if captured else ["features"],
+            capture_intermediates=(lambda _, method: method in captured) if captured else False,
             **source,
         )
-    return Forward(logits, states, variables.get("features", {}))
+    return Forward(
+        logits, states, variables.get("features", {}), variables.get("intermediates", {})
+    )
+
+
+def activations(
+    spec: RunSpec,
+    params: PyTree,
+    batch: Batch,
+    regularization: Regularization,
+    states: States | None = None,
+) -> dict[str, list[jax.Array]]:
+    """Returns what the modules of a model return, in the order in which they are computed.
+
+    Args:
+      spec, params, batch, regularization, states: as in `forward`.
+
+    Returns:
+      The output arrays by the path of the module, with slashes; the whole model is last.
+    """
+    captured = forward(spec, params, batch, regularization, states, OUTPUT_METHODS).captured
+    found: dict[str, list[jax.Array]] = {}
+    for path, outputs in flatten_dict(captured).items():
+        module = "/".join(path[:-1]) or "model"
+        if path[-1] == LAYER_METHOD:
+            # The stack calls it once per layer.
+            layers = {f"{module}/layer_{k}": jax.tree.leaves(o) for k, o in enumerate(outputs)}
+            found |= layers
+        else:
+            found[module] = jax.tree.leaves(outputs)
+    return found
 
 
 def regularization_rates(hparams: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Returns the rates of regularizers among a member's numbers."""
     return {name: hparams[name] for name in (*RATES, "input_noise") if name in hparams}
+
+
+def training_regularization(state: TrainState, batch: Batch) -> Regularization:
+    """Returns the rates and keys of a training step.
+
+    Keys are folded from (noise seed, step, row of the whole batch), so that a mask depends neither
+    on the number of devices nor on where training was interrupted.
+
+    Args:
+      state: the member's state before the step.
+      batch: the rows that are computed.
+    """
+    key = jax.random.fold_in(jax.random.key(state.noise_seed), state.step)
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
+    return Regularization(regularization_rates(state.hparams), key, keys_B)
 
 
 def length_buckets(spec: RunSpec, split: Split | None) -> tuple[int, ...]:

@@ -10,18 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import Summary
+from lstm_lab.results.run_files import read_result
 from lstm_lab.training import multihost
 from lstm_lab.training.layout import Layout
-from lstm_lab.training.recorder import RunRecorder
-from lstm_lab.utils.files import read_json, read_lines
+from lstm_lab.training.recorder import Resumed, RunRecorder, has_rows
+from lstm_lab.utils.progress import say
+from lstm_lab.utils.types import JSON
 
-ID_BYTES = 12  # of a run's id, as a checkpoint stores it
+ID_BYTES, HASH_BYTES = 12, 32  # of a run's id and of a SHA-256, as a checkpoint stores them
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class CohortRun:
     @property
     def done(self) -> bool:
         """Whether its result is on disk."""
-        result = read_json(self.folder / "result.json")
+        result = read_result(self.folder)
         return result is not None and result.get("id") == run_id(self.spec)
 
 
@@ -71,6 +74,8 @@ class ActiveRun:
       summary: of its model at its own size.
       step: optimizer steps done.
       seconds: training time so far, in all processes.
+      rollbacks: rollbacks so far.
+      fault: the first step of the last faulty call (`divergence.fault_record`), or None.
     """
 
     run: CohortRun
@@ -78,6 +83,35 @@ class ActiveRun:
     summary: Summary
     step: int
     seconds: float
+    rollbacks: int = 0
+    fault: dict[str, JSON] | None = None
+
+
+class SavedLanes(NamedTuple):
+    """What a checkpoint holds of the lanes besides their states; zero in free lanes.
+
+    Attributes:
+      ids: the ids of the runs [lanes, 12], bytes.
+      rows: the number of rows of each record at the time of the checkpoint [lanes], int32.
+      hashes: the SHA-256 of these rows [lanes, 32], bytes.
+    """
+
+    ids: np.ndarray
+    rows: np.ndarray
+    hashes: np.ndarray
+
+
+def no_lanes(count: int) -> SavedLanes:
+    """Returns what a checkpoint holds of lanes that are all free.
+
+    Args:
+      count: the number of lanes.
+    """
+    return SavedLanes(
+        np.zeros((count, ID_BYTES), np.uint8),
+        np.zeros(count, np.int32),
+        np.zeros((count, HASH_BYTES), np.uint8),
+    )
 
 
 class Lanes:
@@ -85,16 +119,19 @@ class Lanes:
 
     Args:
       cohort: the cohort; runs with a result are left out.
-      activate: (run, step resumed at or None) -> the run with its open record.
+      activate: (run, where it resumes or None) -> the run with its open record.
     """
 
     def __init__(
-        self, cohort: Cohort, activate: Callable[[CohortRun, int | None], ActiveRun]
+        self, cohort: Cohort, activate: Callable[[CohortRun, Resumed | None], ActiveRun]
     ) -> None:
         self.count = cohort.layout.lanes
         self.activate = activate
         # A relaunched cohort skips what is done.
         self.waiting = [run for run in cohort.runs if not run.done]
+        for run in self.waiting:
+            if (run.folder / "result.json").exists():
+                say(f"note: {run.folder / 'result.json'} is damaged: the run is trained again")
         self.active: dict[int, ActiveRun] = {}
 
     @property
@@ -112,37 +149,50 @@ class Lanes:
                 self.active[lane] = self.activate(assigned[lane], None)
         return assigned
 
-    def restore(self, ids: np.ndarray, steps: np.ndarray) -> list[int]:
-        """Gives runs of a checkpoint their lanes back; returns the lanes.
+    def saved(self) -> SavedLanes:
+        """Returns what a checkpoint holds of the lanes besides their states."""
+        saved = no_lanes(self.count)
+        for lane, active in self.active.items():
+            saved.ids[lane] = np.frombuffer(run_id(active.run.spec).encode(), np.uint8)
+            saved.rows[lane] = len(active.recorder.rows)
+            saved.hashes[lane] = np.frombuffer(active.recorder.rows_hash, np.uint8)
+        return saved
+
+    def restore(self, saved: SavedLanes, steps: np.ndarray) -> dict[int, int]:
+        """Gives runs of a checkpoint a lane: theirs, if the checkpoint has as many lanes.
 
         Args:
-          ids: ids of the runs [lanes, 12], bytes.
-          steps: optimizer steps that the checkpoint holds of each lane.
+          saved: what the checkpoint holds of its lanes.
+          steps: optimizer steps that it holds of each of them.
+
+        Returns:
+          For each restored lane, the lane of the checkpoint.
         """
-        by_id = {run_id(run.spec): run for run in self.waiting}
-        restored = []
-        for lane, id_bytes in enumerate(ids):
-            run, step = by_id.get(bytes(id_bytes).decode()), int(steps[lane])
-            # The record is written before the checkpoint. If it still lags behind, as after a crash
-            # of the machine, its metrics would have a gap: the run starts again.
-            if run is not None and multihost.broadcast_from_host0(
-                partial(_record_reaches, run.folder, step)
-            ):
+        same = len(saved.ids) == self.count
+        restored: dict[int, int] = {}
+        for source, run in self._whole_runs(saved).items():
+            lane = source if same else len(restored)
+            # After running out of memory there are fewer lanes: the runs without one start again.
+            if lane < self.count:
                 self.waiting.remove(run)
-                self.active[lane] = self.activate(run, step)
-                restored.append(lane)
+                resumed = Resumed(int(steps[source]), int(saved.rows[source]))
+                self.active[lane] = self.activate(run, resumed)
+                restored[lane] = source
         return restored
 
-    def ids(self) -> np.ndarray:
-        """Returns the ids of the active runs as bytes [lanes, 12], zero in free lanes."""
-        ids = np.zeros((self.count, ID_BYTES), np.uint8)
-        for lane, active in self.active.items():
-            ids[lane] = np.frombuffer(run_id(active.run.spec).encode(), np.uint8)
-        return ids
-
-
-def _record_reaches(folder: Path, step: int) -> bool:
-    """Returns whether a run's record is complete up to a step."""
-    rows = read_lines(folder / "metrics.jsonl")
-    last_step = rows[-1]["step"] if rows else 0
-    return read_json(folder / "run.json") is not None and last_step >= step
+    def _whole_runs(self, saved: SavedLanes) -> dict[int, CohortRun]:
+        """Returns the runs of a checkpoint that still wait and have their whole record, by lane."""
+        by_id = {run_id(run.spec).encode(): run for run in self.waiting}
+        whole = {}
+        for lane, id_bytes in enumerate(saved.ids):
+            run = by_id.get(bytes(id_bytes))
+            if run is None:
+                continue
+            rows, expected = int(saved.rows[lane]), bytes(saved.hashes[lane])
+            # The record is written before the checkpoint. If rows are missing all the same, as
+            # after a crash of the machine, its metrics would have a gap: the run starts again.
+            if multihost.broadcast_from_host0(partial(has_rows, run.folder, rows, expected)):
+                whole[lane] = run
+            else:
+                say(f"note: the record of {run.folder} is not whole: the run starts again")
+        return whole

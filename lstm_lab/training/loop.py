@@ -11,7 +11,7 @@ import hashlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,15 +23,18 @@ import numpy as np
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
+from lstm_lab.results.lease import Lease, acquire_lease, current_owner
+from lstm_lab.results.run_files import lease_folder, read_settings
 from lstm_lab.tasks import Dataset
 from lstm_lab.tasks.source import describe_source
 from lstm_lab.training import multihost
+from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, choose_layout, fit_layout
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError, Session
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import check_workdir, differences, read_json
+from lstm_lab.utils.files import check_workdir, differences
 from lstm_lab.utils.progress import Meter, say
 from lstm_lab.utils.types import JSON
 
@@ -188,18 +191,70 @@ def train_run(
     # Before the data are loaded: a wrong folder is reported at once.
     head = multihost.broadcast_from_host0(partial(_read_head, spec, folder))
     dataset = spec.task.load(data_dir)
+    if multihost.count() > 1:
+        multihost.check_alike("data sets", _digest(dataset))
     if multihost.is_primary():
         for line in describe_source(dataset):
             say(line)
-    if multihost.count() > 1:
-        multihost.check_alike("data sets", _digest(dataset))
-    layout = _layout(spec, head)
+        _notice_missing_weights(CohortRun(spec, folder))
+    layout = layout_of(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
-    with multihost.host_workdir(folder) as workdir, Meter(steps) as meter:
+    with (
+        multihost.host_workdir(folder) as workdir,
+        _holding_folder(CohortRun(spec, workdir)) as owns_lease,
+        Meter(steps) as meter,
+    ):
         cohort = Cohort((CohortRun(spec, workdir),), layout, workdir / "checkpoints" / "latest")
         # One progress bar for all hosts.
         shown = meter if multihost.is_primary() else None
-        return train_cohort(cohort, dataset, stop=stop, overrides=overrides, meter=shown)
+        try:
+            return train_cohort(
+                cohort,
+                dataset,
+                stop=stop,
+                overrides=overrides,
+                meter=shown,
+                owns_lease=owns_lease,
+            )
+        except LeaseLostError:
+            raise UserError(f"workdir: {folder}: another process took it over") from None
+
+
+@contextmanager
+def _holding_folder(run: CohortRun) -> Iterator[Callable[[], bool]]:
+    """Holds the lease on a run's folder; gives a function that says whether it still holds.
+
+    Raises:
+      UserError: on every host, if another process trains the run.
+    """
+    with ExitStack() as stack:
+        lease: Lease | None = None
+
+        def acquire() -> None:
+            nonlocal lease
+            # A finished run is only read, perhaps from a folder that nobody may write to.
+            if run.done:
+                return
+            lease = stack.enter_context(acquire_lease(lease_folder(run.folder)))
+            if lease is None:
+                owner = current_owner(lease_folder(run.folder)) or {}
+                raise UserError(
+                    f"workdir: {run.folder}: process {owner.get('pid', '?')} on "
+                    f"{owner.get('host', '?')} trains this run; wait for its end, or choose "
+                    "another folder"
+                )
+
+        multihost.broadcast_from_host0(acquire)
+        # With several hosts, one that stopped alone would leave the others waiting.
+        watched = lease if multihost.count() == 1 else None
+        yield (lambda: True) if watched is None else watched.owns_lease
+
+
+def _notice_missing_weights(run: CohortRun) -> None:
+    """Says if a finished run has lost its best weights, which predictions need."""
+    best = Checkpoints(run.folder / "checkpoints" / "best")
+    if run.done and not best.steps():
+        say(f"note: the weights of {run.folder} are missing; delete result.json and train it again")
 
 
 def _digest(dataset: Dataset) -> str:
@@ -214,7 +269,9 @@ def _digest(dataset: Dataset) -> str:
 def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
     """Returns the run.json of a folder, or None; raises UserError if it is of another run."""
     check_workdir(folder, "run.json")
-    head: dict[str, JSON] | None = read_json(folder / "run.json")
+    head = read_settings(folder)
+    if head is None and (folder / "run.json").is_file():
+        say(f"note: {folder / 'run.json'} is damaged: the run starts again")
     if head is not None and head["id"] != run_id(spec):
         raise UserError(
             f"workdir: {folder} holds another run; it differs in "
@@ -223,8 +280,13 @@ def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
     return head
 
 
-def _layout(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
-    """Returns the layout that a run began with, or a new one."""
+def layout_of(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
+    """Returns the layout that a run began with, or a new one.
+
+    Args:
+      spec: the run.
+      head: its run.json, or None.
+    """
     available = jax.device_count()  # of all hosts
     if multihost.count() > 1 and spec.compute.devices is not None:
         raise UserError(

@@ -6,7 +6,7 @@ written last and in one piece, so a run with a result is complete.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 import os
 import platform
@@ -15,9 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from lstm_lab.config.ids import group_id, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.config.user_code import cell_path, task_path
+from lstm_lab.results.run_files import read_rows, read_settings
 from lstm_lab.tasks import metric_names
 from lstm_lab.training.gate_stats import LayerStats
 from lstm_lab.training.layout import Layout
@@ -34,8 +36,8 @@ from lstm_lab.training.tensorboard import Events
 from lstm_lab.utils.files import (
     finite,
     flatten,
-    read_json,
-    read_lines,
+    json_lines,
+    remove_parts,
     valid_by_step,
     write_json,
     write_lines,
@@ -81,6 +83,37 @@ def provenance() -> dict[str, JSON]:
     }
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """Where a checkpoint continues a run.
+
+    Attributes:
+      step: optimizer steps that are done.
+      rows: lines of metrics.jsonl that belong to them.
+    """
+
+    step: int
+    rows: int
+
+
+def has_rows(folder: Path, rows: int, expected: bytes) -> bool:
+    """Returns whether the first lines of a run's record are whole.
+
+    By their hash and not by the step of the last one: an evaluation writes two lines with one step.
+
+    Args:
+      folder: the run's folder.
+      rows: how many lines.
+      expected: their SHA-256.
+    """
+    try:
+        with (folder / "metrics.jsonl").open("rb") as file:
+            lines = b"".join(islice(file, rows))
+    except OSError:
+        return False
+    return hashlib.sha256(lines).digest() == expected and read_settings(folder) is not None
+
+
 class RunRecorder:
     """Writes a run's folder.
 
@@ -90,7 +123,7 @@ class RunRecorder:
       layout: how its cohort lies on the devices.
       head: what run.json holds of the process: `overrides` and `provenance()`.
       parameters: rows (name, shape, count) of the parameter table.
-      resumed_at: the step of the checkpoint that training continues from, or None for a new run.
+      resumed: where a checkpoint continues the run, or None for a new run.
     """
 
     def __init__(
@@ -101,18 +134,20 @@ class RunRecorder:
         *,
         head: Mapping[str, JSON],
         parameters: list[tuple[str, str, int]],
-        resumed_at: int | None,
+        resumed: Resumed | None,
     ) -> None:
         self.folder, self.spec = folder, spec
         self.metric_names = metric_names(spec.task.target)
         folder.mkdir(parents=True, exist_ok=True)
+        remove_parts(folder)
         # Rows after the checkpoint come from steps that will be repeated.
-        self.rows = [
-            row
-            for row in read_lines(folder / "metrics.jsonl")
-            if resumed_at is not None and row["step"] <= resumed_at
-        ]
-        self.head = self._new_head(layout, head, resumed_at)
+        self.rows = read_rows(folder)[: resumed.rows] if resumed else []
+        self._hash = hashlib.sha256(json_lines(self.rows).encode())
+        resumed_at = None if resumed is None else resumed.step
+        earlier = read_settings(folder) or {}
+        # None for a new run: its bits depend on the backend of this process alone.
+        self.backend_before: str | None = earlier.get("backend") if resumed else None
+        self.head = self._new_head(layout, head, earlier, resumed_at)
         # First, since a folder that holds anything else and no run.json is not taken for a run.
         write_json(folder / "run.json", self.head)
         for source, name in (
@@ -121,22 +156,27 @@ class RunRecorder:
         ):
             if source is not None:
                 shutil.copyfile(source, folder / name)
-        write_lines(folder / "metrics.jsonl", self.rows)
+        if self.rows:
+            write_lines(folder / "metrics.jsonl", self.rows)
         # Kept open: opening a file per row costs more than the row on a network file system.
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        mode = "a" if self.rows else "w"
+        self._metrics = (folder / "metrics.jsonl").open(mode, encoding="utf-8")
         self._events = Events(folder, resumed_at)
         if resumed_at is None:
             tags = [f"{split}/{name}" for split in ("valid", "test") for name in self.metric_names]
             self._events.describe(flatten(to_json(spec)), parameters, tags)
 
     def _new_head(
-        self, layout: Layout, head: Mapping[str, JSON], resumed_at: int | None
+        self,
+        layout: Layout,
+        head: Mapping[str, JSON],
+        earlier: Mapping[str, JSON],
+        resumed_at: int | None,
     ) -> dict[str, JSON]:
         """Returns the contents of run.json.
 
         A resumed run keeps its start. Earlier overrides stay if this process has none.
         """
-        earlier = read_json(self.folder / "run.json") or {}
         resumed = resumed_at is not None
         return {
             "schema": SCHEMA,
@@ -150,9 +190,20 @@ class RunRecorder:
             "overrides": head["overrides"] or earlier.get("overrides", {}),
             "started": (earlier.get("started") if resumed else None) or time.time(),
             "resumed_at": [*earlier.get("resumed_at", []), resumed_at] if resumed else [],
+            # Those after the checkpoint will be repeated.
+            "rollbacks": [
+                entry for entry in earlier.get("rollbacks", []) if entry["rows"] <= len(self.rows)
+            ]
+            if resumed
+            else [],
             "pid": os.getpid(),
             "status": "running",
         }
+
+    @property
+    def rows_hash(self) -> bytes:
+        """The SHA-256 of the lines of metrics.jsonl so far, which a checkpoint keeps."""
+        return self._hash.digest()
 
     @property
     def seconds(self) -> float:
@@ -168,7 +219,9 @@ class RunRecorder:
         """
         line = finite({**row, **(optim or {})})
         self.rows.append(line)
-        self._metrics.write(json.dumps(line) + "\n")
+        text = json_lines([line])
+        self._hash.update(text.encode())
+        self._metrics.write(text)
         # At once, so that a kill loses no line.
         self._metrics.flush()
         for metric in ("loss", *self.metric_names):
@@ -176,6 +229,11 @@ class RunRecorder:
                 self._events.scalar(f"{row['split']}/{metric}", row[metric], row["step"])
         for name, value in (optim or {}).items():
             self._events.scalar(f"optim/{name}", value, row["step"])
+
+    def write_rollback(self, entry: dict[str, JSON]) -> None:
+        """Adds a rollback to run.json, with the number of rows of metrics.jsonl before it."""
+        self.head["rollbacks"].append({"rows": len(self.rows), **entry})
+        write_json(self.folder / "run.json", self.head)
 
     def write_performance(self, step: int, **values: float) -> None:
         """Writes numbers to TensorBoard's group `perf/`."""
@@ -192,7 +250,8 @@ class RunRecorder:
 
     def valid_at(self, step: int) -> dict[str, float]:
         """Returns the validation metrics of a step; none if there was no evaluation."""
-        for row in self.rows:
+        # The last one: after a rollback a step is evaluated again.
+        for row in reversed(self.rows):
             if row["split"] == "valid" and row["step"] == step:
                 return {name: row[name] for name in self.metric_names}
         return {}

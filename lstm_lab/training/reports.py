@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import MetricSums
@@ -31,19 +32,39 @@ class StepReport(NamedTuple):
     tokens: jax.Array
 
 
+class Fault(NamedTuple):
+    """The first step of a call whose loss or gradient norm is not finite.
+
+    Attributes:
+      step: its number, from 1, int32; 0 if there is none.
+      loss, grad_norm: what the step measured.
+      lr: its learning rate.
+    """
+
+    step: jax.Array
+    loss: jax.Array
+    grad_norm: jax.Array
+    lr: jax.Array
+
+
 class ChunkReport(NamedTuple):
     """What one compiled call, a chunk of optimizer steps, measured.
 
     Attributes:
       steps: optimizer steps done, int32.
+      reached: the member's step after the call, int32; an earlier one after a rollback.
+      rollbacks: rollbacks of the member so far, int32.
       tokens: real time steps read, float32.
       lr: learning rate of the last step.
       loss, grad_norm, update_ratio: means over the steps.
       train: metrics over the batches of the steps.
       valid: metrics on the validation split, NaN if it was not evaluated.
+      fault: the first step that went wrong.
     """
 
     steps: jax.Array
+    reached: jax.Array
+    rollbacks: jax.Array
     tokens: jax.Array
     lr: jax.Array
     loss: jax.Array
@@ -51,6 +72,27 @@ class ChunkReport(NamedTuple):
     update_ratio: jax.Array
     train: dict[str, jax.Array]
     valid: dict[str, jax.Array]
+    fault: Fault
+
+
+def no_fault() -> Fault:
+    """Returns the fault of a call without steps: none."""
+    zero = jnp.float32(0)
+    return Fault(jnp.int32(0), zero, zero, zero)
+
+
+def first_fault(fault: Fault, step: jax.Array, report: StepReport) -> Fault:
+    """Returns the fault so far; if there is none, that of the step that has just been done.
+
+    Args:
+      fault: the fault of the steps before.
+      step: the number of the step, from 1, int32.
+      report: what the step measured.
+    """
+    wrong = ~(jnp.isfinite(report.loss) & jnp.isfinite(report.grad_norm))
+    first = wrong & (fault.step == 0)
+    now = Fault(step, report.loss, report.grad_norm, fault.lr)
+    return jax.tree.map(lambda new, old: jnp.where(first, new, old), now, fault)
 
 
 class LossParts(NamedTuple):

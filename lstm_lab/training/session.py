@@ -7,27 +7,32 @@ run in `recorder.py`, its end in `finish.py`.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 
 import jax
 import numpy as np
 
-from lstm_lab.models.summary import summarize
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.summary import summarize_program
 from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
 from lstm_lab.tasks.source import preprocessing_record
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.divergence import explain, fault_record
 from lstm_lab.training.finish import RunFinisher
 from lstm_lab.training.gate_stats import measure_gates
 from lstm_lab.training.lanes import ActiveRun, Cohort, CohortRun, Lanes
 from lstm_lab.training.parallel import build_program, unpad
 from lstm_lab.training.program import Program
-from lstm_lab.training.recorder import RunRecorder, Status, provenance
+from lstm_lab.training.recorder import Resumed, RunRecorder, Status, provenance
 from lstm_lab.training.reports import ChunkReport
 from lstm_lab.training.state import IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.training.word_vectors import with_word_vectors
-from lstm_lab.utils.files import write_json
+from lstm_lab.utils.errors import no_examples
+from lstm_lab.utils.files import json_text, write_text
+from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import PyTree
 
 
@@ -52,6 +57,7 @@ class Session:
         overrides: dict[str, str],
         owns_lease: Callable[[], bool],
     ) -> None:
+        _expect_examples(cohort.runs[0].spec, dataset)
         self.layout, self.dataset, self.owns_lease = cohort.layout, dataset, owns_lease
         self.spec = cohort.runs[0].spec
         # Fails now, before anything compiles, if a backend that was named cannot serve the run.
@@ -66,6 +72,12 @@ class Session:
         # runs.
         self.checkpoints = Checkpoints(cohort.checkpoints)
         self.head = {"overrides": overrides, **provenance()}
+        # Predictions need it besides the weights, and a damaged file would change them.
+        record = preprocessing_record(dataset)
+        self.preprocessing = json_text(record) if record else None
+        if self.preprocessing is not None:
+            sha256 = hashlib.sha256(self.preprocessing.encode()).hexdigest()
+            self.head["preprocessing_sha256"] = sha256
         self.lanes = Lanes(cohort, self._activate)
         # All lanes evaluate at the same calls, so one counter serves them all.
         self.steps_since_eval = 0
@@ -109,20 +121,21 @@ class Session:
         if members:
             self._state = self.program.assign(self._state, members)
 
-    def _activate(self, run: CohortRun, resumed_at: int | None) -> ActiveRun:
+    def _activate(self, run: CohortRun, resumed: Resumed | None) -> ActiveRun:
         """Opens the record of a run that gets a lane."""
-        summary = summarize(run.spec, T=longest(self.dataset.splits["valid"]))
+        summary = summarize_program(run.spec, longest(self.dataset.splits["valid"]))
         recorder = RunRecorder(
             run.folder,
             run.spec,
             self.layout,
             head=self.head,
             parameters=summary.parameters,
-            resumed_at=resumed_at,
+            resumed=resumed,
         )
-        if self.dataset.preprocessing:
-            write_json(run.folder / "preprocessing.json", preprocessing_record(self.dataset))
-        return ActiveRun(run, recorder, summary, resumed_at or 0, recorder.seconds)
+        if self.preprocessing is not None:
+            write_text(run.folder / "preprocessing.json", self.preprocessing)
+        step = 0 if resumed is None else resumed.step
+        return ActiveRun(run, recorder, summary, step, recorder.seconds)
 
     # ---- checkpoints
 
@@ -134,32 +147,63 @@ class Session:
         self.saved_at = time.monotonic()
 
     def _checkpoint(self, state: TrainState) -> dict[str, PyTree]:
-        """Returns the contents of a checkpoint: the lanes' states, and the ids of their runs."""
+        """Returns the contents of a checkpoint: the lanes' states, their runs and records."""
         return {
             "state": self.program.collect(state),
-            "runs": self.lanes.ids(),
+            "lanes": self.lanes.saved(),
             "steps_since_eval": np.array(self.steps_since_eval, np.int32),
         }
 
     def _restore(self) -> TrainState | None:
-        """Returns the state of the checkpoint with its runs in their lanes, or None without one."""
-        latest = multihost.broadcast_from_host0(self.checkpoints.latest_step)
-        if latest is None:
+        """Returns the state of the newest checkpoint that is whole, with its runs in lanes.
+
+        None without a checkpoint, or if all are damaged: then all runs start again.
+        """
+        # Damaged ones count, too: the next checkpoint gets a number that none of them has.
+        self.saves = max(multihost.broadcast_from_host0(self.checkpoints.steps), default=0)
+        if not self.saves:
             return None
-        self.saves = latest
         # The checkpoint is read into a state of the same shapes.
         empty = self.program.assign(None, {0: self.program.init_member(self.spec, self.total)})
-        saved = self._checkpoint(empty)
+        saved, found = self._checkpoint(empty), False
         if multihost.is_primary():
-            _, saved = self.checkpoints.restore(saved)
+            restored = self.checkpoints.restore(saved, any_lanes=True)
+            for line in restored.notices():
+                say(line)
+            saved, found = restored.tree, restored.step is not None
+        if not multihost.broadcast_from_host0(lambda: found):
+            return None
         saved = multihost.broadcast_arrays_from_host0(saved)
-        state = saved["state"]  # a TrainState of host arrays
-        stopped = np.full_like(state.stopped, IDLE)
-        for lane in self.lanes.restore(saved["runs"], np.asarray(state.step)):
-            stopped[lane] = state.stopped[lane]
+        state: TrainState = saved["state"]  # of host arrays
+        sources = self.lanes.restore(saved["lanes"], np.asarray(state.step))
+        self._notice_changes(len(saved["lanes"].ids))
         self.steps_since_eval = int(saved["steps_since_eval"])
-        restored: TrainState = self.program.place(state._replace(stopped=stopped))
-        return restored
+        # A lane without a run is idle. It needs arrays of the right shape; any lane has them.
+        lanes = range(self.layout.lanes)
+        state = _lane(state, np.array([sources.get(lane, 0) for lane in lanes]))
+        stopped: PyTree = np.full_like(state.stopped, IDLE)
+        for lane in sources:
+            stopped[lane] = state.stopped[lane]
+            if state.rollback is not None:
+                self.lanes.active[lane].rollbacks = int(state.rollback.times[lane])
+        placed: TrainState = self.program.place(state._replace(stopped=stopped))
+        return placed
+
+    def _notice_changes(self, lanes_before: int) -> None:
+        """Says what differs from the processes before: the last bits of results depend on it."""
+        if lanes_before != self.layout.lanes:
+            say(
+                f"note: the checkpoint has {lanes_before} lanes and the program has "
+                f"{self.layout.lanes}: {len(self.lanes.active)} of its runs continue, the others "
+                "begin at their first step"
+            )
+        now = ", ".join(self.layout.backends(self.spec))
+        before = {active.recorder.backend_before for active in self.lanes.active.values()}
+        for backend in sorted(before - {None, now}, key=str):
+            say(
+                f"note: began with the backend {backend} and continues with {now}: results will "
+                "differ in the last bits"
+            )
 
     def finalize_restored(self) -> None:
         """Finishes runs that had ended when the checkpoint was written but have no result."""
@@ -241,6 +285,22 @@ class Session:
             valid = {name: float(value) for name, value in report.valid.items()}
             active.recorder.write({**counters, "split": "valid", **valid})
         active.recorder.write_performance(active.step, steps_per_s=float(report.steps) / seconds)
+        active.fault = fault_record(active.run.spec, self.train, report.fault) or active.fault
+        if report.rollbacks > active.rollbacks:
+            self._record_rollback(active, report)
+
+    def _record_rollback(self, active: ActiveRun, report: ChunkReport) -> None:
+        """Records that a run has gone back, and where it continues."""
+        active.rollbacks, reached = int(report.rollbacks), int(report.reached)
+        rate = float(report.lr) * self.spec.train.rollback_factor
+        active.recorder.write_rollback(
+            {"from": active.step, "to": reached, "lr": rate, "fault": active.fault}
+        )
+        say(
+            f"{active.run.folder.name}: diverged ({explain(active.fault, active.step)}): goes back "
+            f"from step {active.step} to {reached} with the learning rate {rate:g}"
+        )
+        active.step, active.fault = reached, None
 
     def _record_gates(self) -> None:
         """Measures gates and states of every run, if `compute.gates` asks for it."""
@@ -288,6 +348,7 @@ class Session:
         best, hparams = self.state.best, self.state.hparams
         metrics = self.program.evaluate(best.params, hparams, selected, self.test)
         metrics, best, stopped = self.program.collect((metrics, best, self.state.stopped))
+        self.finisher.save_best([(self.lanes.active[lane], _lane(best, lane)) for lane in lanes])
         for lane in lanes:
             self.finisher.finish(
                 self.lanes.active[lane],
@@ -315,6 +376,13 @@ class Session:
             active.recorder.finish(status, None, reason)
 
 
-def _lane(tree: PyTree, lane: int) -> PyTree:
-    """Returns one lane of host arrays."""
+def _expect_examples(spec: RunSpec, dataset: Dataset) -> None:
+    """Raises UserError for a split without examples."""
+    for name, split in dataset.splits.items():
+        if isinstance(split, Examples) and not len(split.x):
+            raise no_examples(name, spec.task.name)
+
+
+def _lane(tree: PyTree, lane: int | np.ndarray) -> PyTree:
+    """Returns one lane of host arrays, or those of an array of lanes."""
     return jax.tree.map(lambda a: a[lane], tree)

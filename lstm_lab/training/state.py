@@ -59,6 +59,34 @@ class BestSoFar(NamedTuple):
     params: PyTree
 
 
+class Good(NamedTuple):
+    """What comes back at a rollback: fields of `TrainState`, as of the last good evaluation.
+
+    Attributes:
+      step, params, opt_state, carry, average: as in `TrainState`.
+    """
+
+    step: jax.Array
+    params: PyTree
+    opt_state: optax.OptState
+    carry: States | None
+    average: Average | None
+
+
+class Rollback(NamedTuple):
+    """What `train.on_nan=rollback` needs (rollback.py).
+
+    Attributes:
+      good: the last good state.
+      times: rollbacks so far, int32.
+      faulty: whether the training has diverged since the last evaluation.
+    """
+
+    good: Good
+    times: jax.Array
+    faulty: jax.Array
+
+
 class TrainState(NamedTuple):
     """One member's training; a cohort stacks the states of its members.
 
@@ -77,6 +105,7 @@ class TrainState(NamedTuple):
       stopped: RUNNING, FINISHED, DIVERGED, IDLE or PRUNED, int32.
       best: the best evaluation so far.
       average: the averaged weights of `optim.average`; else None.
+      rollback: the last good state of `train.on_nan=rollback`; else None.
     """
 
     step: jax.Array
@@ -91,6 +120,7 @@ class TrainState(NamedTuple):
     stopped: jax.Array
     best: BestSoFar
     average: Average | None
+    rollback: Rollback | None = None
 
 
 def member_of(spec: RunSpec, total: int) -> Member:

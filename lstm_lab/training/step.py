@@ -31,7 +31,7 @@ from lstm_lab.tasks import (
     train_batch,
     zero_metrics,
 )
-from lstm_lab.training import padding, weight_averaging
+from lstm_lab.training import padding, rollback, weight_averaging
 from lstm_lab.training.activation_penalties import penalty
 from lstm_lab.training.device_axis import ONE_DEVICE, DeviceAxis
 from lstm_lab.training.evaluate import evaluate_split, nan_metrics
@@ -40,10 +40,18 @@ from lstm_lab.training.forward import (
     length_buckets,
     regularization_rates,
     switch_on_length,
+    training_regularization,
 )
 from lstm_lab.training.model_selection import reduce_on_plateau, should_stop, update_best
 from lstm_lab.training.optimizer import build_optimizer, schedule
-from lstm_lab.training.reports import ChunkReport, LossParts, StepReport
+from lstm_lab.training.reports import (
+    ChunkReport,
+    Fault,
+    LossParts,
+    StepReport,
+    first_fault,
+    no_fault,
+)
 from lstm_lab.training.state import RUNNING, BestSoFar, Member, TrainState, zero_states
 from lstm_lab.utils.types import PyTree
 
@@ -66,7 +74,7 @@ class TrainStep:
     """
 
     spec: RunSpec
-    schedule_length: int
+    schedule_length: float
     padded: bool = False
     cut_to_length: bool = False
     axis: DeviceAxis = ONE_DEVICE
@@ -83,7 +91,7 @@ class TrainStep:
         params = build_model(spec).init(jax.random.key(member.init_seed), x)["params"]
         optimizer = build_optimizer(spec.optim, member.hparams, self.schedule_length)
         rows, patience = spec.train.batch_size, spec.optim.average
-        return TrainState(
+        state = TrainState(
             step=jnp.int32(0),
             total=member.total,
             units=jnp.int32(spec.model.hidden),
@@ -99,8 +107,11 @@ class TrainStep:
             best=BestSoFar(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
             average=None if patience is None else weight_averaging.init(patience, params),
         )
+        if spec.train.on_nan == "stop":
+            return state
+        return state._replace(rollback=rollback.init(state))
 
-    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
+    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport, PyTree]:
         """Does one optimizer step: loss, gradients, reduction over devices, update.
 
         Args:
@@ -108,15 +119,15 @@ class TrainStep:
           batch: this device's rows.
 
         Returns:
-          The new state, and what the step measured.
+          The new state, what the step measured, and the gradients.
         """
         spec, target = self.spec, self.spec.task.target
-        regularization = _regularization(state, batch)
+        regularization = training_regularization(state, batch)
         # Every device keeps the states of all rows of a stream: all devices return the same state.
         carry = self.axis.take_rows(state.carry, batch.rows_B)
 
         def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
-            logits, states, features = forward(spec, params, batch, regularization, carry)
+            logits, states, features, _ = forward(spec, params, batch, regularization, carry)
             # A sum, not a mean: see `_reduce`.
             total, count = loss_sum(target, logits, batch, spec.train.label_smoothing)
             if spec.train.penalized:
@@ -127,9 +138,22 @@ class TrainStep:
         gradients = switch_on_length(self._buckets(batch), target.every_step, value_and_grad)
         (total, parts), grads = gradients(batch)
         report, grads = self._reduce(batch, total, parts, grads)
-        state, report = self._update(state, grads, report)
         carry = self.axis.merge_rows(parts.carry, state.carry, batch.rows_B)
-        return state._replace(carry=carry), report
+        state, report = self._update(state, grads, report)
+        return state._replace(carry=carry), report, grads
+
+    def batch(self, train: Split | None, state: TrainState, order_N: jax.Array | None) -> Batch:
+        """Returns this device's rows of the batch of the next step.
+
+        Args:
+          train: the training split; None for a task that generates its training data.
+          state: the member's state.
+          order_N: the order of the examples in the present epoch, or None to compute it.
+        """
+        size = self.spec.train.batch_size
+        rows_B, sample = self.axis.rows(size), self.spec.task.sample
+        order_N = self._new_order(train, state) if order_N is None else order_N
+        return train_batch(sample, train, state.data_seed, state.step, rows_B, size, order_N)
 
     def run_chunk(
         self, state: TrainState, splits: Splits, steps: jax.Array, evaluating: jax.Array
@@ -147,42 +171,37 @@ class TrainStep:
           The new state, and what was measured.
         """
         spec, train = self.spec, splits.get("train")
-        rows_B = self.axis.rows(spec.train.batch_size)
 
         def run(state: TrainState) -> tuple[TrainState, ChunkReport]:
             # Members of a cohort may have runs of different length.
             steps_left = jnp.minimum(steps, state.total - state.step)
 
             def one_step(_: jax.Array, carry: PyTree) -> PyTree:
-                state, total, order_N = carry
+                state, total, fault, order_N = carry
                 order_N = self._order(train, state, order_N)
-                batch = train_batch(
-                    spec.task.sample,
-                    train,
-                    state.data_seed,
-                    state.step,
-                    rows_B,
-                    spec.train.batch_size,
-                    order_N,
-                )
-                state, report = self.step(state, batch)
-                return state, jax.tree.map(jnp.add, total, report), order_N
+                batch = self.batch(train, state, order_N)
+                state, report, _ = self.step(state, batch)
+                fault = first_fault(fault, state.step, report)
+                return state, jax.tree.map(jnp.add, total, report), fault, order_N
 
-            start = state, self._zero_report(), self._new_order(train, state)
+            start = state, self._zero_report(), no_fault(), self._new_order(train, state)
             # A loop of unknown length inside the program: the host waits once per chunk, not per
             # step.
-            state, total, _ = lax.fori_loop(0, steps_left, one_step, start)
+            state, total, fault, _ = lax.fori_loop(0, steps_left, one_step, start)
             # The averaged weights, once they exist, are what a run is judged by.
             params = weight_averaging.weights(state.average, state.params)
             valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
-            report = self._chunk_report(state, total, steps_left, valid)
-            return self._select(state, params, report, evaluating), report
+            report = self._chunk_report(state, total, steps_left, valid, fault)
+            state = self._select(state, params, report, evaluating)
+            times = jnp.int32(0) if state.rollback is None else state.rollback.times
+            return state, report._replace(reached=state.step, rollbacks=times)
 
         def skip(state: TrainState) -> tuple[TrainState, ChunkReport]:
             # The same structure as `run` returns; the host ignores the values of stopped lanes.
-            nan, zero = jnp.float32(jnp.nan), jnp.float32(0)
-            metrics = nan_metrics(spec)
-            return state, ChunkReport(jnp.int32(0), zero, nan, nan, nan, nan, metrics, metrics)
+            nan, metrics, none = jnp.float32(jnp.nan), nan_metrics(spec), jnp.int32(0)
+            rates = (nan, nan, nan, nan)
+            counts = (none, state.step, none, jnp.float32(0))
+            return state, ChunkReport(*counts, *rates, metrics, metrics, no_fault())
 
         return lax.cond(state.stopped == RUNNING, run, skip, state)
 
@@ -262,7 +281,7 @@ class TrainStep:
         average = state.average and weight_averaging.add(state.average, params)
         report = report._replace(
             grad_norm=optax.tree.norm(grads),
-            update_ratio=optax.tree.norm(updates) / optax.tree.norm(state.params),
+            update_ratio=_ratio(optax.tree.norm(updates), optax.tree.norm(state.params)),
         )
         state = state._replace(
             step=state.step + 1, params=params, opt_state=opt_state, average=average
@@ -307,22 +326,30 @@ class TrainStep:
         total: StepReport,
         steps: jax.Array,
         valid: dict[str, jax.Array],
+        fault: Fault,
     ) -> ChunkReport:
         """Returns the means over a chunk's steps from their added-up reports."""
         spec, count = self.spec, jnp.maximum(steps, 1)
-        # With accumulated gradients the schedule counts updates, not batches.
-        updates = -(-state.step // spec.optim.accumulate)
-        lr = state.hparams["lr"] * schedule(spec.optim, self.schedule_length)(updates - 1)
         return ChunkReport(
             steps=steps,
+            reached=state.step,
+            rollbacks=jnp.int32(0),
             tokens=total.tokens,
-            lr=lr,
+            lr=self._rate(state, state.step),
             loss=total.loss / count,
             grad_norm=total.grad_norm / count,
             update_ratio=total.update_ratio / count,
             train=means(spec.task.target, total.sums),
             valid=valid,
+            fault=fault._replace(lr=self._rate(state, fault.step)),
         )
+
+    def _rate(self, state: TrainState, step: jax.Array) -> jax.Array:
+        """Returns the learning rate of a step, counted from 1."""
+        # With accumulated gradients the schedule counts updates, not batches.
+        updates = -(-step // self.spec.optim.accumulate)
+        shape = schedule(self.spec.optim, self.schedule_length)
+        return jnp.asarray(state.hparams["lr"] * shape(updates - 1))
 
     def _select(
         self, state: TrainState, params: PyTree, report: ChunkReport, evaluated: jax.Array
@@ -333,24 +360,22 @@ class TrainStep:
         signed = value if spec.direction == "min" else -value
         average = state.average and weight_averaging.observe(state.average, signed, evaluated)
         best = update_best(spec, state.best, value, state.step, params, evaluated)
-        state = state._replace(
+        after = state._replace(
             best=best,
             hparams=reduce_on_plateau(spec, state.hparams, best.stale, evaluated),
             average=average,
         )
-        stopped = should_stop(spec, state, report.loss, report.valid, evaluated)
-        return state._replace(stopped=stopped)
+        stopped = should_stop(spec, after, report.loss, report.valid, evaluated)
+        after = after._replace(stopped=stopped)
+        if state.rollback is None:
+            return after
+        return rollback.apply(spec.train, state, after, evaluated)
 
 
-def _regularization(state: TrainState, batch: Batch) -> Regularization:
-    """Returns the rates and keys of a training step.
-
-    Keys are folded from (noise seed, step, row of the whole batch), so that a mask depends neither
-    on the number of devices nor on where training was interrupted.
-    """
-    key = jax.random.fold_in(jax.random.key(state.noise_seed), state.step)
-    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
-    return Regularization(regularization_rates(state.hparams), key, keys_B)
+def _ratio(update: jax.Array, weights: jax.Array) -> jax.Array:
+    """Returns the norm of an update over that of the weights; 1 for the first update of zeros."""
+    none = weights == 0
+    return jnp.where(none, jnp.sign(update), update / jnp.where(none, 1.0, weights))
 
 
 def _count_tokens(batch: Batch) -> jax.Array:

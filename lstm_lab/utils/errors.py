@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import os
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 # Exit codes of the command line and of its worker processes. 75 is EX_TEMPFAIL of sysexits.h: a
-# scheduler that sees it may start the same command again.
-DONE, FAILED, WRONG_USAGE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 75
+# scheduler that sees it may start the same command again. 130 and 141 are what a shell reports for
+# a program that SIGINT or SIGPIPE ended.
+DONE, FAILED, WRONG_USAGE, INCONCLUSIVE = 0, 1, 2, 3
+INTERRUPTED, STOPPED, CLOSED_PIPE = 75, 130, 141
 AGAIN = "interrupted: run the same command again to resume"
+
+# The names of modules that come from a user's files begin with it.
+USER_MODULE = "_user_"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -40,6 +48,16 @@ def missing_column(what: str, column: str, names: Iterable[str]) -> UserError:
     return UserError(f"{what}: no column {column!r}{hint} the header has {', '.join(names)}")
 
 
+def no_examples(split: str, task: str) -> UserError:
+    """Returns the error for a split without examples.
+
+    Args:
+      split: its name.
+      task: the name of the task.
+    """
+    return UserError(f"task: the {split} split of {task} has no examples, expected 1 or more")
+
+
 def unknown(setting: str, value: object, names: Iterable[str]) -> UserError:
     """Returns the error for a value that is not one of a list of names.
 
@@ -51,3 +69,28 @@ def unknown(setting: str, value: object, names: Iterable[str]) -> UserError:
     similar = difflib.get_close_matches(str(value), names, 1)
     hint = f"; did you mean {similar[0]!r}? expected" if similar else ", expected"
     return UserError(f"{setting}: got {value!r}{hint} one of {', '.join(names)}")
+
+
+def place_in_user_code(error: BaseException) -> str | None:
+    """Returns the file and line of the user's code where an error was raised, or None.
+
+    Args:
+      error: an error of a cell, a task, a config or a study of the user's, or of the package.
+
+    Example:
+      place_in_user_code(error)  # "my_cell.py line 12"
+    """
+    frames = traceback.walk_tb(error.__traceback__)
+    places = [
+        (frame.f_code.co_filename, line)
+        for frame, line in frames
+        if str(frame.f_globals.get("__name__", "")).startswith(USER_MODULE)
+    ]
+    # A file that cannot be parsed runs no line; its error knows the line.
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        places.append((error.filename, error.lineno))
+    if not places:
+        return None
+    # The innermost: closest to the mistake. Relative, as users name their files.
+    path, line = places[-1]
+    return f"{os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path} line {line}"

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
+
+# Levels of nested JSON; functions that walk through it would reach Python's limit of calls.
+DEEPEST = 100
+# A file while `write_bytes` writes it: `.NAME.PID`.
+PART = re.compile(r"\.(run\.json|result\.json|metrics\.jsonl|preprocessing\.json)\.\d+")
 
 
 def check_workdir(folder: Path, marker: str) -> None:
@@ -18,12 +26,39 @@ def check_workdir(folder: Path, marker: str) -> None:
       folder: the folder of a run or a study; it may be absent or empty.
       marker: the file that identifies it. It is written first, so that a killed run has it too.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"workdir: {folder} is not a folder")
+    if problem := name_problem(str(folder)):
+        raise UserError(f"workdir: got {str(folder)!r}, {problem}")
+    # The folders above it count, too: `mkdir` would fail at the first that is no folder.
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            target = place.readlink()
+            raise UserError(f"workdir: {place} is a link to {target}, which does not exist")
+        if place.exists():
+            if not place.is_dir():
+                raise UserError(f"workdir: {place} is not a folder")
+            break
     # A hidden file may be a part that a killed process left.
     foreign = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
     if foreign and not (folder / marker).is_file():
         raise UserError(f"workdir: {folder} is not empty and holds no {marker}; choose another")
+
+
+def name_problem(name: str) -> str | None:
+    """Returns why a name cannot be the path of results, as the end of a message; or None.
+
+    Such names would be written as they are into commands, messages and pages.
+
+    Args:
+      name: the path.
+    """
+    if not name:
+        return "expected the path of a folder"
+    # Control characters; line ends; the surrogates for which Python takes bytes that are no text.
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        return "expected a path without control characters, in UTF-8"
+    if long := next((part for part in Path(name).parts if len(part.encode()) > 255), None):
+        return f"expected names of at most 255 bytes, not {len(long.encode())}"
+    return None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -34,17 +69,38 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """The same for bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # One name per process and not a random one: the next write replaces what a kill left.
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        # An error of a write does not name the file, as that of a full disk.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on disk, so that a power failure loses none."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, data: JSON) -> None:
     """Writes JSON at once; a number that is not finite becomes null."""
-    write_text(path, json.dumps(finite(data), indent=2) + "\n")
+    write_text(path, json_text(data))
+
+
+def json_text(data: JSON) -> str:
+    """Returns JSON as `write_json` writes it."""
+    return json.dumps(finite(data), indent=2) + "\n"
 
 
 def finite(data: JSON) -> JSON:
@@ -81,30 +137,66 @@ def differences(before: JSON, now: JSON) -> str:
     return ", ".join([*shown, "..."] if len(changed) > 3 else shown)
 
 
-def read_json(path: Path) -> JSON:
-    """Reads JSON, or returns None for a file that is missing or damaged."""
+def read_json(path: Path, **kinds: type) -> dict[str, JSON] | None:
+    """Reads a JSON object, or returns None for a file that is missing or damaged.
+
+    Args:
+      path: the file.
+      kinds: keys that the object has to have, with the type of each value. A file without them
+        counts as damaged.
+
+    Example:
+      read_json(folder / "run.json", id=str, spec=dict)
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _object(path.read_text(encoding="utf-8"), kinds)
     except (OSError, ValueError):
         return None
 
 
-def read_lines(path: Path, having: str = "") -> list[dict[str, JSON]]:
+def read_lines(path: Path, having: str = "", **kinds: type) -> list[dict[str, JSON]]:
     """Reads JSON lines up to the first that is damaged; a missing file has none.
 
     Args:
       path: the file.
       having: reads only lines with this text in them, and spares parsing the others.
+      kinds: as in `read_json`, of each line.
     """
     rows: list[dict[str, JSON]] = []
     try:
         with path.open(encoding="utf-8") as file:
             for line in file:
                 if having in line:
-                    rows.append(json.loads(line))
+                    rows.append(_object(line, kinds))
     except (OSError, ValueError):
         pass
     return rows
+
+
+def _object(text: str, kinds: Mapping[str, type]) -> dict[str, JSON]:
+    """Returns a JSON object with certain keys; raises ValueError for anything else."""
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("no object")
+    # Counted first: most files have few brackets, and looking at all values takes longer.
+    if text.count("{") + text.count("[") > DEEPEST and _is_deep(data):
+        raise ValueError("nested too deeply")
+    for key, kind in kinds.items():
+        if not isinstance(data.get(key), kind):
+            raise ValueError(f"no {key}")
+    return data
+
+
+def _is_deep(data: JSON) -> bool:
+    """Returns whether JSON is nested deeper than any file of this package."""
+    level = [data]
+    for _ in range(DEEPEST):
+        inner = [item for item in level if isinstance(item, (dict, list))]
+        level = [v for item in inner for v in (item.values() if isinstance(item, dict) else item)]
+    return any(isinstance(item, (dict, list)) for item in level)
 
 
 def valid_by_step(rows: Iterable[dict[str, JSON]], metric: str) -> dict[int, float]:
@@ -117,10 +209,26 @@ def valid_by_step(rows: Iterable[dict[str, JSON]], metric: str) -> dict[int, flo
     return {
         row["step"]: row[metric]
         for row in rows
-        if row["split"] == "valid" and row[metric] is not None
+        if row["split"] == "valid" and isinstance(row.get(metric), (int, float))
     }
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, JSON]]) -> None:
     """Writes JSON lines at once."""
-    write_text(path, "".join(json.dumps(finite(row)) + "\n" for row in rows))
+    write_text(path, json_lines(rows))
+
+
+def json_lines(rows: Iterable[dict[str, JSON]]) -> str:
+    """Returns rows as JSON, one line each; a number that is not finite becomes null."""
+    return "".join(json.dumps(finite(row)) + "\n" for row in rows)
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes the parts of files that killed writes of `write_bytes` left in a folder.
+
+    Args:
+      folder: a folder that no other process writes to now.
+    """
+    for path in folder.glob(".*.*"):
+        if PART.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import html
+import os
 import sys
 import time
 from types import TracebackType
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from lstm_lab.utils.escape import visible
 
 LOG_SECONDS = 15.0
 
@@ -40,7 +44,7 @@ class Meter:
         self._notebook = _NotebookBar() if console.is_jupyter else None
         if console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
                 TextColumn("{task.fields[left]}"),
@@ -78,7 +82,10 @@ class Meter:
         speed = f"{rate:.0f} {self.unit}/s" if rate >= 1 else f"{60 * rate:.3g} {self.unit}/min"
         left = f"{speed}, {duration((self.total - self.done) / rate)} left" if rate else ""
         if self._bar:
-            self._bar.update(self._task, completed=self.done, description=text, left=left)
+            try:
+                self._bar.update(self._task, completed=self.done, description=text, left=left)
+            except OSError:
+                discard(sys.stderr)  # the terminal is gone
         elif self._notebook:
             self._notebook.show(self.done / self.total, f"{text}  {left}")
         elif self._last_line == 0.0 or seconds - self._last_line >= LOG_SECONDS:
@@ -113,5 +120,28 @@ class _NotebookBar:
 
 
 def say(text: str) -> None:
-    """Writes a line for people to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Writes a line for people to standard error; without a place for it, the work goes on."""
+    # Without standard error, `print` would write to standard output.
+    if sys.stderr is None:
+        return
+    try:
+        print(visible(text), file=sys.stderr, flush=True)
+    except OSError:
+        # A full disk, or a closed terminal: hours of training are worth more than this line.
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Sends what a stream still holds, and all that follows, to nowhere.
+
+    Args:
+      stream: standard output or standard error, after a write has failed. Python would write the
+        rest again when it ends, fail again, and change the exit code.
+    """
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return  # no file behind it, as in a notebook
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lstm_lab.utils.escape import latex, markdown, visible
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -84,6 +86,7 @@ def html_table(lines: Sequence[Sequence[str]]) -> str:
 
 def aligned(lines: list[list[str]]) -> str:
     """Returns rows of text as columns for a terminal."""
+    lines = [[visible(cell) for cell in line] for line in lines]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -93,16 +96,14 @@ def aligned(lines: list[list[str]]) -> str:
 
 def markdown_table(lines: list[list[str]]) -> str:
     """Returns rows of text as a Markdown table."""
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    escaped = [[markdown(cell) for cell in line] for line in lines]
     rows = [f"| {' | '.join(line)} |" for line in escaped]
     return "\n".join([rows[0], f"|{'---|' * len(lines[0])}", *rows[1:]])
 
 
 def latex_table(lines: list[list[str]]) -> str:
     """Returns rows of text as a LaTeX table with booktabs' rules; numbers are set to the right."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {character: f"\\{character}" for character in "&%$#_{}"}
-    escaped = [["".join(special.get(c, c) for c in cell) for cell in line] for line in lines]
+    escaped = [[latex(cell) for cell in line] for line in lines]
     columns = list(zip(*lines[1:], strict=True)) or [()] * len(lines[0])
     sides = "".join("r" if _numbers(column) else "l" for column in columns)
     rows = [f"{' & '.join(line)} \\\\" for line in escaped]

@@ -168,6 +168,9 @@ def test_a_users_cell_trains_and_its_source_is_saved(run, tmp_path):
     again = ("train", "--config=w/run.json", "--workdir=v")
     code, _, error = run(*again)
     assert code == 2
+    assert "w/run.json names the code of my_cell.py:mine" in error
+    code, _, error = run(*again, "--trust-code")
+    assert code == 2
     assert "has changed since that run" in error
     assert run(*again, "--config.model.cell=lstm")[0] == 0
 

@@ -9,7 +9,8 @@ import click
 import pytest
 
 from lstm_lab.cells import CATALOGUE
-from lstm_lab.cli import app, main
+from lstm_lab.cli import main
+from lstm_lab.cli.verbs import app
 from lstm_lab.config.find import list_files
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.files import read_json
@@ -110,16 +111,13 @@ def test_config_show_tells_where_each_value_comes_from(capsys):
     assert rows["model.layers"][1:] == ["1", "default"]
 
 
-def test_doctor_names_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    from lstm_lab.recurrence.backends.native import compiler
-
-    compiler.cache_clear()
-    monkeypatch.setattr("lstm_lab.cli.installation.EXTRAS", {"music": "no_such_module"})
+def test_doctor_names_what_is_missing_and_how_to_get_it(capsys, fresh_kernels):
+    fresh_kernels.setenv("CXX", "no-such-compiler")
+    fresh_kernels.setattr("lstm_lab.cli.installation.EXTRAS", {"music": "no_such_module"})
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    compiler.cache_clear()
-    assert "not found: `auto` uses a slower backend" in out
+    assert "no-such-compiler not found" in out
+    assert "install g++ or clang++" in out
     assert 'pip install "lstm-lab[music]"' in out
 
 
@@ -259,12 +257,12 @@ def test_a_users_task_trains_from_any_file_and_its_run_keeps_a_copy(tmp_path, ca
     (tmp_path / "my_task.py").write_text(TASK.replace("length: int = 20", "length: int = 7"))
     capsys.readouterr()
     (tmp_path / "bits.txt").write_text("1 1 1 0 1\n0 0 1 0 0\n")
-    assert main(["predict", "--workdir=w", "--input=bits.txt"]) == 0
+    assert main(["predict", "--workdir=w", "--trust-code", "--input=bits.txt"]) == 0
     answers = [
         json.loads(line)["probabilities"][0] for line in capsys.readouterr().out.split("\n")[:2]
     ]
     assert answers[0] > 0.5 > answers[1]
-    assert main(["train", "w/run.json", "--workdir=again"]) == 2
+    assert main(["train", "w/run.json", "--trust-code", "--workdir=again"]) == 2
     assert "my_task.py:Majority has changed since that run" in capsys.readouterr().err
     assert main(["train", "my_config.py", "--config.task.name=my_task.py:Majorty"]) == 2
     assert (

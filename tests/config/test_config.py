@@ -160,7 +160,7 @@ def test_a_users_cell_is_identified_by_its_source(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=message):
             build_spec(config(model={"cell": name}))
     path.write_text("import nothing_of_that_name")
-    with pytest.raises(UserError, match="does not run: ModuleNotFoundError"):
+    with pytest.raises(UserError, match=r"cells.py line 1: ModuleNotFoundError"):
         build_spec(config(model={"cell": f"{path}:mine"}))
 
 

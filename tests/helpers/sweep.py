@@ -26,6 +26,8 @@ def tiny_study(**options):
 
 # A study of 24 runs that takes long enough to be killed before it ends.
 STUDY_FILE = """
+from lstm_lab.studies import Study, grid
+
 
 def get_study():
     base = {
@@ -39,11 +41,11 @@ def get_study():
 """
 
 
-def start_sweep(tmp_path, workdir, *flags):
-    """Starts `lstm-lab sweep` on STUDY_FILE in a separate process."""
-    (tmp_path / "s.py").write_text(STUDY_FILE)
+def start_sweep(tmp_path, workdir, *flags, start=subprocess.Popen, study=STUDY_FILE):
+    """Starts `lstm-lab sweep` on a study in a separate process, or in a container."""
+    (tmp_path / "s.py").write_text(study)
     command = [sys.executable, "-m", "lstm_lab", "sweep", f"--study={tmp_path / 's.py'}"]
-    return subprocess.Popen(
+    return start(
         [*command, f"--workdir={workdir}", *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,

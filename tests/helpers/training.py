@@ -36,6 +36,18 @@ def small_spec(**sections):
     return build_spec(merged)
 
 
+def growing_spec(**sections):
+    """Returns the spec of a run whose weights grow without bound: its fourth step is the first
+    with a loss that is not finite, in the middle of a call.
+    """
+    return small_spec(
+        task={"name": "adding", "length": 3, "valid_size": 20, "test_size": 20},
+        model={"cell": "rnn", "hidden": 3},
+        optim={"name": "sgd", "lr": 1e6, "clip": None, **sections.pop("optim", {})},
+        **sections,
+    )
+
+
 def ragged_spec(**sections):
     """Returns the spec of a small run on JSB, whose pieces differ in length."""
     return replace(small_spec(**sections), task=JSB())
@@ -102,7 +114,7 @@ def without_times(data):
 
 def run_record(folder):
     """Returns the reproducible part of a run's folder: result, metrics and best weights."""
-    _, params = Checkpoints(folder / "checkpoints" / "best").restore()
+    params = Checkpoints(folder / "checkpoints" / "best").restore().tree
     return (
         without_times(read_json(folder / "result.json")),
         [without_times(row) for row in read_lines(folder / "metrics.jsonl")],

@@ -13,13 +13,15 @@ import pytest
 from lstm_lab.cli import main
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.inference.generate import Sampling, filter_logits, generate
-from lstm_lab.inference.load import load_run
+from lstm_lab.inference.load import Trained, load_run
 from lstm_lab.inference.music import compose
 from lstm_lab.inference.predict import predict_arrays, predict_lines, predict_stream
 from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples, Table, Tags, Text, Waves
 from lstm_lab.tasks.readers.splits import parts_of
 from lstm_lab.training.outputs import outputs
+from lstm_lab.training.state import member_of
+from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_samples
 from tests.helpers.training import language_spec, small_spec, train
@@ -61,6 +63,20 @@ def test_the_seed_determines_the_text(folder):
     assert texts[0] == texts[1] != texts[2]
     assert texts[3] == texts[0][:41]
     assert len(texts[0]) == 70
+
+
+@pytest.mark.parametrize(("prompt", "space"), [("to be", " "), ("to be ", ""), ("", "")])
+def test_a_space_stands_between_the_prompt_and_the_words_of_a_model(tmp_path, prompt, space):
+    (tmp_path / "a.txt").write_text("to be or not to be\n" * 30)
+    task = {"name": "language", "train": str(tmp_path / "a.txt")}
+    spec = build_spec({"task": task, "model": {"hidden": 4}, "train": {"steps": 1}})
+    params = TrainStep(spec, 0).init(member_of(spec, 1)).params
+    trained = Trained(spec, params, spec.task.load(tmp_path).preprocessing)
+    pieces = list(generate(trained, prompt, 3))
+    words = {"to ", "be ", "or ", "not ", "\n"}
+    assert pieces[: len(space)] == list(space)
+    assert len(pieces[len(space) :]) == 3
+    assert set(pieces[len(space) :]) <= words
 
 
 LOGITS = np.log([0.01, 0.4, 0.3, 0.2, 0.09])

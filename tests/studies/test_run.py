@@ -29,6 +29,7 @@ from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import CohortOutcome, StopRequest
 from lstm_lab.training.parallel import unpad
 from lstm_lab.utils.files import read_json, read_lines
+from tests.helpers.containers import in_container, needs_containers
 from tests.helpers.paths import ROOT
 from tests.helpers.sweep import (
     BASE,
@@ -286,6 +287,22 @@ def test_two_launchers_train_each_run_once(tmp_path):
     assert len(heads) == 24
     assert {len(head["resumed_at"]) for head in heads} == {0}
     assert len({head["pid"] for head in heads}) == 2
+    leases = list(tmp_path.glob("a/cohorts/*/lease.*"))
+    assert [path.name for path in leases] == ["lease.0"] * 2
+
+
+@needs_containers
+@pytest.mark.slow
+def test_two_containers_train_each_run_once(tmp_path):
+    """They have one host name, and their processes have the same numbers."""
+    both = [
+        start_sweep(tmp_path, tmp_path / "a", "--devices=1", start=in_container) for _ in range(2)
+    ]
+    for process in both:
+        wait_for_success(process)
+    heads = [read_json(path) for path in tmp_path.glob("a/runs/*/run.json")]
+    assert len(heads) == 24
+    assert {len(head["resumed_at"]) for head in heads} == {0}
     leases = list(tmp_path.glob("a/cohorts/*/lease.*"))
     assert [path.name for path in leases] == ["lease.0"] * 2
 

@@ -1,5 +1,6 @@
 """Studies: runs, plans that are made once, second launches, tuning on validation."""
 
+import copy
 import json
 
 import pytest
@@ -81,6 +82,22 @@ def test_seeds_share_a_cohort_and_the_plan_is_made_once(tmp_path):
     StudyFolder(tmp_path, tiny_study(title="another title"))
 
 
+def test_a_study_continues_after_an_update_with_new_settings(tmp_path):
+    """The earlier version did not know them, and trained as their defaults do."""
+    StudyFolder(tmp_path, tiny_study()).declare()
+    plan = read_json(tmp_path / "study.json")
+    for section, name in (("model", "merge"), ("optim", "momentum"), ("train", "eval_every")):
+        older = copy.deepcopy(plan)
+        del older["study"]["base"][section][name]
+        write_json(tmp_path / "study.json", older)
+        if name != "eval_every":
+            StudyFolder(tmp_path, tiny_study())
+        else:
+            # The study sets it to another value: the earlier version trained something else.
+            with pytest.raises(UserError, match=f"it differs in base.{section}.{name}: None"):
+                StudyFolder(tmp_path, tiny_study())
+
+
 def test_a_folder_with_other_files_is_rejected(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="is not empty and holds no study.json"):
@@ -117,7 +134,7 @@ def test_a_diverged_point_loses_and_a_missing_result_delays_the_choice(tmp_path)
     def result(run, value, status="completed"):
         write_json(
             folder.run_folder(run_id(run.spec)) / "result.json",
-            {"status": status, "best": {"valid": {"mse": value}}},
+            {"status": status, "best": {"valid": {"mse": value}}, "test": {}},
         )
 
     lstm = [run for run in runs if run.variant == "lstm"]

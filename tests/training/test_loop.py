@@ -1,21 +1,26 @@
 """Whole runs: their files, early stopping, divergence, interruption, a killed process."""
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import jax
 import numpy as np
 import pytest
 
+from lstm_lab.results.lease import this_place
+from lstm_lab.results.study_file import run_status
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout
-from lstm_lab.training.loop import StopRequest, train_cohort
+from lstm_lab.training.loop import StopRequest, train_cohort, train_run
 from lstm_lab.training.session import LeaseLostError
-from lstm_lab.utils.files import read_json, read_lines
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, read_lines, write_json
 from tests.helpers.paths import ROOT
 from tests.helpers.training import (
     StopAfter,
@@ -212,3 +217,53 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     assert len(read_json(tmp_path / "b" / "run.json")["resumed_at"]) >= 3
     a, b = run_record(tmp_path / "a"), run_record(tmp_path / "b")
     assert_same_record(a, b)
+
+
+def test_a_second_process_is_told_who_trains_in_the_folder(tmp_path):
+    spec = small_spec(compute={"devices": 1})
+    seen = []
+
+    class Second(StopRequest):
+        """Asks at every call of the first one, which stops after two calls."""
+
+        @property
+        def requested(self):
+            with pytest.raises(UserError) as error:
+                train_run(spec, tmp_path / "run", tmp_path, stop=StopRequest())
+            seen.append(str(error.value))
+            assert run_status(tmp_path / "run") == ("running", "")
+            return len(seen) == 2
+
+    assert train_run(spec, tmp_path / "run", tmp_path, stop=Second()).status == "interrupted"
+    worker = f"process {os.getpid()} on {socket.gethostname()}"
+    assert f"{tmp_path / 'run'}: {worker} trains this run; wait" in seen[0]
+    assert run_status(tmp_path / "run")[0] == "interrupted"
+    assert train_run(spec, tmp_path / "run", tmp_path, stop=StopRequest()).status == "completed"
+    train([spec], tmp_path / "alone")
+    assert_same_record(run_record(tmp_path / "run"), run_record(tmp_path / "alone" / "0"))
+
+
+def test_a_process_that_was_killed_before_its_first_file_leaves_an_empty_folder(tmp_path):
+    """Its lease lies in a hidden folder, and the next process takes it over."""
+    folder = tmp_path / "run"
+    dead = {**asdict(this_place()), "pid": 2**22 + 1, "started": "1"}
+    write_json(folder / ".lease" / "lease.0", dead)
+    train_run(small_spec(), folder, tmp_path, stop=StopRequest())
+    assert run_status(folder)[0] == "completed"
+    # A finished run takes no lease: its folder may be one that nobody may write to.
+    leases = sorted(p.name for p in (folder / ".lease").iterdir())
+    train_run(small_spec(), folder, tmp_path, stop=StopRequest())
+    assert sorted(p.name for p in (folder / ".lease").iterdir()) == leases
+
+
+def test_a_run_whose_folder_was_taken_over_stops_with_one_line(tmp_path):
+    folder = tmp_path / "run"
+
+    class TakenOver(StopRequest):
+        @property
+        def requested(self):
+            write_json(folder / ".lease" / "lease.7", {"host": "other", "pid": 1, "started": "1"})
+            return False
+
+    with pytest.raises(UserError, match=r"^workdir: .* another process took it over$"):
+        train_run(small_spec(), folder, tmp_path, stop=TakenOver())

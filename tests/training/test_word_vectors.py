@@ -18,7 +18,7 @@ def test_an_embedding_starts_from_vectors_and_stays_frozen(text, tmp_path):
     model = {"vectors": str(vectors)}
     spec = language_spec(text, model=model, optim={"freeze": ("embed",)}, train={"steps": 20})
     train([spec], tmp_path)
-    _, params = Checkpoints(tmp_path / "0" / "checkpoints" / "best").restore()
+    params = Checkpoints(tmp_path / "0" / "checkpoints" / "best").restore().tree
     vocabulary = read_json(tmp_path / "0" / "preprocessing.json")["inputs"]
     table = params["embed"]["embedding"]
     np.testing.assert_array_equal(table[vocabulary.index("a")], [1, 2, 3, 4])

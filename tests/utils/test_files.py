@@ -1,10 +1,11 @@
 """Files are complete or absent, even after a failed write."""
 
+import errno
 import json
 
 import pytest
 
-from lstm_lab.utils.files import read_json, read_lines, write_json, write_lines
+from lstm_lab.utils.files import read_json, read_lines, remove_parts, write_json, write_lines
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -13,7 +14,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert read_json(path) == {"a": [1.0, None], "b": [None, 2]}
 
     def disk_full(*args):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr("os.replace", disk_full)
     with pytest.raises(OSError, match="no space"):
@@ -29,3 +30,28 @@ def test_damaged_json_reads_as_none_and_damaged_lines_end_the_file(tmp_path):
     assert [row["step"] for row in read_lines(path)] == [0, 1, 2]
     assert read_json(path) is None
     assert read_lines(tmp_path / "none.jsonl") == []
+
+
+@pytest.mark.parametrize("depth", [99, 100, 101, 400])
+def test_json_may_be_nested_a_hundred_levels_deep(depth, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a":' * depth + "1" + "}" * depth)
+    assert (read_json(path) is None) == (depth > 100)
+
+
+def test_only_an_object_with_the_keys_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"id": "x", "step": 3}')
+    assert read_json(path, id=str, step=int) == {"id": "x", "step": 3}
+    assert read_json(path, id=int) is None
+    assert read_json(path, missing=str) is None
+    path.write_text('{"step": 1}\n{"step": 2}\n[3]\n{"step": 4}\n')
+    assert read_lines(path, step=int) == [{"step": 1}, {"step": 2}]
+    assert read_lines(path, step=str) == []
+
+
+def test_only_parts_of_the_files_of_a_run_are_removed(tmp_path):
+    for name in (".run.json.12", ".result.json.7", ".run.json.x", ".lease.3", "run.json"):
+        (tmp_path / name).write_text("")
+    remove_parts(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {".run.json.x", ".lease.3", "run.json"}

@@ -1,21 +1,14 @@
 """The compiled path on CPU: one custom call for a layer forward, one for its gradients.
 
 The source in kernel/ is C++ and is compiled on first use by the machine's own compiler, for the
-machine's own instructions, into the user's cache. Nothing else than that compiler is needed; where
-there is none, `unsupported_reason` says so.
+machine's own instructions, into the user's cache (`kernel_library.py`). Nothing else than that
+compiler is needed; where it is missing or fails, `unsupported_reason` says so.
 """
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import jax
@@ -26,9 +19,8 @@ from lstm_lab.cells.baselines import GRU, GRUSpec
 from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.cells.gated import GATED_LSTM, SIGMOID_GATES, Activation
 from lstm_lab.cells.spec import CellSpec
+from lstm_lab.recurrence.backends import kernel_library
 from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
-
-KERNEL = Path(__file__).parent / "kernel"
 
 Served = CellSpec | GRUSpec
 # The forward pass keeps inputs, h, gates and c. The length of the last array says whether x needs a
@@ -74,7 +66,8 @@ def unsupported_reason(spec: Spec, dtype: np.dtype | type) -> str | None:
             return f"{name}: native does not support it"
     if dtype != jnp.float32:
         return f"dtype: got {jnp.dtype(dtype).name}, native supports float32"
-    return compiler()[1]
+    # Last, because it may compile for seconds.
+    return kernel_library.load(_static(spec).gates)[1]
 
 
 def unroll(
@@ -95,14 +88,11 @@ def unroll(
     T, B, _ = inputs.x_TBD.shape
     lengths, resets = inputs.lengths, inputs.is_reset_TB
     H = params["wh"].shape[-1]
-    static, weights = (
-        (_GRU, _gru_weights(params))
-        if isinstance(spec, GRUSpec)
-        else (_native_static(spec), _weights(spec, params))
-    )
+    static = _static(spec)
+    weights = _gru_weights(params) if isinstance(spec, GRUSpec) else _weights(spec, params)
     # With gate recurrence the carried state is [h, i, f, o].
     s0 = state.h if state.gates is None else jnp.concatenate([state.h, state.gates], 1)
-    _library(static.gates)
+    kernel_library.load(static.gates)
     h_TBH, s_final, c_final = _layer(
         static._replace(reverse=options.reverse),
         inputs.x_TBD,
@@ -120,7 +110,10 @@ def unroll(
     return Unrolled(h_TBH, final, {})
 
 
-def _native_static(spec: CellSpec) -> NativeStatic:
+def _static(spec: Served) -> NativeStatic:
+    """Returns the constants of a variant, for a sequence that is read forward."""
+    if isinstance(spec, GRUSpec):
+        return _GRU
     activations = get_args(Activation)
     return NativeStatic(
         sum(1 << k for k, gate in enumerate(SIGMOID_GATES) if gate in spec.gates),
@@ -215,67 +208,3 @@ def _layer_backward(
 
 
 _layer.defvjp(_layer_forward, _layer_backward, symbolic_zeros=True)
-
-
-@cache
-def compiler() -> tuple[str, str | None]:
-    """Returns the path of the C++ compiler, or an empty path and the reason."""
-    named = os.environ.get("CXX")
-    for name in [named] if named else ["c++", "g++", "clang++"]:
-        path = shutil.which(name)
-        if path:
-            return path, None
-    return "", f"compiler: {named or 'c++, g++ or clang++'} not found, native needs one"
-
-
-@cache
-def _library(gates: int) -> ctypes.CDLL:
-    """Loads the kernel for a set of gates, and registers its calls."""
-    path = build(gates)
-    library = ctypes.CDLL(str(path))
-    for name, function in (
-        ("forward", library.LstmLabForward),
-        ("backward", library.LstmLabBackward),
-    ):
-        target = f"lstm_lab_{name}_{gates}"
-        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(function), platform="cpu")
-    return library
-
-
-def build(gates: int) -> Path:
-    """Returns the compiled library for a set of gates; compiles it if it is not in the cache.
-
-    Raises:
-      RuntimeError: the compiler failed; with the first line of its output.
-    """
-    # No -ffast-math: the kernel must treat NaN and infinity as XLA does.
-    command = [
-        compiler()[0],
-        *("-std=c++20", "-O2", "-march=native", "-fno-math-errno", "-fPIC", "-shared"),
-        f"-DLSTM_LAB_GATES={gates}",
-        f"-I{jax.ffi.include_dir()}",
-    ]
-    # The macros name the compiler's version and the instructions that the machine has.
-    macros = _run([*command, "-E", "-dM", "-xc++", os.devnull])
-    sources = sorted(KERNEL.iterdir())
-    content = b"".join(path.read_bytes() for path in sources)
-    version = jax.__version__.encode()
-    name = hashlib.sha256(macros + content + version).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lstm_lab"
-    path = folder / "kernel" / f"{name}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Next to its target, so that the rename is atomic: another process may compile the same.
-        with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
-            built = Path(temporary) / path.name
-            _run([*command, str(KERNEL / "lstm.cc"), "-o", str(built)])
-            built.replace(path)
-    return path
-
-
-def _run(command: list[str]) -> bytes:
-    done = subprocess.run(command, capture_output=True)
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().partition("\n")[0]
-        raise RuntimeError(f"native: {command[0]} failed: {reason}")
-    return done.stdout

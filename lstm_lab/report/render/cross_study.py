@@ -21,11 +21,13 @@ from lstm_lab.report.cross_study import (
 )
 from lstm_lab.report.hypotheses import FriedmanResult
 from lstm_lab.report.render.files import write_report
+from lstm_lab.report.render.markdown import markdown_report
 from lstm_lab.report.render.page import page
 from lstm_lab.report.render.tables import Section, TextTable, number
 from lstm_lab.report.runs import StudyRuns, read_study
+from lstm_lab.utils.escape import visible
 from lstm_lab.utils.files import write_text
-from lstm_lab.utils.tables import aligned, markdown_table
+from lstm_lab.utils.tables import aligned
 
 MEANS_NOTE = "Mean test score of each variant, with its 95 % interval by Student's t."
 PAIR_NOTE = (
@@ -66,11 +68,9 @@ def build_cross_study_report(workdirs: Sequence[Path], folder: Path, title: str)
     if combined.friedman is not None:
         sections.append(_rank_section(combined.friedman))
     write_text(folder / "report.html", page(title, headline, sections, [], []))
-    parts = [f"# {title}", headline]
-    for section in sections:
-        parts += [f"## {section.heading}", markdown_table(section.table), section.note]
-    write_text(folder / "report.md", "\n\n".join(parts) + "\n")
-    return "\n\n".join([*(aligned(section.table) for section in sections), headline])
+    text = markdown_report(title, headline, sections, [], [])
+    write_text(folder / "report.md", text)
+    return "\n\n".join([*(aligned(section.table) for section in sections), visible(headline)])
 
 
 def _single_pair(studies: Sequence[StudyRuns]) -> tuple[str, str] | None:

@@ -12,13 +12,15 @@ from pathlib import Path
 from lstm_lab.report.comparison import FAILED_STATUSES, Comparison, compare
 from lstm_lab.report.render import tables
 from lstm_lab.report.render.figures.draw import draw_figures
-from lstm_lab.report.render.figures.style import ReportFigure, png, svg
+from lstm_lab.report.render.figures.style import png, svg
+from lstm_lab.report.render.markdown import markdown_report
 from lstm_lab.report.render.page import page
 from lstm_lab.report.render.results_table import write_results
 from lstm_lab.report.runs import StudyRuns, read_study
+from lstm_lab.utils.escape import visible
 from lstm_lab.utils.files import write_bytes, write_text
 from lstm_lab.utils.progress import say
-from lstm_lab.utils.tables import aligned, latex_table, markdown_table
+from lstm_lab.utils.tables import aligned, latex_table
 
 # A report over 2,000 runs takes 13 s of a core (docs/benchmarks.md), which training could use.
 WATCH_SECONDS = 30
@@ -91,25 +93,16 @@ def write_report(
         refresh,
     )
     write_text(folder / "report.html", html)
-    write_text(folder / "report.md", markdown(comparison, figures))
+    text = markdown_report(
+        comparison.title,
+        tables.headline(comparison),
+        tables.sections(comparison),
+        tables.notes(comparison),
+        figures,
+    )
+    write_text(folder / "report.md", text)
     write_text(folder / "table.tex", latex_table(tables.ranking(comparison)))
     write_results(folder, runs)
-
-
-def markdown(c: Comparison, figures: list[ReportFigure]) -> str:
-    """Returns the text of report.md.
-
-    Args:
-      c: the comparison.
-      figures: its figures; the text refers to their SVG files in the same folder.
-    """
-    parts = [f"# {c.title}", tables.headline(c)]
-    for k, section in enumerate(tables.sections(c)):
-        parts += [f"## {section.heading}", markdown_table(section.table), section.note]
-        # Below the ranking, which nobody should read without them.
-        parts += tables.notes(c) if k == 0 else []
-    parts += [f"## {figure.title}\n\n![{figure.alt}]({figure.name}.svg)" for figure in figures]
-    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def terminal(c: Comparison) -> str:
@@ -118,7 +111,7 @@ def terminal(c: Comparison) -> str:
     Args:
       c: the comparison.
     """
-    parts = [aligned(tables.ranking(c)), *tables.notes(c)]
+    parts = [aligned(tables.ranking(c)), *map(visible, tables.notes(c))]
     parts += [aligned(tables.metrics(c)), tables.METRICS_NOTE]
     if c.claims:
         parts.append(aligned(tables.claims(c)))

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from lstm_lab.report.render.curves_of_run import draw_curves
 from lstm_lab.report.render.figures.style import ReportFigure, png, svg
+from lstm_lab.report.render.markdown import markdown_report
 from lstm_lab.report.render.page import page
 from lstm_lab.report.render.tables import Section
 from lstm_lab.report.single_run import RunRecord, read_run
+from lstm_lab.utils.escape import visible
 from lstm_lab.utils.files import write_bytes, write_text
 from lstm_lab.utils.progress import duration
-from lstm_lab.utils.tables import aligned, markdown_table
+from lstm_lab.utils.tables import aligned
 
 SCORES_NOTE = (
     "Metrics at the best validation checkpoint. A trivial baseline needs no model (majority class, "
@@ -52,12 +54,9 @@ def build_run_report(folder: Path) -> str:
         Section("Settings", _settings(record), "All settings, also those with default values."),
     ]
     write_text(out / "report.html", page(record.title, headline(record), sections, [], [figure]))
-    parts = [f"# {record.title}", headline(record)]
-    for section in sections:
-        parts += [f"## {section.heading}", markdown_table(section.table), section.note]
-    parts.append(f"![{figure.alt}]({figure.name}.svg)")
-    write_text(out / "report.md", "\n\n".join(parts) + "\n")
-    return f"{headline(record)}\n\n{aligned(record.scores_table())}"
+    text = markdown_report(record.title, headline(record), sections, [], [figure])
+    write_text(out / "report.md", text)
+    return f"{visible(headline(record))}\n\n{aligned(record.scores_table())}"
 
 
 def headline(record: RunRecord) -> str:

@@ -46,7 +46,8 @@ class Language(Task):
       train: a text in any language, in UTF-8 or in UTF-16 with a byte order mark.
       valid, test: texts of these splits; without them, the last parts of `train`.
       unit: whether a symbol is a word or a character.
-      vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`.
+      vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`. Training a text of
+        your own prints their share.
       unroll: time steps of a chunk; gradients flow through one chunk.
       unroll_std: standard deviation of the length of training chunks, at most a quarter of
         `unroll`. Above 0, the cuts between chunks are at other places in each epoch (Merity et al.
@@ -144,6 +145,7 @@ class Language(Task):
         parts = self._parts(texts, paths)
         vocabulary = most_frequent(parts["train"], self.vocabulary)
         splits: dict[str, Split] = {}
+        unknown = {}
         for split, symbols in parts.items():
             # One symbol to read and one to predict.
             if len(symbols) < 2:
@@ -156,7 +158,19 @@ class Language(Task):
                 # A track needs at least one prediction, also in a very short text.
                 tracks = min(self.eval_tracks, len(symbols) - 1)
                 splits[split] = Stream(tokens, self.unroll, tracks)
-        return Dataset(splits, {"inputs": vocabulary, "outputs": vocabulary})
+            unknown[split] = float((tokens == 0).mean())
+        preprocessing = {"inputs": vocabulary, "outputs": vocabulary, "unknown": unknown}
+        notes = self._notes(unknown, len(vocabulary))
+        return Dataset(splits, preprocessing, {"notes": notes} if notes else {})
+
+    def _notes(self, unknown: Mapping[str, float], size: int) -> list[str]:
+        """Returns the shares of unknown symbols in a text of the user's own, for people."""
+        # Perplexities of models with different shares cannot be compared. The known texts, which
+        # have no hash, have the vocabulary of their papers.
+        if self.sha256 is None:
+            return []
+        shares = ", ".join(f"{share:.1%} of {split}" for split, share in unknown.items())
+        return [f"unknown with {size} {self.unit}s: {shares}"]
 
     def _symbols(self, text: str) -> list[str]:
         if self.unit == "character":

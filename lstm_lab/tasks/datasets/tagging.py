@@ -6,40 +6,26 @@ an intent per sentence. `tasks.span_f1` scores the tags.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
+from lstm_lab.tasks.readers.conll import DETECTED, Columns, Sentence, read_conll, split_words
 from lstm_lab.tasks.readers.download import get, locate
 from lstm_lab.tasks.readers.files import read_text
 from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
 from lstm_lab.tasks.readers.text import encode, most_frequent, padded, sha256_of
+from lstm_lab.tasks.tag_schemes import Scheme, detect_scheme, is_valid, usual_scheme
 from lstm_lab.utils.errors import UserError
 
 Predicted = Literal["tags", "intent"]
-
-
-class Sentence(NamedTuple):
-    """One sentence of a file.
-
-    Attributes:
-      words: the words.
-      tags: a tag for each word.
-      intent: the label of the sentence; empty in a CoNLL file.
-      line: the line where the sentence begins, for error messages; counted from 1.
-    """
-
-    words: list[str]
-    tags: list[str]
-    intent: str
-    line: int
 
 
 @dataclass(frozen=True)
@@ -47,14 +33,20 @@ class Tags(Task):
     """Which tag each word of a sentence has, or which intent the whole sentence has.
 
     A file has the CoNLL format: one word per line with its tag in the last column, and an empty
-    line between sentences. A folder has the files `seq.in` (words), `seq.out` (tags) and `label`
-    (intents), with one sentence per line.
+    line between sentences; `# intent = NAME` before a sentence is its intent. A folder has the
+    files `seq.in` (words), `seq.out` (tags) and `label` (intents), with one sentence per line.
 
     Attributes:
       train: the file or folder of the training split.
       labels: all tags, or all intents, in the order of their numbers.
       predict: whether to predict tags or intents.
+      scheme: how tags mark spans, whose F1 is the metric. With `none`, the metric is the accuracy
+        of single tags, such as parts of speech. Without a value, the prefixes of the tags decide;
+        they mean IOB2 rather than IOB1, and IOE2 rather than IOE1.
       valid, test: files or folders of these splits; without them, they are held out of `train`.
+      word_column, tag_column: the columns of a CoNLL file, counted from 1. By default, words are in
+        the first column, or in the second one after a column that counts them, and tags in the last
+        one. In CoNLL-U, tags are universal parts of speech (column 4).
       vocabulary: number of words with `<unk>`; rarer words become `<unk>`.
       lower: whether to convert words to lower case.
       valid_share, test_share: shares of `train` for these splits if they have no files.
@@ -69,8 +61,11 @@ class Tags(Task):
     train: str
     labels: tuple[str, ...]
     predict: Predicted = "tags"
+    scheme: Scheme | None = None
     valid: str | None = None
     test: str | None = None
+    word_column: int | None = None
+    tag_column: int | None = None
     vocabulary: int = 10_000
     lower: bool = True
     valid_share: float = 0.1
@@ -84,42 +79,55 @@ class Tags(Task):
     def __post_init__(self) -> None:
         if self.vocabulary < 2:
             raise ValueError(f"vocabulary: got {self.vocabulary}, expected 2 or more")
+        for name in ("word_column", "tag_column"):
+            column = getattr(self, name)
+            if column is not None and column < 1:
+                raise ValueError(f"{name}: got {column}, expected 1 or more")
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels: got {self.labels}, expected two or more that differ")
+        if self.predict == "tags":
+            self._check_scheme()
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
+
+    def _check_scheme(self) -> None:
+        scheme = self.scheme or usual_scheme(self.labels)
+        invalid = [label for label in self.labels if not is_valid(label, scheme)]
+        if invalid:
+            raise ValueError(f"scheme: got {scheme}, which has no tag {invalid[0]!r}")
 
     @classmethod
     def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
-        """Adds the labels, the size of the vocabulary and the hash of a user's sentences.
+        """Adds the labels, the scheme, the size of the vocabulary and the hash of a user's files.
 
         Args:
-          options: the options that were given.
+          options: the options that were given; the columns and the spelling count here, too.
           data_dir: another folder in which to look for the files.
 
         Raises:
-          UserError: if a file is missing or malformed.
+          UserError: if a file is missing or malformed, or a sentence has no intent to predict.
         """
         if not incomplete(options, cls.files, ("labels",), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(find, data_dir=data_dir))
-        read = {split: read_sentences(path) for split, path in paths.items()}
+        columns = Columns(options.get("word_column"), options.get("tag_column"))
+        read = {split: read_sentences(path, columns) for split, path in paths.items()}
+        sentences = [sentence for part in read.values() for sentence in part]
+        added: dict[str, Any] = {}
+        if options.get("predict") == "intent":
+            _check_intents(paths, read)
+            labels = {sentence.intent for sentence in sentences}
+        else:
+            labels = {tag for sentence in sentences for tag in sentence.tags}
+            if options.get("scheme") is None:
+                added["scheme"] = _scheme(paths["train"], sentences)
         # From all splits: a label that occurs only in the test split also needs a number, or `load`
         # would reject the file. The words come from training alone.
-        labels = {
-            label
-            for sentences in read.values()
-            for sentence in sentences
-            for label in (
-                [sentence.intent] if options.get("predict") == "intent" else sentence.tags
-            )
-        }
-        words = {word.lower() for sentence in read["train"] for word in sentence.words}
-        return {
-            **options,
-            "labels": options.get("labels", tuple(sorted(labels))),
-            "vocabulary": options.get("vocabulary", len(words) + 1),
-            "sha256": options.get("sha256", sha256_of(_files(paths.values()))),
-        }
+        added["labels"] = tuple(sorted(labels))
+        words = {word for sentence in read["train"] for word in sentence.words}
+        if options.get("lower", cls.lower):
+            words = {word.lower() for word in words}
+        added |= {"vocabulary": len(words) + 1, "sha256": sha256_of(_files(paths.values()))}
+        return {**added, **options}
 
     @property
     def inputs(self) -> Tokens:
@@ -131,13 +139,17 @@ class Tags(Task):
         """A tag for each word, or one intent per sentence."""
         if self.predict == "intent":
             return Categorical(len(self.labels))
-        return Categorical(len(self.labels), True, ("accuracy", "span_f1"), self.labels)
+        scheme = self.scheme or usual_scheme(self.labels)
+        if scheme == "none":
+            return Categorical(len(self.labels), True)
+        metrics: tuple[Measure, ...] = ("accuracy", "span_f1")
+        return Categorical(len(self.labels), True, metrics, self.labels, scheme)
 
     @property
     def metric(self) -> str:
-        """F1 of spans for tags, accuracy for intents."""
-        # Not accuracy for tags: most words are outside of any span, so O alone scores high.
-        return "span_f1" if self.predict == "tags" else "accuracy"
+        """F1 of spans for tags that mark spans, accuracy for other tags and for intents."""
+        # Not accuracy for spans: most words are outside of any span, so O alone scores high.
+        return self.target.metrics[-1]
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the sentences.
@@ -150,7 +162,8 @@ class Tags(Task):
             labels.
         """
         place = partial(find, data_dir=data_dir)
-        paths, splits = read_splits(self, place, read_sentences, _files)
+        read = partial(read_sentences, columns=Columns(self.word_column, self.tag_column))
+        paths, splits = read_splits(self, place, read, _files)
         words = {k: [self.words(s.words) for s in part] for k, part in splits.items()}
         vocabulary = most_frequent((w for s in words["train"] for w in s), self.vocabulary)
         examples: dict[str, Split] = {}
@@ -161,8 +174,8 @@ class Tags(Task):
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Converts the words of a line, separated by white space, to their numbers [T]."""
-        return encode(self.words(line.split()), tuple(preprocessing["inputs"]))
+        """Converts the words of a line, separated by spaces or tabs, to their numbers [T]."""
+        return encode(self.words(split_words(line.rstrip("\r\n"))), tuple(preprocessing["inputs"]))
 
     def words(self, words: list[str]) -> list[str]:
         """Returns words in the spelling of the vocabulary: in lower case with `lower`."""
@@ -215,17 +228,18 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return [f for p in paths for f in ([p / n for n in names] if p.is_dir() else [p])]
 
 
-def read_sentences(path: Path) -> list[Sentence]:
+def read_sentences(path: Path, columns: Columns = DETECTED) -> list[Sentence]:
     """Reads the sentences of a CoNLL file or of a folder; empty sentences are skipped.
 
     Args:
       path: the file or folder.
+      columns: the columns of words and tags of a file.
 
     Raises:
       UserError: if a line has no tag, or the files of a folder do not match.
     """
     if not path.is_dir():
-        return _conll(path)
+        return read_conll(path, columns)
     # Empty lines inside a file keep their place; without them, all later sentences would get the
     # tags of other sentences.
     rows = [read_text(file).rstrip("\n").split("\n") for file in _files([path])]
@@ -234,7 +248,7 @@ def read_sentences(path: Path) -> list[Sentence]:
         raise UserError(f"data: {path} has seq.in, seq.out and label of {counts} lines")
     sentences = []
     for number, (words, tags, intent) in enumerate(zip(*rows, strict=True), 1):
-        sentence = Sentence(words.split(), tags.split(), intent.strip(), number)
+        sentence = Sentence(split_words(words), split_words(tags), intent.strip(), number)
         if len(sentence.words) != len(sentence.tags):
             raise UserError(
                 f"data: {path} line {number} has {len(sentence.words)} words and "
@@ -245,25 +259,22 @@ def read_sentences(path: Path) -> list[Sentence]:
     return sentences
 
 
-def _conll(path: Path) -> list[Sentence]:
-    sentences: list[Sentence] = []
-    words: list[str] = []
-    tags: list[str] = []
-    # The added empty line ends the last sentence of a file without one.
-    for number, line in enumerate([*read_text(path).split("\n"), ""], 1):
-        columns = line.split()
-        # CoNLL-2003 begins each document with the line -DOCSTART-, which is not a sentence.
-        if not columns or columns[0] == "-DOCSTART-":
-            if words:
-                sentences.append(Sentence(words, tags, "", number - len(words)))
-                words, tags = [], []
-        elif len(columns) == 1:
-            raise UserError(
-                f"data: {path} line {number} has {columns[0]!r} and no tag; expected a word and "
-                "its tag a line, and empty lines between sentences"
-            )
-        else:
-            # Columns between word and tag, such as parts of speech, are ignored.
-            words.append(columns[0])
-            tags.append(columns[-1])
-    return sentences
+def _scheme(path: Path, sentences: Sequence[Sentence]) -> Scheme | None:
+    """Returns the scheme of the tags, or None if the labels alone tell it."""
+    try:
+        detected = detect_scheme(sentence.tags for sentence in sentences)
+    except ValueError as error:
+        raise UserError(f"data: {path}: {error}") from None
+    # Recorded only where it is needed, so ids of earlier runs stay the same.
+    usual = usual_scheme({tag for sentence in sentences for tag in sentence.tags})
+    return None if detected == usual else detected
+
+
+def _check_intents(paths: Mapping[str, Path], read: Mapping[str, list[Sentence]]) -> None:
+    for split, path in paths.items():
+        for sentence in read[split]:
+            if not sentence.intent:
+                raise UserError(
+                    f"data: {path} line {sentence.line} begins a sentence without an intent; "
+                    "expected `# intent = NAME` before it, or a line of `label` in a folder"
+                )

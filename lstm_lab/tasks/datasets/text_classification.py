@@ -35,8 +35,8 @@ from lstm_lab.tasks.readers.text import (
     most_frequent,
     padded,
     sha256_of,
-    words_of,
 )
+from lstm_lab.tasks.readers.words import words_of
 from lstm_lab.utils.errors import UserError
 
 

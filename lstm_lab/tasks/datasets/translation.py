@@ -7,49 +7,55 @@ source sentence in `Examples.source`. `models.encoder_decoder` learns them, and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, SourceTokens, Split, Task, Tokens
+from lstm_lab.tasks.bleu import bleu, bleu_signature
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.files import read_text
 from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.splits import check_filled, check_shares, complete
+from lstm_lab.tasks.readers.subwords import subword_tokenizer, subwords_of, train_subwords
 from lstm_lab.tasks.readers.text import (
     check_unchanged,
     encode,
     most_frequent,
     padded,
     sha256_of,
-    words_of,
 )
+from lstm_lab.tasks.readers.words import WORDS, Tokenizer
 from lstm_lab.utils.errors import UserError
 
 BEGIN, END = "<s>", "</s>"
 BEGIN_NUMBER, END_NUMBER = 1, 2  # in every target vocabulary; beam search needs them as constants
 
 Pair = tuple[str, str]
+Symbols = tuple[list[str], list[str]]
+TranslationUnit = Literal["word", "subword"]
 
 
 @dataclass(frozen=True)
 class Translation(Task):
     """The next word of a translation, from the source sentence and the target words before.
 
-    Words are in lower case, and punctuation marks are words.
+    Words are in lower case, and punctuation marks are words. A mark of a word says where no space
+    stands next to it, so that a translation is a text with the spaces of its language.
 
     Attributes:
       train_source, train_target: files with one sentence per line; gzipped if the name ends in .gz.
       valid_source, valid_target, test_source, test_target: files of these splits; without them,
         pairs are held out of the training files.
-      source_vocabulary: number of source words with `<unk>`.
-      vocabulary: number of target words with `<unk>`, `<s>` and `</s>`.
-      max_length: largest number of words of a training sentence. Longer pairs are left out of
+      unit: whether a symbol is a word, or a subword: byte-pair encoding splits rare words, so no
+        word is unknown (sentencepiece; 256 symbols are bytes). Chinese words are characters.
+      source_vocabulary: number of source symbols with `<unk>`.
+      vocabulary: number of target symbols with `<unk>`, `<s>` and `</s>`.
+      max_length: largest number of symbols of a training sentence. Longer pairs are left out of
         training only, so that test scores stay comparable.
       valid_share, test_share: shares of the training files for these splits if they have no files.
       split_seed: seed of the random choice of held-out pairs, the same for all runs.
@@ -68,6 +74,7 @@ class Translation(Task):
     valid_target: str | None = None
     test_source: str | None = None
     test_target: str | None = None
+    unit: TranslationUnit = "word"
     source_vocabulary: int = 8_000
     vocabulary: int = 8_000
     max_length: int = 40
@@ -101,10 +108,14 @@ class Translation(Task):
 
     @classmethod
     def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
-        """Adds the sizes of the vocabularies and the hash of a user's files.
+        """Adds the unit, the sizes of the vocabularies and the hash of a user's files.
+
+        The unit is a word, unless the files have more words than the vocabularies: then words
+        without a number would be unknown.
 
         Args:
-          options: the options that were given.
+          options: the options that were given; `source_vocabulary` and `vocabulary` are the largest
+            sizes otherwise.
           data_dir: another folder in which to look for the files.
 
         Raises:
@@ -116,14 +127,10 @@ class Translation(Task):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
         pairs = read_pairs(paths["train_source"], paths["train_target"])
-        # Counted in all pairs, also those that will be held out: upper bounds, which cost a few
-        # unused rows of the embedding.
-        counts = [len({word for pair in pairs for word in words_of(pair[k])}) for k in (0, 1)]
-        sizes = {
-            "source_vocabulary": max(min(counts[0] + 1, cls.source_vocabulary), 4),
-            "vocabulary": max(min(counts[1] + 3, cls.vocabulary), 4),
-        }
-        return {**sizes, "sha256": sha256_of(paths.values()), **options}
+        texts = [[pair[k] for pair in pairs] for k in (0, 1)]
+        sizes, unit = _sizes(texts, options)
+        added = {**sizes, "unit": unit, "sha256": sha256_of(paths.values())}
+        return {**added, **options}
 
     @property
     def inputs(self) -> Tokens:
@@ -155,54 +162,86 @@ class Translation(Task):
         shares = {"valid": self.valid_share, "test": self.test_share}
         read = {part: read_pairs(*pair) for part, pair in paths.items()}
         pairs = complete(read, shares, self.split_seed)
-        words = {
-            part: [(words_of(source), words_of(target)) for source, target in sentence_pairs]
+        models = self._models(pairs["train"])
+        tokenizers = [_tokenizer(model) for model in models]
+        symbols = {
+            part: [(tokenizers[0].split(s), tokenizers[1].split(t)) for s, t in sentence_pairs]
             for part, sentence_pairs in pairs.items()
         }
         # Filtered before the vocabularies are counted: pairs that do not train add no words.
-        words["train"] = [pair for pair in words["train"] if max(map(len, pair)) <= self.max_length]
-        check_filled(paths["train"][0], words)
-        sources = most_frequent((w for s, _ in words["train"] for w in s), self.source_vocabulary)
-        # Two places are left for <s> and </s>, which come right after <unk>.
-        most = most_frequent((w for _, t in words["train"] for w in t), self.vocabulary - 2)
-        targets = (most[0], BEGIN, END, *most[1:])
+        symbols["train"] = [
+            pair for pair in symbols["train"] if max(map(len, pair)) <= self.max_length
+        ]
+        check_filled(paths["train"][0], symbols)
+        sources, targets = self._vocabularies(models, symbols["train"])
         splits: dict[str, Split] = {
-            part: self._examples(words[part], sources, targets)
+            part: self._examples(symbols[part], sources, targets)
             for part in ("train", "valid", "test")
         }
-        preprocessing = {"sources": sources, "inputs": targets, "outputs": targets}
         # References are the sentences of the file: sacrebleu splits them into words by its own
         # rules, which makes scores comparable with those of others.
+        references = [target for _, target in pairs["test"]]
         return Dataset(
-            splits, {**preprocessing, "references": [target for _, target in pairs["test"]]}
+            splits,
+            {
+                "sources": sources,
+                "inputs": targets,
+                "outputs": targets,
+                "source_model": models[0],
+                "target_model": models[1],
+                "references": references,
+                # Also a check before the training that sacrebleu is installed.
+                "bleu": bleu_signature(references),
+            },
         )
+
+    def _models(self, pairs: Sequence[Pair]) -> tuple[str | None, str | None]:
+        """Returns the models of subwords of source and target; None for words."""
+        if self.unit == "word":
+            return None, None
+        source = train_subwords(
+            (s for s, _ in pairs), self.source_vocabulary, "task.source_vocabulary"
+        )
+        return source, train_subwords((t for _, t in pairs), self.vocabulary, "task.vocabulary")
+
+    def _vocabularies(
+        self, models: tuple[str | None, str | None], symbols: Sequence[Symbols]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Returns the symbols of source and target; <unk>, <s> and </s> are the first targets."""
+        if models[0] and models[1]:
+            return subwords_of(models[0]), subwords_of(models[1])
+        sources = most_frequent((w for s, _ in symbols for w in s), self.source_vocabulary)
+        # Two places are left for <s> and </s>, which come right after <unk>.
+        most = most_frequent((w for _, t in symbols for w in t), self.vocabulary - 2)
+        return sources, (most[0], BEGIN, END, *most[1:])
 
     def _pair(self, part: str) -> tuple[str | None, str | None]:
         return getattr(self, f"{part}_source"), getattr(self, f"{part}_target")
 
     def _examples(
         self,
-        words: Sequence[tuple[list[str], list[str]]],
+        symbols: Sequence[Symbols],
         sources: tuple[str, ...],
         targets: tuple[str, ...],
     ) -> Examples:
         # An empty source becomes <unk>: attention needs at least one word.
-        given_NS, given_lengths = padded([encode(s or [sources[0]], sources) for s, _ in words])
-        rows = [encode([BEGIN, *target, END], targets) for _, target in words]
+        given_NS, given_lengths = padded([encode(s or [sources[0]], sources) for s, _ in symbols])
+        rows = [encode([BEGIN, *target, END], targets) for _, target in symbols]
         numbers_NT, lengths = padded(rows)
         source = SourceTokens(given_NS, given_lengths)
         # Teacher forcing: the inputs are the true words, one step behind the targets.
         return Examples(numbers_NT[:, :-1], numbers_NT[:, 1:], lengths - 1, source=source)
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Converts a source sentence to the numbers of its words [S]; an empty one to `<unk>`."""
+        """Converts a source sentence to the numbers of its symbols [S]; an empty one to `<unk>`."""
         sources = tuple(preprocessing["sources"])
-        return encode(words_of(line) or [sources[0]], sources)
+        symbols = _tokenizer(preprocessing.get("source_model")).split(line)
+        return encode(symbols or [sources[0]], sources)
 
     def final_metrics(
         self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
-        """Returns the BLEU of translations, in percent, in lower case, by sacrebleu.
+        """Returns the BLEU of translations; `preprocessing` has the signature of sacrebleu.
 
         Args:
           outputs: target tokens [N,T] from beam search.
@@ -212,14 +251,8 @@ class Translation(Task):
         Raises:
           UserError: if sacrebleu is not installed.
         """
-        try:
-            import sacrebleu
-        except ImportError:
-            raise UserError("task: BLEU needs sacrebleu: pip install 'lstm-lab[nlp]'") from None
         texts = [self.text(row, preprocessing) for row in outputs]
-        # Lower case, because the model never sees capital letters.
-        bleu = sacrebleu.corpus_bleu(texts, [preprocessing["references"]], lowercase=True)
-        return {"bleu": bleu.score}
+        return {"bleu": bleu(texts, preprocessing["references"])}
 
     def describe_prediction(
         self, x: np.ndarray, outputs: np.ndarray, preprocessing: Mapping[str, Any]
@@ -245,8 +278,34 @@ class Translation(Task):
         # A short text has fewer words than `vocabulary`, and the model may predict the rest.
         words = [names[number] if number < len(names) else names[0] for number in numbers]
         words = words[: words.index(END)] if END in words else words
-        # `words_of` made punctuation marks words of their own; this joins them to the word before.
-        return re.sub(r" ([.,!?;:])", r"\1", " ".join(words))
+        return _tokenizer(preprocessing.get("target_model")).join(words)
+
+
+def _sizes(
+    texts: Sequence[Sequence[str]], options: Mapping[str, Any]
+) -> tuple[dict[str, int], TranslationUnit]:
+    """Returns the sizes of the vocabularies of source and target texts, and the unit."""
+    names = ("source_vocabulary", "vocabulary")
+    most = [options.get(name, getattr(Translation, name)) for name in names]
+    # Counted in all pairs, also those that will be held out: upper bounds, which cost a few unused
+    # rows of the embedding.
+    words = [len({word for text in part for word in WORDS.split(text)}) for part in texts]
+    sizes = [max(words[0] + 1, 4), max(words[1] + 3, 4)]
+    fits = all(size <= limit for size, limit in zip(sizes, most, strict=True))
+    unit: TranslationUnit = options.get("unit") or ("word" if fits else "subword")
+    if unit == "subword":
+        # Vocabularies of a size that was given have this size.
+        sizes = [
+            limit
+            if name in options
+            else len(subwords_of(train_subwords(part, limit, f"task.{name}")))
+            for part, limit, name in zip(texts, most, names, strict=True)
+        ]
+    return {name: min(pair) for name, *pair in zip(names, sizes, most, strict=True)}, unit
+
+
+def _tokenizer(model: str | None) -> Tokenizer:
+    return subword_tokenizer(model) if model else WORDS
 
 
 def read_pairs(source: Path, target: Path) -> list[Pair]:

@@ -1,13 +1,12 @@
-"""Text: words of any language, vocabularies and their numbers, hashes of files.
+"""Text: vocabularies and their numbers, hashes of files.
 
-In: strings. Out: lists of words, int32 arrays. A vocabulary is a tuple of symbols; the number of a
-symbol is its index. Read records.py or tables.py next for files with columns.
+In: words. Out: int32 arrays. A vocabulary is a tuple of symbols; the number of a symbol is its
+index. Read words.py next for the words of a text, records.py or tables.py for columns.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,16 +22,6 @@ Unit = Literal["word", "character"]
 # end of a line.
 UNKNOWN = "<unk>"
 END = "<eos>"
-
-# The order matters, since the first pattern that matches wins: <unk> as one word and not as three;
-# each character of Chinese and Japanese, which have no spaces between words and would match \w as a
-# whole sentence; words with apostrophes, such as don't; punctuation marks, one by one.
-_WORDS = re.compile(r"<\w+>|[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[\w']+|[^\w\s]")
-
-
-def words_of(text: str) -> list[str]:
-    """Splits text into lower-case words, punctuation marks, and Chinese or Japanese characters."""
-    return _WORDS.findall(text.lower())
 
 
 def most_frequent(tokens: Iterable[str], size: int) -> tuple[str, ...]:

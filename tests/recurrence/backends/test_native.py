@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.cells import get_variant
-from lstm_lab.recurrence import CallSignature, choose, unroll, unsupported_reason
-from lstm_lab.recurrence.backends import native
+from lstm_lab.recurrence import unroll
+from lstm_lab.recurrence.backends import kernel_library
 from tests.helpers.recurrence import B, D, H, T, assert_near, loss_and_gradients, random_layer
 
 
@@ -81,48 +80,12 @@ def test_bits_do_not_depend_on_threads_or_other_members():
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[2]), alone, batched)
 
 
-def test_native_without_a_compiler_gives_the_reason(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    native.compiler.cache_clear()
-    try:
-        call = CallSignature(get_variant("np").spec, jnp.float32)
-        assert "no-such-compiler not found" in unsupported_reason("native", call)
-        assert choose(call) in ("scan", "fused")
-    finally:
-        monkeypatch.undo()
-        native.compiler.cache_clear()
-
-
-def test_a_failing_compiler_is_quoted_in_the_error(monkeypatch, tmp_path):
-    broken = tmp_path / "broken-c++"
-    broken.write_text("#!/bin/sh\necho 'no such option' >&2\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
-    native.compiler.cache_clear()
-    try:
-        with pytest.raises(RuntimeError, match="broken-c.. failed: no such option"):
-            native.build(7)
-    finally:
-        monkeypatch.undo()
-        native.compiler.cache_clear()
-
-
-def test_the_library_is_built_once(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    path = native.build(0)
-    assert path.parent == tmp_path / "lstm_lab" / "kernel"
-    before = path.stat().st_mtime_ns
-    assert native.build(0) == path
-    assert path.stat().st_mtime_ns == before
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
 def test_the_kernel_accesses_no_memory_out_of_bounds(tmp_path):
     program = tmp_path / "kernel_memory"
     source = Path(__file__).parent / "kernel_memory.cc"
     checks = ["-fsanitize=address,undefined", "-fno-sanitize=alignment"]
-    command = [native.compiler()[0], "-std=c++20", "-O0", "-march=native", *checks]
-    command += [f"-I{native.KERNEL}", str(source), "-o", str(program)]
+    command = [kernel_library.compiler()[0], "-std=c++20", "-O0", "-march=native", *checks]
+    command += [f"-I{kernel_library.KERNEL}", str(source), "-o", str(program)]
     subprocess.run(command, check=True, capture_output=True)
     done = subprocess.run([str(program)], capture_output=True, text=True)
     assert done.stdout.strip() == "no access outside", done.stderr[:2000]

@@ -1,5 +1,6 @@
 """The page in a browser: it loads nothing else, its tables sort, and it fits a phone."""
 
+import html
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from lstm_lab.report.render.files import build
+from lstm_lab.utils.escape import visible
 from lstm_lab.utils.files import read_json, write_json
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -98,6 +100,22 @@ def test_the_text_of_a_study_is_escaped(folder):
     assert "alert(1)</script>" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "a &amp; b" in page
+
+
+@pytest.mark.parametrize("name", ["$x", "$x$", "\x1b[31mred", "a\nb", "\\frac{", "a | b", "%s {0}"])
+def test_any_name_of_a_variant_gives_a_report(folder, name, capsys):
+    path = folder / "study.json"
+    path.write_text(path.read_text().replace('"nfg"', json.dumps(name)))
+    plan = read_json(path)
+    reference = {"label": f"published {name}", "value": 0.9, "source": name, "variant": None}
+    plan["study"] |= {"title": name, "references": [reference]}
+    write_json(path, plan)
+    text = build(folder)
+    assert "\x1b" not in text + (folder / "report" / "report.md").read_text()
+    # A name between two `$` is no formula: every figure shows it as it is.
+    ranking = (folder / "report" / "ranking.svg").read_text()
+    shown = html.escape(" ".join(visible(name).splitlines()), quote=False)
+    assert f">{shown}</text>" in ranking
 
 
 def test_the_page_is_self_contained(folder):

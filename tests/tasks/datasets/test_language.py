@@ -1,18 +1,25 @@
 """Texts: their symbols and splits, and errors in files."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
+from runpy import run_path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.tasks import Language, steps_per_epoch
+from lstm_lab.tasks import Language, Stream, steps_per_epoch
 from lstm_lab.tasks.readers.files import read_text
-from lstm_lab.tasks.readers.text import encode, most_frequent, words_of
+from lstm_lab.tasks.readers.text import encode, most_frequent
+from lstm_lab.tasks.readers.words import words_of
+from lstm_lab.tasks.source import describe_source, preprocessing_record
+from lstm_lab.training.optimizer import schedule, schedule_length
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_texts
+from tests.helpers.paths import ROOT
 
 
 def test_lines_end_with_eos_and_rare_words_are_unknown(tmp_path):
@@ -106,3 +113,58 @@ def test_missing_short_or_changed_files_are_rejected(tmp_path):
     (tmp_path / "b.txt").write_text("abcd" * 51)
     with pytest.raises(UserError, match="changed since the run was configured"):
         moved.task.load(Path())
+
+
+def test_a_text_too_short_for_the_tracks_of_a_batch_is_rejected(tmp_path):
+    stream = Stream(np.arange(36), T=5)
+    assert steps_per_epoch(stream, 35) == 1
+    with pytest.raises(UserError, match="batch_size: got 36, .* has 36 symbols; expected 35 or"):
+        steps_per_epoch(stream, 36)
+    path = tmp_path / "a.txt"
+    path.write_text("abcd" * 10)
+    task = {"name": "language", "train": str(path), "unit": "character"}
+    spec = build_spec({"task": task, "train": {"epochs": 1, "batch_size": 50}})
+    with pytest.raises(UserError, match="train.batch_size: got 50, but the training text has 36"):
+        spec.schedule_steps(spec.task.load(tmp_path).splits["train"])
+
+
+def test_the_share_of_unknown_words_is_recorded_and_shown(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("a b\n" * 90 + "a c\n" * 10)
+    config = {"task": {"name": "language", "train": str(path)}, "train": {"steps": 1}}
+    task = build_spec(config).task
+    dataset = task.load(tmp_path)
+    third = pytest.approx(5 / 15)
+    assert dataset.preprocessing["unknown"] == {"train": 0.0, "valid": third, "test": third}
+    note = "unknown with 4 words: 0.0% of train, 33.3% of valid, 33.3% of test"
+    assert describe_source(dataset) == [f"note: {note}"]
+    assert preprocessing_record(dataset)["source"]["notes"] == [note]
+    few = replace(task, vocabulary=3).load(tmp_path).preprocessing
+    assert few["unknown"]["train"] == pytest.approx(90 / 270)
+    # The texts of the package have the vocabularies of their papers.
+    assert replace(task, sha256=None).load(tmp_path).source == {}
+
+
+@pytest.mark.parametrize("words", ["", ",medium", ",gal"])
+def test_the_schedule_of_a_text_counts_its_own_epochs(tmp_path, words):
+    path = tmp_path / "a.txt"
+    path.write_text("to be or not to be\n" * 2000)
+    config = run_path(str(ROOT / "configs" / "ptb.py"))["get_config"](f"{path}{words}")
+    spec = build_spec(config.to_dict())
+    train = spec.task.load(tmp_path).splits["train"]
+    epoch = steps_per_epoch(train, spec.train.batch_size)
+    total, _ = spec.schedule_steps(train)
+    assert total == spec.train.epochs * epoch
+    rate = schedule(spec.optim, schedule_length(spec, total))
+    begin = {"": 3, ",medium": 5, ",gal": 13}[words]
+    # At the start, full steps; then one fall per epoch of this text, right at its first step.
+    last = (begin + 1) * epoch - 1
+    falls = [float(rate(jnp.int32(step))) for step in (0, last, last + 1, last + 1 + epoch)]
+    factor = spec.optim.decay_rate
+    np.testing.assert_allclose(falls, [1.0, 1.0, factor, factor**2], rtol=1e-6)
+
+
+def test_the_schedule_of_the_treebank_counts_its_updates():
+    optim = run_path(str(ROOT / "configs" / "ptb.py"))["get_config"]().optim
+    # (929,589 words - 1) / 20 tracks / 20 steps; archived runs have these numbers in their ids.
+    assert (optim.decay_unit, optim.decay_begin, optim.decay_steps) == ("update", 6969, 2323)

@@ -6,7 +6,6 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from seqeval.metrics import f1_score
 from sklearn.metrics import f1_score as class_f1
 
 from lstm_lab.config.parsing import build_spec
@@ -107,7 +106,7 @@ def test_a_quoted_line_break_does_not_end_a_record(tmp_path):
     assert [record["text"] for _, record in records] == ["one\n\ntwo", "three"]
 
 
-CONLL = "-DOCSTART- X O\n\nEU B-ORG\nrejects O\n\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
+CONLL = "-DOCSTART- X O\n\nEU NNP B-ORG\nrejects VBZ O\n\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
 
 
 def test_a_users_conll_file_is_read(tmp_path):
@@ -155,21 +154,6 @@ def metrics_over_batches(target, guess, y, lengths):
         metrics = metric_sums(target, logits, batch)
         total = {k: tuple(a + b for a, b in zip(total[k], metrics[k], strict=True)) for k in total}
     return {name: float(value) for name, value in means(target, total).items()}
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_span_f1_equals_seqeval(seed):
-    labels = ("O", "B-a", "I-a", "B-b", "I-b")
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(1, 12, 30)
-    y = rng.choice(5, (30, 12), p=[0.4, 0.15, 0.2, 0.15, 0.1])
-    guess = np.where(rng.random(y.shape) < 0.3, rng.integers(0, 5, y.shape), y)
-    names = [
-        [[labels[k] for k in row[:n]] for row, n in zip(part, lengths, strict=True)]
-        for part in (y, guess)
-    ]
-    metrics = metrics_over_batches(Categorical(5, True, ("span_f1",), labels), guess, y, lengths)
-    assert metrics["span_f1"] == pytest.approx(f1_score(*names), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))

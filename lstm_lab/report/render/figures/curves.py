@@ -13,6 +13,7 @@ from lstm_lab.report.render.figures.style import (
     add_legend,
     line_style,
     logarithmic_x,
+    name_label,
     new_axes,
     rows_to_draw,
 )
@@ -39,7 +40,7 @@ def learning_curves(c: Comparison) -> ReportFigure | None:
         mean = values.mean(0)
         error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0 * mean
         style = line_style(c, row)
-        axes.plot(steps, mean, **style, lw=1.6, label=row.variant)
+        axes.plot(steps, mean, **style, lw=1.6, label=name_label(row.variant))
         axes.fill_between(steps, mean - error, mean + error, color=style["color"], alpha=0.15, lw=0)
         # The worst tenth of each curve may be cut off: the first evaluations, which are the worst,
         # would compress the rest.
@@ -69,7 +70,7 @@ def expected_best(c: Comparison) -> ReportFigure | None:
     figure, axes = new_axes()
     for row in rows:
         k = np.arange(1, len(row.expected_best) + 1)
-        axes.plot(k, row.expected_best, **line_style(c, row), lw=1.6, label=row.variant)
+        axes.plot(k, row.expected_best, **line_style(c, row), lw=1.6, label=name_label(row.variant))
     # Most of the gain comes from the first trials.
     logarithmic_x(axes, np.array([1, max(len(row.expected_best) for row in rows)]))
     axes.set_xlabel("trials k")

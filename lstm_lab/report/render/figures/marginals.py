@@ -19,6 +19,7 @@ from lstm_lab.report.render.figures.style import (
     apply_style,
     line_style,
     logarithmic_x,
+    name_label,
     rows_to_draw,
 )
 
@@ -48,7 +49,13 @@ def marginals(c: Comparison) -> ReportFigure | None:
         for row in rows:
             by_path = c.importances[row.variant].marginals
             if path in by_path:
-                axes.plot(values, by_path[path][0], **line_style(c, row), lw=1.4, label=row.variant)
+                axes.plot(
+                    values,
+                    by_path[path][0],
+                    **line_style(c, row),
+                    lw=1.4,
+                    label=name_label(row.variant),
+                )
         axes.set_xlabel(label)
         if scale == "log":
             logarithmic_x(axes, values)

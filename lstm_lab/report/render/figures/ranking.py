@@ -16,6 +16,7 @@ from lstm_lab.report.render.figures.style import (
     MUTED,
     ReportFigure,
     height_of,
+    name_label,
     new_axes,
 )
 
@@ -44,11 +45,11 @@ def ranking(c: Comparison) -> ReportFigure | None:
             axes.plot(row.mean[1:], [y, y], color=color, lw=2, zorder=2)
         axes.plot(row.mean.estimate, y, "o", color=color, ms=6, zorder=3)
     _add_references(axes, c, [row.variant for row in rows])
-    axes.set_yticks(range(len(rows)), [row.variant for row in rows])
+    axes.set_yticks(range(len(rows)), [name_label(row.variant) for row in rows])
     axes.set_xlabel(f"test {c.metric}: mean, 95 % interval, single runs")
     axes.grid(axis="x", color=GRID_LINE)
     if c.baseline is not None:
-        axes.set_title(f"baseline {c.baseline}", color=ACCENT, fontsize=9, loc="right")
+        axes.set_title(f"baseline {name_label(c.baseline)}", color=ACCENT, fontsize=9, loc="right")
     alt = f"Mean test {c.metric} by variant with 95 % intervals; best is {rows[-1].variant}."
     return ReportFigure("ranking", "Ranking", alt, figure)
 
@@ -64,7 +65,7 @@ def _add_references(axes: Axes, c: Comparison, variants: list[str]) -> None:
             continue
         axes.axvline(value, color=MUTED, lw=1, ls="--", zorder=0)
         axes.annotate(
-            reference["label"],
+            name_label(reference["label"]),
             (value, top),
             xytext=(3, 0),
             textcoords="offset points",
@@ -109,7 +110,7 @@ def trials(c: Comparison) -> ReportFigure | None:
     if not c.seeds:
         for y, row in enumerate(rows):
             axes.plot(row.scores, [y] * len(row.scores), "|", color=ACCENT, ms=9)
-    axes.set_yticks(range(len(rows)), [row.variant for row in rows])
+    axes.set_yticks(range(len(rows)), [name_label(row.variant) for row in rows])
     scores = np.concatenate([row.trials for row in rows])
     if np.min(scores) > 0 and np.max(scores) > LOG_RATIO * np.min(scores):
         axes.set_xscale("log")

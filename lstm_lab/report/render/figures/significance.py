@@ -9,7 +9,14 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 
 from lstm_lab.report.comparison import ALPHA, Comparison
-from lstm_lab.report.render.figures.style import ACCENT, INK, MUTED, ReportFigure, new_axes
+from lstm_lab.report.render.figures.style import (
+    ACCENT,
+    INK,
+    MUTED,
+    ReportFigure,
+    name_label,
+    new_axes,
+)
 
 # Not significant, significant. The first is translucent: it has to fit a light and a dark page.
 CELL_COLORS = ListedColormap(["#8080801f", "#486581"])
@@ -38,8 +45,9 @@ def significance(c: Comparison) -> ReportFigure | None:
                 text = "<.001" if p[i, j] < 1e-3 else f"{p[i, j]:.3f}".lstrip("0")
                 color = "white" if p[i, j] < ALPHA else INK
                 axes.text(j, i, text, ha="center", va="center", fontsize=7, color=color)
-    axes.set_xticks(range(size), names, rotation=45, ha="right")
-    axes.set_yticks(range(size), names)
+    labels = [name_label(name) for name in names]
+    axes.set_xticks(range(size), labels, rotation=45, ha="right")
+    axes.set_yticks(range(size), labels)
     axes.set_xlabel(f"p (Welch), Holm over {len(c.pairwise)} pairs; filled: below {ALPHA}")
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -69,7 +77,15 @@ def critical_differences(c: Comparison) -> ReportFigure | None:
         edge = ranks[0] - 0.4 if left else ranks[-1] + 0.4
         axes.plot([rank, rank, edge], [0, -depth, -depth], color=MUTED, lw=0.8)
         side = "right" if left else "left"
-        axes.text(edge, -depth, f" {name} {rank:.2f} ", ha=side, va="center", fontsize=8, color=INK)
+        axes.text(
+            edge,
+            -depth,
+            f" {name_label(name)} {rank:.2f} ",
+            ha=side,
+            va="center",
+            fontsize=8,
+            color=INK,
+        )
     distance = c.friedman.critical_difference
     height = 0.4
     for first, last in _groups(ranks, distance):

@@ -15,9 +15,15 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    StrMethodFormatter,
+)
 
 from lstm_lab.report.comparison import Comparison, VariantRow
+from lstm_lab.utils.escape import visible
 
 INK, MUTED, ACCENT, GRID_LINE = "#1f2933", "#829ab1", "#c05621", "#e4e7eb"
 # Only these colors change between light and dark mode: `svg` replaces them in its text. Labels and
@@ -90,6 +96,15 @@ def png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110, facecolor="white")
     return file.getvalue()
+
+
+def name_label(name: str) -> str:
+    """Returns the name of a variant for a figure, in one line.
+
+    Args:
+      name: any text. matplotlib would take what stands between two `$` for a formula.
+    """
+    return " ".join(visible(name).splitlines()).replace("$", r"\$")
 
 
 def new_axes(height: float = 3.6, width: float = 7.2) -> tuple[Figure, Axes]:

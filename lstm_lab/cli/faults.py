@@ -1,0 +1,167 @@
+"""Faults of the system and of the user's own code: one line each, and an exit code.
+
+In: what a verb raised. Out: a line on standard error and the exit code, or the error again if it is
+a bug of the package, which keeps its traceback. `utils/errors.py` has the errors that users fix in
+their command, config or data.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from lstm_lab.utils.errors import (
+    AGAIN,
+    CLOSED_PIPE,
+    FAILED,
+    INTERRUPTED,
+    STOPPED,
+    WRONG_USAGE,
+    Interrupted,
+    UserError,
+    place_in_user_code,
+)
+from lstm_lab.utils.progress import discard, say
+
+# Verbs that continue where they stopped if they are called again.
+RESUMING = ("train", "sweep", "compare", "reproduce")
+# The file system refuses a path: another path, or other rights, help.
+_REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ, errno.ENOENT, errno.ENOTEMPTY),
+)
+# The machine cannot do it now: the command was right.
+_EXHAUSTED = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOMEM, errno.ESTALE),
+)
+
+
+@contextmanager
+def usable_streams() -> Iterator[None]:
+    """Gives the process streams that it can write to.
+
+    Python has no stream where the caller closed it, as in `2>&-`. And a name on the command line
+    may be bytes that are not text in any encoding; it can still be shown. A warning is one line.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open until the process ends
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"lstm-lab: {message}")
+
+
+@contextmanager
+def interruptible_imports(arguments: Sequence[str]) -> Iterator[None]:
+    """Ends the process at once if Ctrl-C comes while a module is imported.
+
+    The modules of JAX are C++: an exception in the middle of their start crashes the process. While
+    a module is imported there is nothing to clean up.
+
+    Args:
+      arguments: the arguments of the process, verb first.
+    """
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # Python handles signals in its main thread; and a caller may ignore them, as `nohup` does.
+    if not default or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number
+        while frame is not None:
+            if "importlib._bootstrap" in frame.f_code.co_filename:
+                os._exit(exit_code(KeyboardInterrupt(), arguments))
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
+    """Says in one line what went wrong, and returns the exit code.
+
+    Args:
+      error: what the verb raised.
+      arguments: the arguments of the process, verb first.
+
+    Raises:
+      BaseException: the error itself, if it is a bug.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        say(error.format_message())
+        return WRONG_USAGE
+    if isinstance(error, UserError):
+        return _say_error(str(error), WRONG_USAGE)
+    if isinstance(error, click.ClickException):
+        from lstm_lab.cli.argv import usage_error
+
+        return _say_error(str(usage_error(error)), WRONG_USAGE)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        if isinstance(error, Interrupted) or (*arguments[:1],) in [(verb,) for verb in RESUMING]:
+            say(AGAIN)
+            return INTERRUPTED
+        return _say_error("interrupted", STOPPED)
+    # click turns a closed pipe into an exit, and nothing else: no verb calls `sys.exit`.
+    from_click = isinstance(error, SystemExit) and place_in_user_code(error) is None
+    if isinstance(error, BrokenPipeError) or from_click:
+        # As `head` does after its last line. There is nobody to tell.
+        discard(sys.stdout)
+        return CLOSED_PIPE
+    if isinstance(error, OSError) and error.errno in (*_REFUSED, *_EXHAUSTED):
+        # Errors of writes have no name. It may be the output, which Python would write again.
+        where = _shortened(error.filename) if error.filename else "a write failed"
+        if not error.filename:
+            discard(sys.stdout)
+        code = FAILED if error.errno in _EXHAUSTED else WRONG_USAGE
+        return _say_error(f"{where}: {error.strerror}", code)
+    if isinstance(error, MemoryError):
+        return _say_error("out of memory: this needs more than the machine has", FAILED)
+    if _failed_to_start_platform(error):
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        # Some failures of JAX have no message.
+        reason = str(error).partition("\n")[0] or "it finds no such device"
+        return _say_error(f"JAX_PLATFORMS: got {platforms!r}; JAX: {reason}", WRONG_USAGE)
+    place = place_in_user_code(error)
+    if place is None:
+        raise error
+    return _say_error(f"{place}: {type(error).__name__}: {error}", WRONG_USAGE)
+
+
+def _failed_to_start_platform(error: BaseException) -> bool:
+    """Returns whether JAX raised an error while it looked for devices."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and frames[-1][0].f_globals.get("__name__") == "jax._src.xla_bridge"
+
+
+def _say_error(text: str, code: int) -> int:
+    say(f"lstm-lab: {' '.join(text.split())}")
+    return code
+
+
+def _shortened(path: object) -> str:
+    """Returns a path for a message; of a very long one, its beginning and end."""
+    text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
+    return text if len(text) <= 160 else f"{text[:80]}...{text[-60:]}"

@@ -1,0 +1,114 @@
+"""Reads the files of a run's folder. A file of another shape counts as damaged, like a missing one.
+
+In: the folder of a run. Out: dicts that have the keys on which all readers rely. `training` and
+`studies` write the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lstm_lab.utils.files import read_json, read_lines
+from lstm_lab.utils.types import JSON
+
+
+def lease_folder(folder: Path) -> Path:
+    """Returns where the process that trains a single run keeps its lease.
+
+    A hidden folder: if the process is killed before it writes run.json, the run's folder still
+    counts as empty.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      current_owner(lease_folder(Path("runs/imdb")))
+    """
+    return folder / ".lease"
+
+
+def read_head(folder: Path) -> dict[str, JSON] | None:
+    """Returns the content of run.json, or None if it is missing or damaged.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      >>> read_head(Path("runs/imdb"))["status"]
+      'completed'
+    """
+    return read_json(folder / "run.json", status=str)
+
+
+def read_settings(folder: Path) -> dict[str, JSON] | None:
+    """Returns the content of a run.json with the settings of the run in `spec`, or None.
+
+    The run.json of an archived result has no settings.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      >>> read_settings(Path("runs/imdb"))["spec"]["model"]["hidden"]
+      128
+    """
+    head = read_json(folder / "run.json", status=str, id=str, spec=dict, layout=dict)
+    named = head is not None and all(
+        isinstance(head["spec"].get(section), dict)
+        and isinstance(head["spec"][section].get(name), str)
+        for section, name in (("task", "name"), ("model", "cell"))
+    )
+    placed = head is not None and head["layout"].keys() >= {"kind", "devices", "lanes"}
+    return head if named and placed else None
+
+
+def read_result(folder: Path) -> dict[str, JSON] | None:
+    """Returns the content of result.json, or None if it is missing or damaged.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      >>> read_result(Path("runs/imdb"))["best"]["step"]
+      800
+    """
+    result = read_json(folder / "result.json")
+    return result if result is not None and is_result(result) else None
+
+
+def is_result(result: Mapping[str, JSON]) -> bool:
+    """Returns whether data are a result: with a status, and scores that are numbers or null.
+
+    Args:
+      result: the content of a result.json, or of a row of an archive.
+
+    Example:
+      >>> is_result({"status": "completed", "best": {"valid": {}}, "test": {"mse": "good"}})
+      False
+    """
+    best, test, trivial = result.get("best"), result.get("test"), result.get("trivial", {})
+    if not isinstance(best, dict) or not isinstance(trivial, dict):
+        return False
+    numbers = [best.get("step"), *map(result.get, ("steps", "parameters", "wall_s"))]
+    for metrics in (best.get("valid"), test, *trivial.values()):
+        if not isinstance(metrics, dict):
+            return False
+        numbers += metrics.values()
+    return isinstance(result.get("status"), str) and all(
+        value is None or isinstance(value, (int, float)) for value in numbers
+    )
+
+
+def read_rows(folder: Path, having: str = "") -> list[dict[str, JSON]]:
+    """Returns the rows of metrics.jsonl up to the first that is damaged.
+
+    Args:
+      folder: the folder of a run.
+      having: reads only lines with this text in them, and spares parsing the others.
+
+    Example:
+      >>> read_rows(Path("runs/imdb"))[0]["split"]
+      'train'
+    """
+    return read_lines(folder / "metrics.jsonl", having, step=int, split=str)

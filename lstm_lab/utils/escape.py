@@ -1,0 +1,73 @@
+"""Text of users in other formats: a terminal, Markdown, LaTeX, a figure.
+
+In: any text, such as the label of a variant or the reason of a failure. Out: text that shows the
+same characters and does nothing else. Pages escape their text by themselves (jinja2).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_MARKDOWN = frozenset("\\`*[]<>|")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+# Controls, and marks that turn the direction of the text after them.
+_HIDDEN = ("Cc", "Cs", "Zl", "Zp")
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def visible(text: str) -> str:
+    r"""Returns a text with its control characters as escapes; line ends and tabs stay.
+
+    A terminal would obey them: they move the cursor, change colors, and hide text.
+
+    Args:
+      text: the text.
+
+    Example:
+      visible("a\x1b[2Jb")  # "a\\x1b[2Jb"
+    """
+    # Most texts have none, and this test is fast.
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(character if _harmless(character) else _escape(character) for character in text)
+
+
+def _harmless(character: str) -> bool:
+    if character in "\n\t":
+        return True
+    return unicodedata.category(character) not in _HIDDEN and character not in _TURNING
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def markdown(text: str) -> str:
+    r"""Returns a text for one line or one cell of Markdown, whose HTML would be shown as text.
+
+    Args:
+      text: the text.
+
+    Example:
+      markdown("<b>|")  # "\\<b\\>\\|"
+    """
+    line = " ".join(visible(text).splitlines())
+    return "".join(f"\\{c}" if c in _MARKDOWN else c for c in line)
+
+
+def latex(text: str) -> str:
+    r"""Returns a text for LaTeX.
+
+    Args:
+      text: the text.
+
+    Example:
+      latex("50 % of a_b")  # "50 \\% of a\\_b"
+    """
+    line = " ".join(visible(text).splitlines())
+    return "".join(_LATEX.get(character, character) for character in line)
