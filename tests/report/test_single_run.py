@@ -8,7 +8,8 @@ from lstm_lab.utils.files import write_json
 
 def test_a_metric_without_a_value_is_shown_as_a_dash(tmp_path):
     spec = {"task": {"name": "table"}, "model": {"cell": "lstm"}, "seed": 0}
-    write_json(tmp_path / "run.json", {"id": "a", "spec": spec, "status": "completed"})
+    head = {"layout": {"kind": "single", "devices": 1, "lanes": 1}, "status": "completed"}
+    write_json(tmp_path / "run.json", {"id": "a", "spec": spec, **head})
     nan = float("nan")
     result = {
         "status": "completed",
