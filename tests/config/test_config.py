@@ -269,3 +269,9 @@ def test_a_config_leaves_reading_to_the_task(name):
 )
 def test_lists_of_numbers_may_have_brackets(text, items):
     assert parse_overrides(config(), {"model.hidden_sizes": text}) == {"model.hidden_sizes": items}
+
+
+def test_a_schedule_in_epochs_needs_a_length_in_epochs():
+    optim = {**config()["optim"], "schedule": "exponential", "decay_unit": "epoch"}
+    with pytest.raises(UserError, match="optim.decay_unit: got epoch, which needs train.epochs"):
+        build_spec({**config(), "optim": optim})
