@@ -112,22 +112,24 @@ class Examples(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Windows:
-    """Overlapping windows of a series, each with the values that follow it; one begins at each row.
+    """Windows of a series that may overlap, each with the values that follow it.
 
     Attributes:
       values: the series [P,D], float32.
+      starts: the first row of each window [N], int32.
       context: number of rows that the model reads.
       horizon: number of rows after them that it forecasts.
       columns: the columns that it forecasts.
       relative: whether targets are differences to the last row of the context.
 
     Example:
-      windows = Windows(np.arange(10.0)[:, None], context=6, horizon=3, columns=(0,))
-      windows.rows  # 2
+      starts = np.array([0, 1])
+      windows = Windows(np.arange(10.0)[:, None], starts, context=6, horizon=3, columns=(0,))
       windows.take(np.array([1])).y  # [[7, 8, 9]]
     """
 
     values: Array
+    starts: Array
     # Static: these numbers set the shapes of compiled arrays, so they cannot be traced.
     context: int = field(metadata={"static": True})
     horizon: int = field(metadata={"static": True})
@@ -137,7 +139,7 @@ class Windows:
     @property
     def rows(self) -> int:
         """Number of windows."""
-        return int(self.values.shape[0]) - self.context - self.horizon + 1
+        return int(self.starts.shape[0])
 
     @property
     def steps(self) -> int:
@@ -151,19 +153,20 @@ class Windows:
 
     def take(self, indices: Array) -> Examples:
         """Returns the windows of some indices [B]."""
-        x_BTD = self.values[indices[:, None] + np.arange(self.context)[None]]
-        after_BH = indices[:, None] + self.context + np.arange(self.horizon)[None]
+        starts_B1 = self.starts[indices][:, None]
+        x_BTD = self.values[starts_B1 + np.arange(self.context)[None]]
+        after_BH = starts_B1 + self.context + np.arange(self.horizon)[None]
         y_BHK = self.values[after_BH][:, :, np.array(self.columns)]
         if self.relative:
             y_BHK = y_BHK - x_BTD[:, -1:, np.array(self.columns)]
         return Examples(x_BTD, y_BHK.reshape(y_BHK.shape[0], -1))
 
     def step(self, index: int) -> np.ndarray:
-        """Returns one step of all windows [N,D], counted from the first; the context comes first.
+        """Returns one step of all windows [N,D], counted from the first of the context.
 
-        It is a part of the series, so that no window is copied.
+        Baselines need few steps, and so no copies of windows.
         """
-        return np.asarray(self.values)[index : index + self.rows]
+        return np.asarray(self.values)[np.asarray(self.starts) + index]
 
     def targets(self, *, every_step: bool = False) -> np.ndarray:
         """Returns all targets [N,C]; a window has no target at its steps."""
