@@ -24,8 +24,8 @@ from lstm_lab.tasks.readers.text import (
     UNKNOWN,
     Unit,
     encode,
+    encode_rows,
     most_frequent,
-    padded,
     sha256_of,
 )
 from lstm_lab.tasks.readers.words import words_of
@@ -115,7 +115,7 @@ class Text(Task):
         vocabulary = most_frequent((s for text in symbols["train"] for s in text), self.vocabulary)
         examples: dict[str, Split] = {}
         for split, part in splits.items():
-            x_NT, lengths = padded([encode(text, vocabulary) for text in symbols[split]])
+            x_NT, lengths = encode_rows(symbols[split], vocabulary)
             y = self._numbers(paths[split], part)
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})

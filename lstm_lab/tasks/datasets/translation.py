@@ -22,8 +22,8 @@ from lstm_lab.tasks.readers.subwords import subword_tokenizer, subwords_of, trai
 from lstm_lab.tasks.readers.text import (
     check_unchanged,
     encode,
+    encode_rows,
     most_frequent,
-    padded,
     read_text,
     sha256_of,
 )
@@ -197,9 +197,9 @@ class Translation(Task):
         targets: tuple[str, ...],
     ) -> Examples:
         # An empty source becomes <unk>: attention needs at least one word.
-        given_NS, given_lengths = padded([encode(s or [sources[0]], sources) for s, _ in symbols])
-        rows = [encode([BEGIN, *target, END], targets) for _, target in symbols]
-        numbers_NT, lengths = padded(rows)
+        given_NS, given_lengths = encode_rows([s or [sources[0]] for s, _ in symbols], sources)
+        rows = [[BEGIN, *target, END] for _, target in symbols]
+        numbers_NT, lengths = encode_rows(rows, targets)
         source = SourceTokens(given_NS, given_lengths)
         # Teacher forcing: the inputs are the true words, one step behind the targets.
         return Examples(numbers_NT[:, :-1], numbers_NT[:, 1:], lengths - 1, source=source)

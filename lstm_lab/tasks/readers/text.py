@@ -11,6 +11,8 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -84,26 +86,37 @@ def most_frequent(tokens: Iterable[str], size: int) -> tuple[str, ...]:
 
 def encode(tokens: Iterable[str], vocabulary: tuple[str, ...]) -> np.ndarray:
     """Returns the numbers of tokens [N], int32; a token that is not in the vocabulary becomes 0."""
-    numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
-    return np.array([numbers.get(token, 0) for token in tokens], np.int32)
+    numbers = _numbers(vocabulary)
+    return np.fromiter((numbers.get(token, 0) for token in tokens), np.int32)
 
 
-def padded(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Pads rows of numbers with zeros to the longest one.
+def encode_rows(
+    rows: Sequence[Sequence[str]], vocabulary: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the numbers of rows of tokens, padded with zeros to the longest row.
 
     Args:
-      rows: int32 arrays of different lengths; at least one.
+      rows: tokens of each row; at least one row.
+      vocabulary: the symbols; a token that is not among them becomes 0.
 
     Returns:
-      The rows [N,T] and their lengths [N], both int32.
+      The numbers [N,T] and the lengths of the rows [N], both int32.
     """
     # 0 and not -1: padding must be a valid index of the embedding and of the classes. The lengths
     # tell padding from real zeros.
-    lengths = np.array([len(row) for row in rows], np.int32)
+    lengths = np.fromiter(map(len, rows), np.int32, len(rows))
     filled = np.zeros((len(rows), lengths.max()), np.int32)
-    for place, row in zip(filled, rows, strict=True):
-        place[: len(row)] = row
+    # All tokens at once: an array for each of 200,000 rows would take longer than their numbers.
+    filled[np.arange(filled.shape[1]) < lengths[:, None]] = encode(
+        chain.from_iterable(rows), vocabulary
+    )
     return filled, lengths
+
+
+@lru_cache(maxsize=8)
+def _numbers(vocabulary: tuple[str, ...]) -> dict[str, int]:
+    """Returns the number of each symbol; kept, since predictions encode line by line."""
+    return {symbol: number for number, symbol in enumerate(vocabulary)}
 
 
 def check_unchanged(paths: Iterable[Path], sha256: str | None) -> None:

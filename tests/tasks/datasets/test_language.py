@@ -12,7 +12,7 @@ from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Language, Stream, steps_per_epoch
 from lstm_lab.tasks.datasets.language import options
-from lstm_lab.tasks.readers.text import encode, most_frequent, read_text
+from lstm_lab.tasks.readers.text import encode, encode_rows, most_frequent, read_text
 from lstm_lab.tasks.readers.words import words_of
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_texts
@@ -69,6 +69,29 @@ def test_chinese_text_is_read_symbol_by_symbol(tmp_path):
 def test_the_most_frequent_words_come_first_and_ties_keep_their_order():
     assert most_frequent(["b", "a", "b", "c", "a", "d"], 4) == ("<unk>", "b", "a", "c")
     np.testing.assert_array_equal(encode(["d", "a"], ("<unk>", "a")), [0, 1])
+
+
+class CountedVocabulary(tuple):
+    """Counts how often its symbols are visited."""
+
+    visits = 0
+
+    def __iter__(self):
+        CountedVocabulary.visits += 1
+        return super().__iter__()
+
+
+def test_many_rows_are_numbered_by_one_dictionary():
+    vocabulary = CountedVocabulary(("<unk>", "a", "b"))
+    rows = [["a"], ["b", "?", "a"], []] * 50
+    numbers, lengths = encode_rows(rows, vocabulary)
+    assert numbers.dtype == lengths.dtype == np.int32
+    np.testing.assert_array_equal(numbers, [[1, 0, 0], [2, 0, 1], [0, 0, 0]] * 50)
+    np.testing.assert_array_equal(lengths, [1, 3, 0] * 50)
+    # Predictions encode line by line.
+    for row in rows:
+        encode(row, vocabulary)
+    assert CountedVocabulary.visits == 1
 
 
 @pytest.mark.parametrize(
