@@ -6,9 +6,10 @@ In: one text, or one per split. Out: a `Stream` per split, along which the model
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import Any, ClassVar
 
 import numpy as np
@@ -154,12 +155,13 @@ class Language(Task):
         shares = ", ".join(f"{share:.1%} of {split}" for split, share in unknown.items())
         return f"unknown with {size} {self.unit}s: {shares}"
 
-    def _symbols(self, text: str) -> list[str]:
+    def _symbols(self, text: str) -> Sequence[str]:
         if self.unit == "character":
-            return list(text)
-        return [symbol for line in lines_of(text) for symbol in (*line.split(), END)]
+            return text
+        # One object for each different word, and not for each word of the text.
+        return [symbol for line in lines_of(text) for symbol in (*map(intern, line.split()), END)]
 
-    def _parts(self, symbols: list[str]) -> tuple[list[str], list[str], list[str]]:
+    def _parts(self, symbols: Sequence[str]) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
         """Cuts one text into train, valid and test."""
         # In the order of the text: sentences at random would have their neighbors in training, and
         # a stream needs text without gaps.
@@ -201,6 +203,6 @@ def training_length(train: str, unit: Unit = "character") -> int:
     return len(_training_part(train, unit))
 
 
-def _training_part(train: str, unit: Unit) -> list[str]:
+def _training_part(train: str, unit: Unit) -> Sequence[str]:
     task = Language(train, unit=unit)
     return task._parts(task._symbols(read_text(Path(train))))[0]

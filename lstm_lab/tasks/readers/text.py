@@ -9,8 +9,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -73,10 +74,11 @@ def most_frequent(tokens: Iterable[str], size: int) -> tuple[str, ...]:
     """Returns a vocabulary: `<unk>`, then the most frequent tokens.
 
     Args:
-      tokens: the tokens of the training split; those of other splits would leak into the model.
+      tokens: the tokens of the training split, a string for its characters; those of other splits
+        would leak into the model.
       size: largest number of symbols, with `<unk>`.
     """
-    counts = Counter(tokens)
+    counts = _character_counts(tokens) if isinstance(tokens, str) else Counter(tokens)
     # A text may contain <unk> itself. It is number 0 anyway and must not appear twice.
     counts.pop(UNKNOWN, None)
     # Equally frequent tokens stay in the order of the text, so the same file always gives the same
@@ -85,8 +87,15 @@ def most_frequent(tokens: Iterable[str], size: int) -> tuple[str, ...]:
 
 
 def encode(tokens: Iterable[str], vocabulary: tuple[str, ...]) -> np.ndarray:
-    """Returns the numbers of tokens [N], int32; a token that is not in the vocabulary becomes 0."""
+    """Returns the numbers of tokens [N], int32; a token that is not in the vocabulary becomes 0.
+
+    Args:
+      tokens: the tokens; a string for its characters.
+      vocabulary: the symbols.
+    """
     numbers = _numbers(vocabulary)
+    if isinstance(tokens, str):
+        return _encode_characters(tokens, numbers)
     return np.fromiter((numbers.get(token, 0) for token in tokens), np.int32)
 
 
@@ -111,6 +120,43 @@ def encode_rows(
         chain.from_iterable(rows), vocabulary
     )
     return filled, lengths
+
+
+# A text of 100 million characters as Python objects would take gigabytes. It stays one string, and
+# its characters become numbers in parts of this length.
+PART = 2**22
+
+
+def _parts(text: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields a text in parts, each with its code points, uint32."""
+    for start in range(0, len(text), PART):
+        part = text[start : start + PART]
+        yield part, np.frombuffer(part.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _character_counts(text: str) -> Counter[str]:
+    """Returns how often each character occurs, in the order of their first places."""
+    counts = np.zeros(sys.maxunicode + 1, np.int64)
+    characters: list[str] = []
+    for part, points in _parts(text):
+        occurring = np.bincount(points)
+        new = np.flatnonzero(occurring.astype(bool) & (counts[: len(occurring)] == 0))
+        characters += sorted(map(chr, new), key=part.find)
+        counts[: len(occurring)] += occurring
+    return Counter({character: int(counts[ord(character)]) for character in characters})
+
+
+def _encode_characters(text: str, numbers: Mapping[str, int]) -> np.ndarray:
+    """Returns the numbers of the characters of a text [N], int32."""
+    table = np.zeros(sys.maxunicode + 1, np.int32)
+    for symbol, number in numbers.items():
+        if len(symbol) == 1:  # not <unk>
+            table[ord(symbol)] = number
+    encoded, start = np.empty(len(text), np.int32), 0
+    for _, points in _parts(text):
+        encoded[start : start + len(points)] = table[points]
+        start += len(points)
+    return encoded
 
 
 @lru_cache(maxsize=8)
@@ -139,5 +185,6 @@ def sha256_of(paths: Iterable[Path]) -> str:
     # A hash of hashes: plain concatenation could not tell where one file ends and the next begins.
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
