@@ -33,6 +33,9 @@ from lstm_lab.utils.types import PyTree
 # Rows of an evaluation batch, about. More rows amortize the loop over time but need memory for the
 # activations of all of them.
 EVAL_ROWS = 256
+# Time steps of all rows of such a batch, at most, or a single row: a model keeps the outputs of all
+# of them. Only sequences of more than 4,096 steps come in batches of fewer rows.
+EVAL_STEPS = 2**20
 # Rows of a batch that ends at its longest sequence: few, so that its rows have similar lengths.
 EVAL_ROWS_BY_LENGTH = 16
 
@@ -66,6 +69,16 @@ def evaluate_split(
     return means(spec.task.target, axis.sum(sums))
 
 
+def fitting_rows(most: int, steps: int) -> int:
+    """Returns the number of rows of a batch that bounds the memory of its outputs, at least 1.
+
+    Args:
+      most: the number for sequences that are not long.
+      steps: time steps of the sequences.
+    """
+    return max(min(most, EVAL_STEPS // steps), 1)
+
+
 def nan_metrics(spec: RunSpec) -> dict[str, jax.Array]:
     """Returns NaN for each metric: nothing was measured."""
     return {name: jnp.float32(jnp.nan) for name in metric_names(spec.task.target)}
@@ -82,7 +95,8 @@ def _sum_over_examples(
     target = spec.task.target
     N = examples.x.shape[0]
     order_N = jnp.argsort(examples.lengths) if buckets and examples.lengths is not None else None
-    batches = -(-N // (EVAL_ROWS if order_N is None else EVAL_ROWS_BY_LENGTH))
+    most = EVAL_ROWS if order_N is None else EVAL_ROWS_BY_LENGTH
+    batches = -(-N // fitting_rows(most, examples.x.shape[1]))
     # Equal batches instead of full ones and a short rest: less padding, one shape.
     size = -(-N // (batches * axis.size)) * axis.size
     rows_B = axis.rows(size)

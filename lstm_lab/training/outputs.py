@@ -17,9 +17,10 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model
 from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import Examples
+from lstm_lab.training.evaluate import fitting_rows
 from lstm_lab.utils.types import JSON, PyTree
 
-ROWS = 256  # sequences of one compiled call
+ROWS = 256  # sequences of one compiled call, at most
 
 
 def outputs(spec: RunSpec, params: PyTree, examples: Examples) -> np.ndarray:
@@ -32,9 +33,10 @@ def outputs(spec: RunSpec, params: PyTree, examples: Examples) -> np.ndarray:
     """
     apply, N = _compiled(program_spec(spec)), examples.x.shape[0]
     batches = []
-    for start in range(0, N, ROWS):
+    size = min(fitting_rows(ROWS, examples.x.shape[1]), N)
+    for start in range(0, N, size):
         # The last call repeats the last example, so that all calls have one shape.
-        rows = np.minimum(np.arange(start, start + min(ROWS, N)), N - 1)
+        rows = np.minimum(np.arange(start, start + size), N - 1)
         lengths = None if examples.lengths is None else examples.lengths[rows]
         batches.append(np.asarray(apply(params, examples.x[rows], lengths)))
     return np.concatenate(batches)[:N]
