@@ -28,6 +28,7 @@ from lstm_lab.tasks.readers.text import (
     sha256_of,
 )
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import shown
 
 # The customary measures: perplexity of words, bits per character.
 MEASURES: dict[Unit, tuple[Measure, ...]] = {
@@ -159,7 +160,8 @@ class Language(Task):
         if self.unit == "character":
             return text
         # One object for each different word, and not for each word of the text.
-        return [symbol for line in lines_of(text) for symbol in (*map(intern, line.split()), END)]
+        lines = shown(lines_of(text), text.count("\n"), "lines", "reading words")
+        return [symbol for line in lines for symbol in (*map(intern, line.split()), END)]
 
     def _parts(self, symbols: Sequence[str]) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
         """Cuts one text into train, valid and test."""

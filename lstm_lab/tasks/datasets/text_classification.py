@@ -30,6 +30,7 @@ from lstm_lab.tasks.readers.text import (
 )
 from lstm_lab.tasks.readers.words import words_of
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import shown
 
 Rows = list[tuple[int, Record]]
 
@@ -109,7 +110,10 @@ class Text(Task):
         find = partial(locate, data_dir=data_dir)
         paths, splits = read_splits(self, find, partial(read_records, columns=self.columns))
         symbols = {
-            split: [self.symbols(record[self.text]) for _, record in part]
+            split: [
+                self.symbols(record[self.text])
+                for _, record in shown(part, len(part), "texts", f"reading {split}")
+            ]
             for split, part in splits.items()
         }
         vocabulary = most_frequent((s for text in symbols["train"] for s in text), self.vocabulary)

@@ -29,6 +29,7 @@ from lstm_lab.tasks.readers.text import (
 )
 from lstm_lab.tasks.readers.words import WORDS, Tokenizer
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import shown
 
 BEGIN, END = "<s>", "</s>"
 BEGIN_NUMBER, END_NUMBER = 1, 2  # in every target vocabulary; beam search needs them as constants
@@ -137,7 +138,10 @@ class Translation(Task):
         models = self._models(pairs["train"])
         tokenizers = [_tokenizer(model) for model in models]
         symbols = {
-            part: [(tokenizers[0].split(s), tokenizers[1].split(t)) for s, t in sentence_pairs]
+            part: [
+                (tokenizers[0].split(s), tokenizers[1].split(t))
+                for s, t in shown(sentence_pairs, len(sentence_pairs), "pairs", f"reading {part}")
+            ]
             for part, sentence_pairs in pairs.items()
         }
         # Filtered before the vocabularies are counted: pairs that do not train add no words.
