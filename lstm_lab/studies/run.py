@@ -26,12 +26,14 @@ from lstm_lab.studies.optuna import next_generation
 from lstm_lab.studies.plan import count_tokens
 from lstm_lab.studies.study import Search, Study
 from lstm_lab.tasks import Dataset, Task
+from lstm_lab.tasks.source import describe_source
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.loop import CohortOutcome, StopRequest, train_cohort
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import EXHAUSTED
 from lstm_lab.utils.progress import Meter, say
 
 # So many cohorts that fail for one reason stop the sweep: the reason is the study or the machine,
@@ -61,8 +63,8 @@ class _Datasets(dict[Task, Dataset]):
         # Loaded on first use: a study whose results are all there reads no data.
         with self.stop.ending_at_once():
             self[task] = task.load(self.data_dir)
-        if notice := task.notice(self[task].preprocessing):
-            say(notice)
+        for line in describe_source(self[task]):
+            say(line)
         return self[task]
 
 
@@ -274,6 +276,8 @@ def _train(state: _Launch, name: str, cohort: Cohort, lease: Lease) -> tuple[Coh
     except (UserError, LeaseLostError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            raise
         # One line, since equal reasons are counted; the traceback goes to the log.
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         say(f"{name} failed: {reason}")
