@@ -46,8 +46,10 @@ from lstm_lab.training.forward import (
 from lstm_lab.training.model_selection import reduce_on_plateau, should_stop, update_best
 from lstm_lab.training.optimizer import build_optimizer, schedule
 from lstm_lab.training.reports import (
+    EVALUATE,
+    PAUSE,
     ChunkReport,
-    Fault,
+    Interval,
     LossParts,
     StepReport,
     first_fault,
@@ -107,6 +109,7 @@ class TrainStep:
             stopped=jnp.int32(RUNNING),
             best=BestSoFar(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
             average=None if patience is None else weight_averaging.init(patience, params),
+            interval=self._no_steps(),
         )
         if spec.train.on_nan == "stop":
             return state
@@ -157,21 +160,24 @@ class TrainStep:
         return train_batch(sample, train, state.data_seed, state.step, rows_B, size, order_N)
 
     def run_chunk(
-        self, state: TrainState, splits: Splits, steps: jax.Array, evaluating: jax.Array
+        self, state: TrainState, splits: Splits, steps: jax.Array, ending: jax.Array
     ) -> tuple[TrainState, ChunkReport]:
         """Does several optimizer steps, then an evaluation if one is due; nothing once stopped.
+
+        Several calls that pause do the same as one call, bit for bit.
 
         Args:
           state: the member's state.
           splits: the data: `train` unless it is generated, and `valid`.
           steps: how many steps, int32; those past the end of the run are left out. An argument,
             not a constant of the program: one compilation serves chunks of every length.
-          evaluating: whether to evaluate after the steps.
+          ending: PAUSE, REPORT or EVALUATE, int32.
 
         Returns:
-          The new state, and what was measured.
+          The new state, and what was measured since the last call that did not pause.
         """
         spec, train = self.spec, splits.get("train")
+        evaluating, reporting = ending == EVALUATE, ending != PAUSE
 
         def run(state: TrainState) -> tuple[TrainState, ChunkReport]:
             # Members of a cohort may have runs of different length.
@@ -185,15 +191,21 @@ class TrainStep:
                 fault = first_fault(fault, state.step, report)
                 return state, jax.tree.map(jnp.add, total, report), fault, order_N
 
-            start = state, self._zero_report(), no_fault(), self._new_order(train, state)
+            before = state.interval
+            start = state, before.total, before.fault, self._new_order(train, state)
             # A loop of unknown length inside the program: the host waits once per chunk, not per
             # step.
             state, total, fault, _ = lax.fori_loop(0, steps_left, one_step, start)
             # The averaged weights, once they exist, are what a run is judged by.
             params = weight_averaging.weights(state.average, state.params)
             valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
-            report = self._chunk_report(state, total, steps_left, valid, fault)
-            state = self._select(state, params, report, evaluating)
+            interval = Interval(before.steps + steps_left, total, fault)
+            report = self._chunk_report(state, interval, valid)
+            # A call that pauses judges nothing: a run stops at the end of a row.
+            selected = self._select(state, params, report, evaluating)
+            stopped = jnp.where(reporting, selected.stopped, state.stopped)
+            interval = jax.tree.map(partial(jnp.where, reporting), self._no_steps(), interval)
+            state = selected._replace(stopped=stopped, interval=interval)
             times = jnp.int32(0) if state.rollback is None else state.rollback.times
             return state, report._replace(reached=state.step, rollbacks=times)
 
@@ -319,19 +331,16 @@ class TrainStep:
             starts, lambda state: self._new_order(train, state), lambda _: order_N, state
         )
 
-    def _zero_report(self) -> StepReport:
+    def _no_steps(self) -> Interval:
         zero = jnp.float32(0)
-        return StepReport(zero, zero_metrics(self.spec.task.target), zero, zero, zero)
+        total = StepReport(zero, zero_metrics(self.spec.task.target), zero, zero, zero)
+        return Interval(jnp.int32(0), total, no_fault())
 
     def _chunk_report(
-        self,
-        state: TrainState,
-        total: StepReport,
-        steps: jax.Array,
-        valid: dict[str, jax.Array],
-        fault: Fault,
+        self, state: TrainState, interval: Interval, valid: dict[str, jax.Array]
     ) -> ChunkReport:
-        """Returns the means over a chunk's steps from their added-up reports."""
+        """Returns the means over the steps of an interval from their added-up reports."""
+        steps, total, fault = interval
         spec, count = self.spec, jnp.maximum(steps, 1)
         return ChunkReport(
             steps=steps,
