@@ -169,7 +169,9 @@ def processes_of(folder: Path) -> list[int]:
 
 def evaluated(folder: Path) -> int:
     """Returns the bytes that the runs in a folder have recorded."""
-    return sum(path.stat().st_size for path in folder.glob("**/metrics.jsonl"))
+    # Not all files: folders of checkpoints come and go.
+    paths = [folder / "metrics.jsonl", *folder.glob("runs/*/metrics.jsonl")]
+    return sum(path.stat().st_size for path in paths if path.exists())
 
 
 def wait_for_training(pid: int, folder: Path) -> int | None:
@@ -224,7 +226,7 @@ def expire_leases(folder: Path, processes) -> None:
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
             alive.add(os.readlink(f"/proc/{child}/ns/pid"))
     then = time.time() - STALE
-    for path in folder.glob("**/lease.*"):
+    for path in folder.glob("cohorts/*/lease.*"):
         try:
             if json.loads(path.read_text())["namespace"] not in alive:
                 os.utime(path, (then, then))

@@ -19,21 +19,12 @@ import numpy as np
 import scipy.io
 import scipy.io.wavfile
 
-from lstm_lab.config.load import read_config
+from lstm_lab.config.load import load_spec, read_config
 from lstm_lab.results.lease import current_owner
 from lstm_lab.results.run_files import read_head, read_result, read_rows, read_settings
 from lstm_lab.results.study_file import read_plan, run_status
 from lstm_lab.studies.archive import count_slots
 from lstm_lab.studies.failures import FailureLog
-from lstm_lab.tasks.datasets import (
-    forecasting,
-    language,
-    tabular,
-    tagging,
-    text_classification,
-    time_series,
-    translation,
-)
 from lstm_lab.tasks.datasets.mnist import read_idx
 from lstm_lab.tasks.datasets.music import read_rolls
 from lstm_lab.tasks.datasets.speech import read_recordings
@@ -42,6 +33,7 @@ from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.training.word_vectors import read_vectors
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
+from tests.helpers.paths import ROOT
 
 
 @dataclass(frozen=True)
@@ -97,6 +89,16 @@ def tarred(name: str, content: bytes, mode: str = "w") -> bytes:
     return file.getvalue()
 
 
+def reviews_zip(content: bytes) -> bytes:
+    """An archive of reviews with the same text for each part and label."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for part in ("train", "test"):
+            for label in ("neg", "pos"):
+                archive.writestr(f"aclImdb/{part}/{label}/0_3.txt", content)
+    return file.getvalue()
+
+
 def recording() -> bytes:
     file = io.BytesIO()
     scipy.io.wavfile.write(file, 8000, np.arange(20, dtype=np.int16))
@@ -111,8 +113,14 @@ def chorales() -> bytes:
     return file.getvalue()
 
 
-def one(options: Callable[..., object]) -> Callable[[Path], object]:
-    return lambda path: options(str(path))
+def of_config(name: str) -> Callable[[Path], object]:
+    """Returns the function that reads a user's file as `lstm-lab train NAME:FILE` does."""
+
+    def read(*paths: Path) -> object:
+        words = ",".join(map(str, paths))
+        return load_spec(f"{ROOT / 'configs' / name}.py:{words}").task.load(Path("nowhere"))
+
+    return read
 
 
 def both_sides(path: Path) -> object:
@@ -121,7 +129,7 @@ def both_sides(path: Path) -> object:
     sides = [path.with_suffix(ending) for ending in (".en", ".de")]
     for side, content in zip(sides, (left, right), strict=True):
         side.write_bytes(content)
-    return translation.options(*map(str, sides))
+    return of_config("translation")(*sides)
 
 
 def parts_of_slots(path: Path) -> object:
@@ -130,7 +138,7 @@ def parts_of_slots(path: Path) -> object:
     for name, content in zip(("seq.in", "seq.out", "label"), parts, strict=True):
         (path.parent / name).write_bytes(content)
     path.unlink()
-    return tagging.options(str(path.parent))
+    return of_config("tags")(path.parent)
 
 
 def of_a_run(path: Path) -> object:
@@ -149,24 +157,35 @@ def of_a_run(path: Path) -> object:
 
 
 def config_of_a_run(path: Path) -> object:
-    from lstm_lab.config.load import load_spec
-
     read_config(path)
     return load_spec(path)
 
 
-CONLL = b"# intent: flight\nto O\nnew B-city\nyork I-city\n\nfrom O\noslo B-city\n"
-REVIEWS = b'{"text": "a great film", "label": 1}\n{"text": "dull", "label": 0}\n'
-TABLE = b'when,load,heat,label\n1,2.5,3,a\n2,"1,5",4,b\n'
-RESULT = {"status": "completed", "steps": 1, "best": {"step": 1, "valid": {"mse": 1.0}}}
-ROW = {"variant": "lstm", "stage": "final", "point": {}, "seed": 1}
-HEAD = {"id": "x", "status": "running", "spec": {"task": {"name": "adding"}, "seed": 1}}
-PLAN = {
-    "study": {"name": "s"},
-    "runs": {"a0": {**ROW, "cohort": "c"}},
-    "cohorts": {"c": {"runs": ["a0"], "lanes": 1}},
+CONLL = b"# intent: flight\nto O\nnew B-city\nyork I-city\n\nfrom O\noslo B-city\n\n" * 12
+SLOTS = b"\xff".join(line * 24 for line in (b"to oslo\n", b"O B-city\n", b"flight\n"))
+REVIEWS = b'{"text": "a great film", "label": 1}\n{"text": "dull", "label": 0}\n' * 12
+TEXTS = b"text,label\na great film,1\ndull,2\n" + b"so so,1\nfine,2\n" * 12
+TABLE = b"job,age,risk\n" + b'a,20,0\n"b, c",2.5e1,1\n' * 12
+STEPS = b"when,load,heat\n" + b"".join(b"%d,%d,%d\n" % (k, k % 7, k % 5) for k in range(200))
+BEATS = b"1,2,3\n0,1,2.5e1\n" * 12
+PAIRS = b"a dog\na man\n" * 24 + b"\xff" + b"ein hund\nein mann\n" * 24
+RESULT = {
+    "status": "completed",
+    "steps": 1,
+    "best": {"step": 1, "valid": {"mse": 1.0}},
+    "test": {"mse": 1.0},
 }
-IMDB = "aclImdb/{}/{}/0_3.txt"
+ROW = {"variant": "lstm", "stage": "final", "point": {}, "seed": 1}
+HEAD = {"id": "x", "status": "running", "spec": {"task": {"name": "adding"}, "train": {"steps": 1}}}
+PLAN = {
+    "study": {
+        **{"name": "s", "title": "s", "variants": {"lstm": {}}, "seeds": [1], "baseline": "lstm"},
+        **{"metric": "mse", "direction": "min", "tuning": None, "top": 0.1, "claims": []},
+    },
+    "runs": {"a0": ROW},
+    "cohorts": {},
+    "chosen": {},
+}
 
 
 def as_json(data: object) -> bytes:
@@ -174,20 +193,18 @@ def as_json(data: object) -> bytes:
 
 
 TARGETS = {
-    "conll": Target(one(tagging.options), "words.conll", CONLL),
-    "slots": Target(parts_of_slots, "slots/all", b"to oslo\xffO B-city\xffflight"),
-    "json_lines": Target(one(text_classification.options), "reviews.jsonl", REVIEWS),
-    "json_lines_gz": Target(one(text_classification.options), "r.jsonl.gz", REVIEWS, gzipped),
-    "damaged_gz": Target(one(text_classification.options), "d.jsonl.gz", gzipped(REVIEWS)),
-    "csv_texts": Target(one(text_classification.options), "reviews.csv", b"text,label\na,1\nb,2\n"),
-    "table": Target(one(tabular.options), "loans.csv", TABLE),
-    "columns": Target(one(forecasting.options), "load.csv", TABLE),
-    "series": Target(one(time_series.options), "beats.csv", b"1,2,3\n0,1,2.5e1\n"),
-    "text": Target(one(language.options), "poem.txt", "春眠不覺曉\r\nto be\n".encode() * 20),
-    "words": Target(
-        lambda path: language.options(str(path), unit="word"), "w.txt", b"to be\n" * 20
-    ),
-    "parallel": Target(both_sides, "pairs", b"a dog\na man\xffein hund\nein mann"),
+    "conll": Target(of_config("tags"), "words.conll", CONLL),
+    "slots": Target(parts_of_slots, "slots/all", SLOTS),
+    "json_lines": Target(of_config("imdb"), "reviews.jsonl", REVIEWS),
+    "json_lines_gz": Target(of_config("imdb"), "r.jsonl.gz", REVIEWS, gzipped),
+    "damaged_gz": Target(of_config("imdb"), "d.jsonl.gz", gzipped(REVIEWS)),
+    "csv_texts": Target(of_config("imdb"), "reviews.csv", TEXTS),
+    "table": Target(of_config("credit"), "loans.csv", TABLE),
+    "columns": Target(of_config("series"), "load.csv", STEPS),
+    "series": Target(of_config("heartbeats"), "beats.csv", BEATS),
+    "text": Target(of_config("characters"), "poem.txt", "春眠不覺曉\r\nto be\n".encode() * 20),
+    "words": Target(of_config("ptb"), "w.txt", b"to be\n" * 20),
+    "parallel": Target(both_sides, "pairs", PAIRS),
     "vectors": Target(lambda path: read_vectors(path, 2), "v.txt", b"2 2\nthe 0.1 0.2\na 1 2\n"),
     "idx": Target(read_idx, "images.gz", b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02ab", gzipped),
     "idx_gz": Target(read_idx, "labels.gz", gzipped(b"\0\0\x08\x01\0\0\0\x02ab")),
@@ -207,9 +224,7 @@ TARGETS = {
     "publisher_text": Target(
         prepare.prepare_german_credit, "t.zip", b"A 1\n", lambda c: zipped("german.data", c)
     ),
-    "publisher_reviews": Target(
-        prepare.prepare_imdb, "i.zip", b"a film", lambda c: zipped(IMDB.format("train", "neg"), c)
-    ),
+    "publisher_reviews": Target(prepare.prepare_imdb, "i.zip", b"a film", reviews_zip),
     "publisher_series": Target(
         prepare.prepare_ecg5000, "ECG5000_TRAIN.ts", b"@data\n1.0,2.0:1\n3.0,4.0:2\n"
     ),
@@ -217,7 +232,9 @@ TARGETS = {
         DATA_SETS["jsb"].prepare, "j.zip", gzipped(b"x"), lambda c: zipped("JSB_Chorales.mat.gz", c)
     ),
     "archive": Target(count_slots, "a.jsonl.gz", as_json({**ROW, "result": RESULT}), gzipped),
-    "damaged_archive": Target(count_slots, "b.jsonl.gz", gzipped(as_json(ROW))),
+    "damaged_archive": Target(
+        count_slots, "b.jsonl.gz", gzipped(as_json({**ROW, "result": RESULT}))
+    ),
     "json": Target(
         lambda path: (read_json(path, id=str), read_lines(path)), "x.json", b'{"id": "x"}'
     ),
