@@ -31,6 +31,7 @@ from lstm_lab.utils.errors import (
     UserError,
     place_in_user_code,
 )
+from lstm_lab.utils.files import EXHAUSTED
 from lstm_lab.utils.progress import discard, say
 
 # Verbs that continue where they stopped if they are called again.
@@ -39,11 +40,6 @@ RESUMING = ("train", "sweep", "compare", "reproduce")
 _REFUSED = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ, errno.ENOENT, errno.ENOTEMPTY),
-)
-# The machine cannot do it now: the command was right.
-_EXHAUSTED = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE),
-    *(errno.ENOMEM, errno.ESTALE),
 )
 
 
@@ -130,12 +126,12 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
         # As `head` does after its last line. There is nobody to tell.
         discard(sys.stdout)
         return CLOSED_PIPE
-    if isinstance(error, OSError) and error.errno in (*_REFUSED, *_EXHAUSTED):
+    if isinstance(error, OSError) and error.errno in (*_REFUSED, *EXHAUSTED):
         # Errors of writes have no name. It may be the output, which Python would write again.
         where = _shortened(error.filename) if error.filename else "a write failed"
         if not error.filename:
             discard(sys.stdout)
-        code = FAILED if error.errno in _EXHAUSTED else WRONG_USAGE
+        code = FAILED if error.errno in EXHAUSTED else WRONG_USAGE
         return _say_error(f"{where}: {error.strerror}", code)
     if isinstance(error, MemoryError):
         return _say_error("out of memory: this needs more than the machine has", FAILED)

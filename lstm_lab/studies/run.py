@@ -32,6 +32,7 @@ from lstm_lab.training.loop import CohortOutcome, StopRequest, train_cohort
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import EXHAUSTED
 from lstm_lab.utils.progress import Meter, say
 
 # So many cohorts that fail for one reason stop the sweep: the reason is the study or the machine,
@@ -273,6 +274,8 @@ def _train(state: _Launch, name: str, cohort: Cohort, lease: Lease) -> tuple[Coh
     except (UserError, LeaseLostError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            raise
         # One line, since equal reasons are counted; the traceback goes to the log.
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         say(f"{name} failed: {reason}")

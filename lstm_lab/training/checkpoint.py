@@ -6,24 +6,28 @@ only host 0 saves and restores; `multihost.py` broadcasts what it read.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
-from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, sync_folder, write_json
 from lstm_lab.utils.types import PyTree
 
 # In the folder of a checkpoint: the arrays as orbax writes them, and the hash of each file.
 ARRAYS, HASHES = "default", "sha256.json"
+# Bytes of its own files in a checkpoint of a small model, and some more.
+_FILES_OF_ORBAX = 100_000
 
 
 class DamagedCheckpointError(Exception):
@@ -74,13 +78,14 @@ class Checkpoints:
           tree: the arrays.
 
         Raises:
-          UserError: if the folder cannot be written.
+          OSError: if the folder cannot be written, as on a full disk; it names the folder.
         """
         path = self.folder / str(step)
         part = self.folder / f".{step}.{os.getpid()}"
         try:
             _remove(part)
             part.mkdir(parents=True)
+            _check_space(part, tree)
             with _orbax() as orbax:
                 orbax.save(part / ARRAYS, args=ocp.args.StandardSave(tree))
             write_json(part / HASHES, _hashes(part))
@@ -91,7 +96,9 @@ class Checkpoints:
             self._damaged.discard(step)
             self._remove_older(step)
         except OSError as error:
-            raise UserError(f"workdir: cannot write the checkpoint {path}: {error}") from error
+            with suppress(OSError):
+                _remove(part)
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
     def steps(self) -> list[int]:
         """Returns the numbers of all checkpoints, damaged or not, the newest first."""
@@ -141,6 +148,16 @@ class Checkpoints:
         for path in self.folder.iterdir():
             if not (path.name.isdecimal() and int(path.name) in kept):
                 _remove(path)
+
+
+def _check_space(folder: Path, tree: PyTree) -> None:
+    """Raises OSError if the disk has no space for arrays.
+
+    Before orbax begins: of a full disk it prints pages about its threads.
+    """
+    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(tree))
+    if shutil.disk_usage(folder).free < needed + _FILES_OF_ORBAX:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _remove(path: Path) -> None:

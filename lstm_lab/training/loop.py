@@ -11,7 +11,7 @@ import hashlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -130,7 +130,9 @@ def train_cohort(
         say(f"{name}{status}: {reason}")
         return CohortOutcome(status, reason)
     except BaseException as error:
-        session.abandon("failed", f"{type(error).__name__}: {error}")
+        # On a full disk this fails as well; the first error is the one to report.
+        with suppress(OSError):
+            session.abandon("failed", f"{type(error).__name__}: {error}")
         raise
 
 

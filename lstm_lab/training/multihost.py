@@ -25,6 +25,8 @@ JSONValue = TypeVar("JSONValue")
 
 _ADDRESS = re.compile(r"(?P<index>\d+)/(?P<count>\d+)@(?P<address>.+:\d+)")
 
+_LOOPBACK = ("127.", "localhost:", "[::1]:")
+
 
 def initialize_distributed(hosts: str) -> None:
     """Makes this process one of several that train together; call it before JAX is first used.
@@ -41,7 +43,14 @@ def initialize_distributed(hosts: str) -> None:
         if hosts == "auto":
             jax.distributed.initialize()
         elif match is not None and int(match["index"]) < int(match["count"]):
-            jax.distributed.initialize(match["address"], int(match["count"]), int(match["index"]))
+            address = match["address"]
+            jax.distributed.initialize(
+                address,
+                int(match["count"]),
+                int(match["index"]),
+                # JAX would listen on all addresses. Processes of one machine need only this one.
+                coordinator_bind_address=address if address.startswith(_LOOPBACK) else None,
+            )
         else:
             raise UserError(
                 f"--hosts: got {hosts!r}, expected auto, or K/N@ADDRESS:PORT with K from 0 to N-1"

@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import SummaryWriter, summary
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.api_pb2 import Status as SessionStatus
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
 from lstm_lab.training.gate_stats import LOG10_TIME_RANGE, LayerStats, gate_image
 from lstm_lab.utils.types import JSON
 
+# TensorBoard shows a run while it trains. A flush per event would cost more than the events.
+FLUSH_SECONDS = 5.0
 # How TensorBoard's HParams tab shows the end of a run, by the run's status; others are failures.
 _SESSION_STATUS = {
     "completed": "STATUS_SUCCESS",
@@ -38,9 +44,14 @@ class Events:
         if resumed_at is None:
             for path in folder.glob("events.out.tfevents.*"):
                 path.unlink()
-        # TensorBoard then hides what an interrupted process wrote after the checkpoint.
-        purge_step = None if resumed_at is None else resumed_at + 1
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+        # Not its SummaryWriter: the thread and the queue cost more than the events of a short run,
+        # and an error of the thread, as of a full disk, leaves the run waiting.
+        self._writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+        self._flushed = time.monotonic()
+        if resumed_at is not None:
+            # TensorBoard then hides what an interrupted process wrote after the checkpoint.
+            start = SessionLog(status=SessionLog.START)
+            self._write(Event(session_log=start), resumed_at + 1)
 
     def describe(
         self,
@@ -57,14 +68,11 @@ class Events:
         """
         table = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
         # Step 0: texts do not change during a run.
-        self._writer.add_text("spec", f"| setting | value |\n|---|---|\n{table}", 0)
+        self._add(summary.text("spec", f"| setting | value |\n|---|---|\n{table}"))
         rows = "\n".join(f"| {name} | {shape} | {count:,} |" for name, shape, count in parameters)
         total = sum(count for _, _, count in parameters)
-        self._writer.add_text(
-            "parameters",
-            f"| parameter | shape | count |\n|---|---|---|\n{rows}\n| total | | {total:,} |",
-            0,
-        )
+        head = "| parameter | shape | count |\n|---|---|---|"
+        self._add(summary.text("parameters", f"{head}\n{rows}\n| total | | {total:,} |"))
         # The HParams plugin knows strings, booleans and numbers only.
         hparams = {key: "none" if v is None else v for key, v in settings.items()}
         hparams = {
@@ -76,7 +84,7 @@ class Events:
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """Writes one number."""
-        self._writer.add_scalar(tag, value, step)
+        self._add(summary.scalar(tag, value), step)
 
     def gates(self, step: int, layers: dict[str, LayerStats]) -> None:
         """Writes the statistics of gates and states: numbers and histograms."""
@@ -99,7 +107,7 @@ class Events:
             for gate, values_TH in stats.maps.items():
                 # Height, width, color: units run down, time runs to the right.
                 image = gate_image(values_TH)
-                self._writer.add_image(f"gates/{layer}/{gate}", image, step, dataformats="HWC")
+                self._add(summary.image(f"gates/{layer}/{gate}", image, dataformats="HWC"), step)
 
     def end(self, status: str) -> None:
         """Writes how the run ended for the HParams tab, and closes the file."""
@@ -119,9 +127,15 @@ class Events:
         """Closes the file."""
         self._writer.close()
 
-    def _add(self, record: Summary) -> None:
-        assert self._writer.file_writer is not None
-        self._writer.file_writer.add_summary(record)
+    def _add(self, record: Summary, step: int = 0) -> None:
+        self._write(Event(summary=record), step)
+
+    def _write(self, event: Event, step: int) -> None:
+        event.wall_time, event.step = time.time(), step
+        self._writer.write_event(event)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._writer.flush()
+            self._flushed = time.monotonic()
 
     def _histogram(
         self, tag: str, counts: np.ndarray, bounds: tuple[float, float], step: int
@@ -129,7 +143,7 @@ class Events:
         """Writes a histogram of equal bins. The moments come from the bins' centers."""
         edges = np.linspace(*bounds, len(counts) + 1)
         centers = (edges[1:] + edges[:-1]) / 2
-        self._writer.add_histogram_raw(
+        histogram = summary.histogram_raw(
             tag,
             min=bounds[0],
             max=bounds[1],
@@ -138,5 +152,5 @@ class Events:
             sum_squares=float(counts @ centers**2),
             bucket_limits=edges[1:].tolist(),
             bucket_counts=counts.tolist(),
-            global_step=step,
         )
+        self._add(histogram, step)

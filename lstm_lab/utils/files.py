@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,13 @@ from lstm_lab.utils.types import JSON
 DEEPEST = 100
 # A file while `write_bytes` writes it: `.NAME.PID`.
 PART = re.compile(r"\.(run\.json|result\.json|metrics\.jsonl|preprocessing\.json)\.\d+")
+
+
+# Errors of a machine that cannot write now: the command was right, and no other path helps.
+EXHAUSTED = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOMEM, errno.ESTALE),
+)
 
 
 def check_workdir(folder: Path, marker: str) -> None:

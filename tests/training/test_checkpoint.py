@@ -6,6 +6,7 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -14,7 +15,6 @@ import pytest
 from lstm_lab.models import summary
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.layout import Layout
-from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, write_json
 from tests.helpers.training import StopAfter, assert_same_record, run_record, small_spec, train
 
@@ -157,10 +157,20 @@ def test_a_damaged_checkpoint_does_not_replace_a_whole_one(tmp_path):
     assert checkpoints.steps() == [3, 1]
 
 
-def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path):
+def test_an_error_of_a_write_names_the_checkpoint(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"^workdir: cannot write the checkpoint .*[^\n]$"):
+    with pytest.raises(NotADirectoryError, match="file/latest/1'$"):
         Checkpoints(tmp_path / "file" / "latest").save(1, {"a": np.ones(3)})
+
+
+def test_a_full_disk_is_found_before_the_write_and_leaves_nothing(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"a": np.ones(3)})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match="No space left on device"):
+        checkpoints.save(2, {"a": np.ones(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    assert checkpoints.restore().step == 1
 
 
 def test_a_folder_that_cannot_be_read_is_damaged(tmp_path, monkeypatch):

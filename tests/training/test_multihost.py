@@ -11,6 +11,7 @@ import pytest
 
 from lstm_lab.training import multihost
 from lstm_lab.training.layout import Layout, choose_layout, fit_layout
+from lstm_lab.training.multihost import initialize_distributed
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.paths import ROOT
@@ -63,6 +64,23 @@ def wait_for_all(processes):
     """Waits for processes; returns their exit codes and their (stdout, stderr)."""
     texts = [process.communicate(timeout=180) for process in processes]
     return [process.returncode for process in processes], texts
+
+
+@pytest.mark.parametrize(
+    ("address", "bound"),
+    [
+        ("127.0.0.1:9876", "127.0.0.1:9876"),
+        ("localhost:9876", "localhost:9876"),
+        ("[::1]:9876", "[::1]:9876"),
+        ("10.0.0.1:9876", None),
+        ("node127.example:9876", None),
+    ],
+)
+def test_two_processes_of_a_machine_listen_on_loopback_alone(monkeypatch, address, bound):
+    given = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **options: given.update(options))
+    initialize_distributed(f"0/2@{address}")
+    assert given == {"coordinator_bind_address": bound}
 
 
 def test_two_hosts_give_the_losses_of_one_host(tmp_path):
