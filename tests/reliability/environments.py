@@ -61,7 +61,9 @@ ENVIRONMENTS = {
     "JAX_DEBUG_NANS=1": variable("JAX_DEBUG_NANS", "1", refused=True),
     "JAX_DISABLE_JIT=1": variable("JAX_DISABLE_JIT", "1", same=False),
     "JAX_CHECK_TRACER_LEAKS=1": variable("JAX_CHECK_TRACER_LEAKS", "1"),
-    "JAX_NUMPY_DTYPE_PROMOTION=strict": variable("JAX_NUMPY_DTYPE_PROMOTION", "strict"),
+    "JAX_NUMPY_DTYPE_PROMOTION=strict": variable(
+        "JAX_NUMPY_DTYPE_PROMOTION", "strict", refused=True
+    ),
     "JAX_NUMPY_RANK_PROMOTION=raise": variable("JAX_NUMPY_RANK_PROMOTION", "raise"),
     "JAX_DEFAULT_PRNG_IMPL=rbg": variable("JAX_DEFAULT_PRNG_IMPL", "rbg", same=False),
     "JAX_PLATFORMS=cuda": variable("JAX_PLATFORMS", "cuda", refused=True),
@@ -118,7 +120,7 @@ TOGETHER = Environment(
         **{"HOME": None, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "TMPDIR": "/nowhere"},
         **{"XDG_CACHE_HOME": "file", "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "20"},
         **{"PYTHONHASHSEED": "1", "PYTHONOPTIMIZE": "2", "CXX": "/bin/false"},
-        **{"JAX_NUMPY_DTYPE_PROMOTION": "strict"},
+        **{"JAX_NUMPY_RANK_PROMOTION": "raise"},
     },
     before="touch file; umask 077; taskset -pc 0 $$ >/dev/null",
     redirect="<&-",
