@@ -122,7 +122,7 @@ TOGETHER = Environment(
         **{"PYTHONHASHSEED": "1", "PYTHONOPTIMIZE": "2", "CXX": "/bin/false"},
         **{"JAX_NUMPY_RANK_PROMOTION": "raise"},
     },
-    before="touch file; umask 077; taskset -pc 0 $$ >/dev/null",
+    before="touch file; umask 077",
     redirect="<&-",
 )
 
