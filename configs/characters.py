@@ -6,14 +6,15 @@ Score: 2.34 bits a character (1.62 nats) on the last twentieth of the text, 2.10
 before, the validation part (seed 0).
 Data: lstm-lab data get tinyshakespeare; downloaded at first use.
 
-Words after the colon: a UTF-8 text of any language, as in characters:my.txt; a variant
-of the catalogue; `stacked`; joined by commas. `lstm-lab generate --workdir=DIR` generates text.
+Words after the colon: texts of any language: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST, as in
+characters:my.txt; a variant of the catalogue; `stacked`; joined by commas.
+`lstm-lab generate --workdir=DIR` generates text.
 """
 
 from ml_collections import ConfigDict
 
 from lstm_lab.config import shorthand
-from lstm_lab.tasks.datasets import language
+from lstm_lab.tasks import Language
 
 SHAKESPEARE = {
     "name": "language",
@@ -25,11 +26,14 @@ SHAKESPEARE = {
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
-    file, words = shorthand.take_file(words)
+    files, words = shorthand.take_files(words)
+    own = {"name": Language.name, "unit": "character"}
+    if files:
+        own |= shorthand.split_options(files, Language.files)
     config = ConfigDict(
         {
             "task": {
-                **(language.options(file, "character") if file else SHAKESPEARE),
+                **(own if files else SHAKESPEARE),
                 "unroll": 50,
                 "eval_tracks": 10,
             },

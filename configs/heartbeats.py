@@ -7,22 +7,24 @@ series.
 Data: lstm-lab data prepare ecg5000 PATH, with ECG5000_TRAIN.txt, .tsv or .ts of
 https://www.timeseriesclassification.com/description.php?Dataset=ECG5000.
 
-Words after the colon: a file of your own, a label and its values a line, as in
-heartbeats:my.csv; a variant of the catalogue; `bidirectional`; joined by commas.
+Words after the colon: files of your own, a label and its values a line: TRAIN, TRAIN,TEST or
+TRAIN,VALID,TEST, as in heartbeats:ECG200_TRAIN.txt,ECG200_TEST.txt; a variant of the catalogue;
+`bidirectional`; joined by commas.
 `--config.task.fold=K` with --config.task.folds=5 makes part K the test split.
 """
 
 from ml_collections import ConfigDict
 
 from lstm_lab.config import shorthand
-from lstm_lab.tasks.datasets import time_series
+from lstm_lab.tasks import Waves
 
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
-    file, words = shorthand.take_file(words)
+    files, words = shorthand.take_files(words)
+    own = {"name": Waves.name, **shorthand.split_options(files, Waves.files)} if files else None
     known = {
-        "name": time_series.Waves.name,
+        "name": Waves.name,
         "file": "ecg5000/ECG5000_TRAIN.txt",
         "labels": ("1", "2", "3", "4", "5"),
         "folds": 5,
@@ -30,7 +32,7 @@ def get_config(words: str | None = None) -> ConfigDict:
     }
     config = ConfigDict(
         {
-            "task": time_series.options(file) if file else known,
+            "task": own or known,
             "model": {"cell": "lstm", "hidden": 48, "layers": 2},
             "optim": {"name": "adam", "lr": 0.004, "clip": 1.0},
             "train": {"batch_size": 16, "epochs": 60, "patience": 15},

@@ -7,15 +7,16 @@ Keras itself gives 0.815 and 0.878, in two older versions of the page.
 Data: lstm-lab data get imdb; downloaded at first use (84 MB) and converted to JSON lines with
 `text` and `label`, 0 or 1 as the review is negative or positive.
 
-Words after the colon: a file of your own, CSV with a header or JSON lines, with columns `text` and
-`label`, as in imdb:reviews.csv; a variant of the catalogue; `bidirectional`; `stacked`;
-joined by commas.
+Words after the colon: files of your own, tables with a header or JSON lines: TRAIN, TRAIN,TEST or
+TRAIN,VALID,TEST, as in imdb:train.csv,test.csv; a variant of the catalogue; `bidirectional`;
+`stacked`; joined by commas. --config.task.text and --config.task.label name the columns, where they
+are not clear.
 """
 
 from ml_collections import ConfigDict
 
 from lstm_lab.config import shorthand
-from lstm_lab.tasks.datasets import text_classification
+from lstm_lab.tasks import Text
 
 IMDB = {
     "name": "text",
@@ -28,10 +29,11 @@ IMDB = {
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
-    file, words = shorthand.take_file(words)
+    files, words = shorthand.take_files(words)
+    own = {"name": Text.name, **shorthand.split_options(files, Text.files)} if files else None
     config = ConfigDict(
         {
-            "task": {**(text_classification.options(file) if file else IMDB), "max_length": 300},
+            "task": {**(own or IMDB), "max_length": 300},
             "model": {"cell": "lstm", "hidden": 64, "embedding": 64},
             "optim": {"name": "adam", "lr": 0.002, "clip": 1.0},
             "train": {"batch_size": 64, "epochs": 6, "patience": 2, "bucket": True},

@@ -8,9 +8,10 @@ Data: lstm-lab data get ptb; downloaded at first use.
 
 Words after the colon: `medium` (published: 82.7) and `large` (78.4) of the same paper; `gal`, the
 variational LSTM of Gal and Ghahramani 2016 (76.5); `awd`, the AWD-LSTM of Merity et al. 2018 (58.8
-without fine-tuning): these four are for a GPU and not measured here. A text of your own, of words
-that white space separates, as in ptb:my.txt, whose length sets the schedule; a variant of the
-catalogue; `stacked`; joined by commas. `--config.task.vocabulary=N` sets the number of words.
+without fine-tuning): these four are for a GPU and not measured here. Texts of your own, of words
+that white space separates, whose length sets the schedule: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST,
+as in ptb:my.txt; a variant of the catalogue; `stacked`; joined by commas.
+`--config.task.vocabulary=N` sets the number of words.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lstm_lab.config import shorthand
-from lstm_lab.tasks.datasets import language
+from lstm_lab.tasks import Language
 
 PTB = {
     "name": "language",
@@ -40,7 +41,7 @@ def zaremba(
     epochs: int,
     full: int,
     fall: float,
-    words: int,
+    treebank: bool,
 ) -> dict[str, Any]:
     """Returns a model of the paper: its learning rate falls after each epoch from `full` on."""
     return {
@@ -52,16 +53,23 @@ def zaremba(
             "embedding": hidden,
             "init": f"uniform({init})",
         },
-        "optim": {"name": "sgd", "lr": 1.0, "clip": clip, **falling(full - 1, unroll, fall, words)},
+        "optim": {
+            "name": "sgd",
+            "lr": 1.0,
+            "clip": clip,
+            **falling(full - 1, unroll, fall, treebank),
+        },
         "train": {"epochs": epochs},
     }
 
 
-def falling(begin: int, unroll: int, fall: float, words: int) -> dict[str, Any]:
-    """Returns a schedule that falls once in each epoch of a text of so many words."""
-    epoch = max((words - 1) // TRACKS // unroll, 1)
+def falling(begin: int, unroll: int, fall: float, treebank: bool) -> dict[str, Any]:
+    """Returns a schedule that falls once in each epoch: of the treebank, or of any other text."""
+    # In updates for the treebank, as all published runs of this config count.
+    epoch = (WORDS - 1) // TRACKS // unroll if treebank else 1
     return {
         "schedule": "exponential",
+        "decay_unit": "update" if treebank else "epoch",
         "decay_begin": begin * epoch,
         "decay_steps": epoch,
         "decay_rate": fall,
@@ -75,7 +83,7 @@ def with_dropout(recipe: dict[str, Any], rate: float) -> dict[str, Any]:
     return {**recipe, "model": {**recipe["model"], **rates}}
 
 
-def gal(words: int) -> dict[str, Any]:
+def gal(treebank: bool) -> dict[str, Any]:
     """Returns the variational LSTM of Gal and Ghahramani 2016."""
     return {
         "task": {"unroll": 35},
@@ -97,7 +105,7 @@ def gal(words: int) -> dict[str, Any]:
             "lr": 1.0,
             "clip": 10.0,
             "weight_decay": 1e-7,
-            **falling(13, 35, 1 / 1.15, words),
+            **falling(13, 35, 1 / 1.15, treebank),
         },
         "train": {"epochs": 55},
     }
@@ -107,9 +115,9 @@ def gal(words: int) -> dict[str, Any]:
 AWD_UNROLL = 70
 
 
-def awd(words: int) -> dict[str, Any]:
+def awd(treebank: bool) -> dict[str, Any]:
     """Returns the AWD-LSTM of Merity et al. 2018; no part of it depends on the length."""
-    del words
+    del treebank
     return {
         "task": {"unroll": AWD_UNROLL, "unroll_std": 5.0},
         "model": {
@@ -136,12 +144,14 @@ def awd(words: int) -> dict[str, Any]:
     }
 
 
-# From the number of words of the training part, whose epochs the schedules count.
-RECIPES: dict[str, Callable[[int], dict[str, Any]]] = {
-    "small": lambda words: zaremba(200, 20, 0.1, 5.0, 13, 4, 0.5, words),
-    "medium": lambda words: with_dropout(zaremba(650, 35, 0.05, 5.0, 39, 6, 1 / 1.2, words), 0.5),
-    "large": lambda words: with_dropout(
-        zaremba(1500, 35, 0.04, 10.0, 55, 14, 1 / 1.15, words), 0.65
+# A function of whether the text is the treebank, whose epochs have a known length.
+RECIPES: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "small": lambda treebank: zaremba(200, 20, 0.1, 5.0, 13, 4, 0.5, treebank),
+    "medium": lambda treebank: with_dropout(
+        zaremba(650, 35, 0.05, 5.0, 39, 6, 1 / 1.2, treebank), 0.5
+    ),
+    "large": lambda treebank: with_dropout(
+        zaremba(1500, 35, 0.04, 10.0, 55, 14, 1 / 1.15, treebank), 0.65
     ),
     "gal": gal,
     "awd": awd,
@@ -150,12 +160,15 @@ RECIPES: dict[str, Callable[[int], dict[str, Any]]] = {
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
-    file, words = shorthand.take_file(words)
+    files, words = shorthand.take_files(words)
+    task: dict[str, Any] = PTB
+    if files:
+        own = shorthand.split_options(files, Language.files)
+        task = {"name": Language.name, "unit": "word", **own}
     listed = (words or "").split(",")
     named = [word for word in listed if word in RECIPES] or ["small"]
-    task = language.options(file, "word") if file else PTB
-    words_of_text = language.training_length(file, "word") if file else WORDS
-    recipe = RECIPES[named[0]](words_of_text)
+    # The text itself is read later; its schedule counts its epochs and not those of the treebank.
+    recipe = RECIPES[named[0]](not files)
     config = ConfigDict(
         {
             "task": {**task, **recipe["task"]},

@@ -7,14 +7,15 @@ run also prints the scores of trivial forecasts.
 Data: lstm-lab data get ett series; downloaded at first use.
 
 Words after the colon: `etth1` (oil temperature, the next 24 hours), `etth1_all` (all seven
-columns), `airline`, `sunspots`, `sp500`; or a CSV file of your own with a header, whose last column
-of numbers is forecast, as in series:my.csv; a variant of the catalogue; `stacked`.
+columns), `airline`, `sunspots`, `sp500`; or tables of your own with a header, whose last column of
+numbers is forecast: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST, as in series:my.csv; a variant of the
+catalogue; `stacked`. --config.task.targets names other columns.
 """
 
 from ml_collections import ConfigDict
 
 from lstm_lab.config import shorthand
-from lstm_lab.tasks.datasets import forecasting
+from lstm_lab.tasks import Series
 
 LOADS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 ETTH1 = {"file": "ett/ETTh1.csv", "rows": 14_400, "context": 48, "horizon": 24, "season": 24}
@@ -47,13 +48,13 @@ KNOWN = {
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
-    file, words = shorthand.take_file(words)
+    files, words = shorthand.take_files(words)
     listed = (words or "").split(",")
     named = [word for word in listed if word in KNOWN] or ["etth1"]
-    known = {"name": forecasting.Series.name, **KNOWN[named[0]]}
+    task = shorthand.split_options(files, Series.files) if files else KNOWN[named[0]]
     config = ConfigDict(
         {
-            "task": {**(forecasting.options(file) if file else known), "relative": True},
+            "task": {"name": Series.name, **task, "relative": True},
             "model": {"cell": "lstm", "hidden": 32, "subtract_last": True},
             "optim": {"name": "adam", "lr": 0.002, "clip": 1.0},
             "train": {"batch_size": 32, "epochs": 30, "patience": 5},

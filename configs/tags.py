@@ -6,32 +6,29 @@ Score: test F1 of slots 0.950 (mean of five seeds), accuracy of intents 0.956; f
 0.946 to 0.958 is published.
 Data: lstm-lab data get atis; downloaded at first use.
 
-Words after the colon: a CoNLL file of your own, a word and its tag a line, empty lines between
-sentences, as in tags:my.conll; `intent` for the sentence's intent instead, which a file names in
-the line `# intent = NAME` before the sentence; a variant of the catalogue; `bidirectional`;
-`stacked`; joined by commas.
+Words after the colon: CoNLL files of your own, a word and its tag a line, empty lines between
+sentences: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST, as in tags:my.conll; `intent` for the sentence's
+intent instead, which a file names in the line `# intent = NAME` before the sentence; a variant of
+the catalogue; `bidirectional`; `stacked`; joined by commas.
 """
 
 from ml_collections import ConfigDict
 
 from lstm_lab.config import shorthand
-from lstm_lab.tasks.datasets import tagging
-from lstm_lab.tasks.readers.download import default_data_dir
+from lstm_lab.tasks import Tags
+
+ATIS = {"train": "atis/train", "valid": "atis/dev", "test": "atis/test"}
 
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
-    file, words = shorthand.take_file(words)
+    files, words = shorthand.take_files(words)
     listed = (words or "").split(",")
-    predict: tagging.Predicted = "intent" if "intent" in listed else "tags"
-    if file:
-        task = tagging.options(file, predict=predict)
-    else:
-        train, dev, test = (f"atis/{part}" for part in ("train", "dev", "test"))
-        task = tagging.options(train, dev, test, predict, default_data_dir())
+    predict = "intent" if "intent" in listed else "tags"
+    task = shorthand.split_options(files, Tags.files) if files else ATIS
     config = ConfigDict(
         {
-            "task": task,
+            "task": {"name": Tags.name, **task, "predict": predict},
             "model": {"cell": "lstm", "hidden": 100, "embedding": 100, "bidirectional": True},
             "optim": {"name": "adam", "lr": 0.002, "clip": 5.0, "schedule": "cosine"},
             "train": {"batch_size": 16, "epochs": 20, "bucket": True},

@@ -5,17 +5,19 @@ Time: 47 minutes on one core of a busy CPU.
 Score: test BLEU 36.4, lower-case, by sacrebleu; perplexity 4.48 (seed 0).
 Data: lstm-lab data get multi30k; downloaded at first use.
 
-Words after the colon: two files of your own, a sentence a line in each, as in
-translation:my.en,my.de; `subword` or `word` for the symbols (by default parts of words, and whole
-words if the vocabularies have room for all of them); `bahdanau` or `none` for the attention instead
-of `luong`; a variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict
---workdir=DIR` translates.
+Words after the colon: a pair of files of your own, a sentence a line in each, as in
+translation:my.en,my.de; a second pair is the test split, and of three pairs the second one is the
+validation split; `subword` or `word` for the symbols (by default parts of words, and whole words if
+the vocabularies have room for all of them); `bahdanau` or `none` for the attention instead of
+`luong`; a variant of the catalogue; `stacked`; joined by commas. `lstm-lab predict --workdir=DIR`
+translates.
 """
 
 from ml_collections import ConfigDict
 
 from lstm_lab.config import shorthand
-from lstm_lab.tasks.datasets import translation
+from lstm_lab.tasks import Translation
+from lstm_lab.utils.errors import UserError
 
 MULTI30K = {
     "name": "translation",
@@ -26,21 +28,33 @@ MULTI30K = {
     "test_source": "multi30k/test_2016_flickr.en.gz",
     "test_target": "multi30k/test_2016_flickr.de.gz",
 }
-UNITS: tuple[translation.TranslationUnit, ...] = ("subword", "word")
+UNITS = ("subword", "word")
 ATTENTION = ("luong", "bahdanau", "none")
+
+
+def _own(files: list[str]) -> dict[str, str]:
+    """Returns the task of a user's pairs of files."""
+    if len(files) % 2:
+        raise UserError(f"config: got {len(files)} files, expected pairs: SOURCE,TARGET")
+    sources, targets = Translation.files[::2], Translation.files[1::2]
+    return {
+        "name": Translation.name,
+        **shorthand.split_options(files[::2], sources),
+        **shorthand.split_options(files[1::2], targets),
+    }
 
 
 def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
-    source, words = shorthand.take_file(words)
-    target, words = shorthand.take_file(words)
+    files, words = shorthand.take_files(words)
     listed = (words or "").split(",")
     attention = [word for word in listed if word in ATTENTION] or ["luong"]
     stepwise = attention[0] == "bahdanau"
-    unit = next((unit for unit in UNITS if unit in listed), None)
-    task = {**MULTI30K, "unit": unit or "subword"}
-    if source and target:
-        task = translation.options(source, target, unit=unit)
+    unit = [word for word in listed if word in UNITS][:1]
+    # Without a word for it, the files decide.
+    task = _own(files) if files else {**MULTI30K, "unit": "subword"}
+    if unit:
+        task["unit"] = unit[0]
     config = ConfigDict(
         {
             "task": task,

@@ -146,6 +146,7 @@ WITHOUT_A_MIRROR = {
     "test_package.py",
     "test_pages.py",
     "test_readme.py",
+    "test_security.py",
     "test_site.py",
     "test_statements.py",
     "test_tutorial.py",

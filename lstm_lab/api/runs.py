@@ -18,7 +18,7 @@ import numpy as np
 from lstm_lab.report.render.curves_of_run import draw_curves, show_inline
 from lstm_lab.report.single_run import RunRecord, read_run
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.tables import ResultTable, frame, html_table
+from lstm_lab.utils.tables import ResultTable, html_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,12 +61,9 @@ class Run:
         return self.record.test
 
     @property
-    def history(self) -> ResultTable | DataFrame:
-        """One row per evaluation: step, training loss and validation metrics.
-
-        A pandas DataFrame if pandas is installed, else a `ResultTable`.
-        """
-        return frame(self.record.history)
+    def history(self) -> DataFrame:
+        """One row per evaluation: step, training loss and validation metrics."""
+        return self.record.history.to_pandas()
 
     @cached_property
     def trained(self) -> Trained:
@@ -129,7 +126,7 @@ class Run:
 
         if isinstance(x, str):
             # A task that reads a whole input, as a forecast does, gets all lines of the text.
-            lines = x.splitlines() if self.spec.task.reads_whole_input else [x]
+            lines = x.split("\n") if self.spec.task.reads_whole_input else [x]
             answers = list(predict_lines(self.trained, lines))
             if not answers:
                 raise UserError("predict: got an empty text, expected an input")
@@ -218,12 +215,12 @@ class Runs:
         return {name: sum(m[name] for m in scored) / len(scored) for name in names}
 
     @property
-    def history(self) -> ResultTable | DataFrame:
+    def history(self) -> DataFrame:
         """The evaluations of all seeds, with a column `seed`."""
         tables = [(run.record.seed, run.record.history) for run in self.runs]
         columns = next((table.columns for _, table in tables), ())
         rows = [(seed, *row) for seed, table in tables for row in table.rows]
-        return frame(ResultTable(("seed", *columns), rows))
+        return ResultTable(("seed", *columns), rows).to_pandas()
 
     @property
     def best(self) -> Run:

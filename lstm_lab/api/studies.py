@@ -21,7 +21,7 @@ from lstm_lab.report.render.cross_study import build_cross_study_report, pair_he
 from lstm_lab.report.render.results_table import results
 from lstm_lab.report.runs import StudyRuns, best_run, read_study
 from lstm_lab.report.verdicts import ClaimVerdict
-from lstm_lab.utils.tables import ResultTable, frame, html_table
+from lstm_lab.utils.tables import ResultTable, html_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -54,11 +54,8 @@ class StudyResult:
         return compare_runs(self.runs)
 
     @property
-    def ranking(self) -> ResultTable | DataFrame:
-        """One row per variant, best first: mean test score, 95 % interval, tests, verdict.
-
-        A pandas DataFrame if pandas is installed, else a `ResultTable`.
-        """
+    def ranking(self) -> DataFrame:
+        """One row per variant, best first: mean test score, 95 % interval, tests, verdict."""
         c = self.comparison
         columns = ("variant", "parameters", "n", c.metric, "low", "high", "p_welch", "p_holm")
         rows = []
@@ -67,7 +64,7 @@ class StudyResult:
             mean = (row.mean.estimate, row.mean.low, row.mean.high)
             tests = (row.p_welch, row.p_holm, row.verdict)
             rows.append((row.variant, parameters, len(row.scores), *mean, *tests))
-        return frame(ResultTable((*columns, "verdict"), rows))
+        return ResultTable((*columns, "verdict"), rows).to_pandas()
 
     @property
     def claims(self) -> list[ClaimVerdict]:
@@ -93,9 +90,6 @@ class StudyResult:
 
     def to_pandas(self) -> DataFrame:
         """Returns one row per run as a pandas DataFrame.
-
-        Raises:
-          UserError: if pandas is not installed.
 
         Example:
           frame = ll.load_study("runs/cells").to_pandas()

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   echo "a film to see twice" | lstm-lab predict --workdir=runs/imdb
-  lstm-lab predict --workdir=runs/ecg --input=new.csv --format=csv"""
+  lstm-lab predict --workdir=runs/ecg --input=new.csv --format=csv
+  lstm-lab predict --workdir=runs/load --input=load.csv --rolling"""
 )
 @folder
 @run_flag
@@ -57,6 +58,7 @@ Examples:
     default="json",
     show_default=True,
 )
+@switch("--rolling", "Forecasts from every row of the input, e.g. --rolling.")
 @switch("--stream", "All lines are one sequence; each line is answered at once, e.g. --stream.")
 @flag(
     "--beam",
@@ -72,40 +74,61 @@ def predict(
     trust_code: bool,
     input: str,
     format: str,
+    rolling: bool,
     stream: bool,
     beam: int,
 ) -> int:
     """Predicts with a trained model, line by line.
 
-    The best run of a study answers, or the one that --run names. Empty lines are skipped. A line of
-    vectors has the numbers of one time step after the other.
+    The input is read as the training file was: a header is recognized, labels are ignored, and the
+    delimiter is found. The best run of a study answers, or the one that --run names. Empty lines
+    are skipped. A line of vectors has the numbers of one time step after the other.
     """
+    if rolling and stream:
+        raise UserError("--rolling, --stream: expected only one of them")
     trained = _load(_run_folder(workdir, run), trust_code)
-    from lstm_lab.inference.predict import predict_lines, predict_stream
+    from lstm_lab.inference.predict import predict_lines, predict_rolling, predict_stream
+    from lstm_lab.tasks.readers.files import stream_lines
 
     with ExitStack() as stack:
-        lines: Iterable[str] = sys.stdin
-        if input != "-":
-            path = Path(input)
-            if not path.is_file():
-                raise UserError(f"--input: {path} does not exist")
-            # Some editors and spreadsheets start a file with a byte order mark. As a part of the
-            # first line it would be an unknown symbol.
-            lines = stack.enter_context(path.open(encoding="utf-8-sig"))
-        if stream:
+        lines = stream_lines(_opened(input, stack), "input")
+        if rolling:
+            _write(predict_rolling(trained, lines), format)
+        elif stream:
             _write(predict_stream(trained, lines), format)
         else:
             _write(predict_lines(trained, lines, beam), format)
     return DONE
 
 
+def _opened(input: str, stack: ExitStack) -> Iterable[bytes | str]:
+    """Returns the open input: standard input, a file, or a pipe such as /dev/fd/63."""
+    if input == "-":
+        # As bytes, so that its text is checked as that of a file. A program that calls this one may
+        # have put a stream of text in its place.
+        return getattr(sys.stdin, "buffer", sys.stdin)
+    path = Path(input)
+    if path.is_dir():
+        raise UserError(f"--input: {path} is a folder, expected a file")
+    try:
+        # A pipe gives its content once, so it is opened once.
+        return stack.enter_context(path.open("rb"))
+    except FileNotFoundError:
+        raise UserError(f"--input: {path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"--input: {path} cannot be read: {error.strerror}") from None
+
+
 def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
-    """Prints answers as they come: JSON lines, or CSV of labels and probabilities, or of values."""
+    """Prints answers as they come: JSON lines, or CSV of labels, values or forecasts."""
     table = csv.writer(sys.stdout, lineterminator="\n")
     for number, answer in enumerate(answers):
         if form == "json":
             # Flushed: with `--stream`, another program may wait for each answer.
             print(json.dumps(answer, ensure_ascii=False), flush=True)
+            continue
+        if "forecast" in answer:
+            _write_forecast(table, answer, header=number == 0)
             continue
         label, p = answer.get("label"), answer.get("probabilities", {})
         if label is None and "values" not in answer:
@@ -115,6 +138,17 @@ def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
             table.writerow(["label", *p])
         table.writerow([label, *p.values()] if named else answer["values"])
         sys.stdout.flush()
+
+
+def _write_forecast(table: Any, answer: dict[str, Any], header: bool) -> None:
+    """Prints a forecast as a row of CSV, with a column for each forecast row of each target."""
+    after = {"after": answer["after"]} if "after" in answer else {}
+    columns = answer["forecast"].items()
+    row = after | {f"{name} +{k}": v for name, values in columns for k, v in enumerate(values, 1)}
+    if header:
+        table.writerow(row)
+    table.writerow(row.values())
+    sys.stdout.flush()
 
 
 @click.command(

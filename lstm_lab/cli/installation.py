@@ -25,7 +25,7 @@ from lstm_lab.utils.tables import aligned
 SHELLS = ("bash", "zsh", "fish")
 # The package that tells whether an extra is installed.
 EXTRAS = {
-    "notebook": "pandas",
+    "notebook": "ipykernel",
     "tensorboard": "tensorboard",
     "search": "optuna",
     "slurm": "submitit",

@@ -131,11 +131,18 @@ def config_show(
     from lstm_lab.utils.files import flatten
 
     name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
-    values = flatten(to_json(spec_of(name, settings, trust_code)))
+    spec = spec_of(name, settings, trust_code)
     written = flatten(_plain(read_config(name, trust_code, settings)))
+    # Options of a task that nobody set and that are no defaults: its files determine them.
+    of_files = {
+        f"task.{name}"
+        for name, value in vars(spec.task).items()
+        if value != getattr(type(spec.task), name, None)
+    }
     rows = [["setting", "value", "from"]]
-    for setting, value in values.items():
-        origin = "config" if setting in written else "default"
+    for setting, value in flatten(to_json(spec)).items():
+        unset = "files" if setting in of_files else "default"
+        origin = "config" if setting in written else unset
         rows.append([setting, str(value), "command line" if setting in settings else origin])
     print(aligned(rows))
     return DONE

@@ -47,8 +47,10 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
     }
     if spec.task.sha256:
         # The content of the user's files counts, not where they lie.
-        for name in spec.task.files:
-            data["task"].pop(name, None)
+        given = [name for name in spec.task.files if data["task"].pop(name, None)]
+        # The hash says which files in which order, and not for which splits.
+        if 1 < len(given) < len(spec.task.files):
+            data["task"]["files"] = given
     if spec.cell_sha256:
         # The name too: one file may define several cells.
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
@@ -134,6 +136,8 @@ def program_spec(spec: RunSpec) -> RunSpec:
     Returns:
       A valid spec; its seeds, rates and lengths mean nothing.
     """
+    # One of both is required: epochs where the schedule counts them.
+    steps, epochs = (None, 1) if spec.optim.counts_epochs else (1, None)
     return replace(
         spec,
         seed=0,
@@ -151,5 +155,5 @@ def program_spec(spec: RunSpec) -> RunSpec:
             input_dropout=None,
             weight_drop=None,
         ),
-        train=replace(spec.train, steps=1, epochs=None, eval_every=None),
+        train=replace(spec.train, steps=steps, epochs=epochs, eval_every=None),
     )

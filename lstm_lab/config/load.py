@@ -14,7 +14,7 @@ from lstm_lab.config.cell_source import cell_name
 from lstm_lab.config.parsing import with_values
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json, to_json
-from lstm_lab.config.user_code import check_trusted, load_config
+from lstm_lab.config.user_code import check_trusted, load_config, load_task
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 
@@ -85,5 +85,11 @@ def load_spec(
     for setting, recorded in (("model.cell", "cell_sha256"), ("task.name", "task_sha256")):
         if setting in values:
             settings.pop(recorded, None)
+    task = settings.get("task")
+    if isinstance(task, dict) and "task.sha256" not in values:
+        files = {f"task.{name}" for name in load_task(task.get("name")).files}
+        if files & values.keys():
+            # The recorded hash is that of the files that the new ones replace.
+            settings["task"] = {k: v for k, v in task.items() if k != "sha256"}
     # By `from_json`: it refuses a user's file that has changed since the run.
     return from_json(settings)

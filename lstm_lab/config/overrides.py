@@ -6,6 +6,7 @@ package parses these flags itself; docs/design.md, "On disk", says why.
 
 from __future__ import annotations
 
+import csv
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
@@ -103,14 +104,14 @@ def _literal(kind: Any, text: str) -> Any:
     """
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
-        # "none" is a word of its own elsewhere, such as `model.attention=none`.
-        if text.lower() in ("none", "null") and type(None) in get_args(kind):
+        inner = next(a for a in get_args(kind) if a is not type(None))
+        # "none" may be a word of its own, such as `task.scheme=none`.
+        is_word = get_origin(inner) is Literal and text in get_args(inner)
+        if text.lower() in ("none", "null") and type(None) in get_args(kind) and not is_word:
             return None
-        return _literal(next(a for a in get_args(kind) if a is not type(None)), text)
+        return _literal(inner, text)
     if origin is tuple:
-        # Brackets around the items are allowed, although most shells need quotes around them.
-        items = text.strip("()[]").split(",")
-        return tuple(_literal(get_args(kind)[0], item.strip()) for item in items if item.strip())
+        return tuple(_literal(get_args(kind)[0], item) for item in _items(text))
     if origin is Literal:
         # Options may be numbers, so they are compared as text.
         return next((option for option in get_args(kind) if str(option) == text), text)
@@ -122,3 +123,30 @@ def _literal(kind: Any, text: str) -> Any:
         except ValueError:
             return text
     return text
+
+
+def _items(text: str) -> list[str]:
+    """Returns the items of a list: `a,b`, `[a, b]`, or `"wind, max (m/s)",b` with quotes as in CSV.
+
+    The brackets of a name, as in `T (degC)`, stay: those of a list enclose the whole text.
+    """
+    if _encloses(text):
+        text = text[1:-1]
+    try:
+        (items,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        # An empty list, or a quote inside a name.
+        items = text.split(",")
+    return [item.strip() for item in items if item.strip()]
+
+
+def _encloses(text: str) -> bool:
+    """Returns whether the first bracket of a text closes at its end."""
+    if text[:1] not in ("(", "["):
+        return False
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character in "([") - (character in ")]")
+        if depth == 0:
+            return place == len(text) - 1
+    return False

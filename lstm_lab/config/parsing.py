@@ -19,6 +19,8 @@ from lstm_lab.config.run_spec import SECTIONS, RunSpec
 from lstm_lab.config.sections import is_finite
 from lstm_lab.config.user_code import cell_path, file_hash, load_task, task_path
 from lstm_lab.config.variant import resolve_cell
+from lstm_lab.tasks import Task
+from lstm_lab.tasks.readers.download import default_data_dir
 from lstm_lab.utils.errors import UserError, unknown
 
 # Fields that `build_spec` computes. A run.json contains them; `build_spec` ignores these values.
@@ -49,7 +51,8 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     # A copy: the caller's config stays as it is.
     options = dict(task)
     name = options.pop("name", None)
-    sections = {"task": build(load_task(name), options, "task.")}
+    task_class = load_task(name)
+    sections = {"task": build(task_class, _completed(task_class, options), "task.")}
     for key, cls in SECTIONS.items():
         sections[key] = build(cls, config.pop(key, {}), f"{key}.")
     spec = build(RunSpec, {**config, **sections}, "")
@@ -89,6 +92,35 @@ def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
     return result
 
 
+def with_complete_task(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config whose task has all options that its files determine.
+
+    A study builds the specs of many runs from one config; its files are then read once.
+
+    Args:
+      config: a ConfigDict or a dict; it does not change.
+
+    Raises:
+      UserError: as `build_spec` does for the section `task`.
+    """
+    result = dict(config)
+    task = result.get("task", {})
+    expect_mapping("task", task)
+    options = dict(task)
+    name = options.pop("name", None)
+    return {**result, "task": {"name": name, **_completed(load_task(name), options)}}
+
+
+def _completed(task: type[Task], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a task's options with those that its files determine."""
+    # After the user's settings: they may name the files and columns that determine the rest.
+    given = typed(task, options, "task.")
+    try:
+        return task.complete(given, default_data_dir())
+    except ValueError as error:
+        raise UserError(f"task.{error}") from None
+
+
 def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     """Builds a frozen dataclass.
 
@@ -100,13 +132,7 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     Raises:
       UserError: for a key that is unknown or missing, or a value of a wrong type or out of range.
     """
-    expect_mapping(prefix.rstrip("."), values)
-    types = field_types(cls)
-    built = {}
-    for key, value in values.items():
-        if key not in types:
-            raise unknown(f"{prefix}{key}", key, types)
-        built[key] = value if is_dataclass(value) else coerce(f"{prefix}{key}", types[key], value)
+    built = typed(cls, values, prefix)
     for f in fields(cls):
         if f.default is MISSING and f.default_factory is MISSING and f.name not in built:
             raise UserError(f"{prefix}{f.name} is required")
@@ -115,6 +141,27 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     except ValueError as error:
         # A section does not know its name in the config, so the prefix is added here.
         raise UserError(f"{prefix}{error}") from None
+
+
+def typed(cls: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Returns the fields of a dataclass that are given, each as a value of its type.
+
+    Args:
+      cls: the dataclass.
+      values: some of its fields by name.
+      prefix: what precedes their names in errors.
+
+    Raises:
+      UserError: for a key that is unknown, or a value of a wrong type.
+    """
+    expect_mapping(prefix.rstrip("."), values)
+    types = field_types(cls)
+    built = {}
+    for key, value in values.items():
+        if key not in types:
+            raise unknown(f"{prefix}{key}", key, types)
+        built[key] = value if is_dataclass(value) else coerce(f"{prefix}{key}", types[key], value)
+    return built
 
 
 def field_types(cls: type) -> Mapping[str, Any]:

@@ -161,6 +161,7 @@ class OptimSpec:
       final_lr: last learning rate of linear and cosine, as a fraction of `lr`.
       decay_rate, decay_steps: of exponential.
       decay_begin: steps before exponential starts to fall.
+      decay_unit: what `decay_steps` and `decay_begin` count: updates, or epochs of `train.epochs`.
       plateau: evaluations without improvement after which the learning rate falls; None never.
       plateau_factor: factor by which it falls.
       average: n of NT-ASGD (Merity et al. 2018): weight averaging starts when an evaluation is
@@ -189,6 +190,7 @@ class OptimSpec:
     decay_rate: float = 0.5
     decay_steps: int = 1000
     decay_begin: int = 0
+    decay_unit: Literal["update", "epoch"] = "update"
     staircase: bool = False
     plateau: int | None = None
     plateau_factor: float = 0.5
@@ -221,6 +223,11 @@ class OptimSpec:
         # The other optimizers would ignore them, and the run would seem to use them.
         if self.name != "sgd" and (self.momentum or self.nesterov or self.dampening):
             raise ValueError(f"momentum, nesterov, dampening: only sgd has them, got {self.name}")
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether the schedule depends on the length of an epoch."""
+        return self.schedule == "exponential" and self.decay_unit == "epoch"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from lstm_lab.cells import CATALOGUE
-from lstm_lab.utils.errors import unknown
+from lstm_lab.utils.errors import UserError, unknown
 
 _MODEL = {"bidirectional": {"bidirectional": True}, "stacked": {"layers": 2}}
 
@@ -40,21 +40,46 @@ def apply(config: ConfigDict, words: str | None) -> ConfigDict:
     return config
 
 
-def take_file(words: str | None) -> tuple[str | None, str | None]:
-    """Splits the name of a file from the other words.
+def take_files(words: str | None) -> tuple[list[str], str]:
+    """Splits the names of files from the other words.
 
     Args:
       words: comma-separated words, or None.
 
     Returns:
-      The first word with a dot or a slash, or None, and the other words.
+      The words with a dot or a slash, and the other words.
 
     Example:
-      take_file("reviews.csv,gru")  # ("reviews.csv", "gru")
+      take_files("train.csv,test.csv,gru")  # (["train.csv", "test.csv"], "gru")
     """
     # Neither character occurs in the name of a variant.
     listed = (words or "").split(",")
-    file = next((word for word in listed if "." in word or "/" in word), None)
-    if file is not None:
-        listed.remove(file)
-    return file, ",".join(listed)
+    files = [word for word in listed if "." in word or "/" in word]
+    return files, ",".join(word for word in listed if word not in files)
+
+
+def split_options(files: list[str], names: tuple[str, ...]) -> dict[str, str]:
+    """Returns the options for the files of the splits.
+
+    One file is the training file, from which the other splits are held out. Two are train and test,
+    as data sets with an official test set have them; three are train, valid and test.
+
+    Args:
+      files: one to three files, in this order.
+      names: the options of train, valid and test, such as `Text.files`.
+
+    Raises:
+      UserError: for more files.
+
+    Example:
+      split_options(["a.csv", "b.csv"], ("train", "valid", "test"))
+      # {"train": "a.csv", "test": "b.csv"}
+    """
+    train, valid, test = names
+    orders = {1: (train,), 2: (train, test), 3: (train, valid, test)}
+    if len(files) not in orders:
+        raise UserError(
+            f"config: got {len(files)} files ({', '.join(files)}), expected TRAIN, TRAIN,TEST or "
+            "TRAIN,VALID,TEST"
+        )
+    return dict(zip(orders[len(files)], files, strict=True))

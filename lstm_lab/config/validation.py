@@ -53,6 +53,10 @@ CONFLICTS = (
         "train.epochs: {task} generates its training data; set train.steps",
     ),
     Conflict(
+        lambda spec: spec.optim.counts_epochs and spec.train.epochs is None,
+        "optim.decay_unit: got epoch, which needs train.epochs instead of train.steps",
+    ),
+    Conflict(
         lambda spec: spec.model.embedding is not None and not _reads_tokens(spec),
         "model.embedding: the inputs of {task} are not tokens",
     ),

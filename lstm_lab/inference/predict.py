@@ -1,8 +1,9 @@
 """Predictions of a finished run on new input, given as lines of text or as arrays.
 
-`predict_lines` treats every line as a sequence of its own; `predict_stream` treats all lines as
-parts of one sequence and predicts after each. How a line is read and how outputs are presented is
-up to the task (`Task.read_line`, `Task.describe_prediction`). `predict_arrays` takes model inputs.
+`predict_lines` reads an input as a training file is read; `predict_rolling` forecasts from every
+row of it; `predict_stream` treats all lines as parts of one sequence and predicts after each. How
+inputs are read and how outputs are presented is up to the task (`Task.read_inputs`, `read_line`,
+`describe_prediction`). `predict_arrays` takes model inputs.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ Prediction = dict[str, JSON]  # JSON-ready, see `Task.describe_prediction`
 
 
 def predict_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iterator[Prediction]:
-    """Predicts for each line, or once for a task that reads its input as a whole.
+    """Predicts for each line or row, or once for a task that reads its input as a whole.
 
     Args:
       trained: the run.
-      lines: the input; empty lines are skipped.
+      lines: the input, with or without the ends of the lines; empty lines are skipped.
       beam: beam width of translations, as in `models.translation.translate_tokens`.
 
     Yields:
-      One prediction per line that is not empty, in the order of the input.
+      One prediction per line or row, in the order of the input.
 
     Raises:
       UserError: for a line that the task cannot read.
@@ -58,15 +59,42 @@ def predict_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iter
       >>> [prediction["label"] for prediction in predict_lines(trained, ["A fine film."])]
     """
     task = trained.spec.task
-    if task.reads_whole_input:
-        x_TD = task.read_lines(lines, trained.preprocessing)
-        (values,) = outputs(trained.spec, trained.params, Examples(x_TD[None], None))
-        yield task.describe_prediction(x_TD, values, trained.preprocessing)
-        return
-    sequences = (task.read_line(line, trained.preprocessing) for line in lines if line.strip())
+    sequences = iter(task.read_inputs(_without_ends(lines), trained.preprocessing))
     while batch := list(islice(sequences, ROWS)):
         for x, values in zip(batch, _batch_outputs(trained, batch, beam), strict=True):
             yield task.describe_prediction(x, values, trained.preprocessing)
+
+
+def _without_ends(lines: Iterable[str]) -> Iterator[str]:
+    return (line.removesuffix("\n") for line in lines)
+
+
+def predict_rolling(trained: Trained, lines: Iterable[str]) -> Iterator[Prediction]:
+    """Forecasts from every row of a series that has enough rows before it.
+
+    Args:
+      trained: a run of series.
+      lines: the series, written as its training file.
+
+    Yields:
+      For each such row its number `after`, counted from 1 without the header, and the prediction.
+
+    Raises:
+      UserError: for another task, or lines that it cannot read.
+
+    Example:
+      >>> [p["forecast"]["load"] for p in predict_rolling(trained, Path("load.csv").open())]
+    """
+    task = trained.spec.task
+    windows = task.read_rolling(_without_ends(lines), trained.preprocessing)
+    while batch := list(islice(windows, ROWS)):
+        x_NTD = np.stack([x for _, x in batch])
+        values = outputs(trained.spec, trained.params, Examples(x_NTD, None))
+        for (row, x), forecast in zip(batch, values, strict=True):
+            yield {
+                "after": row,
+                **task.describe_prediction(x, forecast, trained.preprocessing),
+            }
 
 
 def predict_arrays(trained: Trained, x: Iterable[np.ndarray]) -> list[np.ndarray]:
@@ -168,7 +196,7 @@ def predict_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Predictio
     if spec.model.subtract_last:
         raise UserError("--stream: model.subtract_last needs the last value of the sequence")
     states, is_start = zero_states(spec, trained.params, 1), True
-    for line in lines:
+    for line in _without_ends(lines):
         if not line.strip():
             continue
         x = spec.task.read_line(line, trained.preprocessing)

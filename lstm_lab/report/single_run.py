@@ -6,6 +6,7 @@ writes the report of a single run from it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import flatten
 from lstm_lab.utils.tables import ResultTable
 from lstm_lab.utils.types import JSON
+
+NO_VALUE = "\u2013"  # a dash
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class RunRecord:
       steps: number of training steps, or None before the end.
       best_step: the step of the best checkpoint, or None before the end.
       wall_s: training time in seconds, or None before the end.
-      valid, test: metrics at the best checkpoint; empty before the end.
+      valid, test: metrics at the best checkpoint; empty before the end. NaN stands for a metric
+        without a value, such as an AUC without examples of a class.
       trivial: test metrics of the trivial baselines, by name.
       history: one row per evaluation: step, seconds, training loss, validation metrics.
     """
@@ -66,7 +70,10 @@ class RunRecord:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.5f}"
+    """Returns a metric as text: nothing if it was not measured, a dash if it has no value."""
+    if value is None:
+        return ""
+    return f"{value:.5f}" if math.isfinite(value) else NO_VALUE
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -96,9 +103,9 @@ def read_run(folder: Path) -> RunRecord:
         steps=result.get("steps"),
         best_step=best.get("step"),
         wall_s=result.get("wall_s"),
-        valid=_finite(best.get("valid", {})),
-        test=_finite(result.get("test", {})),
-        trivial={name: _finite(metrics) for name, metrics in result.get("trivial", {}).items()},
+        valid=_numbers(best.get("valid", {})),
+        test=_numbers(result.get("test", {})),
+        trivial={name: _numbers(metrics) for name, metrics in result.get("trivial", {}).items()},
         history=_history(read_rows(folder)),
     )
 
@@ -122,6 +129,6 @@ def _history(rows: list[dict[str, JSON]]) -> ResultTable:
     return ResultTable(columns, table)
 
 
-def _finite(metrics: dict[str, float | None]) -> dict[str, float]:
-    """Returns the metrics with finite values. NaN and infinity are null on disk."""
-    return {name: value for name, value in metrics.items() if value is not None}
+def _numbers(metrics: dict[str, float | None]) -> dict[str, float]:
+    """Returns metrics with NaN for those without a value, which are null on disk."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}

@@ -26,6 +26,7 @@ from lstm_lab.studies.optuna import next_generation
 from lstm_lab.studies.plan import count_tokens
 from lstm_lab.studies.study import Search, Study
 from lstm_lab.tasks import Dataset, Task
+from lstm_lab.tasks.source import describe_source
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.loop import CohortOutcome, StopRequest, train_cohort
@@ -61,8 +62,8 @@ class _Datasets(dict[Task, Dataset]):
     def __missing__(self, task: Task) -> Dataset:
         # Loaded on first use: a study whose results are all there reads no data.
         self[task] = task.load(self.data_dir)
-        if notice := task.notice(self[task].preprocessing):
-            say(notice)
+        for line in describe_source(self[task]):
+            say(line)
         return self[task]
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from lstm_lab.config.load import read_config
+from lstm_lab.config.parsing import with_complete_task
 from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, random_points
 from lstm_lab.studies.claims import AnyClaim, Reference
 from lstm_lab.utils.errors import UserError
@@ -194,10 +195,10 @@ class Study:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """The settings of `base`; a named config is read once.
+        """The settings of `base`; a named config and the files of its task are read once.
 
         Raises:
           UserError: for an unknown name, or a file that is missing or does not run.
         """
         # The user wrote this study, and so chose its base.
-        return read_config(self.base, trust_code=True)
+        return with_complete_task(read_config(self.base, trust_code=True))

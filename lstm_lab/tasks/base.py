@@ -7,7 +7,7 @@ batch of one step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -188,6 +188,10 @@ class Dataset:
       preprocessing: what predictions and final metrics need besides the weights: names of input and
         output symbols (`inputs`, `outputs`), means and scales of the training data, references of a
         translation. It must be valid JSON, because it is stored in preprocessing.json.
+      source: what the user's files hold, for people (source.py): the columns that are read
+        (`reads`), predicted (`predicts`), and not used, with the reason (`left_out`); the number of
+        rows (`rows_read`); and `notes`, such as the share of unknown words. A text without columns
+        has only notes. Empty for other data.
 
     Example:
       dataset = Adding(valid_size=200).load(Path("data"))
@@ -197,6 +201,7 @@ class Dataset:
 
     splits: dict[str, Split]
     preprocessing: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
 
 
 class Task:
@@ -252,6 +257,18 @@ class Task:
         """What the model predicts."""
         raise NotImplementedError
 
+    @classmethod
+    def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
+        """Returns the options, with those added that the task's files determine, such as labels.
+
+        Args:
+          options: the options of the config and the command line. A run.json has all of them, so
+            nothing is read again.
+          data_dir: the folder of data files.
+        """
+        del data_dir
+        return dict(options)
+
     def load(self, data_dir: Path) -> Dataset:
         """Reads or generates the examples of all splits.
 
@@ -266,15 +283,6 @@ class Task:
           UserError: if a file is missing, changed or malformed.
         """
         raise NotImplementedError
-
-    def notice(self, preprocessing: Mapping[str, Any]) -> str:
-        """Returns what a user should know about the data before training; empty for nothing.
-
-        Args:
-          preprocessing: as in `Dataset`.
-        """
-        del preprocessing
-        return ""
 
     def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
         """Returns the outputs of the task's own trivial baselines on the test split.
@@ -322,6 +330,9 @@ class Task:
             numbers = np.array([float(part) for part in parts], np.float32)
         except ValueError:
             raise UserError(f"input: got {line.strip()!r}, expected numbers") from None
+        # float() accepts "nan" and "inf".
+        if not np.isfinite(numbers).all():
+            raise UserError(f"input: got {line.strip()!r}, expected finite numbers")
         if isinstance(self.inputs, Tokens):
             symbols, V = numbers.astype(np.int32), self.inputs.vocabulary
             # Checked here, because an index out of range raises no error in a compiled program.
@@ -335,17 +346,29 @@ class Task:
             raise UserError(f"input: got {len(numbers)} numbers, expected {D} per step")
         return numbers.reshape(-1, D)
 
-    def read_lines(self, lines: Iterable[str], preprocessing: Mapping[str, Any]) -> np.ndarray:
-        """Converts a whole input to one sequence [T,D], for tasks with `reads_whole_input`.
+    def read_inputs(
+        self, lines: Iterable[str], preprocessing: Mapping[str, Any]
+    ) -> Iterator[np.ndarray]:
+        """Yields the sequences of a whole input, by default one per line that is not empty.
 
         Args:
-          lines: all lines of the input.
-          preprocessing: as in `Dataset`.
-
-        Raises:
-          UserError: if the lines are not an input of this task.
+          lines: all lines of the input, without their ends.
+          preprocessing: as in `Dataset`; `length` is the number of values of every sequence.
         """
-        raise NotImplementedError
+        length = preprocessing.get("length")
+        for line in lines:
+            if line.strip():
+                x = self.read_line(line, preprocessing)
+                if length is not None and x.size != length:
+                    raise UserError(f"input: got {x.size} values, expected {length} as in training")
+                yield x
+
+    def read_rolling(
+        self, lines: Iterable[str], preprocessing: Mapping[str, Any]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields a sequence for each row from which to forecast, with its number; for `Series`."""
+        del lines, preprocessing
+        raise UserError(f"--rolling: got a run of {self.name}, expected a run of series")
 
     def describe_prediction(
         self, x: np.ndarray, outputs: np.ndarray, preprocessing: Mapping[str, Any]

@@ -26,6 +26,7 @@ from lstm_lab.config.serialization import to_json
 from lstm_lab.results.lease import Lease, acquire_lease, current_owner
 from lstm_lab.results.run_files import lease_folder, read_settings
 from lstm_lab.tasks import Dataset
+from lstm_lab.tasks.source import describe_source
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
@@ -195,9 +196,9 @@ def train_run(
     if multihost.count() > 1:
         multihost.check_alike("data sets", _digest(dataset))
     if multihost.is_primary():
+        for line in describe_source(dataset):
+            say(line)
         _notice_missing_weights(CohortRun(spec, folder))
-        if notice := spec.task.notice(dataset.preprocessing):
-            say(notice)
     layout = layout_of(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with (

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import HPARAMS, OptimSpec, names_part
 from lstm_lab.utils.types import PyTree
 
@@ -22,17 +23,22 @@ def hparams(spec: OptimSpec) -> dict[str, float]:
     return {name: getattr(spec, name) for name in HPARAMS}
 
 
-def schedule_length(spec: OptimSpec, total_steps: int) -> int:
-    """Returns the number of optimizer updates that the learning-rate schedule spans.
+def schedule_length(spec: RunSpec, total_steps: int) -> float:
+    """Returns the number of optimizer updates on which the learning-rate schedule depends.
 
-    It is 0 for a schedule that does not depend on the length, so that runs of different length
-    share a program.
+    They are those of the training, or of an epoch with `optim.decay_unit=epoch`. It is 0 for a
+    schedule that depends on neither, so that runs of different length share a program.
     """
-    updates = -(-total_steps // spec.accumulate)
-    return updates if spec.schedule in ("linear", "cosine", "one_cycle") else 0
+    optim = spec.optim
+    if optim.counts_epochs:
+        assert spec.train.epochs
+        # No whole number if an update does not end with the epoch.
+        return total_steps / spec.train.epochs / optim.accumulate
+    updates = -(-total_steps // optim.accumulate)
+    return updates if optim.schedule in ("linear", "cosine", "one_cycle") else 0
 
 
-def schedule(spec: OptimSpec, length: int) -> Callable[[jax.Array], jax.Array]:
+def schedule(spec: OptimSpec, length: float) -> Callable[[jax.Array], jax.Array]:
     """Returns the learning rate as a share of `lr`, a function of the update.
 
     Args:
@@ -52,8 +58,13 @@ def schedule(spec: OptimSpec, length: int) -> Callable[[jax.Array], jax.Array]:
                 steps, 1.0, pct_start=0.3, div_factor=25.0, final_div_factor=25.0e4
             )
         case "exponential":
+            unit = length if spec.decay_unit == "epoch" else 1
             after = optax.exponential_decay(
-                1.0, spec.decay_steps, spec.decay_rate, spec.decay_begin, spec.staircase
+                1.0,
+                spec.decay_steps * unit,
+                spec.decay_rate,
+                spec.decay_begin * unit,
+                spec.staircase,
             )
     if not spec.warmup_steps:
         return after
@@ -63,7 +74,7 @@ def schedule(spec: OptimSpec, length: int) -> Callable[[jax.Array], jax.Array]:
 
 
 def build_optimizer(
-    spec: OptimSpec, hparams: Mapping[str, jax.Array], length: int
+    spec: OptimSpec, hparams: Mapping[str, jax.Array], length: float
 ) -> optax.GradientTransformation:
     """Builds the optax chain: clip, weight decay, optimizer, schedule.
 

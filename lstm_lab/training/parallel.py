@@ -54,12 +54,12 @@ def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
     Raises:
       ValueError: if the layout needs more devices than there are.
     """
-    length = schedule_length(spec.optim, total_steps)
+    length = schedule_length(spec, total_steps)
     return _build(program_spec(layout.widen(spec)), length, layout)
 
 
 @lru_cache(maxsize=16)  # a compiled program may hold a hundred megabytes
-def _build(spec: RunSpec, length: int, layout: Layout) -> Program:
+def _build(spec: RunSpec, length: float, layout: Layout) -> Program:
     devices = (jax.local_devices() if layout.hosts == 1 else jax.devices())[: layout.devices]
     if len(devices) < layout.devices:
         raise ValueError(f"devices: got {len(devices)}, the layout needs {layout.devices}")
@@ -163,7 +163,7 @@ def _init_member(train_step: TrainStep, spec: RunSpec, total: int) -> TrainState
 
 
 @lru_cache(maxsize=64)
-def _compiled_init(spec: RunSpec, length: int) -> Callable[[Member], TrainState]:
+def _compiled_init(spec: RunSpec, length: float) -> Callable[[Member], TrainState]:
     # It runs once per member: optimizing it would take a second and save milliseconds.
     options = {"xla_backend_optimization_level": 0}
     return jax.jit(TrainStep(spec, length).init, compiler_options=options)

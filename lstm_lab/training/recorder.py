@@ -7,6 +7,7 @@ written last and in one piece, so a run with a result is complete.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import shutil
@@ -274,6 +275,10 @@ class RunRecorder:
         """
         if result is not None:
             for metric, value in result["test"].items():
+                # A metric without a value, such as an AUC without examples of a class, has no
+                # point; TensorBoard would print a warning.
+                if not math.isfinite(value):
+                    continue
                 self._events.scalar(f"test/{metric}", value, result["best"]["step"])
         self._events.end(status)
         self._metrics.close()

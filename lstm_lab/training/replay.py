@@ -164,7 +164,7 @@ def _inspect(
 ) -> tuple[str | None, tuple[str, ...]]:
     """Returns the first module of a step whose output is not finite, and such gradients."""
     wide = program_spec(layout.widen(spec))
-    step = TrainStep(wide, schedule_length(spec.optim, total), padded=layout.width is not None)
+    step = TrainStep(wide, schedule_length(spec, total), padded=layout.width is not None)
     batch = jax.jit(partial(step.batch, train, order_N=None))(state)
     _, _, grads = jax.jit(step.step)(state, batch)
     # Not compiled: a compiled function sorts the names of a dict, and the order counts here.

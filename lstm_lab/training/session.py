@@ -17,6 +17,7 @@ import numpy as np
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import summarize_program
 from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
+from lstm_lab.tasks.source import preprocessing_record
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.divergence import explain, fault_record
@@ -72,7 +73,8 @@ class Session:
         self.checkpoints = Checkpoints(cohort.checkpoints)
         self.head = {"overrides": overrides, **provenance()}
         # Predictions need it besides the weights, and a damaged file would change them.
-        self.preprocessing = json_text(dataset.preprocessing) if dataset.preprocessing else None
+        record = preprocessing_record(dataset)
+        self.preprocessing = json_text(record) if record else None
         if self.preprocessing is not None:
             sha256 = hashlib.sha256(self.preprocessing.encode()).hexdigest()
             self.head["preprocessing_sha256"] = sha256

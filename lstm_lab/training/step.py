@@ -74,7 +74,7 @@ class TrainStep:
     """
 
     spec: RunSpec
-    schedule_length: int
+    schedule_length: float
     padded: bool = False
     cut_to_length: bool = False
     axis: DeviceAxis = ONE_DEVICE

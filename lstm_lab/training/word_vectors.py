@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.tasks.readers.text import read_text
+from lstm_lab.tasks.readers.files import read_text
 from lstm_lab.training.state import TrainState
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import say

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.escape import latex, markdown, visible
 
 if TYPE_CHECKING:
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class ResultTable:
-    """Named columns of values, which a notebook shows as a table; for use without pandas.
+    """Named columns of values, which a notebook shows as a table.
 
     Attributes:
       columns: the names of the columns.
@@ -49,25 +47,11 @@ class ResultTable:
         return html_table([list(self.columns), *([_shown(v) for v in row] for row in self.rows)])
 
     def to_pandas(self) -> DataFrame:
-        """Returns the table as a pandas DataFrame.
-
-        Raises:
-          UserError: if pandas is not installed.
-        """
-        if importlib.util.find_spec("pandas") is None:
-            raise UserError('to_pandas needs pandas: pip install "lstm-lab[notebook]"')
+        """Returns the table as a pandas DataFrame."""
+        # Imported here: it takes half a second, which `import lstm_lab` should not pay.
         import pandas
 
         return pandas.DataFrame(self.rows, columns=list(self.columns))
-
-
-def frame(table: ResultTable) -> ResultTable | DataFrame:
-    """Returns a table as a pandas DataFrame if pandas is installed, else the table itself.
-
-    Args:
-      table: the table.
-    """
-    return table.to_pandas() if importlib.util.find_spec("pandas") else table
 
 
 def _shown(value: Any) -> str:

@@ -199,7 +199,7 @@ def test_an_interrupted_call_leaves_a_run_that_resumes(tmp_path):
     assert 0 < json.loads(config.read_text())["resumed_at"][0] <= step
 
 
-def test_a_table_without_pandas_shows_itself():
+def test_a_table_shows_itself():
     table = ResultTable(("step", "loss"), [(1, 0.5), (2, None)])
     assert table["loss"] == [0.5, None]
     assert str(table) == "step  loss\n1     0.5\n2"

@@ -1,10 +1,10 @@
 """Studies in Python: sweeps, rankings, claims, comparisons of cells."""
 
+import pandas as pd
 import pytest
 
 import lstm_lab as ll
 from lstm_lab.studies import battery
-from lstm_lab.utils.errors import UserError
 
 BASE = {
     "task": {"name": "adding", "length": 4, "valid_size": 16, "test_size": 16},
@@ -59,18 +59,9 @@ def test_a_study_can_be_named_and_its_base_too(tmp_path):
     assert {row.variant for row in result.runs.runs} == {"lstm", "rnn"}
 
 
-def test_pandas_is_optional(study, monkeypatch):
-    result = ll.sweep(study)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert type(result.ranking).__name__ == "ResultTable"
-    with pytest.raises(UserError, match=r'pip install "lstm-lab\[notebook\]"'):
-        result.to_pandas()
-
-
 def test_pandas_tables_have_numbers(study):
-    pandas = pytest.importorskip("pandas")
     result = ll.sweep(study)
-    assert isinstance(result.ranking, pandas.DataFrame)
+    assert isinstance(result.ranking, pd.DataFrame)
     assert result.to_pandas().groupby("variant")["test_mse"].mean().min() > 0
 
 

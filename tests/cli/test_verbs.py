@@ -14,6 +14,7 @@ from lstm_lab.cli.verbs import app
 from lstm_lab.config.find import list_files
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.files import read_json
+from tests.helpers.paths import ROOT
 
 TINY = ["--config.train.steps=4", "--config.train.eval_every=2", "--config.model.hidden=3"]
 TINY += ["--config.task.length=6", "--config.task.valid_size=9", "--config.task.test_size=9"]
@@ -87,6 +88,19 @@ def test_show_prints_equations_and_parameters(capsys):
     out = capsys.readouterr().out
     assert "p_o * c" in out
     assert "Gers and Schmidhuber 2000" in out
+
+
+def test_config_show_tells_what_the_files_determine(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "a film,0\nno film,1\n" * 5)
+    config = f"{ROOT / 'configs' / 'imdb.py'}:{path}"
+    assert main(["config", "show", config, "--config.task.keep=first"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    origins = {line.split()[0]: line.rpartition("  ")[2] for line in lines}
+    assert origins["task.labels"] == origins["task.sha256"] == "files"
+    assert origins["task.train"] == "config"
+    assert origins["task.keep"] == "command line"
+    assert origins["task.text"] == "default"
 
 
 def test_config_show_tells_where_each_value_comes_from(capsys):

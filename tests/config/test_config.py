@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE, get_variant
 from lstm_lab.config.ids import canonical, group_id, program_key, run_id
-from lstm_lab.config.load import load_spec
+from lstm_lab.config.load import load_spec, read_config
 from lstm_lab.config.overrides import parse_overrides, take_overrides
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.serialization import from_json, to_json
+from lstm_lab.config.shorthand import split_options, take_files
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import backends_for_training
 from lstm_lab.utils.errors import UserError
+from tests.helpers.paths import ROOT
 
 CELL = """
 import dataclasses
@@ -228,3 +230,48 @@ def test_a_backend_that_does_not_support_a_run_is_rejected(sections, message):
         backends_for_training(build_spec(config(**sections)), 32)
     named = {**sections, "compute": {"backend": "fused"}}
     assert backends_for_training(build_spec(config(**named)), 32) == ["fused"]
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        ("a.csv", {"train": "a.csv"}),
+        ("a.csv,gru,b.csv", {"train": "a.csv", "test": "b.csv"}),
+        ("a.csv,b.csv,dir/c", {"train": "a.csv", "valid": "b.csv", "test": "dir/c"}),
+    ],
+)
+def test_files_after_the_colon_are_the_splits(words, files):
+    found, rest = take_files(words)
+    assert split_options(found, ("train", "valid", "test")) == files
+    assert rest in ("", "gru")
+    with pytest.raises(UserError, match=r"got 4 files .*expected TRAIN, TRAIN,TEST or TRAIN,VALID"):
+        split_options(["a", "b", "c", "d"], ("train", "valid", "test"))
+
+
+@pytest.mark.parametrize("name", ["imdb", "credit", "heartbeats", "series", "characters", "tags"])
+def test_a_config_leaves_reading_to_the_task(name):
+    # The files do not exist: a setting of the command line may name others.
+    task = read_config(f"{ROOT / 'configs' / name}.py:a.csv,b.csv")["task"]
+    assert "b.csv" in task.values()
+    assert task["test"] == "b.csv"
+    assert not {"labels", "sha256", "inputs_of", "vocabulary"} & set(task)
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("8,4", (8, 4)),
+        ("[8, 4]", (8, 4)),
+        ("(8,4,)", (8, 4)),
+        ("()", ()),
+        ("none", None),
+    ],
+)
+def test_lists_of_numbers_may_have_brackets(text, items):
+    assert parse_overrides(config(), {"model.hidden_sizes": text}) == {"model.hidden_sizes": items}
+
+
+def test_a_schedule_in_epochs_needs_a_length_in_epochs():
+    optim = {**config()["optim"], "schedule": "exponential", "decay_unit": "epoch"}
+    with pytest.raises(UserError, match="optim.decay_unit: got epoch, which needs train.epochs"):
+        build_spec({**config(), "optim": optim})

@@ -90,7 +90,7 @@ def test_the_training_step_of_every_variant_can_be_traced(cell):
     train_step = TrainStep(spec, 0)
     state = train_step.init(member_of(spec, 2))
     batch = train_batch(spec.task.sample, None, jnp.uint32(0), jnp.int32(0), jnp.arange(2), 2)
-    after, report = jax.eval_shape(train_step.step, state, batch)
+    after, report, _ = jax.eval_shape(train_step.step, state, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert report.loss.shape == ()
 

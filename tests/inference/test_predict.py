@@ -15,10 +15,9 @@ from lstm_lab.config.parsing import build_spec
 from lstm_lab.inference.generate import Sampling, filter_logits, generate
 from lstm_lab.inference.load import Trained, load_run
 from lstm_lab.inference.music import compose
-from lstm_lab.inference.predict import predict_lines, predict_stream
+from lstm_lab.inference.predict import predict_arrays, predict_lines, predict_stream
 from lstm_lab.models.build import build_model
-from lstm_lab.tasks import Examples, Tags, Text
-from lstm_lab.tasks.datasets import language, tabular, tagging, time_series
+from lstm_lab.tasks import Examples, Table, Tags, Text, Waves
 from lstm_lab.tasks.readers.splits import parts_of
 from lstm_lab.training.outputs import outputs
 from lstm_lab.training.state import member_of
@@ -69,7 +68,7 @@ def test_the_seed_determines_the_text(folder):
 @pytest.mark.parametrize(("prompt", "space"), [("to be", " "), ("to be ", ""), ("", "")])
 def test_a_space_stands_between_the_prompt_and_the_words_of_a_model(tmp_path, prompt, space):
     (tmp_path / "a.txt").write_text("to be or not to be\n" * 30)
-    task = language.options(str(tmp_path / "a.txt"), "word")
+    task = {"name": "language", "train": str(tmp_path / "a.txt")}
     spec = build_spec({"task": task, "model": {"hidden": 4}, "train": {"steps": 1}})
     params = TrainStep(spec, 0).init(member_of(spec, 1)).params
     trained = Trained(spec, params, spec.task.load(tmp_path).preprocessing)
@@ -148,11 +147,11 @@ def train_and_load(task, folder, **model):
 
 def test_predictions_equal_the_outputs_on_the_test_split(tmp_path):
     write_samples(tmp_path)
-    sentences = tagging.options("atis/train", "atis/dev", "atis/test", data_dir=tmp_path)
+    files = {"train": "atis/train", "valid": "atis/dev", "test": "atis/test"}
     for k, (task, column) in enumerate(
         (
             (Text("imdb/train.jsonl.gz", ("0", "1"), test="imdb/test.jsonl.gz"), "text"),
-            (Tags(**{k: v for k, v in sentences.items() if k != "name"}), "words"),
+            (Tags(**Tags.complete(files, tmp_path)), "words"),
         )
     ):
         options = {"name": task.name, **asdict(task)}
@@ -176,13 +175,13 @@ def test_predictions_equal_the_outputs_on_the_test_split(tmp_path):
 
 def test_predictions_for_tables_and_series_equal_the_outputs_of_the_model(tmp_path):
     write_samples(tmp_path)
-    table = tabular.options("german_credit/german.csv", header=False, data_dir=tmp_path)
-    spec, trained = train_and_load(table, tmp_path / "table")
+    table = Table.complete({"file": "german_credit/german.csv", "header": False}, tmp_path)
+    spec, trained = train_and_load({"name": "table", **table}, tmp_path / "table")
     rows = (tmp_path / "german_credit" / "german.csv").read_text().splitlines()
     lines = [row.rpartition(",")[0] for row in rows]
     labels = [prediction["label"] for prediction in predict_lines(trained, lines)]
     dataset = spec.task.load(tmp_path)
-    order = np.concatenate(list(parts_of(60, None, None, SHARES, 0).values()))
+    order = np.concatenate(list(parts_of({"train": 60}, None, None, SHARES, 0).values()))
     x = np.concatenate([dataset.splits[k].x for k in ("train", "valid", "test")])
     logits = outputs(spec, trained.params, Examples(x, None))
     for index, row in zip(order, logits, strict=True):
@@ -205,16 +204,14 @@ SHARES = {"valid": 0.15, "test": 0.2}
 
 def test_predict_stream_predicts_for_each_prefix(tmp_path, monkeypatch, capsys):
     write_samples(tmp_path)
-    options = time_series.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
+    options = {"name": "waves", **Waves.complete({"file": "ecg5000/ECG5000_TRAIN.txt"}, tmp_path)}
     _, trained = train_and_load(options, tmp_path / "waves")
     series = np.random.default_rng(0).normal(size=9).astype(np.float32)
     steps = [f"{value:.9f}" for value in series]
     predictions = list(predict_stream(trained, steps))
     for k in (1, 5, 9):
-        (whole,) = predict_lines(trained, [" ".join(steps[:k])])
-        assert predictions[k - 1]["label"] == whole["label"]
-        for name, p in whole["probabilities"].items():
-            assert predictions[k - 1]["probabilities"][name] == pytest.approx(p, abs=1e-5)
+        (whole,) = predict_arrays(trained, [series[:k, None]])
+        assert list(predictions[k - 1]["probabilities"].values()) == pytest.approx(whole, abs=1e-5)
     # Lines of several steps give the same predictions.
     together = list(predict_stream(trained, [" ".join(steps[:4]), "", " ".join(steps[4:])]))
     assert together[1]["probabilities"] == pytest.approx(predictions[-1]["probabilities"], abs=1e-5)

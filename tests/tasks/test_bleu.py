@@ -7,7 +7,6 @@ import pytest
 
 from lstm_lab.tasks import Translation
 from lstm_lab.tasks.bleu import bleu, bleu_signature, bleu_tokenizer
-from lstm_lab.tasks.datasets import translation
 from lstm_lab.utils.errors import UserError
 
 SENTENCES = {
@@ -24,6 +23,12 @@ SENTENCES = {
 }  # fmt: skip
 
 
+def task_of(paths, data_dir, **options):
+    """Returns the task of two files, with the options that they determine."""
+    files = dict(zip(("train_source", "train_target"), paths, strict=True))
+    return Translation(**Translation.complete({**files, **options}, data_dir))
+
+
 @pytest.mark.parametrize("unit", ["word", "subword"])
 @pytest.mark.parametrize("language", SENTENCES)
 def test_references_compared_with_themselves_have_100(tmp_path, monkeypatch, language, unit):
@@ -32,8 +37,7 @@ def test_references_compared_with_themselves_have_100(tmp_path, monkeypatch, lan
     (tmp_path / "a.en").write_text("a dog\n" * 40)
     (tmp_path / "a.xx").write_text("\n".join(sentences * 20) + "\n", encoding="utf-8")
     paths = [str(tmp_path / name) for name in ("a.en", "a.xx")]
-    options = translation.options(*paths, unit=unit) | {"max_length": 200}
-    task = Translation(**{key: value for key, value in options.items() if key != "name"})
+    task = task_of(paths, tmp_path, unit=unit, max_length=200)
     dataset = task.load(tmp_path)
     test = dataset.splits["test"]
     assert f"tok:{tokenizer}|" in dataset.preprocessing["bleu"]
@@ -61,10 +65,12 @@ def test_a_text_with_more_words_than_the_vocabulary_has_subwords(tmp_path):
     text = "".join(f"wort{k} und wort{k + 1}\n" for k in range(400))
     for path in paths:
         (tmp_path / path).write_text(text)
-    few, many = (translation.options(*paths, most=most) for most in (500, 350))
-    assert (few["unit"], few["vocabulary"]) == ("word", 405)
-    assert (many["unit"], many["vocabulary"]) == ("subword", 350)
-    task = Translation(**{key: value for key, value in many.items() if key != "name"})
+    few = task_of(paths, tmp_path)
+    assert (few.unit, few.source_vocabulary, few.vocabulary) == ("word", 403, 405)
+    sizes = {"source_vocabulary": 350, "vocabulary": 350}
+    assert task_of(paths, tmp_path, **sizes, unit="word").unit == "word"
+    task = task_of(paths, tmp_path, **sizes)
+    assert (task.unit, task.vocabulary) == ("subword", 350)
     dataset = task.load(tmp_path)
     # Also a word that the training split does not have.
     x = task.read_line("neuwort\n", dataset.preprocessing)
@@ -77,8 +83,7 @@ def test_a_missing_package_is_named_before_the_training(tmp_path, monkeypatch, p
     paths = [str(tmp_path / name) for name in ("a.en", "a.de")]
     for path in paths:
         (tmp_path / path).write_text("ein hund\n" * 40)
-    options = translation.options(*paths, unit="subword")
+    task = task_of(paths, tmp_path, unit="subword")
     monkeypatch.setitem(sys.modules, package, None)
-    task = Translation(**{key: value for key, value in options.items() if key != "name"})
     with pytest.raises(UserError, match="pip install 'lstm-lab.nlp.'"):
         task.load(tmp_path)

@@ -12,7 +12,6 @@ from seqeval import scheme as seqeval_schemes
 from seqeval.metrics import f1_score
 
 from lstm_lab.tasks import Tags
-from lstm_lab.tasks.datasets import tagging
 from lstm_lab.tasks.span_f1 import span_f1
 from lstm_lab.tasks.tag_schemes import PATTERNS, detect_scheme
 from lstm_lab.utils.errors import UserError
@@ -113,7 +112,7 @@ def test_other_schemes_are_refused(tmp_path, sentence, message):
     path = tmp_path / "a.conll"
     path.write_text("".join(f"w {tag}\n" for tag in sentence.split()))
     with pytest.raises(UserError, match=message):
-        tagging.options(str(path))
+        Tags.complete({"train": str(path)}, tmp_path)
 
 
 def test_the_scheme_decides_the_metric():

@@ -8,6 +8,7 @@ import pytest
 
 from lstm_lab.config.sections import HPARAMS, OptimSpec
 from lstm_lab.training.optimizer import build_optimizer, hparams, schedule, schedule_length
+from tests.helpers.training import small_spec
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 3.0]), "b": jnp.array([0.5])}
 
@@ -59,6 +60,10 @@ def test_optimizers_equal_optax(fields, reference):
             {"schedule": "exponential", "decay_steps": 10, "decay_begin": 30, "staircase": True},
             {0: 1.0, 39: 1.0, 40: 0.5, 49: 0.5, 50: 0.25},
         ),
+        (
+            {"schedule": "exponential", "decay_steps": 2, "decay_begin": 1, "decay_unit": "epoch"},
+            {100: 1.0, 200: 0.5**0.5, 300: 0.5},
+        ),
         ({"schedule": "one_cycle"}, {0: 0.04, 30: 1.0, 65: 0.5, 100: 0.0}),
         ({"warmup_steps": 4}, {0: 0.25, 1: 0.5, 3: 1.0, 50: 1.0}),
         ({"schedule": "linear", "warmup_steps": 20}, {19: 1.0, 20: 1.0, 60: 0.5, 100: 0.0}),
@@ -70,15 +75,19 @@ def test_schedules_have_the_expected_rates(fields, at):
         np.testing.assert_allclose(shape(jnp.int32(step)), expected, atol=1e-6)
 
 
+def length(total, **optim):
+    return schedule_length(small_spec(optim=optim, train={"steps": total}), total)
+
+
 def test_only_a_schedule_with_an_end_depends_on_the_length():
-    assert schedule_length(OptimSpec(), 70) == 0
-    assert schedule_length(OptimSpec(schedule="cosine"), 70) == 70
+    assert length(70) == 0
+    assert length(70, schedule="cosine") == 70
+    assert length(10, schedule="linear", accumulate=3) == 4
 
 
 def test_accumulated_batches_make_one_update():
     spec = OptimSpec(name="adam", lr=0.1, accumulate=3, schedule="linear")
     numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
-    assert schedule_length(spec, 10) == 4
     optimizer = build_optimizer(spec, numbers, 4)
     plain = build_optimizer(OptimSpec(name="adam", lr=0.1, schedule="linear"), numbers, 4)
     params, state, plain_state = PARAMS, optimizer.init(PARAMS), plain.init(PARAMS)

@@ -85,5 +85,6 @@ class Digits(Task):
             {
                 split: Examples(x_NTD[rows], labels[rows].astype(np.int32))
                 for split, rows in (("train", train), ("valid", valid), ("test", test))
-            }
+            },
+            {"length": x[0].size},
         )

@@ -6,8 +6,9 @@ In: one text, or one per split. Out: a `Stream` per split, along which the model
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,15 +16,14 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Measure, Split, Stream, Task, Tokens
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.splits import check_shares
+from lstm_lab.tasks.readers.files import lines_of, read_text
+from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.splits import check_shares, find_splits
 from lstm_lab.tasks.readers.text import (
     END,
     Unit,
-    check_unchanged,
     encode,
-    lines_of,
     most_frequent,
-    read_text,
     sha256_of,
 )
 from lstm_lab.utils.errors import UserError
@@ -43,8 +43,8 @@ class Language(Task):
     Mikolov et al. 2010. Symbols that are not in the training text become `<unk>`.
 
     Attributes:
-      train: a UTF-8 text in any language, gzipped if its name ends in .gz.
-      valid, test: texts of these splits, both or none; without them, the last parts of `train`.
+      train: a text in any language, in UTF-8 or in UTF-16 with a byte order mark.
+      valid, test: texts of these splits; without them, the last parts of `train`.
       unit: whether a symbol is a word or a character.
       vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`. Training a text of
         your own prints their share.
@@ -55,7 +55,7 @@ class Language(Task):
       eval_tracks: number of tracks into which valid and test are cut. More tracks are faster, but
         each track starts from the zero state; 1 gives every symbol its full context.
       valid_share, test_share: shares of `train` for these splits if they have no files.
-      sha256: hash of the user's own files, or None; see `options`.
+      sha256: hash of the user's own files, or None; see `complete`.
 
     Example:
       dataset = Language(train="book.txt", unit="char", vocabulary=60, unroll=50).load(Path("data"))
@@ -83,8 +83,6 @@ class Language(Task):
         for name, least in (("vocabulary", 2), ("unroll", 1), ("eval_tracks", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected {least} or more")
-        if (self.valid is None) != (self.test is None):
-            raise ValueError(f"valid, test: got {self.valid} and {self.test}, expected both, none")
         # Cuts move by up to 1.5 deviations (`Stream.shift`), so two neighbors cannot cross.
         if not 0.0 <= self.unroll_std <= self.unroll / 4:
             raise ValueError(
@@ -92,6 +90,31 @@ class Language(Task):
                 f"{self.unroll / 4}"
             )
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
+
+    @classmethod
+    def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
+        """Adds the size of the vocabulary and the hash of a user's texts.
+
+        Args:
+          options: the options that were given; `vocabulary` is the largest size otherwise.
+          data_dir: another folder in which to look for the files.
+
+        Raises:
+          UserError: if a file is missing or not a text.
+        """
+        if not incomplete(options, cls.files, (), data_dir):
+            return dict(options)
+        paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
+        task = cls(**options)
+        # Only the training part, from which `load` also takes its vocabulary: the output layer then
+        # has no symbols that never occur in training.
+        train = task._parts({"train": task._symbols(read_text(paths["train"]))}, paths)["train"]
+        size = max(len(most_frequent(train, task.vocabulary)), 2)
+        return {
+            **options,
+            "vocabulary": options.get("vocabulary", size),
+            "sha256": options.get("sha256", sha256_of(paths.values())),
+        }
 
     @property
     def inputs(self) -> Tokens:
@@ -117,18 +140,17 @@ class Language(Task):
         Raises:
           UserError: if a file is missing, changed or not a text, or a split is too short.
         """
-        files = [path for path in (self.train, self.valid, self.test) if path is not None]
-        paths = [locate(path, data_dir) for path in files]
-        check_unchanged(paths, self.sha256)
-        texts = [self._symbols(read_text(path)) for path in paths]
-        train, valid, test = texts if len(texts) == 3 else self._parts(texts[0])
-        vocabulary = most_frequent(train, self.vocabulary)
+        paths = find_splits(self, partial(locate, data_dir=data_dir))
+        texts = {split: self._symbols(read_text(path)) for split, path in paths.items()}
+        parts = self._parts(texts, paths)
+        vocabulary = most_frequent(parts["train"], self.vocabulary)
         splits: dict[str, Split] = {}
         unknown = {}
-        for split, symbols in (("train", train), ("valid", valid), ("test", test)):
+        for split, symbols in parts.items():
             # One symbol to read and one to predict.
             if len(symbols) < 2:
-                raise UserError(f"data: {paths[0]} leaves {split} {len(symbols)} symbols of 2")
+                path = paths.get(split, paths["train"])
+                raise UserError(f"data: {path} leaves {split} {len(symbols)} symbols of 2")
             tokens = encode(symbols, vocabulary)
             if split == "train":
                 splits[split] = Stream(tokens, self.unroll, std=self.unroll_std)
@@ -138,69 +160,31 @@ class Language(Task):
                 splits[split] = Stream(tokens, self.unroll, tracks)
             unknown[split] = float((tokens == 0).mean())
         preprocessing = {"inputs": vocabulary, "outputs": vocabulary, "unknown": unknown}
-        return Dataset(splits, preprocessing)
+        notes = self._notes(unknown, len(vocabulary))
+        return Dataset(splits, preprocessing, {"notes": notes} if notes else {})
 
-    def notice(self, preprocessing: Mapping[str, Any]) -> str:
-        """Returns the shares of unknown symbols in a text of the user's own.
-
-        Args:
-          preprocessing: as in `Dataset`.
-        """
+    def _notes(self, unknown: Mapping[str, float], size: int) -> list[str]:
+        """Returns the shares of unknown symbols in a text of the user's own, for people."""
         # Perplexities of models with different shares cannot be compared. The known texts, which
         # have no hash, have the vocabulary of their papers.
         if self.sha256 is None:
-            return ""
-        unknown, size = preprocessing["unknown"], len(preprocessing["inputs"])
+            return []
         shares = ", ".join(f"{share:.1%} of {split}" for split, share in unknown.items())
-        return f"unknown with {size} {self.unit}s: {shares}"
+        return [f"unknown with {size} {self.unit}s: {shares}"]
 
     def _symbols(self, text: str) -> list[str]:
         if self.unit == "character":
             return list(text)
         return [symbol for line in lines_of(text) for symbol in (*line.split(), END)]
 
-    def _parts(self, symbols: list[str]) -> tuple[list[str], list[str], list[str]]:
-        """Cuts one text into train, valid and test."""
+    def _parts(self, texts: Mapping[str, list[str]], files: Container[str]) -> dict[str, list[str]]:
+        """Returns the texts of all splits; those without a file end the training text."""
         # In the order of the text: sentences at random would have their neighbors in training, and
         # a stream needs text without gaps.
-        ends = 1.0 - np.cumsum([0.0, self.test_share, self.valid_share])[::-1]
-        first, second = (round(len(symbols) * end) for end in ends[:2])
-        return symbols[:first], symbols[first:second], symbols[second:]
-
-
-def options(train: str, unit: Unit = "character", most: int = 10_000) -> dict[str, Any]:
-    """Returns the options of the task for a user's own text: vocabulary size and hash.
-
-    Args:
-      train: the file.
-      unit: whether a symbol is a word or a character.
-      most: largest size of the vocabulary.
-
-    Raises:
-      UserError: if the file is missing or not a text.
-    """
-    # Only the training part, from which `load` also takes its vocabulary: the output layer then has
-    # no symbols that never occur in training.
-    vocabulary = len(most_frequent(_training_part(train, unit), most))
-    options = {"train": train, "unit": unit, "vocabulary": vocabulary}
-    return {"name": Language.name, **options, "sha256": sha256_of([Path(train)])}
-
-
-def training_length(train: str, unit: Unit = "character") -> int:
-    """Returns the number of symbols of the training part of a user's own text.
-
-    A schedule of the learning rate that counts steps needs it.
-
-    Args:
-      train: the file.
-      unit: whether a symbol is a word or a character.
-
-    Raises:
-      UserError: if the file is missing or not a text.
-    """
-    return len(_training_part(train, unit))
-
-
-def _training_part(train: str, unit: Unit) -> list[str]:
-    task = Language(train, unit=unit)
-    return task._parts(task._symbols(read_text(Path(train))))[0]
+        shares = {"test": self.test_share, "valid": self.valid_share}
+        held = [0.0 if split in files else share for split, share in shares.items()]
+        ends = 1.0 - np.cumsum([0.0, *held])[::-1]
+        train = texts["train"]
+        first, second = (round(len(train) * end) for end in ends[:2])
+        parts = {"train": train[:first], "valid": train[first:second], "test": train[second:]}
+        return {**parts, **{split: text for split, text in texts.items() if split != "train"}}

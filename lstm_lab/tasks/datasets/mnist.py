@@ -85,7 +85,8 @@ class MNIST(Task):
             "valid": (images[-valid:], labels[-valid:]),
             "test": (tested[: self.test_size], answers[: self.test_size]),
         }
-        return Dataset({split: self._examples(*part) for split, part in splits.items()})
+        examples = {split: self._examples(*part) for split, part in splits.items()}
+        return Dataset({**examples}, {"length": examples["train"].x[0].size})
 
     def _examples(self, images_NP: np.ndarray, labels: np.ndarray) -> Examples:
         if self.permuted:

@@ -6,7 +6,7 @@ an intent per sentence. `tasks.span_f1` scores the tags.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,11 @@ import numpy as np
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
 from lstm_lab.tasks.readers.conll import DETECTED, Columns, Sentence, read_conll, split_words
 from lstm_lab.tasks.readers.download import get, locate
+from lstm_lab.tasks.readers.files import read_text
+from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
-from lstm_lab.tasks.readers.text import encode, most_frequent, padded, read_text, sha256_of
+from lstm_lab.tasks.readers.text import encode, most_frequent, padded, sha256_of
 from lstm_lab.tasks.tag_schemes import Scheme, detect_scheme, is_valid, usual_scheme
 from lstm_lab.utils.errors import UserError
 
@@ -49,7 +51,7 @@ class Tags(Task):
       lower: whether to convert words to lower case.
       valid_share, test_share: shares of `train` for these splits if they have no files.
       split_seed: seed of the random choice of held-out sentences, the same for all runs.
-      sha256: hash of the user's own files, or None; see `options`.
+      sha256: hash of the user's own files, or None; see `complete`.
 
     Example:
       task = Tags("train.conll", ("O", "B-city", "I-city"), vocabulary=5_000)
@@ -92,6 +94,40 @@ class Tags(Task):
         invalid = [label for label in self.labels if not is_valid(label, scheme)]
         if invalid:
             raise ValueError(f"scheme: got {scheme}, which has no tag {invalid[0]!r}")
+
+    @classmethod
+    def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
+        """Adds the labels, the scheme, the size of the vocabulary and the hash of a user's files.
+
+        Args:
+          options: the options that were given; the columns and the spelling count here, too.
+          data_dir: another folder in which to look for the files.
+
+        Raises:
+          UserError: if a file is missing or malformed, or a sentence has no intent to predict.
+        """
+        if not incomplete(options, cls.files, ("labels",), data_dir):
+            return dict(options)
+        paths = given_files(options, cls.files, partial(find, data_dir=data_dir))
+        columns = Columns(options.get("word_column"), options.get("tag_column"))
+        read = {split: read_sentences(path, columns) for split, path in paths.items()}
+        sentences = [sentence for part in read.values() for sentence in part]
+        added: dict[str, Any] = {}
+        if options.get("predict") == "intent":
+            _check_intents(paths, read)
+            labels = {sentence.intent for sentence in sentences}
+        else:
+            labels = {tag for sentence in sentences for tag in sentence.tags}
+            if options.get("scheme") is None:
+                added["scheme"] = _scheme(paths["train"], sentences)
+        # From all splits: a label that occurs only in the test split also needs a number, or `load`
+        # would reject the file. The words come from training alone.
+        added["labels"] = tuple(sorted(labels))
+        words = {word for sentence in read["train"] for word in sentence.words}
+        if options.get("lower", cls.lower):
+            words = {word.lower() for word in words}
+        added |= {"vocabulary": len(words) + 1, "sha256": sha256_of(_files(paths.values()))}
+        return {**added, **options}
 
     @property
     def inputs(self) -> Tokens:
@@ -223,58 +259,15 @@ def read_sentences(path: Path, columns: Columns = DETECTED) -> list[Sentence]:
     return sentences
 
 
-def options(
-    train: str,
-    valid: str | None = None,
-    test: str | None = None,
-    predict: Predicted = "tags",
-    data_dir: Path = Path(),
-    columns: Columns = DETECTED,
-) -> dict[str, Any]:
-    """Returns the options of the task for a user's own sentences: labels, vocabulary and hash.
-
-    Args:
-      train, valid, test: files or folders.
-      predict: whether to predict tags or intents.
-      data_dir: another folder in which to look for them.
-      columns: the columns of words and tags of a CoNLL file.
-
-    Raises:
-      UserError: if a file is missing or malformed, or a sentence has no intent to predict.
-    """
-    files = {"train": train, "valid": valid, "test": test}
-    paths = {split: find(path, data_dir) for split, path in files.items() if path}
-    read = {split: read_sentences(path, columns) for split, path in paths.items()}
-    # From all splits: a label that occurs only in the test split also needs a number, or `load`
-    # would reject the file. The words come from training alone.
-    labels = {
-        label
-        for sentences in read.values()
-        for sentence in sentences
-        for label in (sentence.tags if predict == "tags" else [sentence.intent])
-    }
-    if predict == "intent":
-        _check_intents(paths, read)
-    words = {word.lower() for sentence in read["train"] for word in sentence.words}
-    scheme: Scheme | None = None
-    if predict == "tags":
-        try:
-            detected = detect_scheme(s.tags for sentences in read.values() for s in sentences)
-        except ValueError as error:
-            raise UserError(f"data: {paths['train']}: {error}") from None
-        # Recorded only if the labels alone do not tell it, so ids of earlier runs stay the same.
-        scheme = None if detected == usual_scheme(labels) else detected
-    return {
-        "name": Tags.name,
-        **files,
-        "predict": predict,
-        "scheme": scheme,
-        "word_column": columns.word,
-        "tag_column": columns.tag,
-        "labels": tuple(sorted(labels)),
-        "vocabulary": len(words) + 1,
-        "sha256": sha256_of(_files(paths.values())),
-    }
+def _scheme(path: Path, sentences: Sequence[Sentence]) -> Scheme | None:
+    """Returns the scheme of the tags, or None if the labels alone tell it."""
+    try:
+        detected = detect_scheme(sentence.tags for sentence in sentences)
+    except ValueError as error:
+        raise UserError(f"data: {path}: {error}") from None
+    # Recorded only where it is needed, so ids of earlier runs stay the same.
+    usual = usual_scheme({tag for sentence in sentences for tag in sentence.tags})
+    return None if detected == usual else detected
 
 
 def _check_intents(paths: Mapping[str, Path], read: Mapping[str, list[Sentence]]) -> None:

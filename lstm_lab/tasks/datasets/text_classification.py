@@ -6,11 +6,10 @@ characters with a class each. tagging.py predicts a tag for each word instead.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,8 +17,17 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.records import Record, read_records
+from lstm_lab.tasks.readers.labels import all_labels, check_label_header, label_numbers
+from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.records import (
+    Records,
+    find_text_columns,
+    parse_object,
+    read_records,
+)
+from lstm_lab.tasks.readers.rows import DELIMITERS, parse_table, split_rows
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
+from lstm_lab.tasks.readers.tables import RowFormat
 from lstm_lab.tasks.readers.text import (
     UNKNOWN,
     Unit,
@@ -31,19 +39,17 @@ from lstm_lab.tasks.readers.text import (
 from lstm_lab.tasks.readers.words import words_of
 from lstm_lab.utils.errors import UserError
 
-Rows = list[tuple[int, Record]]
-
 
 @dataclass(frozen=True)
-class Text(Task):
+class Text(RowFormat, Task):
     """Which label a text has.
 
     Attributes:
-      train: the file of the training split: CSV with a header, or JSON lines; gzipped if its name
-        ends in .gz.
+      train: the file of the training split: a table with a header, or JSON lines.
       labels: all labels, in the order of their numbers.
       valid, test: files of these splits; without them, they are held out of `train`.
       text, label: names of the columns.
+      missing: `drop` leaves records without a text or a label out; None refuses them.
       unit: whether a symbol is a word or a character. Words are in lower case, and punctuation
         marks are words.
       vocabulary: number of symbols with `<unk>`; rarer symbols become `<unk>`.
@@ -51,7 +57,7 @@ class Text(Task):
       keep: which part of a longer text is read.
       valid_share, test_share: shares of `train` for these splits if they have no files.
       split_seed: seed of the random choice of held-out texts, the same for all runs.
-      sha256: hash of the user's own files, or None; see `options`.
+      sha256: hash of the user's own files, or None; see `complete`.
 
     Example:
       task = Text("reviews.csv", ("negative", "positive"), text="review", label="sentiment")
@@ -64,6 +70,7 @@ class Text(Task):
     test: str | None = None
     text: str = "text"
     label: str = "label"
+    missing: Literal["drop"] | None = None
     unit: Unit = "word"
     vocabulary: int = 10_000
     max_length: int = 400
@@ -84,6 +91,45 @@ class Text(Task):
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels: got {self.labels}, expected two or more that differ")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
+        self.check_format()
+
+    @classmethod
+    def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
+        """Adds columns, labels, the size of the vocabulary and the hash of a user's files.
+
+        Args:
+          options: the options that were given; `vocabulary` is the largest size otherwise.
+          data_dir: another folder in which to look for the files.
+
+        Raises:
+          UserError: if a file is missing or malformed, has only one label, or has several columns
+            that may be the texts or the labels.
+        """
+        if not incomplete(options, cls.files, ("labels",), data_dir):
+            return dict(options)
+        paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
+        form = RowFormat(delimiter=options.get("delimiter"))
+        form.check_format()
+        read = partial(read_records, form=form, missing=options.get("missing"))
+        train = paths["train"]
+        columns = find_text_columns(train, read(train), options.get("text"), options.get("label"))
+        records = {split: read(path, columns) for split, path in paths.items()}
+        # Labels of all splits: one that occurs only in the test split needs a number, too.
+        labels = options.get("labels") or all_labels(
+            {
+                f"data: {paths[split]} line {line}": label_text(record[columns[1]])
+                for split, part in records.items()
+                for line, record in part
+            }
+        )
+        if options.get("label") is None:
+            # Found by their values, as those of a file without a header may be.
+            check_label_header(f"data: {train}", columns[1], labels)
+        added: dict[str, Any] = {"labels": labels, "text": columns[0], "label": columns[1]}
+        task = cls(**{**options, **added})
+        symbols = (s for _, record in records["train"] for s in task.symbols(record[columns[0]]))
+        added["vocabulary"] = max(len(most_frequent(symbols, task.vocabulary)), 2)
+        return {**options, **added, "sha256": options.get("sha256", sha256_of(paths.values()))}
 
     @property
     def inputs(self) -> Tokens:
@@ -107,7 +153,8 @@ class Text(Task):
           UserError: if a file is missing, changed or malformed, or has an unknown label.
         """
         find = partial(locate, data_dir=data_dir)
-        paths, splits = read_splits(self, find, partial(read_records, columns=self.columns))
+        read = partial(read_records, columns=self.columns, form=self, missing=self.missing)
+        paths, splits = read_splits(self, find, read)
         symbols = {
             split: [self.symbols(record[self.text]) for _, record in part]
             for split, part in splits.items()
@@ -116,9 +163,17 @@ class Text(Task):
         examples: dict[str, Split] = {}
         for split, part in splits.items():
             x_NT, lengths = padded([encode(text, vocabulary) for text in symbols[split]])
-            y = self._numbers(paths[split], part)
-            examples[split] = Examples(x_NT, y, lengths)
-        return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
+            examples[split] = Examples(x_NT, self._numbers(paths[split], part), lengths)
+        header = list(splits["train"][0][1])
+        preprocessing = {"inputs": vocabulary, "outputs": self.labels, "header": header}
+        left_out = {name: "not used" for name in header if name not in self.columns}
+        source = {
+            "reads": [self.text],
+            "predicts": [self.label],
+            "left_out": left_out,
+            "rows_read": sum(len(part) for part in splits.values()),
+        }
+        return Dataset(examples, preprocessing, source)
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Converts a line to the numbers of its symbols [T].
@@ -130,12 +185,51 @@ class Text(Task):
         Raises:
           UserError: if a line that begins with { is not such an object.
         """
+        text: Any = line
         if line.lstrip().startswith("{"):
+            record = parse_object("input", line)
+            if record.get(self.text) is None:
+                raise UserError(f"input: got {line!r}, expected JSON with {self.text!r}")
+            text = record[self.text]
+        return encode(self.symbols(text), tuple(preprocessing["inputs"]))
+
+    def read_inputs(
+        self, lines: Iterable[str], preprocessing: Mapping[str, Any]
+    ) -> Iterator[np.ndarray]:
+        """Converts texts, one per line; or a table with the header of the training file.
+
+        Args:
+          lines: the lines.
+          preprocessing: as in `Dataset`.
+
+        Raises:
+          UserError: for a malformed table or line, or a missing text.
+        """
+        rest = (line for line in lines if line.strip())
+        first = next(rest, None)
+        if first is None:
+            return
+        if not self._is_header(first, preprocessing.get("header", ())):
+            for line in chain([first], rest):
+                yield self.read_line(line, preprocessing)
+            return
+        table = parse_table("input", "\n".join([first, *rest]), self.mark)
+        for line_number, text in table.frame[self.text].items():
+            if text == "":
+                raise UserError(f"{table.place(line_number, self.text)} has no text")
+            yield encode(self.symbols(text), tuple(preprocessing["inputs"]))
+
+    def _is_header(self, line: str, header: Iterable[str]) -> bool:
+        """Returns whether a line has the text column and only columns of the training file."""
+        marks = [self.mark] if self.mark else list(DELIMITERS)
+        for mark in marks:
             try:
-                line = json.loads(line)[self.text]
-            except (json.JSONDecodeError, KeyError):
-                raise UserError(f"input: got {line!r}, expected JSON with {self.text!r}") from None
-        return encode(self.symbols(line), tuple(preprocessing["inputs"]))
+                ((_, names),) = split_rows("input", line, mark)
+            except UserError:
+                continue
+            if self.text in names and set(names) <= {*header, *self.columns}:
+                return True
+        return False
 
     @property
     def columns(self) -> tuple[str, str]:
@@ -147,52 +241,28 @@ class Text(Task):
 
         Args:
           text: the text; a number, which JSON allows, is converted.
+
+        Raises:
+          UserError: for a list or an object.
         """
+        if isinstance(text, list | dict):
+            raise UserError(f"data: got {text!r:.60} in column {self.text!r}, expected a text")
         tokens = words_of(str(text)) if self.unit == "word" else list(str(text))
         tokens = tokens[-self.max_length :] if self.keep == "last" else tokens[: self.max_length]
         # A sequence needs at least one step, since the label is predicted after the last one.
         return tokens or [UNKNOWN]
 
-    def _numbers(self, path: Path, rows: Rows) -> np.ndarray:
-        # str, because a JSON label may be a number or a Boolean, while the config has strings.
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        for line, record in rows:
-            if str(record[self.label]) not in numbers:
-                raise UserError(
-                    f"data: {path} line {line} has the label {str(record[self.label])!r}, "
-                    f"expected one of those of the config: {', '.join(self.labels)}"
-                )
-        return np.array([numbers[str(record[self.label])] for _, record in rows], np.int32)
+    def _numbers(self, path: Path, rows: Records) -> np.ndarray:
+        places = [f"data: {path} line {line}" for line, _ in rows]
+        return label_numbers(places, [label_text(r[self.label]) for _, r in rows], self.labels)
 
 
-def options(
-    train: str, text: str = "text", label: str = "label", unit: Unit = "word", most: int = 10_000
-) -> dict[str, Any]:
-    """Returns the options of the task for a user's own file: labels, vocabulary size and hash.
-
-    Args:
-      train: the file.
-      text, label: names of the columns.
-      unit: whether a symbol is a word or a character.
-      most: largest size of the vocabulary.
+def label_text(label: Any) -> str:
+    """Returns a label as text without surrounding spaces; JSON labels may be numbers or Booleans.
 
     Raises:
-      UserError: if the file is missing or malformed, or has only one label.
+      UserError: for a list or an object.
     """
-    rows = read_records(Path(train), (text, label))
-    # Sorted, so that the numbers of the labels do not depend on the order of the rows.
-    labels = tuple(sorted(Counter(str(record[label]) for _, record in rows)))
-    if len(labels) < 2:
-        raise UserError(f"data: {train} has the label {labels[0]!r} alone, expected two or more")
-    task = Text(train, labels, text=text, label=label, unit=unit)
-    symbols: Sequence[str] = [s for _, record in rows for s in task.symbols(record[text])]
-    return {
-        "name": Text.name,
-        "train": train,
-        "labels": labels,
-        "text": text,
-        "label": label,
-        "unit": unit,
-        "vocabulary": len(most_frequent(symbols, most)),
-        "sha256": sha256_of([Path(train)]),
-    }
+    if isinstance(label, list | dict):
+        raise UserError(f"data: got the label {label!r}, expected a word or a number")
+    return str(label).strip()

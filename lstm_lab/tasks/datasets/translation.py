@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +18,8 @@ import numpy as np
 from lstm_lab.tasks.base import Categorical, Dataset, Examples, SourceTokens, Split, Task, Tokens
 from lstm_lab.tasks.bleu import bleu, bleu_signature
 from lstm_lab.tasks.readers.download import locate
+from lstm_lab.tasks.readers.files import read_text
+from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.splits import check_filled, check_shares, complete
 from lstm_lab.tasks.readers.subwords import subword_tokenizer, subwords_of, train_subwords
 from lstm_lab.tasks.readers.text import (
@@ -24,7 +27,6 @@ from lstm_lab.tasks.readers.text import (
     encode,
     most_frequent,
     padded,
-    read_text,
     sha256_of,
 )
 from lstm_lab.tasks.readers.words import WORDS, Tokenizer
@@ -57,7 +59,7 @@ class Translation(Task):
         training only, so that test scores stay comparable.
       valid_share, test_share: shares of the training files for these splits if they have no files.
       split_seed: seed of the random choice of held-out pairs, the same for all runs.
-      sha256: hash of the user's own files, or None; see `options`.
+      sha256: hash of the user's own files, or None; see `complete`.
 
     Example:
       task = Translation("train.en.gz", "train.de.gz", vocabulary=10_000)
@@ -103,6 +105,32 @@ class Translation(Task):
             if (pair[0] is None) != (pair[1] is None):
                 raise ValueError(f"{part}_source, {part}_target: expected both or none")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
+
+    @classmethod
+    def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
+        """Adds the unit, the sizes of the vocabularies and the hash of a user's files.
+
+        The unit is a word, unless the files have more words than the vocabularies: then words
+        without a number would be unknown.
+
+        Args:
+          options: the options that were given; `source_vocabulary` and `vocabulary` are the largest
+            sizes otherwise.
+          data_dir: another folder in which to look for the files.
+
+        Raises:
+          UserError: if a file is missing, or the two training files have different numbers of
+            lines.
+        """
+        # Both languages: one file alone is an error, which `build_spec` reports.
+        if not options.get("train_target") or not incomplete(options, cls.files, (), data_dir):
+            return dict(options)
+        paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
+        pairs = read_pairs(paths["train_source"], paths["train_target"])
+        texts = [[pair[k] for pair in pairs] for k in (0, 1)]
+        sizes, unit = _sizes(texts, options)
+        added = {**sizes, "unit": unit, "sha256": sha256_of(paths.values())}
+        return {**added, **options}
 
     @property
     def inputs(self) -> Tokens:
@@ -253,6 +281,29 @@ class Translation(Task):
         return _tokenizer(preprocessing.get("target_model")).join(words)
 
 
+def _sizes(
+    texts: Sequence[Sequence[str]], options: Mapping[str, Any]
+) -> tuple[dict[str, int], TranslationUnit]:
+    """Returns the sizes of the vocabularies of source and target texts, and the unit."""
+    names = ("source_vocabulary", "vocabulary")
+    most = [options.get(name, getattr(Translation, name)) for name in names]
+    # Counted in all pairs, also those that will be held out: upper bounds, which cost a few unused
+    # rows of the embedding.
+    words = [len({word for text in part for word in WORDS.split(text)}) for part in texts]
+    sizes = [max(words[0] + 1, 4), max(words[1] + 3, 4)]
+    fits = all(size <= limit for size, limit in zip(sizes, most, strict=True))
+    unit: TranslationUnit = options.get("unit") or ("word" if fits else "subword")
+    if unit == "subword":
+        # Vocabularies of a size that was given have this size.
+        sizes = [
+            limit
+            if name in options
+            else len(subwords_of(train_subwords(part, limit, f"task.{name}")))
+            for part, limit, name in zip(texts, most, names, strict=True)
+        ]
+    return {name: min(pair) for name, *pair in zip(names, sizes, most, strict=True)}, unit
+
+
 def _tokenizer(model: str | None) -> Tokenizer:
     return subword_tokenizer(model) if model else WORDS
 
@@ -278,41 +329,3 @@ def read_pairs(source: Path, target: Path) -> list[Pair]:
             "expected as many in both"
         )
     return [pair for pair in zip(*lines, strict=True) if pair[0].strip() and pair[1].strip()]
-
-
-def options(
-    source: str, target: str, most: int = 8_000, unit: TranslationUnit | None = None
-) -> dict[str, Any]:
-    """Returns the options of the task for a user's own two files: unit, sizes and hash.
-
-    Args:
-      source, target: the files.
-      most: largest size of each vocabulary.
-      unit: whether a symbol is a word or a subword. By default words, unless the files have more
-        than `most` of them: then words without a number would be unknown.
-
-    Raises:
-      UserError: if a file is missing, or the files have different numbers of lines.
-    """
-    pairs = read_pairs(Path(source), Path(target))
-    texts = [[pair[k] for pair in pairs] for k in (0, 1)]
-    # Counted in all pairs, also those that will be held out: upper bounds, which cost a few unused
-    # rows of the embedding.
-    words = [len({word for text in part for word in WORDS.split(text)}) for part in texts]
-    sizes = [max(words[0] + 1, 4), max(words[1] + 3, 4)]
-    unit = unit or ("word" if max(sizes) <= most else "subword")
-    if unit == "subword":
-        names = ("task.source_vocabulary", "task.vocabulary")
-        sizes = [
-            len(subwords_of(train_subwords(part, most, name)))
-            for part, name in zip(texts, names, strict=True)
-        ]
-    return {
-        "name": Translation.name,
-        "train_source": source,
-        "train_target": target,
-        "unit": unit,
-        "source_vocabulary": min(sizes[0], most),
-        "vocabulary": min(sizes[1], most),
-        "sha256": sha256_of([Path(source), Path(target)]),
-    }

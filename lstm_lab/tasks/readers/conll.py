@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_lab.tasks.readers.text import read_text
+from lstm_lab.tasks.readers.files import read_text
 from lstm_lab.utils.errors import UserError
 
 

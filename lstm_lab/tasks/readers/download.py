@@ -74,6 +74,9 @@ def locate(path: str, data_dir: Path) -> Path:
     for place in (Path(path), data_dir / path):
         if place.is_file():
             return place
+        if place.exists():
+            kind = "a folder" if place.is_dir() else "a pipe, which can be read only once; save it"
+            raise UserError(f"data: {place} is {kind}, expected a file")
     raise UserError(f"data: {path} does not exist, neither here nor in {data_dir}")
 
 

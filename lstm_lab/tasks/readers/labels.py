@@ -5,34 +5,79 @@ In: the names of the labels, and the indices of each split (from splits.py). Out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from lstm_lab.tasks.base import Examples, Split
+from lstm_lab.tasks.readers.rows import names_text
 from lstm_lab.utils.errors import UserError
 
+# How programs write a label that is missing. `none` and `?` are more often labels.
+_MISSING = ("NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "<NA>")
 
-def label_numbers(path: Path, names: Sequence[str], labels: tuple[str, ...]) -> np.ndarray:
+
+def label_numbers(
+    places: Sequence[str], names: Sequence[str], labels: tuple[str, ...]
+) -> np.ndarray:
     """Returns the number of each example's label [N], int32.
 
     Args:
-      path: the file, for error messages.
+      places: where each example is, such as `data: a.csv line 3`, for error messages.
       names: the label of each example.
       labels: all labels, in the order of their numbers.
 
     Raises:
-      UserError: if a label is not among `labels`; the message names the example, counted from 1.
+      UserError: if a label is not among `labels`; the message names its place.
     """
     # The labels come from the config and not from the file: they set the size of the output layer,
     # and a mistyped label must not become a new class.
     numbers = {label: number for number, label in enumerate(labels)}
-    for place, name in enumerate(names, 1):
+    for place, name in zip(places, names, strict=True):
         if name not in numbers:
-            allowed = ", ".join(labels)
-            raise UserError(f"data: {path} example {place} has {name!r}, expected {allowed}")
+            raise UserError(
+                f"{place} has the label {name!r}, expected one of those of the config: "
+                f"{names_text(labels)}"
+            )
     return np.array([numbers[name] for name in names], np.int32)
+
+
+def all_labels(names: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns the labels of a user's file, sorted, so that the order of rows does not matter.
+
+    Args:
+      names: the label of each example, by the place of the example, such as `data: a.csv line 3`.
+
+    Raises:
+      UserError: if there is only one label, or if one looks like a label that is missing.
+    """
+    for place, name in names.items():
+        if name in _MISSING:
+            raise UserError(
+                f"{place} has the label {name!r}: if it is missing, remove the row; if it is a "
+                "label, name all labels in task.labels"
+            )
+    labels = tuple(sorted(set(names.values())))
+    if len(labels) < 2:
+        what = next(iter(names)).rpartition(" ")[0].rpartition(" ")[0]
+        raise UserError(f"{what} has the label {labels[0]!r} alone, expected two or more")
+    return labels
+
+
+def check_label_header(what: str, column: str, labels: Iterable[str], hint: str = "") -> None:
+    """Raises UserError if the name of the label's column is a label: the file has no header.
+
+    Args:
+      what: names the input in error messages.
+      column: the name of the column.
+      labels: its values.
+      hint: how to read a file without a header.
+    """
+    if column in set(labels):
+        raise UserError(
+            f"{what} line 1 has {column!r}, one of the labels, where the name of their column is "
+            f"expected; add a line with the names{hint}"
+        )
 
 
 def split_examples(

@@ -1,15 +1,15 @@
 """Splits examples into train, valid and test: one file per split, a hold-out, or folds.
 
-In: rows, or a number of examples, and a seed. Out: the rows or the indices of each split. Every
-split is a pure function of `split_seed`, an option of the task and not a seed of the run: all runs
-of a study train and test on the same examples. Read labels.py next.
+In: files, rows, or numbers of examples, and a seed. Out: the rows or the indices of each split.
+Every split is a pure function of `split_seed`, an option of the task and not a seed of the run: all
+runs of a study train and test on the same examples. Read labels.py next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sized
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,42 +17,60 @@ from lstm_lab.tasks.readers.text import check_unchanged
 from lstm_lab.utils.errors import UserError
 
 Row = TypeVar("Row")
+SPLITS = ("train", "valid", "test")
 
 
 class SplitFiles(Protocol):
-    """A task with one file per split; splits without a file are held out of `train`."""
+    """A task with one file per split."""
 
-    @property
-    def train(self) -> str:
-        """The training file."""
-
-    @property
-    def valid(self) -> str | None:
-        """The validation file, or None."""
-
-    @property
-    def test(self) -> str | None:
-        """The test file, or None."""
+    # The options that name the files of train, valid and test.
+    files: ClassVar[tuple[str, ...]]
 
     @property
     def sha256(self) -> str | None:
         """Hash of the files at the time of configuration, or None."""
 
+
+class HeldOutSplits(SplitFiles, Protocol):
+    """A task whose splits without a file are held out of the training file at random."""
+
     @property
     def valid_share(self) -> float:
-        """Share of `train` held out for validation if `valid` is None."""
+        """Share of the training file held out for validation if that split has no file."""
 
     @property
     def test_share(self) -> float:
-        """Share of `train` held out for the test if `test` is None."""
+        """Share of the training file held out for the test if that split has no file."""
 
     @property
     def split_seed(self) -> int:
         """Seed of the random choice of held-out examples."""
 
 
-def read_splits(
+def find_splits(
     task: SplitFiles,
+    find: Callable[[str], Path],
+    files_of: Callable[[Iterable[Path]], list[Path]] = list,
+) -> dict[str, Path]:
+    """Returns the files of the splits, by split, after a check that they have not changed.
+
+    Args:
+      task: the task.
+      find: returns the path of a file on disk.
+      files_of: returns the files to hash; a path may be a folder of several files.
+
+    Raises:
+      UserError: if a file is missing or has changed.
+    """
+    names = dict(zip(SPLITS, (getattr(task, option) for option in task.files), strict=True))
+    paths = {split: find(path) for split, path in names.items() if path}
+    # Before anything is parsed: a changed file should not fail with an error about its content.
+    check_unchanged(files_of(paths.values()), task.sha256)
+    return paths
+
+
+def read_splits(
+    task: HeldOutSplits,
     find: Callable[[str], Path],
     read: Callable[[Path], list[Row]],
     files_of: Callable[[Iterable[Path]], list[Path]] = list,
@@ -71,10 +89,7 @@ def read_splits(
     Raises:
       UserError: if a file is missing, changed or malformed, or a split has no rows.
     """
-    names = {"train": task.train, "valid": task.valid, "test": task.test}
-    paths = {split: find(path) for split, path in names.items() if path}
-    # Before anything is parsed: a changed file should not fail with an error about its content.
-    check_unchanged(files_of(paths.values()), task.sha256)
+    paths = find_splits(task, find, files_of)
     shares = {"valid": task.valid_share, "test": task.test_share}
     rows = {split: read(path) for split, path in paths.items()}
     splits = complete(rows, shares, task.split_seed)
@@ -109,14 +124,19 @@ def complete(
 
 
 def parts_of(
-    count: int, folds: int | None, fold: int | None, shares: Mapping[str, float], seed: int
+    counts: Mapping[str, int],
+    folds: int | None,
+    fold: int | None,
+    shares: Mapping[str, float],
+    seed: int,
 ) -> dict[str, np.ndarray]:
-    """Returns the example indices of each split, by cross-validation or by a random hold-out.
+    """Returns the example indices of each split, by cross-validation, files or a random hold-out.
 
     Args:
-      count: number of examples.
+      counts: number of examples of each split that has a file. The examples are numbered through,
+        train first.
       folds, fold: as in `cross_validation`; both or neither.
-      shares: shares of valid and test, used without folds.
+      shares: shares of valid and test, used for those without a file and without folds.
       seed: seed of the random order.
 
     Returns:
@@ -125,11 +145,17 @@ def parts_of(
     if folds is not None and fold is not None:
         # The order does not depend on the fold. The test parts of all folds are therefore disjoint
         # and together contain every example once.
-        order = np.random.default_rng(seed).permutation(count)
+        order = np.random.default_rng(seed).permutation(counts["train"])
         parts = cross_validation(order, folds, fold)
-        return dict(zip(("train", "valid", "test"), parts, strict=True))
-    indices = complete({"train": list(range(count))}, shares, seed)
-    return {split: np.array(indices[split], int) for split in ("train", "valid", "test")}
+        return dict(zip(SPLITS, parts, strict=True))
+    ends = np.cumsum([counts.get(split, 0) for split in SPLITS])
+    rows = {
+        split: list(range(end - counts[split], end))
+        for split, end in zip(SPLITS, ends.tolist(), strict=True)
+        if split in counts
+    }
+    indices = complete(rows, shares, seed)
+    return {split: np.array(indices[split], int) for split in SPLITS}
 
 
 def check_shares(**shares: float) -> None:
@@ -149,8 +175,15 @@ def check_filled(path: Path, splits: Mapping[str, Sized]) -> None:
             raise UserError(f"data: {path} leaves 0 examples for {split}, expected 1 or more")
 
 
-def check_folds(folds: int | None, fold: int | None) -> None:
-    """Raises ValueError if `folds` and `fold` do not describe a cross-validation."""
+def check_folds(folds: int | None, fold: int | None, *files: str | None) -> None:
+    """Raises ValueError if `folds` and `fold` do not describe a cross-validation.
+
+    Args:
+      folds, fold: as in `cross_validation`.
+      files: files of valid and test, which a cross-validation does not have.
+    """
+    if folds is not None and any(files):
+        raise ValueError("folds: expected none, since valid or test have files of their own")
     if (folds is None) != (fold is None):
         raise ValueError(f"folds, fold: got {folds} and {fold}, expected both or neither")
     # One part tests and one validates, so a third one is needed for training.

@@ -1,16 +1,14 @@
-"""Text: reading files of any language, vocabularies and their numbers, hashes of files.
+"""Text: vocabularies and their numbers, hashes of files.
 
-In: files. Out: strings, int32 arrays. A vocabulary is a tuple of symbols; the number of a symbol is
-its index. Read words.py next for the words of a text, records.py or tables.py for columns.
+In: words. Out: int32 arrays. A vocabulary is a tuple of symbols; the number of a symbol is its
+index. Read words.py next for the words of a text, records.py or tables.py for columns.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,47 +22,6 @@ Unit = Literal["word", "character"]
 # end of a line.
 UNKNOWN = "<unk>"
 END = "<eos>"
-
-
-def lines_of(text: str) -> Iterator[str]:
-    """Yields the lines of a text with their ends.
-
-    Not `splitlines`: it also splits at U+2028 and others, which may stand inside a value.
-    """
-    return io.StringIO(text)
-
-
-def read_text(path: Path) -> str:
-    """Reads a UTF-8 file, gzipped if its name ends in .gz.
-
-    Args:
-      path: the file.
-
-    Returns:
-      The text. Line ends of Windows become those of Unix.
-
-    Raises:
-      UserError: if the file is missing, empty or not UTF-8; the message names the line.
-    """
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError) as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else str(error)
-        raise UserError(f"data: {path} {reason}") from None
-    try:
-        # -sig removes the byte order mark that Windows programs write. It would become a part of
-        # the first column's name.
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"data: {path} line {line} is not UTF-8 (byte 0x{content[error.start]:02x}); "
-            "save the whole file as UTF-8"
-        ) from None
-    if not text.strip():
-        raise UserError(f"data: {path} is empty")
-    return text.replace("\r\n", "\n")
 
 
 def most_frequent(tokens: Iterable[str], size: int) -> tuple[str, ...]:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from lstm_lab.config.load import load_spec
+from lstm_lab.config.overrides import parse_overrides
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Examples, Series, Table, Waves, trivial_baselines
-from lstm_lab.tasks.datasets import forecasting, tabular, time_series
 from lstm_lab.tasks.readers.labels import class_weights
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_series
+from tests.helpers.tables import load, task_of, write
 
 
 def counting_series(tmp_path, rows=100, **options):
@@ -86,7 +88,7 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
     ("content", "message"),
     [
         ("date,one,ten\n2000,1,x\n", "line 2 column 'ten': got 'x', expected a finite number"),
-        ("date,one,ten\n2000,1\n", "line 2 column 'ten': got None"),
+        ("date,one,ten\n2000,1\n", "line 2 has 2 values, expected 3 as in the header"),
         ("date,one,tin\n2000,1,2\n", "no column 'ten'; did you mean"),
         ("date,one,ten\n", "has no rows"),
         ("date,one,ten\n\n2000,1,inf\n", "line 3 column 'ten': got 'inf', expected a finite"),
@@ -103,27 +105,28 @@ def test_an_invalid_series_is_rejected(tmp_path, content, message):
 def test_logarithms_of_new_rows_need_values_above_zero(tmp_path):
     task = counting_series(tmp_path, log=True)
     preprocessing = task.load(tmp_path).preprocessing
-    rows = ["date,one,ten\n", *(f"2000-{k},{k},{10 * k}\n" for k in range(6))]
-    with pytest.raises(UserError, match="got a value of 0 or less, expected values above 0"):
-        task.read_lines(rows, preprocessing)
+    rows = ["date,one,ten", *(f"2000-{k},{k},{10 * k}" for k in range(6))]
+    with pytest.raises(UserError, match="line 2 has a value of 0 or less, expected values above 0"):
+        next(task.read_inputs(rows, preprocessing))
 
 
 def test_options_describe_a_users_series(tmp_path):
     counting_series(tmp_path, rows=150)
-    options = forecasting.options(str(tmp_path / "a.csv"))
-    assert (options["inputs_of"], options["targets"]) == (("one", "ten"), ("ten",))
-    build_spec({"task": options, "train": {"steps": 1}}).task.load(tmp_path)
+    options = {"name": "series", "file": str(tmp_path / "a.csv")}
+    task = build_spec({"task": options, "train": {"steps": 1}}).task
+    assert (task.inputs_of, task.targets) == (("one", "ten"), ("ten",))
+    task.load(tmp_path)
     (tmp_path / "b.csv").write_text("a,b\nx,y\n")
     with pytest.raises(UserError, match="line 2 has no number"):
-        forecasting.options(str(tmp_path / "b.csv"))
+        Series.complete({"file": str(tmp_path / "b.csv")}, tmp_path)
     with pytest.raises(ValueError, match="season: got 9, expected up to context, 6"):
         counting_series(tmp_path, season=9)
 
 
 def test_folds_test_every_heartbeat_once(tmp_path):
     write_series(tmp_path)
-    options = time_series.options("ecg5000/ECG5000_TRAIN.txt", tmp_path)
-    task = build_spec({"task": {**options, "folds": 5, "fold": 0}, "train": {"steps": 1}}).task
+    options = {"file": "ecg5000/ECG5000_TRAIN.txt", "folds": 5, "fold": 0}
+    task = Waves(**Waves.complete(options, tmp_path))
     assert task.labels == ("1", "2", "3", "4", "5")
     parts = [replace(task, fold=k).load(tmp_path).splits for k in range(5)]
     tested = np.concatenate([part["test"].x for part in parts])
@@ -132,11 +135,11 @@ def test_folds_test_every_heartbeat_once(tmp_path):
     assert held_out.splits["train"].x.shape == (20, 3, 4)
     with pytest.raises(UserError, match="got 5, which does not divide the 12 values"):
         Waves(task.file, task.labels, values_per_step=5).load(tmp_path)
-    with pytest.raises(UserError, match=r"example \d+ has '[345]', expected 1, 2"):
+    with pytest.raises(UserError, match=r"line \d+ has the label '[345]', expected one of"):
         Waves(task.file, ("1", "2")).load(tmp_path)
     (tmp_path / "b.txt").write_text("1 2 3\n1 2\n")
-    with pytest.raises(UserError, match="line 2 has 1 values, expected as many as the first"):
-        time_series.read_series(tmp_path / "b.txt")
+    with pytest.raises(UserError, match=r"line 2 has 2 values, expected 3 as in the first row"):
+        task.read_series(tmp_path / "b.txt")
 
 
 def test_class_weights_balance_the_classes():
@@ -148,9 +151,9 @@ def test_class_weights_balance_the_classes():
 
 def test_a_table_is_a_sequence_of_attributes(tmp_path):
     write_series(tmp_path)
-    options = tabular.options("german_credit/german.csv", header=False, data_dir=tmp_path)
-    assert (options["attributes"], options["categories"], options["labels"]) == (20, 3, ("1", "2"))
-    task = build_spec({"task": {**options, "balanced": True}, "train": {"steps": 1}}).task
+    options = {"file": "german_credit/german.csv", "header": False, "balanced": True}
+    task = Table(**Table.complete(options, tmp_path))
+    assert (task.attributes, task.categories, task.labels) == (20, 3, ("1", "2"))
     dataset = task.load(tmp_path)
     train = dataset.splits["train"]
     assert train.x.shape == (39, 20, 24)
@@ -171,13 +174,135 @@ def test_a_table_is_a_sequence_of_attributes(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b,good\n1,2\n", "line 2: got 2 values, expected 3 as in the first row"),
+        ("a,b,good\n1,2\n", "line 2 has 2 values, expected 3 as in the first row"),
         ("a,b,good\n", "has no rows"),
-        ("a,b,good\n1,2,no\n", "example 1 has 'no', expected 1, 2"),
+        ("a,b,good\n1,2,no\n", "line 2 has the label 'no', expected one of"),
     ],
 )
 def test_an_invalid_table_is_rejected(tmp_path, content, message):
-    header = message == "has no rows" or "example" in message
+    header = message == "has no rows" or "label" in message
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         Table(str(tmp_path / "a.csv"), ("1", "2"), 2, 3, header=header).load(Path())
+
+
+CLIMATE = [
+    '"T (degC)","wind, max (m/s)",p',
+    *(f"{20 + k % 5}.5,{k % 7},{900 + k}" for k in range(60)),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("T (degC)", ("T (degC)",)),
+        ("wind, max (m/s)", ("wind, max (m/s)",)),
+        ('"wind, max (m/s)",p', ("wind, max (m/s)", "p")),
+        ('["wind, max (m/s)", p]', ("wind, max (m/s)", "p")),
+        ("(T (degC),p)", ("T (degC)", "p")),
+    ],
+)
+def test_targets_are_named_as_in_the_file(tmp_path, text, targets):
+    task = {"name": "series", "file": write(tmp_path, "a.csv", *CLIMATE), "context": 4}
+    config = {"task": task, "train": {"steps": 1}}
+    spec = load_spec(config, parse_overrides(config, {"task.targets": text}))
+    assert spec.task.targets == targets
+    assert spec.task.inputs_of == ("T (degC)", "wind, max (m/s)", "p")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["temp,load", "1,", "2,3"], "line 2 column 'load' has ''"),
+        (["temp,load", "1,NA", "2,3"], "line 2 column 'load' has 'NA'"),
+        (["temp,load", '1,"5,051"', '2,"5,052"'], "line 2 column 'load': got '5,051'"),
+        (["temp;load", "1;50,51", "2;54,68"], "line 2 column 'load': got '50,51'"),
+        (["temp,load", "1,3", "2,three", "3,4"], "line 3 column 'load': got 'three'"),
+        (["load,temp", "NA,1", "nan,2"], None),
+    ],
+)
+def test_no_other_column_is_forecast_than_the_last_one_of_numbers(tmp_path, lines, message):
+    path = write(tmp_path, "a.csv", *lines)
+    if message is None:
+        # A column without any number is none of numbers.
+        assert task_of("series", file=path).targets == ("temp",)
+        return
+    with pytest.raises(UserError, match=message):
+        load("series", file=path, context=1)
+
+
+def series_with_holes(tmp_path, **options):
+    values = [str(k % 7) for k in range(80)]
+    values[10] = values[50] = ""
+    rows = [f"{k},{value}" for k, value in enumerate(values)]
+    path = write(tmp_path, "a.csv", "other,load", *rows)
+    return load("series", file=path, context=4, horizon=2, targets=("load",), **options)
+
+
+def test_windows_with_a_missing_number_are_left_out(tmp_path):
+    _, whole = series_with_holes(tmp_path, missing="ffill")
+    _, data = series_with_holes(tmp_path, missing="drop")
+    # A row lies in six windows of six rows. Row 50 is the third of the validation part.
+    assert len(data.splits["train"].x) == len(whole.splits["train"].x) - 6
+    assert len(data.splits["valid"].x) == len(whole.splits["valid"].x) - 3
+    assert np.isfinite(data.splits["train"].x).all()
+
+
+def test_rows_before_the_first_value_cannot_be_filled(tmp_path):
+    path = write(tmp_path, "a.csv", "load", "NA", "NA", *(str(k % 7) for k in range(60)))
+    _, data = load("series", file=path, context=4, missing="ffill")
+    _, whole = load("series", file=path, context=4, missing="mask")
+    assert "2 rows are left out" in data.source["notes"][0]
+    # Without marks, the windows that begin in one of the two rows are left out.
+    assert len(whole.splits["train"].x) - len(data.splits["train"].x) == 2
+
+
+def test_a_mark_says_which_inputs_are_missing(tmp_path):
+    task, data = series_with_holes(tmp_path, missing="mask")
+    x = data.splits["train"].x
+    assert x.shape[2] == task.inputs.features == 4
+    marked = x[:, :, 3] == 1
+    assert marked.sum() == 4  # as often as row 10 is in a context and no target is missing
+    assert (x[marked][:, 1] == 0).all()
+    assert not x[:, :, 2].any()
+
+
+def test_a_column_of_equal_decimals_is_constant_in_any_unit(tmp_path):
+    rows = [(0.1 if k < 70 else 0.11, 5 + k % 3) for k in range(100)]
+    data = {}
+    for factor in (1, 10):
+        lines = [f"{factor * price:g},{value}" for price, value in rows]
+        path = write(tmp_path, f"a{factor}.csv", "price,load", *lines)
+        _, data[factor] = load("series", file=path, context=2, targets=("price", "load"))
+    assert np.abs(data[1].splits["test"].x).max() < 5
+    for split in ("train", "valid", "test"):
+        small, large = (data[k].splits[split].x for k in (1, 10))
+        np.testing.assert_allclose(small, large, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "season"), [(["5.0"] * 60, 1), ([str((3, 5, 8, 4)[k % 4]) for k in range(60)], 4)]
+)
+def test_a_series_without_seasonal_errors_has_no_mase(tmp_path, values, season):
+    path = write(tmp_path, "a.csv", "load", *values)
+    task, data = load("series", file=path, context=4, season=season)
+    test = data.splits["test"]
+    metrics = task.final_metrics(test.y, test, data.preprocessing)
+    assert np.isnan(metrics["mase"])
+    assert metrics["smape"] == 0
+
+
+def test_times_are_checked_if_they_are_named(tmp_path):
+    rows = [f"2024-01-{day:02d},{day}" for day in (*range(1, 21), 25, 24, *range(26, 31))]
+    path = write(tmp_path, "a.csv", "when,load", *rows)
+    _, data = load("series", file=path, context=2)
+    assert "line 23 column 'when': 2024-01-24 comes after 2024-01-25" in data.source["notes"][0]
+    options = {"file": path, "context": 2, "time": "when"}
+    with pytest.raises(UserError, match="set task.sort=true"):
+        load("series", **options)
+    with pytest.raises(UserError, match=r"line 23 .* 2024-01-24 follows 2024-01-20, so rows"):
+        load("series", **options, sort=True)
+    _, kept = load("series", **options, sort=True, gaps="keep", valid_share=0.1, test_share=0.3)
+    # The test part has rows 19 to 26, and the gap lies after its first one: of its six windows of
+    # three rows, one crosses it.
+    assert len(kept.splits["test"].x) == 5

@@ -5,15 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Language, Stream, steps_per_epoch
-from lstm_lab.tasks.datasets.language import options
-from lstm_lab.tasks.readers.text import encode, most_frequent, read_text
+from lstm_lab.tasks.readers.files import read_text
+from lstm_lab.tasks.readers.text import encode, most_frequent
 from lstm_lab.tasks.readers.words import words_of
+from lstm_lab.tasks.source import describe_source, preprocessing_record
+from lstm_lab.training.optimizer import schedule, schedule_length
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_texts
 from tests.helpers.paths import ROOT
@@ -53,7 +56,12 @@ def test_chinese_text_is_read_symbol_by_symbol(tmp_path):
     text = "春眠不覺曉,處處聞啼鳥。\r\n夜來風雨聲,花落知多少。\r\n" * 20
     path = tmp_path / "poem.txt.gz"
     path.write_bytes(gzip.compress(text.encode("utf-8-sig")))
-    task = build_spec({"task": options(str(path)), "train": {"steps": 1}}).task
+    task = build_spec(
+        {
+            "task": {"name": "language", "train": str(path), "unit": "character"},
+            "train": {"steps": 1},
+        }
+    ).task
     dataset = task.load(tmp_path)
     assert task.vocabulary == 1 + len(set(text) - {"\r"})
     symbols = dataset.preprocessing["inputs"]
@@ -93,7 +101,10 @@ def test_missing_short_or_changed_files_are_rejected(tmp_path):
     with pytest.raises(UserError, match="leaves valid 0 symbols of 2"):
         Language(str(path), unit="character").load(tmp_path)
     path.write_text("abcd" * 50)
-    config = {"task": options(str(path)), "train": {"steps": 1}}
+    config = {
+        "task": {"name": "language", "train": str(path), "unit": "character"},
+        "train": {"steps": 1},
+    }
     spec = build_spec(config)
     spec.task.load(tmp_path)
     path.rename(tmp_path / "b.txt")
@@ -111,7 +122,8 @@ def test_a_text_too_short_for_the_tracks_of_a_batch_is_rejected(tmp_path):
         steps_per_epoch(stream, 36)
     path = tmp_path / "a.txt"
     path.write_text("abcd" * 10)
-    spec = build_spec({"task": options(str(path)), "train": {"epochs": 1, "batch_size": 50}})
+    task = {"name": "language", "train": str(path), "unit": "character"}
+    spec = build_spec({"task": task, "train": {"epochs": 1, "batch_size": 50}})
     with pytest.raises(UserError, match="train.batch_size: got 50, but the training text has 36"):
         spec.schedule_steps(spec.task.load(tmp_path).splits["train"])
 
@@ -119,16 +131,18 @@ def test_a_text_too_short_for_the_tracks_of_a_batch_is_rejected(tmp_path):
 def test_the_share_of_unknown_words_is_recorded_and_shown(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("a b\n" * 90 + "a c\n" * 10)
-    task = build_spec({"task": options(str(path), "word"), "train": {"steps": 1}}).task
-    preprocessing = task.load(tmp_path).preprocessing
+    config = {"task": {"name": "language", "train": str(path)}, "train": {"steps": 1}}
+    task = build_spec(config).task
+    dataset = task.load(tmp_path)
     third = pytest.approx(5 / 15)
-    assert preprocessing["unknown"] == {"train": 0.0, "valid": third, "test": third}
-    shares = "0.0% of train, 33.3% of valid, 33.3% of test"
-    assert task.notice(preprocessing) == f"unknown with 4 words: {shares}"
+    assert dataset.preprocessing["unknown"] == {"train": 0.0, "valid": third, "test": third}
+    note = "unknown with 4 words: 0.0% of train, 33.3% of valid, 33.3% of test"
+    assert describe_source(dataset) == [f"note: {note}"]
+    assert preprocessing_record(dataset)["source"]["notes"] == [note]
     few = replace(task, vocabulary=3).load(tmp_path).preprocessing
     assert few["unknown"]["train"] == pytest.approx(90 / 270)
     # The texts of the package have the vocabularies of their papers.
-    assert replace(task, sha256=None).notice(few) == ""
+    assert replace(task, sha256=None).load(tmp_path).source == {}
 
 
 @pytest.mark.parametrize("words", ["", ",medium", ",gal"])
@@ -139,6 +153,18 @@ def test_the_schedule_of_a_text_counts_its_own_epochs(tmp_path, words):
     spec = build_spec(config.to_dict())
     train = spec.task.load(tmp_path).splits["train"]
     epoch = steps_per_epoch(train, spec.train.batch_size)
-    assert spec.optim.decay_steps == epoch > 1
-    assert spec.optim.decay_begin in (3 * epoch, 5 * epoch, 13 * epoch)
-    assert spec.schedule_steps(train)[0] == spec.train.epochs * epoch
+    total, _ = spec.schedule_steps(train)
+    assert total == spec.train.epochs * epoch
+    rate = schedule(spec.optim, schedule_length(spec, total))
+    begin = {"": 3, ",medium": 5, ",gal": 13}[words]
+    # At the start, full steps; then one fall per epoch of this text, right at its first step.
+    last = (begin + 1) * epoch - 1
+    falls = [float(rate(jnp.int32(step))) for step in (0, last, last + 1, last + 1 + epoch)]
+    factor = spec.optim.decay_rate
+    np.testing.assert_allclose(falls, [1.0, 1.0, factor, factor**2], rtol=1e-6)
+
+
+def test_the_schedule_of_the_treebank_counts_its_updates():
+    optim = run_path(str(ROOT / "configs" / "ptb.py"))["get_config"]().optim
+    # (929,589 words - 1) / 20 tracks / 20 steps; archived runs have these numbers in their ids.
+    assert (optim.decay_unit, optim.decay_begin, optim.decay_steps) == ("update", 6969, 2323)

@@ -3,7 +3,6 @@
 import pytest
 
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.tasks.datasets import tagging
 from lstm_lab.tasks.readers.conll import DETECTED, Columns, read_conll
 from lstm_lab.utils.errors import UserError
 
@@ -29,6 +28,12 @@ def read(tmp_path, content, columns=DETECTED):
     return [(s.words, s.tags) for s in read_conll(path, columns)]
 
 
+def task_of(path, **options):
+    """Builds the task of a config for this file."""
+    task = {"name": "tags", "train": str(path), **options}
+    return build_spec({"task": task, "train": {"steps": 1}}).task
+
+
 def test_conll_u_is_read_without_comments_ranges_and_empty_nodes(tmp_path):
     words = [["vamos", "nos", "al", "mar"], ["mar"]]
     expected = [["VERB", "PRON", "ADP", "NOUN"], ["NOUN"]]
@@ -37,9 +42,7 @@ def test_conll_u_is_read_without_comments_ranges_and_empty_nodes(tmp_path):
         ["ir", "nosotros", "a", "mar"],
         ["v", "p", "s", "n"],
     )
-    task = build_spec(
-        {"task": tagging.options(str(tmp_path / "a.conll")), "train": {"steps": 1}}
-    ).task
+    task = task_of(tmp_path / "a.conll")
     assert (task.metric, task.labels) == ("accuracy", ("ADP", "NOUN", "PRON", "VERB"))
 
 
@@ -89,32 +92,30 @@ def test_a_damaged_file_is_rejected(tmp_path, content, columns, message):
 def test_declared_columns_are_options_of_the_task(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text("x in IN O\nx Oslo NNP B-a\n\n" * 20)
-    options = tagging.options(str(path), columns=Columns(2, 3))
-    task = build_spec({"task": options, "train": {"steps": 1}}).task
+    task = task_of(path, word_column=2, tag_column=3)
     assert (task.word_column, task.tag_column, task.labels) == (2, 3, ("IN", "NNP"))
     assert set(task.load(tmp_path).preprocessing["inputs"]) == {"<unk>", "in", "oslo"}
     with pytest.raises(UserError, match=r"task.tag_column: got 0, expected 1 or more"):
-        build_spec({"task": {**options, "tag_column": 0}, "train": {"steps": 1}})
+        task_of(path, labels=("IN", "NNP"), tag_column=0)
 
 
 def test_intents_are_read_from_comments(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text("# id = 1\n# intent = fly\nto O\n\n# Intent: get fare\nfare O\n\n" * 10)
-    options = tagging.options(str(path), predict="intent")
-    task = build_spec({"task": options, "train": {"steps": 1}}).task
+    task = task_of(path, predict="intent")
     assert task.labels == ("fly", "get fare")
     train = task.load(tmp_path).splits["train"]
     assert train.y.shape == (16,)
     assert set(train.y) == {0, 1}
     path.write_text("# intent = fly\nto O\n\nfare O\n")
     with pytest.raises(UserError, match="line 4 begins a sentence without an intent"):
-        tagging.options(str(path), predict="intent")
+        task_of(path, predict="intent")
 
 
 def test_a_no_break_space_stays_inside_a_word_of_new_input(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text("New\u00a0York B-a\nin O\n\n" * 10, encoding="utf-8")
-    task = build_spec({"task": tagging.options(str(path)), "train": {"steps": 1}}).task
+    task = task_of(path)
     preprocessing = task.load(tmp_path).preprocessing
     x = task.read_line("in New\u00a0York\n", preprocessing)
     assert [preprocessing["inputs"][k] for k in x] == ["in", "new\u00a0york"]

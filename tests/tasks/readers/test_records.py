@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score as class_f1
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Batch, Examples, Tags, Text, means, metric_sums
 from lstm_lab.tasks.base import Categorical
-from lstm_lab.tasks.datasets import tagging, text_classification
+from lstm_lab.tasks.datasets import tagging
 from lstm_lab.tasks.metrics import zero_metrics
 from lstm_lab.tasks.readers.records import read_records
 from lstm_lab.utils.errors import UserError
@@ -37,7 +37,7 @@ def test_a_line_separator_of_unicode_stays_inside_a_value(tmp_path, suffix):
 def test_a_users_csv_is_read(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(REVIEWS)
-    spec = build_spec({"task": text_classification.options(str(path)), "train": {"steps": 1}})
+    spec = build_spec({"task": {"name": "text", "train": str(path)}, "train": {"steps": 1}})
     assert spec.task.labels == ("bad", "good")
     dataset = spec.task.load(tmp_path)
     sizes = {split: len(part.y) for split, part in dataset.splits.items()}
@@ -71,10 +71,14 @@ def test_long_texts_are_cut_to_max_length(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "text,label\n", "has no records"),
-        ("a.csv", "words,label\nx,1\n", "no column 'text'; the header has words, label"),
-        ("a.csv", "text,label\nx,1,2\n", "line 2 has more values than the 2 columns"),
-        ("a.csv", "text,label\nx\n", "line 2 has no value in column 'label'"),
+        ("a.csv", "text,label\n", "has no rows below its header"),
+        (
+            "a.csv",
+            "words,label\nx,1\n",
+            "not clear which one has the texts; set task.text",
+        ),
+        ("a.csv", "text,label\nx,1,2\n", "line 2 has 3 values, expected 2 as in the header"),
+        ("a.csv", "text,label\nx\n", "line 2 has 1 values, expected 2"),
         ("a.csv", "text,label\nx,1\n", "has the label '1' alone"),
         ("a.csv", "text,label\nx,1\ny,0\n", "leaves 0 examples for valid"),
         ("a.jsonl", '{"text": "x", "label": 1}\n{oops\n', "line 2 is not JSON"),
@@ -85,9 +89,7 @@ def test_invalid_records_are_rejected(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(UserError, match=message):
-        Text(
-            **{k: v for k, v in text_classification.options(str(path)).items() if k != "name"}
-        ).load(tmp_path)
+        Text(**Text.complete({"train": str(path)}, tmp_path)).load(tmp_path)
 
 
 def test_an_unknown_label_is_named_in_the_error(tmp_path):
@@ -113,7 +115,7 @@ def test_a_users_conll_file_is_read(tmp_path):
     sentences = tagging.read_sentences(path)
     assert sentences[0] == (["EU", "rejects"], ["B-ORG", "O"], "", 3)
     assert sentences[1].tags == ["B-PER", "I-PER"]
-    task = build_spec({"task": tagging.options(str(path)), "train": {"steps": 1}}).task
+    task = build_spec({"task": {"name": "tags", "train": str(path)}, "train": {"steps": 1}}).task
     assert task.labels == ("B-ORG", "B-PER", "I-PER", "O")
     dataset = task.load(tmp_path)
     assert len(dataset.splits["train"].x) == 16
@@ -129,8 +131,8 @@ def test_a_folder_of_requests_is_read(tmp_path):
         ("tags", ("B-from", "B-to", "I-from", "I-to", "O")),
         ("intent", ("fare", "flight")),
     ):
-        options = tagging.options(*names, predict=predict, data_dir=tmp_path)
-        task = build_spec({"task": options, "train": {"steps": 1}}).task
+        files = dict(zip(("train", "valid", "test"), names, strict=True))
+        task = Tags(**Tags.complete({**files, "predict": predict}, tmp_path))
         assert task.labels == labels
         train = task.load(tmp_path).splits["train"]
         assert train.y.shape == (train.x.shape if predict == "tags" else train.x.shape[:1])
@@ -167,7 +169,7 @@ def test_macro_f1_equals_scikit_learn(seed):
 def test_a_file_that_changed_is_rejected(tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text(REVIEWS)
-    task = build_spec({"task": text_classification.options(str(path)), "train": {"steps": 1}}).task
+    task = build_spec({"task": {"name": "text", "train": str(path)}, "train": {"steps": 1}}).task
     path.write_text(REVIEWS.replace("great", "good"))
     with pytest.raises(UserError, match="changed since the run was configured"):
         task.load(Path())

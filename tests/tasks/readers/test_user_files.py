@@ -1,8 +1,12 @@
 """One command trains on a user's file; an error in the file is reported in one line."""
 
+import gzip
+
 import pytest
 
 from lstm_lab.cli import main
+from lstm_lab.cli.settings import spec_of
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from tests.helpers.paths import ROOT
 
@@ -45,6 +49,65 @@ def test_one_command_trains_on_a_users_file(tmp_path, capsys, config, name, cont
     assert ("unknown with" in printed.err) == (config in ("characters.py", "ptb.py"))
 
 
+COLUMNS = "1 the X O\n2 cat Y B-animal\n3 big Y I-animal\n\n" * 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"scheme": None, "labels": ("B-animal", "I-animal", "O"), "vocabulary": 4}),
+        ({"scheme": "IOB1"}, {"scheme": "IOB1", "metric": "span_f1"}),
+        ({"scheme": "none"}, {"scheme": "none", "metric": "accuracy"}),
+        ({"word_column": "3"}, {"vocabulary": 3}),
+        ({"tag_column": "3"}, {"labels": ("X", "Y"), "metric": "accuracy"}),
+        ({"tag_column": "5"}, "task.tag_column: got 5, but .* has 4 columns"),
+    ],
+)
+def test_settings_of_the_command_line_say_how_tags_are_read(tmp_path, settings, expected):
+    path = tmp_path / "a.conll"
+    path.write_text(COLUMNS)
+    given = {f"task.{name}": value for name, value in settings.items()}
+    config = f"{ROOT / 'configs' / 'tags.py'}:{path}"
+    if isinstance(expected, str):
+        with pytest.raises(UserError, match=expected):
+            spec_of(config, given)
+        return
+    task = spec_of(config, given).task
+    assert {name: getattr(task, name) for name in expected} == expected
+    task.load(tmp_path)
+
+
+def test_settings_of_the_command_line_say_how_translations_are_read(tmp_path):
+    for name in ("a.en", "a.de"):
+        (tmp_path / name).write_text("".join(f"wort{k} und wort{k + 1}\n" for k in range(400)))
+    config = f"{ROOT / 'configs' / 'translation.py'}:{tmp_path / 'a.en'},{tmp_path / 'a.de'}"
+    tasks = [
+        spec_of(config + word, given).task
+        for word, given in (
+            ("", {}),
+            ("", {"task.unit": "subword"}),
+            (",subword", {}),
+            (",subword", {"task.unit": "word"}),
+            ("", {"task.vocabulary": "350"}),
+        )
+    ]
+    assert [task.unit for task in tasks] == ["word", "subword", "subword", "word", "subword"]
+    # As many as the files have, and not the 403 words.
+    assert tasks[1].source_vocabulary == tasks[2].source_vocabulary != tasks[0].source_vocabulary
+    assert tasks[4].vocabulary == 350
+    tasks[1].load(tmp_path)
+
+
+def test_a_zipped_conll_file_in_utf_16_is_read(tmp_path):
+    path = tmp_path / "a.conll.gz"
+    path.write_bytes(gzip.compress(WORDS.encode("utf-16")))
+    labels = spec_of(f"{ROOT / 'configs' / 'tags.py'}:{path}", {}).task.labels
+    assert labels == ("B-animal", "B-city", "I-city", "O")
+    path.write_bytes(gzip.compress(b"the O\ncat\0 O\n"))
+    with pytest.raises(UserError, match="line 2 is not a text: it has a NUL character"):
+        spec_of(f"{ROOT / 'configs' / 'tags.py'}:{path}", {})
+
+
 def test_a_chinese_text_is_continued(tmp_path, capsys):
     path = tmp_path / "poem.txt"
     path.write_text("春眠不覺曉\n處處聞啼鳥\n夜來風雨聲\n花落知多少\n" * 90, encoding="utf-8")
@@ -84,7 +147,7 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "name", "content", "message"),
     [
-        ("imdb.py", "a.csv", b"review,label\nx,1\n", "no column 'text'; the header has review"),
+        ("imdb.py", "a.csv", b"review,label\nx,1\n", "no column 'text', and it is not clear which"),
         ("imdb.py", "a.csv", b"text,label\nx,1\n", "has the label '1' alone"),
         ("imdb.py", "a.csv", "text,label\nété,1\n".encode("latin-1"), "line 2 is not UTF-8"),
         ("imdb.py", "a.csv", b"", "a.csv is empty"),
@@ -97,13 +160,18 @@ def test_a_pair_of_files_is_translated(tmp_path, capsys):
             b"when,load\nmay,1\njune,x\n",
             "line 3 column 'load': got 'x', expected a finite number",
         ),
-        ("series.py", "a.csv", b"when\nmay\n", "line 2 has no number"),
-        ("heartbeats.py", "a.csv", b"1,2,3\n1,2\n", "line 2 has 1 values, expected as many"),
+        ("series.py", "a.csv", b"when\nmay\n", "line 2 has no numbers"),
+        (
+            "heartbeats.py",
+            "a.csv",
+            b"1,2,3\n1,2\n",
+            "line 2 has 2 values, expected 3 as in",
+        ),
         (
             "credit.py",
             "a.csv",
             b"a,b,c\n1,2\n",
-            "line 2: got 2 values, expected 3 as in the first row",
+            "line 2 has 2 values, expected 3 as in the header",
         ),
         ("imdb.py", "nowhere.csv", None, "nowhere.csv does not exist"),
     ],

@@ -1,0 +1,145 @@
+"""Rows of a series in the order of time: columns of numbers, gaps, windows without holes.
+
+In: a `RawTable`, and options that say what its times and missing numbers mean. Out: arrays, and
+which windows of them are whole. `datasets/forecasting.py` makes examples of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_lab.tasks.readers.rows import RawTable, names_text
+from lstm_lab.tasks.readers.tables import Gaps, TableFormat, fill, kind_of, numbers
+from lstm_lab.utils.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFormat(TableFormat):
+    """How a user's table of a series is written.
+
+    Attributes:
+      header: whether the first row has the names of the columns; without, they are called 1, 2, ...
+      time: the column of times, which must be in order, without doubles and gaps. None checks
+        nothing; the run then notes what is wrong with the only column of ISO dates.
+      sort: whether to sort the rows by time.
+      gaps: whether to refuse missing times, or to keep the rows: no window then crosses a gap.
+
+    Example:
+      SeriesFormat(time="when", sort=True, missing="ffill").gaps  # "refuse"
+    """
+
+    header: bool = True
+    time: str | None = None
+    sort: bool = False
+    gaps: Gaps = "refuse"
+
+
+class Rows(NamedTuple):
+    """Rows of a series in the order of time.
+
+    Attributes:
+      values: the columns that the model reads [N,D], float64, NaN where a number is missing.
+      starts: which rows follow a gap of time [N].
+      lines: the line of each row in its file [N].
+    """
+
+    values: np.ndarray
+    starts: np.ndarray
+    lines: np.ndarray
+
+
+def series_rows(table: RawTable, columns: Sequence[str], form: SeriesFormat) -> Rows:
+    """Returns the rows of a table in the order of time, with holes filled as `missing` says.
+
+    Args:
+      table: the table.
+      columns: the columns to read.
+      form: how it is written.
+
+    Raises:
+      UserError: for a missing column or number, or times that are not in order; the message names
+        the line.
+    """
+    starts = np.zeros(len(table.frame), bool)
+    if form.time is not None or form.sort:
+        from lstm_lab.tasks.readers.times import find_times, ordered
+
+        time = form.time or find_times(table)
+        if time is None:
+            raise UserError(f"task.sort: {table.what} has no column of dates; set task.time")
+        table, gaps = ordered(table, time, form.sort, form.gaps)
+        starts[gaps] = True
+    values_ND = fill(numbers(table, columns, form), form.missing)
+    return Rows(values_ND, starts, np.asarray(table.frame.index))
+
+
+def whole_windows(starts_N: np.ndarray, missing_N: np.ndarray, span: int) -> np.ndarray:
+    """Returns which windows of `span` rows cross no gap and have no row with a hole [N-span+1].
+
+    Args:
+      starts_N: which rows follow a gap.
+      missing_N: which rows miss a number.
+      span: length of a window.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view
+    # The first row of a window may follow a gap.
+    crossing = windows(starts_N, span)[:, 1:].any(1)
+    return np.asarray(~crossing & ~windows(missing_N, span).any(1))
+
+
+def numeric_columns(table: RawTable, form: SeriesFormat, targets: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of numbers.
+
+    Args:
+      table: the table.
+      form: how it is written.
+      targets: columns that must be among them.
+
+    Raises:
+      UserError: if there are none, or if a column has numbers with other values among them.
+    """
+    kinds = {
+        name: kind_of(list(table.frame[name]), form)
+        for name in table.names
+        if name and name != form.time
+    }
+    columns = tuple(name for name, kind in kinds.items() if kind == "numbers")
+    wrong = [name for name, kind in kinds.items() if kind == "mixed" or name in targets]
+    # The error names the value that is no number; values that are missing are found later.
+    numbers(table, wrong, replace(form, missing=form.missing or "drop"))
+    if not columns:
+        raise UserError(
+            f"{table.what} line 2 has no numbers, expected a header and rows of numbers; the "
+            f"columns are {names_text(table.names)}"
+        )
+    return columns
+
+
+def describe_columns(table: RawTable, columns: Sequence[str], form: SeriesFormat) -> dict[str, Any]:
+    """Returns what a file has, for people: `reads`, `left_out` and `notes` of `Dataset.source`.
+
+    Args:
+      table: the table.
+      columns: the columns that are read.
+      form: how it is written.
+    """
+    from lstm_lab.tasks.readers.times import find_times, ordered
+
+    left_out = {name: "not used" for name in table.names if name not in columns}
+    for name in left_out:
+        kind = kind_of(list(table.frame[name]), form) if name else "no name"
+        left_out[name] = {"numbers": "not used", "mixed": "not only numbers"}.get(kind, kind)
+    time, notes = form.time or find_times(table), []
+    if time is not None:
+        left_out[time] = "times"
+    if time is not None and form.time is None and not form.sort:
+        try:
+            ordered(table, time, sort=False, gaps="refuse")
+        except UserError as error:
+            # Nobody said that this column orders the rows, so they are taken as they are.
+            notes.append(str(error))
+    return {"reads": list(columns), "left_out": left_out, "notes": notes}

@@ -1,0 +1,115 @@
+"""Files as text: archives, encodings and streams, valid and damaged."""
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lstm_lab.tasks.readers import files
+from lstm_lab.tasks.readers.download import locate
+from lstm_lab.tasks.readers.files import read_text, stream_lines
+from lstm_lab.utils.errors import UserError
+
+TEXT = "text,label\nété,1\n\u6625,0\n"
+
+
+def zipped(**members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "."), content)
+    return buffer.getvalue()
+
+
+FORMS = {
+    "a.csv": TEXT.encode(),
+    "mark.csv": TEXT.encode("utf-8-sig"),
+    "windows.csv": TEXT.replace("\n", "\r\n").encode(),
+    "little.csv": b"\xff\xfe" + TEXT.encode("utf-16-le"),
+    "big.csv": b"\xfe\xff" + TEXT.encode("utf-16-be"),
+    "a.csv.gz": gzip.compress(TEXT.encode("utf-8-sig")),
+    "a.zip": zipped(a__csv=TEXT.encode()),
+    "misnamed.csv": gzip.compress(TEXT.encode()),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_of_a_file_gives_the_same_text(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(FORMS[name])
+    assert read_text(path) == TEXT
+    # Standard input and pipes have no name and are read once.
+    assert list(stream_lines(io.BytesIO(FORMS[name]), "input")) == TEXT.splitlines()
+
+
+PACKED = gzip.compress(TEXT.encode() * 50)
+SPOILED = PACKED[:20] + bytes([PACKED[20] ^ 0xFF]) + PACKED[21:]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv.gz", SPOILED, r"is a damaged \.gz"),
+        ("a.csv.gz", PACKED[:-9], r"is a damaged \.gz"),
+        ("a.csv.gz", PACKED[:-8] + b"12345678", r"is a damaged \.gz: CRC"),
+        ("a.csv.gz", TEXT.encode(), r"is a damaged \.gz: Not a gzipped file"),
+        ("a.zip", zipped(a__csv=TEXT.encode())[:-30], r"is a damaged \.zip"),
+        ("a.zip", TEXT.encode(), r"is a damaged \.zip: File is not a zip file"),
+        ("a.zip", zipped(a__csv="x", b__csv="y"), r"has 2 files \(a.csv, b.csv\), expected one"),
+        ("a.csv", "x\nété".encode("latin-1"), r"line 2 is not UTF-8 \(byte 0xe9\)"),
+        ("a.csv", "x\ny\n".encode("utf-16-le"), "line 1 is not a text: it has a NUL character"),
+        ("a.csv", b"x\ny\0z\n", "line 2 is not a text: it has a NUL character"),
+        ("a.csv", b"\xff\xfea\0\n\0b", "line 2 is not UTF-16"),
+        ("a.csv", b"\n \n", "is empty"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_its_reason(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        read_text(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.zip"])
+def test_an_archive_that_unpacks_to_too_much_is_never_held(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(files, "LARGEST", 3 << 20)
+    content = bytes(16 << 20)
+    packed = gzip.compress(content) if name == "a.gz" else zipped(a__csv=content)
+    (tmp_path / name).write_bytes(packed)
+    read = []
+    chunk = files._CHUNK
+    monkeypatch.setattr(files, "_CHUNK", type("Chunk", (int,), {})(chunk))
+    opened = files._limited
+
+    def counted(file, what):
+        class Counting:
+            def read(self, size):
+                read.append(size)
+                return file.read(size)
+
+        return opened(Counting(), what)
+
+    monkeypatch.setattr(files, "_limited", counted)
+    with pytest.raises(UserError, match="unpacks to more than 3 MiB"):
+        read_text(tmp_path / name)
+    assert sum(read) <= 4 << 20
+
+
+def test_a_line_of_a_stream_is_there_before_the_next_is_read():
+    def arriving():
+        yield b"one\r\n"
+        raise AssertionError("the second line was read first")
+
+    assert next(stream_lines(arriving(), "input")) == "one"
+    with pytest.raises(UserError, match="input line 2 is not UTF-8"):
+        list(stream_lines([b"one\n", b"\xe9t\xe9\n"], "input"))
+
+
+def test_a_pipe_is_no_training_file(tmp_path):
+    with pytest.raises(UserError, match="is a pipe, which can be read only once; save it"):
+        locate("/dev/null", tmp_path)
+    with pytest.raises(UserError, match="is a folder, expected a file"):
+        locate(str(tmp_path), Path())
