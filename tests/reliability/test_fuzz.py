@@ -6,7 +6,6 @@ per target is LONG. `fuzz_atheris.py` does the same with libFuzzer.
 
 import json
 from collections import Counter
-from importlib.util import find_spec
 from typing import Literal, get_args, get_origin
 
 import pytest
@@ -21,11 +20,6 @@ from lstm_lab.config.user_code import load_task
 from tests.reliability.targets import TARGETS, refusal
 
 SHORT, LONG = 4, 20_000
-# The readers of tables and JSON lines are replaced in a branch of their own, which passes.
-REPLACED = {"json_lines", "json_lines_gz", "damaged_gz", "csv_texts", "table", "columns"}
-if find_spec("lstm_lab.tasks.readers.rows") is not None:
-    REPLACED = set()
-NAMES = [name for name in TARGETS if name not in REPLACED]
 # A folder of pytest is shared by all examples: each writes its file anew.
 SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -93,13 +87,14 @@ def damaged(draw, content):
 
 
 # Inputs that raised something else than UserError, or a message of several lines, before they were
-# found here. Those of the readers that are replaced are examples of `read_examples`.
+# fixed. Others are examples of `read_examples`.
 FOUND = [
     ("recordings", TARGETS["recordings"].example[:20]),
     ("recordings", TARGETS["recordings"].example.replace(b"fmt ", b"fmtx")),
     ("recordings", TARGETS["recordings"].example.replace(b"fmt \x10\0", b"fmt \x10d")),
     ("recordings_tar", b"no archive"),
     ("idx_gz", TARGETS["idx_gz"].example[:10] + b"\xff" * 9),
+    ("damaged_gz", TARGETS["damaged_gz"].example[:10] + b"\xff" * 9),
     ("publisher_text", b"\xff"),
     ("publisher_reviews", b"\xff"),
     ("publisher_series", b"\xff"),
@@ -164,13 +159,13 @@ def test_the_settings_that_the_fuzzers_found_are_one_line(values):
     assert "\n" not in refusal(lambda: load_spec(config_of("adding"), values))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TARGETS)
 def test_a_reader_gives_a_value_or_one_line(name, tmp_path):
     read_examples(name, tmp_path, SHORT)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TARGETS)
 def test_a_reader_gives_a_value_or_one_line_for_many_files(name, tmp_path):
     read_examples(name, tmp_path, LONG)
 
