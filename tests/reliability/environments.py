@@ -19,7 +19,9 @@ from pathlib import Path
 from tests.helpers.paths import ROOT
 from tests.helpers.training import assert_same_record, run_record
 
-NOBODY = 65534
+# A process without the rights of root, even if root starts it: it may not write to a folder that
+# nobody may write to.
+PLAIN = ["unshare", "--user"]
 CONFIG = """
 def get_config():
     return {
@@ -39,8 +41,9 @@ class Environment:
       variables: of the environment; None removes one.
       before: commands of the shell that run first.
       redirect: redirections of the shell.
-      user: whether the process is a plain user who may write only to its results.
-      same: whether the results have to be those of the usual environment, bit for bit.
+      user: whether the process has no rights of root.
+      same: whether the results have to be those of the usual environment, bit for bit. Without a
+        compiler or a cache, another backend computes them.
       refused: whether it may end in one line.
     """
 
@@ -72,10 +75,15 @@ ENVIRONMENTS = {
     "XLA_FLAGS with 3 devices": variable("XLA_FLAGS", "--xla_force_host_platform_device_count=3"),
     "HOME missing": variable("HOME", None),
     "HOME is not there": variable("HOME", "/nowhere"),
-    "HOME read-only": Environment({"HOME": "/", "XDG_CACHE_HOME": None}, user=True),
+    "HOME read-only": Environment(
+        {"XDG_CACHE_HOME": None},
+        "mkdir home; chmod 555 home; export HOME=$PWD/home",
+        user=True,
+        same=False,
+    ),
     "a user without a name": Environment(user=True),
-    "CXX=/bin/false": variable("CXX", "/bin/false"),
-    "XDG_CACHE_HOME a file": Environment({"XDG_CACHE_HOME": "file"}, "touch file"),
+    "CXX=/bin/false": variable("CXX", "/bin/false", same=False),
+    "XDG_CACHE_HOME a file": Environment({"XDG_CACHE_HOME": "file"}, "touch file", same=False),
     "LC_ALL=C, ascii": Environment({"LC_ALL": "C", "LANG": "C", "PYTHONIOENCODING": "ascii"}),
     "PYTHONUTF8=0, LC_ALL=POSIX": Environment(
         {"PYTHONUTF8": "0", "LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}
@@ -109,10 +117,12 @@ ENVIRONMENTS = {
     "working directory deleted": Environment(
         before='mkdir gone; cd gone; rmdir "$PWD"', refused=True
     ),
-    "working directory read-only": Environment(before="cd /usr", user=True),
+    "working directory read-only": Environment(
+        before="mkdir locked; chmod 555 locked; cd locked", user=True
+    ),
     "64 open files": Environment(before="ulimit -n 64", refused=True),
     "little memory": Environment(before="ulimit -v 1500000", refused=True),
-    "PATH empty": Environment({"PATH": ""}),
+    "PATH empty": Environment({"PATH": ""}, same=False),
 }
 # In one process, for the quick tests: nothing in it may change a result.
 TOGETHER = Environment(
@@ -145,10 +155,9 @@ def start(environment: Environment, place: Path) -> subprocess.CompletedProcess[
     script = f'{environment.before}\nexec "$0" "$@" {environment.redirect}'
     if environment.redirect.startswith("|"):
         script = script.replace("exec ", "")
-    plain = {"user": NOBODY, "group": NOBODY, "extra_groups": ()}
+    shell = [*(PLAIN if environment.user else []), "/bin/sh", "-c", script]
     return subprocess.run(
-        ["/bin/sh", "-c", script, *command, f"--workdir={place / 'run'}", "--devices=1"],
-        **(plain if environment.user and os.geteuid() == 0 else {}),
+        [*shell, *command, f"--workdir={place / 'run'}", "--devices=1"],
         cwd=place,
         env=variables,
         capture_output=True,
