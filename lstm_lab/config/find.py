@@ -7,6 +7,7 @@ In: a name such as `adding`, or a path such as `my_config.py`. Out: the path of 
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -73,7 +74,7 @@ def find_file(kind: Kind, name: str, setting: str) -> Path:
         if name not in files:
             raise unknown(setting, name, [*files, "FILE.py"])
         return files[name]
-    if not path.is_file():
+    if not os.path.isfile(path):
         # Texts of a clone say configs/adding.py; with an installed package, the name is enough.
         known = f"; did you mean {path.stem!r}?" if path.stem in list_files(kind) else ""
         raise UserError(f"{setting}: {path} does not exist{known}")

@@ -6,6 +6,7 @@ the key. Ranges are checked in `sections.py`, conflicts in `validation.py`.
 
 from __future__ import annotations
 
+import os
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -59,7 +60,7 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     resolve_cell(spec.model)
     cell_file, task_file = cell_path(spec.model), task_path(name)
     vectors = Path(spec.model.vectors) if spec.model.vectors else None
-    if vectors is not None and not vectors.is_file():
+    if vectors is not None and not os.path.isfile(vectors):
         raise UserError(f"model.vectors: {vectors} does not exist")
     return replace(
         spec,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import sys
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -79,10 +80,10 @@ def load_task(name: object) -> type[Task]:
     """
     path = task_path(name)
     if path is None:
-        if name not in TASKS:
+        if not isinstance(name, str) or name not in TASKS:
             raise unknown("task.name", name, [*TASKS, "FILE.py:NAME"])
-        return TASKS[str(name)]
-    if not path.is_file():
+        return TASKS[name]
+    if not os.path.isfile(path):
         raise UserError(f"task.name: {path} does not exist")
     return _load_task(str(name), file_hash(path))
 
@@ -223,7 +224,7 @@ def load_module(path: Path, what: str) -> types.ModuleType:
     Raises:
       UserError: for a file that is missing, or that raises an error; the message has its line.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{what}: {path} does not exist")
     # A name of its own in sys.modules, where dataclasses look up the types of their fields: a file
     # with the name of an installed package must not hide that package. Every load runs the file as

@@ -6,6 +6,7 @@ In: the four idx files under mnist/ in the data folder. Out: sequences of pixels
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -127,7 +128,7 @@ def read_idx(path: Path) -> np.ndarray:
         zero, kind, rank = content[:2], content[2], content[3]
         shape = np.frombuffer(content, ">i4", rank, 4)
         values = np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, IndexError) as error:
         raise UserError(f"data: {path} is no idx file ({error})") from None
     if zero != b"\0\0" or kind != 8:
         raise UserError(f"data: {path} is no idx file of bytes")

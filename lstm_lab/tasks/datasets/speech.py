@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -123,13 +124,21 @@ def read_recordings(path: Path) -> list[tuple[int, int, np.ndarray]]:
                     file = archive.extractfile(member)
                 if name is None or file is None:
                     continue
-                rate, wave = wavfile.read(io.BytesIO(file.read()))
+                with warnings.catch_warnings():
+                    # Chunks that hold no samples, such as the name of a program, are skipped.
+                    warnings.simplefilter("ignore", wavfile.WavFileWarning)
+                    rate, wave = wavfile.read(io.BytesIO(file.read()))
                 if rate != RATE:
                     raise UserError(f"data: {path} has {member.name} at {rate} Hz, expected {RATE}")
                 # The recordings have 16-bit samples.
                 recordings.append((int(name[1]), int(name[3]), wave.astype(np.float32) / 2**15))
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise UserError(f"data: {path} is no archive of recordings ({error})") from None
+    except UserError:
+        raise
+    except Exception as error:  # the type of error depends on which bytes are damaged
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"data: {path} is no archive of recordings ({type(error).__name__}: {reason})"
+        ) from None
     return recordings
 
 

@@ -122,6 +122,14 @@ def unpacked(content: bytes, what: str) -> bytes:
         raise UserError(f"data: {what} is a damaged gzip file ({error})") from None
 
 
+def _text(content: bytes, what: str) -> str:
+    """Returns the text of a file; raises UserError if it is not UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"data: {what} is damaged: byte {error.start + 1} is no text") from None
+
+
 def _packed(content: bytes) -> bytes:
     """Compresses bytes without the time of day, so that equal contents give equal files."""
     return gzip.compress(content, mtime=0)
@@ -142,7 +150,7 @@ def prepare_imdb(original: Path) -> Prepared:
     for name, content in _members(original, pattern.fullmatch):
         if match := pattern.fullmatch(name):
             part, label, number, rating = match.groups()
-            text = content.decode("utf-8")
+            text = _text(content, f"{original}: {name}")
             reviews[part].append((int(label == "pos"), int(number), int(rating), text))
     files = {}
     for part, rows in reviews.items():
@@ -193,7 +201,7 @@ def prepare_ecg5000(original: Path) -> Prepared:
     """
     pattern = re.compile(r"(?:.*/)?ECG5000_TRAIN\.(txt|tsv|ts)")
     for name, content in _members(original, pattern.fullmatch):
-        lines = [line.strip() for line in content.decode("utf-8").splitlines()]
+        lines = [line.strip() for line in _text(content, f"{original}: {name}").splitlines()]
         if name.endswith(".ts"):
             # After the header, values separated by commas, a colon, and the label.
             rows = [line.rpartition(":") for line in lines if line and line[0] not in "@#"]
@@ -214,7 +222,10 @@ def prepare_german_credit(original: Path) -> Prepared:
     """
     for name, content in _members(original):
         if PurePosixPath(name).name == "german.data":
-            lines = [",".join(line.split()) for line in content.decode("utf-8").splitlines()]
+            lines = [
+                ",".join(line.split())
+                for line in _text(content, f"{original}: {name}").splitlines()
+            ]
             text = "\n".join(line for line in lines if line) + "\n"
             return {"german_credit/german.csv": text.encode()}
     raise _missing(original, "german.data")
