@@ -52,7 +52,7 @@ class Fault(NamedTuple):
 PAUSE, REPORT, EVALUATE = range(3)
 
 
-class Interval(NamedTuple):
+class RowSoFar(NamedTuple):
     """The steps since the last row of the record; a row may take several compiled calls.
 
     The sums are carried from call to call, so that the row has the same bits as with one call.

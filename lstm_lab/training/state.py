@@ -18,7 +18,7 @@ from lstm_lab.config.variant import rates_of
 from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.recurrent import States
 from lstm_lab.training.optimizer import hparams
-from lstm_lab.training.reports import Interval
+from lstm_lab.training.reports import RowSoFar
 from lstm_lab.training.weight_averaging import Average
 from lstm_lab.utils.types import PyTree
 
@@ -122,7 +122,7 @@ class TrainState(NamedTuple):
     stopped: jax.Array
     best: BestSoFar
     average: Average | None
-    interval: Interval
+    interval: RowSoFar
     rollback: Rollback | None = None
 
 

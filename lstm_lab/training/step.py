@@ -49,8 +49,8 @@ from lstm_lab.training.reports import (
     EVALUATE,
     PAUSE,
     ChunkReport,
-    Interval,
     LossParts,
+    RowSoFar,
     StepReport,
     first_fault,
     no_fault,
@@ -199,7 +199,7 @@ class TrainStep:
             # The averaged weights, once they exist, are what a run is judged by.
             params = weight_averaging.weights(state.average, state.params)
             valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
-            interval = Interval(before.steps + steps_left, total, fault)
+            interval = RowSoFar(before.steps + steps_left, total, fault)
             report = self._chunk_report(state, interval, valid)
             # A call that pauses judges nothing: a run stops at the end of a row.
             selected = self._select(state, params, report, evaluating)
@@ -331,13 +331,13 @@ class TrainStep:
             starts, lambda state: self._new_order(train, state), lambda _: order_N, state
         )
 
-    def _no_steps(self) -> Interval:
+    def _no_steps(self) -> RowSoFar:
         zero = jnp.float32(0)
         total = StepReport(zero, zero_metrics(self.spec.task.target), zero, zero, zero)
-        return Interval(jnp.int32(0), total, no_fault())
+        return RowSoFar(jnp.int32(0), total, no_fault())
 
     def _chunk_report(
-        self, state: TrainState, interval: Interval, valid: dict[str, jax.Array]
+        self, state: TrainState, interval: RowSoFar, valid: dict[str, jax.Array]
     ) -> ChunkReport:
         """Returns the means over the steps of an interval from their added-up reports."""
         steps, total, fault = interval
