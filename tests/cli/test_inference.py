@@ -55,11 +55,11 @@ def test_a_pipe_standard_input_and_a_file_give_the_same_answers(
     writer.start()
     assert predict(capsys, runs["text"], f"--input={pipe}")[:2] == (0, expected)
     writer.join()
-    for content in (LINES.encode(), LINES.encode("utf-16"), gzip.compress(LINES.encode())):
+    for content in (LINES.encode(), LINES.encode("utf-16"), gzip.compress(LINES.encode(), mtime=0)):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
         assert predict(capsys, runs["text"])[:2] == (0, expected)
     table = tmp_path / "in.csv.gz"
-    table.write_bytes(gzip.compress(b"text,label\na good film,1\na dull film,0\n"))
+    table.write_bytes(gzip.compress(b"text,label\na good film,1\na dull film,0\n", mtime=0))
     assert predict(capsys, runs["text"], f"--input={table}")[:2] == (0, expected)
 
 
