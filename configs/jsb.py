@@ -2,7 +2,7 @@
 
 Command: lstm-lab train jsb:np
 Time: 20 seconds on 2 CPU cores.
-Score: test NLL 8.41 a frame, every frame counted from the first on; the notes' frequencies
+Score: test NLL 8.38 a frame, every frame counted from the first on; the notes' frequencies
 alone give 11.060. Greff et al. 2017 report 8.38 as their best.
 Data: lstm-lab data get jsb (also nottingham, musedata, piano_midi); downloaded at first use.
 
@@ -32,6 +32,8 @@ def get_config(words: str | None = None) -> ConfigDict:
                 "epochs": 150,
                 "patience": 15,
                 "loss_reduction": "sum_time_mean_batch",
+                # The longest piece is several times as long as most others.
+                "bucket": True,
             },
         }
     )

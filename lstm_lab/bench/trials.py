@@ -24,7 +24,7 @@ from lstm_lab.bench.contenders import missing
 from lstm_lab.bench.run import machine
 from lstm_lab.studies import Study, Trials, grid
 from lstm_lab.studies.expand import tuning_runs
-from lstm_lab.tasks import Examples
+from lstm_lab.tasks import Stream
 from lstm_lab.utils.progress import Meter, say
 
 CONTENDERS = ("lstm_lab", "torch", "torch processes")
@@ -141,8 +141,8 @@ def _prepare(scratch: Path, path: Path, study: Study, data_dir: Path) -> dict[st
     arrays = {
         f"{name}_{part}": values
         for name, split in splits.items()
-        if isinstance(split, Examples)
-        for part, values in split._asdict().items()
+        if not isinstance(split, Stream)
+        for part, values in split.take(np.arange(split.rows))._asdict().items()
         if values is not None
     }
     np.savez(scratch / "data.npz", **arrays)

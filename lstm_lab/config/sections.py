@@ -312,8 +312,7 @@ class ComputeSpec:
       backend: backend of the recurrence; `auto` takes the fastest measured one.
       devices: number of local devices; None uses all.
       checkpoint_seconds: least time between checkpoints in seconds; 0 saves at every evaluation.
-      log_every: largest number of steps in one compiled call. Each call writes one line of training
-        metrics to metrics.jsonl, and an interrupt waits for the end of the call.
+      log_every: steps of one line of training metrics in metrics.jsonl; fewer before an evaluation.
       gates: writes statistics of gates and states to TensorBoard at every evaluation.
 
     Raises:

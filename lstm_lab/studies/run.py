@@ -55,13 +55,14 @@ class Attempt(Enum):
 class _Datasets(dict[Task, Dataset]):
     """Data sets by task, loaded at their first use: a study with all results needs none."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, stop: StopRequest) -> None:
         super().__init__()
-        self.data_dir = data_dir
+        self.data_dir, self.stop = data_dir, stop
 
     def __missing__(self, task: Task) -> Dataset:
         # Loaded on first use: a study whose results are all there reads no data.
-        self[task] = task.load(self.data_dir)
+        with self.stop.ending_at_once():
+            self[task] = task.load(self.data_dir)
         for line in describe_source(self[task]):
             say(line)
         return self[task]
@@ -131,7 +132,7 @@ def launch(
     Raises:
       UserError: for an impossible study, missing data, or a folder with other contents.
     """
-    folder, datasets = StudyFolder(workdir, study), _Datasets(data_dir)
+    folder, datasets = StudyFolder(workdir, study), _Datasets(data_dir, stop)
     # Counting the steps loads the data, so missing data are reported before anything is written.
     steps = sum(_count_steps(run, datasets) for run in _unfinished(study, folder, results))
     tuning_failed = False

@@ -8,12 +8,8 @@ from lstm_lab.tasks.base import (
     Bernoulli,
     Categorical,
     Dataset,
-    Examples,
     Inputs,
     Real,
-    SourceTokens,
-    Split,
-    Stream,
     Target,
     Task,
     Tokens,
@@ -28,6 +24,7 @@ from lstm_lab.tasks.batches import (
     gather_batch,
     longest,
     mean_steps,
+    rows_that_fit,
     steps_per_epoch,
     train_batch,
 )
@@ -44,6 +41,15 @@ from lstm_lab.tasks.datasets.tagging import Tags
 from lstm_lab.tasks.datasets.text_classification import Text
 from lstm_lab.tasks.datasets.time_series import Waves
 from lstm_lab.tasks.datasets.translation import Translation
+from lstm_lab.tasks.examples import (
+    Examples,
+    Sequences,
+    SourceTokens,
+    Split,
+    Stored,
+    Stream,
+    Windows,
+)
 from lstm_lab.tasks.metrics import (
     DIRECTIONS,
     MetricSums,
@@ -99,10 +105,12 @@ __all__ = [
     "MetricSums",
     "Parity",
     "Real",
+    "Sequences",
     "Series",
     "SourceTokens",
     "Split",
     "SpokenDigits",
+    "Stored",
     "Stream",
     "Table",
     "Tags",
@@ -114,6 +122,7 @@ __all__ = [
     "Translation",
     "Vectors",
     "Waves",
+    "Windows",
     "batch_places",
     "chunk",
     "epoch_order",
@@ -126,6 +135,7 @@ __all__ = [
     "metric_names",
     "metric_sums",
     "ordered_metrics",
+    "rows_that_fit",
     "steps_per_epoch",
     "train_batch",
     "trivial_baselines",

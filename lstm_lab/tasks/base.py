@@ -1,7 +1,7 @@
 """What a task is: its inputs, its target, and its examples.
 
-In: the options of a task and a folder with its files. Out: a `Dataset`, whose splits are `Examples`
-or a `Stream`. The tasks themselves are in `datasets/`. Read batches.py next: from a split to the
+In: the options of a task and a folder with its files. Out: a `Dataset`, whose splits are those of
+examples.py. The tasks themselves are in `datasets/`. Read batches.py next: from a split to the
 batch of one step.
 """
 
@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
 from scipy.special import expit, softmax
 
+from lstm_lab.tasks.examples import Examples, Split, Stored
 from lstm_lab.tasks.tag_schemes import Scheme
 from lstm_lab.utils.errors import UserError
 
 Measure = Literal["accuracy", "perplexity", "bits", "macro_f1", "span_f1"]
-Array = Any  # numpy on the host, jax on the device
 
 
 @dataclass(frozen=True)
@@ -97,86 +97,6 @@ class Real:
 
 Inputs = Tokens | Vectors
 Target = Categorical | Bernoulli | Real
-
-
-class SourceTokens(NamedTuple):
-    """The sentences that an encoder reads, such as the sentences to translate.
-
-    Attributes:
-      tokens: [N,S], int32.
-      lengths: number of real tokens of each sentence [N], int32.
-
-    Example:
-      SourceTokens(tokens=np.array([[4, 7, 2], [5, 2, 0]]), lengths=np.array([3, 2]))
-    """
-
-    tokens: Array
-    lengths: Array
-
-
-class Examples(NamedTuple):
-    """Sequences with their targets; the first axis of every array is the example.
-
-    Attributes:
-      x: inputs, tokens [N,T] or vectors [N,T,D].
-      y: targets, as the task's `target` says. Targets in the padding do not count.
-      lengths: number of real steps of each sequence [N], int32, or None if all have T.
-      weights: weight of each sequence in the loss [N], float32, or None if all weigh the same.
-      source: the source sentences of a translation, or None.
-
-    Example:
-      x_NTD = np.zeros((3, 20, 2), np.float32)
-      Examples(x_NTD, y=np.array([0, 2, 1]), lengths=np.array([20, 5, 12]))
-    """
-
-    x: Array
-    y: Array
-    # None rather than an array full of T: the model then computes no masks.
-    lengths: Array | None = None
-    weights: Array | None = None
-    source: SourceTokens | None = None
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Stream:
-    """One long sequence of symbols; the model predicts each symbol from all symbols before it.
-
-    The sequence is cut into tracks of equal length. A batch reads all tracks at once, one per row,
-    and the next batch reads the next chunk of time. The state of the model is carried from chunk to
-    chunk. Symbols that are left over at the end are not read.
-
-    Attributes:
-      tokens: [N], int32.
-      T: time steps of a chunk.
-      tracks: number of tracks in an evaluation; in training, the batch size is this number.
-      std: standard deviation of the length of training chunks around T; 0 if all have T steps.
-
-    Example:
-      stream = Stream(np.arange(101), T=5, tracks=2)
-      stream.track_steps(stream.tracks)  # 50: ten chunks of five steps
-    """
-
-    tokens: Array
-    # Static: these numbers set the shapes of compiled arrays, so they cannot be traced.
-    T: int = field(metadata={"static": True})
-    tracks: int = field(default=1, metadata={"static": True})
-    std: float = field(default=0.0, metadata={"static": True})
-
-    @property
-    def shift(self) -> int:
-        """The largest number of steps by which a cut between training chunks is moved."""
-        # A normal number has no bound, but the longest chunk sets the padded length of a batch.
-        # A cut moves by std / sqrt(2) (see `batches._cuts`), so this is about 2.1 deviations.
-        return round(1.5 * self.std)
-
-    def track_steps(self, tracks: int) -> int:
-        """Returns the number of symbols that each of `tracks` equal tracks predicts."""
-        # The first symbol of the stream is only read: nothing comes before it.
-        return (self.tokens.shape[0] - 1) // tracks
-
-
-Split = Examples | Stream
 
 
 @dataclass(frozen=True)
@@ -297,7 +217,7 @@ class Task:
         return {}
 
     def final_metrics(
-        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
+        self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
         """Returns the test metrics that need all outputs at once, such as the AUC.
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lstm_lab.tasks.base import Examples, Split, Stream
+from lstm_lab.tasks.examples import Examples, Split, Stored, Stream
 from lstm_lab.utils.errors import UserError
 
 
@@ -181,7 +182,7 @@ WINDOW = 50
 
 
 def epoch_order(
-    examples: Examples, seed: jax.Array, epoch: jax.Array, bucket: int | None = None
+    examples: Stored, seed: jax.Array, epoch: jax.Array, bucket: int | None = None
 ) -> jax.Array:
     """Returns the order in which an epoch shows the examples.
 
@@ -199,10 +200,10 @@ def epoch_order(
 
     Example:
       order_N = epoch_order(examples, jnp.uint32(0), jnp.int32(3), bucket=32)
-      (jnp.sort(order_N) == jnp.arange(len(examples.x))).all()  # True: each example once
+      (jnp.sort(order_N) == jnp.arange(examples.rows)).all()  # True: each example once
     """
     key = jax.random.fold_in(jax.random.key(seed), epoch)
-    N = examples.x.shape[0]
+    N = examples.rows
     order_N = jax.random.permutation(key, N)
     if bucket is None or examples.lengths is None:
         return order_N
@@ -220,7 +221,7 @@ def epoch_order(
 
 
 def gather_batch(
-    examples: Examples, places_B: jax.Array, rows_B: jax.Array, order_N: jax.Array | None = None
+    examples: Stored, places_B: jax.Array, rows_B: jax.Array, order_N: jax.Array | None = None
 ) -> Batch:
     """Returns the examples at some places of an order.
 
@@ -235,16 +236,18 @@ def gather_batch(
       batch = gather_batch(three, places_B=jnp.array([2, 3]), rows_B=jnp.arange(2))
       batch.weight_B  # [1, 0]: place 3 is past the end
     """
-    N = examples.x.shape[0]
+    N = examples.rows
     # The last example fills the batch: it is a valid input, so nothing becomes NaN.
     places = jnp.minimum(places_B, N - 1)
     chosen = places if order_N is None else order_N[places]
     weight_B = (places_B < N).astype(jnp.float32)
-    return Batch(jax.tree.map(lambda a: jnp.asarray(a)[chosen], examples), weight_B, rows_B)
+    # Arrays of the host cannot be indexed by traced numbers.
+    stored = jax.tree.map(jnp.asarray, examples)
+    return Batch(stored.take(chosen), weight_B, rows_B)
 
 
 def batch_places(
-    split: Examples, seed: jax.Array, step: jax.Array, size: int, bucket: int | None = None
+    split: Stored, seed: jax.Array, step: jax.Array, size: int, bucket: int | None = None
 ) -> jax.Array:
     """Returns the indices of the training examples that the batch of a step holds.
 
@@ -286,7 +289,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
             )
         # Rounded down: steps of a track after its last whole chunk do not train.
         return max(split.track_steps(batch_size) // split.T, 1)
-    return -(-split.x.shape[0] // batch_size)
+    return -(-split.rows // batch_size)
 
 
 def first_examples(split: Split, rows: int) -> Examples:
@@ -303,7 +306,7 @@ def first_examples(split: Split, rows: int) -> Examples:
     if isinstance(split, Stream):
         begun = chunk(split, jnp.int32(0), jnp.arange(rows), rows, whole=True)
         return jax.device_get(begun.examples)
-    return jax.tree.map(lambda array: array[:rows], split)
+    return split.take(np.arange(min(rows, split.rows)))
 
 
 def longest(split: Split) -> int:
@@ -313,7 +316,25 @@ def longest(split: Split) -> int:
       longest(Stream(np.arange(1001), T=20))  # 20
       longest(Stream(np.arange(1001), T=20, std=4.0))  # 32
     """
-    return split.T + 2 * split.shift if isinstance(split, Stream) else split.x.shape[1]
+    return split.T + 2 * split.shift if isinstance(split, Stream) else split.steps
+
+
+# Time steps that are computed at once without gradients, over all rows of a batch. The memory of
+# activations is proportional to it: with D inputs and H units, about 4 (2 D + 6 H) bytes each.
+STEPS_AT_ONCE = 2**18
+
+
+def rows_that_fit(steps: int, most: int) -> int:
+    """Returns the number of rows of a batch without gradients: fewer if the rows are very long.
+
+    Args:
+      steps: time steps of a row, with its padding.
+      most: number of rows of a batch of short sequences.
+
+    Example:
+      rows_that_fit(steps=100, most=256), rows_that_fit(steps=20_000, most=256)  # (256, 13)
+    """
+    return max(min(most, STEPS_AT_ONCE // steps), 1)
 
 
 def mean_steps(split: Split) -> float:
@@ -325,4 +346,4 @@ def mean_steps(split: Split) -> float:
     """
     if isinstance(split, Stream):
         return float(split.T)
-    return float(split.x.shape[1] if split.lengths is None else split.lengths.mean())
+    return float(split.steps if split.lengths is None else split.lengths.mean())

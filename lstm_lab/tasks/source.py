@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lstm_lab.tasks.base import Dataset, Stream
+from lstm_lab.tasks.base import Dataset
+from lstm_lab.tasks.examples import Stream
 
 
 def preprocessing_record(dataset: Dataset) -> dict[str, Any]:
@@ -46,4 +47,4 @@ def _examples(dataset: Dataset) -> dict[str, int]:
     """Returns the number of examples of each split, or of symbols of a stream."""
     order = [name for name in ("train", "valid", "test") if name in dataset.splits]
     parts = [(name, dataset.splits[name]) for name in order]
-    return {name: len(p.tokens if isinstance(p, Stream) else p.x) for name, p in parts}
+    return {name: len(p.tokens) if isinstance(p, Stream) else p.rows for name, p in parts}

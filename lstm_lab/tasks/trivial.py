@@ -13,17 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
-from lstm_lab.tasks.base import (
-    Bernoulli,
-    Categorical,
-    Dataset,
-    Examples,
-    Real,
-    Split,
-    Stream,
-    Target,
-    Task,
-)
+from lstm_lab.tasks.base import Bernoulli, Categorical, Dataset, Real, Target, Task
+from lstm_lab.tasks.examples import Split, Stream
 from lstm_lab.tasks.metrics import metric_names
 
 Metrics = dict[str, float]
@@ -50,9 +41,9 @@ def trivial_baselines(task: Task, dataset: Dataset) -> dict[str, Metrics]:
     train = dataset.splits.get("train", dataset.splits["valid"])
     test = dataset.splits["test"]
     metrics = {"constant": _constant(task.target, _targets(task, train), _targets(task, test))}
-    if isinstance(test, Examples):
+    if not isinstance(test, Stream):
         for name, outputs in task.trivial_outputs(dataset).items():
-            metrics[name] = _metrics_of(task.target, outputs, np.asarray(test.y))
+            metrics[name] = _metrics_of(task.target, outputs, test.targets(every_step=False))
             metrics[name] |= task.final_metrics(outputs, test, dataset.preprocessing)
     return metrics
 
@@ -62,13 +53,7 @@ def _targets(task: Task, split: Split) -> np.ndarray:
     if isinstance(split, Stream):
         # The first symbol is read but never predicted.
         return np.asarray(split.tokens)[1:]
-    y = np.asarray(split.y)
-    if not task.target.every_step:
-        return y
-    T = y.shape[1]
-    # Padding is stored as zeros, which would count as class 0 or as silence.
-    lengths = np.full(len(y), T) if split.lengths is None else np.asarray(split.lengths)
-    return y[np.arange(T)[None] < lengths[:, None]]
+    return split.targets(every_step=task.target.every_step)
 
 
 def _constant(target: Target, train: np.ndarray, test: np.ndarray) -> Metrics:

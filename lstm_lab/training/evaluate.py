@@ -14,15 +14,16 @@ from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import (
     Batch,
-    Examples,
     MetricSums,
     Split,
+    Stored,
     Stream,
     chunk,
     gather_batch,
     means,
     metric_names,
     metric_sums,
+    rows_that_fit,
     zero_metrics,
 )
 from lstm_lab.training.device_axis import DeviceAxis
@@ -75,14 +76,15 @@ def _sum_over_examples(
     spec: RunSpec,
     params: PyTree,
     regularization: Regularization,
-    examples: Examples,
+    examples: Stored,
     buckets: tuple[int, ...],
     axis: DeviceAxis,
 ) -> MetricSums:
     target = spec.task.target
-    N = examples.x.shape[0]
+    N = examples.rows
     order_N = jnp.argsort(examples.lengths) if buckets and examples.lengths is not None else None
-    batches = -(-N // (EVAL_ROWS if order_N is None else EVAL_ROWS_BY_LENGTH))
+    most = rows_that_fit(examples.steps, EVAL_ROWS if order_N is None else EVAL_ROWS_BY_LENGTH)
+    batches = -(-N // most)
     # Equal batches instead of full ones and a short rest: less padding, one shape.
     size = -(-N // (batches * axis.size)) * axis.size
     rows_B = axis.rows(size)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.tasks import Dataset, Examples, metric_names, ordered_metrics
+from lstm_lab.tasks import Dataset, Stream, metric_names, ordered_metrics
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.divergence import explain
@@ -132,7 +132,7 @@ class RunFinisher:
         """Returns the test metrics that need the outputs of the whole split."""
         test = self.dataset.splits["test"]
         # Streams have no per-example outputs.
-        if not isinstance(test, Examples):
+        if isinstance(test, Stream):
             return {}
         return final_metrics(active.run.spec, params, test, self.dataset.preprocessing)
 

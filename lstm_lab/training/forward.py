@@ -154,7 +154,7 @@ def length_buckets(spec: RunSpec, split: Split | None) -> tuple[int, ...]:
         return ()
     if not (spec.train.bucket or spec.train.batch_size <= FEW_ROWS):
         return ()
-    T = split.x.shape[1]
+    T = split.steps
     return tuple(-(-T * eighths // 8) for eighths in EIGHTHS)
 
 
@@ -171,11 +171,14 @@ def switch_on_length(
     if not buckets:
         return function
 
+    def of_first_steps(T: int, batch: Batch) -> Result:
+        # Cut inside a branch: otherwise the batches of all lengths would be in memory.
+        return function(_first_steps(batch, T, every_step))
+
     def switched(batch: Batch) -> Result:
         assert batch.examples.lengths is not None
         index = (jnp.array(buckets) < batch.examples.lengths.max()).sum()
-        cut = [_first_steps(batch, T, every_step) for T in buckets]
-        return lax.switch(index, [partial(function, batch) for batch in cut])
+        return lax.switch(index, [partial(of_first_steps, T) for T in buckets], batch)
 
     return switched
 

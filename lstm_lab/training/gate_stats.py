@@ -18,8 +18,8 @@ import numpy as np
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model
-from lstm_lab.tasks import Examples, Split, first_examples
-from lstm_lab.tasks.base import Array
+from lstm_lab.tasks import Examples, Split, first_examples, longest, rows_that_fit
+from lstm_lab.tasks.examples import Array
 from lstm_lab.utils.types import PyTree
 
 ROWS = 32  # sequences that are measured: the first ones of the validation split
@@ -71,7 +71,7 @@ def measure_gates(spec: RunSpec, params: PyTree, split: Split) -> dict[str, Laye
     Returns:
       Statistics by layer, such as `layer_0` or `layer_0_reverse`; host arrays.
     """
-    examples = first_examples(split, ROWS)
+    examples = first_examples(split, rows_that_fit(longest(split), ROWS))
     stats: dict[str, LayerStats] = jax.device_get(_compiled(program_spec(spec))(params, examples))
     return stats
 

@@ -33,10 +33,12 @@ from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, choose_layout, fit_layout
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError, Session
-from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
 from lstm_lab.utils.files import check_workdir, differences
 from lstm_lab.utils.progress import Meter, say
 from lstm_lab.utils.types import JSON
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True)
@@ -48,21 +50,44 @@ class CohortOutcome:
 
 
 class StopRequest:
-    """Whether a signal asked to stop."""
+    """Whether a signal asked to stop.
+
+    Attributes:
+      requested: whether it did.
+      at_once: whether a signal raises Interrupted instead: nothing is lost, as while data are read.
+    """
 
     requested = False
+    at_once = False
+
+    @contextmanager
+    def ending_at_once(self) -> Iterator[None]:
+        """Gives a block that a signal interrupts.
+
+        Raises:
+          Interrupted: after a signal.
+        """
+        # With several hosts, one that stopped alone would leave the others waiting.
+        self.at_once = multihost.count() == 1
+        try:
+            yield
+        finally:
+            self.at_once = False
 
 
 @contextmanager
 def stopping_on_signals() -> Iterator[StopRequest]:
-    """Turns signals into a request to stop after the current compiled call.
+    """Turns signals into a request to stop after the current compiled call (see pace.py).
 
-    SIGINT and SIGTERM, and SIGUSR1 and SIGUSR2, which SLURM sends before it ends a job.
+    SIGINT, SIGTERM, SIGHUP of a terminal that closes, and SIGUSR1 and SIGUSR2, which SLURM sends
+    before it ends a job. What the caller ignores stays ignored, such as SIGHUP under `nohup`.
     """
     # A flag and no exception: an exception in the middle of a call would lose the chunk.
     stop = StopRequest()
 
     def request(number: int, frame: FrameType | None) -> None:
+        if stop.at_once:
+            raise Interrupted(AGAIN)
         # A second Ctrl-C does not wait for the call.
         if stop.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -73,12 +98,15 @@ def stopping_on_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-    earlier = [signal.signal(number, request) for number in numbers]
+    earlier = {
+        number: signal.signal(number, request)
+        for number in STOPPING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield stop
     finally:
-        for number, handler in zip(numbers, earlier, strict=True):
+        for number, handler in earlier.items():
             signal.signal(number, handler)
 
 
@@ -156,11 +184,9 @@ def _train(
     while session.lanes.running and not multihost.any_of(stop.requested):
         session.assign_waiting()
         steps = session.run_chunk()
-        active = session.lanes.active.values()
-        ended = members - len(session.lanes.waiting) - len(active)
-        step = max((run.step for run in active), default=session.total)
+        ended = members - len(session.lanes.waiting) - len(session.lanes.active)
         runs = f"{ended}/{members} runs, " if members > 1 else ""
-        show(steps, f"{runs}step {step}/{session.total}")
+        show(steps, f"{runs}step {session.farthest}/{session.total}")
 
 
 def train_run(
@@ -192,7 +218,8 @@ def train_run(
     multihost.check_alike("runs", run_id(spec))
     # Before the data are loaded: a wrong folder is reported at once.
     head = multihost.broadcast_from_host0(partial(_read_head, spec, folder))
-    dataset = spec.task.load(data_dir)
+    with stop.ending_at_once():
+        dataset = spec.task.load(data_dir)
     if multihost.count() > 1:
         multihost.check_alike("data sets", _digest(dataset))
     if multihost.is_primary():

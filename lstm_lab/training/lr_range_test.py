@@ -14,6 +14,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks import Dataset
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.parallel import build_program
+from lstm_lab.training.reports import REPORT
 from lstm_lab.utils.progress import Meter
 
 LOWEST, HIGHEST = 1e-6, 10.0
@@ -60,7 +61,7 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
         for k, rate in enumerate(np.geomspace(LOWEST, HIGHEST, STEPS)):
             lr = program.place(np.array([rate], np.float32))
             state = state._replace(hparams=state.hparams | {"lr": lr})
-            state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
+            state, report = program.run_chunk(state, data, jnp.int32(1), jnp.int32(REPORT))
             loss = float(program.collect(report.loss)[0])
             mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss
             # Without the division, the average would start near zero (as in Adam).

@@ -16,13 +16,13 @@ from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model
 from lstm_lab.models.translation import translate_tokens
-from lstm_lab.tasks import Examples
+from lstm_lab.tasks import Stored, rows_that_fit
 from lstm_lab.utils.types import JSON, PyTree
 
-ROWS = 256  # sequences of one compiled call
+ROWS = 256  # sequences of one compiled call, at most
 
 
-def outputs(spec: RunSpec, params: PyTree, examples: Examples) -> np.ndarray:
+def outputs(spec: RunSpec, params: PyTree, examples: Stored) -> np.ndarray:
     """Computes a model's logits or values [N,...] without noise.
 
     Args:
@@ -30,18 +30,18 @@ def outputs(spec: RunSpec, params: PyTree, examples: Examples) -> np.ndarray:
       params: its parameters at its own size.
       examples: inputs and lengths; targets are not read.
     """
-    apply, N = _compiled(program_spec(spec)), examples.x.shape[0]
+    apply, N = _compiled(program_spec(spec)), examples.rows
+    most = min(rows_that_fit(examples.steps, ROWS), N)
     batches = []
-    for start in range(0, N, ROWS):
+    for start in range(0, N, most):
         # The last call repeats the last example, so that all calls have one shape.
-        rows = np.minimum(np.arange(start, start + min(ROWS, N)), N - 1)
-        lengths = None if examples.lengths is None else examples.lengths[rows]
-        batches.append(np.asarray(apply(params, examples.x[rows], lengths)))
+        batch = examples.take(np.minimum(np.arange(start, start + most), N - 1))
+        batches.append(np.asarray(apply(params, batch.x, batch.lengths)))
     return np.concatenate(batches)[:N]
 
 
 def final_metrics(
-    spec: RunSpec, params: PyTree, test: Examples, preprocessing: Mapping[str, JSON]
+    spec: RunSpec, params: PyTree, test: Stored, preprocessing: Mapping[str, JSON]
 ) -> dict[str, float]:
     """Returns the metrics that a task computes from the outputs of the whole test split.
 
@@ -54,8 +54,10 @@ def final_metrics(
     # Checked first: computing the outputs of a large split takes seconds.
     if not spec.task.final_metric_names:
         return {}
-    if test.source is not None:
-        answers = translate_tokens(spec, params, test.source)
+    if spec.task.source_vocabulary is not None:
+        source = test.take(np.arange(test.rows)).source
+        assert source is not None
+        answers = translate_tokens(spec, params, source)
     else:
         answers = outputs(spec, params, test)
     return spec.task.final_metrics(answers, test, preprocessing)

@@ -98,10 +98,10 @@ def _lane_functions(train_step: TrainStep, platform: str) -> LaneFunctions:
     map_over_lanes = lane_map(platform)
 
     def run_chunk(
-        states: TrainState, splits: Splits, steps: jax.Array, evaluating: jax.Array
+        states: TrainState, splits: Splits, steps: jax.Array, ending: jax.Array
     ) -> tuple[TrainState, ChunkReport]:
         return map_over_lanes(
-            lambda state: train_step.run_chunk(state, splits, steps, evaluating), states
+            lambda state: train_step.run_chunk(state, splits, steps, ending), states
         )
 
     def evaluate(

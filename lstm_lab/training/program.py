@@ -32,7 +32,8 @@ class Program(NamedTuple):
       collect: arrays with lanes, from the devices to host arrays [lanes, ...].
       init_member: (spec, total steps) -> the first state of one member, host arrays without lanes,
         padded to the program's width.
-      run_chunk: (state, splits, steps, evaluating) -> (state, report); consumes the state.
+      run_chunk: (state, splits, steps, PAUSE, REPORT or EVALUATE) -> (state, report); consumes the
+        state.
       evaluate: (params, hparams, selected lanes, split) -> metrics, NaN in lanes not selected.
     """
 

@@ -24,8 +24,10 @@ from lstm_lab.training.lanes import no_lanes
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import layout_of
 from lstm_lab.training.optimizer import schedule_length
+from lstm_lab.training.pace import no_progress
 from lstm_lab.training.parallel import build_program
 from lstm_lab.training.program import Program
+from lstm_lab.training.reports import EVALUATE, REPORT
 from lstm_lab.training.state import RUNNING, TrainState
 from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError
@@ -104,7 +106,7 @@ def replay(spec: RunSpec, folder: Path, data_dir: Path, step: int) -> Replay:
     state = _advance(program, state, data, since, every, step - 1)
     before: TrainState = jax.tree.map(lambda a: np.array(a[0]), program.collect(state))
     activation, gradients = _inspect(spec, total, layout, before, train)
-    _, report = program.run_chunk(state, data, np.int32(1), np.bool_(False))
+    _, report = program.run_chunk(state, data, np.int32(1), np.int32(REPORT))
     report = jax.tree.map(lambda a: a[0], program.collect(report))
     measured = {
         name: float(getattr(report, name)) for name in ("loss", "grad_norm", "update_ratio", "lr")
@@ -127,13 +129,15 @@ def _start(
     like = {
         "state": program.collect(first),
         "lanes": no_lanes(1),
-        "steps_since_eval": np.array(0, np.int32),
+        "progress": no_progress(),
     }
     checkpoints = Checkpoints(folder / "checkpoints" / "latest")
     saved = checkpoints.restore(like, accepts=lambda tree: bool(tree["state"].step[0] < step)).tree
     if saved is None:
         return first, 0
-    return program.place(saved["state"]), int(saved["steps_since_eval"])
+    # The repeated step is measured alone.
+    state: TrainState = saved["state"]._replace(interval=like["state"].interval)
+    return program.place(state), int(saved["progress"].since_eval)
 
 
 def _advance(
@@ -149,7 +153,8 @@ def _advance(
     while step < end:
         steps = min(end - step, every - since)
         since = (since + steps) % every
-        state, report = program.run_chunk(state, data, np.int32(steps), np.bool_(since == 0))
+        ending = REPORT if since else EVALUATE
+        state, report = program.run_chunk(state, data, np.int32(steps), np.int32(ending))
         report, stopped = program.collect((report, state.stopped))
         step = int(report.reached[0])
         if stopped[0] != RUNNING and step < end + 1:

@@ -33,7 +33,7 @@ class StepReport(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """The first step of a call whose loss or gradient norm is not finite.
+    """The first step of an interval whose loss or gradient norm is not finite.
 
     Attributes:
       step: its number, from 1, int32; 0 if there is none.
@@ -47,8 +47,29 @@ class Fault(NamedTuple):
     lr: jax.Array
 
 
+# How a compiled call ends. PAUSE: in the middle of a row of the record. REPORT: with the row.
+# EVALUATE: with the row and an evaluation.
+PAUSE, REPORT, EVALUATE = range(3)
+
+
+class RowSoFar(NamedTuple):
+    """The steps since the last row of the record; a row may take several compiled calls.
+
+    The sums are carried from call to call, so that the row has the same bits as with one call.
+
+    Attributes:
+      steps: their number, int32.
+      total: their reports, added up.
+      fault: the first of them that went wrong.
+    """
+
+    steps: jax.Array
+    total: StepReport
+    fault: Fault
+
+
 class ChunkReport(NamedTuple):
-    """What one compiled call, a chunk of optimizer steps, measured.
+    """What the optimizer steps since the last row of the record measured.
 
     Attributes:
       steps: optimizer steps done, int32.

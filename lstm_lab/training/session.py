@@ -16,7 +16,7 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import summarize_program
-from lstm_lab.tasks import Dataset, Examples, longest, steps_per_epoch, trivial_baselines
+from lstm_lab.tasks import Dataset, Stream, longest, steps_per_epoch, trivial_baselines
 from lstm_lab.tasks.source import preprocessing_record
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
@@ -24,10 +24,11 @@ from lstm_lab.training.divergence import explain, fault_record
 from lstm_lab.training.finish import RunFinisher
 from lstm_lab.training.gate_stats import measure_gates
 from lstm_lab.training.lanes import ActiveRun, Cohort, CohortRun, Lanes
+from lstm_lab.training.pace import Calls
 from lstm_lab.training.parallel import build_program, unpad
 from lstm_lab.training.program import Program
 from lstm_lab.training.recorder import Resumed, RunRecorder, Status, provenance
-from lstm_lab.training.reports import ChunkReport
+from lstm_lab.training.reports import EVALUATE, PAUSE, ChunkReport
 from lstm_lab.training.state import IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.training.word_vectors import with_word_vectors
 from lstm_lab.utils.errors import no_examples
@@ -79,8 +80,7 @@ class Session:
             sha256 = hashlib.sha256(self.preprocessing.encode()).hexdigest()
             self.head["preprocessing_sha256"] = sha256
         self.lanes = Lanes(cohort, self._activate)
-        # All lanes evaluate at the same calls, so one counter serves them all.
-        self.steps_since_eval = 0
+        self.calls = Calls(self.spec.compute.log_every, self.eval_every)
         self.saves = 0
         self._state = self._restore()
         self.data = self.program.place_data(
@@ -101,14 +101,20 @@ class Session:
     @property
     def steps_done(self) -> int:
         """Optimizer steps that the active runs have done so far."""
-        return sum(active.step for active in self.lanes.active.values())
+        return self.calls.unrecorded + sum(active.step for active in self.lanes.active.values())
+
+    @property
+    def farthest(self) -> int:
+        """The optimizer step of the run that is farthest, or of the end."""
+        steps = [active.step + self.calls.since_row for active in self.lanes.active.values()]
+        return min(max(steps, default=self.total), self.total)
 
     def assign_waiting(self) -> None:
         """Gives free lanes to waiting runs, but only right after an evaluation.
 
         All lanes evaluate together, so a run has to start where the counter is zero.
         """
-        if self.steps_since_eval:
+        if self.calls.since_eval:
             return
         members = {
             lane: with_word_vectors(
@@ -151,7 +157,7 @@ class Session:
         return {
             "state": self.program.collect(state),
             "lanes": self.lanes.saved(),
-            "steps_since_eval": np.array(self.steps_since_eval, np.int32),
+            "progress": self.calls.progress(),
         }
 
     def _restore(self) -> TrainState | None:
@@ -175,9 +181,10 @@ class Session:
             return None
         saved = multihost.broadcast_arrays_from_host0(saved)
         state: TrainState = saved["state"]  # of host arrays
-        sources = self.lanes.restore(saved["lanes"], np.asarray(state.step))
+        since_row = np.asarray(state.interval.steps)
+        sources = self.lanes.restore(saved["lanes"], np.asarray(state.step) - since_row)
         self._notice_changes(len(saved["lanes"].ids))
-        self.steps_since_eval = int(saved["steps_since_eval"])
+        self.calls.restore(saved["progress"], int(since_row[list(sources.values())].sum()))
         # A lane without a run is idle. It needs arrays of the right shape; any lane has them.
         lanes = range(self.layout.lanes)
         state = _lane(state, np.array([sources.get(lane, 0) for lane in lanes]))
@@ -217,54 +224,61 @@ class Session:
         """Compiles the program by a chunk of no steps."""
         # Zero steps: the same program, so the first real chunk does not compile again.
         start = time.monotonic()
-        self._state, _ = self.program.run_chunk(self.state, self.data, np.int32(0), np.bool_(False))
+        self._state, _ = self.program.run_chunk(self.state, self.data, np.int32(0), np.int32(PAUSE))
         jax.block_until_ready(self.state)
         self.compile_seconds = time.monotonic() - start
         for active in self.lanes.active.values():
             active.recorder.write_performance(active.step, compile_s=self.compile_seconds)
 
     def run_chunk(self) -> int:
-        """Trains all lanes for one compiled call and records it; returns the steps of all runs.
+        """Trains all lanes for one compiled call; returns the steps of all runs.
 
-        Steps that a run saved by stopping early count as done.
+        At the end of a row of the record, the row is written. Steps that a run saved by stopping
+        early count as done.
 
         Raises:
           LeaseLostError: if another process has taken the cohort over.
         """
-        # The metrics of a chunk are one row of metrics.jsonl, so a chunk never crosses an
-        # evaluation.
         start = time.monotonic()
-        steps = min(self.spec.compute.log_every, self.eval_every - self.steps_since_eval)
-        self.steps_since_eval = (self.steps_since_eval + steps) % self.eval_every
-        evaluating = self.steps_since_eval == 0
-        self._state, report = self.program.run_chunk(
-            self.state, self.data, np.int32(steps), np.bool_(evaluating)
-        )
-        # Waits for the devices: everything before was only queued.
+        lanes = len(self.lanes.active)
+        steps, ending = self.calls.next(lanes)
+        call = np.int32(steps), np.int32(ending)
+        self._state, report = self.program.run_chunk(self.state, self.data, *call)
+        # Waits for the devices.
         report, stopped = self.program.collect((report, self.state.stopped))
         seconds = time.monotonic() - start
         # Checked after the call and before its first write: the call may have taken minutes.
         if not self.owns_lease():
             raise LeaseLostError
+        done = self.calls.count(steps, ending, lanes, seconds, int(report.steps.sum()))
+        saved = 0 if ending == PAUSE else self._end_row(report, stopped, ending == EVALUATE)
+        return done + saved
+
+    def _end_row(self, report: ChunkReport, stopped: np.ndarray, evaluating: bool) -> int:
+        """Records an interval and finishes the runs that have ended; returns the steps they saved.
+
+        Args:
+          report, stopped: what the interval measured, and the state of each lane.
+          evaluating: whether the interval ended with an evaluation.
+        """
         for lane, active in self.lanes.active.items():
-            self._record(active, _lane(report, lane), evaluating, seconds)
+            self._record(active, _lane(report, lane), evaluating, self.calls.seconds)
+        self.calls.end_row()
         if evaluating:
             self._record_gates()
             stopped = self._prune(stopped)
         ended = [lane for lane in self.lanes.active if stopped[lane] != RUNNING]
         saved_steps = sum(self.total - self.lanes.active[lane].step for lane in ended)
         self._finish(ended)
-        # The regular ones only after evaluations. A requested stop saves after any chunk, which is
-        # why a checkpoint also holds `steps_since_eval`.
         due = time.monotonic() - self.saved_at >= self.spec.compute.checkpoint_seconds
         if evaluating and due and self.lanes.running:
             self.save()
-        return int(report.steps.sum()) + saved_steps
+        return saved_steps
 
     def _record(
         self, active: ActiveRun, report: ChunkReport, evaluating: bool, seconds: float
     ) -> None:
-        """Writes one run's metrics of one chunk."""
+        """Writes one run's row of the record."""
         active.step += int(report.steps)
         active.seconds += seconds
         rows = active.recorder.rows
@@ -331,11 +345,11 @@ class Session:
     def _count_sequences(self, step: int) -> int:
         """Returns how many sequences were read in `step` steps."""
         size = self.spec.train.batch_size
-        if not isinstance(self.train, Examples):
+        if self.train is None or isinstance(self.train, Stream):
             return step * size
         # The last batch of an epoch may be short.
         epochs, steps = divmod(step, steps_per_epoch(self.train, size))
-        return epochs * len(self.train.x) + steps * size
+        return epochs * self.train.rows + steps * size
 
     # ---- the end
 
@@ -379,7 +393,7 @@ class Session:
 def _expect_examples(spec: RunSpec, dataset: Dataset) -> None:
     """Raises UserError for a split without examples."""
     for name, split in dataset.splits.items():
-        if isinstance(split, Examples) and not len(split.x):
+        if not isinstance(split, Stream) and split.rows < 1:
             raise no_examples(name, spec.task.name)
 
 

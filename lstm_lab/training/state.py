@@ -18,6 +18,7 @@ from lstm_lab.config.variant import rates_of
 from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.recurrent import States
 from lstm_lab.training.optimizer import hparams
+from lstm_lab.training.reports import RowSoFar
 from lstm_lab.training.weight_averaging import Average
 from lstm_lab.utils.types import PyTree
 
@@ -105,6 +106,7 @@ class TrainState(NamedTuple):
       stopped: RUNNING, FINISHED, DIVERGED, IDLE or PRUNED, int32.
       best: the best evaluation so far.
       average: the averaged weights of `optim.average`; else None.
+      interval: what the steps since the last row of the record measured.
       rollback: the last good state of `train.on_nan=rollback`; else None.
     """
 
@@ -120,6 +122,7 @@ class TrainState(NamedTuple):
     stopped: jax.Array
     best: BestSoFar
     average: Average | None
+    interval: RowSoFar
     rollback: Rollback | None = None
 
 

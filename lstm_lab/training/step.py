@@ -21,8 +21,9 @@ from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import (
     Batch,
-    Examples,
     Split,
+    Stored,
+    Stream,
     epoch_order,
     loss_sum,
     means,
@@ -45,9 +46,11 @@ from lstm_lab.training.forward import (
 from lstm_lab.training.model_selection import reduce_on_plateau, should_stop, update_best
 from lstm_lab.training.optimizer import build_optimizer, schedule
 from lstm_lab.training.reports import (
+    EVALUATE,
+    PAUSE,
     ChunkReport,
-    Fault,
     LossParts,
+    RowSoFar,
     StepReport,
     first_fault,
     no_fault,
@@ -106,6 +109,7 @@ class TrainStep:
             stopped=jnp.int32(RUNNING),
             best=BestSoFar(jnp.float32(jnp.nan), jnp.int32(0), jnp.int32(0), params),
             average=None if patience is None else weight_averaging.init(patience, params),
+            interval=self._no_steps(),
         )
         if spec.train.on_nan == "stop":
             return state
@@ -156,21 +160,24 @@ class TrainStep:
         return train_batch(sample, train, state.data_seed, state.step, rows_B, size, order_N)
 
     def run_chunk(
-        self, state: TrainState, splits: Splits, steps: jax.Array, evaluating: jax.Array
+        self, state: TrainState, splits: Splits, steps: jax.Array, ending: jax.Array
     ) -> tuple[TrainState, ChunkReport]:
         """Does several optimizer steps, then an evaluation if one is due; nothing once stopped.
+
+        Several calls that pause do the same as one call, bit for bit.
 
         Args:
           state: the member's state.
           splits: the data: `train` unless it is generated, and `valid`.
           steps: how many steps, int32; those past the end of the run are left out. An argument,
             not a constant of the program: one compilation serves chunks of every length.
-          evaluating: whether to evaluate after the steps.
+          ending: PAUSE, REPORT or EVALUATE, int32.
 
         Returns:
-          The new state, and what was measured.
+          The new state, and what was measured since the last call that did not pause.
         """
         spec, train = self.spec, splits.get("train")
+        evaluating, reporting = ending == EVALUATE, ending != PAUSE
 
         def run(state: TrainState) -> tuple[TrainState, ChunkReport]:
             # Members of a cohort may have runs of different length.
@@ -184,15 +191,21 @@ class TrainStep:
                 fault = first_fault(fault, state.step, report)
                 return state, jax.tree.map(jnp.add, total, report), fault, order_N
 
-            start = state, self._zero_report(), no_fault(), self._new_order(train, state)
+            before = state.interval
+            start = state, before.total, before.fault, self._new_order(train, state)
             # A loop of unknown length inside the program: the host waits once per chunk, not per
             # step.
             state, total, fault, _ = lax.fori_loop(0, steps_left, one_step, start)
             # The averaged weights, once they exist, are what a run is judged by.
             params = weight_averaging.weights(state.average, state.params)
             valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
-            report = self._chunk_report(state, total, steps_left, valid, fault)
-            state = self._select(state, params, report, evaluating)
+            interval = RowSoFar(before.steps + steps_left, total, fault)
+            report = self._chunk_report(state, interval, valid)
+            # A call that pauses judges nothing: a run stops at the end of a row.
+            selected = self._select(state, params, report, evaluating)
+            stopped = jnp.where(reporting, selected.stopped, state.stopped)
+            interval = jax.tree.map(partial(jnp.where, reporting), self._no_steps(), interval)
+            state = selected._replace(stopped=stopped, interval=interval)
             times = jnp.int32(0) if state.rollback is None else state.rollback.times
             return state, report._replace(reached=state.step, rollbacks=times)
 
@@ -290,45 +303,44 @@ class TrainStep:
 
     # ---- the parts of a chunk
 
-    def _reshuffles(self, train: Split | None) -> bool:
-        """Returns whether each epoch visits stored examples in a new order."""
-        return self.spec.task.sample is None and isinstance(train, Examples)
+    def _reshuffled(self, train: Split | None) -> Stored | None:
+        """Returns the training split if each epoch visits its examples in a new order, or None."""
+        if self.spec.task.sample is not None or isinstance(train, Stream):
+            return None
+        return train
 
     def _new_order(self, train: Split | None, state: TrainState) -> jax.Array | None:
         """Returns the order of the examples in the current epoch; None without epochs."""
-        if not self._reshuffles(train):
+        examples, size = self._reshuffled(train), self.spec.train.batch_size
+        if examples is None:
             return None
-        assert isinstance(train, Examples)
-        size = self.spec.train.batch_size
-        epoch = state.step // steps_per_epoch(train, size)
-        return epoch_order(train, state.data_seed, epoch, size if self.spec.train.bucket else None)
+        epoch = state.step // steps_per_epoch(examples, size)
+        bucket = size if self.spec.train.bucket else None
+        return epoch_order(examples, state.data_seed, epoch, bucket)
 
     def _order(
         self, train: Split | None, state: TrainState, order_N: jax.Array | None
     ) -> jax.Array | None:
         """Returns the order for the next step: a new one at the start of an epoch."""
-        if not self._reshuffles(train):
+        examples = self._reshuffled(train)
+        if examples is None:
             return order_N
-        assert isinstance(train, Examples)
         # Shuffling is a sort, so it is done once an epoch and not at every step.
-        starts = state.step % steps_per_epoch(train, self.spec.train.batch_size) == 0
+        starts = state.step % steps_per_epoch(examples, self.spec.train.batch_size) == 0
         return lax.cond(
             starts, lambda state: self._new_order(train, state), lambda _: order_N, state
         )
 
-    def _zero_report(self) -> StepReport:
+    def _no_steps(self) -> RowSoFar:
         zero = jnp.float32(0)
-        return StepReport(zero, zero_metrics(self.spec.task.target), zero, zero, zero)
+        total = StepReport(zero, zero_metrics(self.spec.task.target), zero, zero, zero)
+        return RowSoFar(jnp.int32(0), total, no_fault())
 
     def _chunk_report(
-        self,
-        state: TrainState,
-        total: StepReport,
-        steps: jax.Array,
-        valid: dict[str, jax.Array],
-        fault: Fault,
+        self, state: TrainState, interval: RowSoFar, valid: dict[str, jax.Array]
     ) -> ChunkReport:
-        """Returns the means over a chunk's steps from their added-up reports."""
+        """Returns the means over the steps of an interval from their added-up reports."""
+        steps, total, fault = interval
         spec, count = self.spec, jnp.maximum(steps, 1)
         return ChunkReport(
             steps=steps,

@@ -6,8 +6,10 @@ import html
 import os
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -15,6 +17,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from lstm_lab.utils.escape import visible
 
 LOG_SECONDS = 15.0
+# Work of up to this time needs no bar.
+QUIET_SECONDS = 2.0
+SHOWN_EVERY = 256
+
+Item = TypeVar("Item")
 
 
 def duration(seconds: float) -> str:
@@ -91,6 +98,33 @@ class Meter:
         elif self._last_line == 0.0 or seconds - self._last_line >= LOG_SECONDS:
             self._last_line = max(seconds, 1e-9)
             say(f"{100 * self.done / self.total:3.0f}%  {text}  {left}")
+
+
+def shown(items: Iterable[Item], total: int, unit: str, text: str) -> Iterator[Item]:
+    """Yields items; if the work on them takes more than two seconds, shows how far it is.
+
+    Args:
+      items: what is worked on.
+      total: their number.
+      unit: what they are called.
+      text: what is done with them.
+
+    Example:
+      words = [line.split() for line in shown(lines, len(lines), "lines", "reading")]
+    """
+    start = time.monotonic()
+    with ExitStack() as stack:
+        meter: Meter | None = None
+        for done, item in enumerate(items):
+            yield item
+            # Looking at the clock costs more than many an item.
+            if (done + 1) % SHOWN_EVERY:
+                continue
+            if meter is not None:
+                meter.advance(SHOWN_EVERY, text)
+            elif time.monotonic() - start > QUIET_SECONDS:
+                meter = stack.enter_context(Meter(total, unit))
+                meter.skip(done + 1)
 
 
 class _NotebookBar:

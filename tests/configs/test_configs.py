@@ -16,6 +16,7 @@ from lstm_lab.tasks import train_batch
 from lstm_lab.training.forward import FEW_ROWS
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.parallel import build_program
+from lstm_lab.training.reports import EVALUATE
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
 from tests.helpers.data import write_samples
@@ -52,7 +53,7 @@ def assert_trains_two_steps(spec, samples):
     program = build_program(spec, 2, Layout("single", 1, 1))
     state = state_with_runs(program, [spec])
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
-    state, report = program.run_chunk(state, data, jnp.int32(2), jnp.asarray(True))
+    state, report = program.run_chunk(state, data, jnp.int32(2), jnp.int32(EVALUATE))
     assert np.isfinite(report.loss).all()
     assert state.step == 2
 

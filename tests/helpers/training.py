@@ -17,6 +17,7 @@ from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import StopRequest, train_cohort
 from lstm_lab.training.parallel import build_program
+from lstm_lab.training.reports import REPORT
 from lstm_lab.utils.files import read_json, read_lines
 
 
@@ -63,7 +64,7 @@ def run_steps(specs, layout, dataset, n=10):
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     losses = []
     for _ in range(n):
-        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
+        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.int32(REPORT))
         losses.append(program.collect(report.loss)[: len(specs)])
     params = jax.tree.map(lambda a: a[: len(specs)], program.collect(state.params))
     return np.array(losses), params

@@ -20,7 +20,7 @@ from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import StopRequest, train_cohort
 from lstm_lab.training.parallel import build_program
-from lstm_lab.training.reports import Fault
+from lstm_lab.training.reports import REPORT, Fault
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.training import (
@@ -40,7 +40,7 @@ def first_fault_by_single_steps(spec, steps):
     state = state_with_runs(program, [spec], steps)
     data = program.place_data({"valid": spec.task.load(Path("nowhere")).splits["valid"]})
     for step in range(1, steps + 1):
-        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
+        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.int32(REPORT))
         loss, norm = float(report.loss[0]), float(report.grad_norm[0])
         if not (np.isfinite(loss) and np.isfinite(norm)):
             return step, loss, norm

@@ -121,7 +121,8 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
 def test_a_cohort_stops_writing_after_it_lost_its_lease(tmp_path):
     spec, folder = small_spec(compute={"log_every": 2}), tmp_path / "0"
     cohort = Cohort((CohortRun(spec, folder),), Layout("single", 1, 1), tmp_path / "checkpoints")
-    lease_checks = iter([True, True, False])
+    # The first call has one step, and a row has two.
+    lease_checks = iter([True, True, True, False])
     with pytest.raises(LeaseLostError):
         train_cohort(
             cohort,

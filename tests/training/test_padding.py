@@ -11,6 +11,7 @@ import pytest
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.padding import mask_padding, unit_axes, unsupported_reason
 from lstm_lab.training.parallel import build_program, unpad
+from lstm_lab.training.reports import REPORT
 from tests.helpers.training import assert_close, ragged_spec, run_steps, small_spec, state_with_runs
 
 WIDTHS = (3, 8, 5, 6)
@@ -55,7 +56,7 @@ def test_padded_members_equal_lone_runs(model):
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     losses = []
     for _ in range(10):
-        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(False))
+        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.int32(REPORT))
         losses.append(program.collect(report.loss))
     params = program.collect(state.params)
     for lane, spec in enumerate(specs):

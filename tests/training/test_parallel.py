@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lstm_lab.recurrence import batched_members, dispatch
 from lstm_lab.training.layout import Layout, choose_layout, fit_layout
 from lstm_lab.training.parallel import _build, build_program
+from lstm_lab.training.reports import EVALUATE, REPORT
 from lstm_lab.training.state import DIVERGED, IDLE, member_of
 from lstm_lab.training.step import TrainStep
 from tests.helpers.data import write_chorales
@@ -183,7 +184,8 @@ def test_nothing_recompiles_after_the_first_call(layout, caplog):
         nonlocal state
         caplog.clear()
         with jax.log_compiles(True), caplog.at_level("WARNING"):
-            state, _ = program.run_chunk(state, data, jnp.int32(count), jnp.asarray(evaluating))
+            ending = jnp.int32(EVALUATE if evaluating else REPORT)
+            state, _ = program.run_chunk(state, data, jnp.int32(count), ending)
         messages = "\n".join(record.getMessage() for record in caplog.records)
         return set(re.findall(r"^Compiling (\S+)", messages, re.M))
 
@@ -219,7 +221,7 @@ def test_a_diverged_member_does_not_change_other_members():
         state = state_with_runs(program, specs)
         data = program.place_data(splits)
         for _ in range(4):
-            state, _ = program.run_chunk(state, data, jnp.int32(5), jnp.asarray(True))
+            state, _ = program.run_chunk(state, data, jnp.int32(5), jnp.int32(EVALUATE))
         finals[rate] = program.collect(state)
     undisturbed, diverged = finals[0.1], finals[1e30]
     assert diverged.stopped[1] == DIVERGED

@@ -61,7 +61,7 @@ def test_a_replay_names_the_first_module_with_a_faulty_output(tmp_path):
 
     spec = small_spec(model={"layers": 2}, compute={"devices": 1})
     folder = tmp_path / "run"
-    train_run(spec, folder, tmp_path, stop=StopAfter(2))
+    train_run(spec, folder, tmp_path, stop=StopAfter(3))
     checkpoints = Checkpoints(folder / "checkpoints" / "latest")
     saved = checkpoints.restore()
     layer = saved.tree["state"]["params"]["lstm"]["layer_1"]

@@ -15,6 +15,7 @@ from lstm_lab.training import weight_averaging as averaging
 from lstm_lab.training.activation_penalties import penalty
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.parallel import build_program
+from lstm_lab.training.reports import EVALUATE
 from lstm_lab.utils.errors import UserError
 from tests.helpers.training import (
     TRACKS,
@@ -60,7 +61,7 @@ def test_evaluations_use_the_mean_weights_once_averaging_started(text):
     state, data = state_with_runs(program, [spec], 40), program.place_data(dataset.splits)
     values, weights, start = [], [], None
     for k in range(30):
-        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.asarray(True))
+        state, report = program.run_chunk(state, data, jnp.int32(1), jnp.int32(EVALUATE))
         host, valid = program.collect((state, report.valid["bits"][0]))
         if start is not None:
             weights.append(host.params)

@@ -82,3 +82,22 @@ class FakeConsole:
 
     def __init__(self, stderr):
         pass
+
+
+def test_only_work_of_more_than_two_seconds_is_shown(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+
+    def work(seconds_per_item):
+        nonlocal now
+        for item in progress.shown(range(4000), 4000, "lines", "reading"):
+            now += seconds_per_item
+            yield item
+
+    assert list(work(0.0004)) == list(range(4000))
+    assert capsys.readouterr().err == ""
+    assert list(work(0.01)) == list(range(4000))
+    lines = capsys.readouterr().err.splitlines()
+    # One at its beginning, then one every 15 s.
+    assert len(lines) == 3
+    assert lines[0].split() == ["13%", "reading", "100", "lines/s,", "35s", "left"]

@@ -15,13 +15,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Dataset, Examples, Real, Task, Vectors
+from lstm_lab.tasks.base import Dataset, Real, Task, Vectors
+from lstm_lab.tasks.examples import Stored, Windows
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.rows import RawTable, parse_table
 from lstm_lab.tasks.readers.series import (
     Rows,
     SeriesFormat,
+    any_within,
     describe_columns,
     numeric_columns,
     series_rows,
@@ -155,6 +157,13 @@ class Series(SeriesFormat, Task):
         parts = self._parts(rows)
         if np.isnan(parts["train"].values).all(0).any():
             raise UserError(f"data: {paths['train']} has a column without a number to train on")
+        span = self.context + self.horizon
+        for split, part in parts.items():
+            if len(part.values) < span:
+                raise UserError(
+                    f"data: {paths.get(split, paths['train'])} leaves {split} "
+                    f"{len(part.values)} rows, expected {span} or more: context and horizon"
+                )
         mean_D, std_D = standardization(parts["train"].values)
         splits = {}
         for split, part in parts.items():
@@ -212,33 +221,23 @@ class Series(SeriesFormat, Task):
         # Later rows are not used, so each fold forecasts from a later origin.
         return first, second, third
 
-    def _windows(self, split: str, path: Path, rows: Rows, scaled_ND: np.ndarray) -> Examples:
+    def _windows(self, split: str, path: Path, rows: Rows, scaled_ND: np.ndarray) -> Windows:
         """Returns the windows of a split, without those that cross a gap or miss a number."""
         span = self.context + self.horizon
-        if len(scaled_ND) < span:
-            raise UserError(
-                f"data: {path} leaves {split} {len(scaled_ND)} rows, expected {span} or more: "
-                "context and horizon"
-            )
-        columns = [self.inputs_of.index(name) for name in self.targets]
-        # A window begins at every row: overlapping windows give a short series many examples. NumPy
-        # puts the axis of the window last, [N,D,T].
-        windows = np.lib.stride_tricks.sliding_window_view(scaled_ND, span, axis=0)
-        windows_NTD = windows.transpose(0, 2, 1).astype(np.float32)
-        y_NTK = windows_NTD[:, self.context :, columns]
+        columns = tuple(self.inputs_of.index(name) for name in self.targets)
+        # A window begins at every row: overlapping windows give a short series many examples.
         whole = self._whole(rows, scaled_ND, span)
         # What is forecast must be known, also where the inputs need not be.
-        whole &= ~np.isnan(y_NTK).any((1, 2))
+        unknown_N = np.isnan(scaled_ND[:, columns]).any(1)
+        whole &= ~any_within(unknown_N, self.horizon)[self.context :]
         if not whole.any():
             raise UserError(
                 f"data: {path} leaves {split} no window of {span} rows without missing numbers or "
                 "times"
             )
-        x_NTD = self._marked(windows_NTD[whole, : self.context])
-        y_NTK = y_NTK[whole]
-        if self.relative:
-            y_NTK = y_NTK - x_NTD[:, -1:, columns]
-        return Examples(x_NTD, y_NTK.reshape(len(y_NTK), -1))
+        values_ND = self._marked(scaled_ND.astype(np.float32))
+        starts = np.flatnonzero(whole).astype(np.int32)
+        return Windows(values_ND, starts, self.context, self.horizon, columns, self.relative)
 
     def _marked(self, x_NTD: np.ndarray) -> np.ndarray:
         """Returns inputs whose missing numbers are 0, the mean, with a mark per column if asked."""
@@ -268,20 +267,18 @@ class Series(SeriesFormat, Task):
           Forecasts of the test split [N,C] in the form of the targets.
         """
         test = dataset.splits["test"]
-        assert isinstance(test, Examples)
-        columns = [self.inputs_of.index(name) for name in self.targets]
-        x_NTK = test.x[:, :, columns]
-        last_N1K = x_NTK[:, -1:]
+        assert isinstance(test, Windows)
+        last_N1K = test.step(self.context - 1)[:, None, test.columns]
         # A horizon longer than a season repeats the last period several times.
-        period = np.arange(self.horizon) % self.season
-        season_NHK = x_NTK[:, self.context - self.season + period]
+        period = [self.context - self.season + step % self.season for step in range(self.horizon)]
+        season_NHK = np.stack([test.step(t)[:, test.columns] for t in period], 1)
         forecasts = {"persistence": np.repeat(last_N1K, self.horizon, 1), "seasonal": season_NHK}
         if self.relative:
             forecasts = {name: f - last_N1K for name, f in forecasts.items()}
         return {name: f.reshape(len(f), -1) for name, f in forecasts.items()}
 
     def final_metrics(
-        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
+        self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
         """Returns sMAPE, in percent from 0 to 200, and MASE.
 
@@ -296,11 +293,13 @@ class Series(SeriesFormat, Task):
 
         Source: Hyndman and Koehler 2006, Another look at measures of forecast accuracy.
         """
+        assert isinstance(test, Windows)
+        y_NC, last_N1D = test.targets(), test.step(self.context - 1)[:, None]
         # sMAPE is a ratio to the values, and standardized values lie around 0.
-        guess, true = (self.original(test.x, y, preprocessing) for y in (outputs, test.y))
+        guess, true = (self.original(last_N1D, y, preprocessing) for y in (outputs, y_NC))
         # The maximum avoids 0 / 0 where forecast and value are both 0.
         smape = 200.0 * np.abs(guess - true) / np.maximum(np.abs(guess) + np.abs(true), 1e-12)
-        mae, season = float(np.abs(outputs - test.y).mean()), preprocessing["season_mae"]
+        mae, season = float(np.abs(outputs - y_NC).mean()), preprocessing["season_mae"]
         # A series that repeats its season exactly has no MASE: its scale is 0.
         mase = mae / season if season else float("nan")
         return {"smape": float(smape.mean()), "mase": mase}
@@ -380,7 +379,7 @@ class Series(SeriesFormat, Task):
         """Converts targets or forecasts to the units of the file.
 
         Args:
-          x_NTD: the inputs, whose last row `relative` needs.
+          x_NTD: the inputs or their ends, whose last row `relative` needs.
           y_NC: targets or forecasts, with C = horizon times K columns.
           preprocessing: as in `Dataset`.
 

@@ -15,17 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lstm_lab.tasks.base import (
-    Bernoulli,
-    Categorical,
-    Dataset,
-    Examples,
-    Real,
-    Task,
-    Tokens,
-    Vectors,
-)
+from lstm_lab.tasks.base import Bernoulli, Categorical, Dataset, Real, Task, Tokens, Vectors
 from lstm_lab.tasks.datasets.synthetic import check_sizes, fixed_splits
+from lstm_lab.tasks.examples import Examples
 
 
 @dataclass(frozen=True)

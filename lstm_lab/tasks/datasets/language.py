@@ -6,15 +6,17 @@ In: one text, or one per split. Out: a `Stream` per split, along which the model
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from sys import intern
 from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Measure, Split, Stream, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
+from lstm_lab.tasks.examples import Split, Stream
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.files import lines_of, read_text
 from lstm_lab.tasks.readers.options import given_files, incomplete
@@ -27,6 +29,7 @@ from lstm_lab.tasks.readers.text import (
     sha256_of,
 )
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import shown
 
 # The customary measures: perplexity of words, bits per character.
 MEASURES: dict[Unit, tuple[Measure, ...]] = {
@@ -172,12 +175,16 @@ class Language(Task):
         shares = ", ".join(f"{share:.1%} of {split}" for split, share in unknown.items())
         return [f"unknown with {size} {self.unit}s: {shares}"]
 
-    def _symbols(self, text: str) -> list[str]:
+    def _symbols(self, text: str) -> Sequence[str]:
         if self.unit == "character":
-            return list(text)
-        return [symbol for line in lines_of(text) for symbol in (*line.split(), END)]
+            return text
+        # One object for each different word, and not for each word of the text.
+        lines = shown(lines_of(text), text.count("\n"), "lines", "reading words")
+        return [symbol for line in lines for symbol in (*map(intern, line.split()), END)]
 
-    def _parts(self, texts: Mapping[str, list[str]], files: Container[str]) -> dict[str, list[str]]:
+    def _parts(
+        self, texts: Mapping[str, Sequence[str]], files: Container[str]
+    ) -> dict[str, Sequence[str]]:
         """Returns the texts of all splits; those without a file end the training text."""
         # In the order of the text: sentences at random would have their neighbors in training, and
         # a stream needs text without gaps.

@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Task, Vectors
+from lstm_lab.tasks.base import Categorical, Dataset, Task, Vectors
+from lstm_lab.tasks.examples import Examples
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
 

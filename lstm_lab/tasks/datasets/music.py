@@ -1,7 +1,7 @@
 """Polyphonic music as piano rolls: the JSB chorales, and three collections in the same format.
 
-In: a .mat file with three lists of pieces. Out: padded pieces, where the target of each frame is
-the next frame. `lstm_lab.inference.music` generates new pieces.
+In: a .mat file with three lists of pieces. Out: the pieces, where the target of each frame is the
+next frame. `lstm_lab.inference.music` generates new pieces.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Bernoulli, Dataset, Examples, Task, Vectors
+from lstm_lab.tasks.base import Bernoulli, Dataset, Task, Vectors
+from lstm_lab.tasks.examples import Sequences
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
 
@@ -63,27 +64,19 @@ class JSB(Task):
           UserError: if the file is missing, damaged, or of another format.
         """
         path = locate(FILES[self.collection], data_dir)
-        rolls = read_rolls(path)
-        return Dataset(
-            {split: self._examples(rolls[split], path) for split in ("train", "valid", "test")}
-        )
+        return Dataset({k: self._sequences(rolls, path) for k, rolls in read_rolls(path).items()})
 
-    def _examples(self, rolls: list[np.ndarray], path: Path) -> Examples:
-        """Pads the pieces to the longest one; the input of each frame is the frame before it."""
+    def _sequences(self, rolls: list[np.ndarray], path: Path) -> Sequences:
+        """Puts the pieces one after another; the input of each frame is the frame before it."""
         if not self.first_frame:
             # A piece of one frame would have nothing to predict.
             rolls = [roll for roll in rolls if len(roll) > 1]
             if not rolls:
                 raise UserError(f"jsb: {path} has a split without a piece of two frames or more")
-        # One array per piece, shifted by one frame against itself: inputs are all frames but the
-        # last, targets all but the first. A silent frame in front makes the first frame a target.
-        context = [np.zeros((1, NOTES), np.float32)] if self.first_frame else []
-        pieces = [np.concatenate([*context, roll]) for roll in rolls]
-        lengths = np.array([len(piece) - 1 for piece in pieces], np.int32)
-        padded = np.zeros((len(pieces), lengths.max() + 1, NOTES), np.float32)
-        for row, piece in enumerate(pieces):
-            padded[row, : len(piece)] = piece
-        return Examples(padded[:, :-1], padded[:, 1:], lengths)
+        # Inputs are all frames of a piece but the last, targets all but the first. A silent frame
+        # in front makes the first frame a target.
+        context = [np.zeros((1, NOTES), np.uint8)] if self.first_frame else []
+        return Sequences.of([np.concatenate([*context, roll]) for roll in rolls])
 
 
 def read_rolls(path: Path) -> dict[str, list[np.ndarray]]:
@@ -93,24 +86,25 @@ def read_rolls(path: Path) -> dict[str, list[np.ndarray]]:
       path: the file.
 
     Returns:
-      For each split its pieces [T,88], float32, 1 where a note sounds.
+      For each split its pieces [T,88], uint8, 1 where a note sounds.
 
     Raises:
       UserError: if the file is damaged or of another format.
     """
     import scipy.io  # imported here because it is slow, and few tasks need it
 
-    try:
-        content = scipy.io.loadmat(path)
-    except Exception as error:  # the type of error depends on which bytes are damaged
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"jsb: {path} is not a readable .mat file ({type(error).__name__}: {reason}); "
-            "remove it, and get it again"
-        ) from None
     rolls = {}
     for split in ("train", "valid", "test"):
         name = f"{split}data"
+        try:
+            # One split at a time: the file may hold eight bytes per note.
+            content = scipy.io.loadmat(path, variable_names=[name])
+        except Exception as error:  # the type of error depends on which bytes are damaged
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"jsb: {path} is not a readable .mat file ({type(error).__name__}: {reason}); "
+                "remove it, and get it again"
+            ) from None
         if name not in content:
             raise UserError(f"jsb: {path} has no variable {name!r}")
         # A MATLAB cell array arrives as an object array [1,N] or [N,1].
@@ -124,5 +118,5 @@ def read_rolls(path: Path) -> dict[str, list[np.ndarray]]:
                 )
             if piece.dtype.kind not in "biuf" or not np.isin(piece, (0, 1)).all():
                 raise UserError(f"jsb: {path} has values in {name}[{k}] other than 0 and 1")
-        rolls[split] = [piece.astype(np.float32) for piece in pieces]
+        rolls[split] = [piece.astype(np.uint8) for piece in pieces]
     return rolls

@@ -16,7 +16,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Split, Task, Vectors
+from lstm_lab.tasks.base import Categorical, Dataset, Task, Vectors
+from lstm_lab.tasks.examples import Examples, Split
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
 

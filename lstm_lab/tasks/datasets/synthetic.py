@@ -15,18 +15,8 @@ from typing import ClassVar, Literal, Protocol
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.tasks.base import (
-    Bernoulli,
-    Categorical,
-    Dataset,
-    Examples,
-    Real,
-    Split,
-    Target,
-    Task,
-    Tokens,
-    Vectors,
-)
+from lstm_lab.tasks.base import Bernoulli, Categorical, Dataset, Real, Target, Task, Tokens, Vectors
+from lstm_lab.tasks.examples import Examples, Split
 
 
 @dataclass(frozen=True)

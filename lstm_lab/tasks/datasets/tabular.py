@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Task, Vectors
+from lstm_lab.tasks.base import Categorical, Dataset, Task, Vectors
+from lstm_lab.tasks.examples import Examples, Stored
 from lstm_lab.tasks.readers.attributes import (
     Column,
     check_words,
@@ -373,7 +374,7 @@ class Table(TableFormat, Task):
         return {"logistic_regression": logits_NC}
 
     def final_metrics(
-        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
+        self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
         """Returns the area under the ROC curve (AUC).
 
@@ -392,9 +393,10 @@ class Table(TableFormat, Task):
         # A softmax, since `roc_auc_score` rejects rows that do not sum to 1.
         p_NC = np.exp(outputs - outputs.max(-1, keepdims=True))
         p_NC /= p_NC.sum(-1, keepdims=True)
-        if len(set(np.asarray(test.y).tolist())) < len(self.labels):
+        y_N = test.targets(every_step=False)
+        if len(set(y_N.tolist())) < len(self.labels):
             return {"auc": float("nan")}  # undefined without positive or without negative examples
         several = {"multi_class": "ovr", "labels": range(len(self.labels))}
         two = len(self.labels) == 2
         scores, options = (p_NC[:, 1], {}) if two else (p_NC, several)
-        return {"auc": float(roc_auc_score(test.y, scores, **options))}
+        return {"auc": float(roc_auc_score(y_N, scores, **options))}

@@ -14,14 +14,15 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
+from lstm_lab.tasks.examples import Examples, Split
 from lstm_lab.tasks.readers.conll import DETECTED, Columns, Sentence, read_conll, split_words
 from lstm_lab.tasks.readers.download import get, locate
 from lstm_lab.tasks.readers.files import read_text
 from lstm_lab.tasks.readers.options import given_files, incomplete
 from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
-from lstm_lab.tasks.readers.text import encode, most_frequent, padded, sha256_of
+from lstm_lab.tasks.readers.text import encode, encode_rows, most_frequent, sha256_of
 from lstm_lab.tasks.tag_schemes import Scheme, detect_scheme, is_valid, usual_scheme
 from lstm_lab.utils.errors import UserError
 
@@ -168,7 +169,7 @@ class Tags(Task):
         vocabulary = most_frequent((w for s in words["train"] for w in s), self.vocabulary)
         examples: dict[str, Split] = {}
         for split, part in splits.items():
-            x_NT, lengths = padded([encode(sentence, vocabulary) for sentence in words[split]])
+            x_NT, lengths = encode_rows(words[split], vocabulary)
             y = self._numbers(paths[split], part)
             examples[split] = Examples(x_NT, y, lengths)
         return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
@@ -192,10 +193,10 @@ class Tags(Task):
                         f"data: {path} line {sentence.line} has {label!r}, which is not among the "
                         f"{len(self.labels)} of the config; see `task.labels`"
                     )
-            rows.append(encode(targets, self.labels))
+            rows.append(targets)
         # Tags [N,T], or intents [N,1]. Padding gets tag 0, a valid index; the lengths of the
         # sentences exclude it from loss and metrics.
-        y_NT, _ = padded(rows)
+        y_NT, _ = encode_rows(rows, self.labels)
         return y_NT if self.predict == "tags" else y_NT[:, 0]
 
 

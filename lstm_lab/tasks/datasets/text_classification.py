@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, Measure, Split, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
+from lstm_lab.tasks.examples import Examples, Split
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.labels import all_labels, check_label_header, label_numbers
 from lstm_lab.tasks.readers.options import given_files, incomplete
@@ -32,12 +33,13 @@ from lstm_lab.tasks.readers.text import (
     UNKNOWN,
     Unit,
     encode,
+    encode_rows,
     most_frequent,
-    padded,
     sha256_of,
 )
 from lstm_lab.tasks.readers.words import words_of
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import shown
 
 
 @dataclass(frozen=True)
@@ -156,13 +158,16 @@ class Text(RowFormat, Task):
         read = partial(read_records, columns=self.columns, form=self, missing=self.missing)
         paths, splits = read_splits(self, find, read)
         symbols = {
-            split: [self.symbols(record[self.text]) for _, record in part]
+            split: [
+                self.symbols(record[self.text])
+                for _, record in shown(part, len(part), "texts", f"reading {split}")
+            ]
             for split, part in splits.items()
         }
         vocabulary = most_frequent((s for text in symbols["train"] for s in text), self.vocabulary)
         examples: dict[str, Split] = {}
         for split, part in splits.items():
-            x_NT, lengths = padded([encode(text, vocabulary) for text in symbols[split]])
+            x_NT, lengths = encode_rows(symbols[split], vocabulary)
             examples[split] = Examples(x_NT, self._numbers(paths[split], part), lengths)
         header = list(splits["train"][0][1])
         preprocessing = {"inputs": vocabulary, "outputs": self.labels, "header": header}

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Examples, SourceTokens, Split, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Task, Tokens
 from lstm_lab.tasks.bleu import bleu, bleu_signature
+from lstm_lab.tasks.examples import Examples, SourceTokens, Split, Stored
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.files import read_text
 from lstm_lab.tasks.readers.options import given_files, incomplete
@@ -25,12 +26,13 @@ from lstm_lab.tasks.readers.subwords import subword_tokenizer, subwords_of, trai
 from lstm_lab.tasks.readers.text import (
     check_unchanged,
     encode,
+    encode_rows,
     most_frequent,
-    padded,
     sha256_of,
 )
 from lstm_lab.tasks.readers.words import WORDS, Tokenizer
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import shown
 
 BEGIN, END = "<s>", "</s>"
 BEGIN_NUMBER, END_NUMBER = 1, 2  # in every target vocabulary; beam search needs them as constants
@@ -165,7 +167,10 @@ class Translation(Task):
         models = self._models(pairs["train"])
         tokenizers = [_tokenizer(model) for model in models]
         symbols = {
-            part: [(tokenizers[0].split(s), tokenizers[1].split(t)) for s, t in sentence_pairs]
+            part: [
+                (tokenizers[0].split(s), tokenizers[1].split(t))
+                for s, t in shown(sentence_pairs, len(sentence_pairs), "pairs", f"reading {part}")
+            ]
             for part, sentence_pairs in pairs.items()
         }
         # Filtered before the vocabularies are counted: pairs that do not train add no words.
@@ -225,9 +230,9 @@ class Translation(Task):
         targets: tuple[str, ...],
     ) -> Examples:
         # An empty source becomes <unk>: attention needs at least one word.
-        given_NS, given_lengths = padded([encode(s or [sources[0]], sources) for s, _ in symbols])
-        rows = [encode([BEGIN, *target, END], targets) for _, target in symbols]
-        numbers_NT, lengths = padded(rows)
+        given_NS, given_lengths = encode_rows([s or [sources[0]] for s, _ in symbols], sources)
+        rows = [[BEGIN, *target, END] for _, target in symbols]
+        numbers_NT, lengths = encode_rows(rows, targets)
         source = SourceTokens(given_NS, given_lengths)
         # Teacher forcing: the inputs are the true words, one step behind the targets.
         return Examples(numbers_NT[:, :-1], numbers_NT[:, 1:], lengths - 1, source=source)
@@ -239,7 +244,7 @@ class Translation(Task):
         return encode(symbols or [sources[0]], sources)
 
     def final_metrics(
-        self, outputs: np.ndarray, test: Examples, preprocessing: Mapping[str, Any]
+        self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
     ) -> dict[str, float]:
         """Returns the BLEU of translations; `preprocessing` has the signature of sacrebleu.
 

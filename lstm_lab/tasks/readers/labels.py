@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from lstm_lab.tasks.base import Examples, Split
+from lstm_lab.tasks.examples import Examples, Split
 from lstm_lab.tasks.readers.rows import names_text
 from lstm_lab.utils.errors import UserError
 

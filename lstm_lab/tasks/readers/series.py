@@ -85,10 +85,21 @@ def whole_windows(starts_N: np.ndarray, missing_N: np.ndarray, span: int) -> np.
       missing_N: which rows miss a number.
       span: length of a window.
     """
-    windows = np.lib.stride_tricks.sliding_window_view
     # The first row of a window may follow a gap.
-    crossing = windows(starts_N, span)[:, 1:].any(1)
-    return np.asarray(~crossing & ~windows(missing_N, span).any(1))
+    crossing = any_within(starts_N, span - 1)[1:]
+    return np.asarray(~crossing & ~any_within(missing_N, span))
+
+
+def any_within(marks_N: np.ndarray, size: int) -> np.ndarray:
+    """Returns whether one of `size` rows is marked, from each row on [N-size+1].
+
+    Args:
+      marks_N: which rows are marked.
+      size: number of rows, 1 or more.
+    """
+    # Differences of sums: a look at all rows of all windows would take their product.
+    sums = np.concatenate([[0], np.cumsum(marks_N)])
+    return np.asarray(sums[size:] > sums[: len(sums) - size])
 
 
 def numeric_columns(table: RawTable, form: SeriesFormat, targets: Sequence[str]) -> tuple[str, ...]:

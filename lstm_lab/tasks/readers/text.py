@@ -7,8 +7,11 @@ index. Read words.py next for the words of a text, records.py or tables.py for c
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -28,10 +31,11 @@ def most_frequent(tokens: Iterable[str], size: int) -> tuple[str, ...]:
     """Returns a vocabulary: `<unk>`, then the most frequent tokens.
 
     Args:
-      tokens: the tokens of the training split; those of other splits would leak into the model.
+      tokens: the tokens of the training split, a string for its characters; those of other splits
+        would leak into the model.
       size: largest number of symbols, with `<unk>`.
     """
-    counts = Counter(tokens)
+    counts = _character_counts(tokens) if isinstance(tokens, str) else Counter(tokens)
     # A text may contain <unk> itself. It is number 0 anyway and must not appear twice.
     counts.pop(UNKNOWN, None)
     # Equally frequent tokens stay in the order of the text, so the same file always gives the same
@@ -40,27 +44,82 @@ def most_frequent(tokens: Iterable[str], size: int) -> tuple[str, ...]:
 
 
 def encode(tokens: Iterable[str], vocabulary: tuple[str, ...]) -> np.ndarray:
-    """Returns the numbers of tokens [N], int32; a token that is not in the vocabulary becomes 0."""
-    numbers = {symbol: number for number, symbol in enumerate(vocabulary)}
-    return np.array([numbers.get(token, 0) for token in tokens], np.int32)
-
-
-def padded(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Pads rows of numbers with zeros to the longest one.
+    """Returns the numbers of tokens [N], int32; a token that is not in the vocabulary becomes 0.
 
     Args:
-      rows: int32 arrays of different lengths; at least one.
+      tokens: the tokens; a string for its characters.
+      vocabulary: the symbols.
+    """
+    numbers = _numbers(vocabulary)
+    if isinstance(tokens, str):
+        return _encode_characters(tokens, numbers)
+    return np.fromiter((numbers.get(token, 0) for token in tokens), np.int32)
+
+
+def encode_rows(
+    rows: Sequence[Sequence[str]], vocabulary: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the numbers of rows of tokens, padded with zeros to the longest row.
+
+    Args:
+      rows: tokens of each row; at least one row.
+      vocabulary: the symbols; a token that is not among them becomes 0.
 
     Returns:
-      The rows [N,T] and their lengths [N], both int32.
+      The numbers [N,T] and the lengths of the rows [N], both int32.
     """
     # 0 and not -1: padding must be a valid index of the embedding and of the classes. The lengths
     # tell padding from real zeros.
-    lengths = np.array([len(row) for row in rows], np.int32)
+    lengths = np.fromiter(map(len, rows), np.int32, len(rows))
     filled = np.zeros((len(rows), lengths.max()), np.int32)
-    for place, row in zip(filled, rows, strict=True):
-        place[: len(row)] = row
+    # All tokens at once: an array for each of 200,000 rows would take longer than their numbers.
+    filled[np.arange(filled.shape[1]) < lengths[:, None]] = encode(
+        chain.from_iterable(rows), vocabulary
+    )
     return filled, lengths
+
+
+# A text of 100 million characters as Python objects would take gigabytes. It stays one string, and
+# its characters become numbers in parts of this length.
+PART = 2**22
+
+
+def _parts(text: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields a text in parts, each with its code points, uint32."""
+    for start in range(0, len(text), PART):
+        part = text[start : start + PART]
+        yield part, np.frombuffer(part.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _character_counts(text: str) -> Counter[str]:
+    """Returns how often each character occurs, in the order of their first places."""
+    counts = np.zeros(sys.maxunicode + 1, np.int64)
+    characters: list[str] = []
+    for part, points in _parts(text):
+        occurring = np.bincount(points)
+        new = np.flatnonzero(occurring.astype(bool) & (counts[: len(occurring)] == 0))
+        characters += sorted(map(chr, new), key=part.find)
+        counts[: len(occurring)] += occurring
+    return Counter({character: int(counts[ord(character)]) for character in characters})
+
+
+def _encode_characters(text: str, numbers: Mapping[str, int]) -> np.ndarray:
+    """Returns the numbers of the characters of a text [N], int32."""
+    table = np.zeros(sys.maxunicode + 1, np.int32)
+    for symbol, number in numbers.items():
+        if len(symbol) == 1:  # not <unk>
+            table[ord(symbol)] = number
+    encoded, start = np.empty(len(text), np.int32), 0
+    for _, points in _parts(text):
+        encoded[start : start + len(points)] = table[points]
+        start += len(points)
+    return encoded
+
+
+@lru_cache(maxsize=8)
+def _numbers(vocabulary: tuple[str, ...]) -> dict[str, int]:
+    """Returns the number of each symbol; kept, since predictions encode line by line."""
+    return {symbol: number for number, symbol in enumerate(vocabulary)}
 
 
 def check_unchanged(paths: Iterable[Path], sha256: str | None) -> None:
@@ -83,5 +142,6 @@ def sha256_of(paths: Iterable[Path]) -> str:
     # A hash of hashes: plain concatenation could not tell where one file ends and the next begins.
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

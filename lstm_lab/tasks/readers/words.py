@@ -40,6 +40,9 @@ _UNSPACED = (
 _UNSPACED_MARKS = "\u3000-\u3004\u3008-\u303f\uff00-\uff65"
 # No space stands before these marks, of Latin, Indian and Arabic script.
 _CLOSING = frozenset(".,!?;:।،؛؟")
+# Longest piece between spaces whose words are kept. Scripts without spaces have longer ones, which
+# hardly ever come again.
+KEPT_PIECE = 24
 # Zero-width joiners; in Persian and Hindi they stand inside words.
 _JOINERS = "\u200c\u200d"
 
@@ -66,7 +69,12 @@ def normalize(text: str) -> str:
     Example:
       normalize("A  dog\\n")  # "a dog"
     """
-    return " ".join(text.lower().translate(_TO_SPACES).split())
+    return " ".join(_pieces(text))
+
+
+def _pieces(text: str) -> list[str]:
+    """Returns what stands between the spaces of a text, in lower case."""
+    return text.lower().translate(_TO_SPACES).split()
 
 
 _TO_SPACES = str.maketrans(dict.fromkeys(_MARKS, " "))
@@ -78,7 +86,18 @@ def words_of(text: str) -> list[str]:
     Example:
       words_of("I don't—know 晓晓!")  # ["i", "don't", "—", "know", "晓", "晓", "!"]
     """
-    return _patterns()[0].findall(normalize(text))
+    # A token never contains a space, and most pieces occur many times in a text.
+    words: list[str] = []
+    for piece in _pieces(text):
+        words += _words_of_piece(piece) if len(piece) <= KEPT_PIECE else _find_words(piece)
+    return words
+
+
+def _find_words(piece: str) -> list[str]:
+    return _patterns()[0].findall(piece)
+
+
+_words_of_piece = lru_cache(maxsize=2**16)(_find_words)
 
 
 def split_text(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Forecasts, heartbeats and tables: windows, folds, scales, and errors in files."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from lstm_lab.config.load import load_spec
 from lstm_lab.config.overrides import parse_overrides
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Examples, Series, Table, Waves, trivial_baselines
+from lstm_lab.tasks.datasets import forecasting
 from lstm_lab.tasks.readers.labels import class_weights
 from lstm_lab.utils.errors import UserError
-from tests.helpers.data import write_series
+from tests.helpers.data import dense, write_series
 from tests.helpers.tables import load, task_of, write
 
 
@@ -31,7 +33,7 @@ def test_windows_stay_in_their_split_and_in_order(tmp_path):
     mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
     np.testing.assert_allclose(mean, [30.5, 305.0])  # of the first 60 rows only
     for split, rows in (("train", (1, 60)), ("valid", (61, 80)), ("test", (81, 100))):
-        part = dataset.splits[split]
+        part = dense(dataset.splits[split])
         x = part.x * std + mean
         assert len(x) == rows[1] - rows[0] + 1 - 8
         np.testing.assert_allclose(x[:, :, 0], x[:, :1, 0] + np.arange(6)[None], rtol=1e-4)
@@ -49,7 +51,7 @@ def test_a_rolling_origin_trains_only_on_the_past(tmp_path):
         mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
         rows = [
             (round(float(part.x[0, 0, 0] * std[0] + mean[0])), len(part.x) + 8)
-            for part in (dataset.splits[split] for split in ("train", "valid", "test"))
+            for part in (dense(dataset.splits[split]) for split in ("train", "valid", "test"))
         ]
         ends.append(rows)
     # 100 rows in five blocks: the first row of each split, and its number of rows.
@@ -67,7 +69,7 @@ def test_scores_and_original_units_do_not_depend_on_log_or_relative(tmp_path, lo
         counting_series(tmp_path, log=log, relative=r, season=2) for r in (False, relative)
     )
     data, expected = other.load(tmp_path), plain.load(tmp_path)
-    test = data.splits["test"]
+    test = dense(data.splits["test"])
     truth = other.original(test.x, test.y, data.preprocessing)
     np.testing.assert_allclose(truth[0, :, 0], [870, 880, 890], rtol=1e-4)
     scores, reference = trivial_baselines(other, data), trivial_baselines(plain, expected)
@@ -100,6 +102,26 @@ def test_an_invalid_series_is_rejected(tmp_path, content, message):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         task.load(tmp_path)
+
+
+def test_all_splits_are_checked_before_one_is_made(tmp_path, monkeypatch):
+    """Training rows are enough for the context, test rows are not."""
+    task = counting_series(tmp_path, valid_share=0.3, test_share=0.08)
+    monkeypatch.setattr(forecasting, "Windows", lambda *_: pytest.fail("made"))
+    with pytest.raises(UserError, match="leaves test 8 rows, expected 9 or more"):
+        task.load(tmp_path)
+
+
+def test_long_windows_are_not_copied(tmp_path):
+    task = replace(counting_series(tmp_path, rows=4000), context=700)
+    tracemalloc.start()
+    try:
+        trivial_baselines(task, task.load(tmp_path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The windows of the training rows alone have 1,698 x 700 x 2 numbers of 4 bytes: 9.5 MB.
+    assert peak < 4e6
 
 
 def test_logarithms_of_new_rows_need_values_above_zero(tmp_path):
@@ -243,9 +265,9 @@ def test_windows_with_a_missing_number_are_left_out(tmp_path):
     _, whole = series_with_holes(tmp_path, missing="ffill")
     _, data = series_with_holes(tmp_path, missing="drop")
     # A row lies in six windows of six rows. Row 50 is the third of the validation part.
-    assert len(data.splits["train"].x) == len(whole.splits["train"].x) - 6
-    assert len(data.splits["valid"].x) == len(whole.splits["valid"].x) - 3
-    assert np.isfinite(data.splits["train"].x).all()
+    assert data.splits["train"].rows == whole.splits["train"].rows - 6
+    assert data.splits["valid"].rows == whole.splits["valid"].rows - 3
+    assert np.isfinite(dense(data.splits["train"]).x).all()
 
 
 def test_rows_before_the_first_value_cannot_be_filled(tmp_path):
@@ -254,12 +276,12 @@ def test_rows_before_the_first_value_cannot_be_filled(tmp_path):
     _, whole = load("series", file=path, context=4, missing="mask")
     assert "2 rows are left out" in data.source["notes"][0]
     # Without marks, the windows that begin in one of the two rows are left out.
-    assert len(whole.splits["train"].x) - len(data.splits["train"].x) == 2
+    assert whole.splits["train"].rows - data.splits["train"].rows == 2
 
 
 def test_a_mark_says_which_inputs_are_missing(tmp_path):
     task, data = series_with_holes(tmp_path, missing="mask")
-    x = data.splits["train"].x
+    x = dense(data.splits["train"]).x
     assert x.shape[2] == task.inputs.features == 4
     marked = x[:, :, 3] == 1
     assert marked.sum() == 4  # as often as row 10 is in a context and no target is missing
@@ -274,9 +296,9 @@ def test_a_column_of_equal_decimals_is_constant_in_any_unit(tmp_path):
         lines = [f"{factor * price:g},{value}" for price, value in rows]
         path = write(tmp_path, f"a{factor}.csv", "price,load", *lines)
         _, data[factor] = load("series", file=path, context=2, targets=("price", "load"))
-    assert np.abs(data[1].splits["test"].x).max() < 5
+    assert np.abs(dense(data[1].splits["test"]).x).max() < 5
     for split in ("train", "valid", "test"):
-        small, large = (data[k].splits[split].x for k in (1, 10))
+        small, large = (dense(data[k].splits[split]).x for k in (1, 10))
         np.testing.assert_allclose(small, large, atol=1e-6)
 
 
@@ -287,7 +309,7 @@ def test_a_series_without_seasonal_errors_has_no_mase(tmp_path, values, season):
     path = write(tmp_path, "a.csv", "load", *values)
     task, data = load("series", file=path, context=4, season=season)
     test = data.splits["test"]
-    metrics = task.final_metrics(test.y, test, data.preprocessing)
+    metrics = task.final_metrics(dense(test).y, test, data.preprocessing)
     assert np.isnan(metrics["mase"])
     assert metrics["smape"] == 0
 
@@ -305,4 +327,4 @@ def test_times_are_checked_if_they_are_named(tmp_path):
     _, kept = load("series", **options, sort=True, gaps="keep", valid_share=0.1, test_share=0.3)
     # The test part has rows 19 to 26, and the gap lies after its first one: of its six windows of
     # three rows, one crosses it.
-    assert len(kept.splits["test"].x) == 5
+    assert kept.splits["test"].rows == 5

@@ -1,6 +1,7 @@
 """Texts: their symbols and splits, and errors in files."""
 
 import gzip
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
@@ -8,12 +9,15 @@ from runpy import run_path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Language, Stream, steps_per_epoch
+from lstm_lab.tasks.readers import text as text_reader
 from lstm_lab.tasks.readers.files import read_text
-from lstm_lab.tasks.readers.text import encode, most_frequent
+from lstm_lab.tasks.readers.text import encode, encode_rows, most_frequent
 from lstm_lab.tasks.readers.words import words_of
 from lstm_lab.tasks.source import describe_source, preprocessing_record
 from lstm_lab.training.optimizer import schedule, schedule_length
@@ -77,6 +81,56 @@ def test_chinese_text_is_read_symbol_by_symbol(tmp_path):
 def test_the_most_frequent_words_come_first_and_ties_keep_their_order():
     assert most_frequent(["b", "a", "b", "c", "a", "d"], 4) == ("<unk>", "b", "a", "c")
     np.testing.assert_array_equal(encode(["d", "a"], ("<unk>", "a")), [0, 1])
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.text() | st.text("abAB é小😀\n"), st.integers(2, 9), st.integers(1, 5))
+def test_a_string_is_the_sequence_of_its_characters(text, size, part):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(text_reader, "PART", part)
+        vocabulary = most_frequent(text, size)
+        assert vocabulary == most_frequent(list(text), size)
+        numbers = encode(text + "?\u0301", vocabulary)
+        np.testing.assert_array_equal(numbers, encode([*text, "?", "\u0301"], vocabulary))
+
+
+def test_a_long_text_takes_a_few_bytes_per_character(tmp_path, monkeypatch):
+    """One string, parts of it, and int32 numbers; objects would take 16 bytes more each."""
+    monkeypatch.setattr(text_reader, "PART", 2**16)
+    (tmp_path / "long.txt").write_text("abcdefgh\n" * 200_000)
+    task = Language(str(tmp_path / "long.txt"), unit="character", vocabulary=10)
+    tracemalloc.start()
+    try:
+        train = task.load(tmp_path).splits["train"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(train.tokens) == 1_620_000
+    fixed = 14e6  # tables of all code points
+    assert peak <= fixed + 8 * 1_800_000
+
+
+class CountedVocabulary(tuple):
+    """Counts how often its symbols are visited."""
+
+    visits = 0
+
+    def __iter__(self):
+        CountedVocabulary.visits += 1
+        return super().__iter__()
+
+
+def test_many_rows_are_numbered_by_one_dictionary():
+    vocabulary = CountedVocabulary(("<unk>", "a", "b"))
+    rows = [["a"], ["b", "?", "a"], []] * 50
+    numbers, lengths = encode_rows(rows, vocabulary)
+    assert numbers.dtype == lengths.dtype == np.int32
+    np.testing.assert_array_equal(numbers, [[1, 0, 0], [2, 0, 1], [0, 0, 0]] * 50)
+    np.testing.assert_array_equal(lengths, [1, 3, 0] * 50)
+    # Predictions encode line by line.
+    for row in rows:
+        encode(row, vocabulary)
+    assert CountedVocabulary.visits == 1
 
 
 @pytest.mark.parametrize(

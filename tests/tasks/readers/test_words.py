@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lstm_lab.tasks.readers.subwords import subword_tokenizer, subwords_of, train_subwords
-from lstm_lab.tasks.readers.words import WORDS, normalize, words_of
+from lstm_lab.tasks.readers.words import WORDS, _find_words, normalize, words_of
 from lstm_lab.utils.errors import UserError
 
 # Texts of every kind, and more of those in which words and marks touch.
@@ -55,6 +55,13 @@ def test_only_unusual_spaces_are_marked(text, words):
 
 def test_words_without_marks_keep_combining_marks():
     assert words_of("E\u0301te\u0301, हिन्दी") == ["e\u0301te\u0301", ",", "हिन्दी"]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.text() | DENSE)
+@example("a" * 100 + " b 小" * 30)
+def test_words_of_pieces_are_those_of_the_whole_text(text):
+    assert words_of(text) == _find_words(normalize(text))
 
 
 def test_contradicting_marks_of_a_prediction_are_joined():
