@@ -13,16 +13,15 @@ import jax
 from lstm_lab.utils.cache import cache_folder
 from lstm_lab.utils.errors import UserError
 
-# Settings of JAX, each also an environment variable: the value that does not work, one that does,
-# and why.
-UNSUPPORTED = {
-    "jax_enable_x64": (True, False, "training computes in float32"),
+# Settings of JAX, each also an environment variable: the value that training needs, and why.
+REQUIRED = {
+    "jax_enable_x64": (False, "training computes in float32"),
     "jax_debug_nans": (
-        True,
         False,
         "values that do not exist yet are NaN; a run that diverges reports its first NaN itself",
     ),
-    "jax_numpy_dtype_promotion": ("strict", "standard", "optax mixes dtypes"),
+    "jax_numpy_dtype_promotion": ("standard", "optax mixes dtypes"),
+    "jax_default_prng_impl": ("threefry2x32", "a seed would give other numbers"),
 }
 
 
@@ -56,10 +55,10 @@ def prepare_devices(count: int | None = None, default: int | None = None) -> Non
 
 
 def check_numerics() -> None:
-    """Raises UserError for settings of JAX under which a training step does not work."""
-    for name, (wrong, expected, reason) in UNSUPPORTED.items():
-        if getattr(jax.config, name) == wrong:
-            raise UserError(f"{name.upper()}: got {wrong}, expected {expected}: {reason}")
+    """Raises UserError for settings of JAX under which training fails, or gives other results."""
+    for name, (expected, reason) in REQUIRED.items():
+        if (value := getattr(jax.config, name)) != expected:
+            raise UserError(f"{name.upper()}: got {value}, expected {expected}: {reason}")
 
 
 def keep_compiled_programs() -> None:

@@ -68,7 +68,7 @@ ENVIRONMENTS = {
         "JAX_NUMPY_DTYPE_PROMOTION", "strict", refused=True
     ),
     "JAX_NUMPY_RANK_PROMOTION=raise": variable("JAX_NUMPY_RANK_PROMOTION", "raise"),
-    "JAX_DEFAULT_PRNG_IMPL=rbg": variable("JAX_DEFAULT_PRNG_IMPL", "rbg", same=False),
+    "JAX_DEFAULT_PRNG_IMPL=rbg": variable("JAX_DEFAULT_PRNG_IMPL", "rbg", refused=True),
     "JAX_PLATFORMS=cuda": variable("JAX_PLATFORMS", "cuda", refused=True),
     "JAX_PLATFORMS=tpu": variable("JAX_PLATFORMS", "tpu", refused=True),
     "JAX_PLATFORMS=moon": variable("JAX_PLATFORMS", "moon", refused=True),
