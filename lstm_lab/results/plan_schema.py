@@ -145,7 +145,7 @@ def damage(plan: Mapping[str, JSON]) -> str | None:
       plan: the content of study.json.
 
     Example:
-      damage({"runs": {"../../victim": {}}, ...})
+      damage({"runs": {"../../victim": {}}})
       # "runs: got '../../victim', expected an id of letters and digits"
     """
     try:
