@@ -87,7 +87,7 @@ def _copied(copy: Path, spec_json: dict[str, JSON], section: str, key: str) -> s
     The run made the copy, since the user's file may have changed after training.
     """
     file, colon, name = spec_json[section][key].rpartition(":")
-    # A file of that name beside a run of the catalogue is not the run's.
+    # A run with a variant of the catalogue made no copy: a file of that name is not its own.
     if not colon:
         return str(name)
     recorded = spec_json.get("cell_sha256" if section == "model" else "task_sha256")

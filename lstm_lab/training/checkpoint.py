@@ -261,7 +261,8 @@ def _compare(
 ) -> None:
     """Raises DamagedCheckpointError for arrays of other names, shapes or dtypes than expected.
 
-    Orbax would convert the dtype and ignore the shape, and training would fail later or go on.
+    Orbax would convert the dtype and ignore the shape, and training would fail later, or continue
+    with wrong values.
     """
     if saved.keys() != expected.keys():
         name = min(saved.keys() ^ expected.keys())

@@ -60,7 +60,7 @@ class Pace:
 
 
 class Progress(NamedTuple):
-    """Where a cohort stands between two rows of its records, for a checkpoint.
+    """The position of a cohort between two rows of its records, for a checkpoint.
 
     Attributes:
       since_eval: steps since the last evaluation, int32.

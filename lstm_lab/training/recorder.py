@@ -85,7 +85,7 @@ def provenance() -> dict[str, JSON]:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Where a checkpoint continues a run.
+    """The step at which a run continues, and the length of its record then.
 
     Attributes:
       step: optimizer steps that are done.

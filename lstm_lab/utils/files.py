@@ -36,7 +36,7 @@ def check_workdir(folder: Path, marker: str) -> None:
     """
     if problem := name_problem(str(folder)):
         raise UserError(f"workdir: got {str(folder)!r}, {problem}")
-    # The folders above it count, too: `mkdir` would fail at the first that is no folder.
+    # The folders above it count, too: `mkdir` would fail at the first that is not a folder.
     for place in (folder, *folder.parents):
         if place.is_symlink() and not place.exists():
             target = place.readlink()

@@ -154,7 +154,7 @@ class _NotebookBar:
 
 
 def say(text: str) -> None:
-    """Writes a line for people to standard error; without a place for it, the work goes on."""
+    """Writes a line for people to standard error; without a place for it, the work continues."""
     # Without standard error, `print` would write to standard output.
     if sys.stderr is None:
         return

@@ -144,7 +144,7 @@ def _refuse_data_as_header(what: str, names: list[str], first: list[str]) -> Non
 
 
 def find_delimiter(what: str, text: str, decimal: str = ".") -> str:
-    """Returns the delimiter of a table: the candidate that splits all rows alike.
+    """Returns the delimiter of a table: the one that gives all rows the same number of values.
 
     Args:
       what: names the input in error messages.
@@ -156,7 +156,7 @@ def find_delimiter(what: str, text: str, decimal: str = ".") -> str:
 
     Raises:
       UserError: if several candidates occur in the first row, and not exactly one of them splits
-        the rows alike.
+        all rows into the same number of values.
     """
     first = next((line for line in lines_of(text) if line.strip()), "")
     bare = re.sub(r'"[^"]*"', "", first)
@@ -177,7 +177,7 @@ def find_delimiter(what: str, text: str, decimal: str = ".") -> str:
         return fitting[0]
     names = " and ".join(DELIMITERS[mark] for mark in (fitting or candidates))
     problem = (
-        f"{what} line 1 has {names}, and more than one of them splits all rows alike"
+        f"{what} line 1 has {names}, and more than one of them splits all rows equally"
         if fitting
         else f"{what} has rows of different lengths, whichever of {names} separates the values"
     )

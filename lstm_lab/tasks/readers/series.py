@@ -120,7 +120,7 @@ def numeric_columns(table: RawTable, form: SeriesFormat, targets: Sequence[str])
     }
     columns = tuple(name for name, kind in kinds.items() if kind == "numbers")
     wrong = [name for name, kind in kinds.items() if kind == "mixed" or name in targets]
-    # The error names the value that is no number; values that are missing are found later.
+    # The error names the value that is not a number; values that are missing are found later.
     numbers(table, wrong, replace(form, missing=form.missing or "drop"))
     if not columns:
         raise UserError(

@@ -113,7 +113,7 @@ def times_of(table: RawTable, column: str) -> pd.Series:
     """
     times = _parsed(table, column, "ISO8601")
     if times.isna().any():
-        # 16/12/2006 and 12/16/2006: the first number above 12 decides, for all rows alike.
+        # 16/12/2006 and 12/16/2006: the first number above 12 decides, for all rows.
         attempts = [_parsed(table, column, None, day_first) for day_first in (False, True)]
         times = min(attempts, key=lambda parsed: int(parsed.isna().sum()))
     if times.isna().any():

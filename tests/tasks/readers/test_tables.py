@@ -71,7 +71,7 @@ def test_another_notation_is_refused_with_line_and_column(value, form, hint):
 
 @pytest.mark.parametrize("value", ["", "NA", "nan", "NaN", "null", "?", "#N/A"])
 def test_a_missing_number_is_refused_without_a_policy(value):
-    with pytest.raises(UserError, match=r"line 2 column 'x' has '.*', which is no number; fill"):
+    with pytest.raises(UserError, match=r"line 2 column 'x' has '.*', which is not a number; fill"):
         column([value, "1"])
     assert np.isnan(column([value, "1"], missing="drop")).tolist() == [True, False]
 
