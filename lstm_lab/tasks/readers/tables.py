@@ -222,9 +222,9 @@ def _column(table: RawTable, column: str, form: TableFormat) -> np.ndarray:
     if missing.any() and form.missing is None:
         place = int(missing.argmax())
         raise UserError(
-            f"{table.place(lines[place], column)} has {values[place]!r}, which is not a "
-            "number; fill it, or say what to do with missing values: task.missing=drop, mask, or in a series "
-            "ffill, interpolate"
+            f"{table.place(lines[place], column)} has {values[place]!r}, which is not a number; "
+            "fill it, or say what to do with missing values: task.missing=drop, mask, or in a "
+            "series ffill, interpolate"
         )
     pattern = _number_pattern(form)
     result = np.full(len(values), np.nan)
