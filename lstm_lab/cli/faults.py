@@ -36,6 +36,8 @@ from lstm_lab.utils.progress import discard, say
 
 # Verbs that continue where they stopped if they are called again.
 RESUMING = ("train", "sweep", "compare", "reproduce")
+# Unless one of these flags lets them only look.
+ONLY_LOOKING = ("--find-lr", "--replay", "--dry-run", "--emit")
 # The file system refuses a path: another path, or other rights, help.
 _REFUSED = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
@@ -116,7 +118,7 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
 
         return _say_error(str(usage_error(error)), WRONG_USAGE)
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        if isinstance(error, Interrupted) or (*arguments[:1],) in [(verb,) for verb in RESUMING]:
+        if isinstance(error, Interrupted) or _resumes(arguments):
             say(AGAIN)
             return INTERRUPTED
         return _say_error("interrupted", STOPPED)
@@ -126,12 +128,13 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
         # As `head` does after its last line. There is nobody to tell.
         discard(sys.stdout)
         return CLOSED_PIPE
-    if isinstance(error, OSError) and error.errno in (*_REFUSED, *EXHAUSTED):
+    # With a path, an error is one of the file system, whatever its kind.
+    if isinstance(error, OSError) and (error.errno in (*_REFUSED, *EXHAUSTED) or error.filename):
         # Errors of writes have no name. It may be the output, which Python would write again.
         where = _shortened(error.filename) if error.filename else "a write failed"
         if not error.filename:
             discard(sys.stdout)
-        code = FAILED if error.errno in EXHAUSTED else WRONG_USAGE
+        code = WRONG_USAGE if error.errno in _REFUSED else FAILED
         return _say_error(f"{where}: {error.strerror}", code)
     if isinstance(error, MemoryError):
         return _say_error("out of memory: this needs more than the machine has", FAILED)
@@ -144,6 +147,12 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
     if place is None:
         raise error
     return _say_error(f"{place}: {type(error).__name__}: {error}", WRONG_USAGE)
+
+
+def _resumes(arguments: Sequence[str]) -> bool:
+    """Returns whether the same command continues where it was interrupted."""
+    looks = any(name.partition("=")[0] in ONLY_LOOKING for name in arguments)
+    return (*arguments[:1],) in [(verb,) for verb in RESUMING] and not looks
 
 
 def _failed_to_start_platform(error: BaseException) -> bool:

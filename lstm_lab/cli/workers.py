@@ -38,6 +38,8 @@ def start(study: Study, name: str, folder: Path, data_dir: Path, flags: SweepFla
     # Folders are named even if they are defaults: the environment of a worker may lack
     # $LSTM_LAB_DATA.
     arguments = [f"--study={name}", f"--workdir={folder}", f"--data-dir={data_dir}"]
+    if flags.devices is not None:
+        arguments.append(f"--devices={flags.devices}")
     if flags.trials is not None:
         arguments.append(f"--trials={flags.trials}")
     if flags.results is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from lstm_lab.results.plan_schema import is_layout
 from lstm_lab.utils.files import read_json, read_lines
 from lstm_lab.utils.types import JSON
 
@@ -59,8 +60,20 @@ def read_settings(folder: Path) -> dict[str, JSON] | None:
         and isinstance(head["spec"][section].get(name), str)
         for section, name in (("task", "name"), ("model", "cell"))
     )
-    placed = head is not None and head["layout"].keys() >= {"kind", "devices", "lanes"}
-    return head if named and placed else None
+    placed = head is not None and is_layout(head["layout"])
+    repeated = head is not None and _are_restarts(
+        head.get("resumed_at", []), head.get("rollbacks", [])
+    )
+    return head if named and placed and repeated else None
+
+
+def _are_restarts(resumed_at: JSON, rollbacks: JSON) -> bool:
+    if not isinstance(resumed_at, list) or not isinstance(rollbacks, list):
+        return False
+    steps = all(isinstance(step, int) for step in resumed_at)
+    return steps and all(
+        isinstance(entry, dict) and isinstance(entry.get("rows"), int) for entry in rollbacks
+    )
 
 
 def read_result(folder: Path) -> dict[str, JSON] | None:

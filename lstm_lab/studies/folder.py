@@ -168,10 +168,11 @@ class StudyFolder:
             # The first process to choose decides for all.
             plan["chosen"] = {**chosen, **plan["chosen"]}
 
-    def with_planned_layout(self, cohort: Cohort) -> Cohort:
-        """Returns a cohort with the layout that the plan has now."""
-        row = self.plan["cohorts"][cohort.checkpoints.parent.name]
-        return replace(cohort, layout=Layout(**row["layout"]))
+    def with_planned_layout(self, cohort: Cohort, devices: int) -> Cohort:
+        """Returns a cohort with the layout that the plan has now, for a number of devices."""
+        layout = Layout(**self.plan["cohorts"][cohort.checkpoints.parent.name]["layout"])
+        batch_size = cohort.runs[0].spec.train.batch_size
+        return replace(cohort, layout=fit_layout(layout, batch_size, devices))
 
     def halve_lanes(self, cohort: Cohort) -> None:
         """Halves the lanes of a cohort that ran out of memory; at least one per device stays."""

@@ -242,11 +242,13 @@ class VariantSearch:
         for step in sorted(set.intersection(*map(set, curves)) - reported):
             trial.report(fmean(curve[step] for curve in curves), step)
         best = [result["best"]["valid"].get(self.metric) for result in results]
-        if all(result["status"] == "completed" for result in results):
-            self.trials.tell(number, fmean(best))
+        scores = [score for score in best if score is not None]
+        completed = all(result["status"] == "completed" for result in results)
+        if completed and len(scores) == len(results):
+            self.trials.tell(number, fmean(scores))
         else:
-            # Diverged or pruned. As PRUNED, the sampler learns to avoid the point; a FAILed trial
-            # would tell it nothing.
+            # Diverged, pruned or without a score. The sampler learns to avoid a PRUNED point; a
+            # FAILed trial would tell it nothing.
             self.trials.tell(number, state=self.optuna.trial.TrialState.PRUNED)
 
     # ---- points from Optuna

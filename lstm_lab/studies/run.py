@@ -212,7 +212,7 @@ def run_cohorts(state: _Launch, runs: list[PlannedRun]) -> Status:
                 return "failed"
             if attempt is Attempt.RETRY:
                 # Its turn comes again after the other cohorts, perhaps with fewer lanes.
-                left[k] = (name, state.folder.with_planned_layout(cohort))
+                left[k] = (name, state.folder.with_planned_layout(cohort, state.devices))
                 continue
             del left[k]
             failed = failed or attempt is Attempt.FAILED

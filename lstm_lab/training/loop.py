@@ -161,7 +161,9 @@ def train_cohort(
     except BaseException as error:
         # On a full disk this fails as well; the first error is the one to report.
         with suppress(OSError):
-            session.abandon("failed", f"{type(error).__name__}: {error}")
+            stopped = isinstance(error, KeyboardInterrupt)
+            reason = "" if stopped else f"{type(error).__name__}: {error}"
+            session.abandon("interrupted" if stopped else "failed", reason)
         raise
 
 
@@ -174,6 +176,7 @@ def _train(
         if meter is not None:
             meter.advance(steps, name + text)
 
+    session.open()
     if meter is not None:
         meter.skip(session.steps_done)
     session.finalize_restored()

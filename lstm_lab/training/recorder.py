@@ -7,7 +7,6 @@ written last and in one piece, so a run with a result is complete.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import platform
 import shutil
@@ -34,6 +33,7 @@ from lstm_lab.training.gate_stats import LayerStats
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.tensorboard import Events
 from lstm_lab.utils.files import (
+    ABSENT,
     finite,
     flatten,
     json_lines,
@@ -109,7 +109,9 @@ def has_rows(folder: Path, rows: int, expected: bytes) -> bool:
     try:
         with (folder / "metrics.jsonl").open("rb") as file:
             lines = b"".join(islice(file, rows))
-    except OSError:
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         return False
     return hashlib.sha256(lines).digest() == expected and read_settings(folder) is not None
 
@@ -260,6 +262,10 @@ class RunRecorder:
         """Returns a validation metric by step, where it is finite."""
         return valid_by_step(self.rows, metric)
 
+    def sync(self) -> None:
+        """Waits until the rows are on disk."""
+        os.fsync(self._metrics.fileno())
+
     def close(self) -> None:
         """Closes the files without a word on how the run ended: another process continues it."""
         self._events.close()
@@ -275,10 +281,6 @@ class RunRecorder:
         """
         if result is not None:
             for metric, value in result["test"].items():
-                # A metric without a value, such as an AUC without examples of a class, has no
-                # point; TensorBoard would print a warning.
-                if not math.isfinite(value):
-                    continue
                 self._events.scalar(f"test/{metric}", value, result["best"]["step"])
         self._events.end(status)
         self._metrics.close()

@@ -26,6 +26,10 @@ EXHAUSTED = (
     *(errno.ENOMEM, errno.ESTALE),
 )
 
+# A file is not there, or something else is in its place. With any other error, such as too many
+# open files, it may be there and whole.
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
 
 def check_workdir(folder: Path, marker: str) -> None:
     """Raises UserError for a path that is not a folder, or a folder of something else.
@@ -97,6 +101,10 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot do it for folders, and nothing else can be done there.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -158,7 +166,11 @@ def read_json(path: Path, **kinds: type) -> dict[str, JSON] | None:
     """
     try:
         return _object(path.read_text(encoding="utf-8"), kinds)
-    except (OSError, ValueError):
+    except ValueError:
+        return None
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         return None
 
 
@@ -176,8 +188,11 @@ def read_lines(path: Path, having: str = "", **kinds: type) -> list[dict[str, JS
             for line in file:
                 if having in line:
                     rows.append(_object(line, kinds))
-    except (OSError, ValueError):
+    except ValueError:
         pass
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
     return rows
 
 

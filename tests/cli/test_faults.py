@@ -1,5 +1,6 @@
 """Faults of the system and of the user's own code: one line, an exit code, nothing damaged."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -188,6 +189,9 @@ def test_a_message_without_standard_error_does_not_go_to_the_output(capsys, monk
     ("verb", "code", "message"),
     [
         ("train", 75, "interrupted: run the same command again to resume\n"),
+        ("train --find-lr", 130, "lstm-lab: interrupted\n"),
+        ("train --replay=3", 130, "lstm-lab: interrupted\n"),
+        ("sweep --dry-run", 130, "lstm-lab: interrupted\n"),
         ("check", 130, "lstm-lab: interrupted\n"),
     ],
 )
@@ -196,7 +200,7 @@ def test_an_interrupt_before_the_work_begins_is_one_line(capsys, monkeypatch, ve
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lstm_lab.cli.verbs.app.main", interrupted)
-    assert main([verb, "lstm"]) == code
+    assert main([*verb.split(), "lstm"]) == code
     assert capsys.readouterr().err == message
 
 
@@ -228,3 +232,13 @@ def test_a_platform_that_is_absent_is_one_line(monkeypatch):
     _, error = start("train", "adding").communicate(timeout=120)
     assert error.startswith("lstm-lab: JAX_PLATFORMS: got 'cuda'; JAX: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.EBUSY, errno.ENOLCK])
+def test_any_error_of_a_path_is_one_line(capsys, monkeypatch, number):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number), "runs/a")
+
+    monkeypatch.setattr("lstm_lab.cli.verbs.app.main", fail)
+    assert main(["train", "lstm"]) == 1
+    assert capsys.readouterr().err == f"lstm-lab: runs/a: {os.strerror(number)}\n"
