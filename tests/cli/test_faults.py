@@ -1,6 +1,7 @@
 """Faults of the system and of the user's own code: one line, an exit code, nothing damaged."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -228,3 +229,24 @@ def test_a_platform_that_is_absent_is_one_line(monkeypatch):
     _, error = start("train", "adding").communicate(timeout=120)
     assert error.startswith("lstm-lab: JAX_PLATFORMS: got 'cuda'; JAX: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "message"),
+    [
+        (1.5e9, 2, "lstm-lab: ulimit -v: got 1.5 GB of address space, expected at least 2 GB"),
+        (3e9, 0, "note: ulimit -v: got 3 GB of address space; if it is too small, JAX ends the"),
+        (resource.RLIM_INFINITY, 0, ""),
+    ],
+)
+def test_a_limited_address_space_is_named_before_jax_starts(
+    capsys, monkeypatch, limit, code, message
+):
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (int(limit), int(limit)))
+    assert main(["summary", "adding"]) == code
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert error.count("\n") == bool(message)
+    # These verbs need no JAX.
+    assert main(["list", "configs"]) == 0
+    assert capsys.readouterr().err == ""
