@@ -157,7 +157,7 @@ def read_json(path: Path, **kinds: type) -> dict[str, JSON] | None:
       read_json(folder / "run.json", id=str, spec=dict)
     """
     try:
-        return _object(path.read_text(encoding="utf-8"), kinds)
+        return parse_object(path.read_text(encoding="utf-8"), kinds)
     except (OSError, ValueError):
         return None
 
@@ -175,14 +175,26 @@ def read_lines(path: Path, having: str = "", **kinds: type) -> list[dict[str, JS
         with path.open(encoding="utf-8") as file:
             for line in file:
                 if having in line:
-                    rows.append(_object(line, kinds))
+                    rows.append(parse_object(line, kinds))
     except (OSError, ValueError):
         pass
     return rows
 
 
-def _object(text: str, kinds: Mapping[str, type]) -> dict[str, JSON]:
-    """Returns a JSON object with certain keys; raises ValueError for anything else."""
+def parse_object(text: str, kinds: Mapping[str, type] | None = None) -> dict[str, JSON]:
+    """Returns a JSON object with certain keys.
+
+    Args:
+      text: JSON.
+      kinds: as in `read_json`, or None.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+      >>> parse_object('{"step": 3}', {"step": int})
+      {'step': 3}
+    """
     try:
         data = json.loads(text)
     except RecursionError:
@@ -192,7 +204,7 @@ def _object(text: str, kinds: Mapping[str, type]) -> dict[str, JSON]:
     # Counted first: most files have few brackets, and looking at all values takes longer.
     if text.count("{") + text.count("[") > DEEPEST and _is_deep(data):
         raise ValueError("nested too deeply")
-    for key, kind in kinds.items():
+    for key, kind in (kinds or {}).items():
         if not isinstance(data.get(key), kind):
             raise ValueError(f"no {key}")
     return data
