@@ -106,7 +106,7 @@ def generate(
     spec = trained.spec
     if not isinstance(spec.task, Language):
         raise UserError(f"generate: got a run of {spec.task.name}, expected a run of language")
-    vocabulary = tuple(trained.preprocessing["inputs"])
+    vocabulary = trained.preprocessing["inputs"]
     line_end = END if spec.task.unit == "word" else "\n"
     symbols = list(prompt) if spec.task.unit == "character" else prompt.split()
     prompt_1T = encode(symbols or [line_end], vocabulary)[None]

@@ -17,6 +17,7 @@ from lstm_lab.config.serialization import from_json
 from lstm_lab.config.user_code import check_trusted, file_hash
 from lstm_lab.results.intact import TRAIN_AGAIN
 from lstm_lab.results.run_files import read_settings
+from lstm_lab.tasks.readers.text import Vocabulary
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
@@ -110,4 +111,10 @@ def _preprocessing(folder: Path, record: dict[str, JSON]) -> dict[str, JSON]:
     content = read_json(path)
     if content is None and path.exists():
         raise UserError(f"workdir: {path} is damaged; {TRAIN_AGAIN}")
-    return content or {}
+    return {name: _without_lists(value) for name, value in (content or {}).items()}
+
+
+def _without_lists(value: JSON) -> JSON:
+    """Returns a list of symbols as a vocabulary, and other values as they are."""
+    symbols = isinstance(value, list) and all(isinstance(symbol, str) for symbol in value)
+    return Vocabulary(value) if symbols else value

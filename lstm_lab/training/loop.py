@@ -181,6 +181,8 @@ def _train(
     show(0, "compiling")
     if session.lanes.running:
         session.compile()
+        if meter is not None:
+            meter.leave_out(session.compile_seconds)
     while session.lanes.running and not multihost.any_of(stop.requested):
         session.assign_waiting()
         steps = session.run_chunk()

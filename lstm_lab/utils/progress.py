@@ -45,7 +45,7 @@ class Meter:
     def __init__(self, total: float, unit: str = "steps") -> None:
         self.total, self.done, self.unit = total or 1.0, 0.0, unit
         self._first, self._start = 0.0, time.monotonic()
-        self._last_line = 0.0
+        self._last_line: float | None = None
         console = Console(stderr=True)
         self._bar: Progress | None = None
         self._notebook = _NotebookBar() if console.is_jupyter else None
@@ -81,11 +81,18 @@ class Meter:
         self.done = min(self.done + steps, self.total)
         self._first = min(self._first + steps, self.total)
 
+    def leave_out(self, seconds: float) -> None:
+        """Does not count time for the rate, such as that of compiling.
+
+        Otherwise a run whose first step took a minute would seem to need days.
+        """
+        self._start += seconds
+
     def advance(self, steps: float, text: str) -> None:
         """Counts steps as done and says what is under way."""
         self.done = min(self.done + steps, self.total)
-        seconds = time.monotonic() - self._start
-        rate = (self.done - self._first) / max(seconds, 1e-9)
+        now = time.monotonic()
+        rate = (self.done - self._first) / max(now - self._start, 1e-9)
         speed = f"{rate:.0f} {self.unit}/s" if rate >= 1 else f"{60 * rate:.3g} {self.unit}/min"
         left = f"{speed}, {duration((self.total - self.done) / rate)} left" if rate else ""
         if self._bar:
@@ -95,8 +102,8 @@ class Meter:
                 discard(sys.stderr)  # the terminal is gone
         elif self._notebook:
             self._notebook.show(self.done / self.total, f"{text}  {left}")
-        elif self._last_line == 0.0 or seconds - self._last_line >= LOG_SECONDS:
-            self._last_line = max(seconds, 1e-9)
+        elif self._last_line is None or now - self._last_line >= LOG_SECONDS:
+            self._last_line = now
             say(f"{100 * self.done / self.total:3.0f}%  {text}  {left}")
 
 

@@ -35,6 +35,21 @@ def test_a_log_gets_an_occasional_line(capsys, monkeypatch):
     assert len(lines) == 3
 
 
+def test_the_time_left_does_not_count_the_time_of_compiling(monkeypatch, capsys):
+    clock = iter([0.0, 60.0, 62.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with Meter(100) as meter:
+        meter.advance(0, "compiling")
+        meter.leave_out(60.0)
+        meter.advance(0, "")  # no line yet: two seconds after the first
+        monkeypatch.setattr(progress.time, "monotonic", lambda: 80.0)
+        meter.advance(40, "step 40")
+    assert capsys.readouterr().err.splitlines() == [
+        "  0%  compiling  ",
+        " 40%  step 40  2 steps/s, 30s left",
+    ]
+
+
 def test_a_terminal_shows_a_progress_bar_and_stdout_stays_clean():
     reader, writer = pty.openpty()
     with subprocess.Popen(

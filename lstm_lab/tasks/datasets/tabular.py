@@ -21,6 +21,7 @@ from lstm_lab.tasks.readers.attributes import (
     Column,
     check_words,
     doubtful_categories,
+    encode_columns,
     fit_column,
     label_column,
     typed_columns,
@@ -197,7 +198,7 @@ class Table(TableFormat, Task):
         # and categories come from the training rows.
         columns = typed_columns(list(tables.values()), names, self, self.categorical)
         fitted = [fit_column(column, parts["train"]) for column in columns]
-        x_NTD = self._encoded(columns, fitted)
+        x_NTD = encode_columns(columns, fitted, self.inputs.features, self.missing == "mask")
         splits = split_examples(x_NTD, y, parts, len(self.labels), self.balanced)
         preprocessing = {"outputs": self.labels, "columns": fitted, "names": list(names)}
         preprocessing |= {"header": train.names, "delimiter": train.delimiter}
@@ -315,35 +316,9 @@ class Table(TableFormat, Task):
             else:
                 check_words(table, name, task)
                 columns.append(list(table.frame[name]))
-        return self._encoded(columns, preprocessing["columns"])
-
-    def _encoded(self, columns: list[Column], preprocessing: list[Any]) -> np.ndarray:
-        """Returns the rows as sequences [N,T,D].
-
-        Args:
-          columns: for each attribute its values, an array of numbers or a list of strings.
-          preprocessing: for each attribute its mean and deviation, or its categories.
-        """
-        x_NTD = np.zeros((len(columns[0]), self.attributes, self.inputs.features), np.float32)
-        for k, (column, encoding) in enumerate(zip(columns, preprocessing, strict=True)):
-            # The weights of a cell are the same at all steps, so the input itself says which
-            # attribute it is.
-            x_NTD[:, k, k] = 1.0
-            if isinstance(encoding, dict):
-                scaled = (np.asarray(column) - encoding["mean"]) / encoding["std"]
-                missing = np.isnan(scaled)
-                # A missing number is the mean, and the mark says so.
-                x_NTD[:, k, self.attributes] = np.where(missing, 0.0, scaled)
-            else:
-                missing = np.array([value == "" for value in column])
-                # A category that training did not have stays all zeros.
-                places = [encoding.index(value) if value in encoding else -1 for value in column]
-                for row, place in enumerate(places):
-                    if place >= 0:
-                        x_NTD[row, k, self.attributes + 1 + place] = 1.0
-            if self.missing == "mask":
-                x_NTD[:, k, -1] = missing
-        return x_NTD
+        return encode_columns(
+            columns, preprocessing["columns"], self.inputs.features, self.missing == "mask"
+        )
 
     def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
         """Returns the outputs of a logistic regression on the same inputs.

@@ -24,6 +24,7 @@ from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
 from lstm_lab.tasks.readers.text import encode, encode_rows, most_frequent, sha256_of
 from lstm_lab.tasks.tag_schemes import Scheme, detect_scheme, is_valid, usual_scheme
+from lstm_lab.utils.collector import collector_paused
 from lstm_lab.utils.errors import UserError
 
 Predicted = Literal["tags", "intent"]
@@ -97,6 +98,7 @@ class Tags(Task):
             raise ValueError(f"scheme: got {scheme}, which has no tag {invalid[0]!r}")
 
     @classmethod
+    @collector_paused()
     def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
         """Adds the labels, the scheme, the size of the vocabulary and the hash of a user's files.
 
@@ -152,6 +154,7 @@ class Tags(Task):
         # Not accuracy for spans: most words are outside of any span, so O alone scores high.
         return self.target.metrics[-1]
 
+    @collector_paused()
     def load(self, data_dir: Path) -> Dataset:
         """Reads the sentences.
 
@@ -176,7 +179,7 @@ class Tags(Task):
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Converts the words of a line, separated by spaces or tabs, to their numbers [T]."""
-        return encode(self.words(split_words(line.rstrip("\r\n"))), tuple(preprocessing["inputs"]))
+        return encode(self.words(split_words(line.rstrip("\r\n"))), preprocessing["inputs"])
 
     def words(self, words: list[str]) -> list[str]:
         """Returns words in the spelling of the vocabulary: in lower case with `lower`."""

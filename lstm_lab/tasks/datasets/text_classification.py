@@ -17,6 +17,7 @@ import numpy as np
 
 from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
 from lstm_lab.tasks.examples import Examples, Split
+from lstm_lab.tasks.readers.coded import CodedTexts, code_texts
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.labels import all_labels, check_label_header, label_numbers
 from lstm_lab.tasks.readers.options import given_files, incomplete
@@ -24,6 +25,7 @@ from lstm_lab.tasks.readers.records import (
     Records,
     find_text_columns,
     parse_object,
+    read_record_file,
     read_records,
 )
 from lstm_lab.tasks.readers.rows import DELIMITERS, parse_table, split_rows
@@ -33,11 +35,10 @@ from lstm_lab.tasks.readers.text import (
     UNKNOWN,
     Unit,
     encode,
-    encode_rows,
-    most_frequent,
     sha256_of,
 )
 from lstm_lab.tasks.readers.words import words_of
+from lstm_lab.utils.collector import collector_paused
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import shown
 
@@ -96,6 +97,7 @@ class Text(RowFormat, Task):
         self.check_format()
 
     @classmethod
+    @collector_paused()
     def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
         """Adds columns, labels, the size of the vocabulary and the hash of a user's files.
 
@@ -112,10 +114,9 @@ class Text(RowFormat, Task):
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
         form = RowFormat(delimiter=options.get("delimiter"))
         form.check_format()
-        read = partial(read_records, form=form, missing=options.get("missing"))
-        train = paths["train"]
-        columns = find_text_columns(train, read(train), options.get("text"), options.get("label"))
-        records = {split: read(path, columns) for split, path in paths.items()}
+        files = {split: read_record_file(path, form) for split, path in paths.items()}
+        columns = find_text_columns(files["train"], options.get("text"), options.get("label"))
+        records = {s: file.having(columns, options.get("missing")) for s, file in files.items()}
         # Labels of all splits: one that occurs only in the test split needs a number, too.
         labels = options.get("labels") or all_labels(
             {
@@ -126,11 +127,11 @@ class Text(RowFormat, Task):
         )
         if options.get("label") is None:
             # Found by their values, as those of a file without a header may be.
-            check_label_header(f"data: {train}", columns[1], labels)
+            check_label_header(f"data: {paths['train']}", columns[1], labels)
         added: dict[str, Any] = {"labels": labels, "text": columns[0], "label": columns[1]}
         task = cls(**{**options, **added})
-        symbols = (s for _, record in records["train"] for s in task.symbols(record[columns[0]]))
-        added["vocabulary"] = max(len(most_frequent(symbols, task.vocabulary)), 2)
+        coded = task._coded(records["train"])
+        added["vocabulary"] = max(len(coded.vocabulary(task.vocabulary)), 2)
         return {**options, **added, "sha256": options.get("sha256", sha256_of(paths.values()))}
 
     @property
@@ -145,6 +146,7 @@ class Text(RowFormat, Task):
         extra: tuple[Measure, ...] = ("macro_f1",) if len(self.labels) > 2 else ()
         return Categorical(len(self.labels), metrics=("accuracy", *extra))
 
+    @collector_paused()
     def load(self, data_dir: Path) -> Dataset:
         """Reads the texts.
 
@@ -157,17 +159,11 @@ class Text(RowFormat, Task):
         find = partial(locate, data_dir=data_dir)
         read = partial(read_records, columns=self.columns, form=self, missing=self.missing)
         paths, splits = read_splits(self, find, read)
-        symbols = {
-            split: [
-                self.symbols(record[self.text])
-                for _, record in shown(part, len(part), "texts", f"reading {split}")
-            ]
-            for split, part in splits.items()
-        }
-        vocabulary = most_frequent((s for text in symbols["train"] for s in text), self.vocabulary)
+        coded = {split: self._coded(part, split) for split, part in splits.items()}
+        vocabulary = coded["train"].vocabulary(self.vocabulary)
         examples: dict[str, Split] = {}
         for split, part in splits.items():
-            x_NT, lengths = encode_rows(symbols[split], vocabulary)
+            x_NT, lengths = coded[split].padded(vocabulary)
             examples[split] = Examples(x_NT, self._numbers(paths[split], part), lengths)
         header = list(splits["train"][0][1])
         preprocessing = {"inputs": vocabulary, "outputs": self.labels, "header": header}
@@ -196,7 +192,7 @@ class Text(RowFormat, Task):
             if record.get(self.text) is None:
                 raise UserError(f"input: got {line!r}, expected JSON with {self.text!r}")
             text = record[self.text]
-        return encode(self.symbols(text), tuple(preprocessing["inputs"]))
+        return encode(self.symbols(text), preprocessing["inputs"])
 
     def read_inputs(
         self, lines: Iterable[str], preprocessing: Mapping[str, Any]
@@ -222,7 +218,7 @@ class Text(RowFormat, Task):
         for line_number, text in table.frame[self.text].items():
             if text == "":
                 raise UserError(f"{table.place(line_number, self.text)} has no text")
-            yield encode(self.symbols(text), tuple(preprocessing["inputs"]))
+            yield encode(self.symbols(text), preprocessing["inputs"])
 
     def _is_header(self, line: str, header: Iterable[str]) -> bool:
         """Returns whether a line has the text column and only columns of the training file."""
@@ -250,12 +246,22 @@ class Text(RowFormat, Task):
         Raises:
           UserError: for a list or an object.
         """
-        if isinstance(text, list | dict):
-            raise UserError(f"data: got {text!r:.60} in column {self.text!r}, expected a text")
-        tokens = words_of(str(text)) if self.unit == "word" else list(str(text))
+        content = self._content(text)
+        tokens = words_of(content) if self.unit == "word" else list(content)
         tokens = tokens[-self.max_length :] if self.keep == "last" else tokens[: self.max_length]
         # A sequence needs at least one step, since the label is predicted after the last one.
         return tokens or [UNKNOWN]
+
+    def _coded(self, rows: Records, split: str = "train") -> CodedTexts:
+        """Returns the symbols of all texts of a split, the same as `symbols` for each."""
+        reading = shown(rows, len(rows), "texts", f"reading {split}")
+        texts = (self._content(record[self.text]) for _, record in reading)
+        return code_texts(texts, self.unit).shortened(self.max_length, self.keep)
+
+    def _content(self, text: Any) -> str:
+        if isinstance(text, list | dict):
+            raise UserError(f"data: got {text!r:.60} in column {self.text!r}, expected a text")
+        return str(text)
 
     def _numbers(self, path: Path, rows: Records) -> np.ndarray:
         places = [f"data: {path} line {line}" for line, _ in rows]

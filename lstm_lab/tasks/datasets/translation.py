@@ -31,6 +31,7 @@ from lstm_lab.tasks.readers.text import (
     sha256_of,
 )
 from lstm_lab.tasks.readers.words import WORDS, Tokenizer
+from lstm_lab.utils.collector import collector_paused
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import shown
 
@@ -109,6 +110,7 @@ class Translation(Task):
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
 
     @classmethod
+    @collector_paused()
     def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
         """Adds the unit, the sizes of the vocabularies and the hash of a user's files.
 
@@ -144,6 +146,7 @@ class Translation(Task):
         """The next target word, at every step; the last one is `</s>`."""
         return Categorical(self.vocabulary, every_step=True, metrics=("perplexity", "accuracy"))
 
+    @collector_paused()
     def load(self, data_dir: Path) -> Dataset:
         """Reads the pairs.
 
@@ -239,7 +242,7 @@ class Translation(Task):
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Converts a source sentence to the numbers of its symbols [S]; an empty one to `<unk>`."""
-        sources = tuple(preprocessing["sources"])
+        sources = preprocessing["sources"]
         symbols = _tokenizer(preprocessing.get("source_model")).split(line)
         return encode(symbols or [sources[0]], sources)
 

@@ -1,7 +1,7 @@
 """Columns of a table as numbers or categories, for rows that have no order.
 
 In: `RawTable`s of one form. Out: for each column an array or a list of words, and what the training
-rows say about it: mean and deviation, or the categories. `datasets/tabular.py` encodes them.
+rows say about it: mean and deviation, or the categories; then the rows as sequences.
 """
 
 from __future__ import annotations
@@ -144,6 +144,43 @@ def fit_column(column: Column, train: np.ndarray) -> Any:
         return {"mean": 0.0, "std": 1.0}
     mean, std = standardization(known)
     return {"mean": float(mean[0]), "std": float(std[0])}
+
+
+def encode_columns(
+    columns: Sequence[Column], encodings: Sequence[Any], features: int, marked: bool
+) -> np.ndarray:
+    """Returns the rows of a table as sequences [N,T,D]: a step for each of T columns.
+
+    The vector of a step: which column it is (T values, one-hot), its number (one value), its
+    category (one-hot), and with `marked` whether the value is missing.
+
+    Args:
+      columns: the columns.
+      encodings: for each column what `fit_column` returned.
+      features: D.
+      marked: whether the last value of a vector marks a missing value.
+    """
+    T = len(columns)
+    x_NTD = np.zeros((len(columns[0]), T, features), np.float32)
+    for k, (column, encoding) in enumerate(zip(columns, encodings, strict=True)):
+        # The weights of a cell are the same at all steps, so the input itself says which column it
+        # is.
+        x_NTD[:, k, k] = 1.0
+        if isinstance(encoding, dict):
+            scaled = (np.asarray(column) - encoding["mean"]) / encoding["std"]
+            missing = np.isnan(scaled)
+            # A missing number is the mean, and the mark says so.
+            x_NTD[:, k, T] = np.where(missing, 0.0, scaled)
+        else:
+            missing = np.array([value == "" for value in column])
+            places = {category: T + 1 + number for number, category in enumerate(encoding)}
+            # A category that training did not have stays all zeros.
+            known = [(row, places[value]) for row, value in enumerate(column) if value in places]
+            rows, dims = np.array(known, np.int64).reshape(-1, 2).T
+            x_NTD[rows, k, dims] = 1.0
+        if marked:
+            x_NTD[:, k, -1] = missing
+    return x_NTD
 
 
 def doubtful_categories(names: Sequence[str], columns: Sequence[Column]) -> list[str]:

@@ -8,42 +8,79 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lstm_lab.tasks.readers.files import is_parquet, lines_of, read_bytes, read_text
 from lstm_lab.tasks.readers.rows import RawTable, names_text
 from lstm_lab.tasks.readers.tables import RowFormat, TableFormat, read_table
+from lstm_lab.utils.collector import collector_paused
 from lstm_lab.utils.errors import UserError, missing_column
 
 Record = dict[str, Any]
 Records = list[tuple[int, Record]]
 
 
-def read_records(
-    path: Path,
-    columns: Iterable[str] = (),
-    form: RowFormat | None = None,
-    missing: Literal["drop"] | None = None,
-) -> Records:
+@dataclass(frozen=True)
+class RecordFile:
+    """The records of a file before it is known which columns they must have.
+
+    Attributes:
+      path: the file.
+      records: its records.
+      is_json: whether they are JSON lines.
+    """
+
+    path: Path
+    records: Records
+    is_json: bool
+
+    def having(self, columns: Iterable[str], missing: Literal["drop"] | None = None) -> Records:
+        """Returns the records, which all have a value in these columns.
+
+        Args:
+          columns: the columns.
+          missing: whether to leave records without a value out (drop), or to refuse them.
+
+        Raises:
+          UserError: if a column or a value is missing.
+        """
+        columns = tuple(columns)
+        for line, record in self.records:
+            for column in columns:
+                if column not in record:
+                    # The header of a table is its first line; JSON lines have names in each line.
+                    where = f"{self.path} line {line}" if self.is_json else self.path
+                    raise missing_column(f"data: {where}", column, filter(None, record))
+        empty = {
+            line: column
+            for line, record in self.records
+            for column in columns
+            if _is_empty(record[column], self.is_json)
+        }
+        if empty and missing is None:
+            line, column = next(iter(empty.items()))
+            raise UserError(
+                f"data: {self.path} line {line} has nothing for column {column!r}; fill it, or "
+                "leave such records out with task.missing=drop"
+            )
+        kept = [(line, record) for line, record in self.records if line not in empty]
+        if not kept:
+            raise UserError(f"data: {self.path} has no record without missing values")
+        return kept
+
+
+@collector_paused()
+def read_record_file(path: Path, form: RowFormat | None = None) -> RecordFile:
     """Reads the records of a file: JSON lines if it begins with an object, else a table.
 
     Args:
       path: the file, also inside .gz or .zip.
-      columns: the columns that each record must have, with a value.
       form: how a table is written; None finds its delimiter.
-      missing: whether to leave records without a value out (drop), or to refuse them.
-
-    Returns:
-      For each record its line number, counted from 1, and its values by column. A record with line
-      breaks has the number of its first line. Empty lines are skipped.
 
     Raises:
-      UserError: if the file has no records, a line is malformed, or a column or value is missing.
-
-    Example:
-      read_records(Path("reviews.csv"), ("text", "label"))[0]
-      # (2, {"text": "a great film", "label": "good"})
+      UserError: if the file has no records, or a line is malformed.
     """
     is_json = ".json" in path.name
     if not is_json and not is_parquet(read_bytes(path)):
@@ -57,24 +94,33 @@ def read_records(
         )
     if not records:
         raise UserError(f"data: {path} has no records")
-    columns = tuple(columns)
-    for line, record in records:
-        for column in columns:
-            if column not in record:
-                # The header of a table is its first line; JSON lines have names in each line.
-                where = f"{path} line {line}" if is_json else path
-                raise missing_column(f"data: {where}", column, filter(None, record))
-    empty = {line: c for line, record in records for c in columns if _is_empty(record[c], is_json)}
-    if empty and missing is None:
-        line, column = next(iter(empty.items()))
-        raise UserError(
-            f"data: {path} line {line} has nothing for column {column!r}; fill it, or leave such "
-            "records out with task.missing=drop"
-        )
-    kept = [(line, record) for line, record in records if line not in empty]
-    if not kept:
-        raise UserError(f"data: {path} has no record without missing values")
-    return kept
+    return RecordFile(path, records, is_json)
+
+
+def read_records(
+    path: Path,
+    columns: Iterable[str] = (),
+    form: RowFormat | None = None,
+    missing: Literal["drop"] | None = None,
+) -> Records:
+    """Reads the records of a file that must have some columns.
+
+    Args:
+      path, form: as in `read_record_file`.
+      columns, missing: as in `RecordFile.having`.
+
+    Returns:
+      For each record its line number, counted from 1, and its values by column. A record with line
+      breaks has the number of its first line. Empty lines are skipped.
+
+    Raises:
+      UserError: if the file has no records, a line is malformed, or a column or value is missing.
+
+    Example:
+      read_records(Path("reviews.csv"), ("text", "label"))[0]
+      # (2, {"text": "a great film", "label": "good"})
+    """
+    return read_record_file(path, form).having(columns, missing)
 
 
 def _is_empty(value: Any, is_json: bool) -> bool:
@@ -132,19 +178,17 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> Record:
     return record
 
 
-def find_text_columns(
-    path: Path, records: Records, text: str | None, label: str | None
-) -> tuple[str, str]:
+def find_text_columns(file: RecordFile, text: str | None, label: str | None) -> tuple[str, str]:
     """Returns the columns of texts and labels: those named, or those that leave no doubt.
 
     Args:
-      path: the file, for error messages.
-      records: its records.
+      file: the file.
       text, label: the columns that the user named, or None.
 
     Raises:
       UserError: if several columns, or none, may be the texts or the labels.
     """
+    path, records = file.path, file.records
     names = list(dict.fromkeys(name for _, record in records for name in record if name))
     for column in (text, label):
         if column is not None and column not in names:

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lstm_lab.tasks.readers.files import lines_of
+from lstm_lab.utils.collector import collector_paused
 from lstm_lab.utils.errors import UserError, missing_column
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class RawTable:
                 raise missing_column(self.what, column, filter(None, self.names))
 
 
+@collector_paused()
 def parse_table(
     what: str, text: str, delimiter: str | None = None, header: bool = True, decimal: str = "."
 ) -> RawTable:

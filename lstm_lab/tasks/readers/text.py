@@ -10,7 +10,7 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,23 @@ Unit = Literal["word", "character"]
 # end of a line.
 UNKNOWN = "<unk>"
 END = "<eos>"
+
+
+class Vocabulary(tuple[str, ...]):
+    """Symbols in the order of their numbers.
+
+    A tuple that computes its hash once: predictions look its numbers up line by line.
+
+    Example:
+      encode(["a", "b"], Vocabulary(["<unk>", "a"]))  # [1, 0]
+    """
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
 
 
 def most_frequent(tokens: Iterable[str], size: int) -> tuple[str, ...]:

@@ -69,11 +69,18 @@ def normalize(text: str) -> str:
     Example:
       normalize("A  dog\\n")  # "a dog"
     """
-    return " ".join(_pieces(text))
+    return " ".join(pieces_of(text))
 
 
-def _pieces(text: str) -> list[str]:
-    """Returns what stands between the spaces of a text, in lower case."""
+def pieces_of(text: str) -> list[str]:
+    """Returns what stands between the spaces of a text, in lower case.
+
+    Args:
+      text: the text; the two marks of `split_text` count as spaces.
+
+    Example:
+      pieces_of("To be, or")  # ["to", "be,", "or"]
+    """
     return text.lower().translate(_TO_SPACES).split()
 
 
@@ -88,7 +95,7 @@ def words_of(text: str) -> list[str]:
     """
     # A token never contains a space, and most pieces occur many times in a text.
     words: list[str] = []
-    for piece in _pieces(text):
+    for piece in pieces_of(text):
         words += _words_of_piece(piece) if len(piece) <= KEPT_PIECE else _find_words(piece)
     return words
 
