@@ -44,6 +44,42 @@ _REFUSED = (
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ, errno.ENOENT, errno.ENOTEMPTY),
 )
 
+# Verbs that start JAX, whose libraries abort where they get no memory. Measured with a tiny model:
+# every start fails with less than `LEAST` bytes of address space, and most succeed with a little
+# more; each core that JAX finds needs some for the stacks of its threads.
+STARTING_JAX = (
+    *("train", "summary", "check", "compare", "sweep", "reproduce"),
+    *("predict", "generate", "bench"),
+)
+LEAST, AMPLE = 2e9, 4e9
+
+
+def check_address_space(arguments: Sequence[str]) -> None:
+    """Says before JAX starts that the address space is limited, as by `ulimit -v` or a scheduler.
+
+    Args:
+      arguments: the arguments of the process, verb first.
+
+    Raises:
+      UserError: if it is too small for any model.
+    """
+    if (*arguments[:1],) not in [(verb,) for verb in STARTING_JAX] or "--help" in arguments:
+        return
+    try:
+        import resource
+    except ImportError:  # a platform without such limits
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY or limit >= AMPLE:
+        return
+    got = f"got {limit / 1e9:.2g} GB of address space"
+    if limit < LEAST:
+        raise UserError(
+            f"ulimit -v: {got}, expected at least {LEAST / 1e9:.2g} GB: JAX would end the process "
+            "without a message"
+        )
+    say(f"note: ulimit -v: {got}; if it is too small, JAX ends the process without a message")
+
 
 @contextmanager
 def usable_streams() -> Iterator[None]:

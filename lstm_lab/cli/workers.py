@@ -71,6 +71,8 @@ def _run_jobs(study: Study, folder: Path, jobs: int, arguments: list[str]) -> in
     # Before any worker starts: a wrong folder is then one error here, not one in each log.
     declared = StudyFolder(folder, study)
     declared.declare()
+    # The workers write to their logs, which few read.
+    declared.finished_slots()
     with stopping_on_signals() as stop:
         code = run_jobs(arguments, folder, jobs, count_expected_runs(declared.plan), stop)
     if code == INTERRUPTED:

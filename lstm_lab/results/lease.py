@@ -85,9 +85,10 @@ class Place:
 
 
 def current_owner(folder: Path) -> dict[str, JSON] | None:
-    """Returns `host` and `pid` of the process that works on a cohort now, or None.
+    """Returns `host` and `pid` of the process that works on a cohort now, and the `file` that says
+    so; or None.
 
-    Both are "unknown" if the file is damaged and not yet old enough to be stale.
+    Host and pid are "unknown" if the file is damaged and not yet old enough to be stale.
 
     Args:
       folder: the cohort's folder.
@@ -95,7 +96,7 @@ def current_owner(folder: Path) -> dict[str, JSON] | None:
     newest = _newest(folder) if folder.is_dir() else None
     if newest is None or _is_stale(newest):
         return None
-    return {"host": "unknown", "pid": "unknown", **_read(newest)}
+    return {"host": "unknown", "pid": "unknown", **_read(newest), "file": newest.name}
 
 
 @contextmanager

@@ -22,11 +22,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from lstm_lab.results.intact import HASHES
 from lstm_lab.utils.files import ABSENT, read_json, sync_folder, write_json
 from lstm_lab.utils.types import PyTree
 
-# In the folder of a checkpoint: the arrays as orbax writes them, and the hash of each file.
-ARRAYS, HASHES = "default", "sha256.json"
+# In the folder of a checkpoint, next to `HASHES`: the arrays as orbax writes them.
+ARRAYS = "default"
 # Bytes of its own files in a checkpoint of a small model, and some more.
 _FILES_OF_ORBAX = 100_000
 

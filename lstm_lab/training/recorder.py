@@ -27,7 +27,8 @@ from lstm_lab.config.ids import group_id, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.config.user_code import cell_path, task_path
-from lstm_lab.results.run_files import read_rows, read_settings
+from lstm_lab.results.intact import record_files
+from lstm_lab.results.run_files import read_rows, read_settings, write_result
 from lstm_lab.tasks import metric_names
 from lstm_lab.training.gate_stats import LayerStats
 from lstm_lab.training.layout import Layout
@@ -279,13 +280,19 @@ class RunRecorder:
           result: the contents of result.json, or None for a run that did not end by itself.
           reason: why, for people.
         """
-        if result is not None:
-            for metric, value in result["test"].items():
-                self._events.scalar(f"test/{metric}", value, result["best"]["step"])
-        self._events.end(status)
-        self._metrics.close()
+        # They are closed if the end could not be written, and its failure is recorded now.
+        if not self._metrics.closed:
+            self._end_events(status, result)
+            self._metrics.close()
         self.head |= {"status": status, "reason": reason, "ended": time.time()}
         write_json(self.folder / "run.json", self.head)
         # Last: a run counts as done as soon as this file exists.
         if result is not None:
-            write_json(self.folder / "result.json", result)
+            write_result(self.folder, result, record_files(self.folder))
+
+    def _end_events(self, status: Status, result: dict[str, JSON] | None) -> None:
+        """Writes the test metrics and the end to TensorBoard."""
+        if result is not None:
+            for metric, value in result["test"].items():
+                self._events.scalar(f"test/{metric}", value, result["best"]["step"])
+        self._events.end(status)

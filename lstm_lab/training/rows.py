@@ -17,7 +17,7 @@ from lstm_lab.utils.progress import say
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowWriter:
     """Writes the rows of a cohort's runs.
 
     Attributes:

@@ -28,7 +28,7 @@ from lstm_lab.training.parallel import build_program, unpad
 from lstm_lab.training.program import Program
 from lstm_lab.training.recorder import Resumed, RunRecorder, Status, provenance
 from lstm_lab.training.reports import EVALUATE, PAUSE, ChunkReport
-from lstm_lab.training.rows import Rows
+from lstm_lab.training.rows import RowWriter
 from lstm_lab.training.state import IDLE, PRUNED, RUNNING, TrainState
 from lstm_lab.training.word_vectors import initial_member
 from lstm_lab.utils.errors import no_examples
@@ -79,7 +79,7 @@ class Session:
         if self.preprocessing is not None:
             sha256 = hashlib.sha256(self.preprocessing.encode()).hexdigest()
             self.head["preprocessing_sha256"] = sha256
-        self.rows = Rows(self.spec, self.train)
+        self.rows = RowWriter(self.spec, self.train)
         self.lanes = Lanes(cohort, self._activate)
         self.calls = Calls(self.spec.compute.log_every, self.eval_every)
         self.saves, self.saved_at = 0, time.monotonic()

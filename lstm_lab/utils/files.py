@@ -165,9 +165,23 @@ def read_json(path: Path, **kinds: type) -> dict[str, JSON] | None:
       read_json(folder / "run.json", id=str, spec=dict)
     """
     try:
-        return _object(path.read_text(encoding="utf-8"), kinds)
+        return parse_object(read_if_there(path) or "", kinds)
     except ValueError:
         return None
+
+
+def read_if_there(path: Path) -> str | None:
+    """Returns the text of a file, or None if it is not there.
+
+    Args:
+      path: the file.
+
+    Raises:
+      OSError: if it may be there, and cannot be read now.
+      ValueError: if it is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         if error.errno not in ABSENT:
             raise
@@ -187,7 +201,7 @@ def read_lines(path: Path, having: str = "", **kinds: type) -> list[dict[str, JS
         with path.open(encoding="utf-8") as file:
             for line in file:
                 if having in line:
-                    rows.append(_object(line, kinds))
+                    rows.append(parse_object(line, kinds))
     except ValueError:
         pass
     except OSError as error:
@@ -196,8 +210,20 @@ def read_lines(path: Path, having: str = "", **kinds: type) -> list[dict[str, JS
     return rows
 
 
-def _object(text: str, kinds: Mapping[str, type]) -> dict[str, JSON]:
-    """Returns a JSON object with certain keys; raises ValueError for anything else."""
+def parse_object(text: str, kinds: Mapping[str, type] | None = None) -> dict[str, JSON]:
+    """Returns a JSON object with certain keys.
+
+    Args:
+      text: JSON.
+      kinds: as in `read_json`, or None.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+      >>> parse_object('{"step": 3}', {"step": int})
+      {'step': 3}
+    """
     try:
         data = json.loads(text)
     except RecursionError:
@@ -207,7 +233,7 @@ def _object(text: str, kinds: Mapping[str, type]) -> dict[str, JSON]:
     # Counted first: most files have few brackets, and looking at all values takes longer.
     if text.count("{") + text.count("[") > DEEPEST and _is_deep(data):
         raise ValueError("nested too deeply")
-    for key, kind in kinds.items():
+    for key, kind in (kinds or {}).items():
         if not isinstance(data.get(key), kind):
             raise ValueError(f"no {key}")
     return data

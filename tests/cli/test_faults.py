@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -242,3 +243,24 @@ def test_any_error_of_a_path_is_one_line(capsys, monkeypatch, number):
     monkeypatch.setattr("lstm_lab.cli.verbs.app.main", fail)
     assert main(["train", "lstm"]) == 1
     assert capsys.readouterr().err == f"lstm-lab: runs/a: {os.strerror(number)}\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "message"),
+    [
+        (1.5e9, 2, "lstm-lab: ulimit -v: got 1.5 GB of address space, expected at least 2 GB"),
+        (3e9, 0, "note: ulimit -v: got 3 GB of address space; if it is too small, JAX ends the"),
+        (resource.RLIM_INFINITY, 0, ""),
+    ],
+)
+def test_a_limited_address_space_is_named_before_jax_starts(
+    capsys, monkeypatch, limit, code, message
+):
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (int(limit), int(limit)))
+    assert main(["summary", "adding"]) == code
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert error.count("\n") == bool(message)
+    # These verbs need no JAX.
+    assert main(["list", "configs"]) == 0
+    assert capsys.readouterr().err == ""
