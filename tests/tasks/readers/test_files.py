@@ -86,21 +86,21 @@ def test_a_zip_with_any_damage_is_refused_in_one_line(tmp_path, method):
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(zipfile.ZipInfo("ä.csv"), TEXT.encode() * 9, method)
     whole = buffer.getvalue()
-    refused, path = 0, tmp_path / "original.zip"
+    messages, path = [], tmp_path / "original.zip"
     for place in range(len(whole)):
         for flip in (0x01, 0x80, 0xFF):
             damaged = whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :]
             try:
                 unpack(damaged, "data: a.zip", "a.zip")
             except UserError as error:
-                refused += 1
-                assert "\n" not in str(error)
+                messages.append(str(error))
             if flip == 0xFF:
                 path.write_bytes(damaged)
                 with contextlib.suppress(UserError):
                     list(_members(path))
     # Dates and attributes decide nothing.
-    assert refused > len(whole)
+    assert len(messages) > len(whole)
+    assert not any("\n" in message for message in messages)
 
 
 SHEET = zipped(**{"[Content_Types]__xml": "<Types/>", "xl/workbook__xml": "<workbook/>"})
