@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from lstm_lab.cli.options import (
     COUNT,
@@ -30,6 +31,7 @@ from lstm_lab.cli.options import (
 from lstm_lab.utils.errors import DONE, UserError, unknown
 
 if TYPE_CHECKING:
+    from lstm_lab.inference.generate import Sampling
     from lstm_lab.inference.load import Trained
 
 
@@ -87,6 +89,9 @@ def predict(
     if rolling and stream:
         raise UserError("--rolling, --stream: expected only one of them")
     trained = _load(_run_folder(workdir, run), trust_code)
+    task = trained.spec.task
+    if task.source_vocabulary is None:
+        _refuse(["beam"], f"a run of {task.name}")
     from lstm_lab.inference.predict import predict_lines, predict_rolling, predict_stream
     from lstm_lab.tasks.readers.files import stream_lines
 
@@ -231,12 +236,14 @@ def generate(
 
     The best run of a study answers, or the one that --run names.
     """
-    trained = _load(_run_folder(workdir, run), trust_code)
-    if format == "midi":
-        return _compose(trained, length, temperature, seed, out)
+    _refuse(["prompt", "top_k", "top_p"] if format == "midi" else ["out"], f"--format={format}")
     from lstm_lab.inference.generate import Sampling, generate
 
+    # Before the run is read: a wrong number costs no waiting.
     sampling = Sampling(temperature, top_k, top_p, seed)
+    trained = _load(_run_folder(workdir, run), trust_code)
+    if format == "midi":
+        return _compose(trained, length, sampling, out)
     sys.stdout.write(prompt)
     for piece in generate(trained, prompt, length, sampling):
         sys.stdout.write(piece)
@@ -245,10 +252,19 @@ def generate(
     return DONE
 
 
-def _compose(trained: Trained, frames: int, temperature: float, seed: int, out: Path) -> int:
+def _refuse(names: list[str], reason: str) -> None:
+    """Raises UserError for a flag that was given and would be ignored."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            shown = name.replace("_", "-")
+            raise UserError(f"--{shown}: it has no effect with {reason}; leave it out")
+
+
+def _compose(trained: Trained, frames: int, sampling: Sampling, out: Path) -> int:
     from lstm_lab.inference.music import compose, write_midi
 
-    notes_TD = compose(trained, frames, temperature, seed)
+    notes_TD = compose(trained, frames, sampling)
     write_midi(notes_TD, out)
     print(f"{out}: {len(notes_TD)} quarter notes, {notes_TD.sum(1).mean():.1f} voices")
     return DONE

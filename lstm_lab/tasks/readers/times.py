@@ -141,7 +141,7 @@ def _not_iso(table: RawTable, column: str) -> pd.Series:
     if any(times.isna().any() for times in readings):
         return min(readings, key=lambda times: int(times.isna().sum()))
     steps = [_steps(times) for times in readings]
-    if np.array_equal(*steps):
+    if np.array_equal(steps[0], steps[1]):
         return month_first
     # A file with its newest row first is in order, too.
     in_order = [bool((step >= 0).all() or (step <= 0).all()) for step in steps]
