@@ -6,6 +6,7 @@ before which times are missing. Only `Series` reads times: windows need equal st
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from lstm_lab.utils.errors import UserError
 # A series is regular if this share of its steps equals the most frequent one. Days of work and
 # other calendars are not, so their weekends are no gaps. Months and years differ by up to a tenth.
 _REGULAR_SHARE, _TOLERANCE = 0.9, 0.11
+_TWO_NUMBERS = re.compile(r"(\d{1,2})\D(\d{1,2})\D")
 
 
 def find_times(table: RawTable) -> str | None:
@@ -167,11 +169,12 @@ def _read_as(table: RawTable, column: str, day_first: bool) -> pd.Series:
     times = _parsed(table, column, None, day_first)
     # Value by value, pandas takes the other order where the asked one is impossible. A year in
     # front is followed by the month everywhere.
-    text = table.frame[column].astype(str)
-    numbers = text.str.extract(r"^\s*(\d{1,2})\D(\d{1,2})\D").astype(float)
-    impossible = numbers[1 if day_first else 0].between(13, 31)
+    texts = [str(value) for value in table.frame[column]]
+    pairs = [_TWO_NUMBERS.match(text) for text in texts]
+    months = [int(pair[2 if day_first else 1]) if pair else 0 for pair in pairs]
+    impossible = np.array([12 < month < 32 for month in months])
     if day_first:
-        impossible |= text.str.match(r"\s*\d{4}")
+        impossible |= [text[:4].isdigit() for text in texts]
     return times.mask(impossible)
 
 
