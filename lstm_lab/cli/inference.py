@@ -7,7 +7,6 @@ standard output, or a MIDI file. Read `inference/load.py` and `inference/predict
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -29,6 +28,7 @@ from lstm_lab.cli.options import (
     trust_code,
 )
 from lstm_lab.utils.errors import DONE, UserError, unknown
+from lstm_lab.utils.escape import json_line, on_terminal
 
 if TYPE_CHECKING:
     from lstm_lab.inference.generate import Sampling
@@ -124,13 +124,22 @@ def _opened(input: str, stack: ExitStack) -> Iterable[bytes | str]:
         raise UserError(f"--input: {path} cannot be read: {error.strerror}") from None
 
 
+class _Printer:
+    """Standard output, where labels, names and symbols of a foreign run control no terminal."""
+
+    def write(self, text: str) -> None:
+        """Writes a text, and lets it appear."""
+        sys.stdout.write(on_terminal(text, sys.stdout))
+        sys.stdout.flush()
+
+
 def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
     """Prints answers as they come: JSON lines, or CSV of labels, values or forecasts."""
-    table = csv.writer(sys.stdout, lineterminator="\n")
+    table = csv.writer(_Printer(), lineterminator="\n")
     for number, answer in enumerate(answers):
         if form == "json":
             # Flushed: with `--stream`, another program may wait for each answer.
-            print(json.dumps(answer, ensure_ascii=False), flush=True)
+            print(json_line(answer), flush=True)
             continue
         if "forecast" in answer:
             _write_forecast(table, answer, header=number == 0)
@@ -142,7 +151,6 @@ def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
         if named and number == 0:
             table.writerow(["label", *p])
         table.writerow([label, *p.values()] if named else answer["values"])
-        sys.stdout.flush()
 
 
 def _write_forecast(table: Any, answer: dict[str, Any], header: bool) -> None:
@@ -153,7 +161,6 @@ def _write_forecast(table: Any, answer: dict[str, Any], header: bool) -> None:
     if header:
         table.writerow(row)
     table.writerow(row.values())
-    sys.stdout.flush()
 
 
 @click.command(
@@ -244,11 +251,11 @@ def generate(
     trained = _load(_run_folder(workdir, run), trust_code)
     if format == "midi":
         return _compose(trained, length, sampling, out)
-    sys.stdout.write(prompt)
+    printer = _Printer()
+    printer.write(prompt)
     for piece in generate(trained, prompt, length, sampling):
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+        printer.write(piece)
+    printer.write("\n")
     return DONE
 
 

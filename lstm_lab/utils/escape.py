@@ -6,7 +6,9 @@ same characters and does nothing else. Pages escape their text by themselves (ji
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from typing import TextIO
 
 _MARKDOWN = frozenset("\\`*[]<>|")
 _LATEX = {
@@ -45,6 +47,36 @@ def _harmless(character: str) -> bool:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
+
+
+def on_terminal(text: str, stream: TextIO) -> str:
+    r"""Returns a text as `visible` if it is for a terminal; a file or another program gets it all.
+
+    Args:
+      text: the text.
+      stream: where it is written.
+
+    Example:
+      on_terminal("a\x1b[2Jb", io.StringIO())  # the same text
+    """
+    return visible(text) if stream.isatty() else text
+
+
+def json_line(value: object) -> str:
+    r"""Returns a value as one line of JSON that controls no terminal; letters stay as they are.
+
+    Args:
+      value: what `json` can write.
+
+    Example:
+      json_line({"été": "\x9b"})  # '{"été": "\\u009b"}'
+    """
+    # JSON itself escapes the controls below 32 alone. The escapes here mean the same characters,
+    # so another program reads the same value.
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _harmless(c) else f"\\u{ord(c):04x}" for c in text)
 
 
 def markdown(text: str) -> str:

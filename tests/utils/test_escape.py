@@ -1,6 +1,8 @@
 """Text of users in other formats, compared with what renders those formats."""
 
 import html
+import io
+import json
 import re
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from lstm_lab.utils.escape import latex, visible
+from lstm_lab.utils.escape import json_line, latex, on_terminal, visible
 from lstm_lab.utils.tables import aligned, latex_table, markdown_table
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -28,6 +30,33 @@ def test_visible_text_controls_no_terminal(text):
     assert not any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 for c in safe)
     assert "\u202e" not in safe
     assert visible(safe) == safe
+
+
+@given(TEXT)
+@example("\x9b2J")
+@example("\u2028\u202e\ud800")
+def test_json_is_one_line_that_controls_no_terminal(text):
+    line = json_line({text: [text, 0.5, None]})
+    assert json.loads(line) == {text: [text, 0.5, None]}
+    assert visible(line) == line
+    assert len(line.splitlines()) == 1
+
+
+def test_letters_of_any_language_stay_in_json():
+    assert json_line({"été": "春"}) == '{"été": "春"}'
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self):
+        """Returns True."""
+        return True
+
+
+def test_a_terminal_gets_no_controls_and_a_file_gets_all():
+    assert on_terminal("a\x1b[2J\u202e\n", Terminal()) == "a\\x1b[2J\\u202e\n"
+    assert on_terminal("a\x1b[2J\u202e\n", io.StringIO()) == "a\x1b[2J\u202e\n"
 
 
 @pytest.mark.parametrize("text", NASTY)
