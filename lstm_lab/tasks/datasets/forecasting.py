@@ -18,7 +18,7 @@ import numpy as np
 from lstm_lab.tasks.base import Dataset, Real, Task, Vectors
 from lstm_lab.tasks.examples import Stored, Windows
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.rows import RawTable, parse_table
 from lstm_lab.tasks.readers.series import (
     Rows,
@@ -114,6 +114,7 @@ class Series(SeriesFormat, Task):
         Raises:
           UserError: if a file is missing or malformed, or has no column of numbers.
         """
+        options = set_options(options)
         if not incomplete(options, cls.files, ("inputs_of", "targets"), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))

@@ -34,7 +34,7 @@ from lstm_lab.tasks.readers.labels import (
     label_numbers,
     split_examples,
 )
-from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.rows import (
     RawTable,
     find_delimiter,
@@ -130,6 +130,7 @@ class Table(TableFormat, Task):
           UserError: if a file is missing or malformed, or has only one label.
         """
         determined = ("labels", "attributes", "categories")
+        options = set_options(options)
         if not incomplete(options, cls.files, determined, data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))
