@@ -7,10 +7,20 @@ same characters and does nothing else. Pages escape their text by themselves (ji
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from typing import TextIO
 
-_MARKDOWN = frozenset("\\`*[]<>|")
+# What has a meaning in Markdown, in GitHub's tables and addresses, and in MyST's formulas and
+# comments, and only where it has it: report.md is read as text, too. A "_" inside a word has none.
+_MARKDOWN = re.compile(
+    r"[\\`*\[\]<>|~#$@]"
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|&(?=[#A-Za-z])|:(?=//)|(?<=www)\."
+    # At the start of a line: lists, rules and breaks, comments, targets.
+    r"|^[-+](?=\s|$)|^-(?=[-\s]*$)|^\+(?=\+\+)|^%|^\((?=.*\)=)",
+    re.I,
+)
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -80,7 +90,10 @@ def json_line(value: object) -> str:
 
 
 def markdown(text: str) -> str:
-    r"""Returns a text for one line or one cell of Markdown, whose HTML would be shown as text.
+    r"""Returns a text for one line or one cell of Markdown, which shows the same characters.
+
+    It makes no element: no HTML, emphasis, list, heading, formula or link. White space at its ends
+    is removed, since four spaces would make it code.
 
     Args:
       text: the text.
@@ -88,8 +101,8 @@ def markdown(text: str) -> str:
     Example:
       markdown("<b>|")  # "\\<b\\>\\|"
     """
-    line = " ".join(visible(text).splitlines())
-    return "".join(f"\\{c}" if c in _MARKDOWN else c for c in line)
+    line = " ".join(visible(text).splitlines()).strip()
+    return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", line))
 
 
 def latex(text: str) -> str:
