@@ -89,9 +89,9 @@ class Series(SeriesFormat, Task):
     reads_whole_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("context", "horizon", "season"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
+        for name in ("context", "horizon", "rows", "season"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name}: got {value}, expected 1 or more")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
         check_folds(self.folds, self.fold, self.valid, self.test)
         self.check_format()

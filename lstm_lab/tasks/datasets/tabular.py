@@ -109,6 +109,9 @@ class Table(TableFormat, Task):
     files: ClassVar[tuple[str, ...]] = ("file", "valid", "test")
 
     def __post_init__(self) -> None:
+        for name in ("attributes", "categories"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
         check_folds(self.folds, self.fold, self.valid, self.test)
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
         self.check_format()
