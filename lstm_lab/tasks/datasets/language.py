@@ -61,7 +61,8 @@ class Language(Task):
       sha256: hash of the user's own files, or None; see `complete`.
 
     Example:
-      dataset = Language(train="book.txt", unit="char", vocabulary=60, unroll=50).load(Path("data"))
+      task = Language(train="book.txt", unit="character", vocabulary=60, unroll=50)
+      dataset = task.load(Path("data"))
       dataset.splits["train"].T  # 50
       dataset.preprocessing["inputs"][:3]  # the first symbols of the vocabulary
     """
