@@ -42,9 +42,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     from lstm_lab.cli.argv import accepts_settings, with_dashes
+    from lstm_lab.cli.faults import check_address_space
     from lstm_lab.cli.verbs import app
 
     arguments = with_dashes(arguments)
+    check_address_space(arguments)
     if arguments == ["help"]:
         arguments = ["--help"]
     settings: dict[str, str | None] = {}

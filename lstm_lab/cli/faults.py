@@ -36,11 +36,49 @@ from lstm_lab.utils.progress import discard, say
 
 # Verbs that continue where they stopped if they are called again.
 RESUMING = ("train", "sweep", "compare", "reproduce")
+# Unless one of these flags lets them only look.
+ONLY_LOOKING = ("--find-lr", "--replay", "--dry-run", "--emit")
 # The file system refuses a path: another path, or other rights, help.
 _REFUSED = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ, errno.ENOENT, errno.ENOTEMPTY),
 )
+
+# Verbs that start JAX, whose libraries abort where they get no memory. Measured with a tiny model:
+# every start fails with less than `LEAST` bytes of address space, and most succeed with a little
+# more; each core that JAX finds needs some for the stacks of its threads.
+STARTING_JAX = (
+    *("train", "summary", "check", "compare", "sweep", "reproduce"),
+    *("predict", "generate", "bench"),
+)
+LEAST, AMPLE = 2e9, 4e9
+
+
+def check_address_space(arguments: Sequence[str]) -> None:
+    """Says before JAX starts that the address space is limited, as by `ulimit -v` or a scheduler.
+
+    Args:
+      arguments: the arguments of the process, verb first.
+
+    Raises:
+      UserError: if it is too small for any model.
+    """
+    if (*arguments[:1],) not in [(verb,) for verb in STARTING_JAX] or "--help" in arguments:
+        return
+    try:
+        import resource
+    except ImportError:  # a platform without such limits
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY or limit >= AMPLE:
+        return
+    got = f"got {limit / 1e9:.2g} GB of address space"
+    if limit < LEAST:
+        raise UserError(
+            f"ulimit -v: {got}, expected at least {LEAST / 1e9:.2g} GB: JAX would end the process "
+            "without a message"
+        )
+    say(f"note: ulimit -v: {got}; if it is too small, JAX ends the process without a message")
 
 
 @contextmanager
@@ -116,7 +154,7 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
 
         return _say_error(str(usage_error(error)), WRONG_USAGE)
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        if isinstance(error, Interrupted) or (*arguments[:1],) in [(verb,) for verb in RESUMING]:
+        if isinstance(error, Interrupted) or _resumes(arguments):
             say(AGAIN)
             return INTERRUPTED
         return _say_error("interrupted", STOPPED)
@@ -126,12 +164,13 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
         # As `head` does after its last line. There is nobody to tell.
         discard(sys.stdout)
         return CLOSED_PIPE
-    if isinstance(error, OSError) and error.errno in (*_REFUSED, *EXHAUSTED):
+    # With a path, an error is one of the file system, whatever its kind.
+    if isinstance(error, OSError) and (error.errno in (*_REFUSED, *EXHAUSTED) or error.filename):
         # Errors of writes have no name. It may be the output, which Python would write again.
         where = _shortened(error.filename) if error.filename else "a write failed"
         if not error.filename:
             discard(sys.stdout)
-        code = FAILED if error.errno in EXHAUSTED else WRONG_USAGE
+        code = WRONG_USAGE if error.errno in _REFUSED else FAILED
         return _say_error(f"{where}: {error.strerror}", code)
     if isinstance(error, MemoryError):
         return _say_error("out of memory: this needs more than the machine has", FAILED)
@@ -144,6 +183,12 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
     if place is None:
         raise error
     return _say_error(f"{place}: {type(error).__name__}: {error}", WRONG_USAGE)
+
+
+def _resumes(arguments: Sequence[str]) -> bool:
+    """Returns whether the same command continues where it was interrupted."""
+    looks = any(name.partition("=")[0] in ONLY_LOOKING for name in arguments)
+    return (*arguments[:1],) in [(verb,) for verb in RESUMING] and not looks
 
 
 def _failed_to_start_platform(error: BaseException) -> bool:

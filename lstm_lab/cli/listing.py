@@ -67,7 +67,8 @@ def _list_names(kind: str) -> list[list[str]]:
 def _list_runs(folder: Path) -> list[list[str]]:
     """Returns the runs and studies of a folder with their status and score."""
     from lstm_lab.report.single_run import read_run
-    from lstm_lab.results.study_file import count_expected_runs, count_results, read_plan
+    from lstm_lab.results.run_files import read_result
+    from lstm_lab.results.study_file import count_expected_runs, read_plan, run_folder
 
     rows = [["folder", "what", "status", "score"]]
     for path in sorted(folder.glob("*/")):
@@ -79,7 +80,8 @@ def _list_runs(folder: Path) -> list[list[str]]:
                 rows.append([str(path), run.title, run.status, shown])
             elif (path / "study.json").is_file():
                 plan = read_plan(path)
-                status = f"{count_results(path)} of {count_expected_runs(plan)} runs"
+                done = [run for run in plan["runs"] if read_result(run_folder(path, run))]
+                status = f"{len(done)} of {count_expected_runs(plan)} runs"
                 rows.append([str(path), f"study: {plan['study']['title']}", status, ""])
         # One damaged folder does not hide the others.
         except UserError:

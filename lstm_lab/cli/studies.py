@@ -46,6 +46,11 @@ class SweepFlags:
     emit: str | None
     worker: bool
 
+    @property
+    def trains_here(self) -> bool:
+        """Whether the command itself waits for results."""
+        return not (self.dry_run or self.emit or self.launcher == "slurm")
+
 
 def _sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Declares the flags of `SweepFlags`."""
@@ -144,10 +149,13 @@ def _sweep(name: str, flags: SweepFlags) -> int:
 
         print(preview(study, data))
         return DONE
-    # After the preview, which must not change anything on disk.
-    if flags.rerun:
+    # After the preview and not with the commands, which must not change anything on disk.
+    if flags.rerun and not flags.emit:
         from lstm_lab.studies.failures import clear_failures
+        from lstm_lab.studies.folder import StudyFolder
 
+        # Not the failures of another study.
+        StudyFolder(folder, study)
         clear_failures(folder)
     if not in_process:
         return workers.start(study, name, folder, data, replace(flags, workdir=folder))
@@ -177,9 +185,10 @@ def reproduce(name: str, **flags: Any) -> int:
     """
     # The folder is named here: the claims are judged in the one into which `_sweep` writes.
     folder = flags["workdir"] or Path(f"runs/{Path(name).stem}")
-    code = _sweep(name, replace(SweepFlags(**flags), workdir=folder))
-    if code != DONE or not (folder / "study.json").is_file():
-        return code  # a failure, or a preview or commands, which leave no study
+    sweep_flags = replace(SweepFlags(**flags), workdir=folder)
+    code = _sweep(name, sweep_flags)
+    if code != DONE or not sweep_flags.trains_here:
+        return code
     from lstm_lab.api.studies import load_study
 
     verdicts = {claim.verdict for claim in load_study(folder).claims}

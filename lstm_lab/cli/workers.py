@@ -38,6 +38,8 @@ def start(study: Study, name: str, folder: Path, data_dir: Path, flags: SweepFla
     # Folders are named even if they are defaults: the environment of a worker may lack
     # $LSTM_LAB_DATA.
     arguments = [f"--study={name}", f"--workdir={folder}", f"--data-dir={data_dir}"]
+    if flags.devices is not None:
+        arguments.append(f"--devices={flags.devices}")
     if flags.trials is not None:
         arguments.append(f"--trials={flags.trials}")
     if flags.results is not None:
@@ -69,6 +71,8 @@ def _run_jobs(study: Study, folder: Path, jobs: int, arguments: list[str]) -> in
     # Before any worker starts: a wrong folder is then one error here, not one in each log.
     declared = StudyFolder(folder, study)
     declared.declare()
+    # The workers write to their logs, which few read.
+    declared.finished_slots()
     with stopping_on_signals() as stop:
         code = run_jobs(arguments, folder, jobs, count_expected_runs(declared.plan), stop)
     if code == INTERRUPTED:

@@ -15,6 +15,7 @@ import numpy as np
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json
 from lstm_lab.config.user_code import check_trusted, file_hash
+from lstm_lab.results.intact import TRAIN_AGAIN
 from lstm_lab.results.run_files import read_settings
 from lstm_lab.tasks.readers.text import Vocabulary
 from lstm_lab.training.checkpoint import Checkpoints
@@ -23,8 +24,6 @@ from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON, PyTree
-
-TRAIN_AGAIN = "delete result.json and train the run again"
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,11 @@ def load_run(folder: Path, trust_code: bool = False) -> Trained:
         spec_json[section][key] = _copied(folder / copy, spec_json, section, key)
     # Pretrained word vectors are part of the weights by now; their file may be gone.
     spec_json["model"]["vectors"] = None
-    spec = from_json(spec_json)
+    try:
+        spec = from_json(spec_json)
+    except UserError as error:
+        # A setting that no user wrote: the file has changed since.
+        raise UserError(f"workdir: {folder / 'run.json'}: {error}") from None
     shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
     like = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
     best = Checkpoints(folder / "checkpoints" / "best").restore(like)

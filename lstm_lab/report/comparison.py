@@ -113,6 +113,7 @@ class Comparison:
       counts: number of runs by status.
       expected: number of runs of the whole study.
       failed: the runs that failed or diverged.
+      damages: a line for each finished run whose curve is lost, at least in part.
     """
 
     title: str
@@ -132,6 +133,7 @@ class Comparison:
     counts: dict[str, int]
     expected: int
     failed: list[RunRow]
+    damages: list[str]
 
 
 def compare(runs: StudyRuns) -> Comparison:
@@ -185,6 +187,7 @@ def compare(runs: StudyRuns) -> Comparison:
         counts={status: n for status, n in sorted(counts.items()) if n},
         expected=runs.expected,
         failed=[run for run in runs.runs if run.status in FAILED_STATUSES],
+        damages=[run.damage for run in runs.runs if run.damage],
     )
 
 

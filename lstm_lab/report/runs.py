@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lstm_lab.results.intact import curve_problem
 from lstm_lab.results.run_files import read_result, read_rows
 from lstm_lab.results.study_file import (
     count_expected_runs,
@@ -40,6 +41,7 @@ class RunRow:
         cohort trained in the same seconds.
       flops: floating-point operations of the training, or None.
       curve: (step, validation metric) of every evaluation.
+      damage: what of the curve is lost, or empty.
     """
 
     id: str
@@ -58,6 +60,7 @@ class RunRow:
     wall_s: float | None
     flops: float | None
     curve: list[tuple[int, float]]
+    damage: str = ""
 
     @property
     def scored(self) -> bool:
@@ -160,7 +163,10 @@ def _read_run(
     # Empty while the run trains. Its curve is read all the same.
     result: dict[str, Any] = read_result(folder) or {}
     best = result.get("best", {})
-    status, reason = run_status(folder, in_progress)
+    # `run_status` would read the result again, which takes time with thousands of runs.
+    status, reason = (
+        (result["status"], result.get("reason", "")) if result else run_status(folder, in_progress)
+    )
     # Training rows are far more frequent than evaluations: skip them before JSON parses them.
     rows = read_rows(folder, having='"valid"')
     return RunRow(
@@ -177,6 +183,7 @@ def _read_run(
         wall_s=result.get("wall_s"),
         flops=rows[-1].get("flops") if rows else None,
         curve=list(valid_by_step(rows, metric).items()),
+        damage=curve_problem(folder, result),
     )
 
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from lstm_lab.results.intact import curve_problem
 from lstm_lab.results.run_files import read_result, read_rows, read_settings
 from lstm_lab.results.study_file import run_status
 from lstm_lab.utils.errors import UserError
@@ -27,7 +28,7 @@ class RunRecord:
     Attributes:
       id: the id of the run.
       title: task and cell.
-      status, reason: how it ended, and why if it did not complete.
+      status, reason: how it ended, and why if it did not complete; or what of its curve is lost.
       seed: its seed.
       settings: all settings by dotted path.
       metric: the name of the metric that chose the checkpoint, or None before the end.
@@ -91,6 +92,7 @@ def read_run(folder: Path) -> RunRecord:
     result: dict[str, JSON] = read_result(folder) or {}
     status, reason = run_status(folder)
     spec, best = head["spec"], result.get("best", {})
+    reason = reason or curve_problem(folder, result)
     cell = str(spec["model"]["cell"]).rpartition("/")[2]
     return RunRecord(
         id=head["id"],

@@ -6,7 +6,8 @@ next process creates `lease.N+1`. A slow owner checks `owns_lease` before it wri
 it has lost the cohort.
 
 Numbers only rise and files are never removed, so two processes can never both own a number. This
-needs nothing but hard links, which also work on network file systems; file locks often do not.
+needs nothing but hard links, which also work on network file systems; file locks often do not. On
+file systems without hard links, the file is created exclusively.
 
 Whether an owner has ended is decided in one of two ways (`Place`):
 
@@ -19,6 +20,7 @@ Whether an owner has ended is decided in one of two ways (`Place`):
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -37,6 +39,8 @@ from lstm_lab.utils.types import JSON
 # An owner touches its file every 10 s. Twelve missed touches tolerate a slow network file system.
 STALE_SECONDS = 120.0
 TOUCH_SECONDS = 10.0
+# Errors of `os.link` on file systems without hard links, such as exFAT and some mounted drives.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 # The leases that this process holds now. A lease with its number that is not among them is stale:
 # its release failed, as on a full disk.
@@ -81,9 +85,10 @@ class Place:
 
 
 def current_owner(folder: Path) -> dict[str, JSON] | None:
-    """Returns `host` and `pid` of the process that works on a cohort now, or None.
+    """Returns `host` and `pid` of the process that works on a cohort now, and the `file` that says
+    so; or None.
 
-    Both are "unknown" if the file is damaged and not yet old enough to be stale.
+    Host and pid are "unknown" if the file is damaged and not yet old enough to be stale.
 
     Args:
       folder: the cohort's folder.
@@ -91,7 +96,7 @@ def current_owner(folder: Path) -> dict[str, JSON] | None:
     newest = _newest(folder) if folder.is_dir() else None
     if newest is None or _is_stale(newest):
         return None
-    return {"host": "unknown", "pid": "unknown", **_read(newest)}
+    return {"host": "unknown", "pid": "unknown", **_read(newest), "file": newest.name}
 
 
 @contextmanager
@@ -146,16 +151,34 @@ def _create(folder: Path, number: int) -> Lease | None:
             os.fsync(file.fileno())
         # Together: another thread must not find the new lease and take it for stale.
         with _held_lock:
-            # Atomic: fails if the target exists, and no other process ever sees an empty file.
-            os.link(part, path)
+            _give_name(part, path)
             _held.add(path.resolve())
         # A number that others have seen must not come back after the machine stopped.
         sync_folder(folder)
     except FileExistsError:
         return None
+    except OSError:
+        with _held_lock:
+            _held.discard(path.resolve())
+        raise
     finally:
         part.unlink(missing_ok=True)
     return Lease(path)
+
+
+def _give_name(part: Path, path: Path) -> None:
+    """Gives a file its name; raises FileExistsError if another file has it."""
+    try:
+        # Atomic: fails if the target exists, and no other process ever sees an empty file.
+        os.link(part, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # Here others may see an empty file for a moment, which is judged by its age.
+        with path.open("xb") as file:
+            file.write(part.read_bytes())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _release(lease: Lease) -> None:
@@ -209,10 +232,13 @@ def _is_stale(path: Path) -> bool:
     there = (content.get("host"), content.get("boot"), content.get("namespace"))
     if here.known and there == (here.host, here.boot, here.namespace) and isinstance(pid, int):
         # The process itself is a better witness than the file's age: a laptop may have slept.
-        if not process_exists(pid) or _start_time(pid) != content.get("started"):
+        started = _start_time(pid)
+        if not process_exists(pid) or started not in (None, content.get("started")):
             return True
-        with _held_lock:
-            return pid == os.getpid() and path.resolve() not in _held
+        # Some systems do not show processes of other users: their leases are judged by age.
+        if started is not None:
+            with _held_lock:
+                return pid == os.getpid() and path.resolve() not in _held
     try:
         age = _file_system_time(path.parent) - path.lstat().st_mtime
     except FileNotFoundError:
@@ -241,15 +267,15 @@ def this_place() -> Place:
 def _start_time(pid: int) -> str | None:
     """Returns the start time of a process: the system gives its number to a new one later.
 
-    None if it has ended. A process that ended stays a zombie until its parent asks for it, and the
-    first process of a container often never asks.
+    None if nothing tells it; "ended" for a process that has ended and stays a zombie until its
+    parent asks for it, as the first process of a container often never does.
     """
     try:
         # Fields 3 and 22 of stat, counted after the command, which may contain parentheses.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else fields[19]
+    return "ended" if fields[0] in "ZX" else fields[19]
 
 
 def _file_system_time(folder: Path) -> float:

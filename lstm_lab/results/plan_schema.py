@@ -129,6 +129,22 @@ LAYOUT = {
 }
 
 
+def is_layout(layout: Mapping[str, JSON]) -> bool:
+    """Returns whether an object is the layout of a cohort.
+
+    Args:
+      layout: the object.
+
+    Example:
+      is_layout({"kind": "single", "devices": 1, "lanes": 1})  # True
+    """
+    try:
+        _check("", layout, LAYOUT, optional=("width", "hosts"))
+    except _DamageError:
+        return False
+    return set(layout) <= set(LAYOUT)
+
+
 def is_id(text: str) -> bool:
     """Returns whether a text may be the id of a run or a cohort, and so the name of its folder.
 

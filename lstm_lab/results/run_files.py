@@ -1,16 +1,29 @@
-"""Reads the files of a run's folder. A file of another shape counts as damaged, like a missing one.
+"""The files of a run's folder. A file of another shape counts as damaged, like a missing one.
 
 In: the folder of a run. Out: dicts that have the keys on which all readers rely. `training` and
-`studies` write the files.
+`studies` write the files. Read `intact` next, which compares them with their hashes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from lstm_lab.utils.files import read_json, read_lines
+from lstm_lab.results.plan_schema import is_layout
+from lstm_lab.utils.files import (
+    json_text,
+    parse_object,
+    read_if_there,
+    read_json,
+    read_lines,
+    write_text,
+)
 from lstm_lab.utils.types import JSON
+
+METRICS = "metrics.jsonl"
+# The last entry of result.json: the hash of the text before it.
+SEAL = "sha256"
 
 
 def lease_folder(folder: Path) -> Path:
@@ -59,12 +72,26 @@ def read_settings(folder: Path) -> dict[str, JSON] | None:
         and isinstance(head["spec"][section].get(name), str)
         for section, name in (("task", "name"), ("model", "cell"))
     )
-    placed = head is not None and head["layout"].keys() >= {"kind", "devices", "lanes"}
-    return head if named and placed else None
+    placed = head is not None and is_layout(head["layout"])
+    repeated = head is not None and _are_restarts(
+        head.get("resumed_at", []), head.get("rollbacks", [])
+    )
+    return head if named and placed and repeated else None
+
+
+def _are_restarts(resumed_at: JSON, rollbacks: JSON) -> bool:
+    if not isinstance(resumed_at, list) or not isinstance(rollbacks, list):
+        return False
+    steps = all(isinstance(step, int) for step in resumed_at)
+    return steps and all(
+        isinstance(entry, dict) and isinstance(entry.get("rows"), int) for entry in rollbacks
+    )
 
 
 def read_result(folder: Path) -> dict[str, JSON] | None:
-    """Returns the content of result.json, or None if it is missing or damaged.
+    """Returns the content of result.json without its hash, or None if it is missing or damaged.
+
+    Results of earlier versions have no hash, and name no files.
 
     Args:
       folder: the folder of a run.
@@ -73,8 +100,37 @@ def read_result(folder: Path) -> dict[str, JSON] | None:
       >>> read_result(Path("runs/imdb"))["best"]["step"]
       800
     """
-    result = read_json(folder / "result.json")
-    return result if result is not None and is_result(result) else None
+    try:
+        text = read_if_there(folder / "result.json") or ""
+        result = parse_object(text)
+    except ValueError:
+        return None
+    # A changed digit of a score is still JSON.
+    sealed = "files" in result or SEAL in result
+    if sealed and result.pop(SEAL, None) != _seal(text.rpartition(f'"{SEAL}"')[0]):
+        return None
+    return result if is_result(result) else None
+
+
+def write_result(folder: Path, result: Mapping[str, JSON], files: Mapping[str, JSON]) -> None:
+    """Writes result.json at once, with a hash of its content; it marks the run as done.
+
+    Args:
+      folder: the folder of a run.
+      result: its status, scores and so on.
+      files: the other files of the run, as `intact.record_files` returns them.
+
+    Example:
+      write_result(folder, result, record_files(folder))
+    """
+    before, _, after = json_text({**result, "files": files, SEAL: ""}).rpartition(f'"{SEAL}"')
+    sealed = after.replace('""', f'"{_seal(before)}"')
+    write_text(folder / "result.json", f'{before}"{SEAL}"{sealed}')
+
+
+def _seal(text: str) -> str:
+    """Returns the SHA-256 of text; of text and not of bytes, since git may change line ends."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_result(result: Mapping[str, JSON]) -> bool:
@@ -111,4 +167,4 @@ def read_rows(folder: Path, having: str = "") -> list[dict[str, JSON]]:
       >>> read_rows(Path("runs/imdb"))[0]["split"]
       'train'
     """
-    return read_lines(folder / "metrics.jsonl", having, step=int, split=str)
+    return read_lines(folder / METRICS, having, step=int, split=str)

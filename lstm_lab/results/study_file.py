@@ -111,7 +111,7 @@ def leased_runs(workdir: Path, plan: dict[str, JSON]) -> dict[str, bool]:
 
 
 def count_results(workdir: Path) -> int:
-    """Returns the number of runs that have a result."""
+    """Returns the number of runs that have a result, which may be damaged: it reads none."""
     return sum(1 for _ in workdir.glob("runs/*/result.json"))
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_lab.results.run_files import is_result, read_head, read_result
+from lstm_lab.results.run_files import is_result, read_head, read_result, write_result
 from lstm_lab.results.study_file import read_plan, run_folder
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import finite, write_bytes, write_json
@@ -42,6 +42,8 @@ def pack(workdir: Path, path: Path) -> int:
         folder = run_folder(workdir, run)
         result, head = read_result(folder), read_head(folder) or {}
         if result is not None:
+            # The sizes and hashes of files that are not in the archive.
+            result.pop("files", None)
             made_by = {name: head.get(name) for name in ("versions", "git", "machine", "layout")}
             rows.append({**{name: row[name] for name in IDENTITY}, "result": result, **made_by})
     text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
@@ -113,7 +115,7 @@ def unpack(path: Path, workdir: Path) -> int:
         head = {k: v for k, v in row.items() if k != "result"}
         write_json(folder / "run.json", {**head, "status": row["result"]["status"]})
         # result.json last: its existence marks the run as done. It gets the run's present id.
-        write_json(folder / "result.json", {**row["result"], "id": run})
+        write_result(folder, {**row["result"], "id": run}, {})
         count += 1
     return count
 

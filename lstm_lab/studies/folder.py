@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.results.intact import problems
 from lstm_lab.results.plan_schema import SCHEMA
 from lstm_lab.results.run_files import read_result
 from lstm_lab.results.study_file import cohort_folder, read_plan, run_folder
@@ -31,6 +32,9 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import check_workdir, differences, write_json
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
+
+# The weights of all runs may be gone, because someone needed the space.
+MOST_NOTES = 5
 
 
 class StudyFolder:
@@ -147,12 +151,25 @@ class StudyFolder:
         return Cohort(members, layout, self.cohort_folder(cohort_id) / "checkpoints")
 
     def finished_slots(self) -> Counter[RunSlot]:
-        """Returns the number of runs with a result, for each slot of the study."""
-        return Counter(
-            slot_of(row)
-            for run, row in self.plan["runs"].items()
-            if (self.run_folder(run) / "result.json").exists()
-        )
+        """Names the damaged files of finished runs; returns the number of runs with a result, for
+        each slot of the study.
+        """
+        finished: Counter[RunSlot] = Counter()
+        notes: list[str] = []
+        for run, row in self.plan["runs"].items():
+            folder = self.run_folder(run)
+            result = read_result(folder)
+            if result is not None:
+                finished[slot_of(row)] += 1
+                notes += problems(folder, result, quick=True)
+        for line in notes[:MOST_NOTES]:
+            say(f"note: {line}")
+        if len(notes) > MOST_NOTES:
+            say(
+                f"note: {len(notes) - MOST_NOTES} more files are missing or damaged; lstm-lab "
+                f"status --workdir={self.folder} names them"
+            )
+        return finished
 
     def run_folder(self, run: str) -> Path:
         """Returns the folder of a run."""
@@ -168,10 +185,11 @@ class StudyFolder:
             # The first process to choose decides for all.
             plan["chosen"] = {**chosen, **plan["chosen"]}
 
-    def with_planned_layout(self, cohort: Cohort) -> Cohort:
-        """Returns a cohort with the layout that the plan has now."""
-        row = self.plan["cohorts"][cohort.checkpoints.parent.name]
-        return replace(cohort, layout=Layout(**row["layout"]))
+    def with_planned_layout(self, cohort: Cohort, devices: int) -> Cohort:
+        """Returns a cohort with the layout that the plan has now, for a number of devices."""
+        layout = Layout(**self.plan["cohorts"][cohort.checkpoints.parent.name]["layout"])
+        batch_size = cohort.runs[0].spec.train.batch_size
+        return replace(cohort, layout=fit_layout(layout, batch_size, devices))
 
     def halve_lanes(self, cohort: Cohort) -> None:
         """Halves the lanes of a cohort that ran out of memory; at least one per device stays."""

@@ -57,18 +57,23 @@ def run_jobs(
         done = count_results(workdir)
         meter.skip(done)
         signaled = False
-        # A list, not any(): `running` also restarts a killed worker, so all have to be asked.
-        while [worker for worker in workers if worker.running]:
-            if stop.requested and not signaled:
-                signaled = True
-                for worker in workers:
-                    worker.process.send_signal(signal.SIGTERM)
-            time.sleep(POLL_SECONDS)
-            before, done = done, count_results(workdir)
-            meter.advance(done - before, f"{jobs} processes")
-    codes = {worker.process.returncode for worker in workers}
+        try:
+            # A list, not any(): all have to be asked, and restarted if they were killed.
+            while [w for w in workers if w.running or (not signaled and w.restarted())]:
+                if stop.requested and not signaled:
+                    signaled = True
+                    for worker in workers:
+                        worker.stop()
+                time.sleep(POLL_SECONDS)
+                before, done = done, count_results(workdir)
+                meter.advance(done - before, f"{jobs} processes")
+        finally:
+            # After a second Ctrl-C, too: they would train on without anybody who knows of them.
+            for worker in workers:
+                worker.stop()
+    codes = {worker.code for worker in workers}
     for worker in workers:
-        if worker.process.returncode not in (DONE, INTERRUPTED):
+        if worker.code not in (DONE, INTERRUPTED):
             say(f"{worker.log}: {worker.last_line()}")
     # The code that needs an action of the user wins.
     for code in (WRONG_USAGE, INTERRUPTED):
@@ -116,7 +121,7 @@ class WorkerProcess:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             names = visible.split(",") if visible else [str(k) for k in range(1024)]
             self.environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[k] for k in accelerators)
-        self.restarts = 0
+        self.restarts, self.stopped = 0, False
         log.parent.mkdir(parents=True, exist_ok=True)
         self.process = self._start()
 
@@ -129,16 +134,32 @@ class WorkerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it runs; a worker that a signal killed is restarted first."""
+        """Whether it runs."""
+        return self.process.poll() is None
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        # Stopped before it could handle the signal, while it imported modules.
+        if self.stopped and self.process.returncode == -signal.SIGTERM:
+            return INTERRUPTED
+        return self.process.returncode
+
+    def stop(self) -> None:
+        """Asks it to write a checkpoint and to end."""
+        if self.running and not self.stopped:
+            self.stopped = True
+            self.process.send_signal(signal.SIGTERM)
+
+    def restarted(self) -> bool:
+        """Starts it again if a signal killed it; returns whether it did."""
         code = self.process.poll()
-        if code is None:
-            return True
-        if code < 0 and self.restarts < RESTARTS:
-            self.restarts += 1
-            say(f"{self.log.stem} was killed by signal {-code}; restarting it")
-            self.process = self._start()
-            return True
-        return False
+        if code is None or code >= 0 or self.restarts >= RESTARTS:
+            return False
+        self.restarts += 1
+        say(f"{self.log.stem} was killed by signal {-code}; restarting it")
+        self.process = self._start()
+        return True
 
     def last_line(self) -> str:
         """Returns the last line of its log, or its exit code if the log is empty."""

@@ -19,6 +19,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from lstm_lab.config.ids import run_id
+from lstm_lab.results.intact import curve_problem
 from lstm_lab.results.run_files import read_result, read_rows
 from lstm_lab.studies.axes import Choice, Conditional, LogUniform, Point, Uniform
 from lstm_lab.studies.expand import PlannedRun, trial_runs, variants
@@ -127,11 +128,7 @@ def next_generation(
     # project's folder, and a second launch would refuse it.
     folder.declare()
     with folder.locked_plan():
-        storage = open_journal(folder.folder / JOURNAL)
-        searches = [
-            VariantSearch(folder, study, storage, name, values)
-            for name, values in variants(study).items()
-        ]
+        searches = _searches(folder, study)
         # Before the reports: a killed process may have sampled a part of a generation, and the rest
         # must not know more results.
         _sample_generation(searches)
@@ -143,6 +140,53 @@ def next_generation(
             run_id(run.spec): run for search in searches for run in search.generation_runs(trials)
         }
     return list(runs.values())
+
+
+def lost_runs(folder: StudyFolder, study: Study) -> list[PlannedRun]:
+    """Returns the runs of reported trials if one of them has no result any more, or else none.
+
+    Its result.json was damaged or deleted, or it failed. A generation is returned as a whole, as
+    by `next_generation`: what the runs of a cohort are must not depend on what was lost.
+
+    Args:
+      folder: the study's folder.
+      study: a study that is tuned by a search.
+
+    Raises:
+      UserError: without Optuna.
+    """
+    lost = {
+        run
+        for run, row in folder.plan["runs"].items()
+        if row["stage"] == "tuning" and read_result(folder.run_folder(run)) is None
+    }
+    if not lost:
+        return []
+    with folder.locked_plan():
+        searches = _searches(folder, study)
+        search = searches[0].search
+        reported = min(search.reported_trials() for search in searches)
+        runs: dict[str, PlannedRun] = {}
+        # The generation of the first trial that is not reported is the next one anyway.
+        for start in range(0, reported, search.generation):
+            trials = range(start, min(start + search.generation, search.count))
+            if trials.stop > reported:
+                break
+            generation = {
+                run_id(run.spec): run for one in searches for run in one.generation_runs(trials)
+            }
+            if lost & generation.keys():
+                runs |= generation
+    return list(runs.values())
+
+
+def _searches(folder: StudyFolder, study: Study) -> list[VariantSearch]:
+    """Returns the searches of all variants; the caller holds the lock of the study."""
+    storage = open_journal(folder.folder / JOURNAL)
+    return [
+        VariantSearch(folder, study, storage, name, values)
+        for name, values in variants(study).items()
+    ]
 
 
 def _sample_generation(searches: list[VariantSearch]) -> range:
@@ -227,6 +271,10 @@ class VariantSearch:
             found = [read_result(folder) for folder in folders]
             results = [result for result in found if result]
             if len(results) == len(found):
+                # Pruning compares with curves: half of one would change the points that follow.
+                for folder, result in zip(folders, results, strict=True):
+                    if problem := curve_problem(folder, result):
+                        raise UserError(f"workdir: {problem}")
                 curves = [valid_by_step(read_rows(folder), self.metric) for folder in folders]
                 self._report(trial.number, results, curves)
             elif set(runs) <= set(ended):
@@ -242,11 +290,13 @@ class VariantSearch:
         for step in sorted(set.intersection(*map(set, curves)) - reported):
             trial.report(fmean(curve[step] for curve in curves), step)
         best = [result["best"]["valid"].get(self.metric) for result in results]
-        if all(result["status"] == "completed" for result in results):
-            self.trials.tell(number, fmean(best))
+        scores = [score for score in best if score is not None]
+        completed = all(result["status"] == "completed" for result in results)
+        if completed and len(scores) == len(results):
+            self.trials.tell(number, fmean(scores))
         else:
-            # Diverged or pruned. As PRUNED, the sampler learns to avoid the point; a FAILed trial
-            # would tell it nothing.
+            # Diverged, pruned or without a score. The sampler learns to avoid a PRUNED point; a
+            # FAILed trial would tell it nothing.
             self.trials.tell(number, state=self.optuna.trial.TrialState.PRUNED)
 
     # ---- points from Optuna

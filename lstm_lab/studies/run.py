@@ -22,7 +22,7 @@ from lstm_lab.studies.archive import count_slots, slot_of
 from lstm_lab.studies.expand import PlannedRun, final_runs, tuning_runs, variants
 from lstm_lab.studies.failures import RETRIES, FailureLog
 from lstm_lab.studies.folder import StudyFolder, choose_points, plan_row
-from lstm_lab.studies.optuna import next_generation
+from lstm_lab.studies.optuna import lost_runs, next_generation
 from lstm_lab.studies.plan import count_tokens
 from lstm_lab.studies.study import Search, Study
 from lstm_lab.tasks import Dataset, Task
@@ -160,8 +160,12 @@ def launch(
 
 def _all_diverged(folder: StudyFolder) -> bool:
     """Returns whether no run of the study has another result than a divergence."""
-    results = [read_result(folder.run_folder(run)) for run in folder.plan["runs"]]
-    return bool(results) and all(result and result["status"] == "diverged" for result in results)
+    # One after the other: the first that has not diverged answers, of thousands.
+    for run in folder.plan["runs"]:
+        result = read_result(folder.run_folder(run))
+        if result is None or result["status"] != "diverged":
+            return False
+    return bool(folder.plan["runs"])
 
 
 def _tune(state: _Launch, study: Study) -> Status:
@@ -170,7 +174,8 @@ def _tune(state: _Launch, study: Study) -> Status:
     if not isinstance(study.tuning.trials, Search):
         return run_cohorts(state, tuning_runs(study))
     overall: Status = "completed"
-    runs = next_generation(state.folder, study)
+    # Optuna asks for no trial that has been reported to it, whatever became of its results.
+    runs = lost_runs(state.folder, study) or next_generation(state.folder, study)
     while runs:
         status = run_cohorts(state, runs)
         if status == "interrupted" or state.abort_reason:
@@ -212,7 +217,7 @@ def run_cohorts(state: _Launch, runs: list[PlannedRun]) -> Status:
                 return "failed"
             if attempt is Attempt.RETRY:
                 # Its turn comes again after the other cohorts, perhaps with fewer lanes.
-                left[k] = (name, state.folder.with_planned_layout(cohort))
+                left[k] = (name, state.folder.with_planned_layout(cohort, state.devices))
                 continue
             del left[k]
             failed = failed or attempt is Attempt.FAILED
@@ -272,17 +277,25 @@ def _train(state: _Launch, name: str, cohort: Cohort, lease: Lease) -> tuple[Coh
             name=f"{name} ",
             owns_lease=lease.owns_lease,
         )
-    # These are no failures of the cohort: the user, or the new owner, has to act.
+    # These are no failures of the cohort: the user, or the new owner, has to act. The same holds
+    # for a file of the study that cannot be written, as where a folder has its name.
     except (UserError, LeaseLostError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        if isinstance(error, OSError) and (
+            error.errno in EXHAUSTED or _is_inside(error.filename, state.folder.folder)
+        ):
             raise
         # One line, since equal reasons are counted; the traceback goes to the log.
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         say(f"{name} failed: {reason}")
         return CohortOutcome("failed", reason), traceback.format_exc()
     return outcome, ""
+
+
+def _is_inside(path: object, folder: Path) -> bool:
+    """Returns whether the path in an error, if there is one, leads into a folder."""
+    return isinstance(path, str) and Path(path).absolute().is_relative_to(folder.absolute())
 
 
 def _unfinished(study: Study, folder: StudyFolder, results: Path | None) -> list[PlannedRun]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from lstm_lab.results.intact import problems
 from lstm_lab.results.lease import current_owner
+from lstm_lab.results.run_files import read_result
 from lstm_lab.results.study_file import (
     cohort_folder,
     count_expected_runs,
@@ -41,7 +43,8 @@ def _lines(workdir: Path) -> list[str]:
         if not (workdir / "run.json").is_file():
             raise UserError(f"workdir: {workdir} holds neither a study nor a run")
         status, reason = run_status(workdir)
-        return [f"{workdir}: {status}{f' ({reason})' if reason else ''}"]
+        first = f"{workdir}: {status}{f' ({reason})' if reason else ''}"
+        return [first, *(f"  {line}" for line in _damaged_files(workdir))]
     plan = read_plan(workdir)
     leased = leased_runs(workdir, plan)
     rows = {
@@ -58,9 +61,16 @@ def _lines(workdir: Path) -> list[str]:
         if status in PROBLEMS:
             name = f"{row['stage']} {row['variant']} seed {row['seed']}"
             lines.append(f"  {run} {name}: {status} {reason}".rstrip())
+        lines += [f"  {line}" for line in _damaged_files(run_folder(workdir, run))]
     for cohort_id in plan["cohorts"]:
         lines += _cohort_lines(cohort_folder(workdir, cohort_id))
     return lines
+
+
+def _damaged_files(folder: Path) -> list[str]:
+    """Returns a line for each file that a finished run has lost."""
+    result = read_result(folder)
+    return [] if result is None else problems(folder, result)
 
 
 def _cohort_lines(folder: Path) -> list[str]:

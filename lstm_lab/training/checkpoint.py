@@ -10,6 +10,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,11 +22,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from lstm_lab.utils.files import read_json, sync_folder, write_json
+from lstm_lab.results.intact import HASHES
+from lstm_lab.utils.files import ABSENT, read_json, sync_folder, write_json
 from lstm_lab.utils.types import PyTree
 
-# In the folder of a checkpoint: the arrays as orbax writes them, and the hash of each file.
-ARRAYS, HASHES = "default", "sha256.json"
+# In the folder of a checkpoint, next to `HASHES`: the arrays as orbax writes them.
+ARRAYS = "default"
 # Bytes of its own files in a checkpoint of a small model, and some more.
 _FILES_OF_ORBAX = 100_000
 
@@ -86,8 +88,7 @@ class Checkpoints:
             _remove(part)
             part.mkdir(parents=True)
             _check_space(part, tree)
-            with _orbax() as orbax:
-                orbax.save(part / ARRAYS, args=ocp.args.StandardSave(tree))
+            _write(part / ARRAYS, tree)
             write_json(part / HASHES, _hashes(part))
             _remove(path)
             # Last, and in one piece: a folder with a number is a whole checkpoint.
@@ -146,8 +147,12 @@ class Checkpoints:
         whole = [n for n in self.steps() if n <= step and n not in self._damaged]
         kept = whole[: self.keep]
         for path in self.folder.iterdir():
-            if not (path.name.isdecimal() and int(path.name) in kept):
-                _remove(path)
+            # Not those with higher numbers: another process that took the cohort over wrote them.
+            found = re.fullmatch(r"(\d+)|\.(\d+)\.\d+", path.name)
+            number = int(found[1] or found[2]) if found else -1
+            if number > step or (found and found[1] and number in kept):
+                continue
+            _remove(path)
 
 
 def _check_space(folder: Path, tree: PyTree) -> None:
@@ -196,9 +201,10 @@ def _read(path: Path, like: PyTree, any_lanes: bool) -> PyTree:
     """Reads one checkpoint.
 
     Raises:
-      DamagedCheckpointError: if anything is wrong with it.
+      DamagedCheckpointError: if anything is wrong with its content.
+      OSError: if it cannot be read now: another process, or a later one, may be able to.
     """
-    _verify(path)
+    verified = _verify(path)
     try:
         with _orbax() as orbax:
             if like is not None:
@@ -207,30 +213,55 @@ def _read(path: Path, like: PyTree, any_lanes: bool) -> PyTree:
                     raise DamagedCheckpointError("the shapes of its arrays cannot be read")
                 _compare(_shapes(saved.tree), _shapes(like), any_lanes)
             return orbax.restore(path / ARRAYS, args=ocp.args.StandardRestore(like))
-    except DamagedCheckpointError:
+    except (DamagedCheckpointError, OSError, MemoryError):
         raise
-    # Orbax and tensorstore raise many types for damaged files, and more with each version.
+    # Orbax and tensorstore raise many types, and more with each version.
     except Exception as error:
+        if verified:
+            raise _failed(error, path) from error
         line = str(error).partition("\n")[0][:200]
         raise DamagedCheckpointError(f"{type(error).__name__}: {line}") from error
 
 
-def _verify(path: Path) -> None:
-    """Compares the files of a checkpoint with their hashes."""
+def _write(path: Path, tree: PyTree) -> None:
+    """Writes arrays; raises OSError if the disk or a limit of the process prevents it."""
+    try:
+        with _orbax() as orbax:
+            orbax.save(path, args=ocp.args.StandardSave(tree))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise _failed(error, path) from error
+
+
+def _failed(error: Exception, path: Path) -> OSError:
+    """Returns what orbax or tensorstore raised as an error of the system.
+
+    Their files are right, so it is no damage: they have too few file descriptors, or a quota ends.
+    """
+    line = str(error).partition("\n")[0][:200]
+    return OSError(errno.EIO, f"orbax: {type(error).__name__}: {line}", str(path))
+
+
+def _verify(path: Path) -> bool:
+    """Compares the files of a checkpoint with their hashes; returns whether it has hashes."""
     recorded = read_json(path / HASHES)
     if recorded is None:
         # Checkpoints of version 0.1 have no hashes, but this file.
         if not (path / HASHES).exists() and (path / "_CHECKPOINT_METADATA").is_file():
-            return
+            return False
         raise DamagedCheckpointError(f"{HASHES} is missing or damaged")
     try:
         found = _hashes(path)
     except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         raise DamagedCheckpointError(f"{error.filename}: {error.strerror}") from error
     for name, sha256 in recorded.items():
         if found.get(name) != sha256:
             what = "has changed" if name in found else "is missing"
             raise DamagedCheckpointError(f"{name} {what}")
+    return True
 
 
 def _hashes(folder: Path) -> dict[str, str]:

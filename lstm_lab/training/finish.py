@@ -69,7 +69,7 @@ class RunFinisher:
           ended: the runs, each with its best evaluation, host arrays at the program's width.
 
         Raises:
-          UserError: if a folder cannot be written.
+          OSError: if a folder cannot be written.
         """
         if multihost.is_primary():
             # At the same time, since orbax mostly waits: for its own threads and for the disk.

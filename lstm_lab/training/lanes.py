@@ -180,17 +180,30 @@ class Lanes:
                 restored[lane] = source
         return restored
 
+    def fits(self, saved: SavedLanes) -> bool:
+        """Returns whether the records of a checkpoint's runs have the rows that it counts.
+
+        Args:
+          saved: what the checkpoint holds of its lanes; on the primary host.
+        """
+        return all(
+            has_rows(run.folder, int(saved.rows[lane]), bytes(saved.hashes[lane]))
+            for lane, run in self._waiting_runs(saved).items()
+        )
+
+    def _waiting_runs(self, saved: SavedLanes) -> dict[int, CohortRun]:
+        """Returns the runs of a checkpoint that still wait, by lane."""
+        by_id = {run_id(run.spec).encode(): run for run in self.waiting}
+        found = {lane: by_id.get(bytes(name)) for lane, name in enumerate(saved.ids)}
+        return {lane: run for lane, run in found.items() if run is not None}
+
     def _whole_runs(self, saved: SavedLanes) -> dict[int, CohortRun]:
         """Returns the runs of a checkpoint that still wait and have their whole record, by lane."""
-        by_id = {run_id(run.spec).encode(): run for run in self.waiting}
         whole = {}
-        for lane, id_bytes in enumerate(saved.ids):
-            run = by_id.get(bytes(id_bytes))
-            if run is None:
-                continue
+        for lane, run in self._waiting_runs(saved).items():
             rows, expected = int(saved.rows[lane]), bytes(saved.hashes[lane])
             # The record is written before the checkpoint. If rows are missing all the same, as
-            # after a crash of the machine, its metrics would have a gap: the run starts again.
+            # after a change of the file, its metrics would have a gap: the run starts again.
             if multihost.broadcast_from_host0(partial(has_rows, run.folder, rows, expected)):
                 whole[lane] = run
             else:

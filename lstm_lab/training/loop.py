@@ -23,12 +23,12 @@ import numpy as np
 from lstm_lab.config.ids import run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
-from lstm_lab.results.lease import Lease, acquire_lease, current_owner
-from lstm_lab.results.run_files import lease_folder, read_settings
+from lstm_lab.results.intact import TRAIN_AGAIN, problems
+from lstm_lab.results.lease import STALE_SECONDS, Lease, acquire_lease, current_owner
+from lstm_lab.results.run_files import lease_folder, read_result, read_settings
 from lstm_lab.tasks import Dataset
 from lstm_lab.tasks.source import describe_source
 from lstm_lab.training import multihost
-from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, choose_layout, fit_layout
 from lstm_lab.training.recorder import Status
@@ -161,7 +161,9 @@ def train_cohort(
     except BaseException as error:
         # On a full disk this fails as well; the first error is the one to report.
         with suppress(OSError):
-            session.abandon("failed", f"{type(error).__name__}: {error}")
+            stopped = isinstance(error, KeyboardInterrupt)
+            reason = "" if stopped else f"{type(error).__name__}: {error}"
+            session.abandon("interrupted" if stopped else "failed", reason)
         raise
 
 
@@ -174,6 +176,7 @@ def _train(
         if meter is not None:
             meter.advance(steps, name + text)
 
+    session.open()
     if meter is not None:
         meter.skip(session.steps_done)
     session.finalize_restored()
@@ -227,7 +230,7 @@ def train_run(
     if multihost.is_primary():
         for line in describe_source(dataset):
             say(line)
-        _notice_missing_weights(CohortRun(spec, folder))
+        _name_damaged_files(CohortRun(spec, folder))
     layout = layout_of(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with (
@@ -269,6 +272,12 @@ def _holding_folder(run: CohortRun) -> Iterator[Callable[[], bool]]:
             lease = stack.enter_context(acquire_lease(lease_folder(run.folder)))
             if lease is None:
                 owner = current_owner(lease_folder(run.folder)) or {}
+                if owner.get("pid") == "unknown":
+                    path = lease_folder(run.folder) / owner["file"]
+                    raise UserError(
+                        f"workdir: {path} is damaged: a process may train this run; if none does, "
+                        f"the same command works {STALE_SECONDS:.0f} s after the damage"
+                    )
                 raise UserError(
                     f"workdir: {run.folder}: process {owner.get('pid', '?')} on "
                     f"{owner.get('host', '?')} trains this run; wait for its end, or choose "
@@ -281,11 +290,11 @@ def _holding_folder(run: CohortRun) -> Iterator[Callable[[], bool]]:
         yield (lambda: True) if watched is None else watched.owns_lease
 
 
-def _notice_missing_weights(run: CohortRun) -> None:
-    """Says if a finished run has lost its best weights, which predictions need."""
-    best = Checkpoints(run.folder / "checkpoints" / "best")
-    if run.done and not best.steps():
-        say(f"note: the weights of {run.folder} are missing; delete result.json and train it again")
+def _name_damaged_files(run: CohortRun) -> None:
+    """Names files of a finished run that are missing or damaged; its result counts."""
+    result = read_result(run.folder) if run.done else None
+    for line in problems(run.folder, result) if result is not None else []:
+        say(f"note: {line}")
 
 
 def _digest(dataset: Dataset) -> str:
@@ -302,6 +311,9 @@ def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
     check_workdir(folder, "run.json")
     head = read_settings(folder)
     if head is None and (folder / "run.json").is_file():
+        # Not written again from the settings: it also says what made the result.
+        if CohortRun(spec, folder).done:
+            raise UserError(f"workdir: {folder / 'run.json'} is damaged; {TRAIN_AGAIN}")
         say(f"note: {folder / 'run.json'} is damaged: the run starts again")
     if head is not None and head["id"] != run_id(spec):
         raise UserError(

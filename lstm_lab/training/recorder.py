@@ -7,7 +7,6 @@ written last and in one piece, so a run with a result is complete.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import platform
 import shutil
@@ -28,12 +27,14 @@ from lstm_lab.config.ids import group_id, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.config.user_code import cell_path, task_path
-from lstm_lab.results.run_files import read_rows, read_settings
+from lstm_lab.results.intact import record_files
+from lstm_lab.results.run_files import read_rows, read_settings, write_result
 from lstm_lab.tasks import metric_names
 from lstm_lab.training.gate_stats import LayerStats
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.tensorboard import Events
 from lstm_lab.utils.files import (
+    ABSENT,
     finite,
     flatten,
     json_lines,
@@ -109,7 +110,9 @@ def has_rows(folder: Path, rows: int, expected: bytes) -> bool:
     try:
         with (folder / "metrics.jsonl").open("rb") as file:
             lines = b"".join(islice(file, rows))
-    except OSError:
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         return False
     return hashlib.sha256(lines).digest() == expected and read_settings(folder) is not None
 
@@ -260,6 +263,10 @@ class RunRecorder:
         """Returns a validation metric by step, where it is finite."""
         return valid_by_step(self.rows, metric)
 
+    def sync(self) -> None:
+        """Waits until the rows are on disk."""
+        os.fsync(self._metrics.fileno())
+
     def close(self) -> None:
         """Closes the files without a word on how the run ended: another process continues it."""
         self._events.close()
@@ -273,17 +280,19 @@ class RunRecorder:
           result: the contents of result.json, or None for a run that did not end by itself.
           reason: why, for people.
         """
-        if result is not None:
-            for metric, value in result["test"].items():
-                # A metric without a value, such as an AUC without examples of a class, has no
-                # point; TensorBoard would print a warning.
-                if not math.isfinite(value):
-                    continue
-                self._events.scalar(f"test/{metric}", value, result["best"]["step"])
-        self._events.end(status)
-        self._metrics.close()
+        # They are closed if the end could not be written, and its failure is recorded now.
+        if not self._metrics.closed:
+            self._end_events(status, result)
+            self._metrics.close()
         self.head |= {"status": status, "reason": reason, "ended": time.time()}
         write_json(self.folder / "run.json", self.head)
         # Last: a run counts as done as soon as this file exists.
         if result is not None:
-            write_json(self.folder / "result.json", result)
+            write_result(self.folder, result, record_files(self.folder))
+
+    def _end_events(self, status: Status, result: dict[str, JSON] | None) -> None:
+        """Writes the test metrics and the end to TensorBoard."""
+        if result is not None:
+            for metric, value in result["test"].items():
+                self._events.scalar(f"test/{metric}", value, result["best"]["step"])
+        self._events.end(status)

@@ -30,8 +30,9 @@ from lstm_lab.training.program import Program
 from lstm_lab.training.reports import EVALUATE, REPORT
 from lstm_lab.training.state import RUNNING, TrainState
 from lstm_lab.training.step import TrainStep
+from lstm_lab.training.word_vectors import initial_member
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.types import JSON
+from lstm_lab.utils.types import JSON, PyTree
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def replay(spec: RunSpec, folder: Path, data_dir: Path, step: int) -> Replay:
     devices = 1 if kind == "single" else recorded.devices
     layout = replace(recorded, kind=kind, devices=devices, lanes=1)
     program = build_program(spec, total, layout)
-    state, since = _start(program, spec, total, folder, step)
+    first = initial_member(program, spec, total, dataset.preprocessing)
+    state, since = _start(program, first, folder, step)
     start = int(program.collect(state.step)[0])
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     state = _advance(program, state, data, since, every, step - 1)
@@ -121,18 +123,22 @@ def replay(spec: RunSpec, folder: Path, data_dir: Path, step: int) -> Replay:
     )
 
 
-def _start(
-    program: Program, spec: RunSpec, total: int, folder: Path, step: int
-) -> tuple[TrainState, int]:
+def _start(program: Program, member: TrainState, folder: Path, step: int) -> tuple[TrainState, int]:
     """Returns the state of the nearest checkpoint before a step, and its steps since evaluation."""
-    first = program.assign(None, {0: program.init_member(spec, total)})
+    first = program.assign(None, {0: member})
     like = {
         "state": program.collect(first),
         "lanes": no_lanes(1),
         "progress": no_progress(),
     }
-    checkpoints = Checkpoints(folder / "checkpoints" / "latest")
-    saved = checkpoints.restore(like, accepts=lambda tree: bool(tree["state"].step[0] < step)).tree
+
+    def precedes(tree: PyTree) -> bool:
+        state = tree["state"]
+        # After a rollback, a run repeats its steps with another learning rate.
+        rolled_back = state.rollback is not None and state.rollback.times[0] > 0
+        return bool(state.step[0] < step and not rolled_back)
+
+    saved = Checkpoints(folder / "checkpoints" / "latest").restore(like, accepts=precedes).tree
     if saved is None:
         return first, 0
     # The repeated step is measured alone.

@@ -1,8 +1,8 @@
 """A cohort's training in this process: its program, its lanes, and one compiled call at a time.
 
-`loop.train_cohort` calls, in this order: `finalize_restored`, `assign_waiting`, `compile`, then
-`assign_waiting` and `run_chunk` until nothing runs. The mathematics is in `step.py`, the files of a
-run in `recorder.py`, its end in `finish.py`.
+`loop.train_cohort` calls, in this order: `open`, `finalize_restored`, `assign_waiting`, `compile`,
+then `assign_waiting` and `run_chunk` until nothing runs. The mathematics is in `step.py`, the rows
+of an interval in `rows.py`, the files of a run in `recorder.py`, its end in `finish.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import summarize_program
-from lstm_lab.tasks import Dataset, Stream, longest, steps_per_epoch, trivial_baselines
+from lstm_lab.tasks import Dataset, Split, Stream, longest, trivial_baselines
 from lstm_lab.tasks.source import preprocessing_record
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
-from lstm_lab.training.divergence import explain, fault_record
 from lstm_lab.training.finish import RunFinisher
 from lstm_lab.training.gate_stats import measure_gates
 from lstm_lab.training.lanes import ActiveRun, Cohort, CohortRun, Lanes
@@ -29,8 +28,9 @@ from lstm_lab.training.parallel import build_program, unpad
 from lstm_lab.training.program import Program
 from lstm_lab.training.recorder import Resumed, RunRecorder, Status, provenance
 from lstm_lab.training.reports import EVALUATE, PAUSE, ChunkReport
+from lstm_lab.training.rows import RowWriter
 from lstm_lab.training.state import IDLE, PRUNED, RUNNING, TrainState
-from lstm_lab.training.word_vectors import with_word_vectors
+from lstm_lab.training.word_vectors import initial_member
 from lstm_lab.utils.errors import no_examples
 from lstm_lab.utils.files import json_text, write_text
 from lstm_lab.utils.progress import say
@@ -79,16 +79,14 @@ class Session:
         if self.preprocessing is not None:
             sha256 = hashlib.sha256(self.preprocessing.encode()).hexdigest()
             self.head["preprocessing_sha256"] = sha256
+        self.rows = RowWriter(self.spec, self.train)
         self.lanes = Lanes(cohort, self._activate)
         self.calls = Calls(self.spec.compute.log_every, self.eval_every)
-        self.saves = 0
-        self._state = self._restore()
-        self.data = self.program.place_data(
-            {k: v for k, v in dataset.splits.items() if k != "test"}
-        )
-        self.test = self.program.place_data(dataset.splits["test"])
+        self.saves, self.saved_at = 0, time.monotonic()
         self.compile_seconds = 0.0
-        self.saved_at = time.monotonic()
+        self._state: TrainState | None = None
+        self.data: dict[str, Split] = {}
+        self.test: Split | None = None
 
     # ---- lanes
 
@@ -117,11 +115,7 @@ class Session:
         if self.calls.since_eval:
             return
         members = {
-            lane: with_word_vectors(
-                run.spec,
-                self.program.init_member(run.spec, self.total),
-                self.dataset.preprocessing,
-            )
+            lane: initial_member(self.program, run.spec, self.total, self.dataset.preprocessing)
             for lane, run in self.lanes.assign_waiting().items()
         }
         if members:
@@ -145,10 +139,25 @@ class Session:
 
     # ---- checkpoints
 
+    def open(self) -> None:
+        """Puts the data on the devices; continues from the newest checkpoint if there is one."""
+        self._state = self._restore()
+        splits = self.dataset.splits
+        self.data = self.program.place_data({k: v for k, v in splits.items() if k != "test"})
+        self.test = self.program.place_data(splits["test"])
+
     def save(self) -> None:
-        """Writes the checkpoint of all lanes."""
+        """Writes the checkpoint of all lanes.
+
+        Raises:
+          LeaseLostError: if another process has taken the cohort over.
+        """
+        self._check_lease()
         self.saves += 1
         if multihost.is_primary():
+            # The rows first: a checkpoint whose rows a power failure took would be of no use.
+            for active in self.lanes.active.values():
+                active.recorder.sync()
             self.checkpoints.save(self.saves, self._checkpoint(self.state))
         self.saved_at = time.monotonic()
 
@@ -173,7 +182,12 @@ class Session:
         empty = self.program.assign(None, {0: self.program.init_member(self.spec, self.total)})
         saved, found = self._checkpoint(empty), False
         if multihost.is_primary():
-            restored = self.checkpoints.restore(saved, any_lanes=True)
+            restored = self.checkpoints.restore(
+                saved, any_lanes=True, accepts=lambda tree: self.lanes.fits(tree["lanes"])
+            )
+            # If no checkpoint fits all records, the newest fits some.
+            if restored.step is None:
+                restored = self.checkpoints.restore(saved, any_lanes=True)
             for line in restored.notices():
                 say(line)
             saved, found = restored.tree, restored.step is not None
@@ -183,6 +197,9 @@ class Session:
         state: TrainState = saved["state"]  # of host arrays
         since_row = np.asarray(state.interval.steps)
         sources = self.lanes.restore(saved["lanes"], np.asarray(state.step) - since_row)
+        # Its runs are done, or begin again: there is no interval to continue in the middle.
+        if not sources:
+            return None
         self._notice_changes(len(saved["lanes"].ids))
         self.calls.restore(saved["progress"], int(since_row[list(sources.values())].sum()))
         # A lane without a run is idle. It needs arrays of the right shape; any lane has them.
@@ -248,8 +265,7 @@ class Session:
         report, stopped = self.program.collect((report, self.state.stopped))
         seconds = time.monotonic() - start
         # Checked after the call and before its first write: the call may have taken minutes.
-        if not self.owns_lease():
-            raise LeaseLostError
+        self._check_lease()
         done = self.calls.count(steps, ending, lanes, seconds, int(report.steps.sum()))
         saved = 0 if ending == PAUSE else self._end_row(report, stopped, ending == EVALUATE)
         return done + saved
@@ -262,7 +278,7 @@ class Session:
           evaluating: whether the interval ended with an evaluation.
         """
         for lane, active in self.lanes.active.items():
-            self._record(active, _lane(report, lane), evaluating, self.calls.seconds)
+            self.rows.write(active, _lane(report, lane), evaluating, self.calls.seconds)
         self.calls.end_row()
         if evaluating:
             self._record_gates()
@@ -274,47 +290,6 @@ class Session:
         if evaluating and due and self.lanes.running:
             self.save()
         return saved_steps
-
-    def _record(
-        self, active: ActiveRun, report: ChunkReport, evaluating: bool, seconds: float
-    ) -> None:
-        """Writes one run's row of the record."""
-        active.step += int(report.steps)
-        active.seconds += seconds
-        rows = active.recorder.rows
-        tokens = (rows[-1]["tokens"] if rows else 0) + int(report.tokens)
-        counters = {
-            "step": active.step,
-            "sequences": self._count_sequences(active.step),
-            "tokens": tokens,
-            "flops": active.summary.training_flops_per_token * tokens,
-            "seconds": round(active.seconds, 3),
-        }
-        if report.steps:
-            train = {name: float(value) for name, value in report.train.items()}
-            optim = {k: float(getattr(report, k)) for k in ("lr", "grad_norm", "update_ratio")}
-            row = {**counters, "split": "train", "loss": float(report.loss), **train}
-            active.recorder.write(row, optim)
-        if evaluating:
-            valid = {name: float(value) for name, value in report.valid.items()}
-            active.recorder.write({**counters, "split": "valid", **valid})
-        active.recorder.write_performance(active.step, steps_per_s=float(report.steps) / seconds)
-        active.fault = fault_record(active.run.spec, self.train, report.fault) or active.fault
-        if report.rollbacks > active.rollbacks:
-            self._record_rollback(active, report)
-
-    def _record_rollback(self, active: ActiveRun, report: ChunkReport) -> None:
-        """Records that a run has gone back, and where it continues."""
-        active.rollbacks, reached = int(report.rollbacks), int(report.reached)
-        rate = float(report.lr) * self.spec.train.rollback_factor
-        active.recorder.write_rollback(
-            {"from": active.step, "to": reached, "lr": rate, "fault": active.fault}
-        )
-        say(
-            f"{active.run.folder.name}: diverged ({explain(active.fault, active.step)}): goes back "
-            f"from step {active.step} to {reached} with the learning rate {rate:g}"
-        )
-        active.step, active.fault = reached, None
 
     def _record_gates(self) -> None:
         """Measures gates and states of every run, if `compute.gates` asks for it."""
@@ -342,26 +317,19 @@ class Session:
             self._state = self.state._replace(stopped=self.program.place(pruned))
         return pruned
 
-    def _count_sequences(self, step: int) -> int:
-        """Returns how many sequences were read in `step` steps."""
-        size = self.spec.train.batch_size
-        if self.train is None or isinstance(self.train, Stream):
-            return step * size
-        # The last batch of an epoch may be short.
-        epochs, steps = divmod(step, steps_per_epoch(self.train, size))
-        return epochs * self.train.rows + steps * size
-
     # ---- the end
 
     def _finish(self, lanes: list[int]) -> None:
         """Evaluates ended runs on the test split, at their best weights, and frees their lanes."""
         if not lanes:
             return
+        assert self.test is not None, "`open` comes first"
         selected = np.isin(np.arange(self.layout.lanes), lanes)
         # All ended lanes in one call. On CPU the others cost nothing; `vmap` computes them, too.
         best, hparams = self.state.best, self.state.hparams
         metrics = self.program.evaluate(best.params, hparams, selected, self.test)
         metrics, best, stopped = self.program.collect((metrics, best, self.state.stopped))
+        self._check_lease()
         self.finisher.save_best([(self.lanes.active[lane], _lane(best, lane)) for lane in lanes])
         for lane in lanes:
             self.finisher.finish(
@@ -374,18 +342,25 @@ class Session:
             # Only now: after an error above, `abandon` still has to close this run's record.
             del self.lanes.active[lane]
 
+    def _check_lease(self) -> None:
+        if not self.owns_lease():
+            raise LeaseLostError
+
     def release(self) -> None:
         """Closes all records and leaves the runs to the process that owns the cohort now."""
         for active in self.lanes.active.values():
             active.recorder.close()
 
     def abandon(self, status: Status, reason: str = "") -> None:
-        """Closes the records of the active runs without a result.
+        """Closes the records of the active runs without a result; in silence without the lease.
 
         Args:
           status: why, for run.json.
           reason: the same for people.
         """
+        if not self.owns_lease():
+            self.release()
+            return
         for active in self.lanes.active.values():
             active.recorder.finish(status, None, reason)
 

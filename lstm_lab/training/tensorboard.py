@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -83,7 +84,9 @@ class Events:
         self._add(start)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Writes one number."""
+        """Writes one number; one that is not finite has no point on a curve."""
+        if not math.isfinite(value):
+            return  # tensorboardX would print a warning for each
         self._add(summary.scalar(tag, value), step)
 
     def gates(self, step: int, layers: dict[str, LayerStats]) -> None:

@@ -1,6 +1,6 @@
 """Pretrained word vectors as the start of an embedding.
 
-`Session.assign_waiting` applies them to a member's first state.
+In: a program and a run. Out: the run's first state, with the vectors in its embedding.
 """
 
 from __future__ import annotations
@@ -12,10 +12,25 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks.readers.files import read_text
+from lstm_lab.training.program import Program
 from lstm_lab.training.state import TrainState
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
+
+
+def initial_member(
+    program: Program, spec: RunSpec, total: int, preprocessing: Mapping[str, JSON]
+) -> TrainState:
+    """Returns the state in which a run begins, host arrays.
+
+    Args:
+      program: the program that trains it.
+      spec: the run.
+      total: its number of optimizer steps.
+      preprocessing: what the task computed from its training data.
+    """
+    return with_word_vectors(spec, program.init_member(spec, total), preprocessing)
 
 
 def with_word_vectors(

@@ -26,6 +26,10 @@ EXHAUSTED = (
     *(errno.ENOMEM, errno.ESTALE),
 )
 
+# A file is not there, or something else is in its place. With any other error, such as too many
+# open files, it may be there and whole.
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
 
 def check_workdir(folder: Path, marker: str) -> None:
     """Raises UserError for a path that is not a folder, or a folder of something else.
@@ -97,6 +101,10 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot do it for folders, and nothing else can be done there.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -157,8 +165,26 @@ def read_json(path: Path, **kinds: type) -> dict[str, JSON] | None:
       read_json(folder / "run.json", id=str, spec=dict)
     """
     try:
-        return _object(path.read_text(encoding="utf-8"), kinds)
-    except (OSError, ValueError):
+        return parse_object(read_if_there(path) or "", kinds)
+    except ValueError:
+        return None
+
+
+def read_if_there(path: Path) -> str | None:
+    """Returns the text of a file, or None if it is not there.
+
+    Args:
+      path: the file.
+
+    Raises:
+      OSError: if it may be there, and cannot be read now.
+      ValueError: if it is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
         return None
 
 
@@ -175,14 +201,29 @@ def read_lines(path: Path, having: str = "", **kinds: type) -> list[dict[str, JS
         with path.open(encoding="utf-8") as file:
             for line in file:
                 if having in line:
-                    rows.append(_object(line, kinds))
-    except (OSError, ValueError):
+                    rows.append(parse_object(line, kinds))
+    except ValueError:
         pass
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
     return rows
 
 
-def _object(text: str, kinds: Mapping[str, type]) -> dict[str, JSON]:
-    """Returns a JSON object with certain keys; raises ValueError for anything else."""
+def parse_object(text: str, kinds: Mapping[str, type] | None = None) -> dict[str, JSON]:
+    """Returns a JSON object with certain keys.
+
+    Args:
+      text: JSON.
+      kinds: as in `read_json`, or None.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+      >>> parse_object('{"step": 3}', {"step": int})
+      {'step': 3}
+    """
     try:
         data = json.loads(text)
     except RecursionError:
@@ -192,7 +233,7 @@ def _object(text: str, kinds: Mapping[str, type]) -> dict[str, JSON]:
     # Counted first: most files have few brackets, and looking at all values takes longer.
     if text.count("{") + text.count("[") > DEEPEST and _is_deep(data):
         raise ValueError("nested too deeply")
-    for key, kind in kinds.items():
+    for key, kind in (kinds or {}).items():
         if not isinstance(data.get(key), kind):
             raise ValueError(f"no {key}")
     return data

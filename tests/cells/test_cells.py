@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.cells import CATALOGUE, CellSpec, Noise, SLSTMSpec, State, get_variant, step
+from lstm_lab.cells import (
+    CATALOGUE,
+    CellSpec,
+    MinLSTMSpec,
+    Noise,
+    SLSTMSpec,
+    State,
+    get_variant,
+    step,
+)
 from lstm_lab.cells.masks import default_rates
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -66,11 +75,18 @@ def test_forget_bias_sets_the_initial_bias():
     for spec, gate, sign in (
         (CellSpec(forget_bias=2.0), 1, 1.0),
         (CellSpec(gates="io", coupled=True, forget_bias=2.0), 0, -1.0),
+        (SLSTMSpec(forget_bias=2.0), 1, 1.0),
+        (MinLSTMSpec(forget_bias=2.0), 1, 1.0),
     ):
         b = spec.cell.init(spec, jax.random.key(0), D, H)["b"]
         expected = np.zeros_like(b)
         expected[gate] = sign * 2.0
         np.testing.assert_array_equal(b, expected)
+
+
+def test_a_spec_is_shown_without_the_functions_of_its_cell():
+    for name, variant in CATALOGUE.items():
+        assert "cell=" not in repr(variant.spec), name
 
 
 def test_initializers_draw_each_gate_as_named():

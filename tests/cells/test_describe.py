@@ -65,6 +65,8 @@ def test_arrays_have_the_symbols_of_the_equations():
     assert arrays["wh"].purpose == "hidden state to gates r, z, n"
     recurrent = next(a for a in describe("fgr").arrays if a.name == "wg")
     assert len(recurrent.symbols) == math.prod((3, 3))
+    # A long list shows its ends.
+    assert "R_ii, ..., R_oo" in show_text("fgr")
 
 
 def test_deviations_are_of_variants_and_state_the_forget_bias():

@@ -34,6 +34,7 @@ COMBINATIONS = {
     "no gates": CellSpec(gates=""),
     "peephole of the input gate": CellSpec(peephole="i", candidate="sigmoid"),
     "slstm with heads": SLSTMSpec(heads=2),
+    "slstm with more heads than units in one": SLSTMSpec(heads=4),
     "slstm with an exponential forget gate": SLSTMSpec(forget="exponential"),
 }
 SPECS = {name: variant.spec for name, variant in CATALOGUE.items()} | COMBINATIONS

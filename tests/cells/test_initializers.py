@@ -34,6 +34,13 @@ def test_the_matrix_is_the_q_of_the_qr_decomposition(shape):
     np.testing.assert_allclose(q, jax.nn.initializers.orthogonal()(key, shape), atol=1e-5)
 
 
+def test_added_columns_are_never_divided_by_their_norm_of_zero():
+    """They are cut off at the end, but `jax_debug_nans` would stop at their NaN."""
+    with jax.debug_nans(True):
+        q = orthogonal_matrix(jax.random.key(0), (70, 33))
+    assert np.isfinite(q).all()
+
+
 def test_gates_are_drawn_together():
     keys = jax.random.split(jax.random.key(0), 3)
     together = jax.vmap(lambda key: orthogonal_matrix(key, (40, 40)))(keys)

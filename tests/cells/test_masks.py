@@ -1,6 +1,7 @@
 """Regularization: active in training, deterministic in evaluation; what its masks depend on."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import jax
 import jax.numpy as jnp
@@ -133,3 +134,51 @@ def test_the_rate_is_the_share_of_dropped_units():
     assert abs(float((x == 0).mean()) - 0.2) < 0.02
     np.testing.assert_array_equal(x[0], x[2])
     assert expected(get_variant("np").spec, {}) is None
+
+
+DROPOUT = ("variational", "variational_untied", "semeniuta", "semeniuta_sequence")
+
+
+def masks_of(spec, rates, T=T, rows=50):
+    """Returns the masks of a variant by name, for many rows."""
+    params = spec.cell.init(spec, jax.random.key(1), D, H)
+    masks = draw(spec, rates, jax.random.split(jax.random.key(0), rows), params, T)
+    return {name: np.asarray(m) for name, m in masks._asdict().items() if m is not None}
+
+
+@pytest.mark.parametrize("name", DROPOUT)
+def test_what_dropout_keeps_is_divided_by_the_share_that_is_kept(name):
+    """The expectation of a mask is 1, so that evaluation needs none."""
+    (mask,) = masks_of(REGULARIZED[name], {"recurrent_dropout": 0.2}).values()
+    np.testing.assert_allclose(np.unique(mask), [0.0, 1.25], rtol=1e-6)
+    assert abs((mask == 0.0).mean() - 0.2) < 0.05
+    # A mask per step, or one for all.
+    assert len(mask) == (T if name == "semeniuta" else 1)
+    assert (mask[0] != mask[-1]).any() == (name == "semeniuta")
+
+
+def test_zoneout_keeps_units_at_its_rates():
+    masks = masks_of(REGULARIZED["zoneout"], {"zoneout_c": 0.5, "zoneout_h": 0.1})
+    for name, rate in (("zoneout_c", 0.5), ("zoneout_h", 0.1)):
+        assert set(np.unique(masks[name])) == {0.0, 1.0}
+        assert abs(masks[name].mean() - rate) < 0.05
+
+
+def test_masks_of_gates_states_and_inputs_differ():
+    untied = masks_of(REGULARIZED["variational_untied"], {"recurrent_dropout": 0.5})["recurrent"]
+    for one, other in combinations(range(4), 2):
+        assert (untied[:, :, one] != untied[:, :, other]).any()
+    both = masks_of(REGULARIZED["zoneout"], {"zoneout_c": 0.5, "zoneout_h": 0.5})
+    assert (both["zoneout_c"] != both["zoneout_h"]).any()
+
+
+def test_the_rates_of_the_papers_are_the_defaults():
+    # Krueger et al. 2017 (characters of the Penn Treebank); Merity et al. 2017.
+    assert default_rates(REGULARIZED["zoneout"]) == {"zoneout_c": 0.5, "zoneout_h": 0.05}
+    assert default_rates(REGULARIZED["weightdrop"]) == {"weight_drop": 0.5}
+    for name in DROPOUT:
+        rates = default_rates(REGULARIZED[name])
+        rate = 0.3 if name.startswith("variational") else 0.25
+        names = ["recurrent_dropout", "input_dropout"][: 1 + name.startswith("variational")]
+        assert rates == dict.fromkeys(names, rate)
+    assert default_rates(get_variant("gru").spec) == {}

@@ -1,6 +1,8 @@
 """Faults of the system and of the user's own code: one line, an exit code, nothing damaged."""
 
+import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -188,6 +190,9 @@ def test_a_message_without_standard_error_does_not_go_to_the_output(capsys, monk
     ("verb", "code", "message"),
     [
         ("train", 75, "interrupted: run the same command again to resume\n"),
+        ("train --find-lr", 130, "lstm-lab: interrupted\n"),
+        ("train --replay=3", 130, "lstm-lab: interrupted\n"),
+        ("sweep --dry-run", 130, "lstm-lab: interrupted\n"),
         ("check", 130, "lstm-lab: interrupted\n"),
     ],
 )
@@ -196,7 +201,7 @@ def test_an_interrupt_before_the_work_begins_is_one_line(capsys, monkeypatch, ve
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lstm_lab.cli.verbs.app.main", interrupted)
-    assert main([verb, "lstm"]) == code
+    assert main([*verb.split(), "lstm"]) == code
     assert capsys.readouterr().err == message
 
 
@@ -228,3 +233,34 @@ def test_a_platform_that_is_absent_is_one_line(monkeypatch):
     _, error = start("train", "adding").communicate(timeout=120)
     assert error.startswith("lstm-lab: JAX_PLATFORMS: got 'cuda'; JAX: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.EBUSY, errno.ENOLCK])
+def test_any_error_of_a_path_is_one_line(capsys, monkeypatch, number):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number), "runs/a")
+
+    monkeypatch.setattr("lstm_lab.cli.verbs.app.main", fail)
+    assert main(["train", "lstm"]) == 1
+    assert capsys.readouterr().err == f"lstm-lab: runs/a: {os.strerror(number)}\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "message"),
+    [
+        (1.5e9, 2, "lstm-lab: ulimit -v: got 1.5 GB of address space, expected at least 2 GB"),
+        (3e9, 0, "note: ulimit -v: got 3 GB of address space; if it is too small, JAX ends the"),
+        (resource.RLIM_INFINITY, 0, ""),
+    ],
+)
+def test_a_limited_address_space_is_named_before_jax_starts(
+    capsys, monkeypatch, limit, code, message
+):
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (int(limit), int(limit)))
+    assert main(["summary", "adding"]) == code
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert error.count("\n") == bool(message)
+    # These verbs need no JAX.
+    assert main(["list", "configs"]) == 0
+    assert capsys.readouterr().err == ""

@@ -11,6 +11,7 @@ import pytest
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.models.build import build_model
+from lstm_lab.results.run_files import read_result
 from lstm_lab.tasks import JSB
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
@@ -18,7 +19,7 @@ from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import StopRequest, train_cohort
 from lstm_lab.training.parallel import build_program
 from lstm_lab.training.reports import REPORT
-from lstm_lab.utils.files import read_json, read_lines
+from lstm_lab.utils.files import read_lines
 
 
 def small_spec(**sections):
@@ -105,11 +106,13 @@ class StopAfter(StopRequest):
 
 # Wall-clock times differ between two runs of the same program.
 TIMES = {"seconds", "wall_s", "compile_s"}
+# Hashes of files that hold such times.
+HASHES = {"files", "sha256"}
 
 
 def without_times(data):
     if isinstance(data, dict):
-        return {k: without_times(v) for k, v in data.items() if k not in TIMES}
+        return {k: without_times(v) for k, v in data.items() if k not in TIMES | HASHES}
     return data
 
 
@@ -117,7 +120,7 @@ def run_record(folder):
     """Returns the reproducible part of a run's folder: result, metrics and best weights."""
     params = Checkpoints(folder / "checkpoints" / "best").restore().tree
     return (
-        without_times(read_json(folder / "result.json")),
+        without_times(read_result(folder)),
         [without_times(row) for row in read_lines(folder / "metrics.jsonl")],
         jax.tree.map(np.asarray, params),
     )

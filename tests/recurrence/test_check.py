@@ -1,6 +1,7 @@
 """`lstm-lab check` reports the errors of a wrong cell and passes correct cells."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import jax
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from lstm_lab.cells import CATALOGUE, GATED_LSTM, CellSpec, get_variant
 from lstm_lab.cli import main
 from lstm_lab.recurrence.check import check_cell
+from lstm_lab.recurrence.unroll import scan
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -47,6 +49,36 @@ def test_a_wrong_gradient_is_reported():
 def test_rows_that_affect_each_other_are_reported():
     errors = dict(check_cell(CellSpec(cell=replace(GATED_LSTM, pointwise=reads_other_rows))))
     assert errors["rows do not affect each other"]
+
+
+def wrong_backend(part, reverse=False):
+    """Returns a backend that is the reference except for one part, if that direction runs."""
+
+    def compute(spec, params, inputs, state, options):
+        if options.reverse == reverse:
+            params = jax.tree.map(halved, params) if part == "gradient of parameters" else params
+            state = jax.tree.map(halved, state) if part == "gradient of state" else state
+            if part == "gradient of x":
+                inputs = inputs._replace(x_TBD=halved(inputs.x_TBD))
+        right = scan(spec, params, inputs, state, options)
+        if options.reverse == reverse and part in right._fields:
+            return right._replace(**{part: jax.tree.map(lambda a: a + 1e-6, getattr(right, part))})
+        return right
+
+    return compute
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "part", ["h", "final", "gradient of parameters", "gradient of x", "gradient of state"]
+)
+def test_a_wrong_backend_is_reported(monkeypatch, part, reverse):
+    module = import_module("lstm_lab.recurrence.unroll")
+    monkeypatch.setitem(module._COMPUTE, "fused", wrong_backend(part, reverse))
+    errors = dict(check_cell(get_variant("rnn").spec))
+    assert [name for name, error in errors.items() if error] == [
+        "fused equals scan in outputs, states and gradients"
+    ]
 
 
 def test_check_exits_with_1_if_a_check_fails(tmp_path, capsys):

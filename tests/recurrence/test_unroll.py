@@ -4,6 +4,8 @@
 it on the whole catalogue.
 """
 
+from importlib import import_module
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_lab.cells import get_variant
-from lstm_lab.recurrence import unroll
+from lstm_lab.recurrence import MEMBERS, CallSignature, unroll
 from tests.helpers.recurrence import (
     B,
     D,
@@ -149,3 +151,36 @@ def test_integer_inputs_are_refused():
     params = spec.cell.init(spec, jax.random.key(0), 3, 4)
     with pytest.raises(ValueError, match="x_TBD: got dtype int32, expected a floating dtype"):
         unroll(spec, params, jnp.ones((5, 2, 3), jnp.int32))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", [1, 17, 33])
+def test_fused_equals_scan_if_its_chunks_are_longer_than_the_sequence(steps, reverse):
+    """Without lengths: the steps that fill the last chunk must not change the state."""
+    spec, params, x, state = random_layer("vanilla", T=steps)
+
+    def gradients(backend):
+        def loss(params, x, state):
+            h, final, _ = unroll(spec, params, x, state, reverse=reverse, backend=backend)
+            return jnp.square(h).sum() + final.h.sum() + jnp.square(final.c).sum(), (h, final)
+
+        return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(params, x, state)
+
+    assert_near(gradients("fused"), gradients("scan"), 1e-5)
+
+
+@pytest.mark.parametrize("name", ["np", "lstmp", "gru", "minlstm"])
+def test_the_choice_of_a_backend_knows_the_call(monkeypatch, name):
+    spec, params, x, _ = random_layer(name)
+    calls = []
+    module = import_module("lstm_lab.recurrence.unroll")
+    monkeypatch.setattr(module, "resolve", lambda backend, call: calls.append(call) or "scan")
+    expected = CallSignature(spec, x.dtype, B, D, H)
+    unroll(spec, params, x)
+    unroll(spec, params, x, resets=jnp.zeros((T, B), bool), trace=("h",))
+    jax.vmap(lambda x: unroll(spec, params, x).h, axis_name=MEMBERS)(jnp.stack([x, x]))
+    assert calls == [
+        expected,
+        expected._replace(resets=True, trace=True),
+        expected._replace(members=2),
+    ]

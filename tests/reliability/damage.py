@@ -1,10 +1,12 @@
 """Damages every file of runs and studies in every way, and uses them as before.
 
-    python -m tests.reliability.damage [--every=N] [--only=WORD]
+    python -m tests.reliability.damage [--every=N] [--only=WORD] [--part=K/N] [--from=N]
 
-Runs and studies are finished or interrupted. After each damage, every verb has to end by itself
-with one of the documented exit codes, and to print no traceback. Training has to end with the
-results of the undamaged command, bit for bit, or to refuse the folder in one line.
+Runs and studies are finished or interrupted. After each damage, every verb that reads the file has
+to end by itself with one of the documented exit codes, and to print no traceback. Training has to
+end with the results of the undamaged command, bit for bit, or to refuse the folder in one line that
+names the file. It keeps a finished run whose result is whole: then a line has to name each file
+that is missing or damaged, and the repair.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import random
 import re
 import shutil
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -26,6 +30,7 @@ import jax
 
 from lstm_lab.cli import main as lstm_lab
 from lstm_lab.config.load import load_spec
+from lstm_lab.results.intact import FIXED, TRAIN_AGAIN
 from lstm_lab.studies.load import load_study
 from lstm_lab.studies.run import launch
 from lstm_lab.training.loop import StopRequest, train_run
@@ -63,9 +68,11 @@ TEXT = "the quick brown fox jumps over the lazy dog " * 8
 
 
 def flipped(content: bytes) -> bytes:
-    """Changes a bit in the middle."""
+    """Changes a bit in the middle, if there is one."""
     middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+    return (
+        content[:middle] + bytes(byte ^ 4 for byte in content[middle:][:1]) + content[middle + 1 :]
+    )
 
 
 CONTENTS: dict[str, Callable[[bytes], bytes]] = {
@@ -152,7 +159,8 @@ def originals(place: Path, kinds: Collection[str] = ("run", "study")) -> dict[st
     for name, stop in (("finished", StopRequest()), ("interrupted", StopAfter(3))):
         if "run" in kinds:
             train_run(load_spec(config), place / f"{name} run", place, stop=stop)
-    for name, stop in (("finished", StopRequest()), ("interrupted", StopAfter(6))):
+    # The second trial has a checkpoint then.
+    for name, stop in (("finished", StopRequest()), ("interrupted", StopAfter(8))):
         if "study" in kinds:
             launch(load_study(str(study)), place / f"{name} study", place, stop)
     devices = f"--devices={jax.device_count()}"
@@ -175,8 +183,8 @@ def files_of(folder: Path) -> list[Path]:
     kinds: dict[str, Path] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         relative = path.relative_to(folder)
-        # Runs, cohorts, steps and parts of checkpoints have numbers as names.
-        kind = re.sub(r"(?<=/)([0-9a-f]{12,}|\d+)(?=/|$)", "N", f"/{relative}")
+        # Runs, cohorts, steps and parts of checkpoints have numbers as names, and events times.
+        kind = re.sub(r"(?<=/)([0-9a-f]{12,}|\d+)(?=/|$)|tfevents.*", "N", f"/{relative}")
         kinds.setdefault(kind, relative)
     return sorted(kinds.values())
 
@@ -185,8 +193,12 @@ def cases(kinds: dict[str, Original]) -> Iterator[tuple[str, Path, str]]:
     """Yields the kind of folder, the file, and the damage."""
     for name, original in kinds.items():
         for path in files_of(original.folder):
+            content = (original.folder / path).read_bytes()
             for damage in DAMAGES:
-                yield name, path, damage
+                change = CONTENTS.get(damage)
+                # A file that was empty stays so.
+                if change is None or change(content) != content:
+                    yield name, path, damage
 
 
 def call(*arguments: str) -> tuple[int, str]:
@@ -201,6 +213,19 @@ def call(*arguments: str) -> tuple[int, str]:
     return code, printed.getvalue()
 
 
+def verbs_that_read(relative: Path) -> list[str]:
+    """Returns the verbs besides training that read a file; `status` and `list` are always tried."""
+    name, weights = relative.name, "best" in relative.parts
+    verbs = ["status", "list"]
+    if name in ("run.json", "result.json", "metrics.jsonl", "study.json"):
+        verbs.append("report")
+    if weights or name in ("run.json", "result.json", "preprocessing.json", "study.json"):
+        verbs.append("predict")
+    if name in ("run.json", "result.json", "study.json"):
+        verbs.append("pack")
+    return verbs
+
+
 def try_case(original: Original, relative: Path, damage: str, place: Path, verbs=None) -> list[str]:
     """Damages one file, and uses the folder; returns what is wrong.
 
@@ -209,13 +234,16 @@ def try_case(original: Original, relative: Path, damage: str, place: Path, verbs
       relative: the file in it.
       damage: a name of `DAMAGES`.
       place: an empty folder.
-      verbs: the verbs to call besides training; None calls all.
+      verbs: the verbs to call besides training; None calls those that read the file.
     """
     folder = place / "copy"
     if folder.exists():
         shutil.rmtree(folder)
     shutil.copytree(original.folder, folder, symlinks=True)
     DAMAGES[damage](folder / relative)
+    if "cohorts" in relative.parts and (folder / relative).is_file():
+        # Nobody wants to wait until a lease has expired.
+        os.utime(folder / relative, (0, 0))
     where, wrong = f"--workdir={folder}", []
     readers = {
         "status": ("status", where),
@@ -224,38 +252,104 @@ def try_case(original: Original, relative: Path, damage: str, place: Path, verbs
         "predict": ("predict", where, f"--input={original.folder.parent / 'input.txt'}"),
         "pack": ("pack", where, f"--out={place / 'packed.jsonl.gz'}"),
     }
-    for verb in readers if verbs is None else verbs:
+    for verb in verbs_that_read(relative) if verbs is None else verbs:
         code, printed = call(*readers[verb])
         if code not in (0, 1, 2) or "Traceback" in printed:
             wrong.append(f"{verb}: exit code {code}: {printed[-600:]}")
+        elif verb == "status" and code == 0:
+            wrong += [f"status: {line}" for line in not_named(original.folder, folder, printed)]
+        elif verb == "report" and code == 0 and relative.name == "metrics.jsonl":
+            wrong += [f"report: {line}" for line in not_named(original.folder, folder, printed)]
     code, printed = call(*original.command, where)
     if "Traceback" in printed or code not in (0, 1, 2):
         return [*wrong, f"training: exit code {code}: {printed[-900:]}"]
     if code:
         lines = [line for line in printed.splitlines() if line.startswith("lstm-lab: ")]
-        return wrong if len(lines) == 1 else [*wrong, f"training: {code}, no one line: {printed}"]
-    # The curves of a finished run are not trained again.
-    finished = (original.folder / relative).with_name("result.json").exists()
-    return wrong + compared(
-        folder, original.expected, printed, relative.name == "metrics.jsonl" and finished
-    )
+        # Weights are named by the folder of their checkpoint.
+        name = "checkpoints/best/" if "best" in relative.parts else relative.name
+        named = len(lines) == 1 and name in lines[0]
+        return wrong if named else [*wrong, f"training: {code}, no one line: {printed[-900:]}"]
+    return wrong + compared(original, folder, printed)
 
 
-def compared(folder: Path, expected: dict, printed: str, lost_curves: bool) -> list[str]:
-    """Returns how the results differ from those of the undamaged command."""
+def finished_runs(folder: Path) -> Iterator[Path]:
+    """Yields the folders of the finished runs of a run or a study, relative."""
+    for path in (folder / "result.json", *folder.glob("runs/*/result.json")):
+        if path.is_file():
+            yield path.parent.relative_to(folder)
+
+
+def content_of(path: Path) -> bytes | None:
+    """Returns the content of a file, or None if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def not_named(before: Path, folder: Path, printed: str) -> list[str]:
+    """Returns the files of finished runs that differ from the originals, and that no line names.
+
+    Args:
+      before: the original folder.
+      folder: its copy, in which a file was damaged.
+      printed: what a verb printed.
+    """
+    lines = [line for line in printed.splitlines() if TRAIN_AGAIN in line]
+    missing = []
+    for run in finished_runs(before):
+        if content_of(folder / run / "result.json") != content_of(before / run / "result.json"):
+            continue  # it was trained again, or will be
+        best = list((before / run / "checkpoints" / "best").rglob("*"))
+        for path in (*(before / run / name for name in FIXED), *best):
+            relative = path.relative_to(before)
+            if not path.is_file() or content_of(folder / relative) == content_of(path):
+                continue
+            named = (f"{folder / relative} ",)
+            if path in best:
+                place = folder / run
+                named = (
+                    f"the weights in {place}/checkpoints/best/",
+                    f"the weights of {place} are missing",
+                )
+            if not any(text in line for line in lines for text in named):
+                missing.append(f"{relative} is not named: {printed[-600:]}")
+    return missing
+
+
+def compared(original: Original, folder: Path, printed: str) -> list[str]:
+    """Returns how the results differ from those of the undamaged command, after training.
+
+    Curves and weights of a run that was not trained again may be damaged, if a line says so.
+    """
+    wrong = not_named(original.folder, folder, printed)
     try:
         found = records(folder)
-        if found.keys() != expected.keys():
-            return [f"runs {sorted(found)} instead of {sorted(expected)}"]
-        for name, record in expected.items():
-            result, rows, weights = found[name]
-            assert_same_record((result, record[1] if lost_curves else rows, weights), record)
     except Exception as error:
-        # The weights of a finished run stay as they are; a line names them and the repair.
-        if "weights" in printed:
-            return []
-        return [f"other results: {type(error).__name__}: {error}"[:600]]
-    return []
+        return [*wrong, f"no results: {type(error).__name__}: {error}"[:600]]
+    if found.keys() != original.expected.keys():
+        return [*wrong, f"runs {sorted(found)} instead of {sorted(original.expected)}"]
+    for name, record in original.expected.items():
+        run = Path("runs") / name if name else Path()
+        kept = content_of(folder / run / "result.json") == content_of(
+            original.folder / run / "result.json"
+        )
+        result, rows, weights = found[name]
+        if kept:
+            # `not_named` has compared the files.
+            rows, weights = record[1:]
+        try:
+            assert_same_record((result, rows, weights), record)
+        except AssertionError as error:
+            wrong.append(f"other results of {name}: {error}"[:600])
+    return wrong
+
+
+def keep_programs(place: Path) -> None:
+    """Keeps compiled programs in a folder: verbs compile equal programs again."""
+    jax.config.update("jax_compilation_cache_dir", str(place))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def main() -> int:
@@ -263,16 +357,22 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--only", default="")
+    parser.add_argument("--part", default="1/1")
+    parser.add_argument("--from", dest="begin", type=int, default=0)
     flags = parser.parse_args()
     tried: Counter[str] = Counter()
-    failed = 0
+    failed, begin = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
+        keep_programs(place / "programs")
         kinds = originals(place)
         chosen = [case for case in cases(kinds) if flags.only in " ".join(map(str, case))]
         # In random order, so that a part of the cases has some of every kind.
         random.Random(0).shuffle(chosen)
-        for name, relative, damage in chosen[:: flags.every]:
+        # No power fails here, and waiting for the disk takes most of the time.
+        os.fsync = lambda descriptor: None
+        part, parts = map(int, flags.part.split("/"))
+        for name, relative, damage in chosen[:: flags.every][part - 1 :: parts][flags.begin :]:
             scratch = place / "scratch"
             scratch.mkdir(exist_ok=True)
             wrong = try_case(kinds[name], relative, damage, scratch)
@@ -280,6 +380,7 @@ def main() -> int:
             failed += bool(wrong)
             for line in wrong or ["as promised"]:
                 print(f"{name}, {relative}, {damage}: {line}", flush=True)
+        print(f"{len(chosen)} cases in all, {time.monotonic() - begin:.0f} s")
     print(dict(tried), f"{sum(tried.values())} cases, {failed} wrong")
     return 1 if failed else 0
 

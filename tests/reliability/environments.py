@@ -2,8 +2,9 @@
 
     python -m tests.reliability.environments [NAME ...]
 
-The outcome of an environment is "same bits", "other bits" (the run is done, and rounds
-differently), the one line with exit code 1 or 2, or what is wrong.
+The outcome of an environment is "same bits", the bits of another backend, the one line with exit
+code 1 or 2, or what is wrong. Without a compiler or a cache, another backend computes: it has to be
+in run.json, a line has to say so, once, and the results are those of a run that names that backend.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lstm_lab.results.run_files import read_head
 from tests.helpers.paths import ROOT
 from tests.helpers.training import assert_same_record, run_record
 
+NOTICE = "the fast CPU backend `native` is off"
 # A process without the rights of root, even if root starts it: it may not write to a folder that
 # nobody may write to.
 PLAIN = ["unshare", "--user"]
@@ -42,8 +45,9 @@ class Environment:
       before: commands of the shell that run first.
       redirect: redirections of the shell.
       user: whether the process has no rights of root.
-      same: whether the results have to be those of the usual environment, bit for bit. Without a
-        compiler or a cache, another backend computes them.
+      kernel: whether the compiled kernel can be used. Without a compiler or a cache, another
+        backend computes the results.
+      compiled: whether XLA compiles the program. Without, its operations round one by one.
       refused: whether it may end in one line.
     """
 
@@ -51,7 +55,8 @@ class Environment:
     before: str = ""
     redirect: str = ""
     user: bool = False
-    same: bool = True
+    kernel: bool = True
+    compiled: bool = True
     refused: bool = False
 
 
@@ -62,7 +67,7 @@ def variable(name: str, value: str | None, **options: bool) -> Environment:
 ENVIRONMENTS = {
     "JAX_ENABLE_X64=1": variable("JAX_ENABLE_X64", "1", refused=True),
     "JAX_DEBUG_NANS=1": variable("JAX_DEBUG_NANS", "1", refused=True),
-    "JAX_DISABLE_JIT=1": variable("JAX_DISABLE_JIT", "1", same=False),
+    "JAX_DISABLE_JIT=1": variable("JAX_DISABLE_JIT", "1", compiled=False),
     "JAX_CHECK_TRACER_LEAKS=1": variable("JAX_CHECK_TRACER_LEAKS", "1"),
     "JAX_NUMPY_DTYPE_PROMOTION=strict": variable(
         "JAX_NUMPY_DTYPE_PROMOTION", "strict", refused=True
@@ -79,11 +84,11 @@ ENVIRONMENTS = {
         {"XDG_CACHE_HOME": None},
         "mkdir home; chmod 555 home; export HOME=$PWD/home",
         user=True,
-        same=False,
+        kernel=False,
     ),
     "a user without a name": Environment(user=True),
-    "CXX=/bin/false": variable("CXX", "/bin/false", same=False),
-    "XDG_CACHE_HOME a file": Environment({"XDG_CACHE_HOME": "file"}, "touch file", same=False),
+    "CXX=/bin/false": variable("CXX", "/bin/false", kernel=False),
+    "XDG_CACHE_HOME a file": Environment({"XDG_CACHE_HOME": "file"}, "touch file", kernel=False),
     "LC_ALL=C, ascii": Environment({"LC_ALL": "C", "LANG": "C", "PYTHONIOENCODING": "ascii"}),
     "PYTHONUTF8=0, LC_ALL=POSIX": Environment(
         {"PYTHONUTF8": "0", "LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}
@@ -122,14 +127,15 @@ ENVIRONMENTS = {
     ),
     "64 open files": Environment(before="ulimit -n 64", refused=True),
     "little memory": Environment(before="ulimit -v 1500000", refused=True),
-    "PATH empty": Environment({"PATH": ""}, same=False),
+    "PATH empty": Environment({"PATH": ""}, kernel=False),
 }
-# In one process, for the quick tests: nothing in it may change a result.
+# In one process, for the quick tests: nothing in it may change a result. Without PYTHONOPTIMIZE,
+# which costs 7 s: Python compiles all modules again.
 TOGETHER = Environment(
     {
         **{"HOME": None, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "TMPDIR": "/nowhere"},
         **{"XDG_CACHE_HOME": "file", "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "20"},
-        **{"PYTHONHASHSEED": "1", "PYTHONOPTIMIZE": "2", "CXX": "/bin/false"},
+        **{"PYTHONHASHSEED": "1", "CXX": "/bin/false"},
         **{"JAX_NUMPY_RANK_PROMOTION": "raise"},
     },
     before="touch file; umask 077",
@@ -137,8 +143,8 @@ TOGETHER = Environment(
 )
 
 
-def start(environment: Environment, place: Path) -> subprocess.CompletedProcess[str]:
-    """Trains in an environment; the results are in `run` in the folder."""
+def start(environment: Environment, place: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Trains in an environment, with more flags; the results are in `run` in the folder."""
     place.mkdir(exist_ok=True)
     (place / "config.py").write_text(CONFIG)
     place.chmod(0o777)
@@ -157,7 +163,7 @@ def start(environment: Environment, place: Path) -> subprocess.CompletedProcess[
         script = script.replace("exec ", "")
     shell = [*(PLAIN if environment.user else []), "/bin/sh", "-c", script]
     return subprocess.run(
-        [*shell, *command, f"--workdir={place / 'run'}", "--devices=1"],
+        [*shell, *command, f"--workdir={place / 'run'}", "--devices=1", *flags],
         cwd=place,
         env=variables,
         capture_output=True,
@@ -181,11 +187,49 @@ def outcome(environment: Environment, place: Path, expected: Path) -> tuple[bool
             told and environment.refused,
             f"exit code {done.returncode}: {''.join(lines) or said}",
         )
+    return results(environment, place, expected, done.stderr)
+
+
+def results(
+    environment: Environment, place: Path, expected: Path, printed: str
+) -> tuple[bool, str]:
+    """Compares the results of a run; returns whether they are as promised, and what they are."""
+    usual, backend = backend_of(expected), backend_of(place / "run")
+    notices = printed.count(NOTICE)
+    if not environment.kernel:
+        text = f"backend {backend} instead of {usual}, {notices} notices"
+        if backend == usual or notices != 1:
+            return False, text
+        named = place.parent / f"usual-{backend}"
+        if not named.exists():
+            flag = f"--config.compute.backend={backend}"
+            assert start(Environment(), named, flag).returncode == 0
+        same = same_values(place / "run", named / "run")
+        return same, f"{text}, {'its' if same else 'other'} bits"
+    if backend != usual or notices:
+        return False, f"backend {backend}, {notices} notices"
+    if same_values(place / "run", expected):
+        return True, "same bits"
+    return not environment.compiled, "other bits"
+
+
+def backend_of(run: Path) -> str:
+    """Returns the backends that run.json names."""
+    head = read_head(run)
+    assert head is not None
+    return str(head["backend"])
+
+
+def same_values(run: Path, expected: Path) -> bool:
+    """Returns whether two runs have the same results, curves and weights, bit for bit."""
+    one, other = run_record(run), run_record(expected)
+    # The backend is a setting: the ids of the runs differ.
+    one[0]["id"] = other[0]["id"] = None
     try:
-        assert_same_record(run_record(place / "run"), run_record(expected))
+        assert_same_record(one, other)
     except AssertionError:
-        return not environment.same, "other bits"
-    return True, "same bits"
+        return False
+    return True
 
 
 def main() -> int:

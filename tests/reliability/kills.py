@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lstm_lab.utils.cache import cache_root
 from tests.helpers.containers import in_container
 from tests.helpers.paths import ROOT
 
@@ -313,15 +314,31 @@ def kill(name: str, goal: int, folder: Path, rng) -> Count:
     return count
 
 
+def keep_slow_parts(usual: Path, cache: Path) -> None:
+    """Takes over what takes seconds to make and what no kill is about: the kernel, and fonts.
+
+    Args:
+      usual: the user's cache of this package.
+      cache: a new one, for processes that will be killed.
+    """
+    if (usual / "kernel").is_dir():
+        shutil.copytree(usual / "kernel", cache / "kernel", dirs_exist_ok=True)
+    fonts = usual.parent / "matplotlib"
+    if fonts.is_dir():
+        os.environ.setdefault("MPLCONFIGDIR", str(fonts))
+
+
 @contextmanager
 def surroundings(folder: Path | None) -> Iterator[Path]:
     """Gives a working folder with the files of all kinds, and a cache of its own."""
     os.environ["PYTHONPATH"] = str(ROOT)
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    usual = cache_root()
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
         place.mkdir(parents=True, exist_ok=True)
         os.environ["XDG_CACHE_HOME"] = str(place / "cache")
+        keep_slow_parts(usual, cache_root())
         for name, content in FILES.items():
             (place / name).write_text(content)
         os.chdir(place)

@@ -8,7 +8,14 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_lab.report.hypotheses import friedman, holm, superiority_test, welch, wilcoxon
+from lstm_lab.report.hypotheses import (
+    friedman,
+    holm,
+    sign_flip,
+    superiority_test,
+    welch,
+    wilcoxon,
+)
 from tests.helpers.statistics import A
 
 # A second sample with another variance; t and p by hand from Welch 1947's formulas below.
@@ -80,6 +87,27 @@ def test_friedman_and_nemenyi_on_demsars_example():
     assert result.p == pytest.approx(scipy.stats.chi2.sf(uncorrected, 3), rel=0.4)
     assert result.critical_difference == pytest.approx(1.25, abs=5e-3)
     assert result.n_blocks == 14
+
+
+def test_friedman_of_three_variants_in_three_blocks():
+    """The smallest table that has a p-value; without ties, Demsar 2006's equation 1 is exact."""
+    scores = {"a": [0.9, 0.8, 0.7], "b": [0.5, 0.6, 0.9], "c": [0.1, 0.7, 0.2]}
+    result = friedman(scores)
+    ranks = [4 / 3, 2.0, 8 / 3]
+    assert list(result.mean_ranks.values()) == pytest.approx(ranks)
+    statistic = 12 * 3 / 12 * (sum(r * r for r in ranks) - 3 * 16 / 4)
+    assert result.p == pytest.approx(scipy.stats.chi2.sf(statistic, 2))
+    # Demsar 2006, table 5: q is 2.343 for three classifiers at 0.05.
+    assert result.critical_difference == pytest.approx(2.343 * np.sqrt(12 / 18), abs=1e-3)
+    assert np.isnan(friedman({"a": scores["a"], "b": scores["b"]}).p)
+
+
+def test_sign_flips_count_the_observed_signs_as_one_draw():
+    """Phipson and Smyth 2010: p = (b + 1) / (m + 1), never 0, and 1 if every draw is as large."""
+    # All signs of 60 pairs positive again: once in 1e18 draws.
+    assert sign_flip([np.ones(60)], flips=999) == 0.001
+    assert sign_flip([np.zeros(5)], flips=999) == 1.0
+    assert sign_flip([-np.ones(60)], flips=999) == 1.0
 
 
 def test_friedman_of_too_few_values_is_nan():

@@ -61,6 +61,8 @@ def test_the_bootstrap_resamples_within_its_strata():
     )
     assert np.isnan(bootstrap_interval([[1.0], [2.0, 3.0]], lambda v: v.mean(-1)).low)
     assert np.isnan(bootstrap_interval([[]], lambda v: v.mean(-1)).estimate)
+    # Two values are resampled as two equal ones half of the time.
+    assert bootstrap_interval([[2.0, 3.0]], lambda v: v.mean(-1)) == (2.5, 2.0, 3.0)
 
 
 def test_the_bootstrap_equals_scipys_percentile_interval():

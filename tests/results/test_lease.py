@@ -314,3 +314,39 @@ def test_a_killed_container_loses_its_lease_by_age(tmp_path):
     make_old(tmp_path / "lease.0")
     with acquire_lease(tmp_path) as acquired:
         assert acquired.path.name == "lease.1"
+
+
+def test_a_process_that_the_system_does_not_show_is_judged_by_age(tmp_path, monkeypatch):
+    """As with hidepid, which clusters use: /proc hides the processes of other users."""
+    monkeypatch.setattr(lease, "_start_time", lambda pid: None)
+    path = tmp_path / "lease.0"
+    write_json(path, {**asdict(lease.this_place()), "pid": os.getppid(), "started": "1"})
+    assert current_owner(tmp_path)["pid"] == os.getppid()
+    make_old(path)
+    assert current_owner(tmp_path) is None
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links_has_leases(tmp_path, monkeypatch, number):
+    def refuse(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(lease.os, "link", refuse)
+    with acquire_lease(tmp_path) as first:
+        assert first.owns_lease()
+        assert current_owner(tmp_path)["pid"] == os.getpid()
+        with acquire_lease(tmp_path) as second:
+            assert second is None
+        assert lease._create(tmp_path, 0) is None
+
+
+def test_a_lease_that_could_not_be_created_is_not_held(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise OSError(errno.EIO, "Input/output error", str(folder))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease, "sync_folder", refuse)
+        with pytest.raises(OSError, match="Input/output"), acquire_lease(tmp_path):
+            pass
+    with acquire_lease(tmp_path) as acquired:
+        assert acquired is not None

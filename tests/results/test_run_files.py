@@ -9,7 +9,7 @@ from lstm_lab.api.runs import Run
 from lstm_lab.cli import main
 from lstm_lab.config.ids import run_id
 from lstm_lab.inference.load import load_run
-from lstm_lab.results.run_files import read_result, read_rows
+from lstm_lab.results.run_files import read_result, read_rows, read_settings
 from lstm_lab.studies.archive import pack
 from lstm_lab.training.loop import StopRequest, train_run
 from lstm_lab.utils.errors import UserError
@@ -147,3 +147,27 @@ def test_weights_that_are_missing_or_damaged_are_named(copied, finished, capsys)
     train_run(spec, copied, Path("nowhere"), stop=StopRequest())
     assert_same_record(run_record(copied), expected)
     assert read_json(copied / "run.json")["id"] == run_id(spec)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layout": {"kind": "single", "devices": "two", "lanes": 1}},
+        {"layout": {"kind": "single", "devices": 1, "lanes": 1, "more": 1}},
+        {"layout": {"kind": "rows", "devices": 1, "lanes": 1}},
+        {"resumed_at": 3},
+        {"resumed_at": ["3"]},
+        {"rollbacks": [{"from": 1}]},
+    ],
+)
+def test_a_head_of_another_shape_is_damaged(tmp_path, change):
+    head = {
+        "id": "abc",
+        "status": "running",
+        "spec": {"task": {"name": "adding"}, "model": {"cell": "lstm"}},
+        "layout": {"kind": "single", "devices": 1, "lanes": 1, "width": None, "hosts": 1},
+    }
+    write_json(tmp_path / "run.json", head)
+    assert read_settings(tmp_path) == head
+    write_json(tmp_path / "run.json", {**head, **change})
+    assert read_settings(tmp_path) is None

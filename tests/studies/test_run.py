@@ -5,6 +5,7 @@ import json
 import os
 import random as chance
 import signal
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -18,9 +19,10 @@ from lstm_lab.studies import LogUniform, Study, Trials, Tuning, Uniform, grid
 from lstm_lab.studies import run as run_module
 from lstm_lab.studies.archive import pack, unpack
 from lstm_lab.studies.dry_run import preview
-from lstm_lab.studies.expand import tuning_runs
+from lstm_lab.studies.expand import final_runs, tuning_runs
 from lstm_lab.studies.failures import clear_failures
 from lstm_lab.studies.folder import StudyFolder
+from lstm_lab.studies.local import WorkerProcess, run_jobs
 from lstm_lab.studies.plan import PROGRAM_FLOPS, plan_cohorts
 from lstm_lab.studies.run import launch
 from lstm_lab.studies.status import describe
@@ -28,6 +30,7 @@ from lstm_lab.tasks import Adding
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import CohortOutcome, StopRequest
 from lstm_lab.training.parallel import unpad
+from lstm_lab.utils.errors import INTERRUPTED
 from lstm_lab.utils.files import read_json, read_lines
 from tests.helpers.containers import in_container, needs_containers
 from tests.helpers.paths import ROOT
@@ -39,7 +42,7 @@ from tests.helpers.sweep import (
     tiny_study,
     wait_for_success,
 )
-from tests.helpers.training import assert_close, assert_same_record, run_steps
+from tests.helpers.training import StopAfter, assert_close, assert_same_record, run_steps
 
 RANGES = {
     "model.hidden": LogUniform(3, 12, integer=True),
@@ -320,3 +323,46 @@ def test_jobs_share_the_study_and_survive_a_killed_worker(tmp_path):
     out = wait_for_success(process)
     assert "was killed by signal 9; restarting it" in out
     assert len(run_records(tmp_path / "a")) == 24
+
+
+def test_a_retry_keeps_the_layout_of_the_devices_here(tmp_path, monkeypatch):
+    """The study was planned on four devices, and continues on one."""
+    folder = StudyFolder(tmp_path, tiny_study())
+    runs = final_runs(tiny_study(), {})
+    folder.plan_runs(runs, 4, lambda spec: 100.0)
+    for _, cohort in folder.plan_runs(runs, 1, lambda spec: 100.0):
+        assert folder.with_planned_layout(cohort, 1).layout == cohort.layout
+
+
+def test_a_stop_reaches_workers_that_still_import(tmp_path, monkeypatch):
+    """They die of the signal; it is no crash after which they start again."""
+    code = "import time; time.sleep(60)"
+    monkeypatch.setattr(
+        "lstm_lab.studies.local.worker_command", lambda arguments: [sys.executable, "-c", code]
+    )
+    begin = time.monotonic()
+    assert run_jobs([], tmp_path, 2, 1, StopAfter(2)) == INTERRUPTED
+    assert time.monotonic() - begin < 30
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path, monkeypatch):
+    code = "import time; time.sleep(60)"
+    monkeypatch.setattr(
+        "lstm_lab.studies.local.worker_command", lambda arguments: [sys.executable, "-c", code]
+    )
+    started = []
+    real = WorkerProcess._start
+
+    def start(self):
+        started.append(real(self))
+        return started[-1]
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WorkerProcess, "_start", start)
+    with monkeypatch.context() as patch:
+        patch.setattr("lstm_lab.studies.local.time.sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_jobs([], tmp_path, 2, 1, StopRequest())
+    assert [process.wait(10) for process in started] == [-signal.SIGTERM] * 2

@@ -3,9 +3,18 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
+from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
 
-from lstm_lab.tasks import Batch, Bernoulli, Categorical, Examples, Real, loss_sum, metric_sums
+from lstm_lab.tasks import (
+    Batch,
+    Bernoulli,
+    Categorical,
+    Examples,
+    Real,
+    loss_sum,
+    means,
+    metric_sums,
+)
 
 RNG = np.random.default_rng(0)
 B, T, C = 5, 7, 4
@@ -70,3 +79,50 @@ def test_cross_entropy_with_weights_and_label_smoothing(weighted, smoothing):
     w = real_rows * (1.0 if weights is None else weights)
     np.testing.assert_allclose(total, -(w[:, None] * target * log_p).sum(), rtol=1e-5)
     np.testing.assert_allclose(count, w.sum(), rtol=1e-6)
+
+
+def steps_of(values):
+    """Returns the real steps of all rows, one after another."""
+    return np.concatenate([values[b, :n] for b, n in enumerate(LENGTHS)])
+
+
+def test_classes_at_every_step_equal_scikit_learn():
+    logits, y = RNG.normal(size=(B, T, C)), RNG.integers(0, C, size=(B, T))
+    target = Categorical(C, every_step=True, metrics=("accuracy", "perplexity", "bits"))
+    sums = metric_sums(target, jnp.asarray(logits), batch(y, LENGTHS))
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    nll = log_loss(steps_of(y), steps_of(p), labels=range(C))
+    metrics = means(target, sums)
+    np.testing.assert_allclose(metrics["nll"], nll, rtol=1e-5)
+    np.testing.assert_allclose(metrics["perplexity"], np.exp(nll), rtol=1e-5)
+    np.testing.assert_allclose(metrics["bits"], nll / np.log(2), rtol=1e-5)
+    expected = accuracy_score(steps_of(y), steps_of(p).argmax(-1))
+    np.testing.assert_allclose(metrics["accuracy"], expected, rtol=1e-6)
+    assert list(metrics) == ["nll", "accuracy", "perplexity", "bits"]
+
+
+def test_numbers_at_every_step_equal_scikit_learn():
+    prediction, y = RNG.normal(size=(2, B, T, C))
+    target = Real(C, every_step=True)
+    sums = metric_sums(target, jnp.asarray(prediction), batch(y, LENGTHS))
+    metrics = means(target, sums)
+    for name, error in (("mse", mean_squared_error), ("mae", mean_absolute_error)):
+        expected = error(steps_of(y), steps_of(prediction))
+        np.testing.assert_allclose(metrics[name], expected, rtol=1e-5)
+
+
+def test_the_smoothed_loss_weighs_all_steps_of_a_sequence_alike():
+    logits, y = RNG.normal(size=(B, T, C)), RNG.integers(0, C, size=(B, T))
+    weights = RNG.random(B).astype(np.float32)
+    examples = Examples(
+        jnp.zeros((B, T, 1)), jnp.asarray(y), jnp.asarray(LENGTHS), weights=jnp.asarray(weights)
+    )
+    target = Categorical(C, every_step=True, weighted=True)
+    rows = Batch(examples, jnp.ones(B), jnp.arange(B))
+    total, count = loss_sum(target, jnp.asarray(logits), rows, 0.1)
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    labels = 0.9 * np.eye(C)[y] + 0.1 / C
+    loss = -(labels * log_p).sum(-1)
+    per_row = [weights[b] * loss[b, :n].sum() for b, n in enumerate(LENGTHS)]
+    np.testing.assert_allclose(total, sum(per_row), rtol=1e-5)
+    np.testing.assert_allclose(count, (weights * LENGTHS).sum(), rtol=1e-6)

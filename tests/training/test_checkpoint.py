@@ -1,7 +1,9 @@
 """Damaged checkpoints: every kind is named, and the results are those of an undisturbed run."""
 
+import errno
 import json
 import logging
+import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -173,18 +175,50 @@ def test_a_full_disk_is_found_before_the_write_and_leaves_nothing(tmp_path, monk
     assert checkpoints.restore().step == 1
 
 
-def test_a_folder_that_cannot_be_read_is_damaged(tmp_path, monkeypatch):
-    """By a patch and not by permissions, which the system ignores for its administrator."""
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.ESTALE, errno.EIO])
+def test_a_checkpoint_that_cannot_be_read_now_is_not_damaged(tmp_path, monkeypatch, number):
+    """The next `save` removes damaged checkpoints, and this one may be whole."""
     Checkpoints(tmp_path).save(1, {"a": np.ones(3)})
-    denied = PermissionError(13, "Permission denied", "arrays")
 
     def refuse(folder):
-        raise denied
+        raise OSError(number, os.strerror(number), "arrays")
 
     monkeypatch.setattr("lstm_lab.training.checkpoint._hashes", refuse)
-    assert Checkpoints(tmp_path).restore().damaged == (
-        (tmp_path / "1", "arrays: Permission denied"),
-    )
+    with pytest.raises(OSError, match=os.strerror(number)):
+        Checkpoints(tmp_path).restore()
+
+
+@pytest.mark.parametrize("error", [MemoryError("3 GiB"), ValueError("Too many open files")])
+def test_an_error_of_the_reader_of_a_whole_checkpoint_is_no_damage(tmp_path, monkeypatch, error):
+    Checkpoints(tmp_path).save(1, {"a": np.ones(3)})
+
+    def fail(self, *args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("orbax.checkpoint.Checkpointer.restore", fail)
+    with pytest.raises((MemoryError, OSError), match=str(error)):
+        Checkpoints(tmp_path).restore()
+
+
+def test_a_limit_that_orbax_meets_while_it_writes_names_the_checkpoint(tmp_path, monkeypatch):
+    def fail(self, *args, **kwargs):
+        raise ValueError("OUT_OF_RANGE: Error writing\nmore")
+
+    monkeypatch.setattr("orbax.checkpoint.Checkpointer.save", fail)
+    with pytest.raises(OSError, match="ValueError: OUT_OF_RANGE: Error writing: '.*/1'$"):
+        Checkpoints(tmp_path).save(1, {"a": np.ones(3)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_of_a_process_that_took_over_stay(tmp_path):
+    """They have higher numbers."""
+    owner, slow = Checkpoints(tmp_path), Checkpoints(tmp_path)
+    owner.save(58, {"a": np.ones(3)})
+    owner.save(59, {"a": np.ones(3)})
+    (tmp_path / ".60.123").mkdir()
+    (tmp_path / ".1.123").mkdir()
+    slow.save(2, {"a": np.zeros(3)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".60.123", "2", "58", "59"]
 
 
 @pytest.mark.optimized

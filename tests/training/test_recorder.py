@@ -6,14 +6,20 @@ from tests.helpers.tensorboard import read_events
 from tests.helpers.training import small_spec, train
 
 
-def test_event_files_hold_scalars_text_and_hparams(tmp_path):
+def test_event_files_hold_scalars_text_and_hparams(tmp_path, caplog):
     specs = [small_spec(), small_spec(optim={"lr": 1e30})]
-    train(specs, tmp_path)
+    with caplog.at_level("WARNING"):
+        train(specs, tmp_path)
+    # tensorboardX warns of each number that is not finite.
+    assert caplog.text == ""
     statuses = []
     for k in range(2):
         values = [v for event in read_events(tmp_path / str(k)) for v in event.summary.value]
         tags = {v.tag for v in values}
-        assert {"train/loss", "optim/lr", "optim/grad_norm", "optim/update_ratio"} <= tags
+        curves = {"train/loss", "optim/grad_norm", "optim/update_ratio"}
+        # The second run diverges in its first interval: its numbers have no points.
+        assert tags & curves == (curves if k == 0 else set())
+        assert "optim/lr" in tags
         assert {"perf/compile_s", "perf/steps_per_s", "spec/text_summary"} <= tags
         assert "parameters/text_summary" in tags
         plugin = {

@@ -94,3 +94,26 @@ def test_a_step_that_cannot_be_repeated_is_one_line(folder, step, message, tmp_p
     train_run(spec, tmp_path / "run", tmp_path, stop=StopRequest())
     with pytest.raises(UserError, match=f"^--replay: .*{message}"):
         replay(spec, tmp_path / folder, tmp_path, step)
+
+
+def test_a_replay_starts_with_the_word_vectors_of_the_run(tmp_path, text):
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("".join(f"{word} {5.0 + k} 7 9 2\n" for k, word in enumerate("abc")))
+    spec = language_spec(
+        text, model={"vectors": str(vectors)}, compute={"log_every": 1, "devices": 1}
+    )
+    train_run(spec, tmp_path / "run", tmp_path, stop=StopRequest())
+    row = read_lines(tmp_path / "run" / "metrics.jsonl")[0]
+    assert replay(spec, tmp_path / "run", tmp_path, 1).loss == pytest.approx(row["loss"], rel=1e-5)
+
+
+def test_a_step_before_a_rollback_is_repeated_as_it_was(tmp_path):
+    """The checkpoint after the rollback has another learning rate."""
+    spec = growing_spec(
+        train={"steps": 20, "eval_every": 5, "on_nan": "rollback"}, compute={"devices": 1}
+    )
+    train_run(spec, tmp_path / "run", tmp_path, stop=StopAfter(4))
+    assert read_json(tmp_path / "run" / "run.json")["rollbacks"]
+    again = replay(spec, tmp_path / "run", tmp_path, 4)
+    assert again.lr == pytest.approx(spec.optim.lr)
+    assert not np.isfinite(again.loss)

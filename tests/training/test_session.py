@@ -6,7 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout
+from lstm_lab.training.loop import train_cohort
+from lstm_lab.training.session import LeaseLostError, Session
 from lstm_lab.utils.files import read_json
 from tests.helpers.training import StopAfter, assert_same_record, run_record, small_spec, train
 
@@ -78,3 +82,59 @@ def test_members_of_different_hidden_size_save_weights_of_their_own_size(tmp_pat
         train([spec], tmp_path / "alone" / str(k))
         alone = run_record(tmp_path / "alone" / str(k) / "0")[0]
         np.testing.assert_allclose(result["test"]["mse"], alone["test"]["mse"], rtol=1e-4)
+
+
+def test_a_checkpoint_whose_runs_start_again_is_left_behind(tmp_path):
+    """It was written between two evaluations, and no run continues there."""
+    spec = small_spec(compute={"log_every": 1})
+    train([spec], tmp_path / "a")
+    assert train([spec], tmp_path / "b", stop=StopAfter(3)).status == "interrupted"
+    (tmp_path / "b" / "0" / "run.json").write_text("{}")
+    assert train([spec], tmp_path / "b").status == "completed"
+    assert_same_record(run_record(tmp_path / "a" / "0"), run_record(tmp_path / "b" / "0"))
+
+
+def test_a_process_that_lost_its_lease_writes_nothing(tmp_path):
+    spec = small_spec(compute={"log_every": 1})
+    train([spec], tmp_path, stop=StopAfter(3))
+    steps = Checkpoints(tmp_path / "checkpoints").steps()
+    cohort = Cohort(
+        (CohortRun(spec, tmp_path / "0"),), Layout("single", 1, 1), tmp_path / "checkpoints"
+    )
+    # Stopped before its first call: it has not looked at its lease yet.
+    with pytest.raises(LeaseLostError):
+        train_cohort(cohort, spec.task.load(tmp_path), stop=StopAfter(0), owns_lease=lambda: False)
+    assert Checkpoints(tmp_path / "checkpoints").steps() == steps
+    # Not "interrupted": whether it is, the new owner knows.
+    assert read_json(tmp_path / "0" / "run.json")["status"] == "running"
+
+
+def test_the_checkpoint_before_is_used_if_the_record_lacks_rows_of_the_newest(tmp_path, capsys):
+    """As after a power failure, which takes the last rows."""
+    spec = small_spec(compute={"log_every": 1})
+    train([spec], tmp_path / "a")
+    train([spec], tmp_path / "b", stop=StopAfter(12))
+    path = tmp_path / "b" / "0" / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert train([spec], tmp_path / "b").status == "completed"
+    assert "not whole" not in capsys.readouterr().err
+    assert read_json(tmp_path / "b" / "0" / "run.json")["resumed_at"][0] > 0
+    assert_same_record(run_record(tmp_path / "a" / "0"), run_record(tmp_path / "b" / "0"))
+
+
+def test_an_interrupt_by_a_second_signal_is_no_failure(tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Session, "run_chunk", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train([small_spec()], tmp_path)
+    assert read_json(tmp_path / "0" / "run.json")["status"] == "interrupted"
+
+
+def test_memory_that_ends_before_training_is_named_so(tmp_path, monkeypatch):
+    def fail(*args):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(Session, "_restore", fail)
+    assert train([small_spec()], tmp_path).status == "out_of_memory"

@@ -2,10 +2,19 @@
 
 import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from lstm_lab.utils.files import read_json, read_lines, remove_parts, write_json, write_lines
+from lstm_lab.utils.files import (
+    read_json,
+    read_lines,
+    remove_parts,
+    sync_folder,
+    write_json,
+    write_lines,
+)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -55,3 +64,25 @@ def test_only_parts_of_the_files_of_a_run_are_removed(tmp_path):
         (tmp_path / name).write_text("")
     remove_parts(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {".run.json.x", ".lease.3", "run.json"}
+
+
+@pytest.mark.parametrize("read", [read_json, read_lines])
+def test_a_file_that_cannot_be_read_now_is_not_taken_for_missing(tmp_path, monkeypatch, read):
+    """A finished run would be trained again, over its results."""
+
+    def refuse(self, *args, **kwargs):
+        raise OSError(errno.EMFILE, "Too many open files", str(self))
+
+    (tmp_path / "a").write_text("{}")
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        read(tmp_path / "a")
+
+
+def test_a_file_system_that_cannot_sync_folders_is_no_error(tmp_path, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    sync_folder(tmp_path)

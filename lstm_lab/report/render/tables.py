@@ -336,6 +336,9 @@ def notes(c: Comparison) -> list[str]:
         lines.append("The variants have unequal numbers of runs.")
     if any(row.failures for row in c.rows):
         lines.append("Runs that diverged or failed have no score and do not enter the means.")
+    if c.damages:
+        more = f", and {len(c.damages) - 1} more such files" if len(c.damages) > 1 else ""
+        lines.append(f"Damaged: {c.damages[0]}{more}.")
     return lines
 
 
