@@ -178,3 +178,14 @@ def test_a_test_file_imports_no_other_test_file(path):
     # tests/reliability has programs of its own, which its tests call.
     shared = ("helpers", "reliability")
     assert {m for m in from_tests if m.split(".")[1:2] and m.split(".")[1] not in shared} == set()
+
+
+def test_no_condition_of_a_module_is_without_effect():
+    """`if TYPE_CHECKING: pass` is left over where the last import below it was removed."""
+    empty = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.If) and all(isinstance(part, ast.Pass) for part in node.body)
+    ]
+    assert empty == []

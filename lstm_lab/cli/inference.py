@@ -7,7 +7,6 @@ standard output, or a MIDI file. Read `inference/load.py` and `inference/predict
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from lstm_lab.cli.options import (
     COUNT,
@@ -28,8 +28,10 @@ from lstm_lab.cli.options import (
     trust_code,
 )
 from lstm_lab.utils.errors import DONE, UserError, unknown
+from lstm_lab.utils.escape import json_line, on_terminal
 
 if TYPE_CHECKING:
+    from lstm_lab.inference.generate import Sampling
     from lstm_lab.inference.load import Trained
 
 
@@ -87,6 +89,9 @@ def predict(
     if rolling and stream:
         raise UserError("--rolling, --stream: expected only one of them")
     trained = _load(_run_folder(workdir, run), trust_code)
+    task = trained.spec.task
+    if task.source_vocabulary is None:
+        _refuse(["beam"], f"a run of {task.name}")
     from lstm_lab.inference.predict import predict_lines, predict_rolling, predict_stream
     from lstm_lab.tasks.readers.files import stream_lines
 
@@ -119,13 +124,22 @@ def _opened(input: str, stack: ExitStack) -> Iterable[bytes | str]:
         raise UserError(f"--input: {path} cannot be read: {error.strerror}") from None
 
 
+class _Printer:
+    """Standard output, where labels, names and symbols of a foreign run control no terminal."""
+
+    def write(self, text: str) -> None:
+        """Writes a text, and lets it appear."""
+        sys.stdout.write(on_terminal(text, sys.stdout))
+        sys.stdout.flush()
+
+
 def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
     """Prints answers as they come: JSON lines, or CSV of labels, values or forecasts."""
-    table = csv.writer(sys.stdout, lineterminator="\n")
+    table = csv.writer(_Printer(), lineterminator="\n")
     for number, answer in enumerate(answers):
         if form == "json":
             # Flushed: with `--stream`, another program may wait for each answer.
-            print(json.dumps(answer, ensure_ascii=False), flush=True)
+            print(json_line(answer), flush=True)
             continue
         if "forecast" in answer:
             _write_forecast(table, answer, header=number == 0)
@@ -137,7 +151,6 @@ def _write(answers: Iterator[dict[str, Any]], form: str) -> None:
         if named and number == 0:
             table.writerow(["label", *p])
         table.writerow([label, *p.values()] if named else answer["values"])
-        sys.stdout.flush()
 
 
 def _write_forecast(table: Any, answer: dict[str, Any], header: bool) -> None:
@@ -148,7 +161,6 @@ def _write_forecast(table: Any, answer: dict[str, Any], header: bool) -> None:
     if header:
         table.writerow(row)
     table.writerow(row.values())
-    sys.stdout.flush()
 
 
 @click.command(
@@ -231,24 +243,35 @@ def generate(
 
     The best run of a study answers, or the one that --run names.
     """
-    trained = _load(_run_folder(workdir, run), trust_code)
-    if format == "midi":
-        return _compose(trained, length, temperature, seed, out)
+    _refuse(["prompt", "top_k", "top_p"] if format == "midi" else ["out"], f"--format={format}")
     from lstm_lab.inference.generate import Sampling, generate
 
+    # Before the run is read: a wrong number costs no waiting.
     sampling = Sampling(temperature, top_k, top_p, seed)
-    sys.stdout.write(prompt)
+    trained = _load(_run_folder(workdir, run), trust_code)
+    if format == "midi":
+        return _compose(trained, length, sampling, out)
+    printer = _Printer()
+    printer.write(prompt)
     for piece in generate(trained, prompt, length, sampling):
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+        printer.write(piece)
+    printer.write("\n")
     return DONE
 
 
-def _compose(trained: Trained, frames: int, temperature: float, seed: int, out: Path) -> int:
+def _refuse(names: list[str], reason: str) -> None:
+    """Raises UserError for a flag that was given and would be ignored."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            shown = name.replace("_", "-")
+            raise UserError(f"--{shown}: it has no effect with {reason}; leave it out")
+
+
+def _compose(trained: Trained, frames: int, sampling: Sampling, out: Path) -> int:
     from lstm_lab.inference.music import compose, write_midi
 
-    notes_TD = compose(trained, frames, temperature, seed)
+    notes_TD = compose(trained, frames, sampling)
     write_midi(notes_TD, out)
     print(f"{out}: {len(notes_TD)} quarter notes, {notes_TD.sum(1).mean():.1f} voices")
     return DONE

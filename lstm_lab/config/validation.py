@@ -142,8 +142,12 @@ def check(spec: RunSpec) -> None:
       UserError: for a metric that the task does not have.
     """
     # Seeds are uint32 arrays of the training state: a larger one would wrap around.
-    for name in ("seed", "init_seed", "data_seed", "noise_seed"):
-        value = getattr(spec, name)
+    seeds = {name: getattr(spec, name) for name in ("seed", "init_seed", "data_seed", "noise_seed")}
+    # Those of a task make random choices of examples, for which NumPy refuses negative ones.
+    for name, value in vars(spec.task).items():
+        if name.endswith("_seed") and isinstance(value, int):
+            seeds[f"task.{name}"] = value
+    for name, value in seeds.items():
         if value is not None and not 0 <= value < 2**32:
             raise ValueError(f"{name}: got {value}, expected 0 to 2^32 - 1")
     # Not all metrics of the task: `final_metrics` exist only once, after training.

@@ -5,6 +5,7 @@ The prompt is read in one call; symbols are then drawn one by one, in compiled c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,14 +30,17 @@ CHUNK = 32  # symbols per compiled call: few enough to stream, enough to hide th
 
 @dataclass(frozen=True)
 class Sampling:
-    """Options for drawing the next symbol.
+    """Options for drawing the next symbol, or the notes of the next frame.
 
     Attributes:
-      temperature: divisor of the logits; 0 always takes the most probable symbol.
+      temperature: divisor of the logits; 0 always takes what is most probable.
       top_k: number of most probable symbols to draw from; None means all.
       top_p: draw from the smallest set of most probable symbols whose total probability reaches
         this value (nucleus sampling, Holtzman et al. 2020).
       seed: random seed.
+
+    Example:
+      Sampling(temperature=0.7, top_k=20, seed=3).greedy  # False
     """
 
     temperature: float = 1.0
@@ -46,12 +50,22 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name, value, valid, expected in (
-            ("temperature", self.temperature, self.temperature >= 0.0, "a number of 0 or more"),
-            ("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "a number of 1 or more"),
-            ("top_p", self.top_p, 0.0 < self.top_p <= 1.0, "a number above 0 and at most 1"),
+            # NaN is in no range.
+            (
+                *("temperature", self.temperature, 0.0 <= self.temperature < math.inf),
+                "a finite number of 0 or more",
+            ),
+            ("top-k", self.top_k, self.top_k is None or self.top_k >= 1, "a number of 1 or more"),
+            ("top-p", self.top_p, 0.0 < self.top_p <= 1.0, "a number above 0 and at most 1"),
         ):
             if not valid:
                 raise UserError(f"--{name}: got {value}, expected {expected}")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most probable symbol is taken."""
+        # XLA takes smaller numbers for 0, by which nothing can be divided.
+        return self.temperature < float(np.finfo(np.float32).tiny)
 
 
 def filter_logits(
@@ -65,12 +79,16 @@ def filter_logits(
       vocabulary_size: number of symbols that the data have, if the model has more outputs.
 
     Returns:
-      Logits [V], minus infinity for excluded symbols.
+      Logits [V] relative to the best one, minus infinity for excluded symbols.
     """
     V = len(logits_V)
     allowed_V = (jnp.arange(V) > 0) & (jnp.arange(V) < (vocabulary_size or V))
-    logits_V = jnp.where(allowed_V, logits_V, -jnp.inf) / (sampling.temperature or 1.0)
-    k = 1 if sampling.temperature == 0.0 else sampling.top_k
+    # The best symbol gets 0, so that a low temperature gives no infinity. Excluded ones get theirs
+    # at the end: divided by a temperature that float32 does not hold, infinity is no number.
+    best = jnp.where(allowed_V, logits_V, -jnp.inf).max()
+    logits_V = (logits_V - best) / (1.0 if sampling.greedy else sampling.temperature)
+    logits_V = jnp.where(allowed_V, logits_V, -jnp.inf)
+    k = 1 if sampling.greedy else sampling.top_k
     descending_V = jnp.sort(logits_V, descending=True)
     if k is not None:
         logits_V = jnp.where(logits_V >= descending_V[k - 1], logits_V, -jnp.inf)

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.inference.generate import Sampling
 from lstm_lab.inference.load import Trained
 from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import States
@@ -27,32 +28,40 @@ LOWEST_NOTE = 21  # MIDI number of the first of 88 notes
 TICKS_PER_QUARTER = 480
 QUARTERS_PER_MINUTE = 80
 
+_AS_TRAINED = Sampling()
 
-def compose(trained: Trained, frames: int, temperature: float = 1.0, seed: int = 0) -> np.ndarray:
+
+def compose(trained: Trained, frames: int, sampling: Sampling = _AS_TRAINED) -> np.ndarray:
     """Draws frames of notes one after another, each given all frames before it.
 
     Args:
       trained: a run of the task `jsb`.
       frames: number of frames, each a quarter note long.
-      temperature: divisor of the logits; 0 plays every note with a probability above 0.5.
-      seed: random seed.
+      sampling: temperature and seed. A temperature of 0 plays every note with a probability above
+        0.5.
 
     Returns:
       Notes [frames,88], 1 where a note sounds and 0 elsewhere.
 
     Raises:
-      UserError: for a run of another task.
+      UserError: for a run of another task, or for `top_k` or `top_p`.
+
+    Example:
+      compose(load_run(Path("runs/jsb")), 64, Sampling(temperature=0.8)).shape  # (64, 88)
     """
     if not isinstance(trained.spec.task, JSB):
         name = trained.spec.task.name
         raise UserError(f"--format=midi: got a run of {name}, expected a run of jsb")
+    if sampling.top_k is not None or sampling.top_p < 1.0:
+        # The notes of a frame are independent bits, not choices from one list.
+        raise UserError("--top-k, --top-p: they choose from symbols of a text; music has none")
     states = zero_states(trained.spec, trained.params, 1)
-    draw = _compiled_draw(trained.spec, frames, temperature)
-    return np.asarray(draw(trained.params, states, jax.random.key(seed)))
+    draw = _compiled_draw(trained.spec, frames, sampling)
+    return np.asarray(draw(trained.params, states, jax.random.key(sampling.seed)))
 
 
 @lru_cache(maxsize=4)
-def _compiled_draw(spec: RunSpec, frames: int, temperature: float) -> Callable[..., jax.Array]:
+def _compiled_draw(spec: RunSpec, frames: int, sampling: Sampling) -> Callable[..., jax.Array]:
     """Returns (params, states, key) -> notes [frames,88]."""
     model = build_model(spec)
 
@@ -72,10 +81,10 @@ def _compiled_draw(spec: RunSpec, frames: int, temperature: float) -> Callable[.
                 method="logits_and_states",
             )
             logits_D = logits[0, 0]
-            if temperature == 0.0:
+            if sampling.greedy:
                 notes_D = (logits_D > 0).astype(jnp.float32)
             else:
-                p_D = jax.nn.sigmoid(logits_D / temperature)
+                p_D = jax.nn.sigmoid(logits_D / sampling.temperature)
                 bits_D = jax.random.bernoulli(jax.random.fold_in(key, position), p_D)
                 notes_D = bits_D.astype(jnp.float32)
             return (notes_D, states), notes_D

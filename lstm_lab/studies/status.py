@@ -17,6 +17,7 @@ from lstm_lab.results.study_file import (
     run_status,
 )
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.escape import visible
 from lstm_lab.utils.files import read_lines
 
 # The end of a traceback names the error and the place; the rest is the way through this package.
@@ -33,6 +34,11 @@ def describe(workdir: Path) -> list[str]:
     Raises:
       UserError: for a folder that holds neither.
     """
+    # The folder may be somebody else's: no text in it controls the terminal or adds a line.
+    return [" ".join(visible(line).splitlines()) for line in _lines(workdir)]
+
+
+def _lines(workdir: Path) -> list[str]:
     if not (workdir / "study.json").is_file():
         if not (workdir / "run.json").is_file():
             raise UserError(f"workdir: {workdir} holds neither a study nor a run")

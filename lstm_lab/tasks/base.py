@@ -183,7 +183,7 @@ class Task:
 
         Args:
           options: the options of the config and the command line. A run.json has all of them, so
-            nothing is read again.
+            nothing is read again. An option that is None counts as absent.
           data_dir: the folder of data files.
         """
         del data_dir

@@ -19,22 +19,46 @@ def cache_folder(name: str) -> tuple[Path, str | None]:
 
     Returns:
       The folder, and None or the reason why it cannot be used: it cannot be written, or other users
-      can write to it.
+      can write to it or to a folder of the cache above it.
 
     Example:
       folder, reason = cache_folder("kernel")
     """
-    folder = cache_root() / name
+    root = cache_root()
+    # A user may keep the cache on another disk; the checks are then those of the folder there.
+    root = root.resolve() if root.is_symlink() else root
+    folder = root / name
+    levels = [root, *reversed([p for p in folder.parents if root in p.parents]), folder]
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid == os.geteuid():
-            # A folder of an earlier version may have the rights of the user's umask.
-            folder.chmod(0o700)
+        root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # From the top: whoever can write to a folder can put another one in the place of a folder
+        # in it, also after the check.
+        for level in levels:
+            if reason := _private(level):
+                return folder, reason
     except OSError as error:
         return folder, f"{error.filename}: {error.strerror}"
     if not os.access(folder, os.W_OK):
         return folder, f"{folder}: it cannot be written"
-    return folder, foreign_reason(folder)
+    return folder, None
+
+
+def _private(folder: Path) -> str | None:
+    """Makes a folder private, creating it if needed; returns why others may write to it, or None.
+
+    Raises:
+      OSError: if it cannot be created.
+    """
+    # `mkdir(parents=True)` would give the folders above it the rights of the user's umask.
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        return f"{folder}: Not a directory"
+    info = folder.lstat()
+    if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid():
+        # A folder of an earlier version may have these rights.
+        folder.chmod(0o700)
+    return foreign_reason(folder)
 
 
 def cache_root() -> Path:

@@ -6,9 +6,21 @@ same characters and does nothing else. Pages escape their text by themselves (ji
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
+from typing import TextIO
 
-_MARKDOWN = frozenset("\\`*[]<>|")
+# What has a meaning in Markdown, in GitHub's tables and addresses, and in MyST's formulas and
+# comments, and only where it has it: report.md is read as text, too. A "_" inside a word has none.
+_MARKDOWN = re.compile(
+    r"[\\`*\[\]<>|~#$@]"
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|&(?=[#A-Za-z])|:(?=//)|(?<=www)\."
+    # At the start of a line: lists, rules and breaks, comments, targets.
+    r"|^[-+](?=\s|$)|^-(?=[-\s]*$)|^\+(?=\+\+)|^%|^\((?=.*\)=)",
+    re.I,
+)
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -47,8 +59,41 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def on_terminal(text: str, stream: TextIO) -> str:
+    r"""Returns a text as `visible` if it is for a terminal; a file or another program gets it all.
+
+    Args:
+      text: the text.
+      stream: where it is written.
+
+    Example:
+      on_terminal("a\x1b[2Jb", io.StringIO())  # the same text
+    """
+    return visible(text) if stream.isatty() else text
+
+
+def json_line(value: object) -> str:
+    r"""Returns a value as one line of JSON that controls no terminal; letters stay as they are.
+
+    Args:
+      value: what `json` can write.
+
+    Example:
+      json_line({"été": "\x9b"})  # '{"été": "\\u009b"}'
+    """
+    # JSON itself escapes the controls below 32 alone. The escapes here mean the same characters,
+    # so another program reads the same value.
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _harmless(c) else f"\\u{ord(c):04x}" for c in text)
+
+
 def markdown(text: str) -> str:
-    r"""Returns a text for one line or one cell of Markdown, whose HTML would be shown as text.
+    r"""Returns a text for one line or one cell of Markdown, which shows the same characters.
+
+    It makes no element: no HTML, emphasis, list, heading, formula or link. White space at its ends
+    is removed, since four spaces would make it code.
 
     Args:
       text: the text.
@@ -56,8 +101,8 @@ def markdown(text: str) -> str:
     Example:
       markdown("<b>|")  # "\\<b\\>\\|"
     """
-    line = " ".join(visible(text).splitlines())
-    return "".join(f"\\{c}" if c in _MARKDOWN else c for c in line)
+    line = " ".join(visible(text).splitlines()).strip()
+    return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", line))
 
 
 def latex(text: str) -> str:

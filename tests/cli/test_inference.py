@@ -5,6 +5,7 @@ import io
 import json
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -116,3 +117,35 @@ def test_the_record_says_what_was_read(runs):
         "rows_read": 60,
         "examples": {"train": 32, "valid": 8, "test": 8},
     }
+
+
+HOSTILE = "x\x1b[2J\x1b]0;mine\x07\x9b2J\u202e"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize(
+    ("arguments", "exact"),
+    [
+        (["predict"], False),
+        (["predict", "--format=csv"], True),
+        (["generate"], True),
+    ],
+)
+def test_a_foreign_run_controls_no_terminal(tmp_path, monkeypatch, arguments, exact, terminal):
+    task = SimpleNamespace(name="text", source_vocabulary=None)
+    trained = SimpleNamespace(spec=SimpleNamespace(task=task))
+    answer = {"label": HOSTILE, "probabilities": {HOSTILE: 1.0}}
+    monkeypatch.setattr("lstm_lab.cli.inference._load", lambda *_: trained)
+    monkeypatch.setattr("lstm_lab.inference.predict.predict_lines", lambda *_: iter([answer]))
+    monkeypatch.setattr("lstm_lab.inference.generate.generate", lambda *_: iter([HOSTILE]))
+    output = io.StringIO()
+    output.isatty = lambda: terminal
+    monkeypatch.setattr("sys.stdout", output)
+    assert main([*arguments, f"--workdir={tmp_path}"]) == 0
+    printed = output.getvalue()
+    # Another program gets the characters of the run: in JSON as escapes, which mean the same.
+    controlled = exact and not terminal
+    assert any(c in printed for c in "\x1b\x07\x9b\u202e") == controlled
+    assert (HOSTILE in printed) == controlled
+    if not exact:
+        assert json.loads(printed) == answer

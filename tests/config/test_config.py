@@ -81,6 +81,7 @@ def config(**sections):
         ({"train": {"metric": "accuracy"}}, "train.metric: got 'accuracy', expected one of mse"),
         ({"train": {"batch_size": 0}}, "train.batch_size: got 0"),
         ({"seed": -1}, "seed: got -1, expected 0"),
+        ({"task": {"split_seed": -1}}, "task.split_seed: got -1, expected 0 to"),
         ({"compute": {"devices": 0}}, "compute.devices: got 0"),
     ],
 )

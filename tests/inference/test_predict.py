@@ -99,6 +99,25 @@ def test_sampling_options_select_symbols(sampling, symbols):
     assert set(np.flatnonzero(np.isfinite(logits)).tolist()) == symbols
 
 
+@pytest.mark.parametrize("temperature", [-1.0, np.nan, np.inf])
+def test_a_temperature_that_gives_no_probabilities_is_refused(temperature):
+    with pytest.raises(UserError, match="--temperature: got .* a finite number of 0 or more"):
+        Sampling(temperature=temperature)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+@pytest.mark.parametrize("temperature", [1e-45, 1e-39, 1e-37, 1e-30, 1e-3])
+def test_a_low_temperature_takes_the_best_symbol(temperature, scale):
+    logits = filter_logits(jnp.array(scale * LOGITS), Sampling(temperature=temperature))
+    np.testing.assert_allclose(jax.nn.softmax(logits), [0, 1, 0, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1e30, 1e39, 1e300])
+def test_a_high_temperature_draws_from_all_allowed_symbols_alike(temperature):
+    logits = filter_logits(jnp.array(LOGITS), Sampling(temperature=temperature))
+    np.testing.assert_allclose(jax.nn.softmax(logits), [0, 0.25, 0.25, 0.25, 0.25], rtol=1e-6)
+
+
 def test_outputs_outside_the_vocabulary_are_excluded():
     logits = filter_logits(jnp.array(LOGITS), Sampling(), vocabulary_size=3)
     assert np.flatnonzero(np.isfinite(logits)).tolist() == [1, 2]
@@ -116,6 +135,8 @@ def test_generate_prints_prompt_and_text(folder, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("your boat")
     assert len(printed) == len("your boat") + 12 + 1
+    assert main(["generate", f"--workdir={folder}", "--out=a.mid"]) == 2
+    assert "--out: it has no effect with --format=text" in capsys.readouterr().err
 
 
 def test_runs_that_cannot_generate_are_rejected(tmp_path, folder):
@@ -124,7 +145,7 @@ def test_runs_that_cannot_generate_are_rejected(tmp_path, folder):
     train([small_spec(train={"steps": 1, "eval_every": 1})], tmp_path)
     with pytest.raises(UserError, match="got a run of adding, expected a run of language"):
         next(generate(load_run(tmp_path / "0"), "a", 1))
-    with pytest.raises(UserError, match="top_p: got 0.0, expected a number above 0"):
+    with pytest.raises(UserError, match="--top-p: got 0.0, expected a number above 0"):
         Sampling(top_p=0.0)
     (folder / "study.json").touch()
     (tmp_path / "study.json").touch()
@@ -243,7 +264,7 @@ def test_composed_notes_are_sampled_and_saved_as_midi(tmp_path, capsys):
     assert main([*command, f"--out={out}", "--length=12", "--seed=3"]) == 0
     assert "12 quarter notes" in capsys.readouterr().out
     trained = load_run(tmp_path / "music" / "0")
-    notes_TD = compose(trained, 12, 0.8, 3)
+    notes_TD = compose(trained, 12, Sampling(temperature=0.8, seed=3))
     # The MIDI file holds the same notes, frame by frame.
     sounding, frames, now = set(), np.zeros((12, 88)), 0
     for message in mido.MidiFile(out).tracks[0]:
@@ -267,3 +288,16 @@ def test_composed_notes_are_sampled_and_saved_as_midi(tmp_path, capsys):
     np.testing.assert_array_equal(notes_TD, np.array(bits))
     with pytest.raises(UserError, match="got a run of adding, expected a run of jsb"):
         compose(replace(trained, spec=small_spec()), 3)
+    # Below what float32 can divide by, as at 0, every note above 0.5 sounds.
+    greedy = compose(trained, 5, Sampling(temperature=0.0))
+    np.testing.assert_array_equal(compose(trained, 5, Sampling(temperature=1e-39)), greedy)
+    with pytest.raises(UserError, match="they choose from symbols of a text; music has none"):
+        compose(trained, 3, Sampling(top_p=0.5))
+    for flag in ("--prompt=C", "--top-k=3", "--top-p=0.9"):
+        assert main([*command, flag]) == 2
+        name = flag.partition("=")[0]
+        error = f"{name}: it has no effect with --format=midi; leave it out"
+        assert error in capsys.readouterr().err
+    for temperature in ("-1", "nan", "inf"):
+        assert main([*command, f"--temperature={temperature}"]) == 2
+        assert "expected a finite number of 0 or more" in capsys.readouterr().err

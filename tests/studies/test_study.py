@@ -183,6 +183,13 @@ def test_status_reports_a_run_without_process_as_interrupted(tmp_path):
         describe(tmp_path / "nothing")
 
 
+def test_status_shows_the_controls_of_a_foreign_folder_as_text(tmp_path):
+    reason = "x\x1b[2J\x1b]0;mine\x07\n  9 completed"
+    write_json(tmp_path / "run.json", {"status": "failed", "reason": reason})
+    (line,) = describe(tmp_path)
+    assert line.endswith("failed (x\\x1b[2J\\x1b]0;mine\\x07   9 completed)")
+
+
 def test_the_plan_is_plain_json(tmp_path):
     folder = StudyFolder(tmp_path, tiny_study(**TUNED))
     assert json.loads(json.dumps(folder.plan)) == folder.plan

@@ -19,10 +19,60 @@ def test_a_new_folder_is_for_its_user_alone(tmp_path):
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.fixture
+def open_umask():
+    """New files and folders that their group can write, as on machines with a group per user."""
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+def rights(tmp_path):
+    parts = ("lstm_lab", "lstm_lab/part", "lstm_lab/part/below")
+    return [(tmp_path / part).stat().st_mode & 0o777 for part in parts]
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_every_folder_of_the_cache_is_for_its_user_alone(tmp_path):
+    assert cache_folder("part/below")[1] is None
+    assert rights(tmp_path) == [0o700] * 3
+    for level in (tmp_path / "lstm_lab", tmp_path / "lstm_lab" / "part"):
+        level.chmod(0o775)
+    # Those of an earlier version are closed.
+    assert cache_folder("part/below")[1] is None
+    assert rights(tmp_path) == [0o700] * 3
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_the_folder_of_all_caches_is_created_for_its_user_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_folder("part")[1] is None
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("level", ["lstm_lab", "lstm_lab/part"])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_above_is_foreign(tmp_path, level):
+    cache_folder("part/below")
+    os.chown(tmp_path / level, 1234, 1234)
+    assert cache_folder("part/below")[1] == f"{tmp_path / level}: it belongs to another user"
+
+
+def test_the_cache_may_be_a_link_but_no_folder_in_it(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir(mode=0o755)
+    (tmp_path / "lstm_lab").symlink_to(disk)
+    assert cache_folder("part/below") == (disk / "part" / "below", None)
+    assert disk.stat().st_mode & 0o777 == 0o700
+    (disk / "part").rename(disk / "elsewhere")
+    (disk / "part").symlink_to(disk / "elsewhere")
+    assert cache_folder("part/below")[1] == f"{disk}/part: it is a link"
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "lstm_lab").write_text("")
     _, reason = cache_folder("part")
-    assert reason == f"{tmp_path}/lstm_lab/part: Not a directory"
+    assert reason == f"{tmp_path}/lstm_lab: Not a directory"
 
 
 def test_a_user_without_a_home_has_no_cache(monkeypatch):

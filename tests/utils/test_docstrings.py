@@ -1,10 +1,14 @@
 """Docstrings as data: every setting of a run has the words of its source."""
 
+import ast
 import dataclasses
+import re
+import textwrap
 
 import pytest
 
 from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
+from lstm_lab.config.parsing import build
 from lstm_lab.config.run_spec import SECTIONS, RunSpec
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.docstrings import attribute_docs, description, summary
@@ -63,3 +67,21 @@ def test_every_field_of_a_spec_is_documented(cls):
     missing = [field.name for field in dataclasses.fields(cls) if not documented.get(field.name)]
     assert missing == []
     assert not [text for text in documented.values() if ":\n" in text or "  " in text]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_example_of_a_task_builds_it_with_values_of_the_right_type(name):
+    cls = TASKS[name]
+    # To the next section, or to the end.
+    example = re.search(r"Example:\n(.*?)(?=\n *\n|\Z)", cls.__doc__, re.S)[1]
+    calls = [
+        node
+        for node in ast.walk(ast.parse(textwrap.dedent(example)))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == cls.__name__
+    ]
+    assert calls
+    positions = [field.name for field in dataclasses.fields(cls) if not field.kw_only]
+    for call in calls:
+        values = dict(zip(positions, call.args, strict=False))
+        values |= {keyword.arg: keyword.value for keyword in call.keywords}
+        build(cls, {key: ast.literal_eval(value) for key, value in values.items()}, "task.")

@@ -18,7 +18,7 @@ import numpy as np
 from lstm_lab.tasks.base import Dataset, Real, Task, Vectors
 from lstm_lab.tasks.examples import Stored, Windows
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.rows import RawTable, parse_table
 from lstm_lab.tasks.readers.series import (
     Rows,
@@ -89,9 +89,9 @@ class Series(SeriesFormat, Task):
     reads_whole_input: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("context", "horizon", "season"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
+        for name in ("context", "horizon", "rows", "season"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name}: got {value}, expected 1 or more")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
         check_folds(self.folds, self.fold, self.valid, self.test)
         self.check_format()
@@ -114,6 +114,7 @@ class Series(SeriesFormat, Task):
         Raises:
           UserError: if a file is missing or malformed, or has no column of numbers.
         """
+        options = set_options(options)
         if not incomplete(options, cls.files, ("inputs_of", "targets"), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))

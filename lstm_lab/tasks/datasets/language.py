@@ -19,7 +19,7 @@ from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
 from lstm_lab.tasks.examples import Split, Stream
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.files import lines_of, read_text
-from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.splits import check_shares, find_splits
 from lstm_lab.tasks.readers.text import (
     END,
@@ -61,7 +61,8 @@ class Language(Task):
       sha256: hash of the user's own files, or None; see `complete`.
 
     Example:
-      dataset = Language(train="book.txt", unit="char", vocabulary=60, unroll=50).load(Path("data"))
+      task = Language(train="book.txt", unit="character", vocabulary=60, unroll=50)
+      dataset = task.load(Path("data"))
       dataset.splits["train"].T  # 50
       dataset.preprocessing["inputs"][:3]  # the first symbols of the vocabulary
     """
@@ -105,6 +106,7 @@ class Language(Task):
         Raises:
           UserError: if a file is missing or not a text.
         """
+        options = set_options(options)
         if not incomplete(options, cls.files, (), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))

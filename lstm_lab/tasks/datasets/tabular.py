@@ -34,7 +34,7 @@ from lstm_lab.tasks.readers.labels import (
     label_numbers,
     split_examples,
 )
-from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.rows import (
     RawTable,
     find_delimiter,
@@ -109,6 +109,9 @@ class Table(TableFormat, Task):
     files: ClassVar[tuple[str, ...]] = ("file", "valid", "test")
 
     def __post_init__(self) -> None:
+        for name in ("attributes", "categories"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
         check_folds(self.folds, self.fold, self.valid, self.test)
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
         self.check_format()
@@ -130,6 +133,7 @@ class Table(TableFormat, Task):
           UserError: if a file is missing or malformed, or has only one label.
         """
         determined = ("labels", "attributes", "categories")
+        options = set_options(options)
         if not incomplete(options, cls.files, determined, data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))

@@ -19,7 +19,7 @@ from lstm_lab.tasks.examples import Examples, Split
 from lstm_lab.tasks.readers.conll import DETECTED, Columns, Sentence, read_conll, split_words
 from lstm_lab.tasks.readers.download import get, locate
 from lstm_lab.tasks.readers.files import read_text
-from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
 from lstm_lab.tasks.readers.text import encode, encode_rows, most_frequent, sha256_of
@@ -109,6 +109,7 @@ class Tags(Task):
         Raises:
           UserError: if a file is missing or malformed, or a sentence has no intent to predict.
         """
+        options = set_options(options)
         if not incomplete(options, cls.files, ("labels",), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(find, data_dir=data_dir))

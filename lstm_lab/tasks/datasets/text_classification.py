@@ -20,7 +20,7 @@ from lstm_lab.tasks.examples import Examples, Split
 from lstm_lab.tasks.readers.coded import CodedTexts, code_texts
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.labels import all_labels, check_label_header, label_numbers
-from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.records import (
     Records,
     find_text_columns,
@@ -109,6 +109,7 @@ class Text(RowFormat, Task):
           UserError: if a file is missing or malformed, has only one label, or has several columns
             that may be the texts or the labels.
         """
+        options = set_options(options)
         if not incomplete(options, cls.files, ("labels",), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))

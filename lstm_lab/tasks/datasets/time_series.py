@@ -20,7 +20,7 @@ from lstm_lab.tasks.base import Categorical, Dataset, Task, Vectors
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.files import is_parquet, read_bytes, read_text
 from lstm_lab.tasks.readers.labels import all_labels, label_numbers, split_examples
-from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.rows import RawTable, parse_table
 from lstm_lab.tasks.readers.splits import (
     check_filled,
@@ -108,6 +108,7 @@ class Waves(TableFormat, Task):
         Raises:
           UserError: if a file is missing or malformed, or has only one label.
         """
+        options = set_options(options)
         if not incomplete(options, cls.files, ("labels",), data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(locate, data_dir=data_dir))

@@ -20,7 +20,7 @@ from lstm_lab.tasks.bleu import bleu, bleu_signature
 from lstm_lab.tasks.examples import Examples, SourceTokens, Split, Stored
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.files import read_text
-from lstm_lab.tasks.readers.options import given_files, incomplete
+from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.splits import check_filled, check_shares, complete
 from lstm_lab.tasks.readers.subwords import subword_tokenizer, subwords_of, train_subwords
 from lstm_lab.tasks.readers.text import (
@@ -126,6 +126,7 @@ class Translation(Task):
           UserError: if a file is missing, or the two training files have different numbers of
             lines.
         """
+        options = set_options(options)
         # Both languages: one file alone is an error, which `build_spec` reports.
         if not options.get("train_target") or not incomplete(options, cls.files, (), data_dir):
             return dict(options)

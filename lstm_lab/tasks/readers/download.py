@@ -12,13 +12,13 @@ import os
 import shutil
 import tarfile
 import tempfile
-import zlib
 from contextlib import ExitStack
 from pathlib import Path
 
 import pooch
 import requests
 
+from lstm_lab.tasks.readers.files import DAMAGED
 from lstm_lab.tasks.readers.prepare import unpacked
 from lstm_lab.tasks.readers.sources import DATA_SETS, DataSet, Source
 from lstm_lab.utils.errors import UserError, unknown
@@ -26,11 +26,7 @@ from lstm_lab.utils.files import write_bytes
 from lstm_lab.utils.progress import Meter
 
 MIRROR = "LSTM_LAB_MIRROR"
-# The last three are those of damaged archives.
-_FAILURES = (
-    *(requests.RequestException, OSError, ValueError),
-    *(EOFError, zlib.error, tarfile.TarError),
-)
+_FAILURES = (requests.RequestException, *DAMAGED)
 
 
 def default_data_dir() -> Path:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import lzma
+import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -25,8 +28,15 @@ LARGEST = 1 << 30
 _CHUNK = 1 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
-# What damaged archives raise: gzip the first three, zip the last two and any of them.
-_DAMAGED = (zlib.error, EOFError, OSError, zipfile.BadZipFile, NotImplementedError)
+# Documents of Excel before 2007, and newer ones with a password.
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# What damaged archives raise. Which bytes are damaged decides it: zip raises a ValueError for a
+# place before the start of the file, a UnicodeDecodeError for a name, a RuntimeError for a password
+# or a method that it does not know, and LZMA a struct.error for its header.
+DAMAGED = (
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, struct.error),
+    *(EOFError, OSError, RuntimeError, ValueError, OverflowError),
+)
 
 
 def lines_of(text: str) -> Iterator[str]:
@@ -91,7 +101,8 @@ def unpack(content: bytes, what: str, name: str = "") -> bytes:
       name: the name of the file; a suffix .gz or .zip says that it must be such an archive.
 
     Raises:
-      UserError: if the archive is damaged, or has more than `LARGEST` bytes or several files.
+      UserError: if the archive is damaged or a spreadsheet, or has more than `LARGEST` bytes or
+        several files.
     """
     kind = name.rpartition(".")[2].lower()
     try:
@@ -103,7 +114,7 @@ def unpack(content: bytes, what: str, name: str = "") -> bytes:
             kind = "zip"
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 return _only_member(archive, what)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{what} is a damaged .{kind}: {reason}") from None
     return content
@@ -112,13 +123,21 @@ def unpack(content: bytes, what: str, name: str = "") -> bytes:
 def _only_member(archive: zipfile.ZipFile, what: str) -> bytes:
     # macOS adds a folder with attributes of the files.
     members = [m for m in archive.infolist() if not m.is_dir() and "__MACOSX" not in m.filename]
+    names = {m.filename for m in members}
+    # Excel, and LibreOffice.
+    if "[Content_Types].xml" in names or {"mimetype", "content.xml"} <= names:
+        raise _spreadsheet(what)
     if len(members) != 1:
-        names = ", ".join(m.filename for m in members[:5]) or "none"
-        raise UserError(f"{what} has {len(members)} files ({names}), expected one; unzip it first")
+        shown = ", ".join(m.filename for m in members[:5]) or "none"
+        raise UserError(f"{what} has {len(members)} files ({shown}), expected one; unzip it first")
     if members[0].flag_bits & 1:
         raise UserError(f"{what} is encrypted; unzip it first")
     with archive.open(members[0]) as file:
         return _limited(file, what)
+
+
+def _spreadsheet(what: str) -> UserError:
+    return UserError(f"{what} is a spreadsheet, expected text; save the sheet as CSV in UTF-8")
 
 
 def _limited(file: IO[bytes] | gzip.GzipFile, what: str) -> bytes:
@@ -140,8 +159,14 @@ def decode(content: bytes, what: str, first_line: int = 1) -> str:
       first_line: number of the first line.
 
     Raises:
-      UserError: for another encoding, or for NUL, which no text has.
+      UserError: for a spreadsheet or a Parquet file, another encoding, or for NUL, which no text
+        has.
     """
+    if first_line == 1 and content.startswith(_OLE):
+        raise _spreadsheet(what)
+    # A stream gives its first line alone. 0x15 begins every structure of the format.
+    if first_line == 1 and (is_parquet(content) or content.startswith(_PARQUET + b"\x15")):
+        raise UserError(f"{what} is a Parquet file, expected text; save the table as CSV")
     encoding = "utf-16" if content.startswith(_UTF16) else "utf-8-sig"
     try:
         # -sig removes the byte order mark that Windows programs write. It would become a part of

@@ -13,13 +13,28 @@ from typing import Any
 from lstm_lab.tasks.readers.sources import DATA_SETS
 
 
+def set_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options that have a value.
+
+    None is the default of every option that may be None. So it says nothing about the files: what
+    they determine is added, as for an option that is absent.
+
+    Args:
+      options: the options that were given.
+
+    Example:
+      set_options({"train": "a.conll", "scheme": None})  # {"train": "a.conll"}
+    """
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def incomplete(
     options: Mapping[str, Any], files: Sequence[str], determined: Sequence[str], data_dir: Path
 ) -> bool:
     """Returns whether the files must be read to complete the options.
 
     Args:
-      options: the options that were given.
+      options: the options that were given and have a value (`set_options`).
       files: the options that name files.
       determined: the options that the content of the files determines.
       data_dir: another folder in which the files may lie.

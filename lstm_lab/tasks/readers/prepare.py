@@ -13,10 +13,10 @@ import json
 import re
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from lstm_lab.tasks.readers.files import DAMAGED
 from lstm_lab.utils.errors import UserError
 
 # What a data set's function returns: contents by path under the data folder.
@@ -53,8 +53,7 @@ def _members(
                         yield member.name, file.read()
         elif wanted(original.name):
             yield original.name, original.read_bytes()
-    # A zip archive with a password raises a RuntimeError.
-    except (OSError, EOFError, RuntimeError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as e:
+    except DAMAGED as e:
         reason = str(e).partition("\n")[0]
         raise UserError(f"data: {original} is damaged ({type(e).__name__}: {reason})") from None
 
@@ -118,7 +117,7 @@ def unpacked(content: bytes, what: str) -> bytes:
     """
     try:
         return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+    except DAMAGED as error:
         raise UserError(f"data: {what} is a damaged gzip file ({error})") from None
 
 

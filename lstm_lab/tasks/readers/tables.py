@@ -12,16 +12,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from lstm_lab.tasks.readers.files import decode, is_parquet, read_bytes, unpack
 from lstm_lab.tasks.readers.rows import RawTable, parse_table
 from lstm_lab.utils.errors import UserError, unknown
-
-if TYPE_CHECKING:
-    pass
 
 Missing = Literal["drop", "ffill", "interpolate", "mask"]
 Gaps = Literal["refuse", "keep"]

@@ -104,6 +104,18 @@ def test_an_invalid_series_is_rejected(tmp_path, content, message):
         task.load(tmp_path)
 
 
+@pytest.mark.parametrize("rows", [0, -5])
+def test_a_number_of_rows_is_one_or_more(tmp_path, rows):
+    with pytest.raises(UserError, match=f"task.rows: got {rows}, expected 1 or more"):
+        load("series", file=write(tmp_path, "a.csv", "x", *map(str, range(50))), rows=rows)
+
+
+@pytest.mark.parametrize("size", ["attributes", "categories"])
+def test_a_table_has_no_negative_size(size):
+    with pytest.raises(ValueError, match=f"{size}: got -1, expected 0 or more"):
+        Table("a.csv", ("a", "b"), **{"attributes": 1, "categories": 1, size: -1})
+
+
 def test_all_splits_are_checked_before_one_is_made(tmp_path, monkeypatch):
     """Training rows are enough for the context, test rows are not."""
     task = counting_series(tmp_path, valid_share=0.3, test_share=0.08)

@@ -1,15 +1,18 @@
 """Files as text: archives, encodings and streams, valid and damaged."""
 
+import contextlib
 import gzip
 import io
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lstm_lab.tasks.readers import files
 from lstm_lab.tasks.readers.download import locate
-from lstm_lab.tasks.readers.files import read_text, stream_lines
+from lstm_lab.tasks.readers.files import read_text, stream_lines, unpack
+from lstm_lab.tasks.readers.prepare import _members
 from lstm_lab.utils.errors import UserError
 
 TEXT = "text,label\nété,1\n\u6625,0\n"
@@ -72,6 +75,63 @@ def test_a_damaged_file_is_refused_with_its_reason(tmp_path, name, content, mess
     with pytest.raises(UserError, match=message) as error:
         read_text(path)
     assert "\n" not in str(error.value)
+
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_zip_with_any_damage_is_refused_in_one_line(tmp_path, method):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("ä.csv"), TEXT.encode() * 9, method)
+    whole = buffer.getvalue()
+    messages, path = [], tmp_path / "original.zip"
+    for place in range(len(whole)):
+        for flip in (0x01, 0x80, 0xFF):
+            damaged = whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :]
+            try:
+                unpack(damaged, "data: a.zip", "a.zip")
+            except UserError as error:
+                messages.append(str(error))
+            if flip == 0xFF:
+                path.write_bytes(damaged)
+                with contextlib.suppress(UserError):
+                    list(_members(path))
+    # Dates and attributes decide nothing.
+    assert len(messages) > len(whole)
+    assert not any("\n" in message for message in messages)
+
+
+SHEET = zipped(**{"[Content_Types]__xml": "<Types/>", "xl/workbook__xml": "<workbook/>"})
+OPEN_SHEET = zipped(mimetype="application/vnd.oasis.opendocument", content__xml="<x/>")
+OLD_SHEET = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
+
+
+def parquet():
+    buffer = io.BytesIO()
+    pd.DataFrame({"text": ["a", "b"]}).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (SHEET, "is a spreadsheet, expected text; save the sheet as CSV in UTF-8"),
+        (OPEN_SHEET, "is a spreadsheet"),
+        (OLD_SHEET, "is a spreadsheet"),
+        (parquet(), "is a Parquet file, expected text; save the table as CSV"),
+        (gzip.compress(parquet(), mtime=0), "is a Parquet file"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_a_format_of_other_programs_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_text(tmp_path / name)
+    with pytest.raises(UserError, match=f"input {message}"):
+        list(stream_lines(io.BytesIO(content), "input"))
+    assert list(stream_lines([b"PAR1,5\n"], "input")) == ["PAR1,5"]
 
 
 @pytest.mark.parametrize("name", ["a.gz", "a.zip"])

@@ -1,5 +1,6 @@
 """Files of splits: every task may have them, and their hash covers all of them."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from lstm_lab.config.ids import run_id
 from lstm_lab.config.load import load_spec
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.serialization import from_json, to_json
-from lstm_lab.tasks import Language, Text, Waves
+from lstm_lab.tasks import TASKS, Language, Text, Waves
 from lstm_lab.utils.errors import UserError
 from tests.helpers.tables import load, write
 
@@ -72,6 +73,30 @@ def test_a_run_says_which_files_are_for_which_split(tmp_path):
         for files in ({}, {"valid": other}, {"test": other}, {"valid": other, "test": other})
     }
     assert len(ids) == 4
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_option_that_may_be_none_is_none_by_default(name):
+    # `Task.complete` takes None for an option that is absent.
+    for field in fields(TASKS[name]):
+        if "None" in str(field.type) and field.init:
+            assert field.default is None, field.name
+
+
+def test_none_does_not_undo_what_the_files_determine(tmp_path):
+    conll = write(tmp_path, "a.conll", "a I-x", "b I-x", "c B-x", "", "d O", "", *["e I-x", ""] * 9)
+    reviews = write(tmp_path, "a.csv", "text,label", *REVIEWS)
+    for options in (
+        {"name": "tags", "train": conll},
+        {"name": "text", "train": reviews},
+        {"name": "language", "train": reviews, "unit": "character"},
+    ):
+        whole = build_spec({"task": options, "train": {"steps": 1}})
+        assert whole.task.sha256
+        nothing = {f.name: None for f in fields(whole.task) if f.init and f.default is None}
+        assert build_spec({"task": {**nothing, **options}, "train": {"steps": 1}}) == whole
+    options = {"name": "tags", "train": conll, "scheme": None}
+    assert build_spec({"task": options, "train": {"steps": 1}}).task.scheme == "IOB1"
 
 
 def test_a_file_that_replaces_that_of_a_record_has_its_own_hash(tmp_path):
