@@ -295,7 +295,8 @@ def compare_cells(
         say(f"left out: {line}")
     status: Status = "completed"
     for study in declared:
-        say(f"{study.name}: {trials} trials and {len(study.seeds)} seeds for each of both")
+        tried = "1 trial" if trials == 1 else f"{trials} trials"
+        say(f"{study.name}: {tried} and {len(study.seeds)} seeds for each of both")
         # The other tasks still count: a failed run does not end the comparison.
         if sweep_study(study, folder / study.name, data_dir) == "failed":
             status = "failed"
