@@ -7,8 +7,8 @@ run also prints the scores of trivial forecasts.
 Data: lstm-lab data get ett series; downloaded at first use.
 
 Words after the colon: `etth1` (oil temperature, the next 24 hours), `etth1_all` (all seven
-columns), `airline`, `sunspots`, `sp500`; or tables of your own with a header, whose last column of
-numbers is forecast: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST, as in series:my.csv; a variant of the
+columns), `airline`, `sunspots`, `sp500`; or tables of your own with a header, whose last column is
+forecast: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST, as in series:my.csv; a variant of the
 catalogue; `stacked`. --config.task.targets names other columns.
 """
 

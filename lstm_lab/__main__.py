@@ -2,6 +2,6 @@
 
 import sys
 
-from lstm_lab.cli import main
+from lstm_lab.cli import process
 
-sys.exit(main())
+sys.exit(process())

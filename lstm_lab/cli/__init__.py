@@ -7,7 +7,9 @@ reads flags; the verbs call the functions of `api/`, which notebooks use too.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,6 +40,23 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lstm-lab: interrupted", file=sys.stderr)
         return 130
+
+
+def process() -> int:
+    """Runs the verb of this process, and returns the exit code.
+
+    Example:
+      sys.exit(process())
+    """
+    code = main()
+    if code in (75, 130):
+        # Threads of JAX may still compile: the end of Python would take away what they use, and the
+        # process would crash after its line.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    return code
 
 
 def _run(arguments: list[str]) -> int:

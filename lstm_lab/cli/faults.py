@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -88,6 +87,8 @@ def usable_streams() -> Iterator[None]:
     Python has no stream where the caller closed it, as in `2>&-`. And a name on the command line
     may be bytes that are not text in any encoding; it can still be shown. A warning is one line.
     """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - open until the process ends
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -174,10 +175,9 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
         return _say_error(f"{where}: {error.strerror}", code)
     if isinstance(error, MemoryError):
         return _say_error("out of memory: this needs more than the machine has", FAILED)
-    if _failed_to_start_platform(error):
+    reason = _platform_problem()
+    if reason is not None:
         platforms = os.environ.get("JAX_PLATFORMS", "")
-        # Some failures of JAX have no message.
-        reason = str(error).partition("\n")[0] or "it finds no such device"
         return _say_error(f"JAX_PLATFORMS: got {platforms!r}; JAX: {reason}", WRONG_USAGE)
     place = place_in_user_code(error)
     if place is None:
@@ -191,10 +191,17 @@ def _resumes(arguments: Sequence[str]) -> bool:
     return (*arguments[:1],) in [(verb,) for verb in RESUMING] and not looks
 
 
-def _failed_to_start_platform(error: BaseException) -> bool:
-    """Returns whether JAX raised an error while it looked for devices."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and frames[-1][0].f_globals.get("__name__") == "jax._src.xla_bridge"
+def _platform_problem() -> str | None:
+    """Returns why JAX has no device, or None if it has one, or was not started."""
+    jax = sys.modules.get("jax")
+    if jax is None or not hasattr(jax, "devices"):
+        return None
+    try:
+        jax.devices()
+    # It raises several types; some have no message.
+    except Exception as error:
+        return str(error).partition("\n")[0] or "it finds no such device"
+    return None
 
 
 def _say_error(text: str, code: int) -> int:

@@ -228,6 +228,30 @@ def test_a_file_that_may_not_grow_is_one_line(tmp_path):
     assert error.splitlines()[-1] == "lstm-lab: a write failed: File too large"
 
 
+@pytest.mark.parametrize("verb", ["train adding:lstm --find-lr", "summary adding:lstm"])
+def test_every_verb_names_an_absent_platform(verb):
+    done = subprocess.run(
+        [sys.executable, "-m", "lstm_lab", *verb.split()],
+        env={**os.environ, "JAX_PLATFORMS": "cuda"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("lstm-lab: JAX_PLATFORMS: got 'cuda'; JAX: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_interrupted_process_ends_without_the_end_of_python():
+    """At its end, threads of JAX that still compile would crash."""
+    code = (
+        "import atexit; import lstm_lab.cli as cli; atexit.register(print, 'the end of Python')\n"
+        "cli.main = lambda: print('a line') or 130\n"
+        "raise SystemExit(cli.process())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "a line\n")
+
+
 def test_a_platform_that_is_absent_is_one_line(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     _, error = start("train", "adding").communicate(timeout=120)

@@ -53,11 +53,14 @@ def board(tmp_path_factory):
 def test_tensorboard_shows_the_scalars_and_images_of_runs(board):
     scalars, images = board("plugin/scalars/tags"), board("plugin/images/tags")
     assert len(scalars) == 4
-    for tags in scalars.values():
-        assert {"train/loss", "valid/mse", "optim/grad_norm", "perf/steps_per_s"} <= set(tags)
-        assert {"gates/layer_0/f/mean", "state/layer_0/c_norm"} <= set(tags)
+    curves = {"train/loss", "valid/mse", "optim/grad_norm"}
+    # Those that diverge in their first interval have no finite number to show.
+    assert sum(curves <= set(tags) for tags in scalars.values()) == 2
+    assert all("perf/steps_per_s" in tags for tags in scalars.values())
+    complete = [tags for tags in scalars.values() if curves <= set(tags)]
+    assert all({"gates/layer_0/f/mean", "state/layer_0/c_norm"} <= set(tags) for tags in complete)
     assert sum("gates/layer_0/f" in tags for tags in images.values()) >= 2
-    run = next(iter(scalars))
+    run = next(run for run, tags in scalars.items() if curves <= set(tags))
     points = board(f"plugin/scalars/scalars?run={run}&tag=valid/mse")
     assert next(step for _, step, _ in points) == 5
 

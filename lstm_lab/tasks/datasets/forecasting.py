@@ -105,7 +105,7 @@ class Series(SeriesFormat, Task):
     def complete(cls, options: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
         """Adds the columns and the hash of a user's files.
 
-        All columns of numbers are read, and the last of them is forecast.
+        All columns of numbers are read, and the last column of the file is forecast.
 
         Args:
           options: the options that were given.

@@ -222,14 +222,18 @@ class Text(RowFormat, Task):
             yield encode(self.symbols(text), preprocessing["inputs"])
 
     def _is_header(self, line: str, header: Iterable[str]) -> bool:
-        """Returns whether a line has the text column and only columns of the training file."""
+        """Returns whether a line is a header: the text column, and others of the training file.
+
+        Further columns may be between them, but a line of one text and a comma is no header.
+        """
+        known = {*header, *self.columns}
         marks = [self.mark] if self.mark else list(DELIMITERS)
         for mark in marks:
             try:
                 ((_, names),) = split_rows("input", line, mark)
             except UserError:
                 continue
-            if self.text in names and set(names) <= {*header, *self.columns}:
+            if self.text in names and (set(names) <= known or len(known & set(names)) > 1):
                 return True
         return False
 

@@ -52,6 +52,8 @@ def all_labels(names: Mapping[str, str]) -> tuple[str, ...]:
       UserError: if there is only one label, or if one looks like a label that is missing.
     """
     for place, name in names.items():
+        if not name:
+            raise UserError(f"{place} has no label")
         if name in _MISSING:
             raise UserError(
                 f"{place} has the label {name!r}: if it is missing, remove the row; if it is a "

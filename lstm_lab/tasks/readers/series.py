@@ -111,7 +111,8 @@ def numeric_columns(table: RawTable, form: SeriesFormat, targets: Sequence[str])
       targets: columns that must be among them.
 
     Raises:
-      UserError: if there are none, or if a column has numbers with other values among them.
+      UserError: if there are none, if a column has numbers with other values among them, or if no
+        targets are named and the last column has words.
     """
     kinds = {
         name: kind_of(list(table.frame[name]), form)
@@ -122,6 +123,14 @@ def numeric_columns(table: RawTable, form: SeriesFormat, targets: Sequence[str])
     wrong = [name for name, kind in kinds.items() if kind == "mixed" or name in targets]
     # The error names the value that is not a number; values that are missing are found later.
     numbers(table, wrong, replace(form, missing=form.missing or "drop"))
+    last = list(kinds)[-1]
+    if columns and not targets and kinds[last] == "words":
+        # Another column in its place would be forecast in silence.
+        raise UserError(
+            f"{table.what} ends in the column {last!r}, which has words, and a series forecasts "
+            f"its last column; write its values as numbers, or set task.targets, such as "
+            f"--config.task.targets='{columns[-1]}'"
+        )
     if not columns:
         raise UserError(
             f"{table.what} line 2 has no numbers, expected a header and rows of numbers; the "

@@ -193,6 +193,10 @@ def _number_pattern(form: TableFormat) -> re.Pattern[str]:
     return re.compile(rf"[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
+# Models compute in float32, where a larger number is infinite.
+LARGEST = float(np.finfo(np.float32).max)
+
+
 def numbers(table: RawTable, columns: Sequence[str], form: TableFormat) -> np.ndarray:
     """Returns columns as numbers [N,D], float64, with NaN where a value is missing.
 
@@ -235,10 +239,12 @@ def _column(table: RawTable, column: str, form: TableFormat) -> np.ndarray:
         if form.grouping:
             value = re.sub(form.grouping, "", value)
         result[place] = float(value.replace(form.decimal, "."))
-    if np.isinf(result).any():
-        place = int(np.isinf(result).argmax())
+    large = np.abs(result) > LARGEST
+    if large.any():
+        place = int(large.argmax())
         raise UserError(
-            f"{table.place(lines[place], column)}: got {values[place]!r}, expected a finite number"
+            f"{table.place(lines[place], column)}: got {values[place]!r}, expected a finite number "
+            f"up to {LARGEST:.2g}, the largest of float32"
         )
     return result
 

@@ -252,6 +252,12 @@ def test_targets_are_named_as_in_the_file(tmp_path, text, targets):
         (["temp,load", '1,"5,051"', '2,"5,052"'], "line 2 column 'load': got '5,051'"),
         (["temp;load", "1;50,51", "2;54,68"], "line 2 column 'load': got '50,51'"),
         (["temp,load", "1,3", "2,three", "3,4"], "line 3 column 'load': got 'three'"),
+        (
+            ["temp,load", "1,\u22123", "2,\u22124", "3,5"],
+            "ends in the column 'load', which has words",
+        ),
+        (["temp,load", "1,3 kW", "2,4 kW", "3,5"], "set task.targets, such as .*='temp'"),
+        (["temp,load", "1,3", "2,1e300"], "line 3 column 'load': got '1e300', .* up to 3.4e.38"),
         (["load,temp", "NA,1", "nan,2"], None),
     ],
 )

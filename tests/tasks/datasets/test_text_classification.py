@@ -72,8 +72,17 @@ def test_a_table_of_texts_is_predicted_without_its_header(tmp_path):
     assert read("a good film") == ["a good film"]
     assert read("review,sentiment", '"a good film, dull",0') == ["a good film , dull"]
     assert read("review", "a good film") == ["a good film"]
+    assert read("id,review,sentiment", "3,a good film,0") == ["a good film"]
     # A text that looks a little like a header.
     assert read("good, review") == ["good , <unk>"]
     assert read('{"review": "good"}') == ["good"]
     with pytest.raises(UserError, match="line 2 column 'review' has no text"):
         read("review,sentiment", ",0")
+
+
+def test_an_empty_label_of_json_lines_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = ['{"text": "a b c", "label": "x"}', '{"text": "d e f", "label": ""}']
+    path.write_text("\n".join(lines * 3))
+    with pytest.raises(UserError, match="line 2 has no label"):
+        load("text", train=str(path))
