@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -175,6 +176,8 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
         return _say_error(f"{where}: {error.strerror}", code)
     if isinstance(error, MemoryError):
         return _say_error("out of memory: this needs more than the machine has", FAILED)
+    if _is_wrong_setting(error):
+        return _say_error(f"JAX: {error}; see the environment variables JAX_...", WRONG_USAGE)
     reason = _platform_problem()
     if reason is not None:
         platforms = os.environ.get("JAX_PLATFORMS", "")
@@ -189,6 +192,12 @@ def _resumes(arguments: Sequence[str]) -> bool:
     """Returns whether the same command continues where it was interrupted."""
     looks = any(name.partition("=")[0] in ONLY_LOOKING for name in arguments)
     return (*arguments[:1],) in [(verb,) for verb in RESUMING] and not looks
+
+
+def _is_wrong_setting(error: BaseException) -> bool:
+    """Returns whether JAX does not know the value of one of its environment variables."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and frames[-1][0].f_globals.get("__name__") == "jax._src.config"
 
 
 def _platform_problem() -> str | None:

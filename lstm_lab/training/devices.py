@@ -22,6 +22,7 @@ REQUIRED = {
     ),
     "jax_numpy_dtype_promotion": ("standard", "optax mixes dtypes"),
     "jax_default_prng_impl": ("threefry2x32", "a seed would give other numbers"),
+    "jax_transfer_guard": (None, "training moves arrays to the devices and back"),
 }
 
 

@@ -241,6 +241,26 @@ def test_every_verb_names_an_absent_platform(verb):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("JAX_ENABLE_X64", "maybe", "JAX: invalid truth value 'maybe' for environment"),
+        ("JAX_DEFAULT_PRNG_IMPL", "bogus", 'JAX: Invalid value "bogus" for JAX flag'),
+        ("JAX_TRANSFER_GUARD", "disallow", "JAX_TRANSFER_GUARD: got disallow, expected None"),
+    ],
+)
+def test_a_setting_of_jax_that_is_wrong_is_one_line(tmp_path, name, value, message):
+    done = subprocess.run(
+        [sys.executable, "-m", "lstm_lab", "train", "adding:lstm", f"--workdir={tmp_path / 'a'}"],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"lstm-lab: {message}")
+    assert done.stderr.count("\n") == 1
+
+
 def test_an_interrupted_process_ends_without_the_end_of_python():
     """At its end, threads of JAX that still compile would crash."""
     code = (
