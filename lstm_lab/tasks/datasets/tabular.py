@@ -257,18 +257,23 @@ class Table(TableFormat, Task):
           UserError: if the number of values is wrong, or a value is not a number where training had
             numbers.
         """
+        return self._row(1, line, preprocessing)
+
+    def _row(self, number: int, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
+        """Converts the line with this number to a sequence [T,D]."""
         from pandas import DataFrame
 
-        values = one_row("input", line, self._delimiter(line, preprocessing))
+        what = "input" if number == 1 else f"input line {number}"
+        values = one_row(what, line, self._delimiter(line, preprocessing))
         # Runs of earlier versions did not record the names.
         names = preprocessing.get("names") or [str(k) for k in range(self.attributes)]
         header = preprocessing.get("header") or names
         if len(values) not in (len(names), len(header)):
             whole = f", or {len(header)} with all columns" if len(header) > len(names) else ""
             expected = f"{len(names)} ({names_text(names)}){whole}"
-            raise UserError(f"input: got {len(values)} values, expected {expected}")
+            raise UserError(f"{what}: got {len(values)} values, expected {expected}")
         columns = names if len(values) == len(names) else header
-        frame = DataFrame([values], columns=list(columns), index=[1])
+        frame = DataFrame([values], columns=list(columns), index=[number])
         return self._converted(RawTable("input", frame), preprocessing, names)[0]
 
     def read_inputs(
@@ -283,19 +288,20 @@ class Table(TableFormat, Task):
         Raises:
           UserError: as `read_line`, or for a header without one of the columns.
         """
-        filled = (line for line in lines if line.strip())
+        filled = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
         first = next(filled, None)
         if first is None:
             return
         names = preprocessing.get("names", [])
-        delimiter = self._delimiter(first, preprocessing)
-        known = sum(name in names for name in one_row("input", first, delimiter))
+        delimiter = self._delimiter(first[1], preprocessing)
+        known = sum(name in names for name in one_row("input", first[1], delimiter))
         # Half of the names: a header that lacks a column is still no row of values.
         if not self.header or 2 * known < max(len(names), 1):
-            for line in chain([first], filled):
-                yield self.read_line(line, preprocessing)
+            for number, line in chain([first], filled):
+                yield self._row(number, line, preprocessing)
             return
-        table = parse_table("input", "\n".join([first, *filled]), delimiter, True, self.decimal)
+        text = "\n".join([first[1], *(line for _, line in filled)])
+        table = parse_table("input", text, delimiter, True, self.decimal)
         yield from self._converted(table, preprocessing, names)
 
     def _delimiter(self, line: str, preprocessing: Mapping[str, Any]) -> str:

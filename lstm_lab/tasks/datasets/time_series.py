@@ -245,7 +245,7 @@ class Waves(TableFormat, Task):
         Raises:
           UserError: if a value is not a finite number, or the values do not fill whole steps.
         """
-        return self._sequence(self._values("input", line), line)
+        return self._sequence(self._values("input", line), "input", line)
 
     def read_inputs(
         self, lines: Iterable[str], preprocessing: Mapping[str, Any]
@@ -260,18 +260,19 @@ class Waves(TableFormat, Task):
           UserError: for a malformed line, or one with another number of values than in training.
         """
         T = preprocessing.get("length")
-        filled = (line for line in lines if line.strip())
+        filled = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
         if self.header:
             next(filled, None)
-        for line in filled:
-            values = self._values("input", line)
+        for number, line in filled:
+            what = f"input line {number}"
+            values = self._values(what, line)
             if T is not None and len(values) == T + 1 and whole_label(values[0]) in self.labels:
                 values = values[1:]
-            x_TD = self._sequence(values, line)
+            x_TD = self._sequence(values, what, line)
             # Runs of earlier versions did not record the length.
             if T is not None and len(values) != T:
                 raise UserError(
-                    f"input: got {len(values)} values, expected {T} as in training, or a label "
+                    f"{what}: got {len(values)} values, expected {T} as in training, or a label "
                     f"and {T} values"
                 )
             yield x_TD
@@ -284,7 +285,7 @@ class Waves(TableFormat, Task):
         table = parse_table(what, line, self.mark, header=False, decimal=self.decimal)
         return [str(value) for value in table.frame.iloc[0]]
 
-    def _sequence(self, values: list[str], line: str) -> np.ndarray:
+    def _sequence(self, values: list[str], what: str, line: str) -> np.ndarray:
         from pandas import DataFrame
 
         form = self if self.missing != "drop" else replace(self, missing=None)
@@ -292,14 +293,14 @@ class Waves(TableFormat, Task):
         try:
             numbers_1T = numbers(RawTable("input", frame), list(frame.columns), form)
         except UserError:
-            raise UserError(f"input: got {line.strip()!r}, expected numbers") from None
+            raise UserError(f"{what}: got {line.strip()!r:.80}, expected numbers") from None
         if not values or len(values) % self.values_per_step:
             raise UserError(
-                f"input: got {len(values)} numbers, expected {self.values_per_step} per step"
+                f"{what}: got {len(values)} numbers, expected {self.values_per_step} per step"
             )
         filled = fill(numbers_1T.T, self.missing).T
         if self.missing != "mask" and np.isnan(filled).any():
-            raise UserError(f"input: got {line.strip()!r}, expected a number at the start")
+            raise UserError(f"{what}: got {line.strip()!r:.80}, expected a number at the start")
         return self._steps(filled)[0]
 
 

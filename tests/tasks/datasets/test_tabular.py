@@ -109,3 +109,19 @@ def test_a_row_to_predict_is_read_as_a_row_of_the_file(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             list(task.read_inputs(wrong, data.preprocessing))
+
+
+def test_a_wrong_line_of_an_input_is_named_by_its_number(tmp_path):
+    path = write(tmp_path, "t.csv", "a,b,label", *(f"{k},{k % 3},{'xy'[k % 2]}" for k in range(30)))
+    task, data = load("table", file=path)
+    with pytest.raises(UserError, match="line 3 column 'b' has 'NA'"):
+        list(task.read_inputs(["1,2", "", "3,NA"], data.preprocessing))
+
+
+def test_a_wrong_series_of_an_input_is_named_by_its_number(tmp_path):
+    path = write(tmp_path, "w.csv", *(f"{k % 2},{k}.5,1,2" for k in range(30)))
+    task, data = load("waves", file=path)
+    with pytest.raises(UserError, match="input line 2: got '3,nan,1', expected numbers"):
+        list(task.read_inputs(["1,2,3", "3,nan,1"], data.preprocessing))
+    with pytest.raises(UserError, match="input line 3: got 2 values, expected 3"):
+        list(task.read_inputs(["1,2,3", "", "3,1"], data.preprocessing))
