@@ -217,8 +217,8 @@ def _read(path: Path, like: PyTree, any_lanes: bool) -> PyTree:
         raise
     # Orbax and tensorstore raise many types, and more with each version.
     except Exception as error:
-        # Tensorstore's: the files are whole, so the system did not let it read them. Other types are
-        # orbax's, for a content that it does not know.
+        # Of tensorstore: the files are whole, so the system did not let it read them. Other types
+        # are those of orbax, for a content that it does not know.
         if verified and isinstance(error, ValueError | RuntimeError):
             raise _failed(error, path) from error
         line = str(error).partition("\n")[0][:200]
