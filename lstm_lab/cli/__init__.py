@@ -49,7 +49,9 @@ def process() -> int:
       sys.exit(process())
     """
     code = main()
-    if code in (75, 130):
+    from lstm_lab.utils.errors import INTERRUPTED, STOPPED
+
+    if code in (INTERRUPTED, STOPPED):
         # Threads of JAX may still compile: the end of Python would take away what they use, and the
         # process would crash after its line.
         for stream in (sys.stdout, sys.stderr):

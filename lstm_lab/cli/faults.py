@@ -197,7 +197,8 @@ def _resumes(arguments: Sequence[str]) -> bool:
 def _is_wrong_setting(error: BaseException) -> bool:
     """Returns whether JAX does not know the value of one of its environment variables."""
     frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and frames[-1][0].f_globals.get("__name__") == "jax._src.config"
+    module = frames[-1][0].f_globals.get("__name__") if frames else None
+    return isinstance(error, ValueError) and module == "jax._src.config"
 
 
 def _platform_problem() -> str | None:

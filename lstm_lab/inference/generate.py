@@ -84,7 +84,7 @@ def filter_logits(
     V = len(logits_V)
     allowed_V = (jnp.arange(V) > 0) & (jnp.arange(V) < (vocabulary_size or V))
     # The best symbol gets 0, so that a low temperature gives no infinity. Excluded ones get theirs
-    # at the end: divided by a temperature that float32 does not hold, infinity is no number.
+    # at the end: infinity divided by a temperature that float32 does not hold is NaN.
     best = jnp.where(allowed_V, logits_V, -jnp.inf).max()
     logits_V = (logits_V - best) / (1.0 if sampling.greedy else sampling.temperature)
     logits_V = jnp.where(allowed_V, logits_V, -jnp.inf)

@@ -123,7 +123,7 @@ def numeric_columns(table: RawTable, form: SeriesFormat, targets: Sequence[str])
     wrong = [name for name, kind in kinds.items() if kind == "mixed" or name in targets]
     # The error names the value that is not a number; values that are missing are found later.
     numbers(table, wrong, replace(form, missing=form.missing or "drop"))
-    last = list(kinds)[-1]
+    last = next(reversed(kinds), "")
     if columns and not targets and kinds[last] == "words":
         # Another column in its place would be forecast in silence.
         raise UserError(

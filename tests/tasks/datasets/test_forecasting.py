@@ -257,6 +257,7 @@ def test_targets_are_named_as_in_the_file(tmp_path, text, targets):
             "ends in the column 'load', which has words",
         ),
         (["temp,load", "1,3 kW", "2,4 kW", "3,5"], "set task.targets, such as .*='temp'"),
+        ([",,", "1,2,3"], "line 2 has no numbers"),
         (["temp,load", "1,3", "2,1e300"], "line 3 column 'load': got '1e300', .* up to 3.4e.38"),
         (["load,temp", "NA,1", "nan,2"], None),
     ],
