@@ -244,7 +244,7 @@ def test_predict_stream_predicts_for_each_prefix(tmp_path, monkeypatch, capsys):
     assert first.startswith(predictions[0]["label"])
     (tmp_path / "in.txt").write_text("1 2 x\n")
     assert main([*command, f"--input={tmp_path / 'in.txt'}"]) == 2
-    assert "input: got '1 2 x', expected numbers" in capsys.readouterr().err
+    assert "input line 1: got '1 2 x', expected numbers" in capsys.readouterr().err
     with pytest.raises(UserError, match="needs the end of the sequence"):
         next(predict_stream(with_model_fields(trained, bidirectional=True), steps))
     with pytest.raises(UserError, match="needs the last value of the sequence"):
