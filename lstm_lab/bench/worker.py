@@ -39,6 +39,11 @@ def main(name: str, suite: str) -> None:
       name: the contender.
       suite: the suite.
     """
+    # The program does so too. With the memory settings, which are variables, it changes nothing.
+    if name.startswith("lstm_lab"):
+        from lstm_lab.utils.allocator import keep_memory
+
+        keep_memory()
     # Only a population spreads over devices. For one layer, a single device with all threads is
     # what users have by default.
     if name.startswith("lstm_lab") and suite == "population":

@@ -1,4 +1,4 @@
-"""Settings of JAX before its first use: CPU cores as devices, and the cache of programs."""
+"""Settings before the first use of JAX: CPU cores as devices, the cache of programs, malloc."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 
+from lstm_lab.utils.allocator import keep_memory
 from lstm_lab.utils.cache import cache_folder
 from lstm_lab.utils.errors import UserError
 
@@ -27,7 +28,7 @@ REQUIRED = {
 
 
 def prepare_devices(count: int | None = None, default: int | None = None) -> None:
-    """Makes CPU cores JAX devices, and turns on the cache of compiled programs.
+    """Makes CPU cores JAX devices, turns on the cache of compiled programs, and sets malloc.
 
     Accelerators are not affected. Once JAX has been used, its devices are fixed.
 
@@ -40,6 +41,7 @@ def prepare_devices(count: int | None = None, default: int | None = None) -> Non
         excludes training.
     """
     check_numerics()
+    keep_memory()
     keep_compiled_programs()
     # The cores of this process, not of the machine: `sweep --jobs` pins each worker to its share,
     # and clusters limit jobs in the same way.

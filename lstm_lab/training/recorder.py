@@ -33,6 +33,7 @@ from lstm_lab.tasks import metric_names
 from lstm_lab.training.gate_stats import LayerStats
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.tensorboard import Events
+from lstm_lab.utils.allocator import policy
 from lstm_lab.utils.files import (
     ABSENT,
     finite,
@@ -80,6 +81,7 @@ def provenance() -> dict[str, JSON]:
             "threads": len(os.sched_getaffinity(0))
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count(),
+            "allocator": policy(),
         },
     }
 

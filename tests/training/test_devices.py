@@ -1,10 +1,17 @@
 """Without a compiler or a cache everything works, with one notice."""
 
+import json
+import os
+import platform
+import subprocess
+import sys
+
 import jax
 import pytest
 
 from lstm_lab.recurrence.backends import kernel_library
 from lstm_lab.training.devices import keep_compiled_programs, prepare_devices
+from lstm_lab.utils.allocator import OWN_SETTINGS, VARIABLE
 from lstm_lab.utils.errors import UserError
 from tests.helpers.training import small_spec, train
 
@@ -50,3 +57,23 @@ def test_settings_of_jax_that_exclude_training_are_refused(setting, value):
             prepare_devices()
     finally:
         jax.config.update(setting, earlier)
+
+
+@pytest.mark.parametrize("choice", ["default", "keeps memory"])
+def test_the_record_says_what_malloc_does(tmp_path, choice):
+    if choice == "keeps memory" and platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc has these settings")
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith((*OWN_SETTINGS, VARIABLE))
+    }
+    if choice == "default":
+        environment[VARIABLE] = "default"
+    flags = ["--config.train.steps=1", "--config.train.eval_every=1", "--config.task.length=3"]
+    subprocess.run(
+        [sys.executable, "-m", "lstm_lab", "train", "adding", f"--workdir={tmp_path}", *flags],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["machine"]["allocator"] == choice
