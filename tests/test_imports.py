@@ -128,6 +128,7 @@ def test_every_class_name_is_unique():
 WITHOUT_A_MIRROR = {
     "configs/test_configs.py",
     "parity/test_jax.py",
+    "parity/test_models.py",
     "parity/test_onnx.py",
     "parity/test_torch.py",
     "recurrence/test_oracle.py",

@@ -29,7 +29,11 @@ GPU = (
     *("torch tf32", "torch fp32", "torch fp16", "torch bf16", "flax", "keras"),
 )
 BACKENDS = tuple(f"lstm_lab {name}" for name in ("scan", "fused", "native", "associative", "cudnn"))
+COSTS = ("lstm_lab", "lstm_lab scan", "torch", "flax", "keras", "haiku", "equinox")
 ALL = tuple(dict.fromkeys((*CPU, *GPU, *BACKENDS)))
+# Contenders that only a population has.
+FOR_POPULATIONS = ("torch processes", "lstm_lab in turn")
+FOR_LAYERS = ("floor",)
 
 
 def default_contenders(suite: Suite, platform: str) -> tuple[str, ...]:
@@ -39,7 +43,14 @@ def default_contenders(suite: Suite, platform: str) -> tuple[str, ...]:
       suite: the suite.
       platform: "cpu" or "gpu", as JAX names it.
     """
-    return BACKENDS if suite == "backends" else GPU if platform == "gpu" else CPU
+    if suite in ("backends", "cells"):
+        return BACKENDS if platform == "gpu" else tuple(n for n in BACKENDS if "cudnn" not in n)
+    if suite == "costs":
+        return COSTS
+    # Left out where they would serve no case: their processes would take seconds to start.
+    absent: tuple[str, ...] = () if suite == "population" else FOR_POPULATIONS
+    absent = (*absent, *FOR_LAYERS) if suite == "train" else absent
+    return tuple(name for name in (GPU if platform == "gpu" else CPU) if name not in absent)
 
 
 def library(name: str) -> str:
@@ -81,7 +92,11 @@ def settings(name: str) -> dict[str, str]:
     Args:
       name: the contender.
     """
-    # The processes of all contenders share the memory of one GPU.
-    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    shared = {
+        # The processes of all contenders share the memory of one GPU.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        # Every process compiles anew, or the first call would be fast for who ran before.
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
+    }
     # Keras reads it at its import; its default would be TensorFlow.
     return shared | ({"KERAS_BACKEND": "jax"} if library(name) == "keras" else {})

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from lstm_lab.bench.cases import VARIANTS, Case
 from lstm_lab.bench.contenders import numbers
-from lstm_lab.bench.jax_peers import backend_of, serves
-from lstm_lab.bench.run import machine
+from lstm_lab.bench.machine import machine
+from lstm_lab.bench.ours import backend_of, serves
 from lstm_lab.bench.table import head
 from lstm_lab.cells import get_variant
 from lstm_lab.recurrence import Backend, unroll

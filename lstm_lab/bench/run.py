@@ -1,4 +1,4 @@
-"""Runs a suite and returns the times: every contender in its own processes, turns interleaved.
+"""Runs a plan and returns the times: every contender in its own processes, turns interleaved.
 
 A contender's process is `worker.py`. Turns of different contenders alternate, so that a slow phase
 of the machine (thermal limits, neighbors) hits all of them. `table.py` makes tables of the result.
@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lstm_lab.bench.cases import Case, Suite, cases
-from lstm_lab.bench.contenders import missing, settings
+from lstm_lab.bench.cases import Case, Suite
+from lstm_lab.bench.contenders import settings
+from lstm_lab.bench.machine import machine
+from lstm_lab.bench.plan import Plan
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import differences, read_json
 from lstm_lab.utils.progress import Meter, say
 
 # Settings that keep glibc from returning memory to the system between calls. Without them, large
@@ -34,7 +34,10 @@ MEMORY = {
     "MALLOC_TOP_PAD_": "67108864",
     "MALLOC_ARENA_MAX": "1",
 }
-PACKAGES = ("jax", "jaxlib", "torch", "flax", "keras", "dm-haiku", "equinox")
+# What an earlier result must have in common with a plan that continues it.
+SAME = ("suite", "contenders", "rounds", "seconds", "machine")
+
+Keep = Callable[[dict[str, Any]], None]
 
 
 class Contender:
@@ -47,39 +50,32 @@ class Contender:
     """
 
     def __init__(self, name: str, suite: Suite, memory: bool) -> None:
-        self.name, self.memory = name, memory
+        self.name, self.suite, self.memory = name, suite, memory
         cores = os.cpu_count() or 1
         self.parts = cores if name == "torch processes" else 1
-        environment = {**os.environ, **settings(name), **(MEMORY if memory else {})}
-        # One thread each: together they have as many threads as there are cores.
-        if self.parts > 1:
-            environment |= {"LSTM_LAB_BENCH_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        self.processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "lstm_lab.bench.worker", name, suite],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=environment,
-            )
-            for _ in range(self.parts)
-        ]
+        self.processes = self._start()
 
-    def build(self, case: Case) -> bool:
-        """Prepares a case and returns whether the contender serves it; logs errors.
+    def build(self, case: Case) -> dict[str, Any] | str | None:
+        """Prepares a case.
 
         Args:
           case: the case; several processes share its members.
+
+        Returns:
+          The facts of `worker.py`; an error message; or None if the contender does not serve the
+          case.
         """
         least, rest = divmod(case.members, self.parts)
         # The first processes take one member more where the processes do not divide the members.
         shares = [replace(case, members=least + (k < rest)) for k in range(self.parts)]
         answers = self._ask([{"build": share.to_json()} for share in shares])
-        for answer in answers:
-            if isinstance(answer, str):
-                say(f"{self.name} at {case.label}: {answer}")
-        return all(answer is True for answer in answers)
+        if None in answers:
+            return None
+        errors = [answer for answer in answers if isinstance(answer, str)]
+        if errors:
+            return errors[0]
+        slowest = max(answers, key=lambda answer: answer["first_ms"])
+        return dict(slowest)
 
     def time(self, seconds: float) -> float:
         """Runs the prepared case for about `seconds`; returns milliseconds per run.
@@ -90,9 +86,11 @@ class Contender:
         Args:
           seconds: duration of the turn.
         """
-        return max(
-            float(np.median(times)) for times in self._ask([{"seconds": seconds}] * self.parts)
-        )
+        answers = self._ask([{"seconds": seconds}] * self.parts)
+        ended = [answer for answer in answers if isinstance(answer, str)]
+        if ended:
+            raise RuntimeError(f"{self.name}: {ended[0]}")
+        return max(float(np.median(times)) for times in answers)
 
     def close(self) -> None:
         """Ends the processes."""
@@ -100,133 +98,182 @@ class Contender:
             process.kill()
             process.communicate()
 
+    def _start(self) -> list[subprocess.Popen[str]]:
+        environment = {**os.environ, **settings(self.name), **(MEMORY if self.memory else {})}
+        # One thread each: together they have as many threads as there are cores.
+        if self.parts > 1:
+            environment |= {"LSTM_LAB_BENCH_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        return [
+            subprocess.Popen(
+                [sys.executable, "-m", "lstm_lab.bench.worker", self.name, self.suite],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=environment,
+            )
+            for _ in range(self.parts)
+        ]
+
     def _ask(self, requests: list[dict[str, Any]]) -> list[Any]:
         # All requests before the first answer: the processes have to work at the same time.
-        for process, request in zip(self.processes, requests, strict=True):
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-        answers = [
-            process.stdout.readline() if process.stdout else "" for process in self.processes
-        ]
+        try:
+            for process, request in zip(self.processes, requests, strict=True):
+                assert process.stdin is not None
+                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.flush()
+            answers = [
+                process.stdout.readline() if process.stdout else "" for process in self.processes
+            ]
+        except BrokenPipeError:
+            answers = [""]
         if not all(answers):
-            raise RuntimeError(
-                f"{self.name}: the worker process ended; run lstm_lab.bench.worker to see the error"
-            )
+            # As the system ends a process that needs more memory than there is. The next case may
+            # be smaller.
+            self.close()
+            codes = ", ".join(str(process.returncode) for process in self.processes)
+            self.processes = self._start()
+            return [f"the process ended (exit code {codes})"]
         return [json.loads(answer) for answer in answers]
 
 
-def run_suite(
-    suite: Suite,
-    names: list[str],
-    *,
-    rounds: int,
-    seconds: float,
-    meter: Meter,
-    keep: Callable[[dict[str, Any]], None],
-) -> dict[str, Any]:
-    """Times all contenders at all cases of a suite.
-
-    On a CPU each contender runs twice, with its default settings and with the memory settings; the
-    suite `backends` needs only the former.
+def new_result(plan: Plan, command: str) -> dict[str, Any]:
+    """Returns a result without times.
 
     Args:
-      suite: the suite.
-      names: contenders; those that are not installed are logged and left out.
-      rounds: number of turns of each contender at each case.
-      seconds: duration of a turn.
-      meter: counts the cases.
+      plan: the plan.
+      command: the command line, for the page.
+
+    Returns:
+      JSON-ready: the machine, the settings, the contenders left out, `done` cases, `errors`, and
+      `rows`: one per case, contender and memory setting.
+    """
+    return {
+        "suite": plan.suite,
+        "command": command,
+        "machine": machine(),
+        "contenders": list(plan.names),
+        "left_out": list(plan.absent),
+        "rounds": plan.rounds,
+        "seconds": plan.seconds,
+        "done": [],
+        "errors": [],
+        "rows": [],
+    }
+
+
+def resumed(path: Path, new: dict[str, Any]) -> dict[str, Any]:
+    """Returns an earlier result that a plan can continue; a new one if there is none.
+
+    Args:
+      path: the file of the earlier result.
+      new: the result of the plan without times.
+
+    Raises:
+      UserError: if the file holds something else, or was measured with other settings or on another
+        machine: times of both would not compare.
+    """
+    if not path.exists():
+        return new
+    old = read_json(path, suite=str, rows=list, done=list, errors=list, machine=dict)
+    if old is None:
+        raise UserError(f"--resume: {path} is not a result of lstm-lab bench")
+
+    def settings_of(result: dict[str, Any]) -> dict[str, Any]:
+        same = {name: result.get(name) for name in SAME}
+        return same | {"machine": {**result["machine"], "date": None}}
+
+    if changes := differences(settings_of(old), settings_of(new)):
+        raise UserError(f"--resume: {path} was measured with other settings: {changes}")
+    return old
+
+
+def run_suite(plan: Plan, result: dict[str, Any], *, meter: Meter, keep: Keep) -> dict[str, Any]:
+    """Times all contenders at all cases of a plan.
+
+    Args:
+      plan: what to time.
+      result: the result to extend, from `new_result` or `resumed`.
+      meter: counts the cases, each by its share of the time.
       keep: called with the partial result after every case, so that a killed run loses little.
 
     Returns:
-      JSON-ready: the machine, the contenders left out, and one row per case, contender and memory
-      setting with the median milliseconds of each turn.
+      The result, with the median milliseconds of each turn in its rows.
     """
-    absent = [name for name in names if missing(name)]
-    for name in absent:
+    for name in plan.absent:
         say(f"{name}: not installed, left out")
-    rows: list[dict[str, Any]] = []
-    present = [name for name in names if name not in absent]
-    host = machine()
-    memory = (False, True) if suite != "backends" and host["platform"] == "cpu" else (False,)
-    result = {"suite": suite, "machine": host, "left_out": absent, "rows": rows}
+    missing = plan.without(result["done"])
     # Started once, not for each case: starting takes seconds, and turns should be close in time.
-    contenders = [Contender(name, suite, setting) for name in present for setting in memory]
+    contenders = [
+        Contender(name, plan.suite, setting)
+        for name in (plan.names if missing.cases else ())
+        for setting in plan.memory
+    ]
+    share = meter.total / max(sum(map(plan.seconds_of, plan.cases)), 1e-9)
+    meter.skip(share * (sum(map(plan.seconds_of, set(plan.cases) - set(missing.cases)))))
     try:
-        for case in cases(suite, host["platform"]):
-            served_by = [contender for contender in contenders if contender.build(case)]
-            for contender, turns in zip(
-                served_by, _interleaved(served_by, case, rounds, seconds), strict=True
-            ):
-                rows.append(
-                    {
-                        "case": case.to_json(),
-                        "label": case.label,
-                        "contender": contender.name,
-                        "memory_settings": contender.memory,
-                        "ms": turns,
-                    }
-                )
+        for case in missing.cases:
+            cost = share * plan.seconds_of(case)
+            text = f"{case.work} {case.label}"
+            served = _prepared(contenders, case, result, meter, cost / 2, text)
+            turns = _interleaved(
+                [contender for contender, _ in served], case, plan, meter, cost / 2, text
+            )
+            for (contender, facts), times in zip(served, turns, strict=True):
+                result["rows"].append(_row(case, contender.name, contender.memory, times, facts))
+            result["done"].append(case.to_json())
             keep(result)
-            meter.advance(1, f"{case.work} {case.label}")
     finally:
         for contender in contenders:
             contender.close()
     return result
 
 
+def _row(
+    case: Case, name: str, memory: bool, times: list[float], facts: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "case": case.to_json(),
+        "label": case.label,
+        "contender": name,
+        "memory_settings": memory,
+        "ms": times,
+        **facts,
+    }
+
+
+def _prepared(
+    contenders: list[Contender],
+    case: Case,
+    result: dict[str, Any],
+    meter: Meter,
+    cost: float,
+    text: str,
+) -> list[tuple[Contender, dict[str, Any]]]:
+    """Returns the contenders that serve a case, with the facts of their first run."""
+    served = []
+    for contender in contenders:
+        facts = contender.build(case)
+        if isinstance(facts, str):
+            say(f"{contender.name} at {case.label}: {facts}")
+            fault = {"label": case.label, "work": case.work, "error": facts}
+            result["errors"].append(
+                {"contender": contender.name, "memory_settings": contender.memory, **fault}
+            )
+        elif facts is not None:
+            served.append((contender, facts))
+        meter.advance(cost / len(contenders), text)
+    return served
+
+
 def _interleaved(
-    contenders: list[Contender], case: Case, rounds: int, seconds: float
+    contenders: list[Contender], case: Case, plan: Plan, meter: Meter, cost: float, text: str
 ) -> list[list[float]]:
     """Returns the times of each contender's turns, in the order 1 2 3, 3 2 1, and so on."""
     turns: list[list[float]] = [[] for _ in contenders]
-    for k in range(rounds):
+    for k in range(plan.rounds):
         order = list(range(len(contenders)))
         for index in order if k % 2 == 0 else reversed(order):
-            turns[index].append(contenders[index].time(seconds))
+            turns[index].append(contenders[index].time(plan.seconds))
+        meter.advance(cost / plan.rounds, text)
     return turns
-
-
-@cache
-def device() -> dict[str, str]:
-    """Returns the platform and kind of JAX's first device.
-
-    A separate process asks JAX, since a process that has asked keeps a part of the GPU's memory.
-    """
-    code = "import jax; d = jax.local_devices()[0]; print(d.platform, d.device_kind)"
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, **settings("lstm_lab")},
-    )
-    name, kind = process.stdout.strip().split(maxsplit=1)
-    return {"platform": name, "device": kind}
-
-
-def machine() -> dict[str, Any]:
-    """Describes the hardware and the versions of packages, without the name of the host.
-
-    Returns:
-      JSON-ready; it is part of every result, because times of two machines do not compare.
-    """
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else model
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        **device(),
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": versions,
-        "date": time.strftime("%Y-%m-%d"),
-    }

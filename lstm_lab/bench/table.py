@@ -1,6 +1,7 @@
 """Markdown tables of a bench: medians, ratios to lstm_lab with their range, geometric means.
 
-In: the result of `run_suite` or `run_trials`. Out: text for docs/benchmarks.md.
+In: the result of `run_suite` or `run_trials`. Out: text for docs/benchmarks.md. `compare.py` has
+the ratios, `costs.py` and `cell_table.py` the tables of other suites.
 """
 
 from __future__ import annotations
@@ -9,29 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from lstm_lab.bench.compare import geometric_mean, our_name, ratios, summary
 from lstm_lab.utils.tables import markdown_table
 
-OURS = ("lstm_lab", "lstm_lab tf32")  # the first one present is compared with all others
-WORKS = {
+MODEL_TITLES = {
     "forward": "Forward",
     "gradient": "Forward + backward",
     "language": "Language model, one optimizer step",
     "classifier": "Classifier, one optimizer step",
+    "tagger": "Tagger, one optimizer step",
     "population": "Population, one SGD step each",
     "trials": "Whole trials, one process per core; `torch` is one process with all threads",
 }
-
-
-def ratios(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Returns the median, minimum and maximum over rounds of our time divided by theirs.
-
-    Args:
-      ours, theirs: times [rounds] of the same rounds.
-    """
-    # Round by round: both turns of a round meet about the same state of the machine, so its slow
-    # phases cancel.
-    by_round = np.array(ours) / np.array(theirs)
-    return float(np.median(by_round)), float(by_round.min()), float(by_round.max())
+WITH_MEMORY_SETTINGS = ", with the memory settings"
 
 
 def head(result: dict[str, Any]) -> list[str]:
@@ -51,6 +42,23 @@ def head(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def error_lines(result: dict[str, Any]) -> list[str]:
+    """Returns a list of what failed; nothing if nothing did.
+
+    Args:
+      result: the result of a suite.
+    """
+    errors = result.get("errors", [])
+    if not errors:
+        return []
+    faults = [
+        f"- {error['contender']}{WITH_MEMORY_SETTINGS * error['memory_settings']}, "
+        f"{error['work']}, {error['label']}: {error['error']}"
+        for error in errors
+    ]
+    return ["", "Failed:", "", *faults]
+
+
 def markdown(result: dict[str, Any]) -> str:
     """Returns the tables of a suite, one per kind of work and memory setting.
 
@@ -60,15 +68,23 @@ def markdown(result: dict[str, Any]) -> str:
     lines = head(result)
     works = dict.fromkeys(row["case"]["work"] for row in result["rows"])
     for memory in sorted({row["memory_settings"] for row in result["rows"]}):
+        of_memory = [row for row in result["rows"] if row["memory_settings"] == memory]
+        suffix = WITH_MEMORY_SETTINGS * memory
         for work in works:
-            rows = [
-                row
-                for row in result["rows"]
-                if row["case"]["work"] == work and row["memory_settings"] == memory
-            ]
-            suffix = ", with the memory settings" if memory else ""
-            lines += ["", f"**{WORKS[work]}{suffix}**, ms", "", _table(rows)]
-    return "\n".join(lines)
+            rows = [row for row in of_memory if row["case"]["work"] == work]
+            lines += ["", f"**{MODEL_TITLES[work]}{suffix}**, ms", "", _table(rows)]
+            lines += _paragraph(summary(rows))
+        sentences = _paragraph(summary(of_memory))
+        if len(works) > 1 and sentences:
+            lines += ["", f"**All kinds of work{suffix}**", *sentences]
+    first = [row for row in result["rows"] if "first_ms" in row and not row["memory_settings"]]
+    if first:
+        lines += ["", "**The first call, with compilation**, s", "", _first_calls(first)]
+    return "\n".join([*lines, *error_lines(result)])
+
+
+def _paragraph(sentences: list[str]) -> list[str]:
+    return ["", *sentences] if sentences else []
 
 
 def _device(machine: dict[str, Any]) -> str:
@@ -80,7 +96,7 @@ def _device(machine: dict[str, Any]) -> str:
 def _table(rows: list[dict[str, Any]]) -> str:
     """Returns one line per case: medians of all contenders, and (our time / theirs; range)."""
     names = list(dict.fromkeys(row["contender"] for row in rows))
-    ours = next((name for name in OURS if name in names), None)
+    ours = our_name(rows)
     lines = [["shape", *names]]
     medians: dict[str, list[float]] = {name: [] for name in names}
     for label in dict.fromkeys(row["label"] for row in rows):
@@ -97,12 +113,21 @@ def _table(rows: list[dict[str, Any]]) -> str:
                 cell += f" ({median:.2f}; {low:.2f}-{high:.2f})"
             line.append(cell)
         lines.append(line)
-    if ours is not None:
-        # Geometric: half the time at one shape and double at another is 1 in both directions. An
-        # arithmetic mean of ratios would favor whoever is in the denominator.
-        means = [
-            f"{np.exp(np.mean(np.log(medians[name]))):.2f}" if medians[name] else ""
-            for name in names
-        ]
+    if ours is not None and len(names) > 1:
+        means = [f"{geometric_mean(medians[n]):.2f}" if medians[n] else "" for n in names]
         lines.append(["geometric mean of our time / theirs", *means])
+    return markdown_table(lines)
+
+
+def _first_calls(rows: list[dict[str, Any]]) -> str:
+    """Returns the seconds of the first call, one line per case."""
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        label = f"{row['case']['work']}: {row['label']}"
+        found.setdefault(label, {})[row["contender"]] = row["first_ms"] / 1e3
+    lines = [["work and shape", *names]]
+    for label, seconds in found.items():
+        cells = [f"{seconds[name]:.2g}" if name in seconds else "" for name in names]
+        lines.append([label, *cells])
     return markdown_table(lines)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.bench.contenders import missing
-from lstm_lab.bench.run import machine
+from lstm_lab.bench.machine import machine
 from lstm_lab.studies import Study, Trials, grid
 from lstm_lab.studies.expand import tuning_runs
 from lstm_lab.tasks import Stream

@@ -1,8 +1,9 @@
 """The process of one contender: reads requests as JSON lines and answers each with one JSON line.
 
-`{"build": CASE}` prepares a case. The answer is true, false if the contender does not serve the
-case, or an error message. `{"seconds": S}` runs the case for about S seconds; the answer is a list
-with the milliseconds of each run.
+`{"build": CASE}` prepares a case. The answer is an object with `first_ms`, the time of the first
+run with its compilation; null if the contender does not serve the case; or an error message.
+`{"seconds": S}` runs the case for about S seconds; the answer is a list with the milliseconds of
+each run.
 """
 
 from __future__ import annotations
@@ -14,22 +15,41 @@ import time
 from typing import Any
 
 from lstm_lab.bench.cases import Case
-from lstm_lab.bench.workloads import Run, build, serves
+from lstm_lab.bench.contenders import library
+from lstm_lab.bench.workloads import Run, build, serves, tune
 
 
-def _timed(run: Run) -> float:
+def timed(run: Run) -> float:
+    """Returns the milliseconds of one run.
+
+    Args:
+      run: what `build` returned.
+    """
     started = time.perf_counter()
     run()
     return 1e3 * (time.perf_counter() - started)
 
 
-def _ready(name: str, case: Case) -> Run | None:
-    """Returns the function that runs a case, after one run to compile; None if it is not served."""
+def _facts(name: str, case: Case) -> dict[str, Any]:
+    """Returns what the suite `cells` shows besides times: the choice of `auto`, and deviations."""
+    from lstm_lab.bench import jax_work, ours
+
+    facts: dict[str, Any] = {"auto": ours.auto_choice(case)}
+    if ours.backend_of(name) != "scan":
+        facts["deviation"] = jax_work.deviation(name, case)
+    return facts
+
+
+def _prepare(name: str, suite: str, case: Case) -> tuple[Run, dict[str, Any]] | None:
+    """Returns the function that runs a case, after its first run; None if it is not served."""
     if not serves(name, case):
         return None
     run = build(name, case)
-    run()
-    return run
+    answer = {"first_ms": timed(run)}
+    tune(name, run)
+    if suite == "cells" and library(name) == "lstm_lab":
+        answer |= _facts(name, case)
+    return run, answer
 
 
 def main(name: str, suite: str) -> None:
@@ -59,17 +79,17 @@ def main(name: str, suite: str) -> None:
         if "build" in request:
             run = None  # frees the memory of the previous case
             try:
-                run = _ready(name, Case(**request["build"]))
-                answer = run is not None
+                prepared = _prepare(name, suite, Case(**request["build"]))
+                run, answer = prepared or (None, None)
             except Exception as error:  # mostly out of memory, and the next case may be smaller
                 answer = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         else:
             assert run is not None
             until = time.perf_counter() + request["seconds"]
             # At least one run, however long it takes.
-            answer = [_timed(run)]
+            answer = [timed(run)]
             while time.perf_counter() < until:
-                answer.append(_timed(run))
+                answer.append(timed(run))
         print(json.dumps(answer), file=answers, flush=True)
 
 

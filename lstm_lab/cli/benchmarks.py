@@ -1,38 +1,72 @@
 """The verb bench: timings compared with other libraries.
 
-In: the name of a suite. Out: a JSON file of all times and a Markdown file of tables. Read
-`bench/cases.py` next (what is timed), then `bench/run.py` (how).
+In: the name of a suite, and shapes, cells and kinds of work of the user's own. Out: a JSON file of
+all times, a Markdown file of tables, and a page with a chart. Read `bench/cases.py` next (what is
+timed), then `bench/run.py` (how).
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
+from click.core import ParameterSource
 
-from lstm_lab.cli.options import COUNT, OneOf, data_dir, flag
+from lstm_lab.cli.options import COUNT, Folder, OneOf, data_dir, flag, switch
 from lstm_lab.utils.errors import DONE, UserError, unknown
 
-SUITES = ("layer", "train", "population", "trials", "backends", "errors")
+if TYPE_CHECKING:
+    from lstm_lab.bench.choice import CaseChoice
+    from lstm_lab.bench.plan import Plan
+
+SUITES = ("layer", "train", "population", "cells", "costs", "trials", "backends", "errors")
+# Where results go, and where data come from: not what is timed.
+PLACES = ("out", "page", "resume", "dry_run", "data_dir")
+# The suites whose cases the user can change.
+WITH_CASES = ("layer", "train", "population", "cells", "costs", "backends")
+
+
+@dataclass(frozen=True)
+class CaseFlags:
+    """The flags of `bench` that change the cases of a suite."""
+
+    shapes: str | None
+    work: str | None
+    cell: str | None
+    layers: int | None
+    bidirectional: bool
+    ragged: bool
+    members: int | None
+    vocabulary: int | None
+
+    @property
+    def first(self) -> str | None:
+        """The first of these flags that the user set, or None."""
+        names = [field.name for field in fields(self)]
+        return next((f"--{name}" for name in names if getattr(self, name)), None)
 
 
 @dataclass(frozen=True)
 class BenchFlags:
-    """The flags of `bench`."""
+    """The other flags of `bench`."""
 
     suite: str
     contenders: str | None
     out: Path | None
+    page: Path | None
     table: Path | None
     data_dir: Path | None
     rounds: int
     milliseconds: int
     trials: int
     epochs: int
+    default_memory: bool
+    dry_run: bool
+    resume: bool
 
     @property
     def output_path(self) -> Path:
@@ -40,33 +74,87 @@ class BenchFlags:
         return self.out or Path(f"bench_{self.suite}.json")
 
 
-def _number(name: str, help_text: str, default: int) -> Callable[[Any], Any]:
-    return flag(name, help_text, metavar="N", type=COUNT, default=default, show_default=True)
+def _number(name: str, help_text: str, default: int | None = None) -> Callable[[Any], Any]:
+    shown = default is not None
+    return flag(name, help_text, metavar="N", type=COUNT, default=default, show_default=shown)
+
+
+def _case_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Declares the flags of `CaseFlags`."""
+    for declare in reversed(
+        (
+            flag(
+                "--shapes",
+                "Shapes BxTxDxH (rows, steps, inputs, hidden units) in place of those of the "
+                "suite, e.g. --shapes=32x64x64x128,20x35x650x650.",
+                metavar="A,B",
+            ),
+            flag(
+                "--work",
+                "Kinds of work of the suite, e.g. --work=gradient or --work=language,tagger. By "
+                "default all.",
+                metavar="A,B",
+            ),
+            flag(
+                "--cell",
+                "Variants in place of lstm; `all` are those of the suite, e.g. "
+                "--cell=gru,my_cell.py:CELL.",
+                metavar="A,B",
+            ),
+            _number("--layers", "Layers of every case, e.g. --layers=3."),
+            switch("--bidirectional", "Both directions in every case, e.g. --bidirectional."),
+            switch("--ragged", "Rows of different length in every case, e.g. --ragged."),
+            _number("--members", "Members of a population, e.g. --members=64."),
+            _number("--vocabulary", "Words of a model, e.g. --vocabulary=50000."),
+        )
+    ):
+        verb = declare(verb)
+    return verb
 
 
 @click.command(
     epilog="""\b
 Examples:
   lstm-lab bench --suite=layer --contenders=lstm_lab,flax
+  lstm-lab bench --shapes=48x90x200x384 --layers=2 --bidirectional --ragged
+  lstm-lab bench --suite=train --work=language --shapes=20x35x400x650 --vocabulary=30000
+  lstm-lab bench --suite=cells --cell=all,my_cell.py:CELL
+  lstm-lab bench --suite=train --dry-run
   lstm-lab bench --suite=backends --table=timings.json"""
 )
 @flag(
     "--suite",
-    "What is timed, e.g. --suite=train.",
+    "What is timed: layers, training steps of whole models, populations, all cells on all "
+    "backends, costs (start, compilation, memory), whole trials, e.g. --suite=train.",
     type=OneOf(SUITES),
     default="layer",
     show_default=True,
 )
+@_case_flags
 @flag(
     "--contenders",
     "The libraries to time, e.g. --contenders=lstm_lab,torch. By default all that are installed.",
     metavar="A,B",
 )
+@_number("--rounds", "Rounds, whose medians count, e.g. --rounds=3.", 5)
+@_number("--milliseconds", "Time of a turn in milliseconds, e.g. --milliseconds=200.", 500)
+@switch(
+    "--default-memory",
+    "Leaves out the second measurement with glibc's memory settings, e.g. --default-memory.",
+)
+@switch("--dry-run", "Shows cases, contenders and the time they need, e.g. --dry-run.")
+@switch("--resume", "Continues at the missing cases of the file of --out, e.g. --resume.")
 @flag(
     "--out",
     "The JSON file of the times, e.g. --out=layer.json; the tables go next to it.",
     metavar="FILE",
     type=click.Path(path_type=Path),
+)
+@flag(
+    "--page",
+    "A folder for a Markdown page with tables and a chart, e.g. --page=measurements.",
+    metavar="DIR",
+    type=Folder(),
 )
 @flag(
     "--table",
@@ -75,34 +163,67 @@ Examples:
     type=click.Path(path_type=Path),
 )
 @data_dir
-@_number("--rounds", "Rounds, whose medians count, e.g. --rounds=3.", 5)
-@_number("--milliseconds", "Time of a turn in milliseconds, e.g. --milliseconds=200.", 500)
 @_number("--trials", "Trials of the suite trials, e.g. --trials=8.", 16)
 @_number("--epochs", "Epochs of the suite trials, e.g. --epochs=10.", 30)
 def bench(**values: Any) -> int:
     """Times lstm_lab next to other libraries."""
-    from lstm_lab.bench import errors, table, timings
-    from lstm_lab.bench.cases import SUITES as CASE_SUITES
+    from lstm_lab.bench import page, timings
     from lstm_lab.utils.files import write_json, write_text
 
+    case_flags = CaseFlags(**{field.name: values.pop(field.name) for field in fields(CaseFlags)})
     flags = BenchFlags(**values)
-    runs: dict[str, Callable[[BenchFlags], dict[str, Any]]] = {
-        **dict.fromkeys(CASE_SUITES, _bench_cases),
-        "errors": _bench_errors,
-        "trials": _bench_trials,
-    }
     # Before the suite runs, which takes many minutes.
-    if flags.table and flags.suite != "backends":
-        raise UserError(f"--table: got suite {flags.suite}, expected backends")
-    out = flags.output_path
-    result = runs[flags.suite](flags)
-    text = (errors if flags.suite == "errors" else table).markdown(result)
+    _check(flags, case_flags)
+    if flags.suite in WITH_CASES:
+        plan = _plan(flags, case_flags)
+        if flags.dry_run:
+            return _show(plan)
+        result = _bench_cases(flags, plan)
+    else:
+        result = _bench_errors(flags) if flags.suite == "errors" else _bench_trials(flags)
+    out, text = flags.output_path, _tables(flags.suite, result)
     write_json(out, result)
     write_text(out.with_suffix(".md"), text + "\n")
+    written = [out, out.with_suffix(".md")]
     if flags.table:
         timings.update_timings(flags.table, result)
+    if flags.page:
+        written += page.write_page(flags.page, result, text)
     print(text)
-    print(f"\nwritten: {out}, {out.with_suffix('.md')}")
+    print(f"\nwritten: {', '.join(map(str, written))}")
+    return DONE
+
+
+def _check(flags: BenchFlags, case_flags: CaseFlags) -> None:
+    """Raises UserError for flags that exclude each other."""
+    if flags.table and flags.suite != "backends":
+        raise UserError(f"--table: got suite {flags.suite}, expected backends")
+    # The table would lose the rows that are not timed.
+    if flags.table and case_flags.first:
+        raise UserError(f"--table: got {case_flags.first}, expected the suite's own cases")
+    if flags.suite in WITH_CASES:
+        return
+    looking = "--dry-run" if flags.dry_run else "--resume" if flags.resume else None
+    if wrong := case_flags.first or looking:
+        expected = ", ".join(WITH_CASES)
+        raise UserError(f"{wrong}: got --suite={flags.suite}, expected one of {expected}")
+
+
+def _tables(suite: str, result: dict[str, Any]) -> str:
+    from lstm_lab.bench import cell_table, costs, errors, table
+
+    markdown = {
+        "errors": errors.markdown,
+        "cells": cell_table.markdown,
+        "costs": costs.markdown,
+    }.get(suite, table.markdown)
+    return markdown(result)
+
+
+def _show(plan: Plan) -> int:
+    from lstm_lab.bench.plan import listing
+
+    print(listing(plan))
     return DONE
 
 
@@ -114,25 +235,77 @@ def _contenders(flags: BenchFlags, default: Sequence[str], allowed: Sequence[str
     return names
 
 
-def _bench_cases(flags: BenchFlags) -> dict[str, Any]:
-    from lstm_lab.bench.cases import Suite, cases
-    from lstm_lab.bench.contenders import ALL, default_contenders
-    from lstm_lab.bench.run import device, run_suite
-    from lstm_lab.utils.files import write_json
-    from lstm_lab.utils.progress import Meter
+def _choice(flags: CaseFlags) -> CaseChoice:
+    from lstm_lab.bench.choice import CaseChoice, parse_shapes, parse_words
 
-    suite = cast(Suite, flags.suite)  # `bench` has checked it
+    return CaseChoice(
+        shapes=() if flags.shapes is None else parse_shapes(flags.shapes),
+        works=parse_words(flags.work),
+        cells=parse_words(flags.cell),
+        layers=flags.layers,
+        members=flags.members,
+        vocabulary=flags.vocabulary,
+        bidirectional=flags.bidirectional,
+        ragged=flags.ragged,
+    )
+
+
+def _plan(flags: BenchFlags, case_flags: CaseFlags) -> Plan:
+    """Returns what a suite runs."""
+    from lstm_lab.bench.cases import Suite
+    from lstm_lab.bench.choice import chosen_cases
+    from lstm_lab.bench.contenders import ALL, default_contenders
+    from lstm_lab.bench.machine import device
+    from lstm_lab.bench.plan import make_plan
+
+    suite = cast(Suite, flags.suite)
+    choice = _choice(case_flags)
     platform = device()["platform"]
-    names = _contenders(flags, default_contenders(suite, platform), ALL)
-    with Meter(len(cases(suite, platform)), "cases") as meter:
-        return run_suite(
-            suite,
-            names,
-            rounds=flags.rounds,
-            seconds=flags.milliseconds / 1e3,
-            meter=meter,
-            keep=partial(write_json, flags.output_path),
-        )
+    # What the suites `backends` and `cells` compare are backends, which a setting of glibc would
+    # not change; a new process for each measurement of `costs` has the defaults.
+    compared = suite in ("layer", "train", "population") and platform == "cpu"
+    return make_plan(
+        suite,
+        chosen_cases(suite, platform, choice),
+        _contenders(flags, default_contenders(suite, platform), ALL),
+        memory_settings=compared and not flags.default_memory,
+        rounds=flags.rounds,
+        seconds=flags.milliseconds / 1e3,
+    )
+
+
+def _bench_cases(flags: BenchFlags, plan: Plan) -> dict[str, Any]:
+    from lstm_lab.bench.costs import run_costs
+    from lstm_lab.bench.run import new_result, resumed, run_suite
+    from lstm_lab.utils.files import write_json
+    from lstm_lab.utils.progress import Meter, say
+
+    out = flags.output_path
+    result = new_result(plan, _command())
+    if flags.resume:
+        result = resumed(out, result)
+    run = run_costs if plan.suite == "costs" else run_suite
+    try:
+        with Meter(len(plan.cases), "cases") as meter:
+            return run(plan, result, meter=meter, keep=lambda partial: write_json(out, partial))
+    except KeyboardInterrupt:
+        if result["done"]:
+            say(f"{len(result['done'])} cases are in {out}; --resume continues")
+        raise
+
+
+def _command() -> str:
+    """Returns the command of this process, without the places of its results."""
+    context = click.get_current_context()
+    words = ["lstm-lab", "bench"]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        if given and name not in PLACES:
+            value = context.params[name]
+            text = parameter.opts[0] if value is True else f"{parameter.opts[0]}={value}"
+            words.append(shlex.quote(text))
+    return " ".join(words)
 
 
 def _bench_errors(flags: BenchFlags) -> dict[str, Any]:

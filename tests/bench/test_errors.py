@@ -1,0 +1,29 @@
+"""The suite `errors`: deviations from float64 are those of the number format."""
+
+import jax
+import pytest
+
+from lstm_lab.bench import errors
+from lstm_lab.bench.cases import Case
+from lstm_lab.utils.progress import Meter
+
+
+@pytest.fixture(autouse=True)
+def promotion():
+    """Broadcasting of ranks, as in a process of a user."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def test_errors_match_the_precision_of_the_format(monkeypatch):
+    two_cases = [Case("gradient", 4, 6, 5, 8, cell=cell) for cell in ("lstm", "gru")]
+    monkeypatch.setattr(errors, "cases", lambda: two_cases)
+    with Meter(2, "cases") as meter:
+        names = ["lstm_lab scan fp32", "lstm_lab native fp32", "lstm_lab fused bf16"]
+        result = errors.run_errors([*names, "lstm_lab cudnn fp32"], meter)
+    assert [row["contender"] for row in result["rows"]] == 2 * names
+    for row in result["rows"]:
+        low, high = (1e-4, 5e-2) if "bf16" in row["contender"] else (1e-9, 2e-6)
+        assert low < row["outputs"] < high
+        assert low < row["gradients"] < high
+    assert "| gru, B 4, T 6, D 5, H 8 |" in errors.markdown(result)
