@@ -13,7 +13,7 @@ PARALLEL := $(BIN)/python -m pytest --ignore=tests/parity --numprocesses=auto --
 .PHONY: ablation check docs lint parity slow spell test texts types
 
 ablation: $(INSTALLED)
-	$(BIN)/lstm-lab sweep digits_ablation --workdir=runs/digits_ablation
+	$(BIN)/lstm-lab sweep digits_ablation --workdir=runs/digits_ablation --jobs=2
 
 check: lint types test
 

@@ -6,6 +6,7 @@ leases in the study's folder, so this file only starts them, watches them and sh
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from lstm_lab.results.study_file import count_results
@@ -94,6 +96,12 @@ def _count_accelerators() -> int:
 
     Counted in another process: JAX reserves most of their memory in the process that looks.
     """
+    # JAX finds accelerators by plugins. Without one, nobody has to wait for a process that looks.
+    plugins = entry_points(group="jax_plugins") or [
+        name for name in ("jax_plugins", "libtpu") if importlib.util.find_spec(name)
+    ]
+    if not plugins:
+        return 0
     code = "import jax; print(jax.local_device_count() * (jax.default_backend() != 'cpu'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     return int(done.stdout) if done.returncode == 0 else 0

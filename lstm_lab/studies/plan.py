@@ -23,7 +23,7 @@ from lstm_lab.models.summary import summarize_program
 from lstm_lab.studies.expand import PlannedRun
 from lstm_lab.tasks import Dataset, mean_steps
 from lstm_lab.training import padding
-from lstm_lab.training.layout import Layout, choose_layout
+from lstm_lab.training.layout import Layout, choose_layout, on_cpu
 
 # Runs per cohort. A cohort is the unit that a worker takes, so a few hundred runs have to make
 # enough cohorts for several workers.
@@ -168,9 +168,13 @@ def count_tokens(spec: RunSpec, dataset: Dataset) -> float:
 def _layout(spec: RunSpec, members: int, width: int | None, devices: int) -> Layout:
     usable = min(devices, spec.compute.devices or devices)
     padded = spec if width is None else replace(spec, model=replace(spec.model, hidden=width))
-    most = min(lanes_that_fit(padded) // usable, _max_lanes()) * usable
-    layout = choose_layout(min(members, max(most, 1)), spec.train.batch_size, usable)
-    return replace(layout, width=width)
+    most = max(min(lanes_that_fit(padded) // usable, _max_lanes()) * usable, 1)
+    lanes = min(members, most)
+    if on_cpu() and lanes > usable:
+        # Six tuning runs and five final ones shall share a program, and idle lanes cost nothing.
+        per_device = -(-lanes // usable)
+        lanes = min(usable * 2 ** (per_device - 1).bit_length(), most)
+    return replace(choose_layout(lanes, spec.train.batch_size, usable), width=width)
 
 
 def _max_lanes() -> int:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import jax
 
-from lstm_lab.config.ids import run_id
+from lstm_lab.config.ids import program_spec, run_id
+from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.results.lease import Lease, acquire_lease
 from lstm_lab.results.run_files import read_result
 from lstm_lab.studies.archive import count_slots, slot_of
@@ -29,6 +30,7 @@ from lstm_lab.tasks import Dataset, Task
 from lstm_lab.tasks.source import describe_source
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
+from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import CohortOutcome, StopRequest, train_cohort
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError
@@ -78,6 +80,7 @@ class _Launch:
       meter: the progress bar.
       counted: the folders of finished runs that the meter has counted.
       failures: for each reason, the cohorts that failed for it.
+      compiled: the programs that this process has compiled, as `_program_of` names them.
     """
 
     folder: StudyFolder
@@ -89,6 +92,7 @@ class _Launch:
     meter: Meter
     counted: set[Path] = field(default_factory=set)
     failures: dict[str, set[str]] = field(default_factory=dict)
+    compiled: set[tuple[RunSpec, Layout]] = field(default_factory=set)
 
     def newly_done(self, cohort: Cohort) -> list[CohortRun]:
         """Returns the runs of a cohort that finished since the last call."""
@@ -199,8 +203,11 @@ def run_cohorts(state: _Launch, runs: list[PlannedRun]) -> Status:
     left, failed = dict(enumerate(cohorts)), False
     while left:
         all_busy = True
-        # A copy, since finished cohorts are removed inside the loop.
-        for k, (name, cohort) in list(left.items()):
+        # A new list, since finished cohorts are removed inside the loop. First those whose program
+        # is there: with several processes, each would otherwise compile most programs.
+        for k, (name, cohort) in sorted(
+            left.items(), key=lambda item: _program_of(item[1][1]) not in state.compiled
+        ):
             if state.stop.requested:
                 return "interrupted"
             attempt = _attempt(state, name, cohort)
@@ -267,6 +274,7 @@ def _train(state: _Launch, name: str, cohort: Cohort, lease: Lease) -> tuple[Coh
 
     An error fails this cohort only, so that one bad variant does not end a sweep of many.
     """
+    state.compiled.add(_program_of(cohort))
     try:
         outcome = train_cohort(
             cohort,
@@ -291,6 +299,11 @@ def _train(state: _Launch, name: str, cohort: Cohort, lease: Lease) -> tuple[Coh
         say(f"{name} failed: {reason}")
         return CohortOutcome("failed", reason), traceback.format_exc()
     return outcome, ""
+
+
+def _program_of(cohort: Cohort) -> tuple[RunSpec, Layout]:
+    """Returns what is equal for cohorts that one compiled program trains."""
+    return program_spec(cohort.layout.widen(cohort.runs[0].spec)), cohort.layout
 
 
 def _is_inside(path: object, folder: Path) -> bool:

@@ -89,6 +89,23 @@ def test_two_hundred_trials_need_few_programs():
     assert planned(200, 1e9)[2] == sizes
 
 
+@pytest.mark.parametrize(("devices", "lanes"), [(1, {8}), (2, {8}), (3, {6})])
+def test_tuning_and_final_runs_share_a_program(devices, lanes):
+    """A program is compiled for a number of lanes: six tuning runs and five final ones need one."""
+    tuned = tiny_study(
+        axes=(grid("model.cell", ("np",)),),
+        seeds=tuple(range(10, 15)),
+        tuning=Tuning((grid("optim.lr", (0.1, 0.01, 0.001)),), (0, 1)),
+        baseline=None,
+    )
+    planned = []
+    for runs in (tuning_runs(tuned), final_runs(tuned, {"np": {"optim.lr": 0.1}})):
+        by_id = {str(k): run for k, run in enumerate(runs)}
+        planned += plan_cohorts(by_id, devices, lambda spec: 1e3)
+    assert [len(cohort.runs) for cohort in planned] == [6, 5]
+    assert {cohort.layout.lanes for cohort in planned} == lanes
+
+
 @pytest.mark.parametrize("tokens", [1e5, 1e6, 3e6, 1e7])
 def test_buckets_minimize_the_cost_of_programs_and_padding(tokens):
     """Compared with every split of the sizes, with the FLOP of each size counted exactly."""
@@ -215,6 +232,28 @@ def replace_outcomes(monkeypatch, outcomes):
 
     monkeypatch.setattr(run_module, "train_cohort", train)
     return lanes
+
+
+def test_cohorts_whose_program_is_compiled_come_first(tmp_path, monkeypatch):
+    """Several processes would otherwise compile most programs each."""
+    monkeypatch.setattr("jax.local_device_count", lambda: 1)
+    tuned = tiny_study(**TUNED)
+    assert launch(tuned, tmp_path, tmp_path, StopRequest()) == "completed"
+    # As if another process had trained the tuning runs of lstm.
+    for result in tmp_path.glob("runs/*/result.json"):
+        row = read_json(tmp_path / "study.json")["runs"][result.parent.name]
+        if row["stage"] == "final" or row["variant"] == "rnn":
+            result.unlink()
+    trained = []
+    real = run_module.train_cohort
+
+    def train(cohort, *args, **kwargs):
+        trained.append(cohort.runs[0].spec.model.cell)
+        return real(cohort, *args, **kwargs)
+
+    monkeypatch.setattr(run_module, "train_cohort", train)
+    assert launch(tuned, tmp_path, tmp_path, StopRequest()) == "completed"
+    assert trained == ["rnn", "rnn", "lstm"]
 
 
 def test_out_of_memory_halves_the_lanes_and_tries_again(tmp_path, monkeypatch):
