@@ -114,6 +114,25 @@ def test_cells_and_recurrence_import_neither_flax_nor_optax():
     assert done.stdout.strip() == "set()", done.stderr
 
 
+SLOW = ("matplotlib", "orbax", "pandas", "requests", "scipy", "sklearn")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import lstm_lab.api.training",
+        # A change of the number of devices is refused when XLA has started.
+        "from lstm_lab.cli import main; main(['summary', 'adding:lstm'])\n"
+        "import jax; jax.config.update('jax_num_cpu_devices', 3)",
+    ],
+    ids=["training", "summary"],
+)
+def test_training_and_summary_start_without_slow_libraries(code):
+    code += f"\nimport sys; print(sorted({{*{SLOW}}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+
+
 def test_every_class_name_is_unique():
     """A reader who meets a class name anywhere in the package knows which class it is."""
     defined = defaultdict(list)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstm_lab.report.render.curves_of_run import draw_curves, show_inline
 from lstm_lab.report.single_run import RunRecord, read_run
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.tables import ResultTable, html_table
@@ -102,6 +101,9 @@ class Run:
         Example:
           run.plot().savefig("curves.png")
         """
+        # Late: matplotlib takes longer to start than a small model to train.
+        from lstm_lab.report.render.curves_of_run import draw_curves, show_inline
+
         return show_inline(draw_curves({"": self.record}))
 
     def predict(self, x: np.ndarray | Sequence[np.ndarray] | str | Sequence[str]) -> Any:
@@ -259,6 +261,8 @@ class Runs:
         Example:
           runs.plot().savefig("seeds.png")  # one curve per seed
         """
+        from lstm_lab.report.render.curves_of_run import draw_curves, show_inline
+
         return show_inline(
             draw_curves({f"seed {run.record.seed}": run.record for run in self.runs})
         )

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lstm_lab.api.cells import BoundCell, CellLike
 from lstm_lab.api.runs import Run, Runs
-from lstm_lab.api.studies import CellComparison, StudyResult
 from lstm_lab.cells import Spec
 from lstm_lab.config.cell_source import cell_name
 from lstm_lab.config.ids import run_id
@@ -36,6 +35,9 @@ from lstm_lab.training.loop import stopping_on_signals, train_run
 from lstm_lab.training.recorder import Status
 from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
 from lstm_lab.utils.progress import say
+
+if TYPE_CHECKING:
+    from lstm_lab.api.studies import CellComparison, StudyResult
 
 
 def train(
@@ -192,6 +194,9 @@ def sweep(
     status = sweep_study(loaded, folder, data, results=_path(results))
     if status == "failed":
         say(f"a run failed: lstm-lab status --workdir={folder} says why")
+    # Late, here and below: reports need SciPy's statistics, and training does not.
+    from lstm_lab.api.studies import StudyResult
+
     return StudyResult(folder, trust_code=True)
 
 
@@ -300,6 +305,8 @@ def compare_cells(
         # The other tasks still count: a failed run does not end the comparison.
         if sweep_study(study, folder / study.name, data_dir) == "failed":
             status = "failed"
+    from lstm_lab.api.studies import CellComparison, StudyResult
+
     results = {study.name: StudyResult(folder / study.name, trust_code=True) for study in declared}
     return CellComparison(folder, results), status
 

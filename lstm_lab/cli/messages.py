@@ -6,8 +6,6 @@ In: results of `api/`. Out: text.
 from __future__ import annotations
 
 from lstm_lab.api.runs import Run, Runs
-from lstm_lab.report.render.files import build
-from lstm_lab.report.render.run_report import headline
 from lstm_lab.utils.escape import visible
 from lstm_lab.utils.tables import aligned
 
@@ -19,9 +17,12 @@ def after_training(run: Run | Runs) -> str:
       run: what was trained.
     """
     if isinstance(run, Runs):
+        # Late: matplotlib and SciPy take a second, which the end of a single run need not wait for.
+        from lstm_lab.report.render.files import build
+
         return f"{build(run.folder)}\n\n{_next(_commands(run))}"
     record = run.record
-    parts = [visible(headline(record)), aligned(record.scores_table()), f"folder: {run.folder}"]
+    parts = [visible(record.headline), aligned(record.scores_table()), f"folder: {run.folder}"]
     commands = _commands(run)
     if record.status == "completed":
         # By its record: the same settings, however the user gave them.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_lab.report.render.files import build
 from lstm_lab.utils.errors import DONE, INTERRUPTED, WRONG_USAGE, Interrupted
 
 if TYPE_CHECKING:
@@ -58,6 +57,9 @@ def report_text(folder: Path) -> str:
     Args:
       folder: the folder of the study.
     """
+    # Late: matplotlib and SciPy take a second, which the first step need not wait for.
+    from lstm_lab.report.render.files import build
+
     return f"{build(folder)}\n\nreport: {folder / 'report' / 'report.html'}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 
 import jax
@@ -21,7 +21,10 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import names_part
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import build_model, zero_inputs
+from lstm_lab.models.encoder_decoder import EncoderDecoder
+from lstm_lab.models.sequence_model import SequenceModel
 from lstm_lab.utils.tables import ResultTable
+from lstm_lab.utils.types import PyTree
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,32 @@ def summarize(spec: RunSpec, T: int = 64) -> Summary:
       T: number of time steps of a sequence. A head that reads only the last step costs 1 / T of
         its products per step.
     """
-    # A kernel hides its matrix products from the count, so count those of the reference backend.
-    counted = replace(spec, compute=replace(spec.compute, backend="scan"))
-    model, x = build_model(counted), zero_inputs(spec.task, 1, T)
-    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    model, x = _countable(spec), jax.eval_shape(partial(zero_inputs, spec.task, 1, T))
+    variables = _variables(model, x)
+    rows = _parameter_rows(variables)
+    flops = matmul_flops(jax.make_jaxpr(model.apply)(variables, x))
+    return Summary(rows, sum(count for _, _, count in rows), flops / T)
+
+
+def _countable(spec: RunSpec) -> SequenceModel | EncoderDecoder:
+    """Returns the model of a run with the reference backend, whose products can be counted."""
+    # A kernel hides its matrix products. And to choose a backend starts XLA, to see its devices.
+    return build_model(replace(spec, compute=replace(spec.compute, backend="scan")))
+
+
+def _variables(model: SequenceModel | EncoderDecoder, x: jax.ShapeDtypeStruct) -> PyTree:
+    """Returns the shapes of a model's variables for inputs of a shape."""
+    # The key inside, too: a concrete one would start XLA, which no shape needs.
+    return jax.eval_shape(lambda x: model.init(jax.random.key(0), x), x)
+
+
+def _parameter_rows(variables: PyTree) -> list[tuple[str, str, int]]:
+    """Returns the rows (name, shape, count) of a model's parameters."""
     leaves = jax.tree_util.tree_flatten_with_path(variables["params"])[0]
-    rows = [
+    return [
         ("/".join(str(part.key) for part in path), str(tuple(leaf.shape)), prod(leaf.shape))
         for path, leaf in leaves
     ]
-    flops = matmul_flops(jax.make_jaxpr(model.apply)(variables, x))
-    return Summary(rows, sum(count for _, _, count in rows), flops / T)
 
 
 # Counting traces the model, and the thousands of runs of a study differ in few sizes.
@@ -121,7 +139,9 @@ def summarize_layers(spec: RunSpec, T: int = 64) -> list[LayerSummary]:
     """
     every_step = spec.task.target.every_step
     grouped: dict[str, list[tuple[str, str, int]]] = {}
-    for path, shape, count in summarize(spec, T).parameters:
+    # Of one step: the length of the inputs changes no parameter.
+    x = jax.eval_shape(partial(zero_inputs, spec.task, 1, 1))
+    for path, shape, count in _parameter_rows(_variables(_countable(spec), x)):
         part, _, name = path.rpartition("/")
         grouped.setdefault(part or "head", []).append((name, shape, count))  # a tied head's bias
     ordered = sorted(grouped, key=lambda part: (part == "head", part != "embed", part))

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.inspection import permutation_importance
-from sklearn.model_selection import KFold
-from sklearn.tree._tree import Tree
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.tree._tree import Tree
 
 N_TREES = 64
 # Fixed: the same trials give the same report.
@@ -114,6 +115,9 @@ def permutation(points: np.ndarray, scores: np.ndarray, names: list[str]) -> dic
 
     Source: Breiman 2001, Random Forests.
     """
+    from sklearn.inspection import permutation_importance
+    from sklearn.model_selection import KFold
+
     # Held out: on the trials that it was fitted to, a forest finds any hyperparameter useful.
     losses = []
     for train, test in KFold(3, shuffle=True, random_state=SEED).split(points):
@@ -126,6 +130,9 @@ def permutation(points: np.ndarray, scores: np.ndarray, names: list[str]) -> dic
 
 
 def _forest() -> RandomForestRegressor:
+    # Late: scikit-learn takes half a second, and only studies with many trials need it.
+    from sklearn.ensemble import RandomForestRegressor
+
     # Two trials per leaf at least: a leaf of one trial would reproduce the noise of its seed.
     return RandomForestRegressor(N_TREES, min_samples_leaf=2, random_state=SEED)
 

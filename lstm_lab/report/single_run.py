@@ -15,6 +15,7 @@ from lstm_lab.results.run_files import read_result, read_rows, read_settings
 from lstm_lab.results.study_file import run_status
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import flatten
+from lstm_lab.utils.progress import duration
 from lstm_lab.utils.tables import ResultTable
 from lstm_lab.utils.types import JSON
 
@@ -55,6 +56,18 @@ class RunRecord:
     test: dict[str, float]
     trivial: dict[str, dict[str, float]]
     history: ResultTable
+
+    @property
+    def headline(self) -> str:
+        """The result in a sentence."""
+        text = f"{self.title}: {self.status}"
+        if self.reason:
+            text += f" ({self.reason})"
+        if self.steps is not None and self.wall_s is not None:
+            text += f" after {self.steps} steps in {duration(self.wall_s)}"
+        if self.best_step is not None:
+            text += f"; best checkpoint at step {self.best_step}"
+        return f"{text}."
 
     def scores_table(self) -> list[list[str]]:
         """Returns the scores as rows of text: the run's, then those of the trivial baselines."""

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
-from scipy.special import expit, softmax
 
 from lstm_lab.tasks.examples import Examples, Split, Stored
 from lstm_lab.tasks.tag_schemes import Scheme
@@ -304,6 +303,9 @@ class Task:
           For classes the most probable `label` and all `probabilities`, or the `labels` of all
           steps; for binary targets the `probabilities`; for real targets the `values`.
         """
+        # Late: SciPy takes a quarter of a second, and only predictions need it.
+        from scipy.special import expit, softmax
+
         del x
         match self.target:
             case Categorical(size=size):

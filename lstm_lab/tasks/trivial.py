@@ -11,7 +11,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 
 from lstm_lab.tasks.base import Bernoulli, Categorical, Dataset, Real, Target, Task
 from lstm_lab.tasks.examples import Split, Stream
@@ -92,6 +91,8 @@ def _metrics_of(target: Target, outputs: np.ndarray, y: np.ndarray) -> Metrics:
     # No task with binary targets has a baseline of its own, so those are not handled.
     if not isinstance(target, Categorical):
         return _errors(outputs, y)
+    from scipy.special import log_softmax
+
     nll = -log_softmax(outputs, axis=-1)[np.arange(len(y)), y].mean()
     return {"nll": float(nll), "accuracy": float((outputs.argmax(-1) == y).mean())}
 

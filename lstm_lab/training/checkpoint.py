@@ -16,15 +16,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from lstm_lab.results.intact import HASHES
 from lstm_lab.utils.files import ABSENT, read_json, sync_folder, write_json
 from lstm_lab.utils.types import PyTree
+
+if TYPE_CHECKING:
+    from orbax.checkpoint import Checkpointer
 
 # In the folder of a checkpoint, next to `HASHES`: the arrays as orbax writes them.
 ARRAYS = "default"
@@ -181,8 +183,11 @@ class _Quiet(logging.Filter):
 
 
 @contextmanager
-def _orbax() -> Iterator[ocp.Checkpointer]:
+def _orbax() -> Iterator[Checkpointer]:
     """Gives orbax's writer and reader; its remarks about itself are nothing that a user can use."""
+    # Late, here and below: it takes a quarter of a second, which the first step need not wait for.
+    import orbax.checkpoint as ocp
+
     # Without this, orbax would wait for the other hosts, which never call it.
     alone = ocp.options.MultiprocessingOptions(active_processes={0})
     handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
@@ -204,6 +209,8 @@ def _read(path: Path, like: PyTree, any_lanes: bool) -> PyTree:
       DamagedCheckpointError: if anything is wrong with its content.
       OSError: if it cannot be read now: another process, or a later one, may be able to.
     """
+    import orbax.checkpoint as ocp
+
     verified = _verify(path)
     try:
         with _orbax() as orbax:
@@ -227,6 +234,8 @@ def _read(path: Path, like: PyTree, any_lanes: bool) -> PyTree:
 
 def _write(path: Path, tree: PyTree) -> None:
     """Writes arrays; raises OSError if the disk or a limit of the process prevents it."""
+    import orbax.checkpoint as ocp
+
     try:
         with _orbax() as orbax:
             orbax.save(path, args=ocp.args.StandardSave(tree))
@@ -279,6 +288,8 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def _shapes(tree: PyTree) -> dict[str, tuple[tuple[int, ...], str]]:
     """Returns the shape and the dtype of each array, by its path in the tree."""
+    import orbax.checkpoint as ocp
+
     leaves: dict[tuple[str, ...], Any] = ocp.tree.to_flat_dict(tree)
     return {
         ".".join(map(str, name)): (tuple(leaf.shape), str(leaf.dtype))

@@ -228,7 +228,7 @@ def test_a_file_that_may_not_grow_is_one_line(tmp_path):
     assert error.splitlines()[-1] == "lstm-lab: a write failed: File too large"
 
 
-@pytest.mark.parametrize("verb", ["train adding:lstm --find-lr", "summary adding:lstm"])
+@pytest.mark.parametrize("verb", ["train adding:lstm --find-lr", "sweep digits_ablation --dry-run"])
 def test_every_verb_names_an_absent_platform(verb):
     done = subprocess.run(
         [sys.executable, "-m", "lstm_lab", *verb.split()],

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_batching import sequential_vmap
-from jax.experimental import rnn
 
 from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.cells.spec import CellSpec
@@ -120,12 +119,17 @@ def _call(static: CudnnStatic, *arrays: jax.Array) -> tuple[jax.Array, ...]:
 
 
 def _forward(static: CudnnStatic, *arrays: jax.Array) -> tuple[Arrays, Arrays]:
+    # Late: JAX's bindings of CUDA take a tenth of a second, which a CPU should not pay for.
+    from jax.experimental import rnn
+
     return sequential_vmap(lambda x, h, c, w, n: rnn.lstm_fwd(x, h, c, w, n, *static))(*arrays)
 
 
 def _backward(
     static: CudnnStatic, residuals: Arrays, cotangents: Arrays
 ) -> tuple[jax.Array | None, ...]:
+    from jax.experimental import rnn
+
     pull = sequential_vmap(lambda *arrays: rnn.lstm_bwd(*static, *arrays)[:4])
     return (*pull(residuals, cotangents), None)
 

@@ -15,7 +15,6 @@ from lstm_lab.report.render.tables import Section
 from lstm_lab.report.single_run import RunRecord, read_run
 from lstm_lab.utils.escape import visible
 from lstm_lab.utils.files import write_bytes, write_text
-from lstm_lab.utils.progress import duration
 from lstm_lab.utils.tables import aligned
 
 SCORES_NOTE = (
@@ -53,26 +52,10 @@ def build_run_report(folder: Path) -> str:
         Section("Scores", record.scores_table(), SCORES_NOTE),
         Section("Settings", _settings(record), "All settings, also those with default values."),
     ]
-    write_text(out / "report.html", page(record.title, headline(record), sections, [], [figure]))
-    text = markdown_report(record.title, headline(record), sections, [], [figure])
+    write_text(out / "report.html", page(record.title, record.headline, sections, [], [figure]))
+    text = markdown_report(record.title, record.headline, sections, [], [figure])
     write_text(out / "report.md", text)
-    return f"{visible(headline(record))}\n\n{aligned(record.scores_table())}"
-
-
-def headline(record: RunRecord) -> str:
-    """Returns the result of a run in a sentence.
-
-    Args:
-      record: the run.
-    """
-    text = f"{record.title}: {record.status}"
-    if record.reason:
-        text += f" ({record.reason})"
-    if record.steps is not None and record.wall_s is not None:
-        text += f" after {record.steps} steps in {duration(record.wall_s)}"
-    if record.best_step is not None:
-        text += f"; best checkpoint at step {record.best_step}"
-    return f"{text}."
+    return f"{visible(record.headline)}\n\n{aligned(record.scores_table())}"
 
 
 def _settings(record: RunRecord) -> list[list[str]]:

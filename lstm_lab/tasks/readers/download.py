@@ -15,8 +15,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import pooch
-import requests
+from platformdirs import user_cache_dir
 
 from lstm_lab.tasks.readers.files import DAMAGED
 from lstm_lab.tasks.readers.prepare import unpacked
@@ -26,13 +25,12 @@ from lstm_lab.utils.files import write_bytes
 from lstm_lab.utils.progress import Meter
 
 MIRROR = "LSTM_LAB_MIRROR"
-_FAILURES = (requests.RequestException, *DAMAGED)
 
 
 def default_data_dir() -> Path:
     """Returns the data folder: $LSTM_LAB_DATA, or the cache folder of the user."""
     # `or` rather than a default of `get`: an empty variable must not mean the current folder.
-    return Path(os.environ.get("LSTM_LAB_DATA") or pooch.os_cache("lstm_lab") / "data")
+    return Path(os.environ.get("LSTM_LAB_DATA") or Path(user_cache_dir("lstm_lab"), "data"))
 
 
 def use_data_dir(data_dir: Path | None) -> Path:
@@ -204,6 +202,8 @@ def _download(name: str, source: Source, path: Path, missing: Path) -> Path:
       path: the final name.
       missing: the data file that is needed, for the error message.
     """
+    import requests
+
     address = _mirrored(source) or str(source.url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,7 @@ def _download(name: str, source: Source, path: Path, missing: Path) -> Path:
             if source.sha256 not in (None, found):
                 raise ValueError(f"got sha256 {found}, expected {source.sha256}")
             part.replace(path)
-    except _FAILURES as error:
+    except (requests.RequestException, *DAMAGED) as error:
         raise UserError(
             f"data: {missing} is missing and its download failed ({_reason(error)}); "
             f"get {address} and put it there, or set {MIRROR} or --data-dir; or {_by_hand(name)}"
@@ -229,6 +229,8 @@ def _download(name: str, source: Source, path: Path, missing: Path) -> Path:
 
 def _reason(error: Exception) -> str:
     """Returns why a download failed, as something that the user can act on."""
+    import requests
+
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     # requests raises a ConnectionError, too, if an answer stops in the middle of a file.
@@ -245,6 +247,8 @@ def _reason(error: Exception) -> str:
 
 def _fetch(address: str, part: Path) -> None:
     """Downloads an address into a file, with a progress bar."""
+    import requests
+
     # (connect, read): a dead server is reported soon, a slow one may take its time.
     with requests.get(address, stream=True, timeout=(15, 60)) as response:
         response.raise_for_status()
