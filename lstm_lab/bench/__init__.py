@@ -1,5 +1,6 @@
-"""Timings of lstm_lab and of other libraries: layers, training steps, populations, whole trials.
+"""Timings of lstm_lab and of other libraries: layers, models, populations, costs, whole trials.
 
-In: a suite, or a study of trials. Out: JSON of all times, and Markdown tables. Start with
-`cases.py` (what is timed) and `run.py` (how); docs/benchmarks.md has the results.
+In: a suite and a choice of cases, or a study of trials. Out: JSON of all times, Markdown tables,
+and a page with a chart. Start with `cases.py` (what is timed) and `run.py` (how);
+docs/benchmarks.md has the results.
 """

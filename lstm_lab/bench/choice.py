@@ -1,7 +1,7 @@
 """The user's own cases: shapes, layers, directions, lengths, vocabulary and cells of a suite.
 
-In: a suite and a `CaseChoice`, which the command line reads. Out: `Case`s. Without a choice they are
-the suite's own, see `cases.py`.
+In: a suite and a `CaseChoice`, which the command line reads. Out: `Case`s. Without a choice they
+are the suite's own, see `cases.py`.
 """
 
 from __future__ import annotations
