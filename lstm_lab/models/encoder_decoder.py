@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 
 from lstm_lab.cells.cell import State
 from lstm_lab.config.sections import Attention
+from lstm_lab.models.head import Outputs
 from lstm_lab.models.recurrent import LSTM, States
 from lstm_lab.models.regularization import OUTPUT, Regularization, dropout
 from lstm_lab.tasks import SourceTokens
@@ -120,9 +121,32 @@ class EncoderDecoder(nn.Module):
           float32 logits [B,T,V], and the final states of the decoder.
         """
         del states, is_start
-        tokens_BS, lengths_B = source or (jnp.zeros((x.shape[0], 1), jnp.int32), None)
-        memory = self.encode(tokens_BS, lengths_B, regularization)
+        memory = self._encode_source(x, source, regularization)
         return self.decode(x, memory.states, memory, lengths, regularization)
+
+    def outputs_and_states(
+        self,
+        x: jax.Array,
+        lengths: jax.Array | None = None,
+        regularization: Regularization | None = None,
+        states: States | None = None,
+        is_start: jax.Array | None = None,
+        source: SourceTokens | None = None,
+    ) -> tuple[Outputs, States]:
+        """Computes the same as `logits_and_states`, but does not apply the head."""
+        del states, is_start
+        memory = self._encode_source(x, source, regularization)
+        features_TBH, final_states = self._decode_features(
+            x, memory.states, memory, lengths, regularization
+        )
+        weights = self.head.variables["params"]
+        return Outputs(features_TBH, weights["kernel"], weights["bias"]), final_states
+
+    def _encode_source(
+        self, x_BT: jax.Array, source: SourceTokens | None, regularization: Regularization | None
+    ) -> Memory:
+        tokens_BS, lengths_B = source or (jnp.zeros((x_BT.shape[0], 1), jnp.int32), None)
+        return self.encode(tokens_BS, lengths_B, regularization)
 
     def encode(
         self,
@@ -184,6 +208,20 @@ class EncoderDecoder(nn.Module):
         Returns:
           float32 logits [B,T,V], and the states after the last step.
         """
+        features_TBH, final_states = self._decode_features(
+            x_BT, states, memory, lengths, regularization
+        )
+        return self.head(features_TBH).astype(jnp.float32).swapaxes(0, 1), final_states
+
+    def _decode_features(
+        self,
+        x_BT: jax.Array,
+        states: States,
+        memory: Memory,
+        lengths: jax.Array | None,
+        regularization: Regularization | None,
+    ) -> tuple[jax.Array, States]:
+        """Returns what the head reads [T,B,H], and the states after the last step."""
         x_TBD = self.embed(x_BT.T)
         if self.attention == "bahdanau":
             features_TBH, final_states = self._decode_stepwise(x_TBD, states, memory)
@@ -200,7 +238,7 @@ class EncoderDecoder(nn.Module):
         if self.dropout_out and regularization is not None and regularization.keys_B is not None:
             keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, OUTPUT)
             features_TBH = dropout(features_TBH, self.dropout_out, keys_B)
-        return self.head(features_TBH).astype(jnp.float32).swapaxes(0, 1), final_states
+        return features_TBH, final_states
 
     def _attend(self, score_BTS: jax.Array, memory: Memory) -> jax.Array:
         """Returns context vectors [B,T,E]: encoder outputs averaged with weights softmax(score)."""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lstm_lab.cells.initializers import init_matrix, init_vector
+from lstm_lab.models.head import Outputs
 from lstm_lab.models.recurrent import LSTM, States
 from lstm_lab.models.regularization import OUTPUT, Regularization, add_noise, drop_words, dropout
 
@@ -93,6 +94,39 @@ class SequenceModel(nn.Module):
         Returns:
           float32 logits, [B,T,C] at every step or [B,C] at the last one; and the final states.
         """
+        features, final_states = self._features_and_states(
+            x, lengths, regularization, states, is_start
+        )
+        # The loss needs float32, whatever the compute dtype.
+        logits = self._apply_head(features).astype(jnp.float32)
+        return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), final_states
+
+    def outputs_and_states(
+        self,
+        x: jax.Array,
+        lengths: jax.Array | None = None,
+        regularization: Regularization | None = None,
+        states: States | None = None,
+        is_start: jax.Array | None = None,
+    ) -> tuple[Outputs, States]:
+        """Computes the same as `logits_and_states`, but does not apply the head."""
+        features, final_states = self._features_and_states(
+            x, lengths, regularization, states, is_start
+        )
+        if self.tied:
+            return Outputs(features, self.embed.embedding.T, self.bias), final_states
+        weights = self.head.variables["params"]
+        return Outputs(features, weights["kernel"], weights["bias"]), final_states
+
+    def _features_and_states(
+        self,
+        x: jax.Array,
+        lengths: jax.Array | None,
+        regularization: Regularization | None,
+        states: States | None,
+        is_start: jax.Array | None,
+    ) -> tuple[jax.Array, States]:
+        """Returns what the head reads, [T,B,H] or [B,H], and the final states."""
         if self.subtract_last:
             x = subtract_last(x, lengths)
         x_TBD = self._embed_inputs(jnp.swapaxes(x, 0, 1), regularization)
@@ -100,9 +134,9 @@ class SequenceModel(nn.Module):
             x_TBD, states, lengths=lengths, is_start=is_start, regularization=regularization
         )
         self._sow_features("raw", features)
-        # The loss needs float32, whatever the compute dtype.
-        logits = self._apply_head(features, regularization).astype(jnp.float32)
-        return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), final_states
+        features = self._drop(features, regularization)
+        self._sow_features("dropped", features)
+        return features, final_states
 
     def _embed_inputs(self, x_T: jax.Array, regularization: Regularization | None) -> jax.Array:
         """Returns the inputs of the stack [T,B,D] for tokens [T,B] or vectors [T,B,D]."""
@@ -115,15 +149,17 @@ class SequenceModel(nn.Module):
         table_VD = drop_words(self.embed.embedding, self.dropout_words, regularization.key)
         return table_VD.astype(self.dtype)[x_T]
 
-    def _apply_head(self, features: jax.Array, regularization: Regularization | None) -> jax.Array:
+    def _drop(self, features: jax.Array, regularization: Regularization | None) -> jax.Array:
+        """Applies the dropout before the head to features [T,B,H] or [B,H]."""
+        if not self.dropout_out or regularization is None or regularization.keys_B is None:
+            return features
+        keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, OUTPUT)
+        features_TBH = features.reshape(-1, *features.shape[-2:])
+        dropped = dropout(features_TBH, self.dropout_out, keys_B, locked=self.lstm.locked)
+        return dropped.reshape(features.shape)
+
+    def _apply_head(self, features: jax.Array) -> jax.Array:
         """Returns the outputs of the head for features [T,B,H] or [B,H]."""
-        if self.dropout_out and regularization is not None and regularization.keys_B is not None:
-            keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, OUTPUT)
-            features_TBH = features.reshape(-1, *features.shape[-2:])
-            locked = self.lstm.locked
-            dropped = dropout(features_TBH, self.dropout_out, keys_B, locked=locked)
-            features = dropped.reshape(features.shape)
-        self._sow_features("dropped", features)
         if not self.tied:
             return self.head(features)
         return self.embed.attend(features) + jnp.expand_dims(self.bias, range(features.ndim - 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,42 @@ from lstm_lab.tasks.batches import Batch
 from lstm_lab.tasks.span_f1 import span_f1
 
 MetricSums = dict[str, tuple[jax.Array, jax.Array]]
+
+
+class ClassScores(NamedTuple):
+    """What losses and metrics read of the logits of each prediction of a class; [B] or [B,T].
+
+    Attributes:
+      nll: negative log-likelihood of the true class, in nats.
+      mean_nll: the mean of that of all classes, for label smoothing.
+      guess: the most probable class.
+    """
+
+    nll: jax.Array
+    mean_nll: jax.Array
+    guess: jax.Array
+
+    def smoothed_nll(self, smoothing: float) -> jax.Array:
+        """Returns (1 - e) nll + e mean_nll for label smoothing e."""
+        if not smoothing:
+            return self.nll
+        return (1.0 - smoothing) * self.nll + smoothing * self.mean_nll
+
+
+def class_scores(logits: jax.Array, y: jax.Array) -> ClassScores:
+    """Returns the scores of predictions of classes.
+
+    Args:
+      logits: [...,C].
+      y: the true classes [...].
+
+    Example:
+      class_scores(jnp.array([[2.0, 0.0]]), jnp.array([0])).guess  # [0]
+    """
+    log_p = jax.nn.log_softmax(logits)
+    nll = -jnp.take_along_axis(log_p, y[..., None], -1)[..., 0]
+    return ClassScores(nll, -log_p.mean(-1), logits.argmax(-1))
+
 
 # Whether smaller or larger is better. Final metrics such as the AUC are not listed, because they
 # never choose a checkpoint.
@@ -144,20 +180,32 @@ def loss_sum(
     name = metric_names(target)[0]
     if not isinstance(target, Categorical) or not (target.weighted or smoothing):
         return metric_sums(target, logits, batch)[name]
-    log_p = jax.nn.log_softmax(logits)
-    nll = -jnp.take_along_axis(log_p, batch.examples.y[..., None], -1)[..., 0]
-    loss = (1.0 - smoothing) * nll - smoothing * log_p.mean(-1)
-    weight = _weights(target, batch, logits.shape)
-    if target.weighted:
-        weights_B = batch.examples.weights
-        assert weights_B is not None
-        # All steps of a sequence share its weight. Sum and count both contain the weights, so that
-        # their ratio is a weighted mean.
-        weight = weight * weights_B.reshape(-1, *(1,) * (weight.ndim - 1))
+    loss = class_scores(logits, batch.examples.y).smoothed_nll(smoothing)
+    weight = loss_weights(target, batch)
     return jnp.where(weight > 0, loss * weight, 0.0).sum(), weight.sum()
 
 
-def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
+def loss_weights(target: Categorical, batch: Batch) -> jax.Array:
+    """Returns the weight of each prediction of a class in the training loss, [B] or [B,T].
+
+    Args:
+      target: what the model predicts.
+      batch: the examples, with their weights if the target is weighted.
+
+    Example:
+      loss_weights(Categorical(10), batch)  # 1, and 0 in rows that only fill the batch
+    """
+    weight = _weights(target, batch)
+    if not target.weighted:
+        return weight
+    weights_B = batch.examples.weights
+    assert weights_B is not None
+    # All steps of a sequence share its weight. Sum and count both contain the weights, so that
+    # their ratio is a weighted mean.
+    return weight * weights_B.reshape(-1, *(1,) * (weight.ndim - 1))
+
+
+def metric_sums(target: Target, outputs: jax.Array | ClassScores, batch: Batch) -> MetricSums:
     """Computes the metrics of a batch.
 
     nll: negative log-likelihood in nats, summed over the C numbers of a Bernoulli target.
@@ -171,7 +219,8 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
 
     Args:
       target: what the model predicts.
-      logits: [B,C], or [B,T,C] at every step; values instead of logits for a Real target.
+      outputs: logits [B,C], or [B,T,C] at every step; values instead of logits for a Real target;
+        for classes also their scores.
       batch: the examples and their weights.
 
     Returns:
@@ -183,28 +232,29 @@ def metric_sums(target: Target, logits: jax.Array, batch: Batch) -> MetricSums:
       metric_sums(Real(1), jnp.array([[1.0], [5.0]]), batch)["mse"]  # (4, 2)
     """
     y = batch.examples.y
-    weight = _weights(target, batch, logits.shape)
+    weight = _weights(target, batch)
     class_sums = {}
     match target:
         case Categorical():
-            log_p = jax.nn.log_softmax(logits)
-            nll = -jnp.take_along_axis(log_p, y[..., None], -1)[..., 0]
-            guess = logits.argmax(-1)
-            values = {"nll": nll, "accuracy": guess == y}
+            scores = outputs if isinstance(outputs, ClassScores) else class_scores(outputs, y)
+            guess = scores.guess
+            values = {"nll": scores.nll, "accuracy": guess == y}
             if "macro_f1" in target.metrics:
                 class_sums["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
             if "span_f1" in target.metrics:
                 class_sums["span_f1"] = span_f1(target.labels, guess, y, weight, target.scheme)
         case Bernoulli():
+            assert not isinstance(outputs, ClassScores)
             # softplus(-logit) = -log p(1) and softplus(logit) = -log p(0). The logarithm of a
             # sigmoid would be -inf where the sigmoid rounds to 0.
             sign = 1.0 - 2.0 * y
-            nll = jax.nn.softplus(sign * logits).sum(-1)
-            values = {"nll": nll, "accuracy": ((logits > 0) == (y > 0.5)).all(-1)}
+            nll = jax.nn.softplus(sign * outputs).sum(-1)
+            values = {"nll": nll, "accuracy": ((outputs > 0) == (y > 0.5)).all(-1)}
         case Real():
+            assert not isinstance(outputs, ClassScores)
             values = {
-                "mse": jnp.square(logits - y).mean(-1),
-                "mae": jnp.abs(logits - y).mean(-1),
+                "mse": jnp.square(outputs - y).mean(-1),
+                "mae": jnp.abs(outputs - y).mean(-1),
             }
     count = weight.sum()
     # `where` and not a product: 0 times NaN is NaN, and a row with weight 0 may hold one.
@@ -225,12 +275,12 @@ def _f1_by_class(
     return 2.0 * (guessed * true).sum(axes), (guessed + true).sum(axes)
 
 
-def _weights(target: Target, batch: Batch, shape: tuple[int, ...]) -> jax.Array:
+def _weights(target: Target, batch: Batch) -> jax.Array:
     """Returns the weight of each prediction, [B] or [B,T]: 0 in filler rows and in padding."""
     if not target.every_step:
         return batch.weight_B
-    lengths = batch.examples.lengths
+    lengths, (B, T) = batch.examples.lengths, batch.examples.y.shape[:2]
     if lengths is None:
-        return jnp.broadcast_to(batch.weight_B[:, None], shape[:2])
-    real_BT = jnp.arange(shape[1])[None] < lengths[:, None]
+        return jnp.broadcast_to(batch.weight_B[:, None], (B, T))
+    real_BT = jnp.arange(T)[None] < lengths[:, None]
     return batch.weight_B[:, None] * real_BT

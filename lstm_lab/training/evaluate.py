@@ -22,12 +22,11 @@ from lstm_lab.tasks import (
     gather_batch,
     means,
     metric_names,
-    metric_sums,
     rows_that_fit,
     zero_metrics,
 )
 from lstm_lab.training.device_axis import DeviceAxis
-from lstm_lab.training.forward import forward, switch_on_length
+from lstm_lab.training.forward import forward, metrics, switch_on_length
 from lstm_lab.training.state import zero_states
 from lstm_lab.utils.types import PyTree
 
@@ -90,7 +89,7 @@ def _sum_over_examples(
     rows_B = axis.rows(size)
 
     def measure_batch(batch: Batch) -> MetricSums:
-        return metric_sums(target, forward(spec, params, batch, regularization).logits, batch)
+        return metrics(spec, forward(spec, params, batch, regularization).outputs, batch)
 
     measure = switch_on_length(buckets, target.every_step, measure_batch)
 
@@ -115,8 +114,8 @@ def _sum_over_stream(
     ) -> tuple[tuple[MetricSums, States], None]:
         total, states = carry
         batch = chunk(stream, index, rows_B, tracks, whole=steps % stream.T == 0)
-        logits, states, *_ = forward(spec, params, batch, regularization, states)
-        sums = metric_sums(target, logits, batch)
+        outputs, states, _ = forward(spec, params, batch, regularization, states)
+        sums = metrics(spec, outputs, batch)
         return (jax.tree.map(jnp.add, total, sums), states), None
 
     start = zero_metrics(target), zero_states(spec, params, len(rows_B))

@@ -1,11 +1,11 @@
-"""The forward pass of one batch: from examples to logits, and how long the batch is computed for.
+"""The forward pass of one batch, from examples to outputs and loss, and how long it is.
 
 `step.py` differentiates it, `evaluate.py` measures it. The model itself is in `models/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,9 +17,19 @@ from jax import lax
 from lstm_lab.cells.masks import RATES
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model
+from lstm_lab.models.head import Outputs, cross_entropy
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
-from lstm_lab.tasks import Batch, Split, Stream
+from lstm_lab.tasks import (
+    Batch,
+    Categorical,
+    MetricSums,
+    Split,
+    Stream,
+    loss_sum,
+    loss_weights,
+    metric_sums,
+)
 from lstm_lab.training.state import TrainState
 from lstm_lab.utils.types import PyTree
 
@@ -40,16 +50,14 @@ class Forward(NamedTuple):
     """The outputs of a forward pass.
 
     Attributes:
-      logits: [B,C] after the last step, or [B,T,C] at every step, float32.
+      outputs: features after the last step or at every step, and the head that reads them.
       states: final states of the recurrent layers; a stream continues from them.
       features: outputs of the last layer by name, as `activation_penalties.penalty` takes them.
-      captured: results of the methods that were named, by module; else empty.
     """
 
-    logits: jax.Array
+    outputs: Outputs
     states: States
     features: dict[str, tuple[jax.Array, ...]]
-    captured: PyTree
 
 
 def forward(
@@ -58,9 +66,8 @@ def forward(
     batch: Batch,
     regularization: Regularization,
     states: States | None = None,
-    captured: Collection[str] = (),
 ) -> Forward:
-    """Computes the logits of a batch.
+    """Computes the outputs of a batch.
 
     Args:
       spec: the run.
@@ -68,27 +75,72 @@ def forward(
       batch: the examples.
       regularization: rates, and keys in training; without keys nothing is drawn.
       states: for a stream, the final states of the chunk before; else None.
-      captured: names of methods of the model's modules whose results are kept.
 
     Returns:
-      Logits, final states and the last layer's outputs.
+      Outputs, final states and the last layer's outputs.
     """
+    (outputs, states), variables = _apply(
+        *(spec, params, batch, regularization, states),
+        method="outputs_and_states",
+        mutable=["features"],
+    )
+    return Forward(outputs, states, variables.get("features", {}))
+
+
+def loss_and_metrics(
+    spec: RunSpec, outputs: Outputs, batch: Batch
+) -> tuple[jax.Array, jax.Array, MetricSums]:
+    """Computes the training loss of a batch, as a sum and a count, and the sums of its metrics.
+
+    Args:
+      spec: the run.
+      outputs: as `forward` returns them.
+      batch: the examples.
+    """
+    target, smoothing = spec.task.target, spec.train.label_smoothing
+    with jax.default_matmul_precision(spec.model.precision):
+        if isinstance(target, Categorical) and target.every_step:
+            weight_BT = loss_weights(target, batch)
+            total, scores = cross_entropy(outputs, batch.examples.y, weight_BT, smoothing)
+            return total, weight_BT.sum(), metric_sums(target, scores, batch)
+        logits = outputs.logits()
+    total, count = loss_sum(target, logits, batch, smoothing)
+    return total, count, metric_sums(target, logits, batch)
+
+
+def metrics(spec: RunSpec, outputs: Outputs, batch: Batch) -> MetricSums:
+    """Computes the sums of the metrics of a batch, without gradients.
+
+    Args:
+      spec, outputs, batch: as in `loss_and_metrics`.
+    """
+    target = spec.task.target
+    with jax.default_matmul_precision(spec.model.precision):
+        if isinstance(target, Categorical) and target.every_step:
+            return metric_sums(target, outputs.scores(batch.examples.y), batch)
+        return metric_sums(target, outputs.logits(), batch)
+
+
+def _apply(
+    spec: RunSpec,
+    params: PyTree,
+    batch: Batch,
+    regularization: Regularization,
+    states: States | None,
+    **options: Any,
+) -> Any:
+    """Applies the model to a batch; returns the result of the method and the collections."""
     examples = batch.examples
     # Only an encoder-decoder takes a source.
     source: dict[str, Any] = {} if examples.source is None else {"source": examples.source}
     is_start = None if states is None else batch.is_start
     with jax.default_matmul_precision(spec.model.precision):
-        (logits, states), variables = build_model(spec).apply(
+        return build_model(spec).apply(
             {"params": params},
             *(examples.x, examples.lengths, regularization, states, is_start),
-            method="logits_and_states",
-            mutable=["features", "intermediates"] if captured else ["features"],
-            capture_intermediates=(lambda _, method: method in captured) if captured else False,
             **source,
+            **options,
         )
-    return Forward(
-        logits, states, variables.get("features", {}), variables.get("intermediates", {})
-    )
 
 
 def activations(
@@ -106,9 +158,14 @@ def activations(
     Returns:
       The output arrays by the path of the module, with slashes; the whole model is last.
     """
-    captured = forward(spec, params, batch, regularization, states, OUTPUT_METHODS).captured
+    _, variables = _apply(
+        *(spec, params, batch, regularization, states),
+        method="logits_and_states",
+        mutable=["features", "intermediates"],
+        capture_intermediates=lambda _, method: method in OUTPUT_METHODS,
+    )
     found: dict[str, list[jax.Array]] = {}
-    for path, outputs in flatten_dict(captured).items():
+    for path, outputs in flatten_dict(variables["intermediates"]).items():
         module = "/".join(path[:-1]) or "model"
         if path[-1] == LAYER_METHOD:
             # The stack calls it once per layer.

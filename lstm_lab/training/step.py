@@ -25,9 +25,7 @@ from lstm_lab.tasks import (
     Stored,
     Stream,
     epoch_order,
-    loss_sum,
     means,
-    metric_sums,
     steps_per_epoch,
     train_batch,
     zero_metrics,
@@ -39,6 +37,7 @@ from lstm_lab.training.evaluate import evaluate_split, nan_metrics
 from lstm_lab.training.forward import (
     forward,
     length_buckets,
+    loss_and_metrics,
     regularization_rates,
     switch_on_length,
     training_regularization,
@@ -131,12 +130,12 @@ class TrainStep:
         carry = self.axis.take_rows(state.carry, batch.rows_B)
 
         def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
-            logits, states, features, _ = forward(spec, params, batch, regularization, carry)
+            outputs, states, features = forward(spec, params, batch, regularization, carry)
             # A sum, not a mean: see `_reduce`.
-            total, count = loss_sum(target, logits, batch, spec.train.label_smoothing)
+            total, count, sums = loss_and_metrics(spec, outputs, batch)
             if spec.train.penalized:
                 total += penalty(spec.train, features, batch)
-            return total, LossParts(count, metric_sums(target, logits, batch), carry and states)
+            return total, LossParts(count, sums, carry and states)
 
         value_and_grad = partial(jax.value_and_grad(loss, has_aux=True), state.params)
         gradients = switch_on_length(self._buckets(batch), target.every_step, value_and_grad)

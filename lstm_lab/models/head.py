@@ -1,0 +1,214 @@
+"""The dense head of a model, and the cross-entropy of its classes without all logits at once.
+
+A language model of V words has B T V logits, far more numbers than the rest of a step. Here they
+exist for a part of the rows at a time: `cross_entropy` computes logits, loss and gradients of one
+part before it begins the next one. `training/forward.py` calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lstm_lab.tasks import ClassScores, class_scores
+from lstm_lab.utils.types import PyTree
+
+# Logits of a part, about: 16 MB of float32.
+PART = 2**22
+# Rows of a part, at least: the gradient of the weights is read and written once per part, which
+# takes longer than the products of fewer rows.
+LEAST_ROWS = 256
+
+
+class Outputs(NamedTuple):
+    """What a model returns before its head is applied: features, and the weights of the head.
+
+        logits = features kernel + bias
+
+    Attributes:
+      features: outputs of the last layer, [T,B,H] at every step or [B,H] at the last one.
+      kernel: weights [H,C], float32; products have the dtype of the features.
+      bias: biases [C], float32.
+    """
+
+    features: jax.Array
+    kernel: jax.Array
+    bias: jax.Array
+
+    def logits(self) -> jax.Array:
+        """Returns the float32 logits, batch-major: [B,T,C] or [B,C]."""
+        logits = self._logits(self.features)
+        return jnp.swapaxes(logits, 0, 1) if logits.ndim == 3 else logits
+
+    def scores(self, y_BT: jax.Array) -> ClassScores:
+        """Returns what metrics read of the logits at every step.
+
+        Args:
+          y_BT: the true classes.
+
+        Returns:
+          The scores of all predictions, [B,T].
+        """
+
+        def scores(_: None, features_NH: jax.Array, y_N: jax.Array) -> tuple[None, ClassScores]:
+            return None, class_scores(self._logits(features_NH), y_N)
+
+        _, scores_TB = _scan_rows(scores, None, self.bias.size, (self.features, y_BT.T))
+        return jax.tree.map(jnp.transpose, scores_TB)
+
+    def _logits(self, features: jax.Array) -> jax.Array:
+        dtype = features.dtype
+        bias = jnp.expand_dims(self.bias.astype(dtype), range(features.ndim - 1))
+        logits = features @ self.kernel.astype(dtype) + bias
+        # The loss needs float32, whatever the compute dtype.
+        return logits.astype(jnp.float32)
+
+
+def cross_entropy(
+    outputs: Outputs, y_BT: jax.Array, weight_BT: jax.Array, smoothing: float = 0.0
+) -> tuple[jax.Array, ClassScores]:
+    """Computes the cross-entropy of the classes at every step, as a weighted sum.
+
+        total = sum w ((1 - e) nll - e mean_C log p)
+
+    Where it is differentiated, its gradients are computed together with it: the logits are neither
+    kept for the backward pass nor computed twice.
+
+    Args:
+      outputs: features [T,B,H] and the weights of the head.
+      y_BT: the true classes.
+      weight_BT: w, the weight of each prediction; one with weight 0 does not count, even if NaN.
+      smoothing: e, at least 0 and below 1.
+
+    Returns:
+      The sum, float32, and the scores [B,T] of all predictions; only the sum has gradients.
+
+    Example:
+      total, scores = cross_entropy(outputs, y_BT, jnp.ones(y_BT.shape))
+      loss, perplexity = total / y_BT.size, jnp.exp(scores.nll.mean())
+    """
+    total, scores_TB = _sum(outputs, y_BT.T, weight_BT.T, smoothing)
+    return total, jax.tree.map(jnp.transpose, scores_TB)
+
+
+# ---- the sum and its gradients
+
+Summed = tuple[jax.Array, ClassScores]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _sum(outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float) -> Summed:
+    def add(
+        total: jax.Array, features_NH: jax.Array, y_N: jax.Array, weight_N: jax.Array
+    ) -> Summed:
+        logits_NC = outputs._logits(features_NH)
+        loss, scores = _loss(logits_NC, y_N, weight_N, smoothing)
+        return total + loss, scores
+
+    rows = outputs.features, y_TB, weight_TB
+    return _scan_rows(add, jnp.float32(0), outputs.bias.size, rows)
+
+
+def _sum_and_gradients(
+    outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float
+) -> tuple[Summed, Outputs]:
+    """Returns what `_sum` does, and the gradients of the sum."""
+    dtype = outputs.features.dtype
+    kernel_HC = outputs.kernel.astype(dtype)
+
+    def add(
+        carry: PyTree, features_NH: jax.Array, y_N: jax.Array, weight_N: jax.Array
+    ) -> tuple[PyTree, PyTree]:
+        total, d_kernel, d_bias = carry
+        logits_NC = outputs._logits(features_NH)
+        loss, scores = _loss(logits_NC, y_N, weight_N, smoothing)
+        d_NC = _logit_gradients(logits_NC, y_N, weight_N, smoothing)
+        d_bias += d_NC.sum(0)
+        # Products of the backward pass have the compute dtype, as those of the forward pass. The
+        # sum over all rows is kept in float32.
+        d_NC = d_NC.astype(dtype)
+        d_kernel += jnp.matmul(features_NH.T, d_NC, preferred_element_type=jnp.float32)
+        return (total + loss, d_kernel, d_bias), (scores, d_NC @ kernel_HC.T)
+
+    zeros = jnp.float32(0), jnp.zeros_like(outputs.kernel), jnp.zeros_like(outputs.bias)
+    rows = outputs.features, y_TB, weight_TB
+    (total, *weights), (scores_TB, features) = _scan_rows(add, zeros, outputs.bias.size, rows)
+    return (total, scores_TB), Outputs(features, *weights)
+
+
+def _scale_gradients(
+    smoothing: float, grads: Outputs, cotangents: tuple[jax.Array, PyTree]
+) -> tuple[Outputs, None, None]:
+    del smoothing
+    factor, _ = cotangents
+    return jax.tree.map(lambda g: (factor * g).astype(g.dtype), grads), None, None
+
+
+_sum.defvjp(_sum_and_gradients, _scale_gradients)
+
+
+def _loss(
+    logits_NC: jax.Array, y_N: jax.Array, weight_N: jax.Array, smoothing: float
+) -> tuple[jax.Array, ClassScores]:
+    """Returns the sum over rows, and their scores."""
+    scores = class_scores(logits_NC, y_N)
+    loss_N = scores.smoothed_nll(smoothing)
+    return jnp.where(weight_N > 0, weight_N * loss_N, 0.0).sum(), scores
+
+
+def _logit_gradients(
+    logits_NC: jax.Array, y_N: jax.Array, weight_N: jax.Array, smoothing: float
+) -> jax.Array:
+    """Returns the gradients [N,C] of the sum: w (p - (1 - e) onehot(y) - e / C)."""
+    C = logits_NC.shape[1]
+    true_NC = jnp.arange(C)[None] == y_N[:, None]
+    target_NC = jnp.where(true_NC, 1.0 - smoothing, 0.0) + smoothing / C
+    difference_NC = jax.nn.softmax(logits_NC) - target_NC
+    weight_N1 = weight_N[:, None]
+    return jnp.where(weight_N1 > 0, weight_N1 * difference_NC, 0.0)
+
+
+# ---- parts
+
+
+def _scan_rows(
+    function: Callable[..., tuple[Any, Any]], carry: Any, C: int, arrays_TB: tuple[jax.Array, ...]
+) -> tuple[Any, Any]:
+    """Calls a function for one part of the rows after another, as `lax.scan` does.
+
+    Args:
+      function: (carry, rows [N,...] of each array) -> (carry, results [N,...]).
+      carry: the first carry.
+      C: classes, which determine how many rows a part has.
+      arrays_TB: arrays [T,B,...]; the last part is filled with zeros.
+
+    Returns:
+      The last carry, and the results [T,B,...] of all rows.
+    """
+    T, B = arrays_TB[0].shape[:2]
+    rows = T * B
+    parts = max(min(-(-rows * C // PART), rows // LEAST_ROWS), 1)
+    N = -(-rows // parts)
+
+    def split(array_TB: jax.Array) -> jax.Array:
+        flat = array_TB.reshape(rows, *array_TB.shape[2:])
+        filled = jnp.pad(flat, [(0, parts * N - rows)] + [(0, 0)] * (flat.ndim - 1))
+        return filled.reshape(parts, N, *flat.shape[1:])
+
+    def join(results: jax.Array) -> jax.Array:
+        return results.reshape(parts * N, *results.shape[2:])[:rows].reshape(
+            T, B, *results.shape[2:]
+        )
+
+    xs = tuple(split(array) for array in arrays_TB)
+    if parts == 1:
+        carry, results = function(carry, *(x[0] for x in xs))
+        results = jax.tree.map(lambda a: a[None], results)
+    else:
+        carry, results = lax.scan(lambda carry, x: function(carry, *x), carry, xs)
+    return carry, jax.tree.map(join, results)
