@@ -7,9 +7,9 @@ groups the runs into cohorts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from lstm_lab.config.parsing import build_spec, with_values
+from lstm_lab.config.parsing import build_spec, typed, with_values
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.studies.axes import Point, cross, label
@@ -120,7 +120,7 @@ def trial_runs(
     assert study.tuning is not None
     # Tuning runs may be shorter than final runs.
     overrides = study.tuning.overrides or {}
-    return [_plan_run(study, variant, values, "tuning", point, seed, overrides) for seed in seeds]
+    return _plan_runs(study, variant, values, "tuning", point, seeds, overrides)
 
 
 def final_runs(study: Study, chosen: Mapping[str, Point]) -> list[PlannedRun]:
@@ -131,32 +131,54 @@ def final_runs(study: Study, chosen: Mapping[str, Point]) -> list[PlannedRun]:
       chosen: each variant's point on the tuning axes; not read for a study without tuning.
     """
     return [
-        _plan_run(study, name, values, "final", dict(chosen.get(name, {})), seed, {})
+        run
         for name, values in variants(study).items()
         # A variant whose tuning failed has no point yet.
         if study.tuning is None or name in chosen
-        for seed in study.seeds
+        for run in _plan_runs(
+            study, name, values, "final", dict(chosen.get(name, {})), study.seeds, {}
+        )
     ]
 
 
-def _plan_run(
+def _plan_runs(
     study: Study,
     variant: str,
     values: Point,
     stage: str,
     point: Point,
-    seed: int,
+    seeds: Sequence[int],
     overrides: Mapping[str, object],
-) -> PlannedRun:
+) -> list[PlannedRun]:
+    """Builds the specs of runs that differ in their seeds only."""
+    # By fold: it depends on the seed. To build a spec, with all its checks, takes ten times as long
+    # as to copy it with another seed, and a study may have ten thousand runs.
+    built: dict[int, RunSpec] = {}
+    runs = []
+    for seed in seeds:
+        fold = 0 if study.folds is None else seed % study.folds
+        if fold not in built:
+            built[fold] = _build(study, values, point, seed, overrides)
+        try:
+            spec = replace(built[fold], **typed(RunSpec, {"seed": seed}, ""))
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        runs.append(PlannedRun(spec, variant, stage, point))
+    return runs
+
+
+def _build(
+    study: Study, values: Point, point: Point, seed: int, overrides: Mapping[str, object]
+) -> RunSpec:
     """Builds the spec of one run: base, then variant, then overrides, then tuned point."""
     shared = {**overrides, **point, "seed": seed}
     if study.folds is not None:
         # By the seed: the same seed of two variants tests on the same part, so they form a pair.
         shared |= {"task.folds": study.folds, "task.fold": seed % study.folds}
     spec = build_spec(with_values(study.settings, {**values, **shared}))
-    if study.match != "hidden" and study.baseline is not None:
-        # Matched at the same tuned point: a searched hidden size changes the size to match.
-        baseline = variants(study)[study.baseline]
-        reference = build_spec(with_values(study.settings, {**baseline, **shared}))
-        spec = match_size(spec, reference, study.match)
-    return PlannedRun(spec, variant, stage, point)
+    if study.match == "hidden" or study.baseline is None:
+        return spec
+    # Matched at the same tuned point: a searched hidden size changes the size to match.
+    baseline = variants(study)[study.baseline]
+    reference = build_spec(with_values(study.settings, {**baseline, **shared}))
+    return match_size(spec, reference, study.match)

@@ -45,12 +45,32 @@ def test_invalid_studies_are_rejected(options, message, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+WAVES = {
+    "task": {"name": "waves", "file": "a.csv", "labels": ("1", "2")},
+    "train": {"epochs": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"match": "parameters"}, {"base": WAVES, "folds": 3}], ids=str
+)
+def test_runs_that_differ_in_seeds_have_the_specs_of_lone_runs(options):
+    """The spec of one seed is copied for the others."""
+    seeds = (3, 5, 4, 2**32 - 1)
+    runs = final_runs(tiny_study(seeds=seeds, **options), {})
+    alone = [final_runs(tiny_study(seeds=(seed,), **options), {}) for seed in seeds]
+    assert runs == [run for variant in zip(*alone, strict=True) for run in variant]
+    assert [run.spec.seed for run in runs] == [*seeds, *seeds]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "one"])
+def test_a_wrong_seed_is_refused_wherever_it_stands(seed):
+    with pytest.raises(UserError, match="seed"):
+        final_runs(tiny_study(seeds=(1, seed)), {})
+
+
 def test_seeds_select_the_folds_of_a_cross_validation():
-    base = {
-        "task": {"name": "waves", "file": "a.csv", "labels": ("1", "2")},
-        "train": {"epochs": 1},
-    }
-    runs = final_runs(tiny_study(base=base, seeds=(0, 1, 2, 3, 4), folds=3), {})
+    runs = final_runs(tiny_study(base=WAVES, seeds=(0, 1, 2, 3, 4), folds=3), {})
     assert [(r.spec.seed, r.spec.task.folds, r.spec.task.fold) for r in runs[:5]] == [
         (0, 3, 0),
         (1, 3, 1),
