@@ -29,6 +29,12 @@ from lstm_lab.training.step import Splits, TrainStep
 from lstm_lab.utils.types import PyTree
 
 AXIS = "devices"
+# A member's initialization runs once: optimizing it would take seconds and save milliseconds. A
+# random search compiles one for every hidden size.
+INIT_OPTIONS: dict[str, bool | int] = {"xla_backend_optimization_level": 0}
+# Half of the time again, with the same bits; later versions have only the other emitters.
+if jax.__version_info__ < (0, 12):
+    INIT_OPTIONS["xla_cpu_use_fusion_emitters"] = False
 
 
 class LaneFunctions(NamedTuple):
@@ -164,9 +170,7 @@ def _init_member(train_step: TrainStep, spec: RunSpec, total: int) -> TrainState
 
 @lru_cache(maxsize=64)
 def _compiled_init(spec: RunSpec, length: float) -> Callable[[Member], TrainState]:
-    # It runs once per member: optimizing it would take a second and save milliseconds.
-    options = {"xla_backend_optimization_level": 0}
-    return jax.jit(TrainStep(spec, length).init, compiler_options=options)
+    return jax.jit(TrainStep(spec, length).init, compiler_options=INIT_OPTIONS)
 
 
 def unpad(layout: Layout, spec: RunSpec, params: PyTree) -> PyTree:
