@@ -2,7 +2,7 @@
 
 The nine of Greff et al. 2017 (LSTM: A Search Space Odyssey), lstm, rnn and gru.
 
-Command: make ablation, or lstm-lab sweep digits_ablation
+Command: make ablation, or lstm-lab sweep digits_ablation --jobs=2
 Time: four to seven minutes on 2 CPU cores.
 
 Every variant gets the same trials: three learning rates, two seeds each, over the first 12 epochs;
