@@ -13,7 +13,7 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_json
 from lstm_lab.utils.progress import Meter
 
-CASES = [Case("gradient", 4, 6, 5, 8, cell=cell) for cell in ("lstm", "layernorm")]
+CASES = [Case("gradient", 4, 6, 5, 8, cell=cell) for cell in ("minlstm", "lstm")]
 
 
 def plan_of(suite, names, cases=CASES):
@@ -34,21 +34,21 @@ def rows_of(result):
 
 
 ROWS = [
+    ("minlstm, B 4, T 6, D 5, H 8", "lstm_lab scan"),
+    ("minlstm, B 4, T 6, D 5, H 8", "lstm_lab associative"),
     ("B 4, T 6, D 5, H 8", "lstm_lab scan"),
-    ("B 4, T 6, D 5, H 8", "lstm_lab native"),
-    ("layernorm, B 4, T 6, D 5, H 8", "lstm_lab scan"),
 ]
 
 
 def test_results_replace_the_rows_of_the_same_device(tmp_path):
     """Runs the processes of two contenders, one of which supports only one of two cases."""
     row_counts = []
-    plan = plan_of("backends", ["lstm_lab scan", "lstm_lab native"])
+    plan = plan_of("backends", ["lstm_lab scan", "lstm_lab associative"])
     result = run(plan, keep=lambda result: row_counts.append(len(result["rows"])))
     assert row_counts == [2, 3]
     assert rows_of(result) == ROWS
     assert all(len(row["ms"]) == 2 and row["first_ms"] > 0 for row in result["rows"])
-    assert "| layernorm, B 4, T 6, D 5, H 8 |" in markdown(result)
+    assert "| minlstm, B 4, T 6, D 5, H 8 |" in markdown(result)
     path = tmp_path / "timings.json"
     other_device = {"platform": "gpu", "device": "another", "rows": []}
     path.write_text(json.dumps({"tables": [other_device]}))
@@ -57,13 +57,13 @@ def test_results_replace_the_rows_of_the_same_device(tmp_path):
     other, table = json.loads(path.read_text())["tables"]
     assert other == other_device
     assert (table["platform"], table["device"]) == ("cpu", "cpu")
-    assert [row["cell"] for row in table["rows"]] == ["plain", "layer_norm"]
-    assert [set(row["ms"]) for row in table["rows"]] == [{"scan", "native"}, {"scan"}]
+    assert [row["cell"] for row in table["rows"]] == ["minlstm", "plain"]
+    assert [set(row["ms"]) for row in table["rows"]] == [{"scan", "associative"}, {"scan"}]
 
 
 def test_an_interrupted_run_continues_at_the_missing_cases(tmp_path):
     path = tmp_path / "layer.json"
-    plan = plan_of("cells", ["lstm_lab scan", "lstm_lab native"])
+    plan = plan_of("cells", ["lstm_lab scan", "lstm_lab associative"])
 
     def stop(result):
         write_json(path, result)
