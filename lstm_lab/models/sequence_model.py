@@ -94,11 +94,11 @@ class SequenceModel(nn.Module):
         Returns:
           float32 logits, [B,T,C] at every step or [B,C] at the last one; and the final states.
         """
-        features, final_states = self._features_and_states(
+        outputs, final_states = self.outputs_and_states(
             x, lengths, regularization, states, is_start
         )
         # The loss needs float32, whatever the compute dtype.
-        logits = self._apply_head(features).astype(jnp.float32)
+        logits = self._apply_head(outputs.features).astype(jnp.float32)
         return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), final_states
 
     def outputs_and_states(
@@ -110,23 +110,6 @@ class SequenceModel(nn.Module):
         is_start: jax.Array | None = None,
     ) -> tuple[Outputs, States]:
         """Computes the same as `logits_and_states`, but does not apply the head."""
-        features, final_states = self._features_and_states(
-            x, lengths, regularization, states, is_start
-        )
-        if self.tied:
-            return Outputs(features, self.embed.embedding.T, self.bias), final_states
-        weights = self.head.variables["params"]
-        return Outputs(features, weights["kernel"], weights["bias"]), final_states
-
-    def _features_and_states(
-        self,
-        x: jax.Array,
-        lengths: jax.Array | None,
-        regularization: Regularization | None,
-        states: States | None,
-        is_start: jax.Array | None,
-    ) -> tuple[jax.Array, States]:
-        """Returns what the head reads, [T,B,H] or [B,H], and the final states."""
         if self.subtract_last:
             x = subtract_last(x, lengths)
         x_TBD = self._embed_inputs(jnp.swapaxes(x, 0, 1), regularization)
@@ -136,7 +119,12 @@ class SequenceModel(nn.Module):
         self._sow_features("raw", features)
         features = self._drop(features, regularization)
         self._sow_features("dropped", features)
-        return features, final_states
+        if self.tied:
+            return Outputs(features, self.embed.embedding.T, self.bias), final_states
+        if self.is_initializing():
+            self.head(features)  # draws its weights
+        weights = self.head.variables["params"]
+        return Outputs(features, weights["kernel"], weights["bias"]), final_states
 
     def _embed_inputs(self, x_T: jax.Array, regularization: Regularization | None) -> jax.Array:
         """Returns the inputs of the stack [T,B,D] for tokens [T,B] or vectors [T,B,D]."""

@@ -28,6 +28,10 @@ class ClassScores(NamedTuple):
       nll: negative log-likelihood of the true class, in nats.
       mean_nll: the mean of that of all classes, for label smoothing.
       guess: the most probable class.
+
+    Example:
+      scores = class_scores(jnp.zeros((3, 10)), jnp.array([0, 1, 2]))
+      scores.nll  # [2.3, 2.3, 2.3]: ln 10
     """
 
     nll: jax.Array

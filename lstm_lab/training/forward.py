@@ -79,11 +79,15 @@ def forward(
     Returns:
       Outputs, final states and the last layer's outputs.
     """
-    (outputs, states), variables = _apply(
-        *(spec, params, batch, regularization, states),
-        method="outputs_and_states",
-        mutable=["features"],
-    )
+    arguments, source = _arguments(batch, regularization, states)
+    with jax.default_matmul_precision(spec.model.precision):
+        (outputs, states), variables = build_model(spec).apply(
+            {"params": params},
+            *arguments,
+            method="outputs_and_states",
+            mutable=["features"],
+            **source,
+        )
     return Forward(outputs, states, variables.get("features", {}))
 
 
@@ -121,26 +125,14 @@ def metrics(spec: RunSpec, outputs: Outputs, batch: Batch) -> MetricSums:
         return metric_sums(target, outputs.logits(), batch)
 
 
-def _apply(
-    spec: RunSpec,
-    params: PyTree,
-    batch: Batch,
-    regularization: Regularization,
-    states: States | None,
-    **options: Any,
-) -> Any:
-    """Applies the model to a batch; returns the result of the method and the collections."""
+def _arguments(
+    batch: Batch, regularization: Regularization, states: States | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns the arguments of a model for a batch; only an encoder-decoder takes a source."""
     examples = batch.examples
-    # Only an encoder-decoder takes a source.
-    source: dict[str, Any] = {} if examples.source is None else {"source": examples.source}
     is_start = None if states is None else batch.is_start
-    with jax.default_matmul_precision(spec.model.precision):
-        return build_model(spec).apply(
-            {"params": params},
-            *(examples.x, examples.lengths, regularization, states, is_start),
-            **source,
-            **options,
-        )
+    source = {} if examples.source is None else {"source": examples.source}
+    return (examples.x, examples.lengths, regularization, states, is_start), source
 
 
 def activations(
@@ -158,12 +150,16 @@ def activations(
     Returns:
       The output arrays by the path of the module, with slashes; the whole model is last.
     """
-    _, variables = _apply(
-        *(spec, params, batch, regularization, states),
-        method="logits_and_states",
-        mutable=["features", "intermediates"],
-        capture_intermediates=lambda _, method: method in OUTPUT_METHODS,
-    )
+    arguments, source = _arguments(batch, regularization, states)
+    with jax.default_matmul_precision(spec.model.precision):
+        _, variables = build_model(spec).apply(
+            {"params": params},
+            *arguments,
+            method="logits_and_states",
+            mutable=["features", "intermediates"],
+            capture_intermediates=lambda _, method: method in OUTPUT_METHODS,
+            **source,
+        )
     found: dict[str, list[jax.Array]] = {}
     for path, outputs in flatten_dict(variables["intermediates"]).items():
         module = "/".join(path[:-1]) or "model"

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from lstm_lab.config.parsing import build_spec
+from lstm_lab.models import head
 from lstm_lab.tasks import Stream
+from lstm_lab.training import parallel
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.training.parallel import build_program
@@ -142,3 +144,21 @@ def test_bidirectional_models_of_streams_are_rejected(text):
                 "train": {"steps": 1},
             }
         )
+
+
+@pytest.mark.parametrize("layout", [Layout("batch", 2, 1), Layout("members", 2, 2)], ids=str)
+@pytest.mark.parametrize("tied", [False, True])
+def test_logits_by_parts_equal_those_at_once_in_every_layout(text, monkeypatch, layout, tied):
+    model = {"tied": tied, "embedding": 6}
+    specs = [replace(language_spec(text, model=model), seed=seed) for seed in range(layout.lanes)]
+    dataset = specs[0].task.load(Path())
+    expected = [run_steps([spec], Layout("single", 1, 1), dataset, 5) for spec in specs]
+    # Parts of a few rows; programs are kept by their spec, which is the same.
+    monkeypatch.setattr(head, "PART", 1)
+    monkeypatch.setattr(head, "LEAST_ROWS", 4)
+    parallel._build.cache_clear()
+    losses, params = run_steps(specs, layout, dataset, 5)
+    parallel._build.cache_clear()
+    for k, (lone_losses, lone_params) in enumerate(expected):
+        assert_close(losses[:, k : k + 1], lone_losses)
+        assert_close(jax.tree.map(lambda a, k=k: a[k : k + 1], params), lone_params)
