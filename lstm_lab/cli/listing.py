@@ -91,20 +91,44 @@ def _list_runs(folder: Path) -> list[list[str]]:
 
 @click.command(
     epilog="""\b
-Example:
-  lstm-lab show peephole"""
+Examples:
+  lstm-lab show peephole
+  lstm-lab show my_cell.py:mine --kernel"""
 )
 @named_argument("variant", "variants", required=True)
-def show(variant: str) -> int:
+@click.option(
+    "--kernel",
+    is_flag=True,
+    help="Shows the C++ that is generated from the equations for the CPU backend `native`, e.g. "
+    "lstm-lab show gru --kernel. VARIANT may be FILE.py:NAME then.",
+)
+def show(variant: str, kernel: bool) -> int:
     """Shows the equations and parameters of a variant."""
     from lstm_lab.cells import CATALOGUE
     from lstm_lab.cells.describe import show_text
 
+    if kernel:
+        print(_kernel_text(variant), end="")
+        return DONE
     # Not a file: the equations of a user's function cannot be written down.
     if variant not in CATALOGUE:
         raise unknown("show", variant, CATALOGUE)
     print(show_text(variant))
     return DONE
+
+
+def _kernel_text(cell: str) -> str:
+    """Returns the generated C++ of a variant or of a user's cell."""
+    from lstm_lab.config.cell_source import cell_name
+    from lstm_lab.config.sections import ModelSpec
+    from lstm_lab.config.variant import resolve_cell
+    from lstm_lab.recurrence.backends.codegen.emit import Key, generate
+    from lstm_lab.recurrence.backends.codegen.graph import UnsupportedError
+
+    try:
+        return generate(Key(resolve_cell(ModelSpec(cell=cell_name(cell))))).text
+    except UnsupportedError as reason:
+        raise UserError(f"--kernel: {cell} has no kernel; {reason}") from reason
 
 
 @click.group()

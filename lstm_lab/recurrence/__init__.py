@@ -10,8 +10,8 @@ from lstm_lab.recurrence.dispatch import (
     resolve,
     unsupported_reason,
 )
-from lstm_lab.recurrence.steps import Unrolled
-from lstm_lab.recurrence.unroll import EVERYTHING, unroll
+from lstm_lab.recurrence.steps import EVERYTHING, Unrolled
+from lstm_lab.recurrence.unroll import unroll
 
 __all__ = [
     "BACKENDS",

@@ -36,7 +36,8 @@ class CallSignature(NamedTuple):
       dtype: of the inputs.
       B, D, H: rows, input features, hidden units. T is absent on purpose: chunks of any length
         must take the same backend, so that they equal one long call bit for bit.
-      noise, trace, clamp, resets: whether the call has any.
+      noise, trace, resets: whether the call has any.
+      clamp: constants that replace gates, by name and sorted.
       members: how many of a population are batched.
 
     Example:
@@ -50,7 +51,7 @@ class CallSignature(NamedTuple):
     H: int = 64
     noise: bool = False
     trace: bool = False
-    clamp: bool = False
+    clamp: tuple[tuple[str, float], ...] = ()
     resets: bool = False
     members: int = 1
 
@@ -75,7 +76,7 @@ def resolve(backend: Backend, call: CallSignature) -> Backend:
       ValueError: for an unknown backend, or one that does not support the call.
 
     Example:
-      resolve("auto", CallSignature(CellSpec(), jnp.float32, trace=True))  # "scan"
+      resolve("auto", CallSignature(CellSpec(), jnp.bfloat16, trace=True))  # "scan"
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend: got {backend!r}, expected one of {', '.join(BACKENDS)}")
@@ -92,17 +93,19 @@ def resolve(backend: Backend, call: CallSignature) -> Backend:
 def choose(call: CallSignature) -> Backend:
     """Returns the choice of `auto`: the fastest backend that supports the call.
 
-    Times come from the measured row whose shape is nearest to the call. Without timings for the
-    platform it is `fused`, which needs less memory than `scan`; without timings for the cell, scan.
+    Times come from the measured row whose shape is nearest to the call. A cell without timings,
+    such as a user's own, gets `native` if that supports it, else `scan`. Without timings for the
+    platform it is `fused`, which needs less memory than `scan`.
 
     Example:
       choose(CallSignature(CellSpec(), jnp.float32, B=32, D=64, H=256))  # differs between devices
-      choose(CallSignature(CellSpec(), jnp.float32, trace=True))  # "scan": the only one that traces
+      choose(CallSignature(CellSpec(), jnp.bfloat16, trace=True))  # "scan": only it traces bfloat16
     """
     rows = measured(jax.default_backend(), jax.local_devices()[0].device_kind)
     same_family = [row for row in rows if row["cell"] == family(call.spec)]
     if not same_family:
-        return "scan" if rows or unsupported_reason("fused", call) else "fused"
+        default: tuple[Backend, ...] = ("native", "scan") if rows else ("fused", "scan")
+        return next(b for b in default if unsupported_reason(b, call) is None)
     times = min(same_family, key=lambda row: _distance(row, call))["ms"]
     # The fastest first: whether `native` can run is known only after its kernel is compiled.
     timed = sorted((b for b in NAMED if b in times), key=times.__getitem__)
@@ -119,6 +122,8 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
     """
     if backend == "scan":
         return None
+    if backend == "native":
+        return native.unsupported_reason(call.spec, call.dtype, dict(call.clamp), call.noise)
     if call.trace:
         return f"trace: {backend} returns no gates"
     if backend == "fused":
@@ -128,8 +133,6 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
     if call.clamp:
         return f"clamp: {backend} does not support it"
     match backend:
-        case "native":
-            return native.unsupported_reason(call.spec, call.dtype)
         case "cudnn":
             if call.resets:
                 return "resets: cudnn does not support them"

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from lstm_lab.cells.cell import State
 from lstm_lab.utils.types import PyTree
 
+EVERYTHING = ("*",)  # a value of `trace`: all gates and state fields of a cell
+
 
 class Unrolled(NamedTuple):
     """The result of a cell over time.
@@ -43,7 +45,7 @@ class Inputs(NamedTuple):
       lengths: real steps of each row [B], or None if all steps are real.
       is_real_TB: the same as a mask, or None.
       is_reset_TB: the state is zero before this step, in processing order; or None.
-      noise: masks with a leading axis of T steps, or None.
+      noise: masks with a leading axis of T steps, or of 1 if all steps share them; or None.
     """
 
     x_TBD: jax.Array
@@ -74,6 +76,12 @@ class Steps(NamedTuple):
     is_real_B: jax.Array | None
     is_reset_B: jax.Array | None
     noise: PyTree
+
+
+def over_time(inputs: Inputs) -> PyTree:
+    """Returns the masks with a leading axis of T steps; XLA does not store the copies."""
+    T = inputs.x_TBD.shape[0]
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), inputs.noise)
 
 
 def hide_padding(x_TBD: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:

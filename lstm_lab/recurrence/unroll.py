@@ -1,6 +1,7 @@
-"""Runs a cell over time: the entry point `unroll`, and the reference backend `scan`.
+"""Runs a cell over time: the entry point `unroll`.
 
-The backend is chosen in dispatch.py. The step itself is `cells.cell.advance`.
+The backend is chosen in dispatch.py. backends/scan.py is the reference; the step itself is
+`cells.cell.advance`.
 """
 
 from __future__ import annotations
@@ -12,22 +13,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import Params, Spec, State, advance
-from lstm_lab.recurrence.backends import associative, cudnn, fused, native
+from lstm_lab.cells.cell import Params, Spec, State
+from lstm_lab.recurrence.backends import associative, cudnn, fused, native, scan
 from lstm_lab.recurrence.dispatch import Backend, CallSignature, batched_members, resolve
 from lstm_lab.recurrence.steps import (
     Inputs,
     Options,
-    Steps,
     Unrolled,
-    apply_reset,
     effective_resets,
     hide_padding,
-    select,
 )
 from lstm_lab.utils.types import PyTree
-
-EVERYTHING = ("*",)  # a value of `trace`: all gates and state fields of a cell
 
 
 def unroll(
@@ -64,9 +60,10 @@ def unroll(
         cell takes step by step; None for a cell without regularizers.
       trace: names of gates and state fields to return over time, or EVERYTHING.
       clamp: constant values for gates, by name.
-      backend: "scan", the reference; "fused", a backward pass written by hand, reverse mode and
-        first order only; "native", compiled for the CPU; "associative", for linear cells; "cudnn",
-        for the plain LSTM on NVIDIA's GPUs; "auto" takes the fastest, see `dispatch.choose`.
+      backend: "scan", the reference; "fused", a backward pass written by hand, without forward
+        mode; "native", compiled for the CPU from the cell's equations, without forward mode;
+        "associative", for linear cells; "cudnn", for the plain LSTM on NVIDIA's GPUs; "auto" takes
+        the fastest, see `dispatch.choose`.
       precision: precision of matrix products, as in `jax.default_matmul_precision`;
         None keeps the one in force.
 
@@ -83,7 +80,7 @@ def unroll(
     """
     _check_shapes(x_TBD, lengths, resets)
     options = Options(reverse, clamp, tuple(trace))
-    T, B, D = x_TBD.shape
+    _, B, D = x_TBD.shape
     call = CallSignature(
         spec,
         x_TBD.dtype,
@@ -92,16 +89,13 @@ def unroll(
         params["wx"].shape[-1] if "wx" in params else D,
         noise=noise is not None,
         trace=bool(options.trace),
-        clamp=bool(clamp),
+        clamp=tuple(sorted((clamp or {}).items())),
         resets=resets is not None,
         members=batched_members(),
     )
     compute = _COMPUTE[resolve(backend, call)]
     x_TBD, is_real_TB = hide_padding(x_TBD, lengths)
     is_reset_TB = effective_resets(resets, is_real_TB, reverse)
-    # Noise that all steps share has a leading axis of 1. Broadcast here, so that backends can slice
-    # time without a special case; XLA does not store the copies.
-    noise = jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), noise)
     inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
     with jax.default_matmul_precision(precision) if precision else nullcontext():
         if state is None:
@@ -111,31 +105,9 @@ def unroll(
         return compute(spec, params, inputs, state, options)
 
 
-def scan(spec: Spec, params: Params, inputs: Inputs, state: State, options: Options) -> Unrolled:
-    """The reference backend: plain autodiff through `lax.scan` over the step."""
-    # A user's pointwise need not take `clamp`, so the keyword is passed only if it is used.
-    keywords = {"clamp": options.clamp} if options.clamp else {}
-    # The product with the input needs no state: one large product for all T steps.
-    zx = spec.cell.project(spec, params, inputs.x_TBD)
-    steps = Steps(zx, inputs.is_real_TB, inputs.is_reset_TB, inputs.noise)
-
-    def body(state: State, now: Steps) -> tuple[State, tuple[jax.Array, dict[str, jax.Array]]]:
-        state = apply_reset(now, state)
-        new, gates = advance(spec, params, now.zx, state, now.noise, **keywords)
-        outputs = (new.h, _select_trace(options.trace, new, gates))
-        if now.is_real_B is not None:
-            # Padding leaves the state as it is and gives zero outputs.
-            new = select(now.is_real_B, new, state)
-            outputs = select(now.is_real_B, outputs, jax.tree.map(jnp.zeros_like, outputs))
-        return new, outputs
-
-    final, (h_TBH, traced) = jax.lax.scan(body, state, steps, reverse=options.reverse)
-    return Unrolled(h_TBH, final, traced)
-
-
 # All backends have one signature: (spec, params, inputs, state, options) -> Unrolled.
 _COMPUTE: dict[Backend, Callable[[Any, Params, Inputs, State, Options], Unrolled]] = {
-    "scan": scan,
+    "scan": scan.unroll,
     "fused": fused.unroll,
     "native": native.unroll,
     "associative": associative.unroll,
@@ -153,17 +125,3 @@ def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array
     for name, array, shape in (("lengths", lengths, (B,)), ("resets", resets, (T, B))):
         if array is not None and array.shape != shape:
             raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
-
-
-def _select_trace(
-    names: tuple[str, ...], state: State, gates: dict[str, jax.Array]
-) -> dict[str, jax.Array]:
-    """Selects the gates and state fields to return over time."""
-    fields = {k: v for k, v in state._asdict().items() if v is not None}
-    available = {**fields, **gates}
-    if names == EVERYTHING:
-        return available
-    for name in names:
-        if name not in available:
-            raise ValueError(f"trace: got {name!r}, expected one of {', '.join(available)}")
-    return {name: available[name] for name in names}

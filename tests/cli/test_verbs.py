@@ -90,6 +90,29 @@ def test_show_prints_equations_and_parameters(capsys):
     assert "Gers and Schmidhuber 2000" in out
 
 
+def test_show_prints_the_kernel_of_a_variant_and_of_a_users_cell(tmp_path, capsys):
+    assert main(["show", "gru", "--kernel"]) == 0
+    text = capsys.readouterr().out
+    assert "struct Forward0 {" in text
+    assert "tanh(" in text
+    path = tmp_path / "cells.py"
+    path.write_text(
+        "from dataclasses import replace\n"
+        "import jax.numpy as jnp\n"
+        "from lstm_lab.cells import CellSpec\n"
+        "from lstm_lab.cells.gated import GATED_LSTM\n"
+        "def pointwise(spec, params, zx, zh, state, noise=None):\n"
+        "    state, gates = GATED_LSTM.pointwise(spec, params, zx, zh, state, noise)\n"
+        "    return state._replace(h=jnp.cumsum(state.h, 1)), gates\n"
+        "cell = CellSpec(cell=replace(GATED_LSTM, pointwise=pointwise))\n"
+        "twice = CellSpec(gates='f')\n"
+    )
+    assert main(["show", f"{path}:twice", "--kernel"]) == 0
+    assert "struct Backward0 {" in capsys.readouterr().out
+    assert main(["show", str(path), "--kernel"]) == 2
+    assert "has no kernel; primitive: got cumsum" in capsys.readouterr().err
+
+
 def test_config_show_tells_what_the_files_determine(tmp_path, capsys):
     path = tmp_path / "a.csv"
     path.write_text("text,label\n" + "a film,0\nno film,1\n" * 5)

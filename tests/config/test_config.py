@@ -217,10 +217,9 @@ def test_an_override_can_choose_another_task():
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"model": {"cell": "layernorm"}, "compute": {"backend": "native"}}, "layer_norm: native"),
         (
-            {"model": {"cell": "zoneout"}, "compute": {"backend": "native"}},
-            "noise: native does not",
+            {"model": {"dtype": "bfloat16"}, "compute": {"backend": "native"}},
+            "dtype: got bfloat16, native supports float32",
         ),
         ({"compute": {"backend": "associative"}}, "cell: associative"),
         ({"compute": {"backend": "cudnn"}}, "platform: .*cpu"),

@@ -143,7 +143,7 @@ def test_fused_needs_less_memory_than_scan(name):
 def test_an_unsupported_backend_is_rejected():
     spec, params, x, _ = random_layer("layernorm")
     with pytest.raises(ValueError, match="got 'native', which does not support this"):
-        unroll(spec, params, x, backend="native")
+        unroll(spec, params, x.astype(jnp.bfloat16), backend="native")
 
 
 def test_integer_inputs_are_refused():

@@ -6,7 +6,7 @@ back through the steps, where only the state's gradient has to wait for the step
 the weights their gradients as one product for the chunk. So no array of [T,B,4H] ever exists, and
 no weight gradient is accumulated at every step, as plain autodiff does.
 
-Reverse mode, first order; use `scan` for anything else.
+Both passes are plain JAX, so that their own derivatives exist; forward mode alone needs `scan`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Params, Spec, State, recurrent_product
-from lstm_lab.recurrence.steps import Inputs, Options, Steps, Unrolled, apply_reset, select
+from lstm_lab.recurrence.steps import (
+    Inputs,
+    Options,
+    Steps,
+    Unrolled,
+    apply_reset,
+    over_time,
+    select,
+)
 from lstm_lab.utils.types import PyTree
 
 CHUNK = 16  # steps of a chunk, at most
@@ -70,7 +78,7 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
         leaf = jnp.pad(leaf, ((0, missing), *((0, 0) for _ in leaf.shape[1:])))
         return leaf.reshape(chunks, steps, *leaf.shape[1:])
 
-    chunked = Chunk(inputs.x_TBD, is_real_TB, inputs.is_reset_TB, inputs.noise)
+    chunked = Chunk(inputs.x_TBD, is_real_TB, inputs.is_reset_TB, over_time(inputs))
     static = FusedStatic(spec, options.reverse, tuple(sorted((options.clamp or {}).items())))
     h, final = _unroll(static, params, jax.tree.map(split, chunked), state)
     return Unrolled(h.reshape(chunks * steps, *h.shape[2:])[:T], final, {})

@@ -1,7 +1,8 @@
 """Compiles the C++ kernel with the machine's compiler, and loads it.
 
-In: a set of gates. Out: the loaded library, or the reason why there is none. A library is compiled
-once and kept in the user's cache. Read kernel/lstm.cc for the kernel, native.py for its calls.
+In: the generated text of a cell. Out: the loaded library, or the reason why there is none. A
+library is compiled once and kept in the user's cache. Read kernel/cell.cc for the kernel, native.py
+for its calls.
 """
 
 from __future__ import annotations
@@ -38,19 +39,24 @@ def compiler() -> tuple[str, str | None]:
     return "", f"compiler: {named or 'c++, g++ or clang++'} not found, native needs one"
 
 
+def name(text: str) -> str:
+    """Returns the name of a cell's kernel, a hash of its text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 @cache
-def load(gates: int) -> tuple[ctypes.CDLL | None, str | None]:
-    """Loads the kernel for a set of gates, and registers its calls with JAX.
+def load(text: str) -> tuple[ctypes.CDLL | None, str | None]:
+    """Loads the kernel of a cell, and registers its calls with JAX.
 
     Args:
-      gates: the set, as the bits of `NativeStatic.gates`.
+      text: the generated text, see `codegen`.
 
     Returns:
       The library, or None and the reason. A failure is warned about once: `auto` then takes a
       slower backend.
     """
     try:
-        library = ctypes.CDLL(str(build(gates)))
+        library = ctypes.CDLL(str(build(text)))
     except (KernelError, OSError) as error:
         reason = " ".join(str(error).split())
         warnings.warn(
@@ -59,20 +65,20 @@ def load(gates: int) -> tuple[ctypes.CDLL | None, str | None]:
             stacklevel=2,
         )
         return None, reason
-    for name, function in (
+    for direction, function in (
         ("forward", library.LstmLabForward),
         ("backward", library.LstmLabBackward),
     ):
-        target = f"lstm_lab_{name}_{gates}"
+        target = f"lstm_lab_{direction}_{name(text)}"
         jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(function), platform="cpu")
     return library, None
 
 
-def build(gates: int) -> Path:
-    """Returns the compiled library for a set of gates; compiles it if it is not in the cache.
+def build(text: str) -> Path:
+    """Returns the compiled library of a cell's kernel; compiles it if it is not in the cache.
 
     Args:
-      gates: the set of gates.
+      text: the generated text.
 
     Raises:
       KernelError: if there is no compiler, the compiler fails, or the cache cannot be used.
@@ -81,19 +87,20 @@ def build(gates: int) -> Path:
     folder, unusable = cache_folder("kernel")
     if missing or unusable:
         raise KernelError(missing or unusable)
-    # No -ffast-math: the kernel must treat NaN and infinity as XLA does.
+    # No -ffast-math: the kernel must treat NaN and infinity as XLA does. Hidden symbols, because a
+    # process loads a library for each cell, and tables of the same name must not be shared.
     command = [
         path,
         *("-std=c++20", "-O2", "-march=native", "-fno-math-errno", "-fPIC", "-shared"),
-        f"-DLSTM_LAB_GATES={gates}",
+        "-fvisibility=hidden",
         f"-I{jax.ffi.include_dir()}",
     ]
     # The macros name the compiler's version and the instructions that the machine has.
     macros = _run([*command, "-E", "-dM", "-xc++", os.devnull])
     content = b"".join(path.read_bytes() for path in sorted(KERNEL.iterdir()))
     version = jax.__version__.encode()
-    name = hashlib.sha256(macros + content + version).hexdigest()[:16]
-    return _cached(folder, name) or _compile(command, folder, name)
+    key = hashlib.sha256(macros + content + version + text.encode()).hexdigest()[:16]
+    return _cached(folder, key) or _compile(command, folder, key, text)
 
 
 def _cached(folder: Path, name: str) -> Path | None:
@@ -109,12 +116,13 @@ def _cached(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _compile(command: list[str], folder: Path, name: str) -> Path:
+def _compile(command: list[str], folder: Path, name: str, text: str) -> Path:
     """Compiles the kernel into the cache."""
     # Next to its target, so that the rename is atomic: another process may compile the same.
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        built = Path(temporary) / "kernel.so"
-        _run([*command, str(KERNEL / "lstm.cc"), "-o", str(built)])
+        built, cell = Path(temporary) / "kernel.so", Path(temporary) / "cell.h"
+        cell.write_text(text)
+        _run([*command, f'-DLSTM_LAB_CELL="{cell}"', str(KERNEL / "cell.cc"), "-o", str(built)])
         built.chmod(0o700)
         path = folder / f"{name}.{_hash(built)}.so"
         built.replace(path)

@@ -1,78 +1,92 @@
 """The compiled path on CPU: one custom call for a layer forward, one for its gradients.
 
-The source in kernel/ is C++ and is compiled on first use by the machine's own compiler, for the
-machine's own instructions, into the user's cache (`kernel_library.py`). Nothing else than that
-compiler is needed; where it is missing or fails, `unsupported_reason` says so.
+The kernel of a cell is generated from its equations (codegen/) as C++, together with the passes in
+kernel/, and is compiled on first use by the machine's own compiler, for the machine's own
+instructions, into the user's cache (`kernel_library.py`). It serves every cell whose step consists
+of products with the carried state, sums over its units, and elementwise functions;
+`unsupported_reason` names what a cell has besides.
+
+Forward and backward are functions of the inputs alone: what the forward pass saves is a cache. So
+their own derivatives, which `jax.hessian` asks for, are those of the reference backend, `scan`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.cells.baselines import GRU, GRUSpec
+from lstm_lab.cells import gated, masks
 from lstm_lab.cells.cell import Params, Spec, State
-from lstm_lab.cells.gated import GATED_LSTM, SIGMOID_GATES, Activation
-from lstm_lab.cells.spec import CellSpec
-from lstm_lab.recurrence.backends import kernel_library
-from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
-
-Served = CellSpec | GRUSpec
-# The forward pass keeps inputs, h, gates and c. The length of the last array says whether x needs a
-# gradient.
-Residuals = tuple[tuple[jax.Array, ...], jax.Array, jax.Array, jax.Array, jax.Array]
+from lstm_lab.recurrence.backends import kernel_library, scan
+from lstm_lab.recurrence.backends.codegen.emit import Key, generate
+from lstm_lab.recurrence.backends.codegen.graph import UnsupportedError
+from lstm_lab.recurrence.backends.codegen.layer import LayerPlan, plan
+from lstm_lab.recurrence.steps import EVERYTHING, Inputs, Options, Unrolled
+from lstm_lab.utils.types import PyTree
 
 
 class NativeStatic(NamedTuple):
-    """The compile-time constants of a call: the variant's elementwise part, and the direction."""
+    """The static arguments of a call, hashable for `custom_vjp`."""
 
-    gates: int
-    peepholes: bool = False
-    coupled: bool = False
-    offset: float = 0.0
-    candidate: int = 0
-    output: int = 0
-    reverse: bool = False
-
-    @property
-    def attributes(self) -> dict[str, np.generic]:
-        """The custom call's attributes."""
-        return {
-            "peepholes": np.bool_(self.peepholes),
-            "coupled": np.bool_(self.coupled),
-            "offset": np.float32(self.offset),
-            "candidate": np.int32(self.candidate),
-            "output": np.int32(self.output),
-            "reverse": np.bool_(self.reverse),
-        }
+    key: Key
+    reverse: bool
+    trace: tuple[str, ...]
 
 
-_GRU = NativeStatic(gates=8)  # its number in kernel/layer.h
+class Arguments(NamedTuple):
+    """The arrays of a call."""
+
+    params: Params
+    x: jax.Array
+    state: State
+    noise: PyTree
+    lengths: jax.Array | None
+    is_real_TB: jax.Array | None
+    is_reset_TB: jax.Array | None
 
 
-def unsupported_reason(spec: Spec, dtype: np.dtype | type) -> str | None:
-    """Returns the reason why the backend does not support a variant, naming the field, or None."""
+class Results(NamedTuple):
+    """The differentiable results of a call."""
+
+    h: jax.Array
+    final: State
+    traced: dict[str, jax.Array]
+
+
+def unsupported_reason(
+    spec: Spec,
+    dtype: np.dtype | type,
+    clamp: Mapping[str, float] | None = None,
+    noise: bool = False,
+) -> str | None:
+    """Returns the reason why the backend does not support a variant, naming it, or None.
+
+    Args:
+      spec: the variant.
+      dtype: of the inputs.
+      clamp: constants that replace gates, by name.
+      noise: whether masks are given.
+    """
     if jax.default_backend() != "cpu":
         return f"platform: got {jax.default_backend()}, native supports cpu"
-    if not isinstance(spec, Served) or spec.cell not in (GATED_LSTM, GRU):
-        return "cell: native supports the gated LSTM family and gru, not custom functions"
-    for name in ("layer_norm", "projection", "multiplicative"):
-        if getattr(spec, name, None):
-            return f"{name}: native does not support it"
     if dtype != jnp.float32:
         return f"dtype: got {jnp.dtype(dtype).name}, native supports float32"
+    if noise and not masks.is_drawn(spec):
+        return "noise: native supports the masks of zoneout and recurrent dropout"
+    try:
+        kernel = generate(Key(spec, _drawn_masks(spec) if noise else None, _sorted(clamp)))
+    except UnsupportedError as reason:
+        return str(reason)
     # Last, because it may compile for seconds.
-    return kernel_library.load(_static(spec).gates)[1]
+    return kernel_library.load(kernel.text)[1]
 
 
-def unroll(
-    spec: Served, params: Params, inputs: Inputs, state: State, options: Options
-) -> Unrolled:
+def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Options) -> Unrolled:
     """Runs a layer by the compiled kernel.
 
     Args:
@@ -80,131 +94,281 @@ def unroll(
       params: the cell's parameters.
       inputs: as in `steps.Inputs`, float32; the kernel reads lengths instead of a mask.
       state: the initial state.
-      options: direction; nothing else is supported.
+      options: direction, clamped gates, and what is traced.
 
     Returns:
-      Hidden states and the final state.
+      Hidden states, the final state, and the traced gates.
     """
-    T, B, _ = inputs.x_TBD.shape
-    lengths, resets = inputs.lengths, inputs.is_reset_TB
-    H = params["wh"].shape[-1]
-    static = _static(spec)
-    weights = _gru_weights(params) if isinstance(spec, GRUSpec) else _weights(spec, params)
-    # With gate recurrence the carried state is [h, i, f, o].
-    s0 = state.h if state.gates is None else jnp.concatenate([state.h, state.gates], 1)
-    kernel_library.load(static.gates)
-    h_TBH, s_final, c_final = _layer(
-        static._replace(reverse=options.reverse),
+    B, (H, R) = inputs.x_TBD.shape[1], _widths(state)
+    noise = jax.tree.map(partial(_whole_mask, B, H), inputs.noise)
+    key = Key(spec, _axes_of_masks(noise, B, H, R), _sorted(options.clamp))
+    kernel = generate(key)
+    kernel_library.load(kernel.text)
+    trace = tuple(kernel.traced) if options.trace == EVERYTHING else options.trace
+    for name in trace:
+        if name not in kernel.traced:
+            raise ValueError(f"trace: got {name!r}, expected one of {', '.join(kernel.traced)}")
+    arrays = Arguments(
+        params,
         inputs.x_TBD,
-        *weights,
-        s0,
-        jnp.zeros((B, H)) if state.c is None else state.c,
-        jnp.full((B,), T, jnp.int32) if lengths is None else lengths.astype(jnp.int32),
-        jnp.zeros((0, 0), jnp.uint8) if resets is None else resets.astype(jnp.uint8),
+        state,
+        noise,
+        inputs.lengths,
+        inputs.is_real_TB,
+        inputs.is_reset_TB,
     )
-    final = State(
-        s_final[:, :H],
-        None if state.c is None else c_final,
-        None if state.gates is None else s_final[:, H:],
-    )
-    return Unrolled(h_TBH, final, {})
+    return Unrolled(*_layer(NativeStatic(key, options.reverse, trace), arrays))
 
 
-def _static(spec: Served) -> NativeStatic:
-    """Returns the constants of a variant, for a sequence that is read forward."""
-    if isinstance(spec, GRUSpec):
-        return _GRU
-    activations = get_args(Activation)
-    return NativeStatic(
-        sum(1 << k for k, gate in enumerate(SIGMOID_GATES) if gate in spec.gates),
-        bool(spec.peephole),
-        spec.coupled,
-        spec.coupled_offset,
-        activations.index(spec.candidate),
-        activations.index(spec.output),
-    )
+def _sorted(clamp: Mapping[str, float] | None) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted((clamp or {}).items()))
 
 
-def _weights(spec: CellSpec, params: Params) -> tuple[jax.Array, ...]:
-    """Returns wx, the matrix that multiplies the carried state, b, and peepholes [3,H]."""
-    wr, H = params["wh"], params["wh"].shape[-1]
-    if spec.gate_recurrence:
-        wr = jnp.concatenate([wr, jnp.pad(params["wg"], ((0, 0), (0, 1), (0, 0)))])
-    # The kernel always reads three rows; a missing peephole is zero.
-    peephole = jnp.zeros((3, H))
-    if spec.peephole:
-        rows = np.array([SIGMOID_GATES.index(gate) for gate in spec.peephole])
-        peephole = peephole.at[rows].set(params["peephole"])
-    return params["wx"], wr, params["b"], peephole
+def _widths(state: State) -> tuple[int, int]:
+    """Returns H and R of a layer."""
+    R = state.h.shape[-1]
+    return (R if state.c is None else state.c.shape[-1]), R
 
 
-def _gru_weights(params: Params) -> tuple[jax.Array, ...]:
-    """Returns the same for the GRU; the two products of the candidate become separate gates."""
-    wx, wh, b = params["wx"], params["wh"], params["b"]
-    return (
-        jnp.concatenate([wx[:, :2], jnp.zeros_like(wx[:, :1]), wx[:, 2:]], 1),
-        jnp.concatenate([wh, jnp.zeros_like(wh[:, :1])], 1),
-        jnp.concatenate([b[:2], params["bn"][None], b[2:]]),
-        jnp.zeros((3, wh.shape[-1])),
-    )
+def _whole_mask(B: int, H: int, mask: jax.Array) -> jax.Array:
+    """Returns a mask with rows and units, or one for all steps and rows as it is."""
+    steps, rows, *more = mask.shape
+    if steps == rows == 1:
+        return mask
+    return jnp.broadcast_to(mask, (steps, B, *more[:-1], H if more[-1] == 1 else more[-1]))
+
+
+def _axes_of_masks(noise: PyTree, B: int, H: int, R: int) -> Any:
+    """Describes the axes of each mask without time, as `Key.noise` holds them."""
+    if noise is None:
+        return None
+    leaves, tree = jax.tree.flatten(noise)
+
+    def axes(steps: int, rows: int, *more: int) -> tuple[str | int, ...]:
+        units = "H" if more[-1] == H else "R" if more[-1] == R else more[-1]
+        # A mask for all steps and rows is a weight of the kernel, not an array of rows.
+        return (rows if steps == rows == 1 else "B", *more[:-1], units if more[-1] > 1 else 1)
+
+    return tree, tuple(axes(*leaf.shape) for leaf in leaves)
+
+
+def _drawn_masks(spec: Spec) -> Any:
+    """Describes the masks that training draws for a variant."""
+    B, D, H = 3, 8, 64
+    params = jax.eval_shape(lambda key: spec.cell.init(spec, key, D, H), jax.random.key(0))
+    keys_B = jax.random.split(jax.random.key(0), B)
+    rates = masks.default_rates(spec)
+    noise = jax.eval_shape(lambda p: masks.draw(spec, rates, keys_B, p, 1), params)
+    return _axes_of_masks(noise, B, H, params["wh"].shape[0])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _layer(static: NativeStatic, *inputs: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return _forward(static, inputs, keep=False)[:3]
+def _layer(static: NativeStatic, arrays: Arguments) -> Results:
+    return _forward(static, False, arrays)[0]
 
 
-def _forward(
-    static: NativeStatic, inputs: tuple[jax.Array, ...], keep: bool
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
-    x, _, wr = inputs[:3]
-    (T, B, _), (R, G, H) = x.shape, wr.shape
-    # Without a gradient nothing is stored: arrays of length 0.
-    saved = T if keep else 0
-    saved_c = 0 if static.gates == _GRU.gates else saved
-    return _call(
-        f"lstm_lab_forward_{static.gates}",
-        ((T, B, H), (B, R), (B, H), (saved, B, G, H), (saved_c, B, H)),
-    )(*inputs, **static.attributes)
+def _layer_forward(static: NativeStatic, arrays: Any) -> tuple[Results, Any]:
+    def perturbed(tree: PyTree) -> jax.Array:
+        # What needs a gradient is known when tracing, and carried as the length of an array.
+        needed = any(leaf.perturbed for leaf in jax.tree.leaves(tree, is_leaf=_is_primal))
+        return jnp.zeros((int(needed), 0))
+
+    values = jax.tree.map(lambda primal: primal.value, arrays, is_leaf=_is_primal)
+    results, saved = _forward(static, True, values)
+    return results, (values, results.h, saved, perturbed(arrays.x), perturbed(arrays.noise))
 
 
-def _call(name: str, shapes: tuple[tuple[int, ...], ...]) -> Callable[..., Any]:
-    results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
-    # Members one after another: the kernel already uses all cores for one.
-    return jax.ffi.ffi_call(name, results, vmap_method="sequential")
+def _is_primal(x: Any) -> bool:
+    return isinstance(x, jax.custom_derivatives.CustomVJPPrimal)
 
 
-def _layer_forward(
-    static: NativeStatic, *inputs: jax.custom_derivatives.CustomVJPPrimal
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array], Residuals]:
-    # Whether x needs a gradient is known when tracing, and carried as the length of an array.
-    x_needed = jnp.zeros((int(inputs[0].perturbed), 0))
-    values = tuple(primal.value for primal in inputs)
-    h, s_final, c_final, gates, c = _forward(static, values, keep=True)
-    return (h, s_final, c_final), (values, h, gates, c, x_needed)
-
-
-def _layer_backward(
-    static: NativeStatic,
-    residuals: Residuals,
-    cotangents: Sequence[jax.Array | jax.custom_derivatives.SymbolicZero],
-) -> tuple[jax.Array | None, ...]:
-    inputs, h, gates, c, x_needed = residuals
-    x, _, wr, _, _, s0, c0 = inputs[:7]
-    (T, B, D), (R, G, H) = x.shape, wr.shape
-    needed = x_needed.shape[0]
+def _layer_backward(static: NativeStatic, residuals: Any, cotangents: Any) -> tuple[Arguments]:
+    arrays, h, saved, x_needed, noise_needed = residuals
+    is_zero = _is_symbolic_zero
+    flat, tree = jax.tree.flatten(cotangents, is_leaf=is_zero)
+    reads_trace = not all(map(is_zero, jax.tree.leaves(cotangents.traced, is_leaf=is_zero)))
     # JAX passes symbolic zeros for outputs that the loss does not read.
-    dense = [
-        jnp.zeros(like.shape)
-        if isinstance(cotangent, jax.custom_derivatives.SymbolicZero)
-        else cotangent
-        for cotangent, like in zip(cotangents, (h, s0, c0), strict=True)
-    ]
-    dx, *gradients = _call(
-        f"lstm_lab_backward_{static.gates}",
-        ((needed * T, B, D), (D, G, H), (R, G, H), (G, H), (3, H), (B, R), (B, H)),
-    )(*inputs, h, gates, c, *dense, **static.attributes)
-    return (dx if needed else jnp.zeros_like(x), *gradients, None, None)
+    dense = [jnp.zeros(leaf.shape) if is_zero(leaf) else leaf for leaf in flat]
+    cotangents = jax.tree.unflatten(tree, dense)
+    if reads_trace or noise_needed.shape[0]:
+        # Rare, so the kernel has no code for it.
+        _, pull = jax.vjp(partial(_reference, static), arrays)
+        return (pull(cotangents)[0]._replace(lengths=None, is_real_TB=None, is_reset_TB=None),)
+    gradients = _backward(static, bool(x_needed.shape[0]), arrays, h, saved, cotangents)
+    d_params, dx, d_state = gradients
+    d_noise = jax.tree.map(jnp.zeros_like, arrays.noise)
+    return (Arguments(d_params, dx, d_state, d_noise, None, None, None),)
+
+
+def _is_symbolic_zero(x: Any) -> bool:
+    return isinstance(x, jax.custom_derivatives.SymbolicZero)
 
 
 _layer.defvjp(_layer_forward, _layer_backward, symbolic_zeros=True)
+
+
+def _reference(static: NativeStatic, arrays: Arguments) -> Results:
+    """The same by the reference backend, which has derivatives of every order."""
+    key, (params, x, state, noise, lengths, is_real, is_reset) = static.key, arrays
+    inputs = Inputs(x, lengths, is_real, is_reset, noise)
+    options = Options(static.reverse, dict(key.clamp), static.trace)
+    return Results(*scan.unroll(key.spec, params, inputs, state, options))
+
+
+# ---- the calls
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _forward(static: NativeStatic, keep: bool, arrays: Arguments) -> tuple[Results, jax.Array]:
+    """Computes a layer, and with `keep` what its gradient reads again."""
+    layer = _plan(static, arrays)
+    (T, B), kernel = arrays.x.shape[:2], layer.kernel
+    fields = jax.tree.leaves(arrays.state)
+    traced = kernel.traced.items()
+    shapes = [
+        (T, B, arrays.state.h.shape[-1]),
+        *(field.shape for field in fields),
+        # What is not asked for is not stored: an array of length 0.
+        *(
+            (T if name in static.trace else 0, B, sum(map(layer.units, blocks)))
+            for name, blocks in traced
+        ),
+        # Neither is what a gradient would need.
+        (T if keep else 0, B, layer.saved),
+    ]
+    name = f"lstm_lab_forward_{kernel_library.name(kernel.text)}"
+    h, *rest = _call(name, shapes)(*_inputs(layer, arrays), **_attributes(static, layer, arrays))
+    final = jax.tree.unflatten(jax.tree.structure(arrays.state), rest[: len(fields)])
+    named = dict(zip(kernel.traced, rest[len(fields) : -1], strict=True))
+    return Results(h, final, {name: named[name] for name in static.trace}), rest[-1]
+
+
+@_forward.defjvp
+def _forward_jvp(static: NativeStatic, keep: bool, primals: Any, tangents: Any) -> Any:
+    results, saved = _forward(static, keep, *primals)
+    _, d_results = jax.jvp(partial(_reference, static), primals, tangents)
+    return (results, saved), (d_results, jnp.zeros_like(saved))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _backward(
+    static: NativeStatic,
+    x_needed: bool,
+    arrays: Arguments,
+    h: jax.Array,
+    saved: jax.Array,
+    cotangents: Results,
+) -> tuple[Params, jax.Array, State]:
+    """Computes the gradients of parameters, inputs and initial state."""
+    layer = _plan(static, arrays)
+    x, affine = arrays.x, _affine(static.key.spec, arrays.params)
+    zx = x.shape[-1] if affine is not None else _project(static, arrays).shape[-1]
+    fields = jax.tree.leaves(arrays.state)
+    shapes = [
+        # The gradient of zx is always needed where it is the parameters' only way to theirs.
+        (x.shape[0] if x_needed or affine is None else 0, x.shape[1], zx),
+        *(() if affine is None else (a.shape for a in affine)),
+        *layer.sum_shapes,
+        *(field.shape for field in fields),
+    ]
+    name = f"lstm_lab_backward_{kernel_library.name(layer.kernel.text)}"
+    dx, *rest = _call(name, shapes)(
+        *_inputs(layer, arrays),
+        h,
+        saved,
+        cotangents.h,
+        *jax.tree.leaves(cotangents.final),
+        **_attributes(static, layer, arrays),
+    )
+    d_state = jax.tree.unflatten(jax.tree.structure(arrays.state), rest[-len(fields) :])
+    sums = rest[: -len(fields)]
+    if affine is None:
+        _, pull = jax.vjp(
+            lambda p, x: static.key.spec.cell.project(static.key.spec, p, x), arrays.params, x
+        )
+        d_params, dx = pull(dx)
+    else:
+        _, pull = jax.vjp(partial(_affine, static.key.spec), arrays.params)
+        (d_params,) = pull((sums[0], sums[1]))
+        sums = sums[2:]
+        dx = dx if x_needed else jnp.zeros_like(x)
+    more = layer.d_params(arrays.params, arrays.noise, sums)
+    return jax.tree.map(jnp.add, d_params, more), dx, d_state
+
+
+@_backward.defjvp
+def _backward_jvp(static: NativeStatic, x_needed: bool, primals: Any, tangents: Any) -> Any:
+    def gradients(arrays: Arguments, cotangents: Results) -> tuple[Params, jax.Array, State]:
+        def of(params: Params, x: jax.Array, state: State) -> Results:
+            return _reference(static, arrays._replace(params=params, x=x, state=state))
+
+        return jax.vjp(of, arrays.params, arrays.x, arrays.state)[1](cotangents)
+
+    # h and what was saved are functions of the inputs, so their tangents say nothing new.
+    arrays, _, _, cotangents = primals
+    d_arrays, _, _, d_cotangents = tangents
+    _, tangent = jax.jvp(gradients, (arrays, cotangents), (d_arrays, d_cotangents))
+    return _backward(static, x_needed, *primals), tangent
+
+
+def _plan(static: NativeStatic, arrays: Arguments) -> LayerPlan:
+    leaves, tree = jax.tree.flatten(arrays.params)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return plan(static.key, shapes, tree, arrays.x.shape[-1])
+
+
+def _inputs(layer: LayerPlan, arrays: Arguments) -> list[jax.Array]:
+    """Returns the arrays that both calls read, in the order of kernel/cell.cc."""
+    params, x, state, noise, lengths, _, is_reset = arrays
+    T, B, _ = x.shape
+    affine = _affine(layer.kernel.key.spec, params)
+    if affine is None:
+        x = layer.kernel.key.spec.cell.project(layer.kernel.key.spec, params, x)
+    variables = jax.tree.leaves(layer.flat.inputs.noise)
+    rows = [
+        mask
+        for v, mask in zip(variables, jax.tree.leaves(noise), strict=True)
+        if v in layer.flat.rows
+    ]
+    return [
+        x,
+        *(affine or ()),
+        *layer.weights(params, noise),
+        *jax.tree.leaves(state),
+        *rows,
+        jnp.full((B,), T, jnp.int32) if lengths is None else lengths.astype(jnp.int32),
+        jnp.zeros((0, 0), jnp.uint8) if is_reset is None else is_reset.astype(jnp.uint8),
+    ]
+
+
+def _project(static: NativeStatic, arrays: Arguments) -> jax.ShapeDtypeStruct:
+    spec = static.key.spec
+    return jax.eval_shape(partial(spec.cell.project, spec), arrays.params, arrays.x)
+
+
+def _affine(spec: Spec, params: Params) -> tuple[jax.Array, jax.Array] | None:
+    """Returns W [D,Z] and b [Z] of zx = x W + b, or None if the projection is another one."""
+    if spec.cell.project is not gated.project or "ln_x" in params:
+        return None
+    wx, b = params["wx"], params["b"].reshape(-1)
+    w = wx.reshape(wx.shape[0], -1)
+    if "wm_x" in params:
+        more = params["wm_x"]
+        return jnp.concatenate([w, more], 1), jnp.pad(b, (0, more.shape[1]))
+    return w, b
+
+
+def _attributes(static: NativeStatic, layer: LayerPlan, arrays: Arguments) -> dict[str, Any]:
+    affine = _affine(static.key.spec, arrays.params)
+    return {
+        "reverse": np.bool_(static.reverse),
+        "projects": np.bool_(affine is not None),
+        "sizes": np.array([layer.H, layer.R, layer.kernel.weights], np.int64),
+        "places": layer.places,
+    }
+
+
+def _call(name: str, shapes: Sequence[tuple[int, ...]]) -> Callable[..., Any]:
+    results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    # Members one after another: the kernel already uses all cores for one.
+    return jax.ffi.ffi_call(name, results, vmap_method="sequential")

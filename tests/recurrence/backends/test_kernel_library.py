@@ -71,25 +71,25 @@ def test_a_cache_that_cannot_be_written(cache, tmp_path):
 
 
 def test_the_library_is_built_once_for_its_user_alone(cache):
-    path = kernel_library.build(0)
+    path = kernel_library.build("struct Cell;")
     assert path.parent == cache
     before = path.stat().st_mtime_ns
-    assert kernel_library.build(0) == path
+    assert kernel_library.build("struct Cell;") == path
     assert path.stat().st_mtime_ns == before
     assert [p.name for p in cache.iterdir()] == [path.name]
     assert (cache.stat().st_mode | path.stat().st_mode) & 0o077 == 0
 
 
 def test_a_library_of_an_open_folder_is_kept_if_it_is_the_users_own(cache):
-    path = kernel_library.build(0)
+    path = kernel_library.build("struct Cell;")
     cache.chmod(0o777)
-    assert kernel_library.build(0) == path
+    assert kernel_library.build("struct Cell;") == path
     assert cache.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "planted", "writable"])
 def test_a_damaged_or_planted_library_is_built_again(cache, damage, tmp_path):
-    path = kernel_library.build(0)
+    path = kernel_library.build("struct Cell;")
     content = path.read_bytes()
     match damage:
         case "truncated":
@@ -102,7 +102,7 @@ def test_a_damaged_or_planted_library_is_built_again(cache, damage, tmp_path):
             path.symlink_to(tmp_path / "elsewhere.so")
         case "writable":
             path.chmod(0o777)
-    again = kernel_library.build(0)
+    again = kernel_library.build("struct Cell;")
     assert not again.is_symlink()
     assert again.stat().st_mode & 0o077 == 0
     assert kernel_library._cached(cache, again.name.partition(".")[0]) == again
@@ -110,10 +110,10 @@ def test_a_damaged_or_planted_library_is_built_again(cache, damage, tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_library_or_folder_of_another_user_is_not_loaded(cache):
-    path = kernel_library.build(0)
+    path = kernel_library.build("struct Cell;")
     os.chown(path, 1234, 1234)
-    again = kernel_library.build(0)
+    again = kernel_library.build("struct Cell;")
     assert again.stat().st_uid == os.geteuid()
     os.chown(cache, 1234, 1234)
     with pytest.raises(kernel_library.KernelError, match="belongs to another user"):
-        kernel_library.build(0)
+        kernel_library.build("struct Cell;")

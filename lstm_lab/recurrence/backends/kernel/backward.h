@@ -1,344 +1,353 @@
-// The backward pass: rows of the batch back through time, and a chunk's weight gradients as one
-// product.
+// The backward pass: parts of the batch go back through time, each on one thread; after each chunk
+// of time the gradients of all weights, as one product for each over the chunk.
 #pragma once
 
-#include "layer.h"
+#include "pass.h"
 
 namespace lstm_lab {
 
-// Calls body.template run<C>(first column) over groups of at most four vectors of columns.
-template <typename Body>
-inline void columns_of(int N, Body&& body) {
-  for (int first = 0; first < N; first += 4 * kLanes) {
-    switch (std::min(4, (N - first + kLanes - 1) / kLanes)) {
-      case 1: body.template run<1>(first); break;
-      case 2: body.template run<2>(first); break;
-      case 3: body.template run<3>(first); break;
-      default: body.template run<4>(first);
-    }
-  }
-}
-
 struct BackwardIn {
-  const float *h, *gates, *c;               // what the forward pass kept
-  const float *dh, *ds_final, *dc_final;    // [T,B,H] [B,R] [B,H]
+  std::vector<Block<const float>> h, dh;    // blocks of [T,B,...]
+  std::vector<Block<const float>> d_final;  // blocks of the final state's gradient
+  const float* saved;                       // [T,B,...]
 };
 
 struct BackwardOut {
-  float *dx;         // [T,B,D], or null where x needs no gradient
-  float *ds0, *dc0;  // [B,R] [B,H]
+  float* dx;                      // [T,B,D] or [T,B,Z]; null where x needs no gradient
+  float *dw, *db;                 // [D,Z] [Z], where zx is computed here
+  std::vector<float*> sums;       // gradients of weights
+  std::vector<Block<float>> ds0;  // blocks of the initial state's gradient
 };
 
-struct BackwardPanels {
-  const float *wr, *wx;  // transposed: for each group of columns, [U*G*V][C*V]
-  const float* peephole;  // [3][U*V]
-};
+using BackwardWeights = Weights<Cell::kBackwardProducts.size(), Cell::kBackwardTerms.size()>;
 
-template <int M>
-class Backward {
+class Backward
+    : public Pass<Backward, Cell::kBackwardProducts.size(), Cell::kBackwardTerms.size(),
+                  Cell::kBackwardKept.size(), Cell::kBackwardNumbers> {
  public:
-  using O = Order<M>;
-  static constexpr int G = O::G, W = G * kLanes;
-
-  static size_t scratch(const Layer& y) {
-    const size_t rows = y.rows_each(), n = size_t(y.steps()) * rows;
-    return 3 * rounded(y.H) + n * (W * y.blocks() + y.D + y.R + 1 + kRows) +
-           rows * (rounded(y.R) + 4 * kLanes + rounded(y.H)) + 2 * (y.D + y.R) + 1024;
+  // `input` holds the transpose of W, packed for the gradient of x.
+  Backward(const Layer& layer, const BackwardWeights& weights, const float* input,
+           const BackwardIn& in, const BackwardOut& out, Rows part, Scratch& scratch)
+      : Pass(layer, weights, Cell::kBackwardKept, std::move(part), scratch), input(input), in(in),
+        out(out), gradients_at(Cell::kGradients, y.n, true), zx_from(Cell::kZx, y.n, false),
+        saved_at(Cell::kSaved, y.n, true), totals_at(Cell::kTotals, y.n, true) {
+    const size_t count = rows.count();
+    gradient_rows = scratch.take(size_t(capacity) * gradients_at.row());
+    old_rows = scratch.take(count * states.row());
+    for (float*& d : d_state_rows) d = scratch.take(count * states.row());
+    for (size_t k = 0; k < Cell::kSources.size(); ++k)
+      sources[k] = scratch.take(packed_size(y.n[Cell::kSources[k].width]));
+    if (y.projects) sources[Cell::kSources.size()] = scratch.take(packed_size(y.n[D] + 1));
+    totals = scratch.take(totals_at.row());
+    std::memset(totals, 0, totals_at.row() * sizeof(float));
   }
 
-  Backward(const Layer& layer, const BackwardPanels& panels, const BackwardIn& in,
-           const BackwardOut& out, Rows rows, float* memory)
-      : y(layer), panels(panels), in(in), out(out), rows(rows),
-        steps(layer.steps()) {
-    const size_t n = size_t(steps) * rows.count();
-    units = rounded(y.H);
-    width = rounded(y.R) + 3 * kLanes;
-    inputs = y.D + y.R + 1;
-    dpeephole = memory;
-    dz = dpeephole + 3 * units;
-    ds = dz + n * W * y.blocks();
-    dc = ds + size_t(rows.count()) * width;
-    line = dc + size_t(rows.count()) * units;
-    read = line + inputs + kRows;
-    std::memset(dpeephole, 0, 3 * units * sizeof(float));
-    std::memset(ds, 0, size_t(rows.count()) * (width + units) * sizeof(float));
-  }
-
-  void begin() {
-    for (int r = 0; r < rows.count(); ++r) {
-      const int64_t b = rows.first + r;
-      std::memcpy(ds + r * width, in.ds_final + b * y.R, y.R * 4);
-      std::memcpy(dc + r * units, in.dc_final + b * y.H, y.H * 4);
-    }
+  void begin_time() {
+    before = rows.count();
+    for (int row = 0; row < before; ++row)
+      for (size_t k = 0; k < Cell::kState.size(); ++k)
+        for (float* d : d_state_rows)
+          std::memcpy(d + size_t(row) * states.row() + states.at[k],
+                      in.d_final[k].p + rows.rows[row] * in.d_final[k].row,
+                      y.n[Cell::kState[k]] * 4);
   }
 
   // One chunk of time, the k-th from the start of processing.
   void chunk(int k) {
-    low = (y.reverse ? y.chunks() - 1 - k : k) * steps;
-    const int count = std::min(y.longest, low + steps) - low;
-    for (int j = count - 1; j >= 0; --j) step(low + (y.reverse ? count - 1 - j : j));
-    gather(count);
-    seen = count * rows.count();
-    if (out.dx != nullptr) columns_of(y.D, Inputs{*this, seen});
-  }
-
-  void end() {
-    for (int t = y.longest; out.dx != nullptr && t < y.T; ++t)
-      std::memset(out.dx + y.at(t, rows.first) * y.D, 0, size_t(rows.count()) * y.D * 4);
-    for (int r = 0; r < rows.count(); ++r) {
-      const int64_t b = rows.first + r;
-      std::memcpy(out.ds0 + b * y.R, ds + r * width, y.R * 4);
-      std::memcpy(out.dc0 + b * y.H, dc + r * units, y.H * 4);
+    const int low = (y.reverse ? y.chunks() - 1 - k : k) * y.steps();
+    const int high = std::min(y.longest, low + y.steps());
+    seen = 0;
+    for (int t = low; t < high; ++t) seen += rows.live[t];
+    begin = y.reverse ? 0 : seen;
+    for (int j = low; j < high; ++j) {
+      time = y.reverse ? j : high - 1 - (j - low);
+      if (!y.reverse) begin -= rows.live[time];
+      live = rows.live[time];
+      if (y.reverse && live < before) finish(live, before);
+      if (y.reverse) before = live;
+      step();
+      if (y.reverse) begin += live;
     }
+    if (out.dx == nullptr) return;
+    for (int t = low; t < high; ++t) clear(t, rows.live[t]);
+    if (y.projects) write_dx(low, high);
+    else copy_dzx(low, high);
   }
 
-  // tile += what the weights of kRows inputs read in this chunk, times dz of one block.
-  inline __attribute__((always_inline)) void add_weights(Tile<kRows, G>& tile, int u,
-                                                         int first) const {
-    tile.add(read + int64_t{first} * seen, 1, kRows, dz + int64_t{u} * steps * rows.count() * W,
-             seen);
+  void end_time() {
+    finish(0, before);
+    for (int t = y.longest; out.dx != nullptr && t < y.T; ++t) clear(t, 0);
   }
 
-  const float* peephole_sums() const { return dpeephole; }
+  // sum += what the rows [first, first + kRows) of a block of weights read in this chunk, times the
+  // gradients of a group of units of a block.
+  template <int C>
+  inline __attribute__((always_inline)) void add_outer(Tile<kRows, C>& sum, int source, int first,
+                                                       int gradient, int q) const {
+    const float* panel = gradient_rows + size_t(capacity) * gradients_at.at[gradient] +
+                         size_t(q) * kGroup * capacity;
+    sum.add(sources[source] + size_t(first) * seen, 1, kRows, panel, seen);
+  }
+  const float* total_of(int k) const { return totals + totals_at.at[k]; }
+
+  // ---------------------------------------------------------------------------------------------
+
+  const float* zx_row(int, int, int) const { return nullptr; }  // products start from zero
+  Vec state(int k, int row, int u) const {
+    return load(old_row(k, row) + u * kLanes);
+  }
+  Vec d_state(int k, int row, int u) const { return load(d_state_row(0, k, row) + u * kLanes); }
+  void set_d_state(int k, int row, int u, Vec v) const {
+    store(d_state_row(1, k, row) + u * kLanes, v);
+  }
+  Vec saved(int k, int row, int u) const { return load(saved_row(time, k, row) + u * kLanes); }
+  Vec saved_number(int k, int row, int) const { return Vec{} + *saved_row(time, k, row); }
+  void gradient(int k, int row, int u, Vec v) const {
+    const int q = u / kTile, width = y.n.columns(Cell::kGradients[k], q);
+    store(gradient_row(k, row, q, width) + (u - q * kTile) * kLanes, v);
+  }
+  void total(int k, int u, Vec v) const {
+    float* p = totals + totals_at.at[k] + u * kLanes;
+    store(p, load(p) + v);
+  }
+
+  int add_pieces(const Source& term, int row, Piece* pieces, int count) const {
+    const int K = y.n[term.width];
+    if (term.where == GRADIENT) {
+      for (int q = 0, k = 0; k < K; ++q, k += kGroup) {
+        const int width = y.n.columns(term.width, q);
+        pieces[count++] = {gradient_row(term.block, row, q, width), width, std::min(kGroup, K - k)};
+      }
+      return count;
+    }
+    const float* a = term.where == STATE     ? old_row(term.block, row)
+                     : term.where == D_STATE ? d_state_row(0, term.block, row)
+                                             : kept_row(term.block, row);
+    pieces[count] = {a, term.where == KEPT ? kept_at.row() : states.row(), K};
+    return count + 1;
+  }
 
  private:
-  void step(int t) {
-    const int count = rows.count();
-    for (int r = 0; r < count; ++r) {
-      const int b = rows.first + r;
-      const bool real = y.real(t, b);
-      for (int u = 0; u < y.blocks(); ++u) {
-        float* to = dz + ((int64_t{u} * steps + (t - low)) * count + r) * W;
-        if (!real) std::memset(to, 0, W * sizeof(float));
-        else if constexpr (M == kGru) pointwise_gru(t, b, r, u, to);
-        else pointwise(t, b, r, u, to);
+  size_t packed_size(int inputs) const {
+    return size_t((inputs + kRows - 1) / kRows * kRows) * capacity;
+  }
+  float* old_row(int k, int row) const {
+    return old_rows + size_t(row) * states.row() + states.at[k];
+  }
+  float* d_state_row(int which, int k, int row) const {
+    return d_state_rows[which] + size_t(row) * states.row() + states.at[k];
+  }
+  const float* saved_row(int t, int k, int row) const {
+    return in.saved + y.at(t, rows.rows[row]) * saved_at.row() + saved_at.at[k];
+  }
+  float* gradient_row(int k, int row, int q, int width) const {
+    return panel_row(gradient_rows + size_t(capacity) * gradients_at.at[k], row, q, width);
+  }
+
+  void step() {
+    for (int row = 0; row < live; ++row) {
+      for (int k = 0; k < Cell::kHidden; ++k) {
+        const Block<const float>& from = in.dh[k];
+        const float* dh = from.p + time * from.step + rows.rows[row] * from.row;
+        float* d = d_state_row(0, k, row);
+        const int n = y.n[Cell::kState[k]];
+        for (int j = 0; j < n; j += kLanes) store(d + j, load(d + j) + load(dh + j, n - j));
       }
-      if (real && M != kGru) std::memset(ds + r * width, 0, width * sizeof(float));
+      read_state(row);
     }
-    columns_of(y.R, Carry{*this, t});
-    for (int r = 0; r < count; ++r)
-      if (y.reset(t, rows.first + r)) {
-        std::memset(ds + r * width, 0, width * sizeof(float));
-        std::memset(dc + r * units, 0, units * sizeof(float));
-      }
-  }
-
-  // The step that came before t in processing order, or -1 where the row began at t.
-  int before(int t, int b) const {
-    const int previous = y.reverse ? t + 1 : t - 1;
-    return previous >= 0 && previous < y.longest && y.real(previous, b) ? previous : -1;
-  }
-
-  __attribute__((noinline)) void pointwise(int t, int b, int row, int u, float* to) {
-    const int unit = u * kLanes, n = y.lanes(u);
-    const float* gates = in.gates + y.at(t, b) * G * y.H + unit;
-    const Vec one = Vec{} + 1.0f;
-    const int t_before = before(t, b);
-    const Vec c_before = y.reset(t, b) ? Vec{}
-                         : load(t_before < 0 ? y.c0 + int64_t{b} * y.H + unit
-                                             : in.c + y.at(t_before, b) * y.H + unit, n);
-    const Vec value = activate(y.output, load(in.c + y.at(t, b) * y.H + unit, n));
-    const Vec g = load(gates + O::at_g * y.H, n);
-    Vec i = one, f = one, o = one;
-    if (O::i) i = load(gates + O::at_i * y.H, n);
-    if (O::f) f = load(gates + O::at_f * y.H, n);
-    if (O::o) o = load(gates + O::at_o * y.H, n);
-    Vec coupled = {};  // the sigmoid of which a coupled gate is the rest to one
-    if (y.coupled && O::i) f = one - (coupled = i / (i + (one - i) * y.grown));
-    if (y.coupled && O::f) i = one - (coupled = f / (f + (one - f) * y.grown));
-
-    float* carried = ds + row * width + unit;
-    const Vec dh = load(carried, n) + load(in.dh + y.at(t, b) * y.H + unit, n);
-    Vec di = {}, df = {}, dzo = {};
-    Vec d_o = dh * value;
-    if (y.R != y.H) {
-      di = load(carried + y.H, n);
-      df = load(carried + 2 * y.H, n);
-      d_o += load(carried + 3 * y.H, n);
+    Cell::backward(*this);
+    for (size_t k = 0; k < Cell::kSources.size(); ++k) {
+      const Source& s = Cell::kSources[k];
+      pack_source(k, y.n[s.width], [&](int row) {
+        return s.where == KEPT ? kept_row(s.block, row) : old_row(s.block, row);
+      });
     }
-    const float* p = panels.peephole + unit;
-    float* dcell = dc + row * units + unit;
-    Vec dcv = load(dcell) + dh * o * slope(y.output, value);
-    if (O::o) {
-      dzo = d_o * o * (one - o);
-      dcv += dzo * load(p + 2 * units);
-      store(to + O::at_o * kLanes, dzo);
+    if (y.projects) pack_input();
+    for (int row = 0; y.resets != nullptr && row < live; ++row)
+      if (y.reset(time, rows.rows[row]))
+        std::memset(d_state_row(1, 0, row), 0, states.row() * sizeof(float));
+    std::swap(d_state_rows[0], d_state_rows[1]);
+  }
+
+  // Reads the state before the present step: of the step before, the initial one, or zero.
+  void read_state(int row) const {
+    float* to = old_rows + size_t(row) * states.row();
+    const int b = rows.rows[row];
+    if (y.reset(time, b)) {
+      std::memset(to, 0, states.row() * sizeof(float));
+      return;
     }
-    di += dcv * g;
-    df += dcv * c_before;
-    const Vec dzg = dcv * i * slope(y.candidate, g);
-    Vec dzi = {}, dzf = {};
-    if (O::i) dzi = di * i * (one - i);
-    if (O::f) dzf = df * f * (one - f);
-    if (y.coupled && O::i) dzi -= df * coupled * (one - coupled);
-    if (y.coupled && O::f) dzf -= di * coupled * (one - coupled);
-    store(dcell, dcv * f + dzi * load(p) + dzf * load(p + units));
-    if (O::i) store(to + O::at_i * kLanes, dzi);
-    if (O::f) store(to + O::at_f * kLanes, dzf);
-    store(to + O::at_g * kLanes, dzg);
-    if (!y.peepholes) return;
-    float* dp = dpeephole + unit;
-    const Vec c_now = load(in.c + y.at(t, b) * y.H + unit, n);
-    if (O::i) store(dp, load(dp) + dzi * c_before);
-    if (O::f) store(dp + units, load(dp + units) + dzf * c_before);
-    if (O::o) store(dp + 2 * units, load(dp + 2 * units) + dzo * c_now);
-  }
-
-  // Leaves in ds what the step before receives past the recurrent matrix: h = (1 - z) n + z h'.
-  __attribute__((noinline)) void pointwise_gru(int t, int b, int row, int u, float* to) {
-    const int unit = u * kLanes, lanes = y.lanes(u), t_before = before(t, b);
-    const float* gates = in.gates + y.at(t, b) * G * y.H + unit;
-    const Vec r = load(gates + O::at_r * y.H, lanes), z = load(gates + O::at_z * y.H, lanes);
-    const Vec a = load(gates + O::at_a * y.H, lanes), n = load(gates + O::at_n * y.H, lanes);
-    const Vec h_before = y.reset(t, b) ? Vec{}
-                         : load(t_before < 0 ? y.s0 + int64_t{b} * y.H + unit
-                                             : in.h + y.at(t_before, b) * y.H + unit, lanes);
-    float* carried = ds + row * width + unit;
-    const Vec dh = load(carried, lanes) + load(in.dh + y.at(t, b) * y.H + unit, lanes);
-    const Vec dn = dh * (1.0f - z) * (1.0f - n * n);
-    store(to + O::at_r * kLanes, dn * a * r * (1.0f - r));
-    store(to + O::at_z * kLanes, dh * (h_before - n) * z * (1.0f - z));
-    store(to + O::at_a * kLanes, dn * r);
-    store(to + O::at_n * kLanes, dn);
-    store(carried, dh * z, lanes);
-  }
-
-  // ds += dz wr': what the step before receives through the recurrent matrix.
-  struct Carry {
-    Backward& self;
-    int t;
-    template <int C>
-    void run(int first) {
-      in_tiles(self.rows.count(), Rest<C>{self, t, first});
+    const int t = y.reverse ? time + 1 : time - 1;
+    const bool starts = t < 0 || t >= y.longest || t >= y.lengths[b];
+    for (size_t k = 0; k < Cell::kState.size(); ++k) {
+      const float* from = starts ? y.s0[k].p + b * y.s0[k].row
+                          : k < Cell::kHidden
+                              ? in.h[k].p + t * in.h[k].step + b * in.h[k].row
+                              : saved_row(t, k - Cell::kHidden, row);
+      std::memcpy(to + states.at[k], from, y.n[Cell::kState[k]] * sizeof(float));
     }
-    template <int C>
-    struct Rest {
-      Backward& self;
-      int t, column;
-      template <int R>
-      void run(int first) {
-        float* ds = self.ds + first * self.width + column;
-        Tile<R, C> tile;
-        for (int r = 0; r < R; ++r)
-          for (int c = 0; c < C; ++c) tile.at[r][c] = load(ds + r * self.width + c * kLanes);
-        const int64_t n = int64_t{t - self.low} * self.rows.count() + first;
-        self.add_dz(tile, n, self.panels.wr, column);
-        for (int r = 0; r < R; ++r)
-          for (int c = 0; c < C; ++c) store(ds + r * self.width + c * kLanes, tile.at[r][c]);
-      }
-    };
-  };
-
-  // tile += dz[n...] times the transposed panel that begins at a column.
-  template <int R, int C>
-  inline __attribute__((always_inline)) void add_dz(Tile<R, C>& tile, int64_t n, const float* panels,
-                                                    int column) {
-    const float* panel = panels + int64_t{column} * W * y.blocks();
-    for (int u = 0; u < y.blocks(); ++u)
-      tile.add(dz + (int64_t{u} * steps * rows.count() + n) * W, W, 1, panel + int64_t{u} * W * C * kLanes, W);
   }
 
-  // What the weights read at each step, [x, s before, 1] and zeros where a row had ended, packed for
-  // their product: kRows inputs of all rows and steps after another.
-  void gather(int count) {
-    for (int j = 0; j < count; ++j)
-      for (int r = 0; r < rows.count(); ++r) {
-        const int t = low + j, b = rows.first + r;
-        float* to = read + (int64_t{j} * rows.count() + r) * kRows;
-        std::memset(line, 0, (inputs + kRows) * sizeof(float));
-        if (y.real(t, b)) {
-          std::memcpy(line, y.x + y.at(t, b) * y.D, y.D * sizeof(float));
-          gather_state(t, b, line + y.D);
-          line[inputs - 1] = 1.0f;
-        }
-        for (int k = 0; k < inputs; k += kRows, to += int64_t{count} * rows.count() * kRows)
-          std::memcpy(to, line + k, kRows * sizeof(float));
-      }
+  // Packs what a block of weights reads for its gradient: kRows inputs of all rows after another.
+  template <typename From>
+  void pack_source(size_t k, int inputs, From from) const {
+    float* to = sources[k] + size_t(begin) * kRows;
+    for (int j = 0; j < inputs; j += kRows, to += size_t(seen) * kRows)
+      for (int row = 0; row < live; ++row) copy_inputs(to + row * kRows, from(row) + j, inputs - j);
   }
 
-  void gather_state(int t, int b, float* to) const {
-    const int t_before = before(t, b);
-    if (y.reset(t, b)) return;
-    if (t_before < 0) {
-      std::memcpy(to, y.s0 + int64_t{b} * y.R, y.R * sizeof(float));
+  // The same for x, and 1 for the bias below it.
+  void pack_input() const {
+    const int inputs = y.n[D], one = inputs / kRows * kRows;
+    const size_t k = Cell::kSources.size();
+    if (inputs % kRows == 0)
+      for (int row = 0; row < live; ++row)
+        copy_inputs(sources[k] + (size_t(inputs / kRows) * seen + begin + row) * kRows, nullptr, 0);
+    pack_source(k, inputs, [&](int row) { return y.x + y.at(time, rows.rows[row]) * inputs; });
+    float* last = sources[k] + (size_t(inputs / kRows) * seen + begin) * kRows + (inputs - one);
+    for (int row = 0; row < live; ++row) last[row * kRows] = 1.0f;
+  }
+
+  static void copy_inputs(float* to, const float* from, int count) {
+    if (count >= kRows) {
+      std::memcpy(to, from, kRows * sizeof(float));
     } else {
-      std::memcpy(to, in.h + y.at(t_before, b) * y.H, y.H * sizeof(float));
-      std::memcpy(to + y.H, in.gates + y.at(t_before, b) * G * y.H, (y.R - y.H) * sizeof(float));
+      for (int i = 0; i < kRows; ++i) to[i] = i < count ? from[i] : 0.0f;
     }
   }
 
-  // dx = dz wx'.
-  struct Inputs {
-    Backward& self;
-    int n;
-    template <int C>
-    void run(int first) {
-      in_tiles(n, Rest<C>{self, first});
+  void clear(int t, int from) const {
+    const int width = y.projects ? y.n[D] : zx_from.row();
+    for (int row = from; row < rows.count(); ++row)
+      std::memset(out.dx + y.at(t, rows.rows[row]) * width, 0, width * sizeof(float));
+  }
+
+  void finish(int first, int last) const {
+    for (int row = first; row < last; ++row)
+      for (size_t k = 0; k < Cell::kState.size(); ++k)
+        std::memcpy(out.ds0[k].p + rows.rows[row] * out.ds0[k].row, d_state_row(0, k, row),
+                    y.n[Cell::kState[k]] * sizeof(float));
+  }
+
+  // dx = dzx W'.
+  void write_dx(int low, int high) {
+    index.clear();
+    for (int t = low; t < high; ++t)
+      for (int row = 0; row < rows.live[t]; ++row) index.push_back(y.at(t, rows.rows[row]));
+    begin = 0;
+    const float* panel = input;
+    for (int q = 0; q < y.n.groups(D); ++q) {
+      const int width = y.n.columns(D, q);
+      in_tiles(seen, kRows, [&](int row, int height) {
+        int count = 0;
+        for (size_t k = 0; k < Cell::kZx.size(); ++k)
+          if (Cell::kZxGradients[k] >= 0)
+            count = add_pieces(Source{GRADIENT, Cell::kZxGradients[k], Cell::kZx[k]}, row,
+                               pieces.data(), count);
+        kMultiply[height - 1][width / kLanes - 1](
+            pieces.data(), count, panel, nullptr, 0, tiles, kGroup);
+        for (int r = 0; r < height; ++r)
+          std::memcpy(out.dx + index[row + r] * y.n[D] + q * kGroup, tiles + r * kGroup,
+                      std::min(kGroup, y.n[D] - q * kGroup) * sizeof(float));
+      });
+      for (size_t k = 0; k < Cell::kZx.size(); ++k)
+        if (Cell::kZxGradients[k] >= 0) panel += size_t(y.n[Cell::kZx[k]]) * width;
     }
-    template <int C>
-    struct Rest {
-      Backward& self;
-      int column;
-      template <int R>
-      void run(int first) {
-        const Layer& y = self.y;
-        Tile<R, C> tile = {};
-        self.add_dz(tile, first, self.panels.wx, column);
-        for (int r = 0; r < R; ++r) {
-          const int t = self.low + (first + r) / self.rows.count();
-          const int b = self.rows.first + (first + r) % self.rows.count();
-          float* dx = self.out.dx + y.at(t, b) * y.D;
-          for (int c = 0; c < C; ++c) {
-            const int k = column + c * kLanes;
-            if (k < y.D) store(dx + k, tile.at[r][c], y.D - k);
-          }
+  }
+
+  void copy_dzx(int low, int high) {
+    begin = 0;
+    for (int t = low, i = 0; t < high; ++t)
+      for (int row = 0; row < rows.live[t]; ++row, ++i) {
+        float* to = out.dx + y.at(t, rows.rows[row]) * zx_from.row();
+        for (size_t k = 0; k < Cell::kZx.size(); ++k, to += y.n[Cell::kZx[k - 1]]) {
+          const int n = y.n[Cell::kZx[k]], gradient = Cell::kZxGradients[k];
+          if (gradient < 0) std::memset(to, 0, n * sizeof(float));
+          for (int q = 0; gradient >= 0 && q * kGroup < n; ++q)
+            std::memcpy(to + q * kGroup,
+                        gradient_row(gradient, i, q, y.n.columns(Cell::kZx[k], q)),
+                        std::min(kGroup, n - q * kGroup) * sizeof(float));
         }
       }
-    };
-  };
+  }
 
-  const Layer& y;
-  const BackwardPanels& panels;
+  const float* input;
   const BackwardIn& in;
   const BackwardOut& out;
-  Rows rows;
-  int steps, units, width, inputs, low = 0, seen = 0;
-  float *dpeephole, *dz, *ds, *dc, *line, *read;
+  Offsets<Cell::kGradients.size()> gradients_at;
+  Offsets<Cell::kZx.size()> zx_from;
+  Offsets<Cell::kSaved.size()> saved_at;
+  Offsets<Cell::kTotals.size()> totals_at;
+  int before = 0, seen = 0;
+  std::vector<int64_t> index;
+  float *gradient_rows, *old_rows, *d_state_rows[2], *totals;
+  float* sources[Cell::kSources.size() + 1];
 };
 
-struct Gradients {
-  float *dwx, *dwr, *db, *dpeephole;  // [D,G,H] [R,G,H] [G,H] [3,H]
-};
-
-// Adds a chunk's weight gradients for one block of units: over all rows of the batch at once.
-template <int M>
-struct Weights {
-  using Pass = Backward<M>;
-  static constexpr int G = Pass::G;
+// The gradients of weights of one block of gradients and one group of its units, over all rows of
+// the batch: added to what earlier chunks gave.
+struct WeightGradients {
   const Layer& y;
-  const std::vector<Pass>& passes;
-  const Gradients& out;
-  int u;
-  bool begun;
+  const std::vector<Backward>& passes;
+  const BackwardOut& out;
+  const Place* outers;
+  Offsets<Cell::kZx.size()> zx_from;
 
-  float* row(int k) const {
-    const int64_t length = int64_t{G} * y.H;
-    float* p = k < y.D ? out.dwx + k * length
-               : k < y.D + y.R ? out.dwr + (k - y.D) * length : out.db;
-    return p + u * kLanes;
+  WeightGradients(const Layer& y, const std::vector<Backward>& passes, const BackwardOut& out,
+                  const Place* outers)
+      : y(y), passes(passes), out(out), outers(outers), zx_from(Cell::kZx, y.n, false) {}
+
+  int tasks() const {
+    int n = 0;
+    for (Width width : Cell::kGradients) n += y.n.groups(width);
+    return n;
   }
 
-  void run() const {
-    const int n = y.lanes(u), inputs = y.D + y.R + 1;
+  void run(int task) const {
+    int gradient = 0;
+    while (task >= y.n.groups(Cell::kGradients[gradient]))
+      task -= y.n.groups(Cell::kGradients[gradient++]);
+    const Width width = Cell::kGradients[gradient];
+    const int q = task, n = y.n[width] - q * kGroup;
+    for (size_t k = 0; k < Cell::kOuters.size(); ++k) {
+      if (Cell::kOuters[k].gradient != gradient) continue;
+      const int source = Cell::kOuters[k].source;
+      float* to = out.sums[outers[k].array] + outers[k].offset + q * kGroup;
+      add(source, y.n[Cell::kSources[source].width], gradient, q, n,
+          [&](int row) { return to + row * outers[k].row; });
+    }
+    if (!y.projects) return;
+    for (size_t k = 0; k < Cell::kZx.size(); ++k) {
+      if (Cell::kZxGradients[k] != gradient) continue;
+      float *dw = out.dw + zx_from.at[k] + q * kGroup, *db = out.db + zx_from.at[k] + q * kGroup;
+      add(Cell::kSources.size(), y.n[D] + 1, gradient, q, n,
+          [&](int row) { return row < y.n[D] ? dw + int64_t{row} * zx_from.row() : db; });
+    }
+  }
+
+ private:
+  template <typename To>
+  void add(int source, int inputs, int gradient, int q, int n, To to) const {
+    switch (y.n.columns(Cell::kGradients[gradient], q) / kLanes) {
+      case 1: add_columns<1>(source, inputs, gradient, q, n, to); break;
+      case 2: add_columns<2>(source, inputs, gradient, q, n, to); break;
+      case 3: add_columns<3>(source, inputs, gradient, q, n, to); break;
+      default: add_columns<4>(source, inputs, gradient, q, n, to);
+    }
+  }
+
+  template <int C, typename To>
+  void add_columns(int source, int inputs, int gradient, int q, int n, To to) const {
     for (int first = 0; first < inputs; first += kRows) {
       const int height = std::min(kRows, inputs - first);
-      Tile<kRows, G> tile = {};
-      if (begun)
-        for (int r = 0; r < height; ++r)
-          for (int g = 0; g < G; ++g) tile.at[r][g] = load(row(first + r) + g * y.H, n);
-      for (const Pass& pass : passes) pass.add_weights(tile, u, first);
+      Tile<kRows, C> sum = {};
       for (int r = 0; r < height; ++r)
-        for (int g = 0; g < G; ++g) store(row(first + r) + g * y.H, tile.at[r][g], n);
+        for (int c = 0; c < C && c * kLanes < n; ++c)
+          sum.at[r][c] = load(to(first + r) + c * kLanes, n - c * kLanes);
+      for (const Backward& pass : passes) pass.add_outer(sum, source, first, gradient, q);
+      for (int r = 0; r < height; ++r)
+        for (int c = 0; c < C && c * kLanes < n; ++c)
+          store(to(first + r) + c * kLanes, sum.at[r][c], n - c * kLanes);
     }
   }
 };

@@ -1,198 +1,180 @@
-// The forward pass: rows of the batch through time, the gates computed from registers.
+// The forward pass: parts of the batch go through time, each on one thread.
 #pragma once
 
-#include "layer.h"
+#include "pass.h"
 
 namespace lstm_lab {
 
 struct ForwardOut {
-  float *h, *s_final, *c_final;  // [T,B,H] [B,R] [B,H]
-  float *gates, *c;              // [T,B,G,H] [T,B,H], or null where no gradient will be asked for
+  std::vector<Block<float>> h;       // blocks of [T,B,...]
+  std::vector<Block<float>> final;   // blocks of the final state
+  std::vector<Block<float>> traced;  // blocks that are returned over time
+  float* saved;                      // [T,B,...], or null if no gradient will be asked for
 };
 
-struct ForwardPanels {
-  const float *wx, *wr, *b;  // [U][D][G*V] [U][R][G*V] [U][G*V]
-  const float* peephole;     // [3][U*V]
-};
+using ForwardWeights = Weights<Cell::kForwardProducts.size(), Cell::kForwardTerms.size()>;
 
-template <int M>
-class Forward {
+class Forward
+    : public Pass<Forward, Cell::kForwardProducts.size(), Cell::kForwardTerms.size(),
+                  Cell::kForwardKept.size(), Cell::kForwardNumbers> {
  public:
-  using O = Order<M>;
-  static constexpr int G = O::G, W = G * kLanes;
-
-  static size_t scratch(const Layer& y) {
-    const size_t rows = y.rows_each(), n = size_t(y.steps()) * rows;
-    return n * y.D + n * W * y.blocks() + rows * (2 * (y.R + kLanes) + rounded(y.H)) + 512;
-  }
-
-  Forward(const Layer& layer, const ForwardPanels& panels, const ForwardOut& out, Rows rows,
-          float* memory)
-      : y(layer), panels(panels), out(out), rows(rows), steps(layer.steps()) {
-    const size_t n = size_t(steps) * rows.count();
-    units = rounded(y.H);
-    width = y.R + kLanes;
-    zx = memory;
-    c = zx + n * W * y.blocks();
-    s[0] = c + rows.count() * units;
-    s[1] = s[0] + rows.count() * width;
-    x = s[1] + rows.count() * width;
+  // `input` holds W packed like the products, one panel after another, where zx is computed here.
+  Forward(const Layer& layer, const ForwardWeights& weights, const float* input,
+          const ForwardOut& out, Rows part, Scratch& scratch)
+      : Pass(layer, weights, Cell::kForwardKept, std::move(part), scratch), input(input), out(out),
+        zx_at(Cell::kZx, y.n, true), zx_from(Cell::kZx, y.n, false),
+        saved_at(Cell::kSaved, y.n, true) {
+    const size_t count = rows.count();
+    zx_rows = scratch.take(size_t(capacity) * zx_at.row());
+    if (y.projects) x_rows = scratch.take(size_t(capacity) * y.n[D]);
+    for (float*& s : state_rows) s = scratch.take(count * states.row());
   }
 
   void run() {
-    for (int r = 0; r < rows.count(); ++r) {
-      const int b = rows.first + r;
-      std::memcpy(s[0] + r * width, y.s0 + int64_t{b} * y.R, y.R * 4);
-      std::memset(c + r * units, 0, units * 4);
-      std::memcpy(c + r * units, y.c0 + int64_t{b} * y.H, y.H * 4);
-    }
+    int before = rows.count();
+    for (int row = 0; row < before; ++row)
+      for (size_t k = 0; k < Cell::kState.size(); ++k)
+        for (float* s : state_rows)
+          std::memcpy(s + size_t(row) * states.row() + states.at[k],
+                      y.s0[k].p + rows.rows[row] * y.s0[k].row, y.n[Cell::kState[k]] * 4);
     for (int k = 0; k < y.chunks(); ++k) {
-      low = (y.reverse ? y.chunks() - 1 - k : k) * steps;
-      const int high = std::min(y.longest, low + steps);
-      project(high - low);
-      for (int j = low; j < high; ++j) step(y.reverse ? high - 1 - (j - low) : j);
+      const int low = (y.reverse ? y.chunks() - 1 - k : k) * y.steps();
+      const int high = std::min(y.longest, low + y.steps());
+      read_input(low, high);
+      begin = 0;
+      for (int t = low; y.reverse && t < high; ++t) begin += rows.live[t];
+      for (int j = low; j < high; ++j) {
+        time = y.reverse ? high - 1 - (j - low) : j;
+        live = rows.live[time];
+        if (y.reverse) begin -= live;
+        if (!y.reverse && live < before) finish(live, before);
+        if (!y.reverse) before = live;
+        step();
+        if (!y.reverse) begin += live;
+      }
     }
-    for (int t = y.longest; t < y.T; ++t)
-      std::memset(out.h + y.at(t, rows.first) * y.H, 0, size_t(rows.count()) * y.H * 4);
-    for (int r = 0; r < rows.count(); ++r) {
-      const int b = rows.first + r;
-      std::memcpy(out.s_final + int64_t{b} * y.R, s[0] + r * width, y.R * 4);
-      std::memcpy(out.c_final + int64_t{b} * y.H, c + r * units, y.H * 4);
-    }
+    finish(0, before);
+    for (int t = y.longest; t < y.T; ++t) clear(t, 0);
+  }
+
+  // ---------------------------------------------------------------------------------------------
+
+  Vec zx(int k, int row, int u) const {
+    const int q = u / kTile;
+    return load(zx_row(k, row, q) + (u - q * kTile) * kLanes);
+  }
+  Vec state(int k, int row, int u) const { return load(state_row(0, k, row) + u * kLanes); }
+  void set_state(int k, int row, int u, Vec v) const {
+    store(state_row(1, k, row) + u * kLanes, v);
+  }
+  void trace(int k, int row, int u, Vec v) const {
+    const Block<float>& to = out.traced[k];
+    if (to.p != nullptr)
+      store(to.p + time * to.step + rows.rows[row] * to.row + u * kLanes, v,
+          y.n[Cell::kTraced[k]] - u * kLanes);
+  }
+  void save(int k, int row, int u, Vec v) const {
+    if (out.saved != nullptr) store(saved_row(k, row) + u * kLanes, v);
+  }
+  void save_number(int k, int row, int, Vec v) const {
+    if (out.saved != nullptr) *saved_row(k, row) = v[0];
+  }
+
+  const float* zx_row(int k, int row, int q) const {
+    return panel_row(zx_rows + size_t(capacity) * zx_at.at[k], row, q, y.n.columns(Cell::kZx[k], q));
+  }
+  int add_pieces(const Source& term, int row, Piece* pieces, int count) const {
+    const bool is_state = term.where == STATE;
+    const float* a = is_state ? state_row(0, term.block, row) : kept_row(term.block, row);
+    pieces[count] = {a, is_state ? states.row() : kept_at.row(), y.n[term.width]};
+    return count + 1;
   }
 
  private:
-  // zx = x W + b for a chunk of time: [U][step * rows][G*V].
-  void project(int count) {
-    const int n = count * rows.count();
-    const float* from = y.x + y.at(low, 0) * y.D;
-    if (rows.count() != y.B) {
-      for (int j = 0; j < count; ++j)
-        std::memcpy(x + int64_t{j} * rows.count() * y.D, y.x + y.at(low + j, rows.first) * y.D,
-                    size_t(rows.count()) * y.D * 4);
-      from = x;
-    }
-    for (int u = 0; u < y.blocks(); ++u) in_tiles(n, Project{*this, from, u});
+  float* state_row(int which, int k, int row) const {
+    return state_rows[which] + size_t(row) * states.row() + states.at[k];
+  }
+  float* saved_row(int k, int row) const {
+    return out.saved + y.at(time, rows.rows[row]) * saved_at.row() + saved_at.at[k];
   }
 
-  struct Project {
-    Forward& self;
-    const float* from;
-    int u;
-    template <int R>
-    void run(int first) {
-      const Layer& y = self.y;
-      Tile<R, G> tile;
-      for (int g = 0; g < G; ++g) {
-        const Vec bias = load(self.panels.b + int64_t{u} * W + g * kLanes);
-        for (int r = 0; r < R; ++r) tile.at[r][g] = bias;
+  void step() {
+    for (int row = 0; y.resets != nullptr && row < live; ++row)
+      if (y.reset(time, rows.rows[row]))
+        std::memset(state_rows[0] + size_t(row) * states.row(), 0, states.row() * 4);
+    Cell::forward(*this);
+    for (int row = 0; row < live; ++row)
+      for (int k = 0; k < Cell::kHidden; ++k) {
+        const Block<float>& to = out.h[k];
+        std::memcpy(to.p + time * to.step + rows.rows[row] * to.row, state_row(1, k, row),
+                    y.n[Cell::kState[k]] * 4);
       }
-      tile.add(from + int64_t{first} * y.D, y.D, 1, self.panels.wx + int64_t{u} * y.D * W, y.D);
-      float* zx = self.zx + (int64_t{u} * self.steps * self.rows.count() + first) * W;
-      for (int r = 0; r < R; ++r)
-        for (int g = 0; g < G; ++g) store(zx + (r * G + g) * kLanes, tile.at[r][g]);
-    }
-  };
+    clear(time, live);
+    std::swap(state_rows[0], state_rows[1]);
+  }
 
-  void step(int t) {
-    if (y.resets != nullptr)
-      for (int r = 0; r < rows.count(); ++r)
-        if (y.reset(t, rows.first + r)) {
-          std::memset(s[0] + r * width, 0, y.R * 4);
-          std::memset(c + r * units, 0, units * 4);
+  // Zeros where rows have ended.
+  void clear(int t, int from) const {
+    for (int row = from; row < rows.count(); ++row) {
+      for (int k = 0; k < Cell::kHidden; ++k) clear_block(out.h[k], t, row, y.n[Cell::kState[k]]);
+      for (size_t k = 0; k < Cell::kTraced.size(); ++k)
+        clear_block(out.traced[k], t, row, y.n[Cell::kTraced[k]]);
+    }
+  }
+  void clear_block(const Block<float>& to, int t, int row, int n) const {
+    if (to.p != nullptr) std::memset(to.p + t * to.step + rows.rows[row] * to.row, 0, n * 4);
+  }
+
+  void finish(int first, int last) const {
+    for (int row = first; row < last; ++row)
+      for (size_t k = 0; k < Cell::kState.size(); ++k)
+        std::memcpy(out.final[k].p + rows.rows[row] * out.final[k].row, state_row(0, k, row),
+                    y.n[Cell::kState[k]] * 4);
+  }
+
+  // Computes zx = x W + b for a chunk of time, or copies it: [group][rows of all steps][columns].
+  void read_input(int low, int high) {
+    const int width = y.projects ? y.n[D] : zx_from.row();
+    int n = 0;
+    const float* from = y.x + y.at(low, 0) * width;
+    if (rows.in_place && y.projects) n = (high - low) * rows.count();
+    else if (y.projects) {
+      for (int t = low; t < high; ++t)
+        for (int row = 0; row < rows.live[t]; ++row, ++n)
+          std::memcpy(x_rows + size_t(n) * width, y.x + y.at(t, rows.rows[row]) * width, width * 4);
+      from = x_rows;
+    }
+    const float* panel = input;
+    for (size_t k = 0; k < Cell::kZx.size(); ++k) {
+      float* block = zx_rows + size_t(capacity) * zx_at.at[k];
+      for (int q = 0; q < y.n.groups(Cell::kZx[k]); ++q) {
+        const int C = y.n.columns(Cell::kZx[k], q);
+        float* to = block + size_t(q) * kGroup * capacity;
+        if (y.projects) {
+          const float* bias = panel + size_t(width) * C;
+          in_tiles(n, kRows, [&](int row, int height) {
+            const Piece piece{from + int64_t{row} * width, width, width};
+            kMultiply[height - 1][C / kLanes - 1](&piece, 1, panel, bias, 0, to + size_t(row) * C,
+                                                  C);
+          });
+          panel = bias + C;
+          continue;
         }
-    for (int u = 0; u < y.blocks(); ++u) in_tiles(rows.count(), Step{*this, t, u});
-    std::swap(s[0], s[1]);
-  }
-
-  struct Step {
-    Forward& self;
-    int t, u;
-    template <int R>
-    void run(int first) {
-      const Layer& y = self.y;
-      const int count = self.rows.count();
-      const float* zx =
-          self.zx + (int64_t{u} * self.steps * count + (t - self.low) * count + first) * W;
-      Tile<R, G> z;
-      for (int r = 0; r < R; ++r)
-        for (int g = 0; g < G; ++g) z.at[r][g] = load(zx + (r * G + g) * kLanes);
-      z.add(self.s[0] + first * self.width, self.width, 1, self.panels.wr + int64_t{u} * y.R * W,
-            y.R);
-      if constexpr (M == kGru) self.finish_gru(t, u, first, z.at);
-      else self.finish(t, u, first, z.at);
-    }
-  };
-
-  // The elementwise rest for a tile's rows and one block of units, gate by gate over the rows, so
-  // that one row's long chains of arithmetic overlap with the others'.
-  template <int R>
-  __attribute__((noinline)) void finish(int t, int u, int first, Vec (&z)[R][G]) {
-    const int unit = u * kLanes;
-    const float *pi = panels.peephole + unit, *pf = pi + units, *po = pf + units;
-    const Vec one = Vec{} + 1.0f;
-    Vec before[R], now[R], value[R], rest[R];
-    for (int r = 0; r < R; ++r) before[r] = load(c + (first + r) * units + unit);
-    if (y.peepholes)
-      for (int r = 0; r < R; ++r) {
-        if (O::i) z[r][O::at_i] += load(pi) * before[r];
-        if (O::f) z[r][O::at_f] += load(pf) * before[r];
+        for (int t = low, i = 0; t < high; ++t)
+          for (int row = 0; row < rows.live[t]; ++row, ++i) {
+            const float* p = y.x + y.at(t, rows.rows[row]) * width + zx_from.at[k] + q * kGroup;
+            for (int c = 0; c < C; c += kLanes)
+              store(to + size_t(i) * C + c, load(p + c, y.n[Cell::kZx[k]] - q * kGroup - c));
+          }
       }
-    if (y.coupled)
-      for (int r = 0; r < R; ++r) rest[r] = one - sigmoid(z[r][O::i ? O::at_i : O::at_f] - y.offset);
-    for (int r = 0; r < R; ++r)
-      for (int k = 0; k < O::at_o; ++k) z[r][k] = sigmoid(z[r][k]);
-    for (int r = 0; r < R; ++r) z[r][O::at_g] = activate(y.candidate, z[r][O::at_g]);
-    for (int r = 0; r < R; ++r) {
-      const Vec i = O::i ? z[r][O::at_i] : y.coupled ? rest[r] : one;
-      const Vec f = O::f ? z[r][O::at_f] : y.coupled ? rest[r] : one;
-      now[r] = f * before[r] + i * z[r][O::at_g];
-    }
-    for (int r = 0; r < R; ++r) {
-      if (O::o) z[r][O::at_o] = sigmoid(z[r][O::at_o] + load(po) * now[r]);
-      value[r] = activate(y.output, now[r]);
-      if (O::o) value[r] *= z[r][O::at_o];
-    }
-    for (int r = 0; r < R; ++r) put(t, u, first + r, now[r], value[r], z[r]);
-  }
-
-  template <int R>
-  __attribute__((noinline)) void finish_gru(int t, int u, int first, Vec (&v)[R][G]) {
-    for (int r = 0; r < R; ++r)
-      for (int k : {O::at_r, O::at_z}) v[r][k] = sigmoid(v[r][k]);
-    for (int r = 0; r < R; ++r) v[r][O::at_n] = tanh(v[r][O::at_n] + v[r][O::at_r] * v[r][O::at_a]);
-    for (int r = 0; r < R; ++r) {
-      const Vec before = load(s[0] + (first + r) * width + u * kLanes, y.lanes(u));
-      const Vec value = v[r][O::at_n] + v[r][O::at_z] * (before - v[r][O::at_n]);
-      put(t, u, first + r, Vec{}, value, v[r]);
     }
   }
 
-  // Stores one row's new state and gates; past its length a row keeps what it had.
-  void put(int t, int u, int row, Vec now, Vec value, const Vec (&gates)[G]) {
-    const int b = rows.first + row, unit = u * kLanes, n = y.lanes(u);
-    float *h = out.h + y.at(t, b) * y.H + unit, *state = s[1] + row * width + unit;
-    if (!y.real(t, b)) {
-      store(h, Vec{}, n);
-      for (int k = 0; k < y.R; k += y.H) store(state + k, load(s[0] + row * width + unit + k, n), n);
-      return;
-    }
-    store(c + row * units + unit, now);
-    store(h, value, n);
-    store(state, value, n);
-    for (int k = 0; y.R != y.H && k < G - 1; ++k) store(state + (k + 1) * y.H, gates[k], n);
-    if (out.gates == nullptr) return;
-    float* kept = out.gates + y.at(t, b) * G * y.H + unit;
-    for (int k = 0; k < G; ++k) store(kept + k * y.H, gates[k], n);
-    if (out.c != nullptr) store(out.c + y.at(t, b) * y.H + unit, now, n);
-  }
-
-  const Layer& y;
-  const ForwardPanels& panels;
+  const float* input;
   const ForwardOut& out;
-  Rows rows;
-  int steps, units, width, low = 0;
-  float *zx, *c, *s[2], *x;
+  Offsets<Cell::kZx.size()> zx_at, zx_from;
+  Offsets<Cell::kSaved.size()> saved_at;
+  float *zx_rows, *x_rows = nullptr, *state_rows[2];
 };
 
 }  // namespace lstm_lab

@@ -8,6 +8,9 @@
 
 namespace lstm_lab {
 
+constexpr int kTile = 4;                // vectors of columns in a tile
+constexpr int kGroup = kTile * kLanes;  // units that a stage works on at a time
+
 // A tile of R rows and C vectors of columns, held in registers.
 template <int R, int C>
 struct Tile {
@@ -30,26 +33,75 @@ struct Tile {
   }
 };
 
-// Calls body.template run<R>(first) over n rows in tiles of nearly equal height, kRows at most.
+// A part of the left side of a product: its element (r, k) lies at a[r * row + k].
+struct Piece {
+  const float* a;
+  ptrdiff_t row;
+  int K;
+};
+
+// to = start + sum over pieces of a * panel; the pieces' panels lie one after another.
+template <int R, int C>
+__attribute__((noinline)) void multiply_tile(const Piece* piece, int pieces, const float* panel,
+                                             const float* start, ptrdiff_t start_row, float* to,
+                                             ptrdiff_t to_row) {
+  Tile<R, C> sum;
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c)
+      sum.at[r][c] = start == nullptr ? Vec{} : load(start + r * start_row + c * kLanes);
+  for (int k = 0; k < pieces; ++k) {
+    sum.add(piece[k].a, piece[k].row, 1, panel, piece[k].K);
+    panel += ptrdiff_t{piece[k].K} * C * kLanes;
+  }
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c) store(to + r * to_row + c * kLanes, sum.at[r][c]);
+}
+
+using Multiply = decltype(&multiply_tile<1, 1>);
+#define OF_COLUMNS(R) {multiply_tile<R, 1>, multiply_tile<R, 2>, multiply_tile<R, 3>, multiply_tile<R, 4>}
+inline constexpr Multiply kMultiply[kRows][kTile] = {
+    OF_COLUMNS(1), OF_COLUMNS(2),
+#if defined(__AVX512F__)
+    OF_COLUMNS(3), OF_COLUMNS(4), OF_COLUMNS(5), OF_COLUMNS(6),
+#endif
+};
+#undef OF_COLUMNS
+
+// Calls body(first, height) over n rows in tiles of nearly equal height, `most` at most.
 template <typename Body>
-inline void in_tiles(int n, Body&& body) {
-  const int tiles = (n + kRows - 1) / kRows;
+inline void in_tiles(int n, int most, Body&& body) {
+  const int tiles = (n + most - 1) / most;
   for (int k = 0, first = 0; k < tiles; ++k) {
     const int height = (n - first) / (tiles - k) + ((n - first) % (tiles - k) != 0);
-    switch (height) {
-      case 1: body.template run<1>(first); break;
-      case 2: body.template run<2>(first); break;
-#if defined(__AVX512F__)
-      case 3: body.template run<3>(first); break;
-      case 4: body.template run<4>(first); break;
-      case 5: body.template run<5>(first); break;
-      case 6: body.template run<6>(first); break;
-#endif
-    }
+    body(first, height);
     first += height;
   }
 }
 
 inline int rounded(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
+
+// Packs the columns of a group, [rows][columns], for `Tile::add`. The matrix has its element (k, n)
+// at w[k * row + n * column]; zeros fill the columns from `count` on.
+inline void pack(const float* w, int64_t row, int64_t column, int rows, int count, int columns,
+                 float* panel) {
+  if (column == 1) {
+    for (int k = 0; k < rows; ++k, w += row, panel += columns)
+      for (int n = 0; n < columns; n += kLanes)
+        store(panel + n, n < count ? load(w + n, count - n) : Vec{});
+    return;
+  }
+  // A transposed matrix: read along its rows.
+  for (int n = 0; n < columns; ++n) {
+    const float* from = w + n * column;
+    for (int k = 0; k < rows; k += kLanes) {
+      const int lanes = std::min(kLanes, rows - k);
+      Vec v = {};
+      if (n < count && row == 1) v = load(from + k, lanes);
+      else if (n < count)
+        for (int lane = 0; lane < lanes; ++lane) v[lane] = from[(k + lane) * row];
+      for (int lane = 0; lane < lanes; ++lane) panel[(k + lane) * columns + n] = v[lane];
+    }
+  }
+}
 
 }  // namespace lstm_lab

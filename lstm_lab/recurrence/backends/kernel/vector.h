@@ -1,6 +1,7 @@
 // Vectors of floats and their elementary functions, by the compiler's portable vector types.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -83,8 +84,8 @@ inline Vec reciprocal(Vec d) { return 1.0f / d; }
 struct Exponential {
   Vec p, n;
 
-  explicit Exponential(Vec y) {
-    y = least(Vec{} + 87.0f, greatest(Vec{} - 87.0f, y));
+  explicit Exponential(Vec y, float bound = 87.0f) {
+    y = least(Vec{} + bound, greatest(Vec{} - bound, y));
     n = nearest(y * 1.44269504f);
     const Vec r = (y - n * 0.693359375f) + n * 2.12194440e-4f;
     p = r * (1.0f / 5040) + (1.0f / 720);
@@ -109,6 +110,90 @@ inline Vec tanh(Vec x) {
   const Vec e = Exponential(-2.0f * magnitude).minus_one();
   const Vec t = -e * reciprocal(2.0f + e);
   return select(x < 0.0f, -t, t);
+}
+
+// exp over the whole range: infinity above 88.7 and zero below -104, as the exact function rounds.
+// 2^n is applied in two halves, since one float cannot hold it at the ends of the range.
+inline Vec exp(Vec x) {
+  const Exponential e(x, 104.0f);
+  const Vec half = nearest(e.n * 0.5f);
+  return scaled(scaled(e.p + 1.0f, half), e.n - half);
+}
+
+inline Vec expm1(Vec x) {
+  return select(x < 0.5f, select(x > -17.0f, Exponential(x).minus_one(), Vec{} - 1.0f), exp(x) - 1.0f);
+}
+
+// A function of one or two numbers for which there is no vector form, lane by lane.
+template <typename Function>
+inline Vec each(Function f, Vec a) {
+  for (int lane = 0; lane < kLanes; ++lane) a[lane] = f(a[lane]);
+  return a;
+}
+template <typename Function>
+inline Vec each(Function f, Vec a, Vec b) {
+  for (int lane = 0; lane < kLanes; ++lane) a[lane] = f(a[lane], b[lane]);
+  return a;
+}
+
+// log(x) = e ln 2 + 2 artanh((m - 1) / (m + 1)) for x = 2^e m with m near 1; the series of artanh is
+// cut after its ninth power. Zero, negative numbers, infinity and numbers below the normal ones go
+// to the library.
+inline Vec log(Vec x) {
+  IntVec bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const IntVec shifted = bits - 0x3f3504f3;  // of sqrt(1/2): m lies in [sqrt(1/2), sqrt(2))
+  const IntVec exponent = shifted >> 23;
+  const IntVec mantissa = bits - (exponent << 23);
+  Vec m;
+  std::memcpy(&m, &mantissa, sizeof m);
+  const Vec e = __builtin_convertvector(exponent, Vec);
+  const Vec t = (m - 1.0f) / (m + 1.0f), s = t * t;
+  Vec p = s * (1.0f / 9) + (1.0f / 7);
+  p = p * s + (1.0f / 5);
+  p = p * s + (1.0f / 3);
+  const Vec artanh = t + t * s * p;
+  const Vec value = e * 0.693359375f + (2.0f * artanh - e * 2.12194440e-4f);
+  const IntVec normal = (x >= 1.17549435e-38f) & (x <= 3.4e38f);
+  bool all = true;
+  for (int lane = 0; lane < kLanes; ++lane) all = all && normal[lane];
+  return all ? value : select(normal, value, each([](float y) { return std::log(y); }, x));
+}
+
+// log(1 + x) from log(u) with u = 1 + x rounded, corrected by what the rounding lost (Kahan).
+inline Vec log1p(Vec x) {
+  const Vec u = 1.0f + x, d = u - 1.0f;
+  return select((d == 0.0f) | (u != u) | (u > 3.4e38f), select(u > 3.4e38f, u, x), log(u) * (x / d));
+}
+
+inline Vec square_root(Vec x) { return each([](float y) { return std::sqrt(y); }, x); }
+
+// As XLA's: NaN stays, whichever operand it is.
+inline Vec maximum(Vec a, Vec b) { return select((a > b) | (a != a), a, b); }
+inline Vec minimum(Vec a, Vec b) { return select((a < b) | (a != a), a, b); }
+
+inline Vec sign(Vec x) {
+  return select(x > 0.0f, Vec{} + 1.0f, select(x < 0.0f, Vec{} - 1.0f, x));
+}
+inline Vec power(Vec x, int n) {
+  Vec y = Vec{} + 1.0f;
+  for (int k = n < 0 ? -n : n; k; k >>= 1, x *= x)
+    if (k & 1) y *= x;
+  return n < 0 ? 1.0f / y : y;
+}
+
+inline float sum(Vec v) {
+  float total = 0.0f;
+  for (int lane = 0; lane < kLanes; ++lane) total += v[lane];
+  return total;
+}
+
+// The first n lanes; the others are zero, whatever they held.
+inline Vec first(Vec v, int n) {
+  if (n >= kLanes) return v;
+  Vec kept = {};
+  for (int lane = 0; lane < n; ++lane) kept[lane] = v[lane];
+  return kept;
 }
 
 }  // namespace lstm_lab

@@ -1,0 +1,49 @@
+"""The kernel over odd shapes, for a compiler that checks each access to memory.
+
+test_native.py starts it as a process of its own, with the sanitizer's library loaded first.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lstm_lab.cells import CellSpec, masks
+from lstm_lab.recurrence import unroll
+
+# Between them they have all kinds of memory: vectors and numbers kept from stage to stage, two
+# widths, several fields of state, masks, and a projection within and outside the kernel.
+CELLS = (
+    CellSpec(peephole="ifo", gate_recurrence=True, layer_norm=True, projection=0.5),
+    CellSpec(peephole="ifo", zoneout=True, recurrent_dropout="variational_untied"),
+)
+SHAPES = ((1, 5, 1, 2), (9, 13, 70, 130), (37, 10, 19, 33))
+
+
+def main():
+    for spec in CELLS:
+        rates = masks.default_rates(spec)
+        for k, (B, T, D, H) in enumerate(SHAPES):
+            params = spec.cell.init(spec, jax.random.key(0), D, H)
+            keys_B = jax.random.split(jax.random.key(1), B)
+            noise = masks.draw(spec, rates, keys_B, params, T) if masks.is_drawn(spec) else None
+
+            def loss(params, x, noise, spec=spec, B=B, T=T, reverse=k % 2 == 1):
+                result = unroll(
+                    spec,
+                    params,
+                    x,
+                    lengths=jnp.arange(B) * 5 % (T + 1),
+                    resets=jnp.arange(T * B).reshape(T, B) % 11 == 0,
+                    reverse=reverse,
+                    noise=noise,
+                    trace=("h", "f"),
+                    backend="native",
+                )
+                return result.h.sum() + result.final.c.sum(), result.traced
+
+            gradients = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
+            jax.block_until_ready(gradients(params, jnp.ones((T, B, D)), noise))
+    print("no access outside")
+
+
+if __name__ == "__main__":
+    main()
