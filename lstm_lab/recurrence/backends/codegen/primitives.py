@@ -20,6 +20,7 @@ ELEMENTWISE: dict[str, str] = {
     "abs": "select({0} < 0.0f, -{0}, {0})",
     "sign": "sign({0})",
     "square": "{0} * {0}",
+    "one_minus_square": "1.0f - {0} * {0}",  # in the derivative of tanh since JAX 0.12
     "integer_pow": "power({0}, {detail})",
     "sqrt": "square_root({0})",
     "rsqrt": "1.0f / square_root({0})",
