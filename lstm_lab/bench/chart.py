@@ -74,7 +74,7 @@ def _panel(axes: Axes, cases: list[CaseRatios], series: list[str]) -> None:
     axes.axvline(1.0, color=INK, lw=1.2)
     step = 0.36 / max(len(series), 1)
     for row, case in enumerate(cases):
-        # Its name above its points: beside them it would take half of a narrow screen.
+        # The name stands above the points: on their left it would take half of a narrow screen.
         axes.annotate(
             case.label,
             (0.0, row - 0.3),

@@ -91,7 +91,7 @@ def make_plan(
       memory_settings: whether to time each contender with the memory settings, too.
       rounds, seconds: as in `Plan`.
     """
-    # Installed alike or not: looked up once for each library.
+    # Looked up once for each library: its contenders are all installed, or none is.
     is_missing = {library(name): missing(name) for name in names}
     return Plan(
         suite,

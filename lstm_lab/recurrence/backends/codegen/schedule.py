@@ -222,7 +222,7 @@ class _Scheduler:
         return k in self.saved or self.graph.nodes[k].op in INPUTS
 
     def _is_uniform(self, k: int) -> bool:
-        """Whether a node is the same in all rows: computed wherever it is read."""
+        """Whether a node is the same in all rows. Each stage that reads it computes it again."""
         node = self.graph.nodes[k]
         if k in self.saved or node.width != "ONE":
             return False
