@@ -32,8 +32,8 @@ AXIS = "devices"
 # A member's initialization runs once: optimizing it would take seconds and save milliseconds. A
 # random search compiles one for every hidden size.
 INIT_OPTIONS: dict[str, bool | int] = {"xla_backend_optimization_level": 0}
-# Half of the time again, with the same bits; later versions have only the other emitters.
-if jax.__version_info__ < (0, 12):
+# Half of the time again, with the same bits; versions after 0.10 have only the other emitters.
+if jax.__version_info__ < (0, 11):
     INIT_OPTIONS["xla_cpu_use_fusion_emitters"] = False
 
 
