@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.custom_batching import sequential_vmap
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.cells.spec import CellSpec
@@ -122,7 +123,15 @@ def _forward(static: CudnnStatic, *arrays: jax.Array) -> tuple[Arrays, Arrays]:
     # Late: JAX's bindings of CUDA take a tenth of a second, which a CPU should not pay for.
     from jax.experimental import rnn
 
-    return sequential_vmap(lambda x, h, c, w, n: rnn.lstm_fwd(x, h, c, w, n, *static))(*arrays)
+    def call(*arrays: jax.Array) -> tuple[Arrays, Arrays]:
+        x_BTD, h_PBH, c_PBH, weights, length_B = _row_major(arrays)
+        outputs, (*inputs, _, reserved) = rnn.lstm_fwd(
+            x_BTD, h_PBH, c_PBH, weights, length_B, *static
+        )
+        y_BTH, h_PBH, c_PBH = _row_major(outputs)
+        return (y_BTH, h_PBH, c_PBH), (*inputs, y_BTH, reserved)
+
+    return sequential_vmap(call)(*arrays)
 
 
 def _backward(
@@ -130,11 +139,25 @@ def _backward(
 ) -> tuple[jax.Array | None, ...]:
     from jax.experimental import rnn
 
-    pull = sequential_vmap(lambda *arrays: rnn.lstm_bwd(*static, *arrays)[:4])
-    return (*pull(residuals, cotangents), None)
+    def call(residuals: Arrays, cotangents: Arrays) -> Arrays:
+        gradients = rnn.lstm_bwd(*static, _row_major(residuals), _row_major(cotangents))
+        return _row_major(gradients[:4])
+
+    return (*sequential_vmap(call)(residuals, cotangents), None)
 
 
 _call.defvjp(_forward, _backward)
+
+
+def _row_major(arrays: Sequence[jax.Array]) -> Arrays:
+    """Returns arrays whose memory has the order of their dimensions, as the kernel reads and
+    writes them.
+
+    JAX's call states no layout. Without this, XLA may give the kernel an array that was transposed
+    before the call as it lies, or take its outputs as transposed, which gives wrong numbers. What
+    comes from the kernel must have no other use.
+    """
+    return tuple(with_layout_constraint(a, Layout(tuple(range(a.ndim)))) for a in arrays)
 
 
 def packed(pseudo_layers: Sequence[Params]) -> jax.Array:

@@ -1,7 +1,7 @@
-"""The cudnn backend, as far as it can be tested without a GPU: the kernel's inputs and outputs.
+"""The cudnn backend: the kernel's inputs and outputs, and on a GPU the kernel itself.
 
-`jax.experimental.rnn.lstm_ref`, JAX's statement of what the kernel computes, replaces the kernel.
-Like the kernel, it has no batching rule here.
+Without a GPU, `jax.experimental.rnn.lstm_ref`, JAX's statement of what the kernel computes,
+replaces the kernel. Like the kernel, it has no batching rule here.
 """
 
 import json
@@ -9,10 +9,10 @@ from functools import partial
 from types import SimpleNamespace
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 from jax.custom_batching import custom_vmap
 from jax.experimental import rnn
 
@@ -28,6 +28,7 @@ from tests.helpers.training import assert_close, run_steps, small_spec
 
 SPEC = get_variant("lstm").spec
 H = 6
+ON_GPU = jax.default_backend() == "gpu"
 
 
 def assert_functions_close(outputs, expected, *arguments):
@@ -50,6 +51,10 @@ def forbid_batching(function):
 def gpu(monkeypatch):
     """Makes JAX report a GPU; returns the list of kernel calls, each as its static arguments."""
     calls = []
+    if ON_GPU:
+        kernel = rnn.lstm_fwd
+        monkeypatch.setattr(rnn, "lstm_fwd", lambda *a: (calls.append(a[5:]), kernel(*a))[1])
+        return calls
 
     def reference(static):
         D, H, layers, dropout, bidirectional, _ = static
@@ -64,11 +69,12 @@ def gpu(monkeypatch):
     def forward(*arguments):
         arrays, static = arguments[:5], arguments[5:]
         calls.append(static)
-        return forbid_batching(reference(static))(*arrays), arrays
+        outputs = forbid_batching(reference(static))(*arrays)
+        return outputs, (*arrays, outputs[0], jnp.zeros(64))
 
     def backward(*arguments):
         static, (arrays, cotangents) = arguments[:6], arguments[6:]
-        *floats, lengths = arrays
+        *floats, lengths, _, _ = arrays
 
         def pull(lengths, cotangents, *floats):
             run = reference(static)
@@ -107,7 +113,7 @@ def test_a_cudnn_layer_equals_scan(gpu, reverse, stateful, lengths):
         return jax.jit(differentiated)(params, x, state)
 
     assert_close(run("cudnn"), run("scan"))
-    assert [static[-1] for static in gpu] == [lax.Precision.HIGH]
+    assert [static[-1] for static in gpu] == [cudnn._precision()]
 
 
 def build_stack(backend, hidden_sizes=(H, H), **options):
@@ -141,7 +147,7 @@ def test_a_whole_stack_is_one_call_and_equals_scan(gpu, bidirectional, stateful)
     variables, x, states = inputs(reference)
     states = states if stateful else None
     assert_functions_close(outputs, expected, variables, x, states)
-    assert gpu == [(4, H, 2, 0.0, bidirectional, lax.Precision.HIGH)]
+    assert gpu == [(4, H, 2, 0.0, bidirectional, cudnn._precision())]
 
 
 @pytest.mark.parametrize(
@@ -264,6 +270,7 @@ def test_unsupported_features_of_a_call_are_named_in_the_error(gpu):
         unroll(spec, params, x, resets=jnp.zeros((T, B), bool), backend="cudnn")
 
 
+@pytest.mark.skipif(ON_GPU, reason="there is a GPU")
 def test_cudnn_without_a_gpu_is_rejected():
     assert (
         unsupported_reason("cudnn", CallSignature(SPEC, jnp.float32))
@@ -309,6 +316,24 @@ def test_rows_are_flipped_within_their_lengths():
     np.testing.assert_array_equal(outputs.T, [[9, 6, 3, 0], [4, 1, 7, 10], [2, 5, 8, 11]])
 
 
+def equations(jaxpr):
+    """Yields every equation of a program with the jaxpr that holds it."""
+    for equation in jaxpr.eqns:
+        yield jaxpr, equation
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from equations(inner)
+
+
+def assert_row_major(jaxpr, call):
+    """Asserts that arrays go into the kernel and come out of it through a fixed layout only."""
+    fixed = [e for e in jaxpr.eqns if e.primitive.name == "layout_constraint"]
+    assert set(call.invars) <= {variable for e in fixed for variable in e.outvars}
+    arrays = {variable for variable in call.outvars if variable.aval.ndim > 1}
+    assert arrays <= {variable for e in fixed for variable in e.invars}
+    others = [v for e in jaxpr.eqns if e not in fixed for v in e.invars] + jaxpr.outvars
+    assert not any(variable is other for variable in arrays for other in others)
+
+
 @pytest.mark.parametrize("members", [None, 3])
 def test_a_gpu_program_calls_the_kernel_once(monkeypatch, members):
     """The program as JAX traces it for a GPU, with the primitives of `jax.experimental.rnn`."""
@@ -321,11 +346,17 @@ def test_a_gpu_program_calls_the_kernel_once(monkeypatch, members):
     if members is not None:
         run = jax.vmap(run)
         arguments = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), arguments)
-    program = str(jax.make_jaxpr(run)(*arguments))
+    traced = jax.make_jaxpr(run)(*arguments)
+    calls = [pair for pair in equations(traced.jaxpr) if pair[1].primitive.name.startswith("rnn_")]
+    assert len(calls) == 2
+    for holder, call in calls:
+        assert_row_major(holder, call)
+    program = str(traced)
     assert program.count("rnn_fwd[") == program.count("rnn_bwd[") == 1
     assert program.count("num_layers=2") == program.count("bidirectional=True") == 2
     assert ("scan[" in program) == (members is not None)
-    assert program.count("cudnn_allow_tf32=True") == 2
+    allowed = cudnn._precision() == jax.lax.Precision.HIGH
+    assert program.count(f"cudnn_allow_tf32={allowed}") == 2
     with jax.default_matmul_precision("highest"):
         exact = str(jax.make_jaxpr(run)(*arguments))
     assert exact.count("cudnn_allow_tf32=False") == 2
