@@ -10,7 +10,7 @@ PEERS := $(VENV)/.peers
 
 PARALLEL := $(BIN)/python -m pytest --ignore=tests/parity --numprocesses=auto --dist=loadfile
 
-.PHONY: ablation check docs lint parity slow spell test texts types
+.PHONY: ablation check docs gpu lint parity slow spell test texts types
 
 ablation: $(INSTALLED)
 	$(BIN)/lstm-lab sweep digits_ablation --workdir=runs/digits_ablation --jobs=2
@@ -44,6 +44,20 @@ test: $(READY)
 
 parity: $(PEERS)
 	XLA_FLAGS= $(BIN)/python -m pytest tests/parity
+
+# On a machine with an NVIDIA GPU and `pip install jax[cuda13]`. Results are in runs/gpu; started
+# again, it continues with the cases that are missing. TF32 would hide small errors from the tests.
+GPU_BENCH := $(BIN)/lstm-lab bench --rounds=3 --milliseconds=200 --resume
+gpu: $(PEERS)
+	JAX_PLATFORMS=cuda,cpu JAX_DEFAULT_MATMUL_PRECISION=highest XLA_FLAGS= \
+	XLA_PYTHON_CLIENT_PREALLOCATE=false $(BIN)/python -m pytest --numprocesses=auto \
+	tests/recurrence/backends/test_cudnn.py tests/recurrence/test_oracle.py
+	mkdir -p runs/gpu
+	$(GPU_BENCH) --suite=layer --work=gradient --out=runs/gpu/layer.json
+	$(GPU_BENCH) --suite=population --out=runs/gpu/population.json
+	$(GPU_BENCH) --suite=train --out=runs/gpu/train.json
+	$(GPU_BENCH) --suite=backends --out=runs/gpu/backends.json
+	$(BIN)/lstm-lab bench --suite=errors --out=runs/gpu/errors.json
 
 slow: $(READY)
 	XLA_FLAGS= $(BIN)/python -m pytest -m slow --ignore=tests/parity

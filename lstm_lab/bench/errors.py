@@ -6,6 +6,7 @@ table of docs/benchmarks.md. One process is enough, since no time is measured.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -36,19 +37,23 @@ def cases() -> list[Case]:
     return [Case("gradient", *shape, cell=cell) for shape in SHAPES for cell in VARIANTS]
 
 
-def run_errors(names: list[str], meter: Meter) -> dict[str, Any]:
+def run_errors(
+    names: list[str], meter: Meter, keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     """Compares every contender with the `scan` backend in float64, at every case it serves.
 
     Args:
       names: contenders, all of lstm_lab.
       meter: counts the cases.
+      keep: called with the partial result after every case, so that a killed run loses little.
 
     Returns:
       JSON-ready: the machine, and one row per case and contender. `outputs` and `gradients` are
       the maximum absolute error over the maximum magnitude of the reference, for gradients the
       largest such value over all arrays.
     """
-    host, rows = machine(), []
+    rows: list[dict[str, Any]] = []
+    result = {"suite": "errors", "machine": machine(), "left_out": [], "rows": rows}
     for case in cases():
         # Drawn once in float32, then widened: all contenders start from the same numbers, so only
         # their arithmetic differs.
@@ -69,7 +74,8 @@ def run_errors(names: list[str], meter: Meter) -> dict[str, Any]:
             row = {"outputs": outputs, "gradients": max(jax.tree.leaves(gradients))}
             rows.append({"case": case.to_json(), "label": case.label, "contender": name, **row})
         meter.advance(1, case.label)
-    return {"suite": "errors", "machine": host, "left_out": [], "rows": rows}
+        keep(result)
+    return result
 
 
 def _arrays(case: Case) -> tuple[Any, jax.Array, jax.Array]:

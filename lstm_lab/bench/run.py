@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -252,8 +253,12 @@ def _prepared(
 ) -> list[tuple[Contender, dict[str, Any]]]:
     """Returns the contenders that serve a case, with the facts of their first run."""
     served = []
-    for contender in contenders:
-        facts = contender.build(case)
+    # Before a GPU, compiling is most of the time of a suite, and the cores have no other work. On
+    # a CPU one after another, since the time of the first run is a result there.
+    together = len(contenders) if result["machine"]["platform"] == "gpu" else 1
+    with ThreadPoolExecutor(together or 1) as pool:
+        built = list(pool.map(lambda contender: contender.build(case), contenders))
+    for contender, facts in zip(contenders, built, strict=True):
         if isinstance(facts, str):
             say(f"{contender.name} at {case.label}: {facts}")
             fault = {"label": case.label, "work": case.work, "error": facts}

@@ -310,10 +310,12 @@ def _command() -> str:
 
 def _bench_errors(flags: BenchFlags) -> dict[str, Any]:
     from lstm_lab.bench.errors import CONTENDERS, cases, run_errors
+    from lstm_lab.utils.files import write_json
     from lstm_lab.utils.progress import Meter
 
     with Meter(len(cases()), "cases") as meter:
-        return run_errors(_contenders(flags, CONTENDERS, CONTENDERS), meter)
+        names = _contenders(flags, CONTENDERS, CONTENDERS)
+        return run_errors(names, meter, lambda partial: write_json(flags.output_path, partial))
 
 
 def _bench_trials(flags: BenchFlags) -> dict[str, Any]:

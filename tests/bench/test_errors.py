@@ -18,9 +18,11 @@ def promotion():
 def test_errors_match_the_precision_of_the_format(monkeypatch):
     two_cases = [Case("gradient", 4, 6, 5, 8, cell=cell) for cell in ("lstm", "gru")]
     monkeypatch.setattr(errors, "cases", lambda: two_cases)
+    kept = []
     with Meter(2, "cases") as meter:
         names = ["lstm_lab scan fp32", "lstm_lab native fp32", "lstm_lab fused bf16"]
-        result = errors.run_errors([*names, "lstm_lab cudnn fp32"], meter)
+        result = errors.run_errors([*names, "lstm_lab cudnn fp32"], meter, kept.append)
+    assert kept == [result, result]
     assert [row["contender"] for row in result["rows"]] == 2 * names
     for row in result["rows"]:
         low, high = (1e-4, 5e-2) if "bf16" in row["contender"] else (1e-9, 2e-6)
