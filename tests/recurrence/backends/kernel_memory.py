@@ -15,7 +15,7 @@ CELLS = (
     CellSpec(peephole="ifo", gate_recurrence=True, layer_norm=True, projection=0.5),
     CellSpec(peephole="ifo", zoneout=True, recurrent_dropout="variational_untied"),
 )
-SHAPES = ((1, 5, 1, 2), (9, 13, 70, 130), (37, 10, 19, 33))
+SHAPES = ((1, 5, 1, 2), (9, 13, 70, 130), (37, 10, 19, 33), (3, 9, 40, 132))
 
 
 def main():

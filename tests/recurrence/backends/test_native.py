@@ -26,6 +26,9 @@ from tests.helpers.recurrence import B, D, H, T, assert_near, loss_and_gradients
         ("fgr", {"T": 19, "B": 1, "D": 5, "H": 21}),
         ("gru", {"T": 19, "B": 1, "D": 5, "H": 37}),
         ("gru", {"T": 40, "B": 37, "D": 19, "H": 33}),
+        # So wide that threads share the units of a step, where there are more threads than rows.
+        ("vanilla", {"T": 9, "B": 5, "D": 40, "H": 170}),
+        ("fgr", {"T": 4, "B": 1, "D": 150, "H": 136}),
     ],
 )
 def test_the_kernel_equals_scan_over_blocks_parts_and_chunks(name, shape, reverse):
@@ -65,14 +68,22 @@ def test_the_gradient_of_x_is_computed_only_on_request():
 
 
 @pytest.mark.optimized
-def test_bits_do_not_depend_on_threads_or_other_members():
-    """The batch's parts depend on the shape alone, so threads and neighbors change nothing."""
-    spec, params, x, _ = random_layer("np", T=30, B=40, D=8, H=24)
+@pytest.mark.parametrize("sizes", [{"B": 40, "H": 24}, {"B": 1, "H": 160}])
+def test_bits_do_not_depend_on_threads_or_other_members(sizes):
+    """The batch's parts depend on the shape alone, so threads and neighbors change nothing.
+
+    Threads share the units of a lone layer of one row, over two chunks of time; of four layers at
+    the same time they do not.
+    """
+    spec, params, x, _ = random_layer("np", T=300, D=40, **sizes)
 
     def gradients(params):
         return jax.grad(lambda p: jnp.square(unroll(spec, p, x, backend="native")[0]).sum())(params)
 
-    alone = jax.jit(gradients)(params)
+    compiled = jax.jit(gradients)
+    alone = compiled(params)
+    for _ in range(20):  # threads meet in another order each time
+        jax.tree.map(np.testing.assert_array_equal, compiled(params), alone)
     four = jax.tree.map(lambda a: jnp.stack([a] * 4), params)
     together = jax.pmap(gradients)(four)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[3]), alone, together)

@@ -16,6 +16,9 @@ struct BackwardOut {
   float* dx;                      // [T,B,D] or [T,B,Z]; null where x needs no gradient
   float *dw, *db;                 // [D,Z] [Z], where zx is computed here
   std::vector<float*> sums;       // gradients of weights
+  // Whether the last chunk of time writes all of them; if not, they are zero before it.
+  bool writes_dw = false;
+  std::vector<bool> writes_sums;
   std::vector<Block<float>> ds0;  // blocks of the initial state's gradient
 };
 
@@ -40,6 +43,12 @@ class Backward
     if (y.projects) sources[Cell::kSources.size()] = scratch.take(packed_size(y.n[D] + 1));
     totals = scratch.take(totals_at.row());
     std::memset(totals, 0, totals_at.row() * sizeof(float));
+  }
+
+  // Takes over where another pass is in time.
+  void follow(const Backward& leader) {
+    live = leader.live, time = leader.time, begin = leader.begin, seen = leader.seen;
+    std::copy(leader.d_state_rows, leader.d_state_rows + 2, d_state_rows);
   }
 
   void begin_time() {
@@ -235,24 +244,25 @@ class Backward
     for (int t = low; t < high; ++t)
       for (int row = 0; row < rows.live[t]; ++row) index.push_back(y.at(t, rows.rows[row]));
     begin = 0;
-    const float* panel = input;
-    for (int q = 0; q < y.n.groups(D); ++q) {
+    int depth = 0;
+    for (size_t k = 0; k < Cell::kZx.size(); ++k)
+      if (Cell::kZxGradients[k] >= 0) depth += y.n[Cell::kZx[k]];
+    share(int64_t{seen} * depth * y.n[D], y.n.groups(D), [&](Backward& self, int q) {
       const int width = y.n.columns(D, q);
       in_tiles(seen, kRows, [&](int row, int height) {
         int count = 0;
         for (size_t k = 0; k < Cell::kZx.size(); ++k)
           if (Cell::kZxGradients[k] >= 0)
-            count = add_pieces(Source{GRADIENT, Cell::kZxGradients[k], Cell::kZx[k]}, row,
-                               pieces.data(), count);
-        kMultiply[height - 1][width / kLanes - 1](
-            pieces.data(), count, panel, nullptr, 0, tiles, kGroup);
+            count = self.add_pieces(Source{GRADIENT, Cell::kZxGradients[k], Cell::kZx[k]}, row,
+                                    self.pieces.data(), count);
+        kMultiply[height - 1][width / kLanes - 1](self.pieces.data(), count,
+                                                  input + size_t(depth) * q * kGroup, nullptr, 0,
+                                                  self.tiles, kGroup);
         for (int r = 0; r < height; ++r)
-          std::memcpy(out.dx + index[row + r] * y.n[D] + q * kGroup, tiles + r * kGroup,
+          std::memcpy(out.dx + index[row + r] * y.n[D] + q * kGroup, self.tiles + r * kGroup,
                       std::min(kGroup, y.n[D] - q * kGroup) * sizeof(float));
       });
-      for (size_t k = 0; k < Cell::kZx.size(); ++k)
-        if (Cell::kZxGradients[k] >= 0) panel += size_t(y.n[Cell::kZx[k]]) * width;
-    }
+    });
   }
 
   void copy_dzx(int low, int high) {
@@ -285,7 +295,7 @@ class Backward
 };
 
 // The gradients of weights of one block of gradients and one group of its units, over all rows of
-// the batch: added to what earlier chunks gave.
+// the batch: added to what earlier chunks gave, if there was one.
 struct WeightGradients {
   const Layer& y;
   const std::vector<Backward>& passes;
@@ -303,7 +313,7 @@ struct WeightGradients {
     return n;
   }
 
-  void run(int task) const {
+  void run(int task, bool is_first) const {
     int gradient = 0;
     while (task >= y.n.groups(Cell::kGradients[gradient]))
       task -= y.n.groups(Cell::kGradients[gradient++]);
@@ -313,35 +323,36 @@ struct WeightGradients {
       if (Cell::kOuters[k].gradient != gradient) continue;
       const int source = Cell::kOuters[k].source;
       float* to = out.sums[outers[k].array] + outers[k].offset + q * kGroup;
-      add(source, y.n[Cell::kSources[source].width], gradient, q, n,
+      const bool writes = is_first && out.writes_sums[outers[k].array];
+      add(source, y.n[Cell::kSources[source].width], gradient, q, n, writes,
           [&](int row) { return to + row * outers[k].row; });
     }
     if (!y.projects) return;
     for (size_t k = 0; k < Cell::kZx.size(); ++k) {
       if (Cell::kZxGradients[k] != gradient) continue;
       float *dw = out.dw + zx_from.at[k] + q * kGroup, *db = out.db + zx_from.at[k] + q * kGroup;
-      add(Cell::kSources.size(), y.n[D] + 1, gradient, q, n,
+      add(Cell::kSources.size(), y.n[D] + 1, gradient, q, n, is_first && out.writes_dw,
           [&](int row) { return row < y.n[D] ? dw + int64_t{row} * zx_from.row() : db; });
     }
   }
 
  private:
   template <typename To>
-  void add(int source, int inputs, int gradient, int q, int n, To to) const {
+  void add(int source, int inputs, int gradient, int q, int n, bool writes, To to) const {
     switch (y.n.columns(Cell::kGradients[gradient], q) / kLanes) {
-      case 1: add_columns<1>(source, inputs, gradient, q, n, to); break;
-      case 2: add_columns<2>(source, inputs, gradient, q, n, to); break;
-      case 3: add_columns<3>(source, inputs, gradient, q, n, to); break;
-      default: add_columns<4>(source, inputs, gradient, q, n, to);
+      case 1: add_columns<1>(source, inputs, gradient, q, n, writes, to); break;
+      case 2: add_columns<2>(source, inputs, gradient, q, n, writes, to); break;
+      case 3: add_columns<3>(source, inputs, gradient, q, n, writes, to); break;
+      default: add_columns<4>(source, inputs, gradient, q, n, writes, to);
     }
   }
 
   template <int C, typename To>
-  void add_columns(int source, int inputs, int gradient, int q, int n, To to) const {
+  void add_columns(int source, int inputs, int gradient, int q, int n, bool writes, To to) const {
     for (int first = 0; first < inputs; first += kRows) {
       const int height = std::min(kRows, inputs - first);
       Tile<kRows, C> sum = {};
-      for (int r = 0; r < height; ++r)
+      for (int r = 0; r < height && !writes; ++r)
         for (int c = 0; c < C && c * kLanes < n; ++c)
           sum.at[r][c] = load(to(first + r) + c * kLanes, n - c * kLanes);
       for (const Backward& pass : passes) pass.add_outer(sum, source, first, gradient, q);

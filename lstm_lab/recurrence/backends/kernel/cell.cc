@@ -1,11 +1,8 @@
 // The custom calls that XLA makes: one layer forward, one layer backward, for the cell whose
 // generated text is the file LSTM_LAB_CELL.
+#include <algorithm>
 #include <array>
-#include <atomic>
-#include <functional>
 #include <limits>
-#include <memory>
-#include <thread>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -17,42 +14,12 @@ namespace lstm_lab {
 }  // namespace lstm_lab
 #include "backward.h"
 #include "forward.h"
-#include "xla/ffi/api/ffi.h"
-
-namespace ffi = xla::ffi;
+#include "threads.h"
 
 namespace lstm_lab {
 namespace {
 
 thread_local Scratch scratch;
-
-std::atomic<int> calls{0};  // under way in this process
-
-struct Call {
-  Call() { ++calls; }
-  ~Call() { --calls; }
-};
-
-// Runs task(0..n-1) on the calling thread and on the pool's, as far as other calls leave them free.
-// The caller takes whatever no other thread has begun: a busy pool costs time, never a deadlock.
-template <typename Task>
-void parallel(ffi::ThreadPool& pool, int n, const Task& task) {
-  struct Shared {
-    std::atomic<int> next{0}, done{0};
-  };
-  auto shared = std::make_shared<Shared>();
-  auto work = [shared, n, &task] {
-    for (int k; (k = shared->next.fetch_add(1)) < n;) {
-      task(k);
-      shared->done.fetch_add(1, std::memory_order_release);
-    }
-  };
-  const int threads = std::max<int>(1, pool.num_threads() / std::max(1, calls.load()));
-  for (int k = 1; k < std::min(threads, n); ++k) pool.Schedule(std::function<void()>(work));
-  work();
-  for (int spins = 0; shared->done.load(std::memory_order_acquire) < n; ++spins)
-    if (spins > 1000) std::this_thread::yield();
-}
 
 // The arrays of a call, one after another.
 class Arrays {
@@ -65,6 +32,7 @@ class Arrays {
     const ffi::AnyBuffer buffer = result();
     return buffer.element_count() ? static_cast<float*>(buffer.untyped_data()) : nullptr;
   }
+  int64_t next_size() { return (*rets.get<ffi::AnyBuffer>(ret))->element_count(); }
   float* out() { return static_cast<float*>(result().untyped_data()); }
   ffi::AnyBuffer result() {
     ffi::AnyBuffer buffer = **rets.get<ffi::AnyBuffer>(ret++);
@@ -164,6 +132,19 @@ std::vector<Block<float>> state_blocks(const Layer& y, Arrays& arrays) {
   return blocks;
 }
 
+// Whether the gradients of weights that products over a chunk give are all of an array, each once.
+bool writes_all(const Layer& y, const Settings& settings, int array, int64_t size) {
+  std::vector<int64_t> starts;
+  for (size_t k = 0; k < Cell::kOuters.size(); ++k) {
+    if (settings.outers[k].array != array) continue;
+    starts.push_back(settings.outers[k].offset);
+    const Outer& outer = Cell::kOuters[k];
+    size -= int64_t{y.n[Cell::kSources[outer.source].width]} * y.n[Cell::kGradients[outer.gradient]];
+  }
+  std::sort(starts.begin(), starts.end());
+  return size == 0 && std::adjacent_find(starts.begin(), starts.end()) == starts.end();
+}
+
 // Packs W [D,Z], and b below it: one panel for each group of each block of zx; or the transpose, one
 // panel for each group of the inputs.
 const float* pack_input(const Layer& y, ffi::ThreadPool& pool, bool transposed) {
@@ -216,9 +197,9 @@ const float* pack_input(const Layer& y, ffi::ThreadPool& pool, bool transposed) 
   return memory;
 }
 
-ffi::Error forward_call(ffi::ThreadPool pool, ffi::Dictionary attrs, ffi::RemainingArgs args,
-                        ffi::RemainingRets rets) {
-  const Call call;
+ffi::Error forward_call(ffi::ThreadPool pool, int32_t device, ffi::Dictionary attrs,
+                        ffi::RemainingArgs args, ffi::RemainingRets rets) {
+  const Call call(device);
   Arrays arrays(args, rets);
   const Settings settings(attrs);
   const Layer y = layer_of(attrs, arrays);
@@ -241,13 +222,14 @@ ffi::Error forward_call(ffi::ThreadPool pool, ffi::Dictionary attrs, ffi::Remain
   const int parts = y.parts();
   for (int k = 0; k < parts; ++k)
     passes.emplace_back(y, weights, input, out, Rows(y, k, parts), scratch);
-  parallel(pool, parts, [&](int k) { passes[k].run(); });
+  for (Forward& pass : passes) pass.hire(helpers(pool, call, parts), scratch);
+  run_passes(pool, passes, [](Forward& pass) { pass.run(); });
   return ffi::Error::Success();
 }
 
-ffi::Error backward_call(ffi::ThreadPool pool, ffi::Dictionary attrs, ffi::RemainingArgs args,
-                         ffi::RemainingRets rets) {
-  const Call call;
+ffi::Error backward_call(ffi::ThreadPool pool, int32_t device, ffi::Dictionary attrs,
+                         ffi::RemainingArgs args, ffi::RemainingRets rets) {
+  const Call call(device);
   Arrays arrays(args, rets);
   const Settings settings(attrs);
   const Layer y = layer_of(attrs, arrays);
@@ -262,14 +244,19 @@ ffi::Error backward_call(ffi::ThreadPool pool, ffi::Dictionary attrs, ffi::Remai
   }
   BackwardOut out;
   out.dx = arrays.out_or_null();
-  auto zeros = [&] {
+  auto sums = [&](bool are_written) {
     const ffi::AnyBuffer buffer = arrays.result();
-    std::memset(buffer.untyped_data(), 0, buffer.size_bytes());
+    if (!are_written) std::memset(buffer.untyped_data(), 0, buffer.size_bytes());
     return static_cast<float*>(buffer.untyped_data());
   };
-  out.dw = y.projects ? zeros() : nullptr;
-  out.db = y.projects ? zeros() : nullptr;
-  for (int k = 0; k < Cell::kSums; ++k) out.sums.push_back(zeros());
+  out.writes_dw = y.longest > 0 && std::all_of(Cell::kZxGradients.begin(), Cell::kZxGradients.end(),
+                                               [](int gradient) { return gradient >= 0; });
+  out.dw = y.projects ? sums(out.writes_dw) : nullptr;
+  out.db = y.projects ? sums(out.writes_dw) : nullptr;
+  for (int k = 0; k < Cell::kSums; ++k) {
+    out.writes_sums.push_back(y.longest > 0 && writes_all(y, settings, k, arrays.next_size()));
+    out.sums.push_back(sums(out.writes_sums.back()));
+  }
   out.ds0 = state_blocks(y, arrays);
 
   scratch.begin();
@@ -281,11 +268,12 @@ ffi::Error backward_call(ffi::ThreadPool pool, ffi::Dictionary attrs, ffi::Remai
   const int parts = y.parts();
   for (int k = 0; k < parts; ++k)
     passes.emplace_back(y, weights, input, in, out, Rows(y, k, parts), scratch);
-  for (Backward& pass : passes) pass.begin_time();
+  for (Backward& pass : passes) pass.hire(helpers(pool, call, parts), scratch), pass.begin_time();
   const WeightGradients gradients(y, passes, out, settings.outers);
   for (int chunk = y.longest ? y.chunks() - 1 : -1; chunk >= 0; --chunk) {
-    parallel(pool, parts, [&](int k) { passes[k].chunk(chunk); });
-    parallel(pool, gradients.tasks(), [&](int k) { gradients.run(k); });
+    run_passes(pool, passes, [&](Backward& pass) { pass.chunk(chunk); });
+    const bool is_first = chunk == y.chunks() - 1;
+    parallel(pool, gradients.tasks(), [&](int k) { gradients.run(k, is_first); });
   }
   for (Backward& pass : passes) pass.end_time();
   for (size_t k = 0; k < Cell::kTotals.size(); ++k) {
@@ -302,9 +290,19 @@ ffi::Error backward_call(ffi::ThreadPool pool, ffi::Dictionary attrs, ffi::Remai
 #pragma GCC visibility push(default)
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     LstmLabForward, lstm_lab::forward_call,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Attrs().RemainingArgs().RemainingRets());
+    ffi::Ffi::Bind()
+        .Ctx<ffi::ThreadPool>()
+        .Ctx<ffi::DeviceOrdinal>()
+        .Attrs()
+        .RemainingArgs()
+        .RemainingRets());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     LstmLabBackward, lstm_lab::backward_call,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Attrs().RemainingArgs().RemainingRets());
+    ffi::Ffi::Bind()
+        .Ctx<ffi::ThreadPool>()
+        .Ctx<ffi::DeviceOrdinal>()
+        .Attrs()
+        .RemainingArgs()
+        .RemainingRets());
 #pragma GCC visibility pop

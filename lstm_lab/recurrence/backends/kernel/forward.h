@@ -30,6 +30,12 @@ class Forward
     for (float*& s : state_rows) s = scratch.take(count * states.row());
   }
 
+  // Takes over where another pass is in time.
+  void follow(const Forward& leader) {
+    live = leader.live, time = leader.time, begin = leader.begin;
+    std::copy(leader.state_rows, leader.state_rows + 2, state_rows);
+  }
+
   void run() {
     int before = rows.count();
     for (int row = 0; row < before; ++row)
@@ -144,30 +150,31 @@ class Forward
           std::memcpy(x_rows + size_t(n) * width, y.x + y.at(t, rows.rows[row]) * width, width * 4);
       from = x_rows;
     }
-    const float* panel = input;
-    for (size_t k = 0; k < Cell::kZx.size(); ++k) {
-      float* block = zx_rows + size_t(capacity) * zx_at.at[k];
-      for (int q = 0; q < y.n.groups(Cell::kZx[k]); ++q) {
-        const int C = y.n.columns(Cell::kZx[k], q);
-        float* to = block + size_t(q) * kGroup * capacity;
-        if (y.projects) {
-          const float* bias = panel + size_t(width) * C;
-          in_tiles(n, kRows, [&](int row, int height) {
-            const Piece piece{from + int64_t{row} * width, width, width};
-            kMultiply[height - 1][C / kLanes - 1](&piece, 1, panel, bias, 0, to + size_t(row) * C,
-                                                  C);
-          });
-          panel = bias + C;
-          continue;
-        }
-        for (int t = low, i = 0; t < high; ++t)
-          for (int row = 0; row < rows.live[t]; ++row, ++i) {
-            const float* p = y.x + y.at(t, rows.rows[row]) * width + zx_from.at[k] + q * kGroup;
-            for (int c = 0; c < C; c += kLanes)
-              store(to + size_t(i) * C + c, load(p + c, y.n[Cell::kZx[k]] - q * kGroup - c));
-          }
+    int groups = 0;
+    for (Width zx : Cell::kZx) groups += y.n.groups(zx);
+    share(int64_t{n} * width * zx_at.row(), groups, [&](Forward&, int q) {
+      size_t k = 0;
+      const float* panel = input;
+      for (; q >= y.n.groups(Cell::kZx[k]); q -= y.n.groups(Cell::kZx[k++]))
+        panel += size_t(width + 1) * y.n.padded(Cell::kZx[k]);
+      const int C = y.n.columns(Cell::kZx[k], q);
+      float* to = zx_rows + size_t(capacity) * (zx_at.at[k] + q * kGroup);
+      if (y.projects) {
+        panel += size_t(width + 1) * q * kGroup;
+        const float* bias = panel + size_t(width) * C;
+        in_tiles(n, kRows, [&](int row, int height) {
+          const Piece piece{from + int64_t{row} * width, width, width};
+          kMultiply[height - 1][C / kLanes - 1](&piece, 1, panel, bias, 0, to + size_t(row) * C, C);
+        });
+        return;
       }
-    }
+      for (int t = low, i = 0; t < high; ++t)
+        for (int row = 0; row < rows.live[t]; ++row, ++i) {
+          const float* p = y.x + y.at(t, rows.rows[row]) * width + zx_from.at[k] + q * kGroup;
+          for (int c = 0; c < C; c += kLanes)
+            store(to + size_t(i) * C + c, load(p + c, y.n[Cell::kZx[k]] - q * kGroup - c));
+        }
+    });
   }
 
   const float* input;

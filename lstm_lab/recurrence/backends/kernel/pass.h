@@ -4,9 +4,13 @@
 
 #include <cmath>
 
+#include "team.h"
+
 namespace lstm_lab {
 
 constexpr int kAtOnce = 4;   // rows whose elementwise arithmetic is interleaved
+// Multiplications below which a second thread costs more than it saves.
+constexpr int64_t kWorthSharing = 1 << 15;
 
 // The weights of one direction, packed once per call and read by all parts.
 template <size_t P, size_t S>
@@ -70,7 +74,7 @@ class Pass {
       : y(layer), weights(weights), rows(std::move(rows)), states(Cell::kState, y.n, true),
         kept_at(kept, y.n, true), capacity(y.steps() * this->rows.count()) {
     const size_t count = this->rows.count();
-    tiles = scratch.take(std::max(P * count, size_t{kRows}) * kGroup);
+    take_tiles(scratch);
     kept_rows = scratch.take(count * kept_at.row());
     numbers = scratch.take(count * kNumbers * kLanes);
     size_t most = 0;
@@ -83,6 +87,29 @@ class Pass {
     pieces.resize(most);
   }
 
+  // Lets up to `helpers` threads share the units of each stage, with tiles of their own. Sums over
+  // units would need an order among threads, so a pass that has any stays on one.
+  void hire(int helpers, Scratch& scratch) {
+    if (kNumbers > 0) return;
+    int64_t all = 0;
+    for (size_t p = 0; p < P; ++p) all += multiplications(p);
+    if (all * rows.count() < kWorthSharing) return;
+    for (int k = 0; k < helpers; ++k) {
+      crew.push_back(static_cast<const Self&>(*this));
+      crew.back().crew.clear();
+      crew.back().take_tiles(scratch);
+    }
+  }
+  // A team for the work that follows, until `dismiss`; null where nobody was hired.
+  std::shared_ptr<Team> gather() { return team = crew.empty() ? nullptr : std::make_shared<Team>(); }
+  void lead() {
+    if (team != nullptr) team->lead();
+  }
+  void dismiss() {
+    if (team != nullptr) team->dismiss();
+  }
+  size_t helpers() const { return crew.size(); }
+
   // Runs a stage over all rows at work: for each group of units first its products, which leave
   // their result in the first-level cache, then its elementwise part.
   template <typename Stage>
@@ -91,12 +118,17 @@ class Pass {
     if constexpr (Stage::kWidth == ONE) {
       run_rows<Stage>(0);
     } else {
-      for (int q = 0; q < y.n.groups(Stage::kWidth); ++q) {
-        columns = y.n.columns(Stage::kWidth, q);
-        group = q * kGroup;
-        for (size_t k = 0; k < Stage::kProducts.size(); ++k) multiply(Stage::kProducts[k], k, q);
-        for (int u = q * kTile; u < q * kTile + columns / kLanes; ++u) run_rows<Stage>(u);
-      }
+      int64_t work = 0;
+      for (int p : Stage::kProducts) work += live * multiplications(p);
+      share(work, y.n.groups(Stage::kWidth), [](Self& self, int q) {
+        self.columns = self.y.n.columns(Stage::kWidth, q);
+        self.group = q * kGroup;
+        for (size_t k = 0; k < Stage::kProducts.size(); ++k)
+          self.multiply(Stage::kProducts[k], k, q);
+        const int first = q * kTile;
+        for (int u = first; u < first + self.columns / kLanes; ++u)
+          self.template run_rows<Stage>(u);
+      });
     }
   }
 
@@ -143,6 +175,28 @@ class Pass {
   Vec number(int k, int row) const { return load(number_of(k, row)); }
 
  protected:
+  // Runs task(pass, k) for k in 0..n-1, on the whole team if the work is worth it.
+  template <typename Task>
+  void share(int64_t work, int n, const Task& task) {
+    Self& self = static_cast<Self&>(*this);
+    if (team == nullptr || work < kWorthSharing) {
+      for (int k = 0; k < n; ++k) task(self, k);
+      return;
+    }
+    team->share(n, [&](int member, int first, int last) {
+      Self& worker = member == 0 ? self : crew[member - 1];
+      if (member > 0) worker.follow(self);
+      for (int k = first; k < last; ++k) task(worker, k);
+    });
+  }
+  // Of a product, for one row.
+  int64_t multiplications(size_t p) const {
+    return int64_t{weights.depth[p]} * y.n.padded(weights.products[p].width);
+  }
+  void take_tiles(Scratch& scratch) {
+    tiles = scratch.take(std::max(P * rows.count(), size_t{kRows}) * kGroup);
+  }
+
   Width width_of_stage() const { return stage_width; }
   float* kept_row(int k, int row) const {
     return kept_rows + size_t(row) * kept_at.row() + kept_at.at[k];
@@ -195,6 +249,8 @@ class Pass {
   Width stage_width = H;
   float *tiles, *kept_rows, *numbers;
   std::vector<Piece> pieces;  // the left side of a product
+  std::vector<Self> crew;     // copies of this pass for helpers: what moves in time they `follow`
+  std::shared_ptr<Team> team;
 };
 
 }  // namespace lstm_lab

@@ -90,16 +90,20 @@ inline void pack(const float* w, int64_t row, int64_t column, int rows, int coun
         store(panel + n, n < count ? load(w + n, count - n) : Vec{});
     return;
   }
-  // A transposed matrix: read along its rows.
-  for (int n = 0; n < columns; ++n) {
-    const float* from = w + n * column;
-    for (int k = 0; k < rows; k += kLanes) {
-      const int lanes = std::min(kLanes, rows - k);
-      Vec v = {};
-      if (n < count && row == 1) v = load(from + k, lanes);
-      else if (n < count)
-        for (int lane = 0; lane < lanes; ++lane) v[lane] = from[(k + lane) * row];
-      for (int lane = 0; lane < lanes; ++lane) panel[(k + lane) * columns + n] = v[lane];
+  // A transposed matrix, in squares: read along its rows and written along those of the panel.
+  for (int k = 0; k < rows; k += kLanes) {
+    const int lanes = std::min(kLanes, rows - k);
+    for (int n = 0; n < columns; n += kLanes) {
+      Vec square[kLanes] = {};
+      for (int j = 0; j < std::min(kLanes, count - n); ++j) {
+        const float* from = w + (n + j) * column + k * row;
+        if (row == 1) square[j] = load(from, lanes);
+        else
+          for (int lane = 0; lane < lanes; ++lane) square[j][lane] = from[lane * row];
+      }
+      transpose(square);
+      for (int lane = 0; lane < lanes; ++lane)
+        store(panel + (k + lane) * columns + n, square[lane]);
     }
   }
 }

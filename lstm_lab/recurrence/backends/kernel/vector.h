@@ -63,7 +63,17 @@ inline Vec reciprocal(Vec d) {
   const Vec r = _mm512_rcp14_ps(d);
   return r * (1.0f - d * r) + r;
 }
+// Lanes of a, numbered from 0, and of b, numbered from kLanes.
+inline Vec lanes_of(Vec a, Vec b, IntVec numbers) {
+  return _mm512_permutex2var_ps(a, reinterpret_cast<__m512i>(numbers), b);
+}
 #else
+inline Vec lanes_of(Vec a, Vec b, IntVec numbers) {
+  Vec v;
+  for (int lane = 0; lane < kLanes; ++lane)
+    v[lane] = numbers[lane] < kLanes ? a[numbers[lane]] : b[numbers[lane] - kLanes];
+  return v;
+}
 inline Vec least(Vec bound, Vec y) { return select(bound < y, bound, y); }
 inline Vec greatest(Vec bound, Vec y) { return select(bound > y, bound, y); }
 inline Vec nearest(Vec y) {
@@ -78,6 +88,25 @@ inline Vec scaled(Vec p, Vec n) {
 }
 inline Vec reciprocal(Vec d) { return 1.0f / d; }
 #endif
+
+// Makes the rows of a square its columns: blocks of s by s change places, for s = 1, 2, 4, ...
+inline void transpose(Vec (&square)[kLanes]) {
+#pragma GCC unroll 4
+  for (int s = 1; s < kLanes; s *= 2) {
+    IntVec upper, lower;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      upper[lane] = lane & s ? kLanes + lane - s : lane;
+      lower[lane] = lane & s ? kLanes + lane : lane + s;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes; ++r) {
+      if (r & s) continue;
+      const Vec a = square[r], b = square[r + s];
+      square[r] = lanes_of(a, b, upper);
+      square[r + s] = lanes_of(a, b, lower);
+    }
+  }
+}
 
 // exp(y) = 2^n (1 + p) by the reduction y = n ln 2 + r, |r| <= ln(2) / 2, with the Taylor polynomial
 // p of exp(r) - 1, whose remainder r^8 / 8! is below half a unit in the last place.
