@@ -84,6 +84,7 @@ def fresh_kernels(monkeypatch):
     def forget():
         kernel_library.compiler.cache_clear()
         kernel_library.load.cache_clear()
+        kernel_library.load_head.cache_clear()
 
     forget()
     yield monkeypatch

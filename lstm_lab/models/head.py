@@ -2,7 +2,8 @@
 
 A language model of V words has B T V logits, far more numbers than the rest of a step. Here they
 exist for a part of the rows at a time: `cross_entropy` computes logits, loss and gradients of one
-part before it begins the next one. `training/forward.py` calls it.
+part before it begins the next one, by XLA, or on CPU by a kernel of its own (`native_head.py`).
+`training/forward.py` calls it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lstm_lab.models import native_head
 from lstm_lab.tasks import ClassScores, class_scores
 from lstm_lab.utils.types import PyTree
 
@@ -54,6 +56,9 @@ class Outputs(NamedTuple):
         Returns:
           The scores of all predictions, [B,T].
         """
+
+        if native_head.serves(self.bias.size, self.features.dtype):
+            return jax.tree.map(jnp.transpose, _native_scores(self, y_BT.T))
 
         def scores(_: None, features_NH: jax.Array, y_N: jax.Array) -> tuple[None, ClassScores]:
             return None, class_scores(self._logits(features_NH), y_N)
@@ -103,6 +108,10 @@ Summed = tuple[jax.Array, ClassScores]
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _sum(outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float) -> Summed:
+    if native_head.serves(outputs.bias.size, outputs.features.dtype):
+        scores_TB = _native_scores(outputs, y_TB)
+        return _weighted(scores_TB, weight_TB, smoothing), scores_TB
+
     def add(
         total: jax.Array, features_NH: jax.Array, y_N: jax.Array, weight_N: jax.Array
     ) -> Summed:
@@ -118,6 +127,14 @@ def _sum_and_gradients(
     outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float
 ) -> tuple[Summed, Outputs]:
     """Returns what `_sum` does, and the gradients of the sum."""
+    if native_head.serves(outputs.bias.size, outputs.features.dtype):
+        return _native_gradients(outputs, y_TB, weight_TB, smoothing)
+    return _gradients_by_parts(outputs, y_TB, weight_TB, smoothing)
+
+
+def _gradients_by_parts(
+    outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float
+) -> tuple[Summed, Outputs]:
     dtype = outputs.features.dtype
     kernel_HC = outputs.kernel.astype(dtype)
 
@@ -157,8 +174,12 @@ def _loss(
 ) -> tuple[jax.Array, ClassScores]:
     """Returns the sum over rows, and their scores."""
     scores = class_scores(logits_NC, y_N)
-    loss_N = scores.smoothed_nll(smoothing)
-    return jnp.where(weight_N > 0, weight_N * loss_N, 0.0).sum(), scores
+    return _weighted(scores, weight_N, smoothing), scores
+
+
+def _weighted(scores: ClassScores, weight: jax.Array, smoothing: float) -> jax.Array:
+    loss = scores.smoothed_nll(smoothing)
+    return jnp.where(weight > 0, weight * loss, 0.0).sum()
 
 
 def _logit_gradients(
@@ -171,6 +192,64 @@ def _logit_gradients(
     difference_NC = jax.nn.softmax(logits_NC) - target_NC
     weight_N1 = weight_N[:, None]
     return jnp.where(weight_N1 > 0, weight_N1 * difference_NC, 0.0)
+
+
+# ---- the kernel
+
+
+@jax.custom_jvp
+def _native_scores(outputs: Outputs, y_TB: jax.Array) -> ClassScores:
+    results = _call(outputs, y_TB, jnp.zeros(y_TB.shape), 0.0, gradients=False)
+    return _scores(results, y_TB)
+
+
+@_native_scores.defjvp
+def _native_scores_jvp(primals: Any, tangents: Any) -> Any:
+    outputs, y_TB = primals
+    # Scores are differentiated only where a user does it, so plain JAX is enough.
+    return jax.jvp(lambda o: class_scores(o._logits(o.features), y_TB), (outputs,), (tangents[0],))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _native_gradients(
+    outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float
+) -> tuple[Summed, Outputs]:
+    results = _call(outputs, y_TB, weight_TB, smoothing, gradients=True)
+    scores_TB = _scores(results, y_TB)
+    features = results.features.reshape(outputs.features.shape)
+    grads = Outputs(features, results.kernel, results.bias)
+    return (_weighted(scores_TB, weight_TB, smoothing), scores_TB), grads
+
+
+@_native_gradients.defjvp
+def _native_gradients_jvp(smoothing: float, primals: Any, tangents: Any) -> Any:
+    outputs, y_TB, weight_TB = primals
+    # The kernel has first derivatives only; those of its results come from the same in plain JAX.
+    return jax.jvp(
+        lambda o, w: _gradients_by_parts(o, y_TB, w, smoothing),
+        (outputs, weight_TB),
+        (tangents[0], tangents[2]),
+    )
+
+
+def _call(
+    outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float, *, gradients: bool
+) -> native_head.HeadResults:
+    features_NH = outputs.features.reshape(-1, outputs.features.shape[-1])
+    return native_head.call(
+        features_NH,
+        outputs.kernel,
+        outputs.bias,
+        y_TB.reshape(-1),
+        weight_TB.reshape(-1),
+        smoothing=smoothing,
+        gradients=gradients,
+    )
+
+
+def _scores(results: native_head.HeadResults, y_TB: jax.Array) -> ClassScores:
+    rows = results.nll, results.mean_nll, results.guess
+    return ClassScores(*(array.reshape(y_TB.shape) for array in rows))
 
 
 # ---- parts

@@ -1,8 +1,8 @@
-"""Compiles the C++ kernel with the machine's compiler, and loads it.
+"""Compiles the C++ kernels with the machine's compiler, and loads them.
 
-In: the generated text of a cell. Out: the loaded library, or the reason why there is none. A
-library is compiled once and kept in the user's cache. Read kernel/cell.cc for the kernel, native.py
-for its calls.
+In: the generated text of a cell, or nothing for the head of a model. Out: the loaded library, or
+the reason why there is none. A library is compiled once and kept in the user's cache. Read
+kernel/cell.cc and native.py for cells, kernel/head.cc and models/native_head.py for heads.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ def name(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+Loaded = tuple[ctypes.CDLL | None, str | None]  # the library, or the reason why there is none
+
+
 @cache
-def load(text: str) -> tuple[ctypes.CDLL | None, str | None]:
+def load(text: str) -> Loaded:
     """Loads the kernel of a cell, and registers its calls with JAX.
 
     Args:
@@ -55,30 +58,40 @@ def load(text: str) -> tuple[ctypes.CDLL | None, str | None]:
       The library, or None and the reason. A failure is warned about once: `auto` then takes a
       slower backend.
     """
+    calls = (("forward", "LstmLabForward"), ("backward", "LstmLabBackward"))
+    return _load("cell.cc", text, {f"lstm_lab_{call}_{name(text)}": s for call, s in calls})
+
+
+@cache
+def load_head() -> Loaded:
+    """Loads the kernel of heads with many classes, as `load` that of a cell."""
+    return _load("head.cc", "", {"lstm_lab_head": "LstmLabHead"})
+
+
+def _load(source: str, text: str, symbols: dict[str, str]) -> Loaded:
+    """Loads a library, and registers its functions as targets of JAX's calls."""
     try:
-        library = ctypes.CDLL(str(build(text)))
+        library = ctypes.CDLL(str(build(text, source)))
     except (KernelError, OSError) as error:
         reason = " ".join(str(error).split())
         warnings.warn(
             f"the fast CPU backend `native` is off ({reason}); `lstm-lab doctor` says more",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         return None, reason
-    for direction, function in (
-        ("forward", library.LstmLabForward),
-        ("backward", library.LstmLabBackward),
-    ):
-        target = f"lstm_lab_{direction}_{name(text)}"
-        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(function), platform="cpu")
+    for target, symbol in symbols.items():
+        function = jax.ffi.pycapsule(getattr(library, symbol))
+        jax.ffi.register_ffi_target(target, function, platform="cpu")
     return library, None
 
 
-def build(text: str) -> Path:
-    """Returns the compiled library of a cell's kernel; compiles it if it is not in the cache.
+def build(text: str, source: str = "cell.cc") -> Path:
+    """Returns the compiled library of a kernel; compiles it if it is not in the cache.
 
     Args:
-      text: the generated text.
+      text: the generated text of a cell; empty for another source.
+      source: the file in kernel/ that is compiled.
 
     Raises:
       KernelError: if there is no compiler, the compiler fails, or the cache cannot be used.
@@ -99,8 +112,9 @@ def build(text: str) -> Path:
     macros = _run([*command, "-E", "-dM", "-xc++", os.devnull])
     content = b"".join(path.read_bytes() for path in sorted(KERNEL.iterdir()))
     version = jax.__version__.encode()
-    key = hashlib.sha256(macros + content + version + text.encode()).hexdigest()[:16]
-    return _cached(folder, key) or _compile(command, folder, key, text)
+    parts = macros, content, version, source.encode(), text.encode()
+    key = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+    return _cached(folder, key) or _compile([*command, str(KERNEL / source)], folder, key, text)
 
 
 def _cached(folder: Path, name: str) -> Path | None:
@@ -122,7 +136,7 @@ def _compile(command: list[str], folder: Path, name: str, text: str) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         built, cell = Path(temporary) / "kernel.so", Path(temporary) / "cell.h"
         cell.write_text(text)
-        _run([*command, f'-DLSTM_LAB_CELL="{cell}"', str(KERNEL / "cell.cc"), "-o", str(built)])
+        _run([*command, f'-DLSTM_LAB_CELL="{cell}"', "-o", str(built)])
         built.chmod(0o700)
         path = folder / f"{name}.{_hash(built)}.so"
         built.replace(path)

@@ -1,4 +1,4 @@
-"""The kernel over odd shapes, for a compiler that checks each access to memory.
+"""The kernels over odd shapes, for a compiler that checks each access to memory.
 
 test_native.py starts it as a process of its own, with the sanitizer's library loaded first.
 """
@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells import CellSpec, masks
+from lstm_lab.models import native_head
 from lstm_lab.recurrence import unroll
+from lstm_lab.recurrence.backends import kernel_library
 
 # Between them they have all kinds of memory: vectors and numbers kept from stage to stage, two
 # widths, several fields of state, masks, and a projection within and outside the kernel.
@@ -19,6 +21,7 @@ SHAPES = ((1, 5, 1, 2), (9, 13, 70, 130), (37, 10, 19, 33), (3, 9, 40, 132))
 
 
 def main():
+    assert kernel_library.load_head()[1] is None
     for spec in CELLS:
         rates = masks.default_rates(spec)
         for k, (B, T, D, H) in enumerate(SHAPES):
@@ -42,6 +45,10 @@ def main():
 
             gradients = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
             jax.block_until_ready(gradients(params, jnp.ones((T, B, D)), noise))
+    for N, H, C in ((1, 1, 1), (13, 19, 130), (7, 65, 1000)):
+        arrays = jnp.ones((N, H)), jnp.ones((H, C)), jnp.ones(C), jnp.arange(N) % C, jnp.ones(N)
+        for gradients in (False, True):
+            jax.block_until_ready(native_head.call(*arrays, smoothing=0.1, gradients=gradients))
     print("no access outside")
 
 
