@@ -62,7 +62,7 @@ def draw(ratios: dict[str, list[float]]) -> Figure:
     axes.set_ylim(-0.5, len(ratios) - 0.2)
     axes.set_xscale("log")
     axes.axvline(1.0, color=INK, lw=1)
-    axes.set_xticks([0.8, 1, 1.5, 2, 3, 4])
+    axes.set_xticks([0.8, 1, 1.5, 2, 3, 5, 10, 20])
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g} \N{MULTIPLICATION SIGN}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(
