@@ -57,7 +57,7 @@ class Outputs(NamedTuple):
           The scores of all predictions, [B,T].
         """
 
-        if native_head.serves(self.bias.size, self.features.dtype):
+        if native_head.serves(self.features, self.bias.size):
             return jax.tree.map(jnp.transpose, _native_scores(self, y_BT.T))
 
         def scores(_: None, features_NH: jax.Array, y_N: jax.Array) -> tuple[None, ClassScores]:
@@ -108,7 +108,7 @@ Summed = tuple[jax.Array, ClassScores]
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _sum(outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float) -> Summed:
-    if native_head.serves(outputs.bias.size, outputs.features.dtype):
+    if native_head.serves(outputs.features, outputs.bias.size):
         scores_TB = _native_scores(outputs, y_TB)
         return _weighted(scores_TB, weight_TB, smoothing), scores_TB
 
@@ -127,7 +127,7 @@ def _sum_and_gradients(
     outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float
 ) -> tuple[Summed, Outputs]:
     """Returns what `_sum` does, and the gradients of the sum."""
-    if native_head.serves(outputs.bias.size, outputs.features.dtype):
+    if native_head.serves(outputs.features, outputs.bias.size):
         return _native_gradients(outputs, y_TB, weight_TB, smoothing)
     return _gradients_by_parts(outputs, y_TB, weight_TB, smoothing)
 
@@ -248,7 +248,9 @@ def _call(
 
 
 def _scores(results: native_head.HeadResults, y_TB: jax.Array) -> ClassScores:
-    rows = results.nll, results.mean_nll, results.guess
+    # The dtype of `argmax`, which is another one with 64 bits.
+    guess = results.guess.astype(jax.dtypes.canonicalize_dtype(jnp.int64))
+    rows = results.nll, results.mean_nll, guess
     return ClassScores(*(array.reshape(y_TB.shape) for array in rows))
 
 

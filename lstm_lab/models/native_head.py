@@ -39,14 +39,16 @@ class HeadResults(NamedTuple):
     bias: jax.Array
 
 
-def serves(classes: int, dtype: np.dtype | type) -> bool:
+def serves(features: jax.Array, classes: int) -> bool:
     """Returns whether the kernel computes a head.
 
     Args:
+      features: what the head reads.
       classes: how many there are.
-      dtype: of the features.
     """
-    if jax.default_backend() != "cpu" or dtype != jnp.float32 or classes < LEAST_CLASSES:
+    if jax.default_backend() != "cpu" or features.dtype != jnp.float32:
+        return False
+    if classes < LEAST_CLASSES or features.size == 0:
         return False
     # Last, because it may compile for seconds. Without a compiler XLA computes the head.
     return kernel_library.load_head()[1] is None
@@ -70,11 +72,14 @@ def call(
       features_NH: features, float32.
       kernel_HC, bias_C: weights of the head.
       y_N: the true classes, int32.
-      weight_N: w; rows of weight 0 have no gradients, even if they are NaN.
+      weight_N: w; rows of weight 0 do not count.
       smoothing: e.
       gradients: whether to compute the gradients.
     """
     (N, H), C = features_NH.shape, bias_C.shape[0]
+    features_NH, kernel_HC, bias_C, weight_N = (
+        array.astype(jnp.float32) for array in (features_NH, kernel_HC, bias_C, weight_N)
+    )
     rows = min(max(PART // C, LEAST_ROWS), N)
     rows = -(-N // -(-N // rows))  # parts of about equal length
     weights = [shape if gradients else (0,) for shape in ((N, H), (H, C), (C,))]
@@ -85,5 +90,5 @@ def call(
     ]
     # Members one after another: the kernel already uses all cores for one.
     kernel = jax.ffi.ffi_call("lstm_lab_head", results, vmap_method="sequential")
-    arrays = features_NH, kernel_HC, bias_C, y_N.astype(jnp.int32), weight_N.astype(jnp.float32)
+    arrays = features_NH, kernel_HC, bias_C, y_N.astype(jnp.int32), weight_N
     return HeadResults(*kernel(*arrays, smoothing=np.float32(smoothing))[:-1])

@@ -69,6 +69,19 @@ def test_large_logits_neither_overflow_nor_vanish():
     assert np.abs(gradients.bias - grads.bias).max() < 1e-3
 
 
+def test_classes_that_are_impossible_have_no_probability():
+    outputs, y_BT, weight_BT = arrays(0, SIZES[0])
+    outputs.bias[64:200] = -1e30
+    y_BT = y_BT % 64
+    total, grads, (nll, _, guess) = formula(outputs, y_BT, weight_BT, 0.0)
+    outputs.bias[64:200] = -np.inf  # all classes of a group, and some of others
+    (value, scores), gradients = value_and_gradients(outputs, y_BT, weight_BT)
+    np.testing.assert_allclose(value, total, rtol=1e-5)
+    np.testing.assert_allclose(scores.nll, nll, rtol=1e-4)
+    np.testing.assert_array_equal(scores.guess, guess)
+    assert_close(gradients.features, grads.features)
+
+
 def test_lanes_are_independent():
     cases = [arrays(seed, SIZES[0]) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.array(np.stack(leaves), jnp.float32), *cases)
@@ -119,15 +132,17 @@ def test_all_logits_exist_only_if_they_are_few(monkeypatch):
 
 
 def test_few_classes_other_dtypes_and_a_missing_compiler_are_left_to_xla(fresh_kernels):
-    assert native_head.serves(native_head.LEAST_CLASSES, jnp.float32)
-    assert not native_head.serves(native_head.LEAST_CLASSES - 1, jnp.float32)
-    assert not native_head.serves(native_head.LEAST_CLASSES, jnp.bfloat16)
+    features, least = jnp.zeros((2, 3, 4)), native_head.LEAST_CLASSES
+    assert native_head.serves(features, least)
+    assert not native_head.serves(features, least - 1)
+    assert not native_head.serves(features.astype(jnp.bfloat16), least)
+    assert not native_head.serves(features[:0], least)
     fresh_kernels.setenv("CXX", "no-compiler")
     head_kernel = native_head.kernel_library
     head_kernel.compiler.cache_clear()
     head_kernel.load_head.cache_clear()
     with pytest.warns(RuntimeWarning, match="no-compiler not found"):
-        assert not native_head.serves(native_head.LEAST_CLASSES, jnp.float32)
+        assert not native_head.serves(features, least)
 
 
 def test_the_head_takes_the_kernel():

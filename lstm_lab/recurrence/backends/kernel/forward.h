@@ -156,7 +156,7 @@ class Forward
       size_t k = 0;
       const float* panel = input;
       for (; q >= y.n.groups(Cell::kZx[k]); q -= y.n.groups(Cell::kZx[k++]))
-        panel += size_t(width + 1) * y.n.padded(Cell::kZx[k]);
+        if (y.projects) panel += size_t(width + 1) * y.n.padded(Cell::kZx[k]);
       const int C = y.n.columns(Cell::kZx[k], q);
       float* to = zx_rows + size_t(capacity) * (zx_at.at[k] + q * kGroup);
       if (y.projects) {

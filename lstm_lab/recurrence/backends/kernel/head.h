@@ -16,7 +16,9 @@
 
 namespace lstm_lab {
 
-constexpr int kSlots = 16;  // sums of gradients of features, each over a range of groups
+// Sums of gradients of features, each over a range of groups: so many that as many threads have
+// work, and so few that they do not need more memory than the logits.
+constexpr int kSlots = 16;
 
 struct Head {
   int N, E, C;  // rows, features, classes
@@ -31,7 +33,7 @@ struct Head {
   int count(int q) const { return std::min(kGroup, C - q * kGroup); }
   int columns(int q) const { return rounded(count(q)); }
   int width() const { return rounded(E); }
-  int slots() const { return std::min(kSlots, groups()); }
+  int slots() const { return std::max(1, std::min({kSlots, groups(), C / width()})); }
   int slot_begin(int s) const { return groups() * s / slots(); }
 };
 
@@ -136,15 +138,18 @@ class HeadPart {
     const int columns = y.columns(q), count = y.count(q);
     const int true_class = y.y[first + row] - q * kGroup;
     if (true_class >= 0 && true_class < count) truth[row] = p[true_class];
+    constexpr float kNone = -std::numeric_limits<float>::infinity();
     Vec m = load(p), total = {}, sum = {};
     for (int c = kLanes; c < columns; c += kLanes) m = maximum(m, load(p + c));
     float most_of_row = m[0];
     for (int lane = 1; lane < kLanes; ++lane)
       if (m[lane] > most_of_row) most_of_row = m[lane];
+    // A group may have no class that is possible: then its exponentials are zero.
+    const float base = most_of_row == kNone ? 0.0f : most_of_row;
     for (int c = 0; c < columns; c += kLanes) {
       const Vec v = load(p + c);
       total += lstm_lab::first(v, count - c);
-      const Vec e = exp(v - most_of_row);
+      const Vec e = exp(v - base);
       sum += e;
       store(p + c, e);
     }

@@ -94,11 +94,9 @@ class Pass {
     int64_t all = 0;
     for (size_t p = 0; p < P; ++p) all += multiplications(p);
     if (all * rows.count() < kWorthSharing) return;
-    for (int k = 0; k < helpers; ++k) {
-      crew.push_back(static_cast<const Self&>(*this));
-      crew.back().crew.clear();
-      crew.back().take_tiles(scratch);
-    }
+    const Self alone = static_cast<const Self&>(*this);
+    crew = std::vector<Self>(std::min(helpers, Team::kMost), alone);
+    for (Self& worker : crew) worker.take_tiles(scratch);
   }
   // A team for the work that follows, until `dismiss`; null where nobody was hired.
   std::shared_ptr<Team> gather() { return team = crew.empty() ? nullptr : std::make_shared<Team>(); }
@@ -107,6 +105,7 @@ class Pass {
   }
   void dismiss() {
     if (team != nullptr) team->dismiss();
+    team = nullptr;
   }
   size_t helpers() const { return crew.size(); }
 

@@ -13,7 +13,7 @@
 
 namespace lstm_lab {
 
-// A wait of about a microsecond before it gives the core away.
+// A wait of some ten microseconds before it gives the core away.
 template <typename Done>
 inline void wait_until(Done&& done) {
   for (int spins = 0; !done(); ++spins) {
@@ -28,7 +28,7 @@ inline int core_of_thread() {
 #if defined(__linux__)
   return sched_getcpu();
 #else
-  return -2;
+  return -1;  // unknown
 #endif
 }
 
@@ -36,6 +36,8 @@ inline int core_of_thread() {
 // pool has not started, so that a busy pool costs time, never a deadlock.
 class Team {
  public:
+  static constexpr int kMost = 63;  // helpers
+
   // Runs task(member, first, last) for ranges that cover 0..n-1; member 0 is the caller.
   template <typename Task>
   void share(int n, const Task& task) {
@@ -57,9 +59,11 @@ class Team {
 
   // What a helper does until the leader dismisses it.
   void help() {
+    // A pool may run a job on the thread that schedules it, which is the leader.
+    if (std::this_thread::get_id() == maker) return;
     // The system may start a thread on its waker's core and leave it there for milliseconds. One
     // that sleeps wakes on an idle core.
-    while (core_of_thread() == core.load() && !closed.load())
+    for (int here; (here = core_of_thread()) >= 0 && here == core.load() && !closed.load();)
       std::this_thread::sleep_for(std::chrono::microseconds(20));
     const int me = joined.fetch_add(1);
     if (me >= kMost || closed.load()) return;
@@ -80,13 +84,13 @@ class Team {
   }
 
  private:
-  static constexpr int kMost = 63;
   static constexpr unsigned kClosed = ~0u;
   // A line of the cache each: a helper looks at its own only.
   struct alignas(64) Mail {
     std::atomic<unsigned> round{0};
   };
 
+  const std::thread::id maker = std::this_thread::get_id();
   std::array<Mail, kMost> mail;
   alignas(64) std::atomic<int> joined{0};
   std::atomic<bool> closed{false};

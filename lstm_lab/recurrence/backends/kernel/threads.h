@@ -17,10 +17,10 @@ namespace ffi = xla::ffi;
 
 namespace lstm_lab {
 
-inline std::atomic<int> calls{0};  // under way in this process
+inline std::atomic<int> calls{0};  // under way, of this cell: each cell has a library of its own
 
-// When each of JAX's devices last began or ended a layer, in milliseconds: members of a population
-// run on several devices at once, and what one does between two layers needs a core, too.
+// When each of JAX's devices last began or ended a layer of this cell, in milliseconds: members of a
+// population run on several devices at once, and what one does between two layers needs a core, too.
 constexpr int kDevices = 64;
 constexpr int64_t kLately = 50;
 inline std::array<std::atomic<int64_t>, kDevices> last_used{};

@@ -22,6 +22,7 @@ constexpr int kRows = 2;
 
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t UintVec __attribute__((vector_size(kLanes * 4)));
 typedef float LooseVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 inline Vec load(const float* p) { return *reinterpret_cast<const LooseVec*>(p); }
@@ -169,11 +170,11 @@ inline Vec each(Function f, Vec a, Vec b) {
 // cut after its ninth power. Zero, negative numbers, infinity and numbers below the normal ones go
 // to the library.
 inline Vec log(Vec x) {
-  IntVec bits;
+  UintVec bits;  // unsigned, since those of a negative number leave the range
   std::memcpy(&bits, &x, sizeof bits);
-  const IntVec shifted = bits - 0x3f3504f3;  // of sqrt(1/2): m lies in [sqrt(1/2), sqrt(2))
-  const IntVec exponent = shifted >> 23;
-  const IntVec mantissa = bits - (exponent << 23);
+  const UintVec shifted = bits - 0x3f3504f3u;  // of sqrt(1/2): m lies in [sqrt(1/2), sqrt(2))
+  const IntVec exponent = reinterpret_cast<IntVec>(shifted) >> 23;
+  const UintVec mantissa = bits - (reinterpret_cast<UintVec>(exponent) << 23);
   Vec m;
   std::memcpy(&m, &mantissa, sizeof m);
   const Vec e = __builtin_convertvector(exponent, Vec);
