@@ -46,7 +46,7 @@ parity: $(PEERS)
 	XLA_FLAGS= $(BIN)/python -m pytest tests/parity
 
 # On a machine with an NVIDIA GPU and `pip install jax[cuda13]`. Results are in runs/gpu; started
-# again, it continues with the cases that are missing. TF32 would hide small errors from the tests.
+# again, it continues with the cases that are missing, except in `errors`. TF32 would hide small errors from the tests.
 GPU_BENCH := $(BIN)/lstm-lab bench --rounds=3 --milliseconds=200 --resume
 gpu: $(PEERS)
 	JAX_PLATFORMS=cuda,cpu JAX_DEFAULT_MATMUL_PRECISION=highest XLA_FLAGS= \

@@ -163,7 +163,7 @@ POPULATION: tuple[Shape, ...] = (
     *((8, 200, 16, 48), (128, 30, 40, 100), (20, 35, 256, 256)),
 )
 # Small models in large numbers: one of them alone cannot fill a GPU. The suites of a GPU together
-# take ten minutes, most of which is compiling.
+# are to end within ten minutes, most of which is compiling.
 GPU_POPULATION: tuple[Shape, ...] = tuple((32, 64, 32, H) for H in (64, 256))
 GPU_MEMBERS = (256, 16)
 # Language models with the layers of Zaremba's small and medium ones (but 35 steps, not 20), and
