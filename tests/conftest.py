@@ -85,6 +85,7 @@ def fresh_kernels(monkeypatch):
         kernel_library.compiler.cache_clear()
         kernel_library.load.cache_clear()
         kernel_library.load_head.cache_clear()
+        kernel_library.load_optimizer.cache_clear()
 
     forget()
     yield monkeypatch

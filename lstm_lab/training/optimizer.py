@@ -73,6 +73,20 @@ def schedule(spec: OptimSpec, length: float) -> Callable[[jax.Array], jax.Array]
     return optax.join_schedules([rise, after], [spec.warmup_steps])
 
 
+def learning_rate(
+    spec: OptimSpec, hparams: Mapping[str, jax.Array], length: float
+) -> Callable[[jax.Array], jax.Array]:
+    """Returns the factor of an update, a function of the number of updates before it.
+
+    Args:
+      spec, hparams, length: as `build_optimizer` takes them.
+    """
+    shape = schedule(spec, length)
+    # Momentum m lengthens steps by 1 / (1 - m); dampening takes that back.
+    peak = hparams["lr"] * (1.0 - hparams["momentum"]) if spec.dampening else hparams["lr"]
+    return lambda updates: peak * jnp.asarray(shape(updates))
+
+
 def build_optimizer(
     spec: OptimSpec, hparams: Mapping[str, jax.Array], length: float
 ) -> optax.GradientTransformation:
@@ -97,12 +111,10 @@ def build_optimizer(
     decay = optax.add_decayed_weights(hparams["weight_decay"])
     decayed = [scale, decay] if spec.name == "adamw" else [decay, scale]
     clip = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
-    shape = schedule(spec, length)
-    # Momentum m lengthens steps by 1 / (1 - m); dampening takes that back.
-    peak = hparams["lr"] * (1.0 - hparams["momentum"]) if spec.dampening else hparams["lr"]
-    rate = optax.scale_by_schedule(lambda step: -peak * jnp.asarray(shape(step)))
+    rate = learning_rate(spec, hparams, length)
+    step = optax.scale_by_schedule(lambda updates: -rate(updates))
     frozen = [optax.masked(optax.set_to_zero(), partial(_frozen, spec.freeze))]
-    chain = optax.chain(*clip, *decayed, rate, *(frozen if spec.freeze else []))
+    chain = optax.chain(*clip, *decayed, step, *(frozen if spec.freeze else []))
     if spec.accumulate == 1:
         return chain
     return optax.MultiSteps(chain, spec.accumulate).gradient_transformation()

@@ -13,7 +13,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
@@ -55,6 +54,7 @@ from lstm_lab.training.reports import (
     no_fault,
 )
 from lstm_lab.training.state import RUNNING, BestSoFar, Member, TrainState, zero_states
+from lstm_lab.training.update import apply_gradients
 from lstm_lab.utils.types import PyTree
 
 Splits = dict[str, Split]
@@ -122,7 +122,7 @@ class TrainStep:
           batch: this device's rows.
 
         Returns:
-          The new state, what the step measured, and the gradients.
+          The new state, what the step measured, and the gradients of the summed loss.
         """
         spec, target = self.spec, self.spec.task.target
         regularization = training_regularization(state, batch)
@@ -140,9 +140,9 @@ class TrainStep:
         value_and_grad = partial(jax.value_and_grad(loss, has_aux=True), state.params)
         gradients = switch_on_length(self._buckets(batch), target.every_step, value_and_grad)
         (total, parts), grads = gradients(batch)
-        report, grads = self._reduce(batch, total, parts, grads)
+        report, grads, count = self._reduce(batch, total, parts, grads)
         carry = self.axis.merge_rows(parts.carry, state.carry, batch.rows_B)
-        state, report = self._update(state, grads, report)
+        state, report = self._update(state, grads, count, report)
         return state._replace(carry=carry), report, grads
 
     def batch(self, train: Split | None, state: TrainState, order_N: jax.Array | None) -> Batch:
@@ -259,8 +259,8 @@ class TrainStep:
 
     def _reduce(
         self, batch: Batch, total: jax.Array, parts: LossParts, grads: PyTree
-    ) -> tuple[StepReport, PyTree]:
-        """Sums loss and gradients over devices and divides them by the count.
+    ) -> tuple[StepReport, PyTree, jax.Array]:
+        """Sums loss and gradients over devices; returns also what to divide the gradients by.
 
         The *sum* of the loss was differentiated. One sum over devices and one division follow, so
         that ragged batches weigh as they would on one device, and no device waits for another
@@ -273,30 +273,33 @@ class TrainStep:
             (total, parts.metrics, grads, count, _count_tokens(batch))
         )
         count = jnp.maximum(count, 1.0)
-        grads = jax.tree.map(lambda g: g / count, grads)
         zero = jnp.float32(0)
-        return StepReport(total / count, metrics, zero, zero, tokens), grads
+        return StepReport(total / count, metrics, zero, zero, tokens), grads, count
 
     def _update(
-        self, state: TrainState, grads: PyTree, report: StepReport
+        self, state: TrainState, grads: PyTree, count: jax.Array, report: StepReport
     ) -> tuple[TrainState, StepReport]:
         """Applies the optimizer; completes the report by the norms of gradient and update."""
         spec = self.spec
         if self.padded:
             # Zero gradients keep the weights of padded units at zero, so that nothing reads them.
             grads = padding.mask_padding(padding.unit_axes(spec), grads, state.units)
-        # Built inside the program, since learning rate and momentum are arrays of the state.
-        optimizer = build_optimizer(spec.optim, state.hparams, self.schedule_length)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updated = apply_gradients(
+            spec.optim,
+            state.hparams,
+            self.schedule_length,
+            grads,
+            count,
+            state.opt_state,
+            state.params,
+        )
+        params = updated.params
         # Without averaging it is None, and `and` keeps it None.
         average = state.average and weight_averaging.add(state.average, params)
-        report = report._replace(
-            grad_norm=optax.tree.norm(grads),
-            update_ratio=_ratio(optax.tree.norm(updates), optax.tree.norm(state.params)),
-        )
+        ratio = _ratio(updated.update_norm, updated.weight_norm)
+        report = report._replace(grad_norm=updated.grad_norm, update_ratio=ratio)
         state = state._replace(
-            step=state.step + 1, params=params, opt_state=opt_state, average=average
+            step=state.step + 1, params=params, opt_state=updated.opt_state, average=average
         )
         return state, report
 

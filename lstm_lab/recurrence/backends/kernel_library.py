@@ -1,8 +1,9 @@
 """Compiles the C++ kernels with the machine's compiler, and loads them.
 
-In: the generated text of a cell, or nothing for the head of a model. Out: the loaded library, or
+In: the generated text of a cell; nothing for a head or an optimizer. Out: the loaded library, or
 the reason why there is none. A library is compiled once and kept in the user's cache. Read
-kernel/cell.cc and native.py for cells, kernel/head.cc and models/native_head.py for heads.
+kernel/cell.cc and native.py for cells, kernel/head.cc and models/native_head.py for heads,
+kernel/optimizer.cc and training/native_optimizer.py for optimizers.
 """
 
 from __future__ import annotations
@@ -66,6 +67,12 @@ def load(text: str) -> Loaded:
 def load_head() -> Loaded:
     """Loads the kernel of heads with many classes, as `load` that of a cell."""
     return _load("head.cc", "", {"lstm_lab_head": "LstmLabHead"})
+
+
+@cache
+def load_optimizer() -> Loaded:
+    """Loads the kernel of optimizers, as `load` that of a cell."""
+    return _load("optimizer.cc", "", {"lstm_lab_optimizer": "LstmLabOptimizer"})
 
 
 def _load(source: str, text: str, symbols: dict[str, str]) -> Loaded:

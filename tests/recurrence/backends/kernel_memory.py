@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells import CellSpec, masks
+from lstm_lab.config.sections import OptimSpec
 from lstm_lab.models import native_head
 from lstm_lab.recurrence import unroll
 from lstm_lab.recurrence.backends import kernel_library
+from lstm_lab.training.optimizer import build_optimizer, hparams
+from lstm_lab.training.update import apply_gradients
 
 # Between them they have all kinds of memory: vectors and numbers kept from stage to stage, two
 # widths, several fields of state, masks, and a projection within and outside the kernel.
@@ -22,6 +25,7 @@ SHAPES = ((1, 5, 1, 2), (9, 13, 70, 130), (37, 10, 19, 33), (3, 9, 40, 132))
 
 def main():
     assert kernel_library.load_head()[1] is None
+    assert kernel_library.load_optimizer()[1] is None
     for spec in CELLS:
         rates = masks.default_rates(spec)
         for k, (B, T, D, H) in enumerate(SHAPES):
@@ -49,6 +53,13 @@ def main():
         arrays = jnp.ones((N, H)), jnp.ones((H, C)), jnp.ones(C), jnp.arange(N) % C, jnp.ones(N)
         for gradients in (False, True):
             jax.block_until_ready(native_head.call(*arrays, smoothing=0.1, gradients=gradients))
+    params = {str(n): jnp.ones(n) for n in (1, 15, 16, 17, 20_000)}
+    for name in ("sgd", "rmsprop", "adam", "adamw"):
+        spec = OptimSpec(name=name)
+        numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
+        state = build_optimizer(spec, numbers, 0).init(params)
+        step = jax.jit(lambda p, s, spec=spec, n=numbers: apply_gradients(spec, n, 0, p, 1.0, s, p))
+        jax.block_until_ready(step(params, state))
     print("no access outside")
 
 

@@ -196,7 +196,11 @@ inline Vec log1p(Vec x) {
   return select((d == 0.0f) | (u != u) | (u > 3.4e38f), select(u > 3.4e38f, u, x), log(u) * (x / d));
 }
 
+#if defined(__AVX512F__)
+inline Vec square_root(Vec x) { return _mm512_sqrt_ps(x); }
+#else
 inline Vec square_root(Vec x) { return each([](float y) { return std::sqrt(y); }, x); }
+#endif
 
 // As XLA's: NaN stays, whichever operand it is.
 inline Vec maximum(Vec a, Vec b) { return select((a > b) | (a != a), a, b); }
