@@ -84,19 +84,26 @@ def with_dropout(recipe: dict[str, Any], rate: float) -> dict[str, Any]:
 
 
 def gal(treebank: bool) -> dict[str, Any]:
-    """Returns the variational LSTM of Gal and Ghahramani 2016."""
+    """Returns the variational LSTM of Gal and Ghahramani 2016.
+
+    Masks, biases, decay and schedule are those of the authors' code (yaringal/BayesianRNN,
+    main_new_dropout_SOTA.lua). Its comparison `epoch > 10`, at the end of an epoch, may give the
+    full learning rate one epoch more.
+    """
     return {
         "task": {"unroll": 35},
         "model": {
-            "cell": "variational",
+            "cell": "variational_untied",
             "hidden": 1250,
             "layers": 2,
             "embedding": 1250,
             "init": "uniform(0.04)",
+            "forget_bias": 0.0,
             "dropout_words": 0.3,
+            "dropout_words_per": "sequence",
+            # Masks of the cells act on the inputs of both layers: no dropout in front of them.
             "recurrent_dropout": 0.3,
-            "dropout_in": 0.5,
-            "dropout": 0.5,
+            "input_dropout": 0.5,
             "dropout_out": 0.5,
             "locked": True,
         },
@@ -105,7 +112,8 @@ def gal(treebank: bool) -> dict[str, Any]:
             "lr": 1.0,
             "clip": 10.0,
             "weight_decay": 1e-7,
-            **falling(13, 35, 1 / 1.15, treebank),
+            "weight_decay_on": "weights",
+            **falling(9, 35, 1 / 1.15, treebank),
         },
         "train": {"epochs": 55},
     }
@@ -126,6 +134,7 @@ def awd(treebank: bool) -> dict[str, Any]:
             "embedding": 400,
             "tied": True,
             "init": "uniform",
+            "forget_bias": 0.0,
             "weight_drop": 0.5,
             "dropout_words": 0.1,
             "dropout_in": 0.4,

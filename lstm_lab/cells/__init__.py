@@ -1,10 +1,12 @@
 """The mathematics of one time step: specs, parameters, equations."""
 
-from lstm_lab.cells.baselines import GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
+from lstm_lab.cells.baselines import GRUSpec, MGUSpec, RNNSpec
 from lstm_lab.cells.catalogue import CATALOGUE, Variant, get_variant
 from lstm_lab.cells.cell import Cell, Params, Spec, State, advance, recurrent_product, step
 from lstm_lab.cells.gated import GATED_LSTM
 from lstm_lab.cells.masks import Noise
+from lstm_lab.cells.minlstm import MinLSTMSpec
+from lstm_lab.cells.slstm import SLSTMSpec
 from lstm_lab.cells.spec import CellSpec
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "Cell",
     "CellSpec",
     "GRUSpec",
+    "MGUSpec",
     "MinLSTMSpec",
     "Noise",
     "Params",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, replace
 
-from lstm_lab.cells.baselines import GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
+from lstm_lab.cells.baselines import GRUSpec, MGUSpec, RNNSpec
 from lstm_lab.cells.cell import Spec
+from lstm_lab.cells.minlstm import MinLSTMSpec
+from lstm_lab.cells.slstm import SLSTMSpec
 from lstm_lab.cells.spec import CellSpec
 
 
@@ -18,6 +20,8 @@ class Variant:
       spec: the variant as data.
       change: what distinguishes it, in a few words.
       source: the paper it is from.
+      version: raised when a name comes to mean another cell or other initial weights; part of the
+        ids of runs, so that runs of both meanings are told apart.
 
     Example:
       Variant(CellSpec(peephole="o"), "one peephole, on o", "not published").spec.peephole  # "o"
@@ -26,6 +30,7 @@ class Variant:
     spec: Spec
     change: str
     source: str
+    version: int = 1
 
 
 _GREFF = "Greff et al. 2017, LSTM: A Search Space Odyssey"
@@ -74,11 +79,10 @@ CATALOGUE: dict[str, Variant] = {
         "Krause et al. 2016, Multiplicative LSTM for Sequence Modelling, eqs. 18-22",
     ),
     "janet": Variant(
-        CellSpec(
-            gates="f", coupled=True, coupled_offset=1.0, output="identity", init="chrono(784)"
-        ),
-        "a forget gate alone, h = c; biases as in chrono",
+        CellSpec(gates="f", coupled=True, coupled_offset=1.0, output="identity", init="janet(784)"),
+        "a forget gate alone, h = c; random biases for lags up to T_max = 784",
         "van der Westhuizen and Lasenby 2018, The Unreasonable Effectiveness of the Forget Gate",
+        version=2,  # initial weights as in the authors' code
     ),
     "chrono": Variant(
         CellSpec(init="chrono(784)"),
@@ -94,6 +98,12 @@ CATALOGUE: dict[str, Variant] = {
         replace(_LSTM, recurrent_dropout="variational"),
         "one mask a sequence on h' and on x",
         "Gal and Ghahramani 2016, section 4",
+        version=2,  # rate of the inputs 0.5, before 0.3
+    ),
+    "variational_untied": Variant(
+        replace(_LSTM, recurrent_dropout="variational_untied"),
+        "masks a sequence for each gate, on h' and on x",
+        "Gal and Ghahramani 2016, section 4, as in the authors' code",
     ),
     "semeniuta": Variant(
         replace(_LSTM, recurrent_dropout="semeniuta"),
@@ -107,6 +117,9 @@ CATALOGUE: dict[str, Variant] = {
     ),
     "rnn": Variant(RNNSpec(), "h = tanh(x W + h' U + b)", "Elman 1990"),
     "gru": Variant(GRUSpec(), "reset after the product", "Cho et al. 2014"),
+    "mgu": Variant(
+        MGUSpec(), "a GRU with one gate", "Zhou et al. 2016, Minimal Gated Unit, section 3"
+    ),
     "slstm": Variant(
         SLSTMSpec(), "exponential gates with a normalizer", "Beck et al. 2024, eqs. 8-17"
     ),

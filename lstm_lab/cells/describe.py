@@ -15,12 +15,13 @@ from functools import partial
 import jax
 import numpy as np
 
-from lstm_lab.cells.baselines import RNNSpec, SLSTMSpec
+from lstm_lab.cells.baselines import RNNSpec
 from lstm_lab.cells.catalogue import get_variant
 from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.equations import equations, gate_names, named_parameters, symbols
 from lstm_lab.cells.expressions import Equation
 from lstm_lab.cells.masks import default_rates
+from lstm_lab.cells.slstm import SLSTMSpec
 from lstm_lab.cells.spec import CellSpec
 from lstm_lab.utils.docstrings import attribute_docs
 from lstm_lab.utils.tables import aligned
@@ -54,14 +55,16 @@ DEVIATIONS = {
         "out.",
     ),
     "janet": (
-        "The initial biases are for lags up to 784 steps; set model.init=chrono(T_MAX) for others.",
+        "The initial biases are for lags up to 784 steps; set model.init=janet(T_MAX) for others.",
+        "Matrices and biases are drawn as in the authors' code: Glorot's bound is that of both "
+        "gates' matrices as one.",
     ),
     "chrono": (
         "The initial biases are for lags up to 784 steps; set model.init=chrono(T_MAX) for others.",
     ),
     "variational": (
-        "One mask of h' serves all gates; CellSpec(recurrent_dropout='variational_untied') draws "
-        "one for each.",
+        "One mask of h', and one of x, serve all gates; variational_untied draws one for each "
+        "gate, as the authors' code does for its best results.",
     ),
     "semeniuta": (
         "Each step has a mask of its own; CellSpec(recurrent_dropout='semeniuta_sequence') draws "
@@ -69,16 +72,19 @@ DEVIATIONS = {
     ),
     "gru": (
         "The reset gate multiplies the recurrent product of the candidate and its bias b_hn, as in "
-        "PyTorch, Keras and cuDNN. In the paper it multiplies h' before the product.",
+        "PyTorch, Keras and cuDNN. In the paper it multiplies h' before the product: "
+        "GRUSpec(reset='before').",
     ),
     "slstm": (
-        "This is the cell alone, without the paper's block of normalization, convolution and "
-        "projections.",
+        "This is the cell alone. The authors' block has more: a causal convolution before i and f, "
+        "input matrices for each head, group normalization of h, and a gated projection.",
+        "The authors' code starts from zero recurrent matrices and forget biases that fall by a "
+        "power law: SLSTMSpec(recurrent='zero', forget_bias='power_law').",
         "The stabilizer m starts at the first i~, while nothing is stored.",
     ),
     "minlstm": (
-        "The candidate g is linear. The paper's form in log space, with a positive candidate, is "
-        "not used.",
+        "The candidate g is linear. MinLSTMSpec(candidate='positive') has that of the paper's form "
+        "in log space.",
     ),
 }
 _FORGET_BIAS = "The forget bias is 1, as in lstm, so that only the named change differs from lstm."

@@ -15,16 +15,7 @@ from typing import get_args
 
 import numpy as np
 
-from lstm_lab.cells.baselines import (
-    GRU,
-    MINLSTM,
-    RNN,
-    SLSTM,
-    GRUSpec,
-    MinLSTMSpec,
-    RNNSpec,
-    SLSTMSpec,
-)
+from lstm_lab.cells.baselines import GRU, MGU, RNN, GRUSpec, MGUSpec, RNNSpec
 from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.expressions import (
     Array,
@@ -41,6 +32,8 @@ from lstm_lab.cells.expressions import (
     Weight,
 )
 from lstm_lab.cells.gated import GATED_LSTM, Activation
+from lstm_lab.cells.minlstm import MINLSTM, MinLSTMSpec
+from lstm_lab.cells.slstm import SLSTM, SLSTMSpec
 from lstm_lab.cells.spec import CellSpec
 
 # What the names in the equations mean, except for the parameters and the gates. A key stands for
@@ -79,6 +72,7 @@ def equations(spec: Spec) -> tuple[Equation, ...]:
         (GATED_LSTM, _gated),
         (RNN, _rnn),
         (GRU, _gru),
+        (MGU, _mgu),
         (SLSTM, _slstm),
         (MINLSTM, _minlstm),
     )
@@ -135,8 +129,8 @@ def named_parameters(spec: Spec, params: Mapping[str, Array]) -> dict[str, Array
         named |= {"gain_x": params["ln_x"].ravel(), "gain_h": params["ln_h"].ravel()}
         named |= {"gain_c": params["ln_c"][0], "bias_c": params["ln_c"][1]}
         # One norm spans all gates, so their matrices stand side by side.
-        for letter, array in (("W", "wx"), ("U", "wh")):
-            if letter == "W" or spec.recurrent_dropout != "variational_untied":
+        if spec.recurrent_dropout != "variational_untied":
+            for letter, array in (("W", "wx"), ("U", "wh")):
                 for gate in gate_names(spec):
                     del named[f"{letter}_{gate}"]
                 named[letter] = params[array].reshape(len(params[array]), -1)
@@ -151,6 +145,8 @@ def gate_names(spec: Spec) -> tuple[str, ...]:
             return (*spec.gates, "g")
         case GRUSpec():
             return ("r", "z", "n")
+        case MGUSpec():
+            return ("f", "n")
         case SLSTMSpec():
             return ("i", "f", "o", "g")
         case MinLSTMSpec():
@@ -207,18 +203,25 @@ def _products(spec: CellSpec) -> list[Equation]:
         written.append(Equation(Value("m"), (_x(spec) @ Weight("W", "m")) * from_h))
     if spec.layer_norm:
         if spec.recurrent_dropout == "variational_untied":
-            product: Expression = Join(tuple(_recurrent(spec, g) for g in gate_names(spec)))
+            gates = gate_names(spec)
+            product: Expression = Join(tuple(_recurrent(spec, gate) for gate in gates))
+            inputs: Expression = Join(tuple(_x(spec, gate) @ Weight("W", gate) for gate in gates))
         else:
-            product = _recurrent(spec, "")
-        from_x = Call("normalize", _x(spec) @ Weight("W"))
+            product, inputs = _recurrent(spec, ""), _x(spec) @ Weight("W")
+        from_x = Call("normalize", inputs)
         written.append(Equation(Value("u"), Weight("gain", "x") * from_x))
         written.append(Equation(Value("v"), Weight("gain", "h") * Call("normalize", product)))
     return written
 
 
-def _x(spec: CellSpec) -> Expression:
-    variational = (spec.recurrent_dropout or "").startswith("variational")
-    return Weight("d", "x") * Value("x") if variational else Value("x")
+def _x(spec: CellSpec, gate: str = "") -> Expression:
+    match spec.recurrent_dropout:
+        case "variational":
+            return Weight("d", "x") * Value("x")
+        case "variational_untied":
+            return Weight("d", f"x{gate}") * Value("x")
+        case _:
+            return Value("x")
 
 
 def _masked_h(spec: CellSpec, gate: str) -> Expression:
@@ -244,7 +247,7 @@ def _preactivation(spec: CellSpec, gate: str) -> Expression:
         gates = "".join(gate_names(spec))
         terms: list[Expression] = [Part("u", gate, gates), Part("v", gate, gates)]
     else:
-        terms = [_x(spec) @ Weight("W", gate), _recurrent(spec, gate)]
+        terms = [_x(spec, gate) @ Weight("W", gate), _recurrent(spec, gate)]
     if spec.gate_recurrence and gate in spec.gates:
         terms += [Old(old) @ Weight("R", old + gate) for old in spec.gates]
     if gate in spec.peephole:
@@ -310,14 +313,25 @@ def _rnn(spec: RNNSpec) -> tuple[Equation, ...]:
 
 
 def _gru(spec: GRUSpec) -> tuple[Equation, ...]:
-    del spec
-    inside = Value("r") * (Old("h") @ Weight("U", "n") + Weight("b", "hn"))
+    inside: Expression = Value("r") * (Old("h") @ Weight("U", "n") + Weight("b", "hn"))
+    if spec.reset == "before":
+        inside = (Value("r") * Old("h")) @ Weight("U", "n")
     z = Value("z")
     return (
         _gate("r", _affine("r")),
         _gate("z", _affine("z")),
         _gate("n", _sum(Value("x") @ Weight("W", "n"), Weight("b", "n"), inside), "tanh"),
         Equation(Value("h"), (Number(1.0) - z) * Value("n") + z * Old("h")),
+    )
+
+
+def _mgu(spec: MGUSpec) -> tuple[Equation, ...]:
+    del spec
+    f, inside = Value("f"), (Value("f") * Old("h")) @ Weight("U", "n")
+    return (
+        _gate("f", _affine("f")),
+        _gate("n", _sum(Value("x") @ Weight("W", "n"), inside, Weight("b", "n")), "tanh"),
+        Equation(Value("h"), (Number(1.0) - f) * Old("h") + f * Value("n")),
     )
 
 
@@ -341,12 +355,16 @@ def _slstm(spec: SLSTMSpec) -> tuple[Equation, ...]:
 
 
 def _minlstm(spec: MinLSTMSpec) -> tuple[Equation, ...]:
-    del spec
     i, f = Value("i~"), Value("f~")
+    z, g = Value("x") @ Weight("W", "g") + Weight("b", "g"), Value("g~")
+    candidate = [Equation(Value("g"), z)]
+    if spec.candidate == "positive":
+        larger = Maximum(g + Number(0.5), Call("sigmoid", g))
+        candidate = [Equation(g, z), Equation(Value("g"), larger)]
     return (
         _gate("i~", Value("x") @ Weight("W", "i") + Weight("b", "i")),
         _gate("f~", Value("x") @ Weight("W", "f") + Weight("b", "f")),
-        Equation(Value("g"), Value("x") @ Weight("W", "g") + Weight("b", "g")),
+        *candidate,
         Equation(Value("i"), i / (f + i)),
         Equation(Value("f"), f / (f + i)),
         Equation(Value("h"), Value("f") * Old("h") + Value("i") * Value("g")),

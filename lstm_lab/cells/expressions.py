@@ -111,11 +111,11 @@ class Call(Operators):
 
 @dataclass(frozen=True)
 class Maximum(Operators):
-    """The larger one of two values, and the second one while nothing is stored (n' = 0)."""
+    """The larger one of two values; the second one while nothing is stored (n' = 0), if given."""
 
     left: Expression
     right: Expression
-    stored: Old
+    stored: Old | None = None
 
 
 Expression = Value | Old | Weight | Number | Part | Join | Binary | Call | Maximum
@@ -175,6 +175,8 @@ def evaluate(expression: Expression, values: Mapping[str, Array]) -> Array:
         case Maximum(left, right, stored):
             second = evaluate(right, values)
             larger = np.maximum(evaluate(left, values), second)
+            if stored is None:
+                return larger
             return np.where(evaluate(stored, values) == 0.0, second, larger)
         case Binary(operator, left, right):
             return _binary(operator, evaluate(left, values), evaluate(right, values))
@@ -231,6 +233,8 @@ def to_text(expression: Expression) -> str:
             return f"{function}({to_text(argument)})"
         case Maximum(left, right, stored):
             second = to_text(right)
+            if stored is None:
+                return f"max({to_text(left)}, {second})"
             return f"max({to_text(left)}, {second}), or {second} while {to_text(stored)} = 0"
         case Binary(operator, left, right):
             sign = " " if operator == "@" else f" {operator} "
@@ -286,6 +290,8 @@ def to_latex(expression: Expression) -> str:
             return rf"{operator}\left({to_latex(argument)}\right)"
         case Maximum(left, right, stored):
             second = to_latex(right)
+            if stored is None:
+                return rf"\max\left({to_latex(left)}, {second}\right)"
             return (
                 rf"\begin{{cases}} {second} & \text{{if }} {to_latex(stored)} = 0 \\ "
                 rf"\max\left({to_latex(left)}, {second}\right) & \text{{else}} \end{{cases}}"

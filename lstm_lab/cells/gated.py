@@ -33,7 +33,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lstm_lab.cells.cell import Cell, Params, Spec, State, promote_float
-from lstm_lab.cells.initializers import chrono_bias, init_gates, init_matrix, init_vector
+from lstm_lab.cells.initializers import (
+    chrono_bias,
+    init_gates,
+    init_matrix,
+    init_vector,
+    sets_memory_bias,
+)
 from lstm_lab.cells.masks import Noise, mix, refuse_noise
 
 if TYPE_CHECKING:
@@ -310,7 +316,7 @@ def _memory_bias(spec: CellSpec, key: jax.Array, H: int) -> jax.Array:
     """Returns the addition to the biases [G,H] that makes a new cell remember."""
     bias = jnp.zeros((len(spec.gates) + 1, H))
     remember = jnp.full((H,), spec.forget_bias)
-    if spec.init.startswith("chrono"):
+    if sets_memory_bias(spec.init):
         remember = chrono_bias(spec.init, key, H)
         if "i" in spec.gates and "f" in spec.gates:
             bias = bias.at[spec.gates.index("i")].set(-remember)

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 
 _INIT = re.compile(
-    r"(uniform|normal)\((\d*\.?\d+(?:e-?\d+)?)\)|uniform|orthogonal|glorot|chrono\((\d+)\)"
+    r"(uniform|normal)\((\d*\.?\d+(?:e-?\d+)?)\)|uniform|orthogonal|glorot|(?:chrono|janet)\((\d+)\)"
 )
 # Columns that `orthogonal_matrix` treats together: the work between blocks is products of matrices.
 BLOCK = 32
 _dot = partial(jnp.matmul, precision="highest")
-_EXPECTED = "uniform, uniform(SCALE), normal(STD), glorot, orthogonal, chrono(T_MAX)"
+_EXPECTED = "uniform, uniform(SCALE), normal(STD), glorot, orthogonal, chrono(T_MAX), janet(T_MAX)"
 
 
 def check_init(init: str) -> None:
@@ -29,14 +29,21 @@ def check_init(init: str) -> None:
         raise ValueError(f"init: got {init!r}, expected {_EXPECTED}")
 
 
+def sets_memory_bias(init: str) -> bool:
+    """Returns whether an initializer draws the biases of the forget gate by `chrono_bias`."""
+    return init.startswith(("chrono", "janet"))
+
+
 def init_matrix(
     init: str, key: jax.Array, shape: tuple[int, int], H: int, *, recurrent: bool
 ) -> jax.Array:
     """Draws one gate's matrix.
 
-    uniform: U(-1/sqrt(H), 1/sqrt(H)) (PyTorch); uniform(s): U(-s, s); normal(s): N(0, s^2);
+    uniform: U(-1/sqrt(H), 1/sqrt(H)) (PyTorch; its biases are the sum of two such draws);
+    uniform(s): U(-s, s); normal(s): N(0, s^2);
     glorot: Glorot and Bengio 2010; orthogonal: orthogonal for the recurrent matrices, glorot for
-    the others (Keras, Flax); chrono(T): like orthogonal, with biases by `chrono_bias`.
+    the others (Keras, Flax); chrono(T): like orthogonal, with biases by `chrono_bias`; janet(T):
+    glorot over the matrices of all gates as one (`init_gates`), with biases by `chrono_bias`.
 
     Args:
       init: the name of one of these.
@@ -121,23 +128,35 @@ def init_gates(
     R = H if recurrent_inputs is None else recurrent_inputs
 
     def matrices(key: jax.Array, rows: int, recurrent: bool) -> jax.Array:
+        if init.startswith("janet"):
+            joint = init_matrix("glorot", key, (rows, G * H), H, recurrent=recurrent)
+            return joint.reshape(rows, G, H)
         draw = partial(init_matrix, init, shape=(rows, H), H=H, recurrent=recurrent)
         # Mapped: a loop over the gates would compile a generator for each of them.
         return jax.vmap(draw, out_axes=1)(jax.random.split(key, G))
 
+    def biases(key: jax.Array) -> jax.Array:
+        return jax.vmap(lambda k: init_vector(init, k, H))(jax.random.split(key, G))
+
+    b = biases(key_b)
+    if init == "uniform":
+        # PyTorch has a bias of the input's product and one of the recurrent product.
+        b = b + biases(jax.random.fold_in(key_b, 1))
     return {
         "wx": matrices(key_x, D, recurrent=False),
         "wh": matrices(key_h, R, recurrent=True),
-        "b": jax.vmap(lambda k: init_vector(init, k, H))(jax.random.split(key_b, G)),
+        "b": b,
     }
 
 
 def chrono_bias(init: str, key: jax.Array, H: int) -> jax.Array:
     """Draws forget biases [H] whose time constants cover the lags to be learned.
 
-    bf = log U(1, T_max - 1), and bi = -bf if a cell has both gates.
+    bf = log U(1, T_max - 1), and bi = -bf if a cell has both gates; janet(T): bf = log U(1, T_max).
 
-    Source: Tallec and Ollivier 2018, Can Recurrent Neural Networks Warp Time?, section 2.
+    Source: Tallec and Ollivier 2018, Can Recurrent Neural Networks Warp Time?, section 2; the code
+    of JANET (JosvanderWesthuizen/janet, aux_code/rnn_cells.py).
     """
-    t_max = float(init.removeprefix("chrono(").rstrip(")"))
-    return jnp.log(jax.random.uniform(key, (H,), minval=1.0, maxval=t_max - 1.0))
+    name, _, argument = init.rstrip(")").partition("(")
+    longest = float(argument) - (1.0 if name == "chrono" else 0.0)
+    return jnp.log(jax.random.uniform(key, (H,), minval=1.0, maxval=longest))

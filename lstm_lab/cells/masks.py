@@ -22,11 +22,12 @@ from lstm_lab.cells.cell import Params, Spec
 RecurrentDropout = Literal["variational", "variational_untied", "semeniuta", "semeniuta_sequence"]
 Rates = Mapping[str, float | jax.Array]  # by name, as numbers or scalar arrays
 
-# The rates of the papers' language models. They apply when a run sets no rate.
+# The rates of the papers' language models. They apply when a run sets no rate. Those of variational
+# dropout are of its authors' code (yaringal/BayesianRNN, main_new_dropout_SOTA.lua).
 _ZONEOUT = {"zoneout_c": 0.5, "zoneout_h": 0.05}
 _PUBLISHED = {
-    "variational": {"recurrent_dropout": 0.3, "input_dropout": 0.3},
-    "variational_untied": {"recurrent_dropout": 0.3, "input_dropout": 0.3},
+    "variational": {"recurrent_dropout": 0.3, "input_dropout": 0.5},
+    "variational_untied": {"recurrent_dropout": 0.3, "input_dropout": 0.5},
     "semeniuta": {"recurrent_dropout": 0.25},
     "semeniuta_sequence": {"recurrent_dropout": 0.25},
 }
@@ -147,16 +148,39 @@ def _draw_mask(
     return jax.vmap(jax.vmap(one, (None, 0)), (0, None))(steps, keys_B)
 
 
-def drop_inputs(rates: Rates, keys_B: jax.Array, x_TBD: jax.Array) -> jax.Array:
+def drop_inputs(
+    spec: Spec, rates: Rates, keys_B: jax.Array, params: Params, x_TBD: jax.Array
+) -> tuple[Params, jax.Array]:
     """Drops input features with one mask per sequence, if the variant has `input_dropout`.
 
-    Source: Gal and Ghahramani 2016, section 4.
+    With `variational_untied` each gate reads inputs of its own. They lie side by side, [T,B,GD],
+    and a matrix with the blocks of the gates on its diagonal reads them: G times the products of
+    one mask, and every backend computes them as it computes any input.
+
+    Args:
+      spec: the variant.
+      rates: numbers or scalar arrays, by the names of `default_rates`.
+      keys_B: a key for each example.
+      params: the parameters of the cell.
+      x_TBD: the inputs.
+
+    Returns:
+      The parameters and the inputs that the cell reads instead.
+
+    Source: Gal and Ghahramani 2016, section 4; masks for each gate as in the authors' code.
     """
     if "input_dropout" not in rates:
-        return x_TBD
-    rate, sequence = rates["input_dropout"], jnp.zeros((1,), jnp.int32)
-    mask = _draw_mask(rate, "inputs", keys_B, sequence, x_TBD.shape[-1]) / (1.0 - rate)
-    return x_TBD * mask.astype(x_TBD.dtype)
+        return params, x_TBD
+    rate, wx = rates["input_dropout"], params["wx"]
+    D, G, _ = wx.shape
+    untied = getattr(spec, "recurrent_dropout", None) == "variational_untied"
+    masks_GBD = _draw_mask(rate, "inputs", keys_B, jnp.arange(G if untied else 1), D)
+    dropped = [x_TBD * mask_BD.astype(x_TBD.dtype)[None] for mask_BD in masks_GBD / (1.0 - rate)]
+    if not untied:
+        return params, dropped[0]
+    gates = jnp.eye(G, dtype=wx.dtype)[:, None, :, None]
+    blocks = (wx[None] * gates).reshape(G * D, *wx.shape[1:])
+    return {**params, "wx": blocks}, jnp.concatenate(dropped, -1)
 
 
 def drop_weights(rates: Rates, key: jax.Array, params: Params) -> Params:

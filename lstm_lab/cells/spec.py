@@ -11,7 +11,7 @@ from typing import get_args
 
 from lstm_lab.cells.cell import Cell
 from lstm_lab.cells.gated import GATED_LSTM, SIGMOID_GATES, Activation
-from lstm_lab.cells.initializers import check_init
+from lstm_lab.cells.initializers import check_init, sets_memory_bias
 from lstm_lab.cells.masks import RecurrentDropout
 
 
@@ -106,11 +106,11 @@ class CellSpec:
                 f"forget_bias: got {self.forget_bias} without a forget gate",
             ),
             (
-                self.init.startswith("chrono") and neither,
+                sets_memory_bias(self.init) and neither,
                 f"init: {self.init} sets the biases of i and f, got gates {self.gates!r}",
             ),
             (
-                self.init.startswith("chrono") and bool(self.forget_bias),
+                sets_memory_bias(self.init) and bool(self.forget_bias),
                 f"forget_bias: {self.init} sets the forget bias, got {self.forget_bias} as well",
             ),
             (

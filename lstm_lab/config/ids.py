@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from lstm_lab.cells.catalogue import CATALOGUE
 from lstm_lab.cells.masks import RATES
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import HPARAMS
@@ -55,6 +56,9 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
         # The name too: one file may define several cells.
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
         data["cell_sha256"] = spec.cell_sha256
+    variant = CATALOGUE.get(spec.model.cell)
+    if variant is not None and variant.version > 1:
+        data["model"]["cell_version"] = variant.version
     if spec.task_sha256:
         data["task"]["name"] = spec.task.name.rpartition(":")[2]
         data["task_sha256"] = spec.task_sha256

@@ -36,6 +36,8 @@ class ModelSpec:
       dropout: dropout rate between layers.
       dropout_in, dropout_out: dropout rates before the first layer and after the last.
       dropout_words: rate at which words are dropped, with all their occurrences in a batch.
+      dropout_words_per: whether a word is dropped in all sequences of a `batch`, as in AWD-LSTM, or
+        in each `sequence` on its own, as in the code of Gal and Ghahramani.
       locked: one dropout mask for all steps of a sequence; `dropout_out` of a translation draws one
         mask per step all the same.
       residual: adds the input of a layer to its output, from the second layer on.
@@ -71,6 +73,7 @@ class ModelSpec:
     dropout_in: float = 0.0
     dropout_out: float = 0.0
     dropout_words: float = 0.0
+    dropout_words_per: Literal["batch", "sequence"] = "batch"
     locked: bool = False
     residual: bool = False
     tied: bool = False
@@ -153,6 +156,8 @@ class OptimSpec:
       beta1, beta2, eps: of adam and adamw; rmsprop decays by beta2.
       clip: largest global norm of the gradient; None does not clip.
       weight_decay: added to the gradient (L2), or with adamw to the update.
+      weight_decay_on: `gradient`, or `weights`, which are multiplied by 1 - weight_decay after each
+        update, whatever the learning rate.
       schedule: the learning rate after the warm-up: constant; linear or cosine to `final_lr`;
         one_cycle, which rises from lr / 25 over the first 30 % of the steps and then falls (Smith
         2018); or exponential, which multiplies by `decay_rate` every `decay_steps`. Steps of a
@@ -184,6 +189,7 @@ class OptimSpec:
     eps: float = 1e-8
     clip: float | None = 1.0
     weight_decay: float = 0.0
+    weight_decay_on: Literal["gradient", "weights"] = "gradient"
     schedule: Literal["constant", "linear", "cosine", "one_cycle", "exponential"] = "constant"
     warmup_steps: int = 0
     final_lr: float = 0.0
@@ -223,6 +229,8 @@ class OptimSpec:
         # The other optimizers would ignore them, and the run would seem to use them.
         if self.name != "sgd" and (self.momentum or self.nesterov or self.dampening):
             raise ValueError(f"momentum, nesterov, dampening: only sgd has them, got {self.name}")
+        if self.name == "adamw" and self.weight_decay_on == "weights":
+            raise ValueError("weight_decay_on: adamw adds its decay to the update")
 
     @property
     def counts_epochs(self) -> bool:

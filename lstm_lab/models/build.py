@@ -135,6 +135,7 @@ def build_sequence_model(
         initializer=getattr(cell, "init", "glorot"),
         dropout_out=model.dropout_out,
         dropout_words=model.dropout_words,
+        dropout_words_per=model.dropout_words_per,
         tied=model.tied,
         subtract_last=model.subtract_last,
         dtype=jnp.dtype(model.dtype),

@@ -204,7 +204,8 @@ class LSTM(nn.Module):
             return params, x_TBD, masks.expected(self.spec, rates)
         params = masks.drop_weights(rates, regularization.key, params)
         noise = masks.draw(self.spec, rates, regularization.keys_B, params, x_TBD.shape[0])
-        return params, masks.drop_inputs(rates, regularization.keys_B, x_TBD), noise
+        keys_B = regularization.keys_B
+        return *masks.drop_inputs(self.spec, rates, keys_B, params, x_TBD), noise
 
     def _initial_state(
         self, params: Params, x_TBD: jax.Array, state: State | None, is_start: jax.Array | None

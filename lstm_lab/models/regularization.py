@@ -90,6 +90,30 @@ def fold_in(regularization: Regularization, index: int) -> Regularization:
     )
 
 
+def drop_words_of_sequences(
+    x_TBD: jax.Array, words_TB: jax.Array, rate: float, keys_B: jax.Array
+) -> jax.Array:
+    """Drops words in each sequence on its own, with all their occurrences, and rescales the others.
+
+    A word's fate depends on the key of its sequence and on the word alone.
+
+    Args:
+      x_TBD: embeddings of the words.
+      words_TB: numbers of the words.
+      rate: probability of zero.
+      keys_B: one key per sequence.
+
+    Source: Gal and Ghahramani 2016, section 4.2, as in the authors' code.
+    """
+
+    def kept(key: jax.Array, words_T: jax.Array) -> jax.Array:
+        keys_T = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, WORDS), words_T)
+        return jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate))(keys_T)
+
+    keep_TB1 = jax.vmap(kept, (0, 1), 1)(keys_B, words_TB)[..., None]
+    return jnp.where(keep_TB1, x_TBD / (1.0 - rate), jnp.zeros_like(x_TBD))
+
+
 def drop_words(embedding_VD: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     """Drops words: sets rows of the embedding to zero for a whole batch and rescales the others.
 
@@ -98,7 +122,7 @@ def drop_words(embedding_VD: jax.Array, rate: float, key: jax.Array) -> jax.Arra
       rate: probability of zero.
       key: key of the step.
 
-    Source: Gal and Ghahramani 2016, section 4.2.
+    Source: Merity, Keskar and Socher 2017, section 4.3, after Gal and Ghahramani 2016.
     """
     keep_V1 = jax.random.bernoulli(
         jax.random.fold_in(key, WORDS), 1.0 - rate, (embedding_VD.shape[0], 1)

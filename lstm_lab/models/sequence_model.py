@@ -7,15 +7,24 @@ batch-major outside and time-major inside. `build.py` makes the module from the 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lstm_lab.cells.initializers import init_matrix, init_vector
+from lstm_lab.cells.initializers import init_matrix, init_vector, sets_memory_bias
 from lstm_lab.models.head import Outputs
 from lstm_lab.models.recurrent import LSTM, States
-from lstm_lab.models.regularization import OUTPUT, Regularization, add_noise, drop_words, dropout
+from lstm_lab.models.regularization import (
+    OUTPUT,
+    Regularization,
+    add_noise,
+    drop_words,
+    drop_words_of_sequences,
+    dropout,
+)
 
 
 class SequenceModel(nn.Module):
@@ -31,6 +40,7 @@ class SequenceModel(nn.Module):
       initializer: initializer of head and embedding, as in `cells.initializers`.
       dropout_out: dropout rate before the head.
       dropout_words: rate of word dropout: a dropped word is zero at all its places in the batch.
+      dropout_words_per: `batch`, or `sequence` to drop words in each sequence on its own.
       tied: whether the head uses the embedding matrix as its weights.
       subtract_last: whether to subtract the last real vector of each sequence from its inputs.
       dtype: compute dtype.
@@ -43,6 +53,7 @@ class SequenceModel(nn.Module):
     initializer: str
     dropout_out: float = 0.0
     dropout_words: float = 0.0
+    dropout_words_per: Literal["batch", "sequence"] = "batch"
     tied: bool = False
     subtract_last: bool = False
     dtype: DTypeLike = jnp.float32
@@ -134,6 +145,10 @@ class SequenceModel(nn.Module):
             return jax.nn.one_hot(x_T, self.vocabulary, dtype=self.dtype)
         if not self.dropout_words or regularization is None or regularization.key is None:
             return self.embed(x_T)
+        if self.dropout_words_per == "sequence":
+            assert regularization.keys_B is not None
+            x_TBD, keys_B = self.embed(x_T), regularization.keys_B
+            return drop_words_of_sequences(x_TBD, x_T, self.dropout_words, keys_B)
         table_VD = drop_words(self.embed.embedding, self.dropout_words, regularization.key)
         return table_VD.astype(self.dtype)[x_T]
 
@@ -165,7 +180,7 @@ class SequenceModel(nn.Module):
         self, key: jax.Array, shape: tuple[int, int], dtype: DTypeLike
     ) -> jax.Array:
         """Draws the embedding at the scale of the initializer, or by Flax's default without one."""
-        if "(" in self.initializer and not self.initializer.startswith("chrono"):
+        if "(" in self.initializer and not sets_memory_bias(self.initializer):
             return init_matrix(self.initializer, key, shape, shape[1], recurrent=False)
         return nn.linear.default_embed_init(key, shape, dtype)
 

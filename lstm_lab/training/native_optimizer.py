@@ -47,10 +47,12 @@ def serves(spec: OptimSpec, params: PyTree) -> bool:
     """Returns whether the kernel computes an optimizer's step.
 
     Args:
-      spec: the optimizer. Frozen parameters and accumulated gradients are left to optax.
+      spec: the optimizer. Frozen parameters, accumulated gradients and a decay of the weights
+        themselves are left to optax.
       params: the parameters.
     """
-    if jax.default_backend() != "cpu" or spec.freeze or spec.accumulate > 1:
+    by_optax = spec.freeze or spec.accumulate > 1 or spec.weight_decay_on == "weights"
+    if jax.default_backend() != "cpu" or by_optax:
         return False
     if any(leaf.dtype != jnp.float32 or leaf.size == 0 for leaf in jax.tree.leaves(params)):
         return False

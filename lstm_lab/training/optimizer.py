@@ -110,14 +110,24 @@ def build_optimizer(
     # AdamW decouples the decay from the gradient's moments; elsewhere it is an L2 penalty.
     decay = optax.add_decayed_weights(hparams["weight_decay"])
     decayed = [scale, decay] if spec.name == "adamw" else [decay, scale]
+    shrink = []
+    if spec.weight_decay_on == "weights":
+        decayed, shrink = [scale], [_shrink_weights(hparams["weight_decay"])]
     clip = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
     rate = learning_rate(spec, hparams, length)
     step = optax.scale_by_schedule(lambda updates: -rate(updates))
     frozen = [optax.masked(optax.set_to_zero(), partial(_frozen, spec.freeze))]
-    chain = optax.chain(*clip, *decayed, step, *(frozen if spec.freeze else []))
+    chain = optax.chain(*clip, *decayed, step, *shrink, *(frozen if spec.freeze else []))
     if spec.accumulate == 1:
         return chain
     return optax.MultiSteps(chain, spec.accumulate).gradient_transformation()
+
+
+def _shrink_weights(decay: jax.Array) -> optax.GradientTransformation:
+    """Multiplies the weights by 1 - decay after an update: w = (1 - decay) (w + u)."""
+    return optax.stateless(
+        lambda updates, params: jax.tree.map(lambda u, w: u - decay * (w + u), updates, params)
+    )
 
 
 def _frozen(parts: tuple[str, ...], params: PyTree) -> PyTree:

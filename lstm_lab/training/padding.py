@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
+from lstm_lab.cells import CellSpec, GRUSpec, MGUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.gated import GATED_LSTM
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
@@ -45,9 +45,11 @@ def unsupported_reason(spec: RunSpec) -> str | None:
         if cell.layer_norm:
             return "layer_norm: its mean and variance would include the padding"
         return "projection: the projected h has no units" if cell.projection else None
+    if isinstance(cell, SLSTMSpec) and cell.forget_bias == "power_law":
+        return "forget_bias: power_law depends on the number of units"
     if isinstance(cell, SLSTMSpec) and cell.heads > 1:
         return "heads: padding would move units from one head to another"
-    if isinstance(cell, (RNNSpec, GRUSpec, SLSTMSpec, MinLSTMSpec)):
+    if isinstance(cell, (RNNSpec, GRUSpec, MGUSpec, SLSTMSpec, MinLSTMSpec)):
         return None
     # A user's cell may normalize or mix units, and nothing in its data says so.
     return "cell: a user's own cell may mix padded units with others"

@@ -11,6 +11,8 @@ import pytest
 from lstm_lab.cells import (
     CATALOGUE,
     CellSpec,
+    GRUSpec,
+    MGUSpec,
     MinLSTMSpec,
     Noise,
     SLSTMSpec,
@@ -44,12 +46,14 @@ COUNTS = {
     "chrono": 75_600,
     "zoneout": 75_600,
     "variational": 75_600,
+    "variational_untied": 75_600,
     "semeniuta": 75_600,
     "weightdrop": 75_600,
     "slstm": 75_600,
     "minlstm": 3 * 100 * (88 + 1),
     "rnn": 100 * (88 + 100 + 1),
     "gru": 3 * 100 * (88 + 100 + 1) + 100,
+    "mgu": 2 * 100 * (88 + 100 + 1),
 }
 
 
@@ -77,6 +81,7 @@ def test_forget_bias_sets_the_initial_bias():
         (CellSpec(gates="io", coupled=True, forget_bias=2.0), 0, -1.0),
         (SLSTMSpec(forget_bias=2.0), 1, 1.0),
         (MinLSTMSpec(forget_bias=2.0), 1, 1.0),
+        (MGUSpec(forget_bias=2.0), 0, 1.0),
     ):
         b = spec.cell.init(spec, jax.random.key(0), D, H)["b"]
         expected = np.zeros_like(b)
@@ -98,7 +103,10 @@ def test_initializers_draw_each_gate_as_named():
     for init, low, high in (("uniform(0.05)", 0.04, 0.05), ("uniform", 0.2, 0.25)):
         spec = CellSpec(init=init)
         params = spec.cell.init(spec, jax.random.key(0), D, 16)
-        assert low < max(float(jnp.abs(v).max()) for v in params.values()) <= high
+        matrices = params["wx"], params["wh"]
+        assert low < max(float(jnp.abs(v).max()) for v in matrices) <= high
+        # PyTorch adds two biases.
+        assert float(jnp.abs(params["b"]).max()) <= (2 * high if init == "uniform" else high)
     spec = CellSpec(peephole="ifo", init="normal(0.1)")
     params = spec.cell.init(spec, jax.random.key(0), 50, 100)
     assert all(abs(float(v.std()) - 0.1) < 0.02 for v in params.values())
@@ -176,6 +184,82 @@ def test_slstm_heads_do_not_affect_each_other():
     np.testing.assert_array_equal(zh[:, :, 1], after[:, :, 1])
     with pytest.raises(ValueError, match="heads: got 3"):
         SLSTMSpec(heads=3).cell.init(SLSTMSpec(heads=3), jax.random.key(0), D, H)
+
+
+def test_biases_of_uniform_are_sums_of_two_as_in_pytorch():
+    spec = CellSpec(init="uniform")
+    b = spec.cell.init(spec, jax.random.key(0), D, 2500)["b"]
+    # The sum of two numbers of U(-s, s), s = 1 / 50, has the variance 2 s^2 / 3 and reaches 2 s.
+    np.testing.assert_allclose(b.var(), 2 / 3 / 2500, rtol=0.05)
+    assert 1.9 / 50 < np.abs(b).max() <= 2 / 50
+
+
+def test_slstm_starts_as_in_the_code_of_its_authors():
+    spec = SLSTMSpec(heads=2, recurrent="zero", forget_bias="power_law")
+    params = spec.cell.init(spec, jax.random.key(0), D, 8)
+    assert not params["wh"].any()
+    # Figures of NX-AI/xlstm, slstm/cell.py, for a head of four units.
+    head = [5.0, 5.0 - 12.0 * (1 / 3) ** 0.3, 5.0 - 12.0 * (2 / 3) ** 0.3, -7.0]
+    np.testing.assert_allclose(params["b"][1], head * 2, rtol=1e-5)
+    assert not params["b"][jnp.array([0, 2, 3])].any()
+
+
+def test_janet_starts_as_in_the_code_of_its_authors():
+    spec, width, inputs = get_variant("janet").spec, 400, 100
+    params = spec.cell.init(spec, jax.random.key(0), inputs, width)
+    # Glorot's bound for one matrix of both gates.
+    for name, rows in (("wx", inputs), ("wh", width)):
+        bound = (6.0 / (rows + 2 * width)) ** 0.5
+        largest = np.abs(params[name]).max((0, 2))
+        assert (largest <= bound).all()
+        assert (largest > 0.999 * bound).all()
+    f, g = params["b"]
+    assert not g.any()
+    # log U(1, 784): its exponential has the mean 392.5, with an error of 11 for 400 units.
+    np.testing.assert_allclose(np.exp(f).mean(), 392.5, atol=40.0)
+    assert (f >= 0.0).all()
+    assert (f <= np.log(784.0)).all()
+
+
+def test_gru_can_reset_before_the_product():
+    spec = GRUSpec(reset="before")
+    params = spec.cell.init(spec, jax.random.key(0), D, H)
+    assert set(params) == {"wx", "wh", "b"}
+    x = jax.random.normal(jax.random.key(1), (B, D))
+    h = jax.random.normal(jax.random.key(2), (B, H))
+    state, gates = step(spec, params, x, State(h))
+    wx, wh, x, h = (np.asarray(a, np.float64) for a in (params["wx"], params["wh"], x, h))
+
+    def sigmoid(z):
+        return 1.0 / (1.0 + np.exp(-z))
+
+    r, z = (sigmoid(x @ wx[:, k] + h @ wh[:, k]) for k in (0, 1))
+    n = np.tanh(x @ wx[:, 2] + (r * h) @ wh[:, 2])
+    np.testing.assert_allclose(gates["r"], r, rtol=1e-5)
+    np.testing.assert_allclose(state.h, (1.0 - z) * n + z * h, rtol=1e-5, atol=1e-6)
+
+
+def test_minlstm_can_have_the_candidate_of_its_log_space():
+    x = jnp.array([[-2.0], [3.0]])
+    params = {"wx": jnp.ones((1, 3, 1)), "b": jnp.array([[100.0], [0.0], [0.0]])}
+    spec = MinLSTMSpec(candidate="positive", forget_bias=0.0)
+    state, gates = step(spec, params, x)
+    g = np.array([[1.0 / (1.0 + np.exp(2.0))], [3.5]])  # sigmoid below zero, else x + 0.5
+    np.testing.assert_allclose(state.h, gates["i"] * g, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GRUSpec(reset="never"), "reset: got 'never', expected after, before"),
+        (lambda: MinLSTMSpec(candidate="relu"), "candidate: got 'relu', expected identity, pos"),
+        (lambda: SLSTMSpec(recurrent="one"), "recurrent: got 'one', expected drawn, zero"),
+        (lambda: SLSTMSpec(forget_bias="linear"), "forget_bias: got 'linear', expected a number"),
+    ],
+)
+def test_options_outside_their_choices_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_slstm_stays_finite_for_large_inputs():

@@ -55,7 +55,7 @@ def test_options_show_the_difference_from_lstm():
         "init": ("'normal(0.1)'", "'orthogonal'"),
     }
     assert not [option for option in describe("lstm").options if option.in_lstm]
-    assert [option.name for option in describe("gru").options] == ["init"]
+    assert [option.name for option in describe("gru").options] == ["reset", "init"]
 
 
 def test_arrays_have_the_symbols_of_the_equations():

@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.cells import CATALOGUE, CellSpec, Noise, SLSTMSpec, get_variant, step
+from lstm_lab.cells import (
+    CATALOGUE,
+    CellSpec,
+    GRUSpec,
+    MinLSTMSpec,
+    Noise,
+    SLSTMSpec,
+    get_variant,
+    step,
+)
 from lstm_lab.cells.equations import equations, gate_names, named_parameters, symbols
 from lstm_lab.cells.expressions import evaluate_all
 from lstm_lab.cells.gated import GATED_LSTM
@@ -36,6 +45,8 @@ COMBINATIONS = {
     "slstm with heads": SLSTMSpec(heads=2),
     "slstm with more heads than units in one": SLSTMSpec(heads=4),
     "slstm with an exponential forget gate": SLSTMSpec(forget="exponential"),
+    "gru with the reset before the product": GRUSpec(reset="before"),
+    "minlstm with a positive candidate": MinLSTMSpec(candidate="positive"),
 }
 SPECS = {name: variant.spec for name, variant in CATALOGUE.items()} | COMBINATIONS
 
@@ -55,15 +66,14 @@ def draw_masks(spec, numbers):
     if kind.startswith("semeniuta"):
         shapes["d_g"] = H
     if kind.startswith("variational"):
-        shapes["d_x"] = D
-        names = [f"d_h{gate}" for gate in gate_names(spec)] if "untied" in kind else ["d_h"]
-        shapes |= dict.fromkeys(names, R)
+        gates = gate_names(spec) if "untied" in kind else [""]
+        shapes |= {f"d_x{gate}": D for gate in gates} | {f"d_h{gate}": R for gate in gates}
     return {name: numbers.integers(0, 2, (B, size)) / 0.7 for name, size in shapes.items()}
 
 
 def as_noise(spec, masks):
     """Returns the same masks as the argument `noise` of the cell; None without masks."""
-    if not set(masks) - {"d_x"}:
+    if not {name for name in masks if not name.startswith("d_x")}:
         return None
     recurrent = masks.get("d_h")
     if "d_hg" in masks:
@@ -95,8 +105,16 @@ def compare(spec, with_masks):
         old = {f"{name}'": value for name, value in values.items()}
         values = evaluate_all(equations(spec), {**named, **masks, **old, "x": x})
         values = {name: v for name, v in values.items() if name not in named and "'" not in name}
-        masked_x = x * masks.get("d_x", 1.0)
-        state, gates = step(spec, dropped, jnp.asarray(masked_x), state, noise)
+        masked_x, read = x * masks.get("d_x", 1.0), dropped
+        if "d_xg" in masks:
+            # Inputs of the gates side by side, and their matrices on the diagonal.
+            each = [masks[f"d_x{gate}"] for gate in gate_names(spec)]
+            masked_x = np.concatenate([x * mask for mask in each], 1)
+            blocks = np.zeros((len(each), D, len(each), H))
+            for k in range(len(each)):
+                blocks[k, :, k] = params["wx"][:, k]
+            read = {**dropped, "wx": jnp.asarray(blocks.reshape(-1, len(each), H))}
+        state, gates = step(spec, read, jnp.asarray(masked_x), state, noise)
         expected = {k: v for k, v in state._asdict().items() if v is not None and k != "gates"}
         # While nothing is stored, the forget gate of the sLSTM multiplies zeros.
         skipped = {"f"} if isinstance(spec, SLSTMSpec) and t == 0 else set()

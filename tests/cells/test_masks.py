@@ -130,7 +130,10 @@ def test_the_rate_is_the_share_of_dropped_units():
     assert abs(float((dropped == 0).mean()) - 0.3) < 0.01
     np.testing.assert_allclose(dropped.mean(), 1.0, atol=0.02)
     keys_B = jax.random.split(jax.random.key(0), 50)
-    x = drop_inputs({"input_dropout": 0.2}, keys_B, jnp.ones((3, 50, 100)))
+    rates, spec = {"input_dropout": 0.2}, get_variant("variational").spec
+    params = spec.cell.init(spec, jax.random.key(1), 100, H)
+    same, x = drop_inputs(spec, rates, keys_B, params, jnp.ones((3, 50, 100)))
+    assert same is params
     assert abs(float((x == 0).mean()) - 0.2) < 0.02
     np.testing.assert_array_equal(x[0], x[2])
     assert expected(get_variant("np").spec, {}) is None
@@ -157,6 +160,23 @@ def test_what_dropout_keeps_is_divided_by_the_share_that_is_kept(name):
     assert (mask[0] != mask[-1]).any() == (name == "semeniuta")
 
 
+def test_untied_masks_give_each_gate_inputs_of_its_own():
+    spec = REGULARIZED["variational_untied"]
+    params = spec.cell.init(spec, jax.random.key(1), D, H)
+    x = jax.random.normal(jax.random.key(2), (T, B, D))
+    keys_B = jax.random.split(jax.random.key(0), B)
+    read, wide = drop_inputs(spec, {"input_dropout": 0.5}, keys_B, params, x)
+    inputs = np.asarray(wide).reshape(T, B, 4, D)
+    ratio = inputs / np.asarray(x)[:, :, None]
+    np.testing.assert_allclose(np.unique(ratio.round(4)), [0.0, 2.0])
+    np.testing.assert_array_equal(ratio[0], ratio[-1])  # one mask per sequence
+    for one, other in combinations(range(4), 2):
+        assert (ratio[:, :, one] != ratio[:, :, other]).any()
+    expected = np.einsum("tbgd,dgh->tbgh", inputs, params["wx"]).reshape(T, B, -1)
+    zx = spec.cell.project(spec, read, wide)
+    np.testing.assert_allclose(zx, expected + np.ravel(params["b"]), rtol=1e-4, atol=1e-5)
+
+
 def test_zoneout_keeps_units_at_its_rates():
     masks = masks_of(REGULARIZED["zoneout"], {"zoneout_c": 0.5, "zoneout_h": 0.1})
     for name, rate in (("zoneout_c", 0.5), ("zoneout_h", 0.1)):
@@ -178,7 +198,7 @@ def test_the_rates_of_the_papers_are_the_defaults():
     assert default_rates(REGULARIZED["weightdrop"]) == {"weight_drop": 0.5}
     for name in DROPOUT:
         rates = default_rates(REGULARIZED[name])
-        rate = 0.3 if name.startswith("variational") else 0.25
-        names = ["recurrent_dropout", "input_dropout"][: 1 + name.startswith("variational")]
-        assert rates == dict.fromkeys(names, rate)
+        # yaringal/BayesianRNN, main_new_dropout_SOTA.lua: dropout_h and dropout_i.
+        published = {"recurrent_dropout": 0.3, "input_dropout": 0.5}
+        assert rates == (published if "variational" in name else {"recurrent_dropout": 0.25})
     assert default_rates(get_variant("gru").spec) == {}

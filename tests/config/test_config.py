@@ -91,6 +91,11 @@ def test_invalid_settings_are_named_in_one_line(sections, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_variant_that_means_something_new_gets_new_ids():
+    assert '"cell_version":2' in canonical(build_spec(config(model={"cell": "janet"})))
+    assert "cell_version" not in canonical(build_spec(config(model={"cell": "lstm"})))
+
+
 def test_an_int_is_accepted_as_a_float_and_a_list_as_a_tuple():
     spec = build_spec(config(optim={"lr": 1}, model={"hidden_sizes": [3, 4]}))
     assert (spec.optim.lr, spec.model.hidden_sizes) == (1.0, (3, 4))

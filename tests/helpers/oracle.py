@@ -29,6 +29,7 @@ LAYOUT = {
     "chrono": FOUR,
     "zoneout": FOUR,
     "variational": FOUR,
+    "variational_untied": FOUR,
     "semeniuta": FOUR,
     "weightdrop": FOUR,
 }
@@ -57,23 +58,24 @@ def lstm_row(name, p, x, h, c, previous, noise=None):
     """One step of one sequence, one gate after another: Greff et al. 2017, section II."""
     gates, peepholes = LAYOUT[name]
     noise = noise or {}
-    if "recurrent" in noise:
-        h_read = h * noise["recurrent"]
-    elif name == "multiplicative":
-        h_read = times(x, p["wm_x"]) * times(h, p["wm_h"])
-    else:
-        h_read = h
     H = p["b"].shape[-1]
 
-    def product(v, w, gain):
-        parts = [times(v, gate(w, k)) for k in range(len(gates))]
+    def read(k):
+        """What the k-th gate reads of h'."""
+        if name == "multiplicative":
+            return times(x, p["wm_x"]) * times(h, p["wm_h"])
+        mask = noise.get("recurrent", 1.0)
+        return h * (mask[k] if name == "variational_untied" else mask)
+
+    def product(read, w, gain):
+        parts = [times(read(k), gate(w, k)) for k in range(len(gates))]
         if name == "layernorm":
             whole = layer_norm(np.concatenate(parts, -1))
             parts = [whole[..., k * H : (k + 1) * H] * gain[..., k, :] for k in range(len(gates))]
         return parts
 
-    from_x = product(x, p["wx"], p.get("ln_x"))
-    from_h = product(h_read, p["wh"], p.get("ln_h"))
+    from_x = product(lambda _: x, p["wx"], p.get("ln_x"))
+    from_h = product(read, p["wh"], p.get("ln_h"))
 
     def pre(name_of_gate, cell):
         k = gates.index(name_of_gate)
@@ -125,6 +127,13 @@ def gru_row(p, x, h):
     inside = times(h, gate(p["wh"], 2)) + p["bn"]
     n = np.tanh(times(x, gate(p["wx"], 2)) + p["b"][..., 2, :] + r * inside)
     return (1.0 - z) * n + z * h
+
+
+def mgu_row(p, x, h):
+    """Zhou et al. 2016, eqs. 6: the forget gate also gates what the candidate reads of h'."""
+    f = sigmoid(times(x, gate(p["wx"], 0)) + times(h, gate(p["wh"], 0)) + p["b"][..., 0, :])
+    n = np.tanh(times(x, gate(p["wx"], 1)) + times(f * h, gate(p["wh"], 1)) + p["b"][..., 1, :])
+    return (1.0 - f) * h + f * n
 
 
 def slstm_row(p, x, h, c, n):
@@ -191,6 +200,8 @@ def unroll(
                 h = rnn_row(params, x_now, h)
             elif name == "gru":
                 h = gru_row(params, x_now, h)
+            elif name == "mgu":
+                h = mgu_row(params, x_now, h)
             elif name == "minlstm":
                 h = minlstm_row(params, x_now, h)
             elif name == "slstm":

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.cells import State, get_variant, masks
+from lstm_lab.cells import GRUSpec, MGUSpec, MinLSTMSpec, RNNSpec, State, get_variant, masks
 from lstm_lab.recurrence import unroll
 
 T, B, D, H = 7, 4, 3, 5
@@ -12,19 +12,22 @@ LENGTHS = np.array([7, 0, 3, 1])
 RESETS = np.zeros((T, B), bool)
 RESETS[[0, 2, 5, 2, 4], [0, 0, 1, 2, 2]] = True
 
-NO_CELL_STATE = ("rnn", "gru", "minlstm")
+NO_CELL_STATE = (RNNSpec, GRUSpec, MGUSpec, MinLSTMSpec)
 
 
 def random_layer(name, seed=0, T=T, B=B, D=D, H=H):
-    """Returns a variant's spec, random parameters, inputs [T,B,D] and a random state."""
-    spec = get_variant(name).spec
+    """Returns a variant's spec, random parameters, inputs [T,B,D] and a random state.
+
+    `name` may also be a spec that is not in the catalogue.
+    """
+    spec = get_variant(name).spec if isinstance(name, str) else name
     params = spec.cell.init(spec, jax.random.key(seed), D, H)
     keys = iter(jax.random.split(jax.random.key(seed + 1), len(params) + 3))
     params = {k: 0.5 * jax.random.normal(next(keys), v.shape) for k, v in params.items()}
     x = jax.random.normal(next(keys), (T, B, D))
     R = spec.cell.emit(spec, params, State(jnp.zeros((1, H)))).h.shape[1]
     h, c = (0.5 * jax.random.normal(next(keys), (B, width)) for width in (R, H))
-    return spec, params, x, State(h, None if name in NO_CELL_STATE else c)
+    return spec, params, x, State(h, None if isinstance(spec, NO_CELL_STATE) else c)
 
 
 def noise_of(spec, params, T=T, B=B, seed=5):

@@ -125,6 +125,31 @@ def token_model(**fields):
     return model, model.init(jax.random.key(0), x), x, Regularization({}, keys[0], keys)
 
 
+def test_words_are_dropped_in_each_sequence_with_all_their_occurrences():
+    from lstm_lab.models.regularization import drop_words_of_sequences
+
+    words_TB = jax.random.randint(jax.random.key(0), (60, 40), 0, 5)
+    keys_B = jax.random.split(jax.random.key(1), 40)
+    x = drop_words_of_sequences(jnp.ones((60, 40, 2)), words_TB, 0.3, keys_B)
+    np.testing.assert_array_equal(x[..., 0], x[..., 1])
+    np.testing.assert_allclose(np.unique(x), [0.0, 1.0 / 0.7], rtol=1e-6)
+    fates = np.array(
+        [[np.unique(x[words_TB[:, b] == word, b, 0]) for word in range(5)] for b in range(40)]
+    )  # fails to be an array if a word has two fates in a sequence
+    assert fates.shape == (40, 5, 1)
+    assert abs((fates == 0).mean() - 0.3) < 0.1
+    assert 0.0 < (fates[:, 2] == 0).mean() < 1.0  # the same word, in different sequences
+
+
+def test_words_of_sequences_are_dropped_in_training_only():
+    fields = {"dropout_words": 0.5, "dropout_words_per": "sequence"}
+    model, variables, x, regularization = token_model(**fields)
+    plain, _, _, _ = token_model()
+    evaluated = model.apply(variables, x)[0]
+    np.testing.assert_array_equal(evaluated, plain.apply(variables, x)[0])
+    assert (model.apply(variables, x, regularization=regularization)[0] != evaluated).any()
+
+
 @pytest.mark.parametrize("field", ["dropout_in", "dropout_out", "dropout_words"])
 def test_each_dropout_acts_only_in_training(field):
     model, variables, x, regularization = token_model(**{field: 0.5})

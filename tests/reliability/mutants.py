@@ -43,6 +43,8 @@ KERNEL = "recurrence/backends/kernel_library recurrence/dispatch recurrence/back
 # The files of lstm_lab and their tests, the quickest first: a/b is tests/a/test_b.py.
 TESTS = {
     "cells/baselines": CELL,
+    "cells/minlstm": CELL,
+    "cells/slstm": CELL,
     "cells/catalogue": "cells/cells cells/describe recurrence/check recurrence/oracle",
     "cells/cell": CELL,
     "cells/describe": "cells/describe",

@@ -114,6 +114,7 @@ def test_what_the_kernel_does_not_serve_is_left_to_optax(fresh_kernels):
     assert serves(spec, params)
     assert not serves(OptimSpec(freeze=("tail",)), params)
     assert not serves(OptimSpec(accumulate=2), params)
+    assert not serves(OptimSpec(weight_decay=0.1, weight_decay_on="weights"), params)
     assert not serves(spec, {**params, "tail": params["tail"].astype(jnp.bfloat16)})
     assert not serves(spec, {**params, "tail": params["tail"][:0]})
     fresh_kernels.setenv("CXX", "no-compiler")

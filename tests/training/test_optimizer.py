@@ -49,6 +49,26 @@ def test_optimizers_equal_optax(fields, reference):
     )
 
 
+def test_decay_on_the_weights_does_not_depend_on_the_learning_rate():
+    def changed(**fields):
+        spec = OptimSpec(
+            name="sgd", clip=None, weight_decay=0.1, weight_decay_on="weights", **fields
+        )
+        return train(
+            build_optimizer(spec, {k: jnp.float32(v) for k, v in hparams(spec).items()}, 0), 1
+        )
+
+    grads = jax.tree.map(jnp.sin, PARAMS)
+    for lr in (1e-6, 0.5):
+        # As in yaringal/BayesianRNN: first the step, then the decay of what it leaves.
+        expected = jax.tree.map(lambda p, g, lr=lr: (p - lr * g) * 0.9, PARAMS, grads)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), changed(lr=lr), expected
+        )
+    with pytest.raises(ValueError, match="weight_decay_on: adamw adds its decay to the update"):
+        OptimSpec(name="adamw", weight_decay_on="weights")
+
+
 @pytest.mark.parametrize(
     ("fields", "at"),
     [

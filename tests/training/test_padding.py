@@ -33,6 +33,7 @@ def specs_by_hidden_size(model, make=small_spec):
         {"cell": "cifg", "layers": 2, "dropout": 0.3, "bidirectional": True},
         {"cell": "zoneout"},
         {"cell": "fgr"},
+        {"cell": "mgu"},
         *(
             pytest.param(model, marks=pytest.mark.slow)
             for model in (

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from lstm_lab.cells import CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
+from lstm_lab.cells import CellSpec, GRUSpec, MGUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.config.parsing import build
 from lstm_lab.config.run_spec import SECTIONS, RunSpec
 from lstm_lab.tasks import TASKS
@@ -58,7 +58,7 @@ def test_summary_and_description_end_before_the_sections():
     assert summary(attribute_docs).startswith("Returns what the `Attributes:` section")
 
 
-SPECS = (RunSpec, CellSpec, GRUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec)
+SPECS = (RunSpec, CellSpec, GRUSpec, MGUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec)
 
 
 @pytest.mark.parametrize("cls", [*SPECS, *SECTIONS.values(), *TASKS.values()])

@@ -17,6 +17,7 @@ import numpy as np
 
 from lstm_lab.tasks.base import Dataset, Real, Task, Vectors
 from lstm_lab.tasks.examples import Stored, Windows
+from lstm_lab.tasks.linear_forecast import linear_forecasts
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.rows import RawTable, parse_table
@@ -178,9 +179,8 @@ class Series(SeriesFormat, Task):
         source["predicts"] = list(self.targets)
         unfilled = int(np.isnan(rows["train"].values).any(1).sum())
         if unfilled and self.missing in ("ffill", "interpolate"):
-            source["notes"].append(
-                f"{unfilled} rows are left out: no value before them can fill what they miss"
-            )
+            note = f"{unfilled} rows are left out: no value before them can fill what they miss"
+            source["notes"].append(note)
         source["rows_read"] = sum(len(part.values) for part in parts.values())
         return Dataset({**splits}, preprocessing, source)
 
@@ -259,7 +259,8 @@ class Series(SeriesFormat, Task):
         return float(known.mean()) if len(known) else float("nan")
 
     def trivial_outputs(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """Returns forecasts that repeat the last value (persistence) or the last period (seasonal).
+        """Returns forecasts by the last value (persistence), the last period (seasonal), and a
+        linear map of the context (linear).
 
         Args:
           dataset: the data.
@@ -276,7 +277,8 @@ class Series(SeriesFormat, Task):
         forecasts = {"persistence": np.repeat(last_N1K, self.horizon, 1), "seasonal": season_NHK}
         if self.relative:
             forecasts = {name: f - last_N1K for name, f in forecasts.items()}
-        return {name: f.reshape(len(f), -1) for name, f in forecasts.items()}
+        forecasts = {name: f.reshape(len(f), -1) for name, f in forecasts.items()}
+        return forecasts | {"linear": linear_forecasts(dataset)}
 
     def final_metrics(
         self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
@@ -392,8 +394,6 @@ class Series(SeriesFormat, Task):
         y_NHK = y_NC.reshape(len(y_NC), self.horizon, len(columns))
         if self.relative:
             y_NHK = y_NHK + x_NTD[:, -1:, columns]
-        values = (
-            y_NHK * np.array(preprocessing["std"])[columns]
-            + np.array(preprocessing["mean"])[columns]
-        )
+        mean_K, std_K = (np.array(preprocessing[name])[columns] for name in ("mean", "std"))
+        values = y_NHK * std_K + mean_K
         return np.exp(values) if self.log else values

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lstm_lab.cells import GRUSpec, MGUSpec, MinLSTMSpec, SLSTMSpec
 from lstm_lab.recurrence import unroll
 from lstm_lab.recurrence.backends import kernel_library
 from tests.helpers.paths import ROOT
@@ -34,6 +35,21 @@ from tests.helpers.recurrence import B, D, H, T, assert_near, loss_and_gradients
 def test_the_kernel_equals_scan_over_blocks_parts_and_chunks(name, shape, reverse):
     outputs = loss_and_gradients(name, "native", reverse=reverse, **shape)
     assert_near(outputs, loss_and_gradients(name, "scan", reverse=reverse, **shape), 1e-5)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        MGUSpec(),
+        GRUSpec(reset="before"),
+        MinLSTMSpec(candidate="positive"),
+        SLSTMSpec(heads=4, forget="exponential"),
+    ],
+)
+def test_the_kernel_equals_scan_for_options_of_cells(spec):
+    shape = {"T": 19, "B": 9, "D": 7, "H": 36}
+    outputs = loss_and_gradients(spec, "native", **shape)
+    assert_near(outputs, loss_and_gradients(spec, "scan", **shape), 1e-5)
 
 
 @pytest.mark.parametrize("lengths", [[3, 0, 7], [0, 0, 0]])
