@@ -1,9 +1,9 @@
 """Why an LSTM learns over longer times than an RNN: how far back the gradient reaches.
 
 The norm of the gradient of the last hidden state against the input so many steps before, at
-initialization, averaged over sequences and seeds, as a share of the norm at no lag. It is the
-forget gate that carries it: np and vanilla, whose biases start near 0, reach no further than an
-rnn; lstm, with forget bias 1, some steps further; chrono as far as its biases are drawn for.
+initialization, averaged over sequences and seeds, as a share of the norm at no lag. Curves of one
+color family differ in one thing: lstm with three forget biases, and np, which is the lstm with
+other initial weights and forget bias 0, also with the bias of lstm.
 
 Command: python experiments/gradient_flow.py --workdir=runs/gradient_flow
 Time: a minute on 2 cores. Written: gradient_flow.png, .csv, and TensorBoard's events.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -29,20 +30,28 @@ from tensorboardX import SummaryWriter
 from lstm_lab.cells import CellSpec, Spec, get_variant
 from lstm_lab.recurrence import unroll
 
-COLORS = {
-    "rnn": "#718096",
-    "np": "#2b6cb0",
-    "vanilla": "#2f855a",
-    "lstm": "#6b46c1",
-    "chrono": "#c05621",
+STYLES = {
+    "rnn": ("#718096", "-"),
+    "np": ("#2b6cb0", "-"),
+    "np, forget bias 1": ("#2b6cb0", "--"),
+    "lstm, forget bias 0": ("#6b46c1", ":"),
+    "lstm": ("#6b46c1", "-"),
+    "lstm, forget bias 3": ("#6b46c1", "--"),
+    "chrono": ("#c05621", "-"),
 }
 FLOOR = 1e-12  # below it float32 has nothing to say
 
 
 def cells(T: int) -> dict[str, Spec]:
     """Returns the cells that are compared; chrono's biases are drawn for lags up to T."""
+    np_weights = CellSpec(init="normal(0.1)")  # those of np: every weight and bias from N(0, 0.1)
     return {
-        **{n: get_variant(n).spec for n in ("rnn", "np", "vanilla", "lstm")},
+        "rnn": get_variant("rnn").spec,
+        "np": np_weights,
+        "np, forget bias 1": replace(np_weights, forget_bias=1.0),
+        "lstm, forget bias 0": CellSpec(),
+        "lstm": CellSpec(forget_bias=1.0),
+        "lstm, forget bias 3": CellSpec(forget_bias=3.0),
         "chrono": CellSpec(init=f"chrono({T})"),
     }
 
@@ -90,11 +99,8 @@ def draw(shares_by_cell: dict[str, np.ndarray]) -> Figure:
     figure, axes = plt.subplots(figsize=(7.2, 4.0), layout="constrained")
     for name, share_T in shares_by_cell.items():
         shown = share_T > FLOOR
-        # Dashed where it would hide another.
-        style = "--" if name == "vanilla" else "-"
-        axes.plot(
-            np.flatnonzero(shown), share_T[shown], style, color=COLORS[name], lw=1.8, label=name
-        )
+        color, style = STYLES[name]
+        axes.plot(np.flatnonzero(shown), share_T[shown], style, color=color, lw=1.8, label=name)
     axes.set_yscale("log")
     axes.set_xlabel("lag in steps")
     axes.set_ylabel("gradient norm, as a share of that at no lag")
@@ -132,7 +138,7 @@ def main() -> None:
                 events.add_scalar(f"gradient_by_lag/{name}", share, lag)
     for name, share_T in shares_by_cell.items():
         reach = int(np.argmax(share_T < 0.01)) if (share_T < 0.01).any() else len(share_T)
-        print(f"{name:<8} 1 % of the gradient is left after {reach} steps")
+        print(f"{name:<19} 1 % of the gradient is left after {reach} steps")
 
 
 if __name__ == "__main__":

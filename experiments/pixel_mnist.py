@@ -23,7 +23,9 @@ def get_study() -> Study:
         seeds=(0,),
         baseline="lstm",
         references=(
+            Reference("LSTM, all images", 0.857, "Bai et al. 2018 (TCN)", "lstm"),
             Reference("LSTM, all images", 0.902, "Cooijmans et al. 2017", "lstm"),
+            Reference("LSTM, all images", 0.91, "van der Westhuizen and Lasenby 2018", "lstm"),
             Reference("JANET, all images", 0.925, "van der Westhuizen and Lasenby 2018", "janet"),
         ),
     )
