@@ -75,6 +75,7 @@ def get_study(trials: int = TRIALS) -> Study:
         baseline="vanilla",
         tuning=Tuning(trials=Trials(trials, ranges, paired=False)),
         top=0.1,
+        rope=MARGIN,
         claims=(
             *(Claim(better="vanilla", worse=name, alpha=0.025) for name in ("nfg", "noaf", "fgr")),
             *(Equivalent("vanilla", name, MARGIN) for name in ("nig", "nog", "niaf", "cifg", "np")),

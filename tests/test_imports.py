@@ -148,6 +148,7 @@ WITHOUT_A_MIRROR = {
     "configs/test_configs.py",
     "parity/test_jax.py",
     "parity/test_models.py",
+    "parity/test_baycomp.py",
     "parity/test_onnx.py",
     "parity/test_torch.py",
     "recurrence/test_oracle.py",

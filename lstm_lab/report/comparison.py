@@ -13,6 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from lstm_lab.report.bayes import (
+    NO_POSTERIOR,
+    Posterior,
+    posterior_of_folds,
+    posterior_of_means,
+)
 from lstm_lab.report.fanova import Importance
 from lstm_lab.report.hypotheses import FriedmanResult, friedman, holm, welch, wilcoxon
 from lstm_lab.report.runs import RunRow, StudyRuns
@@ -53,6 +59,7 @@ class VariantRow:
       p_wilcoxon: p-value of Wilcoxon's test over the seeds that both have; NaN for the baseline.
       hedges_g: effect size against the baseline; positive if the variant is better.
       improvement: estimated probability that one of its runs is better than one of the baseline.
+      posterior: of the difference to the baseline; positive if the variant is better.
       parameters: smallest and largest number of parameters of its runs, or None.
       wall_s: mean training time of its runs in seconds, or None; see `RunRow`.
       flops: mean floating-point operations of a run, or None.
@@ -77,6 +84,7 @@ class VariantRow:
     p_wilcoxon: float
     hedges_g: float
     improvement: float
+    posterior: Posterior
     parameters: tuple[int, int] | None
     wall_s: float | None
     flops: float | None
@@ -101,7 +109,7 @@ class Comparison:
     """All that a study's tables and figures show.
 
     Attributes:
-      title, metric, direction, baseline, seeds, top, folds: as the study declares them.
+      title, metric, direction, baseline, seeds, top, folds, rope: as the study declares them.
       rows: the variants, best first.
       claims: the verdicts on the study's claims.
       references: published scores, as the study declares them.
@@ -123,6 +131,7 @@ class Comparison:
     seeds: list[int]
     top: float
     folds: int | None
+    rope: float
     rows: list[VariantRow]
     claims: list[ClaimVerdict]
     references: list[dict[str, Any]]
@@ -175,6 +184,7 @@ def compare(runs: StudyRuns) -> Comparison:
         seeds=study["seeds"],
         top=study["top"],
         folds=study.get("folds"),
+        rope=study.get("rope", 0.0),
         rows=rows,
         claims=[judge_claim(claim, runs, scores, importances) for claim in study["claims"]],
         references=study.get("references", []),
@@ -241,7 +251,7 @@ def _against_baseline(
     compared: Mapping[str, list[RunRow]],
     all_scores: Mapping[str, list[float]],
     sign: float,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Returns the tests and effect sizes of a variant against the baseline, as fields of a row.
 
     The verdict rests on Welch's test and not on pairs of seeds: with five pairs, Wilcoxon's p-value
@@ -250,7 +260,8 @@ def _against_baseline(
     baseline = runs.study["baseline"]
     # NaN and not 1: `holm` must not count the baseline as a test against itself.
     if baseline in (None, name):
-        return dict.fromkeys(("p_welch", "p_wilcoxon", "hedges_g", "improvement"), NAN)
+        names = ("p_welch", "p_wilcoxon", "hedges_g", "improvement")
+        return {**dict.fromkeys(names, NAN), "posterior": NO_POSTERIOR}
     scores, reference = all_scores[name], all_scores[baseline]
     # With `sign`, higher is better for both directions of the metric.
     ours, theirs = [sign * v for v in scores], [sign * v for v in reference]
@@ -261,7 +272,24 @@ def _against_baseline(
         "p_wilcoxon": _paired_p(compared[name], compared[baseline]) if paired else NAN,
         "hedges_g": hedges_g(ours, theirs),
         "improvement": probability_of_improvement(ours, theirs),
+        "posterior": _posterior(runs, ours, theirs, compared[name], compared[baseline], sign),
     }
+
+
+def _posterior(
+    runs: StudyRuns,
+    ours: list[float],
+    theirs: list[float],
+    a: list[RunRow],
+    b: list[RunRow],
+    sign: float,
+) -> Posterior:
+    """Returns the posterior of a difference; over folds if the study is a cross-validation."""
+    rope, folds = runs.study.get("rope", 0.0), runs.study.get("folds")
+    if not folds:
+        return posterior_of_means(ours, theirs, rope)
+    pairs = [sign * (x - y) for x, y in _pairs(a, b)]
+    return posterior_of_folds(pairs, folds, rope)
 
 
 def _iqm(scores: list[float]) -> Interval:
@@ -287,12 +315,18 @@ def _by_seed(runs: list[RunRow]) -> dict[int, float]:
     return {run.seed: run.test for run in runs if run.scored and run.test is not None}
 
 
-def _paired_p(a: list[RunRow], b: list[RunRow]) -> float:
-    """Returns Wilcoxon's p-value over the seeds that both have."""
+def _pairs(a: list[RunRow], b: list[RunRow]) -> list[tuple[float, float]]:
+    """Returns the scores of the seeds that both have."""
     # A seed that failed on one side drops its pair on both.
     scores_a, scores_b = _by_seed(a), _by_seed(b)
     shared = sorted(set(scores_a) & set(scores_b))
-    return wilcoxon([scores_a[seed] for seed in shared], [scores_b[seed] for seed in shared])
+    return [(scores_a[seed], scores_b[seed]) for seed in shared]
+
+
+def _paired_p(a: list[RunRow], b: list[RunRow]) -> float:
+    """Returns Wilcoxon's p-value over the seeds that both have."""
+    pairs = _pairs(a, b)
+    return wilcoxon([x for x, _ in pairs], [y for _, y in pairs])
 
 
 def _friedman(compared: Mapping[str, list[RunRow]], sign: float) -> FriedmanResult | None:

@@ -82,12 +82,13 @@ STUDY = {
     "match": TEXT,
     "top": NUMBER,
     "folds": _or_null(WHOLE),
+    "rope": NUMBER,
     "tuning": _or_null(OBJECT),
     "claims": _list_of(OBJECT),
     "references": _list_of(OBJECT),
 }
 # The report does not need them, and studies of earlier versions lack some.
-STUDY_LATER = ("base", "baseline", "match", "top", "folds", "claims", "references")
+STUDY_LATER = ("base", "baseline", "match", "top", "folds", "rope", "claims", "references")
 TUNING = {
     "points": _object_of(WHOLE),
     "seeds": _or_null(SEEDS),

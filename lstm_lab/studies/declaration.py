@@ -17,6 +17,9 @@ from lstm_lab.studies.study import Search, Study, Trials
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
 
+# What only the report reads: a study may change it and keep its folder.
+REPORT_ONLY = ("title", "references", "rope")
+
 
 def declaration(study: Study) -> dict[str, JSON]:
     """Returns the declaration of a study as JSON-ready data."""
@@ -35,6 +38,7 @@ def declaration(study: Study) -> dict[str, JSON]:
         "match": study.match,
         "top": study.top,
         "folds": study.folds,
+        "rope": study.rope,
         "tuning": tuning
         and {
             "points": {name: len(tuning.points(name)) for name in names},
@@ -54,11 +58,11 @@ def declaration(study: Study) -> dict[str, JSON]:
 def results_part(declared: dict[str, JSON]) -> dict[str, JSON]:
     """Returns the part of a declaration that determines results.
 
-    Without `compute`, which changes only how results are computed, and without the texts that only
-    the report shows. A study may change these and keep its folder.
+    Without `compute`, which changes only how results are computed, and without what only the report
+    reads. A study may change these and keep its folder.
     """
     base = {k: v for k, v in declared.get("base", {}).items() if k != "compute"}
-    rest = {k: v for k, v in declared.items() if k not in ("title", "references")}
+    rest = {k: v for k, v in declared.items() if k not in REPORT_ONLY}
     return {**rest, "base": base}
 
 

@@ -22,7 +22,7 @@ from lstm_lab.results.run_files import read_result
 from lstm_lab.results.study_file import cohort_folder, read_plan, run_folder
 from lstm_lab.studies.archive import RunSlot, slot_of, unpack
 from lstm_lab.studies.axes import Point
-from lstm_lab.studies.declaration import declaration, results_part, with_defaults
+from lstm_lab.studies.declaration import REPORT_ONLY, declaration, results_part, with_defaults
 from lstm_lab.studies.expand import PlannedRun
 from lstm_lab.studies.plan import plan_cohorts
 from lstm_lab.studies.study import Study
@@ -73,7 +73,8 @@ class StudyFolder:
                 f"workdir: {self.folder} holds another study; it differs in "
                 f"{differences(before, now)}; choose another folder"
             )
-        return plan
+        changed = {name: self.declared[name] for name in REPORT_ONLY}
+        return {**plan, "study": {**plan["study"], **changed}}
 
     @contextmanager
     def locked_plan(self) -> Iterator[dict[str, JSON]]:

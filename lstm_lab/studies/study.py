@@ -158,9 +158,11 @@ class Study:
         are no final seeds.
       folds: the number of parts of a cross-validation. Seed s tests on part `s % folds`, so runs
         paired by seed are also paired by fold. None uses the task's own splits.
+      rope: the largest difference of the metric that does not matter (the region of practical
+        equivalence). The report says how probable larger differences are.
 
     Raises:
-      UserError: for fewer than 3 folds: one each to train, validate and test.
+      UserError: for fewer than 3 folds: one each to train, validate and test; for a negative rope.
 
     Example:
       Study(
@@ -185,8 +187,11 @@ class Study:
     match: Match = "hidden"
     top: float = 0.1
     folds: int | None = None
+    rope: float = 0.0
 
     def __post_init__(self) -> None:
+        if not self.rope >= 0.0:
+            raise UserError(f"study {self.name}: rope: got {self.rope}, expected 0 or more")
         if self.folds is not None and self.folds < 3:
             raise UserError(
                 f"study {self.name}: folds: got {self.folds}, expected 3 or more (one part each to "

@@ -7,6 +7,7 @@ import pytest
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.studies import Claim, Scores, Tuning, grid
+from lstm_lab.studies.declaration import declaration, results_part
 from lstm_lab.studies.expand import final_runs, tuning_runs, variants
 from lstm_lab.studies.folder import StudyFolder, choose_points
 from lstm_lab.studies.run import launch
@@ -82,6 +83,14 @@ def test_seeds_select_the_folds_of_a_cross_validation():
         tiny_study(folds=2)
 
 
+def test_a_rope_changes_the_report_and_not_the_results():
+    one, other = (declaration(tiny_study(rope=rope)) for rope in (0.0, 0.1))
+    assert other["rope"] == 0.1
+    assert results_part(one) == results_part(other)
+    with pytest.raises(UserError, match="rope: got -0.1, expected 0 or more"):
+        tiny_study(rope=-0.1)
+
+
 def test_the_error_names_an_unknown_setting_of_an_axis():
     with pytest.raises(UserError, match="model.hiden"):
         final_runs(tiny_study(axes=(grid("model.hiden", (3,)),), baseline=None), {})
@@ -99,7 +108,10 @@ def test_seeds_share_a_cohort_and_the_plan_is_made_once(tmp_path):
     assert [c for _, c in again] == [c for _, c in cohorts]
     with pytest.raises(UserError, match="holds another study"):
         StudyFolder(tmp_path, tiny_study(seeds=(10,)))
-    StudyFolder(tmp_path, tiny_study(title="another title"))
+    # What only the report reads may change, and then does.
+    StudyFolder(tmp_path, tiny_study(title="another title", rope=0.1)).declare()
+    study = read_json(tmp_path / "study.json")["study"]
+    assert (study["title"], study["rope"]) == ("another title", 0.1)
 
 
 def test_a_study_continues_after_an_update_with_new_settings(tmp_path):

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_lab.report.comparison import ALPHA, MIN_RUNS_FOR_BOOTSTRAP, Comparison
-from lstm_lab.report.stats import Interval
+from lstm_lab.report.render.formats import bounds, number, p_value
+from lstm_lab.report.render.posteriors import posteriors, posteriors_note
 from lstm_lab.utils.progress import duration
 
 # With fewer runs, even a difference of two standard deviations is often missed: at the level 0.05,
@@ -35,36 +36,6 @@ class Section(NamedTuple):
     heading: str
     table: TextTable
     note: str = ""
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Returns a number for a table; empty for None and NaN.
-
-    Args:
-      value: the number.
-      digits: digits after the point; fixed, so that the points of a column are aligned.
-    """
-    if value is None or np.isnan(value):
-        return ""
-    return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0 turns -0.0 into 0.0
-
-
-def p_value(value: float) -> str:
-    """Returns a p-value for a table; empty for NaN.
-
-    Args:
-      value: from 0 to 1, or NaN.
-    """
-    if np.isnan(value):
-        return ""
-    # Not "0.0000", which would look like a p-value of exactly zero.
-    return "<0.0001" if value < 1e-4 else f"{value:.4f}"
-
-
-def _bounds(interval: Interval) -> str:
-    if not np.isfinite(interval.low):
-        return ""
-    return f"{number(interval.low)} to {number(interval.high)}"
 
 
 def _value(value: Any) -> str:
@@ -106,7 +77,7 @@ def ranking(c: Comparison) -> TextTable:
                 str(len(row.scores)),
                 failures or "0",
                 number(row.mean.estimate),
-                _bounds(row.mean),
+                bounds(row.mean),
                 "baseline" if row.variant == c.baseline else p_value(row.p_welch),
                 p_value(row.p_holm),
                 row.verdict,
@@ -132,7 +103,7 @@ def effect_sizes(c: Comparison) -> TextTable:
                 row.variant,
                 number(row.median),
                 number(row.iqm.estimate),
-                _bounds(row.iqm),
+                bounds(row.iqm),
                 "baseline" if row.variant == c.baseline else improvement,
                 number(row.hedges_g, 2),
                 p_value(row.p_wilcoxon),
@@ -284,6 +255,8 @@ def sections(c: Comparison) -> list[Section]:
         result.append(Section("Published scores", references(c)))
     result.append(Section("Test metrics and trivial baselines", metrics(c), METRICS_NOTE))
     result.append(Section("Effect sizes", effect_sizes(c), EFFECT_SIZES_NOTE))
+    if any(np.isfinite(row.posterior.difference) for row in c.rows):
+        result.append(Section("Bayesian comparison", posteriors(c), posteriors_note(c)))
     if c.importances:
         result.append(Section("Importance of hyperparameters", importance(c), IMPORTANCE_NOTE))
         result.append(

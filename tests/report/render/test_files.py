@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import subprocess
 import sys
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from lstm_lab.report.bayes import posterior_of_folds, posterior_of_means
 from lstm_lab.report.comparison import compare
 from lstm_lab.report.render.files import build
 from lstm_lab.report.render.results_table import as_parquet
 from lstm_lab.report.runs import read_study
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import write_json
 from tests.helpers.report import SCORES
 
 
@@ -51,6 +54,43 @@ def test_the_comparison_holds_estimates_tests_and_failures(folder):
     (judged,) = comparison.claims
     assert (judged.claim, judged.verdict) == ("np is better than nfg", "holds")
     assert judged.evidence == "difference of means +0.0500, p < 0.0001"
+
+
+def with_study_fields(folder, **fields):
+    """Returns the folder after a change of its declaration."""
+    plan = json.loads((folder / "study.json").read_text())
+    write_json(folder / "study.json", {**plan, "study": {**plan["study"], **fields}})
+    return folder
+
+
+def test_the_posterior_is_of_the_difference_to_the_baseline(folder):
+    best, second, third, last = compare(read_study(folder)).rows
+    assert np.isnan(best.posterior).all()
+    assert second.posterior == posterior_of_means(SCORES["nfg"], SCORES["np"])
+    assert second.posterior.worse > 0.999
+    # Two runs of five leave doubt; none leaves no posterior.
+    assert second.posterior.worse > third.posterior.worse > 0.9
+    assert np.isnan(last.posterior).all()
+
+
+def test_the_posterior_of_a_cross_validation_is_over_folds(folder):
+    row = compare(read_study(with_study_fields(folder, folds=5))).rows[1]
+    pairs = np.subtract(SCORES["nfg"], SCORES["np"])
+    assert row.posterior == pytest.approx(posterior_of_folds(pairs, 5))
+
+
+def test_a_rope_adds_the_probability_of_equality(folder):
+    build(folder)
+    report = (folder / "report" / "report.md").read_text()
+    assert "P(better)" in report
+    assert "| P(equal) |" not in report
+    build(with_study_fields(folder, rope=0.06))
+    report = (folder / "report" / "report.md").read_text()
+    assert "Equal: a difference of at most 0.06" in report
+    row = compare(read_study(folder)).rows[1]
+    line = next(line for line in report.splitlines() if line.startswith("| nfg | -0.0500"))
+    assert line.endswith(f"{row.posterior.equal:.3f} | {row.posterior.worse:.3f} |")
+    assert row.posterior.equal > 0.9
 
 
 def test_build_writes_the_table_and_all_files(folder):
