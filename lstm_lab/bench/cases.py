@@ -180,7 +180,7 @@ GPU_TRAIN = (*TRAIN, *(Case("language", 20, 35, H, H, layers=2) for H in (650, 1
 # For the choice of `auto`: one variant per cost family (see recurrence/dispatch.py), and shapes.
 VARIANTS = (
     *("lstm", "vanilla", "fgr", "layernorm", "lstmp", "multiplicative"),
-    *("rnn", "gru", "slstm", "minlstm"),
+    *("rnn", "gru", "mgu", "slstm", "minlstm"),
 )
 # First the JSB chorales with one sequence per update, then the ablation on digits.
 BACKEND_SHAPES: tuple[Shape, ...] = ((1, 60, 88, 100), (32, 64, 1, 64), *SHAPES)

@@ -121,9 +121,10 @@ def gru_init(spec: GRUSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Arr
     With the reset before the product there is no bias inside it, and no `bn`.
     """
     key_gates, key_bn = jax.random.split(key)
-    params = init_gates(spec.init, key_gates, D, H, 3)
     if spec.reset == "before":
-        return params
+        return init_gates(spec.init, key_gates, D, H, 3)
+    # The second bias of the candidate is bn.
+    params = init_gates(spec.init, key_gates, D, H, 3, summed=2)
     return {**params, "bn": init_vector(spec.init, key_bn, H)}
 
 

@@ -39,7 +39,7 @@ def init_matrix(
 ) -> jax.Array:
     """Draws one gate's matrix.
 
-    uniform: U(-1/sqrt(H), 1/sqrt(H)) (PyTorch; its biases are the sum of two such draws);
+    uniform: U(-1/sqrt(H), 1/sqrt(H)) (PyTorch; biases are the sum of its two such draws);
     uniform(s): U(-s, s); normal(s): N(0, s^2);
     glorot: Glorot and Bengio 2010; orthogonal: orthogonal for the recurrent matrices, glorot for
     the others (Keras, Flax); chrono(T): like orthogonal, with biases by `chrono_bias`; janet(T):
@@ -121,9 +121,24 @@ def init_vector(init: str, key: jax.Array, H: int) -> jax.Array:
 
 
 def init_gates(
-    init: str, key: jax.Array, D: int, H: int, G: int, recurrent_inputs: int | None = None
+    init: str,
+    key: jax.Array,
+    D: int,
+    H: int,
+    G: int,
+    recurrent_inputs: int | None = None,
+    summed: int | None = None,
 ) -> dict[str, jax.Array]:
-    """Draws `wx [D,G,H]`, `wh [H,G,H]` and `b [G,H]`, gate by gate."""
+    """Draws `wx [D,G,H]`, `wh [H,G,H]` and `b [G,H]`, gate by gate.
+
+    Args:
+      init: the name of an initializer.
+      key: a jax.random key.
+      D, H, G: input features, hidden units, gates.
+      recurrent_inputs: width of h, if it is not H.
+      summed: how many gates, the first ones, have a bias of the input's product and one of the
+        recurrent product, whose sum b is; None means all. It matters for `uniform` only.
+    """
     key_x, key_h, key_b = jax.random.split(key, 3)
     R = H if recurrent_inputs is None else recurrent_inputs
 
@@ -140,8 +155,8 @@ def init_gates(
 
     b = biases(key_b)
     if init == "uniform":
-        # PyTorch has a bias of the input's product and one of the recurrent product.
-        b = b + biases(jax.random.fold_in(key_b, 1))
+        has_second = jnp.arange(G)[:, None] < (G if summed is None else summed)
+        b = b + jnp.where(has_second, biases(jax.random.fold_in(key_b, 1)), 0.0)
     return {
         "wx": matrices(key_x, D, recurrent=False),
         "wh": matrices(key_h, R, recurrent=True),

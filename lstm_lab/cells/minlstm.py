@@ -46,7 +46,7 @@ class MinLSTMSpec:
 
 def minlstm_init(spec: MinLSTMSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]:
     """Draws `wx [D,3,H]` and `b [3,H]` for i, f and the candidate."""
-    params = init_gates(spec.init, key, D, H, 3)
+    params = init_gates(spec.init, key, D, H, 3, summed=0)
     return {"wx": params["wx"], "b": params["b"].at[1].add(spec.forget_bias)}
 
 

@@ -22,6 +22,26 @@ from lstm_lab.config.sections import HPARAMS
 SCHEMA = 2
 
 
+# Initializers that came to draw other weights: `uniform` adds two biases, as PyTorch does.
+_INIT_VERSIONS = {"uniform": 2}
+
+
+def redefinitions(cell: str, init: str | None) -> dict[str, int]:
+    """Returns which settings of a model came to mean something else, with the present version.
+
+    It is part of a run's id, and tells results of both meanings apart. Unlike a new `SCHEMA`, it
+    changes the ids of these runs only.
+
+    Args:
+      cell, init: the settings of `ModelSpec`.
+    """
+    versions = {
+        "cell": CATALOGUE[cell].version if cell in CATALOGUE else 1,
+        "init": _INIT_VERSIONS.get(init or "", 1),
+    }
+    return {name: version for name, version in versions.items() if version > 1}
+
+
 def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
     """Returns the JSON that identifies a run: the settings that differ from their defaults.
 
@@ -56,9 +76,8 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
         # The name too: one file may define several cells.
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
         data["cell_sha256"] = spec.cell_sha256
-    variant = CATALOGUE.get(spec.model.cell)
-    if variant is not None and variant.version > 1:
-        data["model"]["cell_version"] = variant.version
+    if changed := redefinitions(spec.model.cell, spec.model.init):
+        data["redefined"] = changed
     if spec.task_sha256:
         data["task"]["name"] = spec.task.name.rpartition(":")[2]
         data["task_sha256"] = spec.task_sha256

@@ -10,6 +10,7 @@ import gzip
 import json
 import zlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,9 @@ def pack(workdir: Path, path: Path) -> int:
             # The sizes and hashes of files that are not in the archive.
             result.pop("files", None)
             made_by = {name: head.get(name) for name in ("versions", "git", "machine", "layout")}
-            rows.append({**{name: row[name] for name in IDENTITY}, "result": result, **made_by})
+            meaning = {"redefined": changed} if (changed := head.get("redefined")) else {}
+            ours = {name: row[name] for name in IDENTITY}
+            rows.append({**ours, **meaning, "result": result, **made_by})
     text = "".join(json.dumps(finite(row)) + "\n" for row in rows)
     # gzip stores a time by default. Without it, equal results give equal bytes: no noise in git.
     write_bytes(path, gzip.compress(text.encode(), mtime=0))
@@ -92,22 +95,24 @@ def _read_rows(path: Path) -> list[dict[str, JSON]]:
     return rows
 
 
-def unpack(path: Path, workdir: Path) -> int:
+def unpack(path: Path, workdir: Path, redefined: Mapping[str, dict[str, int]]) -> int:
     """Copies results into a study's folder, for planned runs that have none there.
 
     Args:
       path: a file that `pack` wrote.
       workdir: the study's folder, with its plan.
+      redefined: `redefinitions` of planned runs, by id. Results of another meaning of the same
+        settings are left out.
 
     Returns:
       The number of runs that got a result.
     """
     # Matched by slot and point, not by id: ids change with the schema.
-    planned = {_key(row): run for run, row in read_plan(workdir)["runs"].items()}
+    planned = {identity(row): run for run, row in read_plan(workdir)["runs"].items()}
     count = 0
     for row in _read_rows(path):
-        run = planned.get(_key(row))
-        if run is None:
+        run = planned.get(identity(row))
+        if run is None or row.get("redefined", {}) != redefined.get(run, {}):
             continue
         folder = run_folder(workdir, run)
         if read_result(folder) is not None:
@@ -120,5 +125,6 @@ def unpack(path: Path, workdir: Path) -> int:
     return count
 
 
-def _key(row: dict[str, JSON]) -> str:
+def identity(row: dict[str, JSON]) -> str:
+    """Returns what identifies a planned or an archived run in its study."""
     return json.dumps({name: row[name] for name in IDENTITY}, sort_keys=True)

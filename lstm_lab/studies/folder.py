@@ -9,18 +9,18 @@ from __future__ import annotations
 import fcntl
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from lstm_lab.config.ids import run_id
+from lstm_lab.config.ids import redefinitions, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.results.intact import problems
 from lstm_lab.results.plan_schema import SCHEMA
 from lstm_lab.results.run_files import read_result
 from lstm_lab.results.study_file import cohort_folder, read_plan, run_folder
-from lstm_lab.studies.archive import RunSlot, slot_of, unpack
+from lstm_lab.studies.archive import RunSlot, identity, slot_of, unpack
 from lstm_lab.studies.axes import Point
 from lstm_lab.studies.declaration import REPORT_ONLY, declaration, results_part, with_defaults
 from lstm_lab.studies.expand import PlannedRun
@@ -114,14 +114,20 @@ class StudyFolder:
           among `runs` are left out of it: the caller does not ask for them.
 
         Raises:
-          UserError: if two points give the same run, which would count twice.
+          UserError: if two points give the same run, which would count twice, or if the folder has
+            the same run under another id: then a setting meant something else.
         """
         by_id = _by_id(runs)
         with self.locked_plan() as plan:
+            self._refuse_earlier_meanings(by_id)
             plan["runs"] |= {k: plan_row(run) for k, run in by_id.items() if k not in plan["runs"]}
         # Between the two locks: an archive fills the folders of runs that the plan has.
         if results is not None:
-            unpacked = unpack(results, self.folder)
+            redefined = {
+                k: redefinitions(run.spec.model.cell, run.spec.model.init)
+                for k, run in by_id.items()
+            }
+            unpacked = unpack(results, self.folder, redefined)
             if unpacked:
                 say(f"{unpacked} runs taken over from {results}")
         with self.locked_plan() as plan:
@@ -141,6 +147,16 @@ class StudyFolder:
                 name = _cohort_name([run for _, run in members])
                 cohorts.append((name, self._cohort(cohort_id, members, devices)))
         return cohorts
+
+    def _refuse_earlier_meanings(self, by_id: Mapping[str, PlannedRun]) -> None:
+        """Raises UserError if the plan has a run under another id: both would count."""
+        identities = {identity(plan_row(run)): k for k, run in by_id.items()}
+        for k, row in self.plan["runs"].items():
+            if identities.get(identity(row), k) != k:
+                raise UserError(
+                    f"workdir: {self.folder} holds results of an earlier version, in which a "
+                    f"setting of {row['variant']} meant something else; choose another folder"
+                )
 
     def _cohort(self, cohort_id: str, runs: list[tuple[str, PlannedRun]], devices: int) -> Cohort:
         """Returns a planned cohort with a layout for the devices of this process."""

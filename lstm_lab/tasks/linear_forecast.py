@@ -44,7 +44,8 @@ def linear_forecasts(dataset: Dataset) -> np.ndarray:
     assert isinstance(test, Windows)
     forecasts = np.empty((test.rows, test.horizon, len(test.columns)))
     for k in range(len(test.columns)):
-        weights = min(_candidates(train, k), key=lambda w: _error(valid, k, w))
+        candidates = _candidates(train, k)
+        weights = candidates[int(_errors(valid, k, candidates).argmin())]
         parts = [features @ weights for features, _ in _batches(test, k)]
         forecasts[:, :, k] = np.concatenate(parts)
     if not test.relative:
@@ -57,18 +58,18 @@ def _batches(windows: Windows, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]
 
     Both are differences to the last value of the context.
     """
-    column, steps = windows.columns[k], min(windows.context, MOST_STEPS)
-    size = windows.context * windows.values.shape[1] + windows.horizon * len(windows.columns)
-    rows = max(1, NUMBERS // size)
+    # One column at a time: a window of all columns may be large.
+    values_N = np.asarray(windows.values)[:, windows.columns[k]].astype(np.float64)
+    steps = min(windows.context, MOST_STEPS)
+    span = np.arange(windows.context - steps, windows.context + windows.horizon)
+    rows = max(1, NUMBERS // len(span))
     for begin in range(0, windows.rows, rows):
-        examples = windows.take(np.arange(begin, min(begin + rows, windows.rows)))
-        x_NT = np.asarray(examples.x)[:, -steps:, column].astype(np.float64)
-        y_NHK = np.asarray(examples.y).reshape(len(x_NT), windows.horizon, -1)
-        y_NH = y_NHK[:, :, k].astype(np.float64)
-        last_N1 = x_NT[:, -1:]
+        starts_N1 = np.asarray(windows.starts)[begin : begin + rows, None]
+        window_NS = values_N[starts_N1 + span]
+        x_NT, last_N1 = window_NS[:, :steps], window_NS[:, steps - 1 : steps]
         # The last difference is 0, and so leaves its place to the constant.
         features = np.concatenate([x_NT[:, :-1] - last_N1, np.ones_like(last_N1)], 1)
-        yield features, y_NH if windows.relative else y_NH - last_N1
+        yield features, window_NS[:, steps:] - last_N1
 
 
 def _candidates(train: Windows, k: int) -> list[np.ndarray]:
@@ -84,6 +85,9 @@ def _candidates(train: Windows, k: int) -> list[np.ndarray]:
     return [np.linalg.solve(gram + np.diag(s * scale * penalized), moments) for s in PENALTIES]
 
 
-def _error(valid: Windows, k: int, weights: np.ndarray) -> float:
-    """Returns the sum of the squared errors of a target column."""
-    return sum(float(np.square(features @ weights - y).sum()) for features, y in _batches(valid, k))
+def _errors(valid: Windows, k: int, candidates: list[np.ndarray]) -> np.ndarray:
+    """Returns the sums of the squared errors of a target column, for each of some weights."""
+    errors = np.zeros(len(candidates))
+    for features, y in _batches(valid, k):
+        errors += [np.square(features @ weights - y).sum() for weights in candidates]
+    return errors

@@ -20,7 +20,7 @@ from types import FrameType
 import jax
 import numpy as np
 
-from lstm_lab.config.ids import run_id
+from lstm_lab.config.ids import redefinitions, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.results.intact import TRAIN_AGAIN, problems
@@ -316,11 +316,17 @@ def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
             raise UserError(f"workdir: {folder / 'run.json'} is damaged; {TRAIN_AGAIN}")
         say(f"note: {folder / 'run.json'} is damaged: the run starts again")
     if head is not None and head["id"] != run_id(spec):
-        raise UserError(
-            f"workdir: {folder} holds another run; it differs in "
-            f"{differences(head['spec'], to_json(spec))}; choose another folder"
-        )
+        raise UserError(f"workdir: {folder} holds another run; {_difference(spec, head)}")
     return head
+
+
+def _difference(spec: RunSpec, head: dict[str, JSON]) -> str:
+    """Returns in what a run differs from the one of a run.json."""
+    changed = redefinitions(spec.model.cell, spec.model.init)
+    if changed and changed != head.get("redefined", {}):
+        names = ", ".join(f"model.{name}" for name in changed)
+        return f"since then {names} came to mean something else; choose another folder"
+    return f"it differs in {differences(head['spec'], to_json(spec))}; choose another folder"
 
 
 def layout_of(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:

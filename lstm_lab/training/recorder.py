@@ -23,7 +23,7 @@ from typing import Literal
 
 import jax
 
-from lstm_lab.config.ids import group_id, run_id
+from lstm_lab.config.ids import group_id, redefinitions, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.config.user_code import cell_path, task_path
@@ -185,6 +185,7 @@ class RunRecorder:
         resumed = resumed_at is not None
         return {
             "schema": SCHEMA,
+            "redefined": redefinitions(self.spec.model.cell, self.spec.model.init),
             "id": run_id(self.spec),
             "group": group_id(self.spec),
             "spec": to_json(self.spec),

@@ -192,6 +192,14 @@ def test_biases_of_uniform_are_sums_of_two_as_in_pytorch():
     # The sum of two numbers of U(-s, s), s = 1 / 50, has the variance 2 s^2 / 3 and reaches 2 s.
     np.testing.assert_allclose(b.var(), 2 / 3 / 2500, rtol=0.05)
     assert 1.9 / 50 < np.abs(b).max() <= 2 / 50
+    # One draw where there is one bias: GRU's candidate has its second one inside the reset, and
+    # minLSTM has no recurrent product.
+    gru = GRUSpec(init="uniform")
+    params = gru.cell.init(gru, jax.random.key(0), D, 2500)
+    assert np.abs(params["b"][:2]).max() > 1.9 / 50
+    assert max(np.abs(params["b"][2]).max(), np.abs(params["bn"]).max()) <= 1 / 50
+    minlstm = MinLSTMSpec(init="uniform", forget_bias=0.0)
+    assert np.abs(minlstm.cell.init(minlstm, jax.random.key(0), D, 2500)["b"]).max() <= 1 / 50
 
 
 def test_slstm_starts_as_in_the_code_of_its_authors():

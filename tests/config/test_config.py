@@ -92,8 +92,13 @@ def test_invalid_settings_are_named_in_one_line(sections, message):
 
 
 def test_a_variant_that_means_something_new_gets_new_ids():
-    assert '"cell_version":2' in canonical(build_spec(config(model={"cell": "janet"})))
-    assert "cell_version" not in canonical(build_spec(config(model={"cell": "lstm"})))
+    janet, uniform, plain = (
+        build_spec(config(model=model))
+        for model in ({"cell": "janet"}, {"cell": "lstm", "init": "uniform"}, {"cell": "lstm"})
+    )
+    assert '"redefined":{"cell":2}' in canonical(janet)
+    assert '"redefined":{"init":2}' in canonical(uniform)
+    assert "redefined" not in canonical(plain)
 
 
 def test_an_int_is_accepted_as_a_float_and_a_list_as_a_tuple():

@@ -285,7 +285,7 @@ def parse_examples(count):
 
 
 def test_settings_give_a_spec_or_one_line():
-    accepted, refused = load_examples(100)
+    accepted, refused = load_examples(150)
     assert min(accepted, refused) > 20  # both ways are tested
     parse_examples(100)
 

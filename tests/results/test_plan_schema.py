@@ -126,9 +126,9 @@ def test_another_file_is_no_archive(tmp_path, content):
     planned(tmp_path)
     (tmp_path / "archive").write_bytes(content)
     with pytest.raises(UserError, match=r"^--results: .*(no archive|is no result)[^\n]*$"):
-        unpack(tmp_path / "archive", tmp_path)
+        unpack(tmp_path / "archive", tmp_path, {})
     with pytest.raises(UserError, match="no archive"):
-        unpack(tmp_path / "missing", tmp_path)
+        unpack(tmp_path / "missing", tmp_path, {})
 
 
 def test_a_part_of_a_line_does_not_hide_later_failures(tmp_path):

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random as chance
+import shutil
 import signal
 import sys
 import time
@@ -36,6 +37,7 @@ from tests.helpers.containers import in_container, needs_containers
 from tests.helpers.paths import ROOT
 from tests.helpers.sweep import (
     BASE,
+    STUDY_FILE,
     TUNED,
     run_records,
     start_sweep,
@@ -191,7 +193,13 @@ def test_an_archive_replaces_training(tmp_path):
     )
     trained = list((tmp_path / "b").glob("runs/*/metrics.jsonl"))
     assert len(trained) == 2
-    assert unpack(archive, tmp_path / "b") == 0
+    assert unpack(archive, tmp_path / "b", {}) == 0
+    # Results of a setting that meant something else then are not taken over.
+    for run in (tmp_path / "b" / "runs").iterdir():
+        shutil.rmtree(run)
+    planned = read_json(tmp_path / "b" / "study.json")["runs"]
+    assert unpack(archive, tmp_path / "b", {k: {"cell": 2} for k in planned}) == 0
+    assert unpack(archive, tmp_path / "b", {}) == 4
 
 
 def test_a_study_with_all_results_reads_no_data(tmp_path, monkeypatch):
@@ -301,17 +309,19 @@ def test_three_failures_for_one_reason_stop_the_sweep(tmp_path, monkeypatch, cap
 
 @pytest.mark.slow
 def test_a_sweep_killed_twenty_times_ends_bit_for_bit(tmp_path):
-    undisturbed = start_sweep(tmp_path, tmp_path / "a", "--devices=1")
+    # Long enough for twenty interruptions, of which each trains for a few seconds.
+    study = STUDY_FILE.replace('"steps": 1500', '"steps": 4000')
+    undisturbed = start_sweep(tmp_path, tmp_path / "a", "--devices=1", study=study)
     wait_for_success(undisturbed)
     rng, kills = chance.Random(0), 0
     while kills < 20:
-        process = start_sweep(tmp_path, tmp_path / "b", "--devices=1")
+        process = start_sweep(tmp_path, tmp_path / "b", "--devices=1", study=study)
         time.sleep(rng.uniform(2.0, 9.0))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
         kills += 1
-    last = start_sweep(tmp_path, tmp_path / "b", "--devices=1")
+    last = start_sweep(tmp_path, tmp_path / "b", "--devices=1", study=study)
     wait_for_success(last)
     a, b = run_records(tmp_path / "a"), run_records(tmp_path / "b")
     assert a.keys() == b.keys()

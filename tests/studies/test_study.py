@@ -1,12 +1,14 @@
 """Studies: runs, plans that are made once, second launches, tuning on validation."""
 
 import copy
+import gzip
 import json
 
 import pytest
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.studies import Claim, Scores, Tuning, grid
+from lstm_lab.studies.archive import pack
 from lstm_lab.studies.declaration import declaration, results_part
 from lstm_lab.studies.expand import final_runs, tuning_runs, variants
 from lstm_lab.studies.folder import StudyFolder, choose_points
@@ -81,6 +83,36 @@ def test_seeds_select_the_folds_of_a_cross_validation():
     ]
     with pytest.raises(UserError, match="folds: got 2, expected 3 or more"):
         tiny_study(folds=2)
+
+
+def test_results_of_an_earlier_meaning_are_not_counted(tmp_path):
+    janet = tiny_study(axes=(grid("model.cell", ("janet",)),), baseline=None)
+    runs = final_runs(janet, {})
+    folder = StudyFolder(tmp_path, janet)
+    folder.plan_runs(runs, 1, no_tokens)
+    plan = read_json(tmp_path / "study.json")
+    # As a version would have written it in which the same settings had other ids.
+    first = run_id(runs[0].spec)
+    plan["runs"] = {"earlier" if k == first else k: row for k, row in plan["runs"].items()}
+    plan["cohorts"] = {}
+    write_json(tmp_path / "study.json", plan)
+    with pytest.raises(UserError, match="a setting of janet meant something else; choose another"):
+        StudyFolder(tmp_path, janet).plan_runs(runs, 1, no_tokens)
+
+
+def test_a_packed_result_says_what_its_settings_meant(tmp_path):
+    janet = tiny_study(axes=(grid("model.cell", ("janet",)),), baseline=None, seeds=(1,))
+    assert launch(janet, tmp_path / "a", tmp_path, StopRequest()) == "completed"
+    archive = tmp_path / "runs.jsonl.gz"
+    pack(tmp_path / "a", archive)
+    (row,) = [json.loads(line) for line in gzip.decompress(archive.read_bytes()).splitlines()]
+    assert row["redefined"] == {"cell": 2}
+    launch(janet, tmp_path / "b", tmp_path, StopRequest(), results=archive)
+    assert not list((tmp_path / "b").glob("runs/*/metrics.jsonl"))
+    del row["redefined"]  # an archive of an earlier version
+    archive.write_bytes(gzip.compress(json.dumps(row).encode()))
+    launch(janet, tmp_path / "c", tmp_path, StopRequest(), results=archive)
+    assert len(list((tmp_path / "c").glob("runs/*/metrics.jsonl"))) == 1
 
 
 def test_a_rope_changes_the_report_and_not_the_results():

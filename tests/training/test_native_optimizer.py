@@ -63,7 +63,7 @@ def test_a_gradient_that_is_not_finite_is_reported(clip, value):
     params, grads = draw(0), draw(1)
     grads["tail"] = grads["tail"].at[3, 4].set(value)
     state = build_optimizer(spec, numbers, LENGTH).init(params)
-    apply = partial(native_optimizer.apply_gradients, spec, numbers, LENGTH)
+    apply = partial(update.apply_gradients, spec, numbers, LENGTH)
     updated = jax.jit(apply)(grads, jnp.float32(1), state, params)
     assert not np.isfinite(updated.grad_norm)
     assert not np.isfinite(updated.params["tail"][3, 4])

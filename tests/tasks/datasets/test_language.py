@@ -210,7 +210,7 @@ def test_the_schedule_of_a_text_counts_its_own_epochs(tmp_path, words):
     total, _ = spec.schedule_steps(train)
     assert total == spec.train.epochs * epoch
     rate = schedule(spec.optim, schedule_length(spec, total))
-    begin = {"": 3, ",medium": 5, ",gal": 9}[words]
+    begin = {"": 3, ",medium": 5, ",gal": 10}[words]
     # At the start, full steps; then one fall per epoch of this text, right at its first step.
     last = (begin + 1) * epoch - 1
     falls = [float(rate(jnp.int32(step))) for step in (0, last, last + 1, last + 1 + epoch)]
