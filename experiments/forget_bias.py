@@ -14,6 +14,7 @@ from lstm_lab.studies import Claim, Study, Tuning, grid
 
 BIASES = (0.0, 1.0, 3.0)
 LENGTHS = (50, 100, 200)
+ALPHA = 0.05 / 4  # four claims
 
 
 def get_study() -> Study:
@@ -29,6 +30,7 @@ def get_study() -> Study:
             Claim(
                 better=f"forget_bias={bias} length={length}",
                 worse=f"forget_bias=0.0 length={length}",
+                alpha=ALPHA,
             )
             for bias in BIASES[1:]
             for length in LENGTHS[1:]
