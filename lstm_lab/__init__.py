@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         LogUniform,
         Matters,
         Reference,
+        Reproduces,
         Scores,
         Search,
         Study,
@@ -58,7 +59,7 @@ _NAMES = {
     "lstm_lab.studies": (
         *("Study", "Tuning", "Trials", "Search", "grid", "zipped", "chain"),
         *("Choice", "LogUniform", "Uniform"),
-        *("Claim", "Equivalent", "Best", "Matters", "Scores", "Reference"),
+        *("Claim", "Equivalent", "Best", "Matters", "Scores", "Reproduces", "Reference"),
     ),
     "lstm_lab.utils.errors": ("UserError",),
 }
@@ -76,6 +77,7 @@ __all__ = [
     "LogUniform",
     "Matters",
     "Reference",
+    "Reproduces",
     "Run",
     "Runs",
     "Scores",

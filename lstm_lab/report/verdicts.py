@@ -8,7 +8,7 @@ next.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,10 @@ def judge_claim(
             return _judge_share(claim, importances)
         case "scores":
             return _judge_bounds(claim, runs)
+        case "reproduces":
+            return _judge_mean(claim, runs)
         case other:
-            kinds = "better, equivalent, best, matters, scores"
+            kinds = "better, equivalent, best, matters, scores, reproduces"
             raise ValueError(f"claims: got kind {other!r}, expected one of {kinds}")
 
 
@@ -133,7 +135,7 @@ def _judge_bounds(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
     text = f"{claim['variant']}: test {metric} {' and '.join(bounds)}"
     text += f" ({claim['source']})" if claim["source"] else ""
     compared = runs.compared_runs(claim["variant"])
-    values = [run.test_metrics[metric] for run in compared if metric in run.test_metrics]
+    values = _test_values(compared, metric)
     if not values:
         return ClaimVerdict(text, "no run", "inconclusive")
     within = sum((low is None or v >= low) and (high is None or v <= high) for v in values)
@@ -142,6 +144,32 @@ def _judge_bounds(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
     evidence = f"{within} of {planned} runs, {min(values):.4f} to {max(values):.4f}"
     verdict = "holds" if within == planned else "inconclusive" if within else "fails"
     return ClaimVerdict(text, evidence, verdict)
+
+
+def _judge_mean(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
+    """Holds if the interval of the mean lies within the tolerance of a published score.
+
+    An interval at 1 - 2 alpha is the same as two one-sided tests at alpha (TOST). The claim fails
+    if the interval lies outside, and is inconclusive if it contains a border: more seeds decide.
+    """
+    metric, published, tolerance = claim["metric"], claim["published"], claim["tolerance"]
+    text = f"{claim['variant']}: mean test {metric} {published} ± {tolerance} ({claim['source']})"
+    compared = runs.compared_runs(claim["variant"])
+    values = _test_values(compared, metric)
+    # A mean over the runs that did not crash is not the mean that the study planned.
+    missing = max(len(compared), len(runs.study["seeds"])) - len(values)
+    if missing or len(values) < 2:
+        return ClaimVerdict(text, f"{len(values)} runs, {missing} missing", "inconclusive")
+    mean, low, high = mean_interval(values, confidence=1.0 - 2.0 * claim["alpha"])
+    evidence = f"{mean:.4f} ({low:.4f} to {high:.4f}, n = {len(values)})"
+    if published - tolerance <= low and high <= published + tolerance:
+        return ClaimVerdict(text, evidence, "holds")
+    outside = high < published - tolerance or low > published + tolerance
+    return ClaimVerdict(text, evidence, "fails" if outside else "inconclusive")
+
+
+def _test_values(runs: Sequence[RunRow], metric: str) -> list[float]:
+    return [run.test_metrics[metric] for run in runs if metric in run.test_metrics]
 
 
 def _judge_share(claim: Mapping[str, Any], importances: Mapping[str, Importance]) -> ClaimVerdict:

@@ -22,7 +22,15 @@ from lstm_lab.studies.axes import (
     grid,
     zipped,
 )
-from lstm_lab.studies.claims import Best, Claim, Equivalent, Matters, Reference, Scores
+from lstm_lab.studies.claims import (
+    Best,
+    Claim,
+    Equivalent,
+    Matters,
+    Reference,
+    Reproduces,
+    Scores,
+)
 from lstm_lab.studies.study import Search, Study, Trials, Tuning
 
 __all__ = [
@@ -35,6 +43,7 @@ __all__ = [
     "LogUniform",
     "Matters",
     "Reference",
+    "Reproduces",
     "Scores",
     "Search",
     "SearchRange",

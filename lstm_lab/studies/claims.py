@@ -115,7 +115,36 @@ class Scores:
     kind: ClassVar[str] = "scores"
 
 
-AnyClaim = Claim | Equivalent | Best | Matters | Scores
+@dataclass(frozen=True)
+class Reproduces:
+    """The claim that the mean test score of a variant equals a published one, within a tolerance.
+
+    The tolerance is declared before any run. A mean that is better by more than that does not hold
+    either: it points to a difference in data or protocol, which has to be named.
+
+    Attributes:
+      variant: the label of the variant.
+      metric: a metric of the test split; it may differ from the one that selects checkpoints.
+      published: the published score, in units of this metric.
+      tolerance: how far the mean over all runs like these may be from it.
+      source: the publication, with table or page.
+      alpha: the level of each of two one-sided tests.
+
+    Example:
+      Reproduces("lstm", "nll", 8.45, tolerance=0.2, source="Bai et al. 2018, Table 1")
+    """
+
+    variant: str
+    metric: str
+    published: float
+    tolerance: float
+    source: str
+    alpha: float = 0.05
+
+    kind: ClassVar[str] = "reproduces"
+
+
+AnyClaim = Claim | Equivalent | Best | Matters | Scores | Reproduces
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,33 @@ def test_a_scores_claim_needs_every_run_within_its_bounds():
     assert judge([], at_least=30.0).verdict == "inconclusive"
 
 
+def test_a_reproduces_claim_needs_an_interval_within_the_tolerance():
+    def judge(*scores, seeds=3, tolerance=0.2):
+        runs = [row(seed=k, test_metrics={"nll": score}) for k, score in enumerate(scores)]
+        claim = {
+            "kind": "reproduces",
+            "variant": "np",
+            "metric": "nll",
+            "published": 8.45,
+            "tolerance": tolerance,
+            "source": "a paper",
+            "alpha": 0.05,
+        }
+        return judge_claim(claim, study(runs, seeds=list(range(seeds))), {}, {})
+
+    near = judge(8.44, 8.46, 8.48)
+    # Student's quantile of 95 % with two degrees of freedom is 2.92.
+    half_width = 2.92 * 0.02 / 3**0.5
+    assert near.verdict == "holds"
+    assert near.evidence == f"8.4600 ({8.46 - half_width:.4f} to {8.46 + half_width:.4f}, n = 3)"
+    assert judge(8.44, 8.46, 8.48, tolerance=0.04).verdict == "inconclusive"
+    assert judge(8.94, 8.96, 8.98).verdict == "fails"
+    # Better by more than the tolerance, which hints at another protocol.
+    assert judge(7.94, 7.96, 7.98).verdict == "fails"
+    assert judge(8.44, 8.46, 8.48, seeds=4).verdict == "inconclusive"
+    assert judge(8.45, seeds=1).verdict == "inconclusive"
+
+
 def test_to_unit_scales_every_range_to_zero_to_one():
     assert to_unit(RANGES["optim.lr"], 1e-2) == pytest.approx(0.5)
     assert to_unit({**RANGES["optim.lr"], "one_minus": True}, 0.9) == pytest.approx(0.75)
