@@ -11,9 +11,9 @@ evaluation. What differs: words are separated by this project's rules, and the p
 review is not read, while Keras reads it as words.
 """
 
+from lstm_lab.configs.imdb import IMDB
 from ml_collections import ConfigDict
 
-from lstm_lab.configs.imdb import IMDB
 from lstm_lab.studies import Reference, Reproduces, Study, grid
 
 EPOCHS, BATCH, REVIEWS = 2, 32, 25_000

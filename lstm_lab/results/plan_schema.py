@@ -108,6 +108,14 @@ CLAIMS = {
         "at_most": _or_null(NUMBER),
         "source": TEXT,
     },
+    "reproduces": {
+        "variant": TEXT,
+        "metric": TEXT,
+        "published": NUMBER,
+        "tolerance": NUMBER,
+        "source": TEXT,
+        "alpha": NUMBER,
+    },
 }
 RANGES = {
     "Uniform": {"low": NUMBER, "high": NUMBER},

@@ -13,7 +13,7 @@ from lstm_lab.config.parsing import build_spec, typed, with_values
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.studies.axes import Point, cross, label
-from lstm_lab.studies.claims import Claim, Equivalent, Scores
+from lstm_lab.studies.claims import Claim, Equivalent, Reproduces, Scores
 from lstm_lab.studies.sizes import match_size
 from lstm_lab.studies.study import Study
 from lstm_lab.utils.errors import UserError, unknown
@@ -82,7 +82,7 @@ def _named_variants(study: Study) -> dict[str, str]:
                 names |= {f"claims[{k}].better": claim.better, f"claims[{k}].worse": claim.worse}
             case Equivalent():
                 names |= {f"claims[{k}].a": claim.a, f"claims[{k}].b": claim.b}
-            case Scores():
+            case Scores() | Reproduces():
                 names |= {f"claims[{k}].variant": claim.variant}
     for k, reference in enumerate(study.references):
         if reference.variant is not None:

@@ -4,14 +4,27 @@ import copy
 import gzip
 import json
 from contextlib import suppress
+from typing import get_args
 
 import pytest
 
 from lstm_lab.report.runs import read_study
-from lstm_lab.results.plan_schema import damage
+from lstm_lab.results.plan_schema import CLAIMS, damage
 from lstm_lab.results.study_file import cohort_folder, read_plan, run_folder
-from lstm_lab.studies import Claim, LogUniform, Reference, Trials, Tuning
+from lstm_lab.studies import (
+    Best,
+    Claim,
+    Equivalent,
+    LogUniform,
+    Matters,
+    Reference,
+    Reproduces,
+    Scores,
+    Trials,
+    Tuning,
+)
 from lstm_lab.studies.archive import unpack
+from lstm_lab.studies.claims import AnyClaim
 from lstm_lab.studies.expand import tuning_runs
 from lstm_lab.studies.failures import FailureLog
 from lstm_lab.studies.folder import StudyFolder
@@ -25,12 +38,22 @@ from tests.helpers.sweep import tiny_study
 BAD_IDS = ["../../victim", "..", ".", "", "/etc", "a/b", "a\\b", "a\0b", "a" * 65, "é", "ab\n"]
 
 
+CLAIMS_OF_EVERY_KIND = (
+    Claim(better="lstm", worse="rnn"),
+    Equivalent("lstm", "rnn", margin=0.1),
+    Best(0.1, 0.05, "a paper"),
+    Matters("optim.lr", at_least=0.5),
+    Scores("lstm", "mse", at_most=0.1),
+    Reproduces("lstm", "mse", 0.1, 0.05, "a paper"),
+)
+
+
 def planned(folder):
-    """Writes a planned study with tuning, a claim and a reference; returns its declaration."""
+    """Writes a planned study with tuning, claims and a reference; returns its declaration."""
     study = tiny_study(
         seeds=(10,),
         tuning=Tuning(trials=Trials(2, {"optim.lr": LogUniform(1e-3, 1e-1)})),
-        claims=(Claim(better="lstm", worse="rnn"),),
+        claims=CLAIMS_OF_EVERY_KIND,
         references=(Reference("paper", 0.1, "a paper", variant="rnn"),),
     )
     StudyFolder(folder, study).plan_runs(tuning_runs(study), 1, lambda spec: 0.0)
@@ -140,3 +163,9 @@ def test_a_part_of_a_line_does_not_hide_later_failures(tmp_path):
     log.add("failed", "twice")
     assert [row["reason"] for row in log.rows()] == ["once", "of another version", "twice"]
     assert log.exhausted()
+
+
+def test_claims_of_every_kind_can_be_read(tmp_path):
+    planned(tmp_path)
+    kinds = {claim["kind"] for claim in read_plan(tmp_path)["study"]["claims"]}
+    assert kinds == {kind.kind for kind in get_args(AnyClaim)} == set(CLAIMS)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lstm_lab.config.ids import run_id
-from lstm_lab.studies import Claim, Scores, Tuning, grid
+from lstm_lab.studies import Claim, Reproduces, Scores, Tuning, grid
 from lstm_lab.studies.archive import pack
 from lstm_lab.studies.declaration import declaration, results_part
 from lstm_lab.studies.expand import final_runs, tuning_runs, variants
@@ -33,6 +33,10 @@ def no_tokens(spec):
         ({"axes": (grid("model.cell", ()),)}, "got no runs"),
         ({"baseline": "lstn"}, "baseline: .*'lstn'.*did you mean 'lstm'"),
         ({"claims": (Scores("gru", "mse"),)}, r"claims\[0\].variant: .*'gru'"),
+        (
+            {"claims": (Reproduces("gru", "mse", 0.1, 0.05, "a paper"),)},
+            r"claims\[0\].variant: .*'gru'",
+        ),
         ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: .*'gru'"),
         (
             {"tuning": Tuning((grid("optim.lr", (0.1,)),), (10,))},
