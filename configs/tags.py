@@ -8,8 +8,8 @@ Data: lstm-lab data get atis; downloaded at first use.
 
 Words after the colon: CoNLL files of your own, a word and its tag a line, empty lines between
 sentences: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST, as in tags:my.conll; `intent` for the sentence's
-intent instead, which a file names in the line `# intent = NAME` before the sentence; a variant of
-the catalogue; `bidirectional`; `stacked`; joined by commas.
+intent instead, which a file names in the line `# intent = NAME` before the sentence, or `both`; a
+variant of the catalogue; `bidirectional`; `stacked`; joined by commas.
 """
 
 from ml_collections import ConfigDict
@@ -24,7 +24,7 @@ def get_config(words: str | None = None) -> ConfigDict:
     """Returns the config, changed as the words say."""
     files, words = shorthand.take_files(words)
     listed = (words or "").split(",")
-    predict = "intent" if "intent" in listed else "tags"
+    predict = next((word for word in listed if word in ("intent", "both")), "tags")
     task = shorthand.split_options(files, Tags.files) if files else ATIS
     config = ConfigDict(
         {
@@ -34,4 +34,4 @@ def get_config(words: str | None = None) -> ConfigDict:
             "train": {"batch_size": 16, "epochs": 20, "bucket": True},
         }
     )
-    return shorthand.apply(config, ",".join(w for w in listed if w != "intent"))
+    return shorthand.apply(config, ",".join(w for w in listed if w != predict))

@@ -19,7 +19,15 @@ from lstm_lab.tasks.examples import Examples, Split, Stored
 from lstm_lab.tasks.tag_schemes import Scheme
 from lstm_lab.utils.errors import UserError
 
-Measure = Literal["accuracy", "perplexity", "bits", "macro_f1", "span_f1"]
+Measure = Literal[
+    "accuracy",
+    "last_accuracy",
+    "sequence_accuracy",
+    "perplexity",
+    "bits",
+    "macro_f1",
+    "span_f1",
+]
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ DIRECTIONS = {
     "perplexity": "min",
     "bits": "min",
     "accuracy": "max",
+    "last_accuracy": "max",
+    "sequence_accuracy": "max",
     "macro_f1": "max",
     "span_f1": "max",
 }
@@ -214,12 +216,14 @@ def metric_sums(target: Target, outputs: jax.Array | ClassScores, batch: Batch) 
 
     nll: negative log-likelihood in nats, summed over the C numbers of a Bernoulli target.
     accuracy: share of correct predictions.
+    last_accuracy: the same of the last steps alone, one for each sequence.
+    sequence_accuracy: share of sequences whose steps are all correct.
     mse, mae: squared and absolute error, averaged over the C numbers.
     macro_f1: for each class, twice the correct predictions over predicted plus true examples.
     span_f1: the same for whole spans.
 
-    Except for F1, the count is the number of steps (targets at every step) or of sequences (one
-    target each).
+    The count of the losses and of accuracy is the number of steps (targets at every step) or of
+    sequences (one target each).
 
     Args:
       target: what the model predicts.
@@ -247,6 +251,8 @@ def metric_sums(target: Target, outputs: jax.Array | ClassScores, batch: Batch) 
                 class_sums["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
             if "span_f1" in target.metrics:
                 class_sums["span_f1"] = span_f1(target.labels, guess, y, weight, target.scheme)
+            if "last_accuracy" in target.metrics or "sequence_accuracy" in target.metrics:
+                class_sums |= _sequence_accuracies(guess == y, weight)
         case Bernoulli():
             assert not isinstance(outputs, ClassScores)
             # softplus(-logit) = -log p(1) and softplus(logit) = -log p(0). The logarithm of a
@@ -277,6 +283,22 @@ def _f1_by_class(
     guessed, true = (jax.nn.one_hot(a, size) * weight[..., None] for a in (guess, y))
     axes = tuple(range(guess.ndim))
     return 2.0 * (guessed * true).sum(axes), (guessed + true).sum(axes)
+
+
+def _sequence_accuracies(right_BT: jax.Array, weight_BT: jax.Array) -> MetricSums:
+    """Returns last_accuracy and sequence_accuracy of targets at every step."""
+    counts_BT = weight_BT > 0
+    # `argmax` finds the first maximum, which is the last step that counts.
+    last_B1 = (counts_BT * (1 + jnp.arange(counts_BT.shape[1])[None])).argmax(1, keepdims=True)
+    last_right_B = jnp.take_along_axis(right_BT, last_B1, 1)[:, 0]
+    all_right_B = (right_BT | ~counts_BT).all(1)
+    # Rows that only fill the batch have no step that counts.
+    counts_B = counts_BT.any(1)
+    count = counts_B.sum().astype(jnp.float32)
+    return {
+        name: ((right_B & counts_B).sum().astype(jnp.float32), count)
+        for name, right_B in (("last_accuracy", last_right_B), ("sequence_accuracy", all_right_B))
+    }
 
 
 def _weights(target: Target, batch: Batch) -> jax.Array:

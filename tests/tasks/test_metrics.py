@@ -101,6 +101,24 @@ def test_classes_at_every_step_equal_scikit_learn():
     assert list(metrics) == ["nll", "accuracy", "perplexity", "bits"]
 
 
+def test_accuracies_of_sequences_count_their_last_step_and_all_of_their_steps():
+    target = Categorical(C, True, ("accuracy", "last_accuracy", "sequence_accuracy"))
+    y = RNG.integers(0, C, size=(B, T))
+    guess = y.copy()
+    # Row 0: wrong at the last step; row 1: in the padding; row 3: nowhere; row 4: at the first.
+    # Row 2 has no steps and does not count.
+    for row, step in ((0, T - 1), (1, 3), (4, 0)):
+        guess[row, step] = (y[row, step] + 1) % C
+    logits = jnp.asarray(np.eye(C)[guess])
+    total = metric_sums(target, logits, batch(y, LENGTHS))
+    assert tuple(map(float, total["last_accuracy"])) == (3, 4)
+    assert tuple(map(float, total["sequence_accuracy"])) == (2, 4)
+    filled = metric_sums(target, logits, batch(y, LENGTHS, weight=[1, 1, 1, 0, 1]))
+    assert tuple(map(float, filled["last_accuracy"])) == (2, 3)
+    names = list(means(target, total))
+    assert names == ["nll", "accuracy", "last_accuracy", "sequence_accuracy"]
+
+
 def test_numbers_at_every_step_equal_scikit_learn():
     prediction, y = RNG.normal(size=(2, B, T, C))
     target = Real(C, every_step=True)

@@ -1,7 +1,7 @@
-"""Sentences with a tag for each word, or with one label: named entities, slots, intents.
+"""Sentences with a tag for each word, with one label, or with both: named entities, slots, intents.
 
-In: CoNLL files, or folders with three parallel files. Out: padded sentences with a tag per step or
-an intent per sentence. `tasks.span_f1` scores the tags.
+In: CoNLL files, or folders with three parallel files. Out: padded sentences with a tag per step, an
+intent per sentence, or both. `tasks.span_f1` scores the tags.
 """
 
 from __future__ import annotations
@@ -22,26 +22,29 @@ from lstm_lab.tasks.readers.files import read_text
 from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
-from lstm_lab.tasks.readers.text import encode, encode_rows, most_frequent, sha256_of
-from lstm_lab.tasks.tag_schemes import Scheme, detect_scheme, is_valid, usual_scheme
+from lstm_lab.tasks.readers.text import END, encode, encode_rows, most_frequent, sha256_of
+from lstm_lab.tasks.tag_schemes import OUTSIDE, Scheme, detect_scheme, is_valid, usual_scheme
 from lstm_lab.utils.collector import collector_paused
 from lstm_lab.utils.errors import UserError
 
-Predicted = Literal["tags", "intent"]
+Predicted = Literal["tags", "intent", "both"]
 
 
 @dataclass(frozen=True)
 class Tags(Task):
-    """Which tag each word of a sentence has, or which intent the whole sentence has.
+    """Which tag each word of a sentence has, which intent the whole sentence has, or both.
 
     A file has the CoNLL format: one word per line with its tag in the last column, and an empty
     line between sentences; `# intent = NAME` before a sentence is its intent. A folder has the
     files `seq.in` (words), `seq.out` (tags) and `label` (intents), with one sentence per line.
 
+    To predict both, `<eos>` follows the words of each sentence, and its tag is the intent: one
+    model, one softmax over tags and intents (Hakkani-Tür et al. 2016).
+
     Attributes:
       train: the file or folder of the training split.
-      labels: all tags, or all intents, in the order of their numbers.
-      predict: whether to predict tags or intents.
+      labels: all tags, or all intents if only they are predicted, in the order of their numbers.
+      predict: whether to predict tags, intents or both.
       scheme: how tags mark spans, whose F1 is the metric. With `none`, the metric is the accuracy
         of single tags, such as parts of speech. Without a value, the prefixes of the tags decide;
         they mean IOB2 rather than IOB1, and IOE2 rather than IOE1.
@@ -54,6 +57,7 @@ class Tags(Task):
       valid_share, test_share: shares of `train` for these splits if they have no files.
       split_seed: seed of the random choice of held-out sentences, the same for all runs.
       sha256: hash of the user's own files, or None; see `complete`.
+      intents: all intents, if both are predicted; their numbers follow those of the tags.
 
     Example:
       task = Tags("train.conll", ("O", "B-city", "I-city"), vocabulary=5_000)
@@ -74,6 +78,7 @@ class Tags(Task):
     test_share: float = 0.1
     split_seed: int = 0
     sha256: str | None = None
+    intents: tuple[str, ...] = ()
 
     name: ClassVar[str] = "tags"
     files: ClassVar[tuple[str, ...]] = ("train", "valid", "test")
@@ -87,8 +92,10 @@ class Tags(Task):
                 raise ValueError(f"{name}: got {column}, expected 1 or more")
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels: got {self.labels}, expected two or more that differ")
-        if self.predict == "tags":
+        if self.predict != "intent":
             self._check_scheme()
+        if (self.predict == "both") != bool(self.intents):
+            raise ValueError(f"intents: got {self.intents}, expected some only with predict=both")
         check_shares(valid_share=self.valid_share, test_share=self.test_share)
 
     def _check_scheme(self) -> None:
@@ -117,19 +124,22 @@ class Tags(Task):
         read = {split: read_sentences(path, columns) for split, path in paths.items()}
         sentences = [sentence for part in read.values() for sentence in part]
         added: dict[str, Any] = {}
-        if options.get("predict") == "intent":
-            _check_intents(paths, read)
-            labels = {sentence.intent for sentence in sentences}
-        else:
-            labels = {tag for sentence in sentences for tag in sentence.tags}
-            if options.get("scheme") is None:
-                added["scheme"] = _scheme(paths["train"], sentences)
+        predict = options.get("predict", cls.predict)
         # From all splits: a label that occurs only in the test split also needs a number, or `load`
         # would reject the file. The words come from training alone.
-        added["labels"] = tuple(sorted(labels))
+        if predict != "tags":
+            _check_intents(paths, read)
+            intents = tuple(sorted({sentence.intent for sentence in sentences}))
+            added["labels" if predict == "intent" else "intents"] = intents
+        if predict != "intent":
+            added["labels"] = tuple(sorted({t for sentence in sentences for t in sentence.tags}))
+            if options.get("scheme") is None:
+                added["scheme"] = _scheme(paths["train"], sentences)
         words = {word for sentence in read["train"] for word in sentence.words}
         if options.get("lower", cls.lower):
             words = {word.lower() for word in words}
+        if predict == "both":
+            words.add(END)
         added |= {"vocabulary": len(words) + 1, "sha256": sha256_of(_files(paths.values()))}
         return {**added, **options}
 
@@ -140,14 +150,19 @@ class Tags(Task):
 
     @property
     def target(self) -> Categorical:
-        """A tag for each word, or one intent per sentence."""
+        """A tag for each word, one intent per sentence, or both."""
+        size = len(self.labels) + len(self.intents)
         if self.predict == "intent":
-            return Categorical(len(self.labels))
+            return Categorical(size)
         scheme = self.scheme or usual_scheme(self.labels)
+        whole: tuple[Measure, ...] = ()
+        if self.predict == "both":
+            whole = ("last_accuracy", "sequence_accuracy")
         if scheme == "none":
-            return Categorical(len(self.labels), True)
-        metrics: tuple[Measure, ...] = ("accuracy", "span_f1")
-        return Categorical(len(self.labels), True, metrics, self.labels, scheme)
+            return Categorical(size, True, (*whole, "accuracy"))
+        # An intent is no part of a span.
+        names = (*self.labels, *[OUTSIDE] * len(self.intents))
+        return Categorical(size, True, ("accuracy", *whole, "span_f1"), names, scheme)
 
     @property
     def metric(self) -> str:
@@ -176,32 +191,61 @@ class Tags(Task):
             x_NT, lengths = encode_rows(words[split], vocabulary)
             y = self._numbers(paths[split], part)
             examples[split] = Examples(x_NT, y, lengths)
-        return Dataset(examples, {"inputs": vocabulary, "outputs": self.labels})
+        outputs = (*self.labels, *self.intents)
+        return Dataset(examples, {"inputs": vocabulary, "outputs": outputs})
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Converts the words of a line, separated by spaces or tabs, to their numbers [T]."""
         return encode(self.words(split_words(line.rstrip("\r\n"))), preprocessing["inputs"])
 
+    def describe_prediction(
+        self, x: np.ndarray, outputs: np.ndarray, preprocessing: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Converts outputs to labels; with both, the last step has the intent, the others tags.
+
+        Args:
+          x, outputs, preprocessing: as in `Task.describe_prediction`.
+        """
+        if self.predict != "both":
+            return super().describe_prediction(x, outputs, preprocessing)
+        # Each step chooses among the labels that it can have. Metrics choose among all.
+        tags = len(self.labels)
+        outputs_TC = np.atleast_2d(outputs)
+        labels = [self.labels[k] for k in outputs_TC[:-1, :tags].argmax(-1)]
+        return {"labels": labels, "intent": self.intents[int(outputs_TC[-1, tags:].argmax())]}
+
     def words(self, words: list[str]) -> list[str]:
-        """Returns words in the spelling of the vocabulary: in lower case with `lower`."""
-        return [word.lower() for word in words] if self.lower else words
+        """Returns the symbols of a sentence: its words, in lower case with `lower`, and its end."""
+        words = [word.lower() for word in words] if self.lower else words
+        return [*words, END] if self.predict == "both" else words
 
     def _numbers(self, path: Path, sentences: list[Sentence]) -> Any:
-        numbers = {label: number for number, label in enumerate(self.labels)}
+        known = (*self.labels, *map(_end_label, self.intents))
         rows = []
         for sentence in sentences:
-            targets = sentence.tags if self.predict == "tags" else [sentence.intent]
-            for label in targets:
-                if label not in numbers:
-                    raise UserError(
-                        f"data: {path} line {sentence.line} has {label!r}, which is not among the "
-                        f"{len(self.labels)} of the config; see `task.labels`"
-                    )
-            rows.append(targets)
-        # Tags [N,T], or intents [N,1]. Padding gets tag 0, a valid index; the lengths of the
-        # sentences exclude it from loss and metrics.
-        y_NT, _ = encode_rows(rows, self.labels)
-        return y_NT if self.predict == "tags" else y_NT[:, 0]
+            row = [] if self.predict == "intent" else [*sentence.tags]
+            if self.predict != "tags":
+                both = self.predict == "both"
+                row.append(_end_label(sentence.intent) if both else sentence.intent)
+            unknown = [label for label in row if label not in known]
+            if unknown:
+                label = unknown[0].removeprefix(_end_label(""))
+                options = self.labels if label == unknown[0] else self.intents
+                raise UserError(
+                    f"data: {path} line {sentence.line} has {label!r}, which is not among the "
+                    f"{len(options)} of the config; see "
+                    f"`task.{'labels' if options is self.labels else 'intents'}`"
+                )
+            rows.append(row)
+        # Labels of all steps [N,T], or intents [N,1]. Padding gets label 0, a valid index; the
+        # lengths of the sentences exclude it from loss and metrics.
+        y_NT, _ = encode_rows(rows, known)
+        return y_NT[:, 0] if self.predict == "intent" else y_NT
+
+
+def _end_label(intent: str) -> str:
+    # A tag has no spaces, so no tag has the same name.
+    return f"{END} {intent}"
 
 
 def find(path: str, data_dir: Path) -> Path:
