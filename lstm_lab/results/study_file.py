@@ -110,9 +110,13 @@ def leased_runs(workdir: Path, plan: dict[str, JSON]) -> dict[str, bool]:
     return leased
 
 
-def count_results(workdir: Path) -> int:
-    """Returns the number of runs that have a result, which may be damaged: it reads none."""
-    return sum(1 for _ in workdir.glob("runs/*/result.json"))
+def count_results(workdir: Path) -> tuple[int, int]:
+    """Returns the number of results, and how many of them come from an archive.
+
+    A result may be damaged: none is read. Those of an archive have no curve.
+    """
+    folders = [path.parent for path in workdir.glob("runs/*/result.json")]
+    return len(folders), sum(not (folder / "metrics.jsonl").exists() for folder in folders)
 
 
 def count_expected_runs(plan: dict[str, JSON]) -> int:

@@ -105,6 +105,16 @@ def tuning_runs(study: Study) -> list[PlannedRun]:
     ]
 
 
+def all_runs(study: Study) -> list[PlannedRun]:
+    """Returns all runs of a study, with each variant's first point in the final stage.
+
+    A final run has the same number of steps at any tuned point, so the first serves as well.
+    """
+    tuning = tuning_runs(study)
+    first_points = {run.variant: run.point for run in tuning[::-1]}
+    return [*tuning, *final_runs(study, first_points)]
+
+
 def trial_runs(
     study: Study, variant: str, values: Point, point: Point, seeds: Sequence[int]
 ) -> list[PlannedRun]:

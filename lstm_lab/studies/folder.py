@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -223,6 +223,28 @@ def plan_row(run: PlannedRun) -> dict[str, JSON]:
     """Returns the row of a run in the plan."""
     seed = run.spec.seed
     return {"variant": run.variant, "stage": run.stage, "point": run.point, "seed": seed}
+
+
+def without_results(
+    runs: Iterable[PlannedRun], finished: Mapping[RunSlot, int]
+) -> list[PlannedRun]:
+    """Returns the runs that have no result yet.
+
+    Counted by slot, not by id: the points of final runs are not known before tuning.
+
+    Args:
+      runs: the runs of a study.
+      finished: the number of results of each slot.
+    """
+    left = Counter(finished)
+    unfinished = []
+    for run in runs:
+        slot = slot_of(plan_row(run))
+        if left[slot]:
+            left[slot] -= 1
+        else:
+            unfinished.append(run)
+    return unfinished
 
 
 def _by_id(runs: Sequence[PlannedRun]) -> dict[str, PlannedRun]:

@@ -56,7 +56,7 @@ def run_jobs(
         for k in range(jobs)
     ]
     with Meter(runs, "runs") as meter:
-        done = count_results(workdir)
+        done, archived = count_results(workdir)
         meter.skip(done)
         signaled = False
         try:
@@ -67,8 +67,12 @@ def run_jobs(
                     for worker in workers:
                         worker.stop()
                 time.sleep(POLL_SECONDS)
-                before, done = done, count_results(workdir)
-                meter.advance(done - before, f"{jobs} processes")
+                before, archived_before = done, archived
+                done, archived = count_results(workdir)
+                # Taken over by a worker within seconds; they would promise an early end.
+                meter.skip(archived - archived_before)
+                trained = (done - archived) - (before - archived_before)
+                meter.advance(trained, f"{jobs} processes")
         finally:
             # After a second Ctrl-C, too: they would train on without anybody who knows of them.
             for worker in workers:

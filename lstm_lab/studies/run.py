@@ -19,10 +19,10 @@ from lstm_lab.config.ids import program_spec, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.results.lease import Lease, acquire_lease
 from lstm_lab.results.run_files import read_result
-from lstm_lab.studies.archive import count_slots, slot_of
-from lstm_lab.studies.expand import PlannedRun, final_runs, tuning_runs, variants
+from lstm_lab.studies.archive import count_slots
+from lstm_lab.studies.expand import PlannedRun, all_runs, final_runs, tuning_runs, variants
 from lstm_lab.studies.failures import RETRIES, FailureLog
-from lstm_lab.studies.folder import StudyFolder, choose_points, plan_row
+from lstm_lab.studies.folder import StudyFolder, choose_points, without_results
 from lstm_lab.studies.optuna import lost_runs, next_generation
 from lstm_lab.studies.plan import count_tokens
 from lstm_lab.studies.study import Search, Study
@@ -138,7 +138,9 @@ def launch(
     """
     folder, datasets = StudyFolder(workdir, study), _Datasets(data_dir, stop)
     # Counting the steps loads the data, so missing data are reported before anything is written.
-    steps = sum(_count_steps(run, datasets) for run in _unfinished(study, folder, results))
+    finished = folder.finished_slots() | (Counter() if results is None else count_slots(results))
+    unfinished = without_results(all_runs(study), finished)
+    steps = sum(_count_steps(run, datasets) for run in unfinished)
     tuning_failed = False
     with Meter(steps) as meter:
         devices = jax.local_device_count()
@@ -309,32 +311,6 @@ def _program_of(cohort: Cohort) -> tuple[RunSpec, Layout]:
 def _is_inside(path: object, folder: Path) -> bool:
     """Returns whether the path in an error, if there is one, leads into a folder."""
     return isinstance(path, str) and Path(path).absolute().is_relative_to(folder.absolute())
-
-
-def _unfinished(study: Study, folder: StudyFolder, results: Path | None) -> list[PlannedRun]:
-    """Returns the runs that have no result, neither in the folder nor in an archive.
-
-    Counted by slot, not by id: the points of final runs are not known before tuning.
-    """
-    finished = folder.finished_slots() | (Counter() if results is None else count_slots(results))
-    unfinished = []
-    for run in _all_runs(study):
-        slot = slot_of(plan_row(run))
-        if finished[slot]:
-            finished[slot] -= 1
-        else:
-            unfinished.append(run)
-    return unfinished
-
-
-def _all_runs(study: Study) -> list[PlannedRun]:
-    """Returns all runs of a study, with each variant's first point in the final stage.
-
-    A final run has the same number of steps at any tuned point, so the first serves as well.
-    """
-    tuning = tuning_runs(study)
-    first_points = {run.variant: run.point for run in tuning[::-1]}
-    return [*tuning, *final_runs(study, first_points)]
 
 
 def _count_steps(run: PlannedRun | CohortRun, datasets: _Datasets) -> int:

@@ -12,7 +12,8 @@ import os
 import shutil
 import tarfile
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_dir
@@ -25,6 +26,7 @@ from lstm_lab.utils.files import write_bytes
 from lstm_lab.utils.progress import Meter
 
 MIRROR = "LSTM_LAB_MIRROR"
+OFFLINE = "LSTM_LAB_OFFLINE"
 
 
 def default_data_dir() -> Path:
@@ -44,6 +46,26 @@ def use_data_dir(data_dir: Path | None) -> Path:
     # Config files may read their data, and get no arguments: the environment names the folder.
     os.environ["LSTM_LAB_DATA"] = str(data_dir)
     return data_dir
+
+
+@contextmanager
+def without_downloads() -> Iterator[None]:
+    """Within it, a missing file is an error, as with $LSTM_LAB_OFFLINE.
+
+    Example:
+      with without_downloads():
+          task.load(data_dir)
+    """
+    # The environment, since a config or a study may read its data when it is loaded.
+    before = os.environ.get(OFFLINE)
+    os.environ[OFFLINE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[OFFLINE]
+        else:
+            os.environ[OFFLINE] = before
 
 
 def locate(path: str, data_dir: Path) -> Path:
@@ -205,6 +227,11 @@ def _download(name: str, source: Source, path: Path, missing: Path) -> Path:
     import requests
 
     address = _mirrored(source) or str(source.url)
+    if os.environ.get(OFFLINE):
+        raise UserError(
+            f"data: {missing} is missing, and {OFFLINE} forbids downloads; put {address} there; "
+            f"or {_by_hand(name)}"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -338,3 +338,10 @@ def test_a_hash_of_recordings_is_that_of_sha256sum(server, tmp_path, monkeypatch
     (recordings / "0_a_1.wav").write_bytes(b"another one")
     with pytest.raises(UserError, match=rf"has sha256 \w{{64}}, expected {sha256}"):
         download.prepare("fsdd", recordings, tmp_path / "other")
+
+
+def test_offline_nothing_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSTM_LAB_OFFLINE", "1")
+    with pytest.raises(UserError, match="LSTM_LAB_OFFLINE forbids downloads; put https.*JSB"):
+        locate("jsb/JSB_Chorales.mat", tmp_path)
+    assert not list(tmp_path.iterdir())

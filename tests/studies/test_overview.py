@@ -1,0 +1,72 @@
+"""The table of all studies: what they cost, what is archived, and whose data are missing."""
+
+import gzip
+
+import pytest
+
+from lstm_lab.config import find
+from lstm_lab.studies.archive import pack
+from lstm_lab.studies.load import load_study
+from lstm_lab.studies.overview import overview, study_states
+from lstm_lab.studies.run import launch
+from lstm_lab.training.loop import StopRequest
+
+STUDY = """
+from lstm_lab.studies import Study, grid
+
+def get_study():
+    return Study(
+        name="{name}",
+        base={{
+            "task": {task},
+            "model": {{"hidden": 4}},
+            "train": {{"batch_size": 4, "{length}": 2}},
+        }},
+        axes=(grid("model.cell", ("rnn", "gru")),),
+        seeds=(0, 1),
+    )
+"""
+ADDING = '{"name": "adding", "length": 5, "valid_size": 8, "test_size": 8}'
+
+
+@pytest.fixture
+def experiments(tmp_path, monkeypatch):
+    """A working directory with three studies; those of the package are not listed."""
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    for name, task, length in (
+        ("done", ADDING, "steps"),
+        ("begun", ADDING, "steps"),
+        ("without_data", '{"name": "jsb"}', "epochs"),
+    ):
+        text = STUDY.format(name=name, task=task, length=length)
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(find, "package_folder", lambda kind: tmp_path / kind)
+    launch(load_study("done"), tmp_path / "done", tmp_path, StopRequest())
+    done, begun = (folder / "results" / name / "runs.jsonl.gz" for name in ("done", "begun"))
+    pack(tmp_path / "done", done)
+    begun.parent.mkdir()
+    first, *_ = gzip.decompress(done.read_bytes()).splitlines()
+    begun.write_bytes(gzip.compress(first))
+    return folder
+
+
+def test_every_study_has_its_runs_its_archive_and_its_cost(experiments, tmp_path):
+    states = {state.name: state for state in study_states(tmp_path)}
+    assert list(states) == ["begun", "done", "without_data"]
+    assert [state.runs for state in states.values()] == [4, 4, 4]
+    assert states["done"].archived == 4
+    assert states["begun"].archived == 1
+    assert states["done"].seconds > 0
+    missing = states["without_data"]
+    assert (missing.archived, missing.seconds) == (0, None)
+    assert "JSB_Chorales.mat is missing" in missing.missing
+    # Nothing was written, not even a folder for the data.
+    assert not (tmp_path / "jsb").exists()
+    text = overview(states.values())
+    assert "3 studies, 1 with an archive of all runs" in text
+    rows = {line.split()[0]: line for line in text.splitlines()[1:4]}
+    assert rows["begun"].rstrip().endswith("25% archived")
+    assert rows["done"].rstrip().endswith("archived")
+    assert rows["without_data"].rstrip().endswith("is missing")
