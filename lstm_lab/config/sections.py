@@ -151,6 +151,9 @@ class OptimSpec:
       lr: learning rate at the peak of the schedule.
       momentum: momentum of sgd.
       nesterov: uses Nesterov's form of the momentum.
+      evaluate_at: the weights of sgd with `nesterov` that are evaluated and kept: those at its
+        `lookahead`, where the next gradient is taken, or the `position` before it (as in
+        brainstorm).
       dampening: scales the gradient of sgd by 1 - momentum, so that momentum does not lengthen the
         steps.
       beta1, beta2, eps: of adam and adamw; rmsprop decays by beta2.
@@ -203,6 +206,7 @@ class OptimSpec:
     average: int | None = None
     accumulate: int = 1
     freeze: tuple[str, ...] = ()
+    evaluate_at: Literal["lookahead", "position"] = "lookahead"
 
     def __post_init__(self) -> None:
         _expect_finite(self)
@@ -231,6 +235,17 @@ class OptimSpec:
             raise ValueError(f"momentum, nesterov, dampening: only sgd has them, got {self.name}")
         if self.name == "adamw" and self.weight_decay_on == "weights":
             raise ValueError("weight_decay_on: adamw adds its decay to the update")
+        if self.evaluate_at == "position":
+            self._check_position()
+
+    def _check_position(self) -> None:
+        if not self.nesterov:
+            raise ValueError("evaluate_at: got position, which differs only with optim.nesterov")
+        # Their weights are no steps of the momentum alone.
+        for name in ("accumulate", "average", "weight_decay_on"):
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default:
+                raise ValueError(f"evaluate_at: got position, expected no optim.{name} with it")
 
     @property
     def counts_epochs(self) -> bool:

@@ -123,6 +123,43 @@ def build_optimizer(
     return optax.MultiSteps(chain, spec.accumulate).gradient_transformation()
 
 
+def before_lookahead(
+    spec: OptimSpec,
+    hparams: Mapping[str, jax.Array],
+    rate: jax.Array,
+    opt_state: tuple[PyTree, ...],
+    params: PyTree,
+) -> PyTree:
+    """Returns the weights before Nesterov's momentum looks ahead.
+
+    optax keeps the weights w where the next gradient is taken, one step of the momentum ahead:
+
+        trace = g + m trace
+        w     = w - rate (g + m trace)
+
+    Without the step ahead they are w + rate m trace.
+
+    Args:
+      spec: of sgd with `nesterov`.
+      hparams: as `build_optimizer` takes them.
+      rate: the factor of the last update, as `learning_rate` returns it.
+      opt_state: the state of the optimizer after this update.
+      params: the weights after this update.
+
+    Source: Sutskever et al. 2013, On the importance of initialization and momentum in deep
+    learning, section 3; Bengio et al. 2013, Advances in optimizing recurrent networks, section 3.5.
+    """
+    trace = next(part.trace for part in opt_state if isinstance(part, optax.TraceState))
+    ahead = rate * hparams["momentum"]
+
+    def back(path: tuple[jax.tree_util.DictKey, ...], weight: jax.Array, t: jax.Array) -> jax.Array:
+        # A frozen weight was not moved, although it has a trace.
+        return weight if is_frozen(spec.freeze, path) else weight + ahead * t
+
+    moved: PyTree = jax.tree_util.tree_map_with_path(back, params, trace)
+    return moved
+
+
 def _shrink_weights(decay: jax.Array) -> optax.GradientTransformation:
     """Multiplies the weights by 1 - decay after an update: w = (1 - decay) (w + u)."""
     return optax.stateless(

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.models.recurrent import States
-from lstm_lab.tasks import MetricSums
+from lstm_lab.tasks import Batch, MetricSums
 
 
 class StepReport(NamedTuple):
@@ -128,3 +128,16 @@ class LossParts(NamedTuple):
     predictions: jax.Array
     metrics: MetricSums
     carry: States | None
+
+
+def relative_size(update: jax.Array, weights: jax.Array) -> jax.Array:
+    """Returns the norm of an update over that of the weights; 1 for the first update of zeros."""
+    none = weights == 0
+    return jnp.where(none, jnp.sign(update), update / jnp.where(none, 1.0, weights))
+
+
+def count_tokens(batch: Batch) -> jax.Array:
+    """Returns the number of real time steps in a batch, float32."""
+    lengths = batch.examples.lengths
+    length_B = batch.examples.x.shape[1] if lengths is None else lengths.astype(jnp.float32)
+    return (batch.weight_B * length_B).sum()

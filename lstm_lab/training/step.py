@@ -42,7 +42,12 @@ from lstm_lab.training.forward import (
     training_regularization,
 )
 from lstm_lab.training.model_selection import reduce_on_plateau, should_stop, update_best
-from lstm_lab.training.optimizer import build_optimizer, schedule
+from lstm_lab.training.optimizer import (
+    before_lookahead,
+    build_optimizer,
+    learning_rate,
+    schedule,
+)
 from lstm_lab.training.reports import (
     EVALUATE,
     PAUSE,
@@ -50,8 +55,10 @@ from lstm_lab.training.reports import (
     LossParts,
     RowSoFar,
     StepReport,
+    count_tokens,
     first_fault,
     no_fault,
+    relative_size,
 )
 from lstm_lab.training.state import RUNNING, BestSoFar, Member, TrainState, zero_states
 from lstm_lab.training.update import apply_gradients
@@ -192,11 +199,9 @@ class TrainStep:
 
             before = state.interval
             start = state, before.total, before.fault, self._new_order(train, state)
-            # A loop of unknown length inside the program: the host waits once per chunk, not per
-            # step.
+            # A loop of unknown length in the program: the host waits once per chunk, not per step.
             state, total, fault, _ = lax.fori_loop(0, steps_left, one_step, start)
-            # The averaged weights, once they exist, are what a run is judged by.
-            params = weight_averaging.weights(state.average, state.params)
+            params = self._judged_weights(state)
             valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
             interval = RowSoFar(before.steps + steps_left, total, fault)
             report = self._chunk_report(state, interval, valid)
@@ -270,7 +275,7 @@ class TrainStep:
         if self.spec.train.loss_reduction == "sum_time_mean_batch":
             count = batch.weight_B.sum()
         total, metrics, grads, count, tokens = self.axis.sum(
-            (total, parts.metrics, grads, count, _count_tokens(batch))
+            (total, parts.metrics, grads, count, count_tokens(batch))
         )
         count = jnp.maximum(count, 1.0)
         zero = jnp.float32(0)
@@ -296,7 +301,7 @@ class TrainStep:
         params = updated.params
         # Without averaging it is None, and `and` keeps it None.
         average = state.average and weight_averaging.add(state.average, params)
-        ratio = _ratio(updated.update_norm, updated.weight_norm)
+        ratio = relative_size(updated.update_norm, updated.weight_norm)
         report = report._replace(grad_norm=updated.grad_norm, update_ratio=ratio)
         state = state._replace(
             step=state.step + 1, params=params, opt_state=updated.opt_state, average=average
@@ -365,6 +370,14 @@ class TrainStep:
         shape = schedule(self.spec.optim, self.schedule_length)
         return jnp.asarray(state.hparams["lr"] * shape(updates - 1))
 
+    def _judged_weights(self, state: TrainState) -> PyTree:
+        """Returns the weights that are evaluated and kept: averaged ones, once they exist."""
+        optim, params, hparams = self.spec.optim, state.params, state.hparams
+        if optim.evaluate_at == "lookahead":
+            return weight_averaging.weights(state.average, params)
+        rate = learning_rate(optim, hparams, self.schedule_length)(state.step - 1)
+        return before_lookahead(optim, hparams, rate, state.opt_state, params)
+
     def _select(
         self, state: TrainState, params: PyTree, report: ChunkReport, evaluated: jax.Array
     ) -> TrainState:
@@ -384,16 +397,3 @@ class TrainStep:
         if state.rollback is None:
             return after
         return rollback.apply(spec.train, state, after, evaluated)
-
-
-def _ratio(update: jax.Array, weights: jax.Array) -> jax.Array:
-    """Returns the norm of an update over that of the weights; 1 for the first update of zeros."""
-    none = weights == 0
-    return jnp.where(none, jnp.sign(update), update / jnp.where(none, 1.0, weights))
-
-
-def _count_tokens(batch: Batch) -> jax.Array:
-    """Returns the number of real time steps in a batch, float32."""
-    lengths = batch.examples.lengths
-    length_B = batch.examples.x.shape[1] if lengths is None else lengths.astype(jnp.float32)
-    return (batch.weight_B * length_B).sum()

@@ -1,5 +1,7 @@
 """Optimizers compared with optax's own, and schedules."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,18 @@ import optax
 import pytest
 
 from lstm_lab.config.sections import HPARAMS, OptimSpec
-from lstm_lab.training.optimizer import build_optimizer, hparams, schedule, schedule_length
-from tests.helpers.training import small_spec
+from lstm_lab.training.layout import Layout
+from lstm_lab.training.optimizer import (
+    before_lookahead,
+    build_optimizer,
+    hparams,
+    learning_rate,
+    schedule,
+    schedule_length,
+)
+from lstm_lab.training.parallel import build_program
+from lstm_lab.training.reports import EVALUATE
+from tests.helpers.training import assert_close, small_spec, state_with_runs
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 3.0]), "b": jnp.array([0.5])}
 
@@ -47,6 +59,58 @@ def test_optimizers_equal_optax(fields, reference):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), updated, expected
     )
+
+
+def test_the_position_before_the_lookahead_is_that_of_momentum_written_out():
+    momentum, lr = 0.9, 0.1
+    spec = OptimSpec(name="sgd", lr=lr, momentum=momentum, nesterov=True, dampening=True, clip=None)
+    numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
+    optimizer = build_optimizer(spec, numbers, 0)
+    params, state = PARAMS, optimizer.init(PARAMS)
+    # brainstorm's NesterovStep: look ahead, take the gradient there, move from the position.
+    position = {name: np.array(value, np.float64) for name, value in PARAMS.items()}
+    velocity = {name: np.zeros_like(value) for name, value in position.items()}
+    for k in range(5):
+        grads = jax.tree.map(lambda p, k=k: jnp.sin(p * (k + 1.0)), params)
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        for name in position:
+            ahead = position[name] + momentum * velocity[name]
+            velocity[name] = momentum * velocity[name] - lr * (1 - momentum) * np.sin(
+                ahead * (k + 1.0)
+            )
+            position[name] = position[name] + velocity[name]
+        rate = learning_rate(spec, numbers, 0)(jnp.int32(k))
+        ours = before_lookahead(spec, numbers, rate, state, params)
+        for name in position:
+            np.testing.assert_allclose(ours[name], position[name], rtol=1e-5)
+            # The difference that is tested is not a rounding error.
+            assert k == 0 or np.abs(params[name] - position[name]).max() > 1e-3
+
+
+def test_frozen_weights_have_no_position_of_their_own():
+    spec = OptimSpec(name="sgd", momentum=0.9, nesterov=True, clip=None, freeze=("b",))
+    numbers = {k: jnp.float32(v) for k, v in hparams(spec).items()}
+    optimizer = build_optimizer(spec, numbers, 0)
+    _, state = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
+    ours = before_lookahead(spec, numbers, jnp.float32(0.1), state, PARAMS)
+    np.testing.assert_array_equal(ours["b"], PARAMS["b"])
+    assert (ours["w"] != PARAMS["w"]).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"nesterov": False}, "optim.nesterov"),
+        ({"accumulate": 2}, "no optim.accumulate"),
+        ({"average": 3}, "no optim.average"),
+        ({"weight_decay_on": "weights"}, "no optim.weight_decay_on"),
+    ],
+)
+def test_a_position_needs_nesterovs_momentum_alone(fields, message):
+    options = {"name": "sgd", "momentum": 0.9, "nesterov": True, "evaluate_at": "position"}
+    with pytest.raises(ValueError, match=message):
+        OptimSpec(**{**options, **fields})
 
 
 def test_decay_on_the_weights_does_not_depend_on_the_learning_rate():
@@ -131,3 +195,19 @@ def test_frozen_parts_do_not_change(name):
     updates, _ = optimizer.update(tree, optimizer.init(tree), tree)
     assert (updates["embed"]["table"] == 0).all()
     assert (updates["embedder"] < 0).all()
+
+
+@pytest.mark.parametrize("evaluate_at", ["lookahead", "position"])
+def test_the_best_weights_are_those_that_were_evaluated(evaluate_at):
+    options = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "clip": None}
+    spec = small_spec(optim={**options, "evaluate_at": evaluate_at})
+    program, dataset = build_program(spec, 5, Layout("single", 1, 1)), spec.task.load(Path())
+    state, data = state_with_runs(program, [spec], 5), program.place_data(dataset.splits)
+    state, report = program.run_chunk(state, data, jnp.int32(5), jnp.int32(EVALUATE))
+    host, valid = program.collect((state, report.valid["mse"][0]))
+    trace = next(part.trace for part in host.opt_state if hasattr(part, "trace"))
+    share = 0.1 * 0.9 if evaluate_at == "position" else 0.0
+    expected = jax.tree.map(lambda w, t: w + share * t, host.params, trace)
+    assert_close(host.best.params, expected)
+    scored = program.evaluate(expected, state.hparams, np.ones(1, bool), data["valid"])
+    np.testing.assert_allclose(valid, scored["mse"][0], rtol=1e-5)
