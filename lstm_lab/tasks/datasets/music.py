@@ -6,14 +6,15 @@ next frame. `lstm_lab.inference.music` generates new pieces.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from lstm_lab.tasks.base import Bernoulli, Dataset, Task, Vectors
-from lstm_lab.tasks.examples import Sequences
+from lstm_lab.tasks.examples import Sequences, Stored
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
 
@@ -32,7 +33,9 @@ class JSB(Task):
     """Which of 88 notes sound in the next frame of a chorale by J. S. Bach, or of another piece.
 
     The negative log-likelihood of a frame is the sum over its 88 notes, as in the literature. There
-    are 229, 76 and 77 chorales in train, valid and test.
+    are 229, 76 and 77 chorales in train, valid and test. `nll` is the mean over all frames of a
+    split. `piece_nll`, of the test split alone, is the mean over its pieces of their own means, so
+    that short pieces weigh as much as long ones.
 
     Attributes:
       collection: the collection of pieces.
@@ -53,6 +56,7 @@ class JSB(Task):
     inputs: ClassVar[Vectors] = Vectors(NOTES)
     target: ClassVar[Bernoulli] = Bernoulli(NOTES, every_step=True)
     metric: ClassVar[str] = "nll"
+    final_metric_names: ClassVar[tuple[str, ...]] = ("piece_nll",)
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the pieces; the splits are those of the file.
@@ -65,6 +69,23 @@ class JSB(Task):
         """
         path = locate(FILES[self.collection], data_dir)
         return Dataset({k: self._sequences(rolls, path) for k, rolls in read_rolls(path).items()})
+
+    def final_metrics(
+        self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Returns the mean over pieces of the negative log-likelihood of a frame, in nats.
+
+        Args:
+          outputs: logits [N,T,88].
+          test, preprocessing: as in `Task.final_metrics`.
+        """
+        examples = test.take(np.arange(test.rows))
+        # -log p of a note: softplus(-logit) if it sounds, softplus(logit) if it does not.
+        nll_NT = np.logaddexp(0.0, (1.0 - 2.0 * examples.y) * outputs).sum(-1)
+        lengths = examples.lengths
+        assert lengths is not None
+        real_NT = np.arange(nll_NT.shape[1])[None] < lengths[:, None]
+        return {"piece_nll": float(((nll_NT * real_NT).sum(1) / lengths).mean())}
 
     def _sequences(self, rolls: list[np.ndarray], path: Path) -> Sequences:
         """Puts the pieces one after another; the input of each frame is the frame before it."""

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import scipy.io
+from scipy.special import expit
+from sklearn.metrics import log_loss
 
 from configs.jsb import get_config
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import JSB
 from lstm_lab.tasks.datasets import music
+from lstm_lab.tasks.examples import Sequences
 from lstm_lab.utils.errors import UserError
 from tests.helpers.data import dense, write_chorales
 
@@ -65,3 +68,18 @@ def test_a_damaged_file_is_rejected(tmp_path):
         scipy.io.savemat(path, {f"{k}data": bad for k in ("train", "valid", "test")})
         with pytest.raises(UserError, match=message):
             JSB().load(tmp_path)
+
+
+def test_the_mean_over_pieces_weighs_short_pieces_as_long_ones():
+    rng = np.random.default_rng(0)
+    pieces = [rng.integers(0, 2, (length, 88)).astype(np.uint8) for length in (3, 9, 2)]
+    test = Sequences.of(pieces)
+    logits_NTC = rng.normal(size=(3, 8, 88))
+    means = []
+    for logits_TC, piece in zip(logits_NTC, pieces, strict=True):
+        # The first frame is only read.
+        steps = list(zip(logits_TC, piece[1:], strict=False))
+        means.append(np.mean([log_loss(y, expit(z), labels=(0, 1)) * 88 for z, y in steps]))
+    metrics = JSB().final_metrics(logits_NTC, test, {})
+    np.testing.assert_allclose(metrics["piece_nll"], np.mean(means), rtol=1e-6)
+    assert abs(metrics["piece_nll"] - np.average(means, weights=(2, 8, 1))) > 0.1
