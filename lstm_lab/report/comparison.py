@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.report.bayes import (
+from lstm_lab.report.fanova import Importance
+from lstm_lab.report.runs import RunRow, StudyRuns
+from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
+from lstm_lab.statistics.bayes import (
     NO_POSTERIOR,
     Posterior,
     posterior_of_folds,
     posterior_of_means,
 )
-from lstm_lab.report.fanova import Importance
-from lstm_lab.report.hypotheses import FriedmanResult, friedman, holm, welch, wilcoxon
-from lstm_lab.report.runs import RunRow, StudyRuns
-from lstm_lab.report.stats import (
+from lstm_lab.statistics.estimates import (
     Interval,
     bootstrap_interval,
     expected_best,
@@ -31,7 +31,7 @@ from lstm_lab.report.stats import (
     mean_interval,
     probability_of_improvement,
 )
-from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
+from lstm_lab.statistics.hypotheses import FriedmanResult, friedman, holm, welch, wilcoxon
 
 # The usual level. Claims carry their own, which the study declares.
 ALPHA = 0.05

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from lstm_lab.report.bayes import posterior_of_folds, posterior_of_means
 from lstm_lab.report.comparison import compare
 from lstm_lab.report.render.files import build
 from lstm_lab.report.render.results_table import as_parquet
 from lstm_lab.report.runs import read_study
+from lstm_lab.statistics.bayes import posterior_of_folds, posterior_of_means
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_json
 from tests.helpers.report import SCORES
