@@ -40,8 +40,10 @@ def _plain(value: Any) -> Any:
         return _plain(value._asdict())
     if isinstance(value, Mapping):
         # JSON has no pairs as keys: interactions of two hyperparameters.
-        names = {key: " x ".join(key) if isinstance(key, tuple) else key for key in value}
-        return {names[key]: _plain(inner) for key, inner in value.items()}
+        return {
+            " x ".join(key) if isinstance(key, tuple) else key: _plain(inner)
+            for key, inner in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     return value
