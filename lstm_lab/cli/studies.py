@@ -38,6 +38,8 @@ class SweepFlags:
     devices: int | None
     jobs: int | None
     dry_run: bool
+    std: str | None
+    difference: float | None
     trials: int | None
     results: Path | None
     rerun: str | None
@@ -65,7 +67,24 @@ def _sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="N",
                 type=COUNT,
             ),
-            switch("--dry-run", "Prints runs, programs, memory and time, e.g. --dry-run."),
+            switch(
+                "--dry-run",
+                "Prints runs, programs, memory and time, and which differences the seeds can find, "
+                "e.g. --dry-run.",
+            ),
+            flag(
+                "--std",
+                "With --dry-run: the standard deviation of the metric over seeds, or an earlier "
+                "study (its folder, or an archive of `pack`), e.g. --std=0.01.",
+                metavar="NUMBER|DIR|FILE",
+            ),
+            flag(
+                "--difference",
+                "With --dry-run and --std: the difference that matters, e.g. --difference=0.02. By "
+                "default the study's rope.",
+                metavar="NUMBER",
+                type=float,
+            ),
             flag(
                 "--trials",
                 "The number of random trials per variant, e.g. --trials=50, for a study that "
@@ -147,7 +166,7 @@ def _sweep(name: str, flags: SweepFlags) -> int:
     if flags.dry_run:
         from lstm_lab.studies.dry_run import preview
 
-        print(preview(study, data))
+        print(preview(study, data, _number_or_path(flags.std), flags.difference))
         return DONE
     # After the preview and not with the commands, which must not change anything on disk.
     if flags.rerun and not flags.emit:
@@ -166,6 +185,15 @@ def _sweep(name: str, flags: SweepFlags) -> int:
     if not flags.worker:
         print(workers.report_text(folder))
     return DONE if status == "completed" else FAILED
+
+
+def _number_or_path(text: str | None) -> float | Path | None:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)
 
 
 @click.command(

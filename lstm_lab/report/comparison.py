@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from lstm_lab.report.bayes import (
+from lstm_lab.report.fanova import Importance
+from lstm_lab.report.runs import RunRow, StudyRuns
+from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
+from lstm_lab.statistics.bayes import (
     NO_POSTERIOR,
     Posterior,
     posterior_of_folds,
     posterior_of_means,
 )
-from lstm_lab.report.fanova import Importance
-from lstm_lab.report.hypotheses import FriedmanResult, friedman, holm, welch, wilcoxon
-from lstm_lab.report.runs import RunRow, StudyRuns
-from lstm_lab.report.stats import (
+from lstm_lab.statistics.estimates import (
     Interval,
     bootstrap_interval,
     expected_best,
@@ -31,7 +31,13 @@ from lstm_lab.report.stats import (
     mean_interval,
     probability_of_improvement,
 )
-from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
+from lstm_lab.statistics.hypotheses import FriedmanResult, friedman, holm, welch, wilcoxon
+from lstm_lab.statistics.stochastic_order import (
+    MIN_SCORES,
+    NO_ORDER,
+    StochasticOrder,
+    almost_stochastic_order,
+)
 
 # The usual level. Claims carry their own, which the study declares.
 ALPHA = 0.05
@@ -60,6 +66,8 @@ class VariantRow:
       hedges_g: effect size against the baseline; positive if the variant is better.
       improvement: estimated probability that one of its runs is better than one of the baseline.
       posterior: of the difference to the baseline; positive if the variant is better.
+      order: how nearly its scores are above those of the baseline; NaN for fewer than five on a
+        side, and for a cross-validation, whose scores depend on each other.
       parameters: smallest and largest number of parameters of its runs, or None.
       wall_s: mean training time of its runs in seconds, or None; see `RunRow`.
       flops: mean floating-point operations of a run, or None.
@@ -85,6 +93,7 @@ class VariantRow:
     hedges_g: float
     improvement: float
     posterior: Posterior
+    order: StochasticOrder
     parameters: tuple[int, int] | None
     wall_s: float | None
     flops: float | None
@@ -261,7 +270,7 @@ def _against_baseline(
     # NaN and not 1: `holm` must not count the baseline as a test against itself.
     if baseline in (None, name):
         names = ("p_welch", "p_wilcoxon", "hedges_g", "improvement")
-        return {**dict.fromkeys(names, NAN), "posterior": NO_POSTERIOR}
+        return {**dict.fromkeys(names, NAN), "posterior": NO_POSTERIOR, "order": NO_ORDER}
     scores, reference = all_scores[name], all_scores[baseline]
     # With `sign`, higher is better for both directions of the metric.
     ours, theirs = [sign * v for v in scores], [sign * v for v in reference]
@@ -273,7 +282,19 @@ def _against_baseline(
         "hedges_g": hedges_g(ours, theirs),
         "improvement": probability_of_improvement(ours, theirs),
         "posterior": _posterior(runs, ours, theirs, compared[name], compared[baseline], sign),
+        "order": _order(runs, ours, theirs, all_scores),
     }
+
+
+def _order(
+    runs: StudyRuns, ours: list[float], theirs: list[float], scores: Mapping[str, list[float]]
+) -> StochasticOrder:
+    """Returns the stochastic order of a variant and the baseline, corrected for all variants."""
+    if runs.study.get("folds") or min(len(ours), len(theirs)) < MIN_SCORES:
+        return NO_ORDER
+    # One of those with enough scores is the baseline itself.
+    comparisons = sum(len(values) >= MIN_SCORES for values in scores.values()) - 1
+    return almost_stochastic_order(ours, theirs, alpha=ALPHA, comparisons=comparisons)
 
 
 def _posterior(

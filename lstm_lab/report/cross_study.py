@@ -14,9 +14,9 @@ import numpy as np
 import scipy.stats
 
 from lstm_lab.report.comparison import ALPHA, Comparison
-from lstm_lab.report.hypotheses import FriedmanResult, friedman, sign_flip
 from lstm_lab.report.runs import StudyRuns
-from lstm_lab.report.stats import Interval, mean_interval
+from lstm_lab.statistics.estimates import Interval, mean_interval
+from lstm_lab.statistics.hypotheses import FriedmanResult, friedman, sign_flip
 
 # In standard deviations over seeds. To detect a smaller difference takes dozens of seeds, so in
 # practice it is no reason to prefer a variant.

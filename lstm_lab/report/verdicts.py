@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.report.fanova import MIN_TRIALS, Importance, fanova
-from lstm_lab.report.hypotheses import equivalence_test, superiority_test
 from lstm_lab.report.runs import RunRow, StudyRuns
-from lstm_lab.report.stats import mean_interval
+from lstm_lab.statistics.estimates import mean_interval
+from lstm_lab.statistics.hypotheses import equivalence_test, superiority_test
 
 
 @dataclass(frozen=True)

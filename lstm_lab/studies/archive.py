@@ -70,11 +70,19 @@ def slot_of(row: dict[str, JSON]) -> RunSlot:
 
 def count_slots(path: Path) -> Counter[RunSlot]:
     """Returns the number of runs that an archive holds for each slot."""
-    return Counter(slot_of(row) for row in _read_rows(path))
+    return Counter(slot_of(row) for row in read_archive(path))
 
 
-def _read_rows(path: Path) -> list[dict[str, JSON]]:
-    """Returns the rows of an archive; raises UserError for any other file."""
+def read_archive(path: Path, setting: str = "--results") -> list[dict[str, JSON]]:
+    """Returns the rows of an archive.
+
+    Args:
+      path: the file.
+      setting: the flag or argument that names it, for messages.
+
+    Raises:
+      UserError: for any other file.
+    """
     try:
         content = path.read_bytes()
         if not content:
@@ -82,7 +90,7 @@ def _read_rows(path: Path) -> list[dict[str, JSON]]:
         rows = [json.loads(line) for line in gzip.decompress(content).splitlines()]
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
-        raise UserError(f"--results: {path} is no archive of `lstm-lab pack`: {reason}") from None
+        raise UserError(f"{setting}: {path} is no archive of `lstm-lab pack`: {reason}") from None
     for number, row in enumerate(rows, 1):
         sound = (
             isinstance(row, dict)
@@ -91,7 +99,7 @@ def _read_rows(path: Path) -> list[dict[str, JSON]]:
             and is_result(row["result"])
         )
         if not sound:
-            raise UserError(f"--results: {path}: line {number} is no result; expected {PACKED}")
+            raise UserError(f"{setting}: {path}: line {number} is no result; expected {PACKED}")
     return rows
 
 
@@ -110,7 +118,7 @@ def unpack(path: Path, workdir: Path, redefined: Mapping[str, dict[str, int]]) -
     # Matched by slot and point, not by id: ids change with the schema.
     planned = {identity(row): run for run, row in read_plan(workdir)["runs"].items()}
     count = 0
-    for row in _read_rows(path):
+    for row in read_archive(path):
         run = planned.get(identity(row))
         if run is None or row.get("redefined", {}) != redefined.get(run, {}):
             continue

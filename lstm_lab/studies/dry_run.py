@@ -38,12 +38,18 @@ MAX_ROWS = 20
 EFFICIENCY = 0.35
 
 
-def preview(study: Study, data_dir: Path) -> str:
+def preview(
+    study: Study,
+    data_dir: Path,
+    std: float | Path | None = None,
+    difference: float | None = None,
+) -> str:
     """Returns the text of `lstm-lab sweep --dry-run`.
 
     Args:
       study: the study.
       data_dir: the folder of data sets.
+      std, difference: as in `Study.power`; without `std`, differences are in standard deviations.
     """
     runs = {run_id(run.spec): run for run in tuning_runs(study) or final_runs(study, {})}
     rows = [
@@ -64,7 +70,23 @@ def preview(study: Study, data_dir: Path) -> str:
             f"then, at the best point of each variant: {len(names)} variants x seeds "
             f"{', '.join(map(str, study.seeds))}: {len(names) * len(study.seeds)} runs"
         )
+    # Where `power` has an answer; what the user asked for is refused in words.
+    if std is not None or (study.baseline and len(study.points) > 1 and not study.folds):
+        lines += ["", *_power_lines(study, std, difference)]
     return "\n".join(lines)
+
+
+def _power_lines(study: Study, std: float | Path | None, difference: float | None) -> list[str]:
+    """Returns which differences to the baseline the final seeds can find."""
+    if std is not None:
+        return [repr(study.power(std, difference))]
+    if len(study.seeds) < 2:
+        return []
+    effect = study.power(1.0, 1.0).detectable
+    return [
+        f"{len(study.seeds)} seeds find a difference of {effect:.2g} standard deviations to "
+        f"{study.baseline} in 80 % of studies; with --std, the seeds that a difference needs"
+    ]
 
 
 def _load_datasets(runs: Mapping[str, PlannedRun], data_dir: Path) -> dict[Task, Dataset]:

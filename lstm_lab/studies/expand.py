@@ -11,13 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from lstm_lab.config.parsing import build_spec, typed, with_values
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.config.serialization import to_json
-from lstm_lab.studies.axes import Point, cross, label
+from lstm_lab.studies.axes import Point
 from lstm_lab.studies.claims import Claim, Equivalent, Reproduces, Scores
 from lstm_lab.studies.sizes import match_size
 from lstm_lab.studies.study import Study
 from lstm_lab.utils.errors import UserError, unknown
-from lstm_lab.utils.files import flatten
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,7 @@ def variants(study: Study) -> dict[str, Point]:
     Raises:
       UserError: for a study without runs, or a name that is not one of its variants.
     """
-    # Conditions of an axis may refer to settings that the base leaves at their defaults.
-    base = flatten(to_json(build_spec(study.settings)))
-    points = {label(point): point for point in cross(study.axes, base)}
+    points = study.points
     has_tuning_runs = study.tuning and (study.tuning.seeds or study.tuning.trials)
     if not points or not (study.seeds or has_tuning_runs) or (study.tuning and not has_tuning_runs):
         raise UserError(

@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from lstm_lab.config.load import read_config
-from lstm_lab.config.parsing import with_complete_task
-from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, random_points
+from lstm_lab.config.parsing import build_spec, with_complete_task
+from lstm_lab.config.serialization import to_json
+from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, label, random_points
 from lstm_lab.studies.claims import AnyClaim, Reference
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import flatten
+
+if TYPE_CHECKING:
+    from lstm_lab.studies.power import StudyPower
 
 # The size that all variants share: hidden units, parameters, or FLOP per time step.
 Match = Literal["hidden", "params", "flops"]
@@ -207,3 +213,57 @@ class Study:
         """
         # The user wrote this study, and so chose its base.
         return with_complete_task(read_config(self.base, trust_code=True))
+
+    @property
+    def points(self) -> dict[str, Point]:
+        """The points of the axes, by label; `expand.variants` checks that the study fits them."""
+        # Conditions of an axis may refer to settings that the base leaves at their defaults.
+        base = flatten(to_json(build_spec(self.settings)))
+        return {label(point): point for point in cross(self.axes, base)}
+
+    def power(
+        self,
+        std: float | str | Path,
+        difference: float | None = None,
+        *,
+        alpha: float = 0.05,
+        power: float = 0.8,
+    ) -> StudyPower:
+        """Returns what the final seeds can find, before they are trained.
+
+        Args:
+          std: the standard deviation of the metric over seeds; or an earlier study with the same
+            metric, as its folder or as an archive of `lstm-lab pack`.
+          difference: the difference of means that matters; None takes `rope`, if it is not 0.
+          alpha: the two-sided level of all comparisons with the baseline together. Each is tested
+            at alpha divided by their number, the level that Holm's correction has at worst.
+          power: the probability with which a difference is to be found.
+
+        Returns:
+          The power of Welch's test with the declared seeds, the seeds that the difference needs,
+          and the smallest difference that the declared seeds find.
+
+        Raises:
+          UserError: without a baseline and another variant; for a cross-validation, whose scores
+            depend on each other; for a number that is out of range; for a file or folder without
+            two results of one variant.
+
+        Example:
+          >>> axes = (grid("model.cell", ("lstm", "gru")),)
+          >>> study = Study("cells", "adding", axes, seeds=(10, 11, 12, 13, 14), baseline="lstm")
+          >>> study.power(std=0.01, difference=0.02)
+          5 seeds find a difference of 0.02 with probability 0.77, and one of 0.0208 with 0.8.
+          6 seeds find 0.02 with 0.8. (Standard deviation 0.01, two-sided Welch's test at 0.05.)
+        """
+        # Late, here and there: SciPy's statistics take a second, and training does not need them.
+        from lstm_lab.studies.power import deviation_of_runs, power_of_seeds
+
+        if self.baseline is None or len(self.points) < 2 or self.folds is not None:
+            raise UserError(
+                f"study {self.name}: power: expected a baseline, another variant and no folds"
+            )
+        if not isinstance(std, (int, float)):
+            std = deviation_of_runs(Path(std), build_spec(self.settings).metric)
+        matters = difference if difference is not None else self.rope or None
+        comparisons = len(self.points) - 1
+        return power_of_seeds(len(self.seeds), std, matters, alpha, comparisons, power)

@@ -4,7 +4,7 @@ import baycomp
 import numpy as np
 import pytest
 
-from lstm_lab.report.bayes import posterior_of_folds
+from lstm_lab.statistics.bayes import posterior_of_folds
 
 
 @pytest.mark.parametrize("rope", [0.0, 0.01, 0.1])

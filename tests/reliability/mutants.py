@@ -63,8 +63,8 @@ TESTS = {
     "recurrence/dispatch": "recurrence/dispatch recurrence/unroll",
     "recurrence/steps": LAYER,
     "recurrence/unroll": LAYER,
-    "report/hypotheses": "report/hypotheses report/verdicts report/cross_study",
-    "report/stats": "report/stats report/cross_study",
+    "statistics/hypotheses": "statistics/hypotheses report/verdicts report/cross_study",
+    "statistics/estimates": "statistics/estimates report/cross_study",
     "tasks/metrics": "tasks/metrics tasks/span_f1 tasks/readers/records",
 }
 SECONDS = 1200  # of one mutant; undisturbed, the slowest tests of a file take 300

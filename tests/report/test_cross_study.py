@@ -5,9 +5,9 @@ import pytest
 
 from lstm_lab.report.comparison import compare
 from lstm_lab.report.cross_study import combine, compare_pair
-from lstm_lab.report.hypotheses import sign_flip
 from lstm_lab.report.render.cross_study import build_cross_study_report
 from lstm_lab.report.runs import read_study
+from lstm_lab.statistics.hypotheses import sign_flip
 from lstm_lab.utils.files import read_json
 from tests.helpers.report import write_study
 

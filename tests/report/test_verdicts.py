@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lstm_lab.report.fanova import Importance
-from lstm_lab.report.hypotheses import equivalence_test
 from lstm_lab.report.runs import RunRow, StudyRuns
 from lstm_lab.report.verdicts import hyperparameter_importances, judge_claim, to_unit
+from lstm_lab.statistics.hypotheses import equivalence_test
 
 RANGES = {
     "optim.lr": {

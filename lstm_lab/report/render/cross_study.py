@@ -19,13 +19,13 @@ from lstm_lab.report.cross_study import (
     combine,
     compare_pair,
 )
-from lstm_lab.report.hypotheses import FriedmanResult
 from lstm_lab.report.render.files import write_report
 from lstm_lab.report.render.formats import number
 from lstm_lab.report.render.markdown import markdown_report
 from lstm_lab.report.render.page import page
 from lstm_lab.report.render.tables import Section, TextTable
 from lstm_lab.report.runs import StudyRuns, read_study
+from lstm_lab.statistics.hypotheses import FriedmanResult
 from lstm_lab.utils.escape import visible
 from lstm_lab.utils.files import write_text
 from lstm_lab.utils.tables import aligned

@@ -1,7 +1,7 @@
-"""Writes a study's report: HTML, Markdown, LaTeX, a table of runs, and figures.
+"""Writes a study's report: HTML, Markdown, JSON, LaTeX, a table of runs, and figures.
 
-In: a study's folder. Out: STUDY/report/ with report.html, report.md, table.tex, results.csv (and
-results.parquet), and each figure as SVG and PNG.
+In: a study's folder. Out: STUDY/report/ with report.html, report.md, report.json, table.tex,
+results.csv (and results.parquet), and each figure as SVG and PNG.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from lstm_lab.report.render import tables
 from lstm_lab.report.render.figures.draw import draw_figures
 from lstm_lab.report.render.figures.style import png, svg
 from lstm_lab.report.render.markdown import markdown_report
+from lstm_lab.report.render.numbers import comparison_numbers
 from lstm_lab.report.render.page import page
 from lstm_lab.report.render.results_table import write_results
 from lstm_lab.report.runs import StudyRuns, read_study
 from lstm_lab.utils.escape import visible
-from lstm_lab.utils.files import write_bytes, write_text
+from lstm_lab.utils.files import write_bytes, write_json, write_text
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.tables import aligned, latex_table
 
@@ -101,6 +102,7 @@ def write_report(
         figures,
     )
     write_text(folder / "report.md", text)
+    write_json(folder / "report.json", comparison_numbers(comparison))
     write_text(folder / "table.tex", latex_table(tables.ranking(comparison)))
     write_results(folder, runs)
 

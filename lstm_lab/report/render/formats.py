@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lstm_lab.report.stats import Interval
+from lstm_lab.statistics.estimates import Interval
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -1,6 +1,6 @@
 """The table of the Bayesian comparison, and how to read it.
 
-In: a `Comparison`. Out: rows of text. `report/bayes.py` computes the numbers.
+In: a `Comparison`. Out: rows of text. `statistics/bayes.py` computes the numbers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 
 from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.render.formats import bounds, number
-from lstm_lab.report.stats import Interval
+from lstm_lab.statistics.estimates import Interval
 
 
 def posteriors(c: Comparison) -> list[list[str]]:

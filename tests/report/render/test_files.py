@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from lstm_lab.report.bayes import posterior_of_folds, posterior_of_means
 from lstm_lab.report.comparison import compare
 from lstm_lab.report.render.files import build
 from lstm_lab.report.render.results_table import as_parquet
 from lstm_lab.report.runs import read_study
+from lstm_lab.statistics.bayes import posterior_of_folds, posterior_of_means
+from lstm_lab.statistics.stochastic_order import almost_stochastic_order
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_json
 from tests.helpers.report import SCORES
@@ -139,3 +140,33 @@ def test_a_folder_without_a_study_is_an_error(tmp_path):
     (tmp_path / "study.json").write_text("{half")
     with pytest.raises(UserError, match="missing or damaged"):
         build(tmp_path)
+
+
+def test_stochastic_orders_need_five_runs_and_are_corrected_for_the_variants(folder):
+    best, second, third, _ = compare(read_study(folder)).rows
+    # Only nfg has five runs, so it is the one comparison.
+    assert second.order == almost_stochastic_order(SCORES["nfg"], SCORES["np"])
+    assert second.order.b_above_a < 0.2
+    assert np.isnan([*best.order, *third.order]).all()
+    build(folder)
+    report = (folder / "report" / "report.md").read_text()
+    assert "| nfg | 1.000 | 1.000 | 0.000 | worse |" in report
+    assert "Almost stochastic order" in (folder / "report" / "report.html").read_text()
+    # The scores of folds depend on each other.
+    folds = compare(read_study(with_study_fields(folder, folds=5)))
+    assert np.isnan([row.order.ratio for row in folds.rows]).all()
+
+
+def test_all_numbers_are_in_a_json_file(folder):
+    build(folder)
+    numbers = json.loads((folder / "report" / "report.json").read_text())
+    rows = {row["variant"]: row for row in numbers["rows"]}
+    comparison = compare(read_study(folder))
+    for row in comparison.rows:
+        written = rows[row.variant]
+        assert written["scores"] == row.scores
+        assert written["order"].keys() == {"ratio", "a_above_b", "b_above_a"}
+    pair = next(p for p in numbers["pairwise"] if (p["a"], p["b"]) == ("np", "nfg"))
+    assert pair["p"] == comparison.pairwise["np", "nfg"]
+    assert rows["nfg"]["posterior"]["worse"] == comparison.rows[1].posterior.worse
+    assert rows["np"]["p_welch"] is None

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_lab.report.hypotheses import (
+from lstm_lab.statistics.hypotheses import (
     friedman,
     holm,
     sign_flip,

@@ -1,6 +1,6 @@
 """Hypothesis tests: Welch, Wilcoxon, sign flips, Holm, Friedman with Nemenyi, equivalence.
 
-In: scores of runs. Out: p-values, or a `ClaimResult`. Like `stats`, too few values give NaN or
+In: scores of runs. Out: p-values, or a `ClaimResult`. Like `estimates`, too few values give NaN or
 "inconclusive", never an error. Read `verdicts` for how a study's claims use these tests.
 """
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from lstm_lab.report.stats import (
+from lstm_lab.statistics.estimates import (
     bootstrap_interval,
     expected_best,
     hedges_g,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from lstm_lab.report.bayes import posterior_of_folds, posterior_of_means
+from lstm_lab.statistics.bayes import posterior_of_folds, posterior_of_means
 
 A, B = [3.1, 3.4, 2.9, 3.6, 3.3], [2.8, 3.0, 3.3, 2.7]
 
