@@ -28,6 +28,7 @@ from lstm_lab.tasks.batches import (
     steps_per_epoch,
     train_batch,
 )
+from lstm_lab.tasks.datasets.counters import CounterLanguage
 from lstm_lab.tasks.datasets.digits import Digits
 from lstm_lab.tasks.datasets.forecasting import Series
 from lstm_lab.tasks.datasets.formal import Counting, Dyck, Parity
@@ -73,6 +74,7 @@ TASKS: dict[str, type[Task]] = {
         TemporalOrder,
         Parity,
         Dyck,
+        CounterLanguage,
         Counting,
         Digits,
         MNIST,
@@ -99,6 +101,7 @@ __all__ = [
     "Categorical",
     "ClassScores",
     "CopyMemory",
+    "CounterLanguage",
     "Counting",
     "Dataset",
     "Digits",
