@@ -57,7 +57,7 @@ class StudyResult:
     def ranking(self) -> DataFrame:
         """One row per variant, best first: mean test score, 95 % interval, tests, verdict."""
         c = self.comparison
-        columns = ("variant", "parameters", "n", c.metric, "low", "high", "p_welch", "p_holm")
+        columns = ("variant", "parameters", "n", c.test_metric, "low", "high", "p_welch", "p_holm")
         rows = []
         for row in c.rows:
             parameters = row.parameters[1] if row.parameters else None

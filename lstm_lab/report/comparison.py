@@ -20,8 +20,10 @@ from lstm_lab.report.bayes import (
     posterior_of_means,
 )
 from lstm_lab.report.fanova import Importance
+from lstm_lab.report.groups import group_means, split_labels
 from lstm_lab.report.hypotheses import FriedmanResult, friedman, holm, welch, wilcoxon
-from lstm_lab.report.runs import RunRow, StudyRuns
+from lstm_lab.report.runs import RunRow, StudyRuns, test_metric
+from lstm_lab.report.score_curves import MeanCurve, mean_curves
 from lstm_lab.report.stats import (
     Interval,
     bootstrap_interval,
@@ -69,6 +71,7 @@ class VariantRow:
       valid: mean of the study's metric on validation data, or None.
       test_metrics: mean of each test metric.
       trivial: mean test metrics of the trivial baselines, by name.
+      score_curves: mean curves of the test split, by name.
     """
 
     variant: str
@@ -94,6 +97,7 @@ class VariantRow:
     valid: float | None
     test_metrics: dict[str, float]
     trivial: dict[str, dict[str, float]]
+    score_curves: dict[str, MeanCurve]
 
     @property
     def verdict(self) -> str:
@@ -110,6 +114,7 @@ class Comparison:
 
     Attributes:
       title, metric, direction, baseline, seeds, top, folds, rope: as the study declares them.
+      test_metric: the metric of all test scores.
       rows: the variants, best first.
       claims: the verdicts on the study's claims.
       references: published scores, as the study declares them.
@@ -122,10 +127,13 @@ class Comparison:
       expected: number of runs of the whole study.
       failed: the runs that failed or diverged.
       damages: a line for each finished run whose curve is lost, at least in part.
+      labels: for each variant, the label of its task's settings and of its other settings.
+      groups: the mean score and the number of seeds of each group of variants that the study names.
     """
 
     title: str
     metric: str
+    test_metric: str
     direction: str
     baseline: str | None
     seeds: list[int]
@@ -143,6 +151,8 @@ class Comparison:
     expected: int
     failed: list[RunRow]
     damages: list[str]
+    labels: dict[str, tuple[str, str]]
+    groups: dict[str, tuple[Interval, int]]
 
 
 def compare(runs: StudyRuns) -> Comparison:
@@ -179,6 +189,7 @@ def compare(runs: StudyRuns) -> Comparison:
     return Comparison(
         title=study["title"],
         metric=study["metric"],
+        test_metric=test_metric(study),
         direction=study["direction"],
         baseline=study["baseline"],
         seeds=study["seeds"],
@@ -198,6 +209,8 @@ def compare(runs: StudyRuns) -> Comparison:
         expected=runs.expected,
         failed=[run for run in runs.runs if run.status in FAILED_STATUSES],
         damages=[run.damage for run in runs.runs if run.damage],
+        labels=split_labels(study["variants"]),
+        groups=group_means(study.get("groups", {}), compared),
     )
 
 
@@ -242,6 +255,7 @@ def _variant_row(
             answer: _mean_metrics([run.trivial.get(answer, {}) for run in completed])
             for answer in dict.fromkeys(answer for run in completed for answer in run.trivial)
         },
+        score_curves=mean_curves([run.score_curves for run in completed]),
     )
 
 

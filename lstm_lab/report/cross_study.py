@@ -90,7 +90,7 @@ def combine(comparisons: Sequence[Comparison]) -> CrossStudy:
                 for name in common
             }
         )
-    return CrossStudy([(c.title, c.metric, c.direction) for c in comparisons], means, ranks)
+    return CrossStudy([(c.title, c.test_metric, c.direction) for c in comparisons], means, ranks)
 
 
 def compare_pair(studies: Sequence[StudyRuns], variant: str, baseline: str) -> PairwiseComparison:

@@ -6,7 +6,8 @@ only input of all other modules of a report. Read `comparison` next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lstm_lab.results.study_file import (
     run_folder,
     run_status,
 )
+from lstm_lab.utils.curve import Curve, read_curves
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import valid_by_step
 
@@ -32,7 +34,8 @@ class RunRow:
       point: the values on the tuning axes, by path.
       status: as `results.study_file.run_status` gives it; "missing" before the run starts.
       reason: why the run failed or was interrupted, or empty.
-      valid, test: the study's metric at the best validation checkpoint, or None.
+      valid, test: the study's metric at the best validation checkpoint, or None; `test` is its
+        `test_metric`.
       test_metrics: all test metrics at that checkpoint.
       trivial: test metrics of the trivial baselines (majority class, last value), by name.
       best_step: the step of that checkpoint, or None.
@@ -42,6 +45,7 @@ class RunRow:
       flops: floating-point operations of the training, or None.
       curve: (step, validation metric) of every evaluation.
       damage: what of the curve is lost, or empty.
+      score_curves: curves of the test split, by name.
     """
 
     id: str
@@ -61,6 +65,7 @@ class RunRow:
     flops: float | None
     curve: list[tuple[int, float]]
     damage: str = ""
+    score_curves: Mapping[str, Curve] = field(default_factory=dict)
 
     @property
     def scored(self) -> bool:
@@ -129,13 +134,22 @@ def read_study(workdir: Path) -> StudyRuns:
     """
     # The plan and not the folders in runs/: a planned run that has not started is missing data.
     plan = read_plan(workdir)
-    metric = plan["study"]["metric"]
+    metrics = plan["study"]["metric"], test_metric(plan["study"])
     in_progress = leased_runs(workdir, plan)
     runs = [
-        _read_run(run_folder(workdir, run_id), run_id, row, metric, in_progress.get(run_id))
+        _read_run(run_folder(workdir, run_id), run_id, row, metrics, in_progress.get(run_id))
         for run_id, row in plan["runs"].items()
     ]
     return StudyRuns(plan["study"], plan["chosen"], runs, count_expected_runs(plan))
+
+
+def test_metric(study: Mapping[str, Any]) -> str:
+    """Returns the name of the test metric that ranks the variants of a study.
+
+    Args:
+      study: the declaration; without a test metric, the metric that chooses checkpoints ranks.
+    """
+    return str(study.get("test_metric") or study["metric"])
 
 
 def best_run(runs: StudyRuns) -> RunRow:
@@ -158,8 +172,14 @@ def best_run(runs: StudyRuns) -> RunRow:
 
 
 def _read_run(
-    folder: Path, run_id: str, row: dict[str, Any], metric: str, in_progress: bool | None
+    folder: Path,
+    run_id: str,
+    row: dict[str, Any],
+    metrics: tuple[str, str],
+    in_progress: bool | None,
 ) -> RunRow:
+    """Reads a run; `metrics` are the names of the validation metric and of the test metric."""
+    metric, of_test = metrics
     # Empty while the run trains. Its curve is read all the same.
     result: dict[str, Any] = read_result(folder) or {}
     best = result.get("best", {})
@@ -175,7 +195,7 @@ def _read_run(
         status=status,
         reason=reason,
         valid=best.get("valid", {}).get(metric),
-        test=result.get("test", {}).get(metric),
+        test=result.get("test", {}).get(of_test),
         test_metrics=_finite(result.get("test", {})),
         trivial={name: _finite(metrics) for name, metrics in result.get("trivial", {}).items()},
         best_step=best.get("step"),
@@ -184,6 +204,7 @@ def _read_run(
         flops=rows[-1].get("flops") if rows else None,
         curve=list(valid_by_step(rows, metric).items()),
         damage=curve_problem(folder, result),
+        score_curves=read_curves(result.get("curves", {})) or {},
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from lstm_lab.results.intact import curve_problem
 from lstm_lab.results.run_files import read_result, read_rows, read_settings
 from lstm_lab.results.study_file import run_status
+from lstm_lab.utils.curve import Curve, read_curves
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import flatten
 from lstm_lab.utils.progress import duration
@@ -40,6 +41,7 @@ class RunRecord:
         without a value, such as an AUC without examples of a class.
       trivial: test metrics of the trivial baselines, by name.
       history: one row per evaluation: step, seconds, training loss, validation metrics.
+      score_curves: curves of the test split, by name; empty before the end.
     """
 
     id: str
@@ -56,6 +58,7 @@ class RunRecord:
     test: dict[str, float]
     trivial: dict[str, dict[str, float]]
     history: ResultTable
+    score_curves: dict[str, Curve]
 
     @property
     def headline(self) -> str:
@@ -122,6 +125,7 @@ def read_run(folder: Path) -> RunRecord:
         test=_numbers(result.get("test", {})),
         trivial={name: _numbers(metrics) for name, metrics in result.get("trivial", {}).items()},
         history=_history(read_rows(folder)),
+        score_curves=read_curves(result.get("curves", {})) or {},
     )
 
 

@@ -83,12 +83,17 @@ STUDY = {
     "top": NUMBER,
     "folds": _or_null(WHOLE),
     "rope": NUMBER,
+    "test_metric": _or_null(TEXT),
+    "groups": _object_of(_list_of(TEXT)),
     "tuning": _or_null(OBJECT),
     "claims": _list_of(OBJECT),
     "references": _list_of(OBJECT),
 }
 # The report does not need them, and studies of earlier versions lack some.
-STUDY_LATER = ("base", "baseline", "match", "top", "folds", "rope", "claims", "references")
+STUDY_LATER = (
+    *("base", "baseline", "match", "top", "folds", "rope", "test_metric", "groups"),
+    *("claims", "references"),
+)
 TUNING = {
     "points": _object_of(WHOLE),
     "seeds": _or_null(SEEDS),
@@ -211,6 +216,9 @@ def _check_study(study: Mapping[str, JSON]) -> None:
     variant = _one_of(*study["variants"])
     if study.get("baseline") is not None:
         _check("study.", study, {"baseline": variant})
+    for group, members in study.get("groups", {}).items():
+        names = {str(k): member for k, member in enumerate(members)}
+        _check(f"study.groups.{group}.", names, dict.fromkeys(names, variant))
     for k, claim in enumerate(study.get("claims", [])):
         place = f"study.claims.{k}."
         _check(place, claim, {"kind": _one_of(*CLAIMS)})

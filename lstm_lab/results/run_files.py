@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lstm_lab.results.plan_schema import is_layout
+from lstm_lab.utils.curve import read_curves
 from lstm_lab.utils.files import (
     json_text,
     parse_object,
@@ -134,7 +135,7 @@ def _seal(text: str) -> str:
 
 
 def is_result(result: Mapping[str, JSON]) -> bool:
-    """Returns whether data are a result: with a status, and scores that are numbers or null.
+    """Returns whether data are a result: a status, scores that are numbers or null, and curves.
 
     Args:
       result: the content of a result.json, or of a row of an archive.
@@ -145,6 +146,8 @@ def is_result(result: Mapping[str, JSON]) -> bool:
     """
     best, test, trivial = result.get("best"), result.get("test"), result.get("trivial", {})
     if not isinstance(best, dict) or not isinstance(trivial, dict):
+        return False
+    if read_curves(result.get("curves", {})) is None:
         return False
     numbers = [best.get("step"), *map(result.get, ("steps", "parameters", "wall_s"))]
     for metrics in (best.get("valid"), test, *trivial.values()):

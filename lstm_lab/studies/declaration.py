@@ -18,7 +18,7 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
 
 # What only the report reads: a study may change it and keep its folder.
-REPORT_ONLY = ("title", "references", "rope")
+REPORT_ONLY = ("title", "references", "rope", "test_metric", "groups")
 
 
 def declaration(study: Study) -> dict[str, JSON]:
@@ -39,6 +39,8 @@ def declaration(study: Study) -> dict[str, JSON]:
         "top": study.top,
         "folds": study.folds,
         "rope": study.rope,
+        "test_metric": study.test_metric,
+        "groups": {name: list(members) for name, members in study.groups.items()},
         "tuning": tuning
         and {
             "points": {name: len(tuning.points(name)) for name in names},

@@ -16,6 +16,7 @@ from lstm_lab.studies.axes import Point, cross, label
 from lstm_lab.studies.claims import Claim, Equivalent, Scores
 from lstm_lab.studies.sizes import match_size
 from lstm_lab.studies.study import Study
+from lstm_lab.tasks import metric_names
 from lstm_lab.utils.errors import UserError, unknown
 from lstm_lab.utils.files import flatten
 
@@ -44,10 +45,14 @@ def variants(study: Study) -> dict[str, Point]:
     """Returns the points of the study's axes, by label.
 
     Raises:
-      UserError: for a study without runs, or a name that is not one of its variants.
+      UserError: for a study without runs, or a name that is not one of its variants or metrics.
     """
     # Conditions of an axis may refer to settings that the base leaves at their defaults.
-    base = flatten(to_json(build_spec(study.settings)))
+    spec = build_spec(study.settings)
+    metrics = (*metric_names(spec.task.target), *spec.task.final_metric_names)
+    if study.test_metric not in (None, *metrics):
+        raise unknown(f"study {study.name}: test_metric", study.test_metric, metrics)
+    base = flatten(to_json(spec))
     points = {label(point): point for point in cross(study.axes, base)}
     has_tuning_runs = study.tuning and (study.tuning.seeds or study.tuning.trials)
     if not points or not (study.seeds or has_tuning_runs) or (study.tuning and not has_tuning_runs):
@@ -87,6 +92,8 @@ def _named_variants(study: Study) -> dict[str, str]:
     for k, reference in enumerate(study.references):
         if reference.variant is not None:
             names[f"references[{k}].variant"] = reference.variant
+    for group, members in study.groups.items():
+        names |= {f"groups[{group}][{k}]": member for k, member in enumerate(members)}
     return names
 
 

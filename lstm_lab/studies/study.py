@@ -7,7 +7,7 @@ A study file defines `get_study()`, which returns a `Study`. These classes hold 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -160,6 +160,9 @@ class Study:
         paired by seed are also paired by fold. None uses the task's own splits.
       rope: the largest difference of the metric that does not matter (the region of practical
         equivalence). The report says how probable larger differences are.
+      test_metric: the test metric that ranks the variants, such as a task's final metric; None
+        means the metric that chooses checkpoints. Both must be better in the same direction.
+      groups: named groups of variants, whose mean scores the report shows.
 
     Raises:
       UserError: for fewer than 3 folds: one each to train, validate and test; for a negative rope.
@@ -188,6 +191,8 @@ class Study:
     top: float = 0.1
     folds: int | None = None
     rope: float = 0.0
+    test_metric: str | None = None
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.rope >= 0.0:

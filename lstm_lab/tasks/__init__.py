@@ -43,6 +43,7 @@ from lstm_lab.tasks.datasets.text_classification import Text
 from lstm_lab.tasks.datasets.time_series import Waves
 from lstm_lab.tasks.datasets.translation import Translation
 from lstm_lab.tasks.examples import (
+    IGNORE_INDEX,
     Examples,
     Sequences,
     SourceTokens,
@@ -92,6 +93,7 @@ TASKS: dict[str, type[Task]] = {
 
 __all__ = [
     "DIRECTIONS",
+    "IGNORE_INDEX",
     "JSB",
     "MNIST",
     "TASKS",

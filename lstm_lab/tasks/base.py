@@ -17,6 +17,7 @@ import numpy as np
 
 from lstm_lab.tasks.examples import Examples, Split, Stored
 from lstm_lab.tasks.tag_schemes import Scheme
+from lstm_lab.utils.curve import Curve
 from lstm_lab.utils.errors import UserError
 
 Measure = Literal["accuracy", "perplexity", "bits", "macro_f1", "span_f1"]
@@ -47,6 +48,8 @@ class Vectors:
 @dataclass(frozen=True)
 class Categorical:
     """Each target is one of `size` classes: [B], or [B,T] at every step, int32.
+
+    At every step, a target may be IGNORE_INDEX: the step then counts in no loss and no metric.
 
     Attributes:
       size: number of classes.
@@ -140,6 +143,7 @@ class Task:
       is_stream: whether the splits are streams, along which the state of the model is carried.
       source_vocabulary: vocabulary size of the sequence that an encoder reads; None without one.
       final_metric_names: metrics that need the outputs of a whole split, see `final_metrics`.
+      curve_names: curves of the test split, see `final_curves`.
       sample: key -> one example, for a task that generates its training data; else None.
 
     Example:
@@ -156,6 +160,7 @@ class Task:
     files: ClassVar[tuple[str, ...]] = ()
     is_stream: ClassVar[bool] = False
     final_metric_names: ClassVar[tuple[str, ...]] = ()
+    curve_names: ClassVar[tuple[str, ...]] = ()
     reads_whole_input: ClassVar[bool] = False
     sha256: str | None = None
     source_vocabulary: int | None = None
@@ -226,6 +231,22 @@ class Task:
           outputs: logits or values of the test split [N,...]; target tokens of a translation.
           test: the test split.
           preprocessing: as in `Dataset`.
+        """
+        del outputs, test, preprocessing
+        return {}
+
+    def final_curves(
+        self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
+    ) -> dict[str, Curve]:
+        """Returns curves of the test split, such as the accuracy over the length of a sequence.
+
+        They are computed once, on the host, for the best weights, and stored in result.json.
+
+        Args:
+          outputs, test, preprocessing: as in `final_metrics`.
+
+        Returns:
+          The curves by the names in `curve_names`.
         """
         del outputs, test, preprocessing
         return {}

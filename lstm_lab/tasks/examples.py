@@ -15,6 +15,10 @@ import numpy as np
 
 Array = Any  # numpy on the host, jax on the device
 
+# The class of a step without a target. The step counts in no loss and no metric, as `ignore_index`
+# of PyTorch's cross-entropy.
+IGNORE_INDEX = -1
+
 
 class Stored(Protocol):
     """The examples of a split, however they are kept.
@@ -44,7 +48,8 @@ class Stored(Protocol):
         """Returns all targets on the host, one row per prediction: [P] or [P,C].
 
         Args:
-          every_step: whether each step has a target; padding is then left out.
+          every_step: whether each step has a target; padding and classes of IGNORE_INDEX are then
+            left out.
         """
 
 
@@ -68,7 +73,8 @@ class Examples(NamedTuple):
 
     Attributes:
       x: inputs, tokens [N,T] or vectors [N,T,D].
-      y: targets, as the task's `target` says. Targets in the padding do not count.
+      y: targets, as the task's `target` says. Targets in the padding do not count, and neither do
+        classes of IGNORE_INDEX at a step.
       lengths: number of real steps of each sequence [N], int32, or None if all have T.
       weights: weight of each sequence in the loss [N], float32, or None if all weigh the same.
       source: the source sentences of a translation, or None.
@@ -103,10 +109,16 @@ class Examples(NamedTuple):
     def targets(self, *, every_step: bool) -> np.ndarray:
         """Returns all targets, one row per prediction; see `Stored`."""
         y = np.asarray(self.y)
-        if not every_step or self.lengths is None:
-            return y.reshape(-1, *y.shape[2:]) if every_step else y
-        # Padding is stored as zeros, which would count as class 0 or as silence.
-        return y[np.arange(y.shape[1])[None] < np.asarray(self.lengths)[:, None]]
+        if not every_step:
+            return y
+        counted = np.ones(y.shape[:2], bool)
+        if self.lengths is not None:
+            # Padding is stored as zeros, which would count as class 0 or as silence.
+            counted = np.arange(y.shape[1])[None] < np.asarray(self.lengths)[:, None]
+        # Only classes have no axis of numbers.
+        if y.ndim == 2:
+            counted &= y != IGNORE_INDEX
+        return y[counted]
 
 
 @jax.tree_util.register_dataclass

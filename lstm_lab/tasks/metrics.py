@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from lstm_lab.tasks.base import Bernoulli, Categorical, Real, Target
 from lstm_lab.tasks.batches import Batch
+from lstm_lab.tasks.examples import IGNORE_INDEX
 from lstm_lab.tasks.span_f1 import span_f1
 
 MetricSums = dict[str, tuple[jax.Array, jax.Array]]
@@ -56,6 +57,7 @@ def class_scores(logits: jax.Array, y: jax.Array) -> ClassScores:
       class_scores(jnp.array([[2.0, 0.0]]), jnp.array([0])).guess  # [0]
     """
     log_p = jax.nn.log_softmax(logits)
+    # IGNORE_INDEX reads the last class, whose score is finite; the weight of such a step is 0.
     nll = -jnp.take_along_axis(log_p, y[..., None], -1)[..., 0]
     return ClassScores(nll, -log_p.mean(-1), logits.argmax(-1))
 
@@ -219,7 +221,7 @@ def metric_sums(target: Target, outputs: jax.Array | ClassScores, batch: Batch) 
     span_f1: the same for whole spans.
 
     Except for F1, the count is the number of steps (targets at every step) or of sequences (one
-    target each).
+    target each). Padding and classes of IGNORE_INDEX do not count.
 
     Args:
       target: what the model predicts.
@@ -280,11 +282,17 @@ def _f1_by_class(
 
 
 def _weights(target: Target, batch: Batch) -> jax.Array:
-    """Returns the weight of each prediction, [B] or [B,T]: 0 in filler rows and in padding."""
+    """Returns the weight of each prediction, [B] or [B,T].
+
+    It is 0 in filler rows, in padding, and where a class is IGNORE_INDEX.
+    """
     if not target.every_step:
         return batch.weight_B
-    lengths, (B, T) = batch.examples.lengths, batch.examples.y.shape[:2]
-    if lengths is None:
-        return jnp.broadcast_to(batch.weight_B[:, None], (B, T))
-    real_BT = jnp.arange(T)[None] < lengths[:, None]
-    return batch.weight_B[:, None] * real_BT
+    y, lengths = batch.examples.y, batch.examples.lengths
+    B, T = y.shape[:2]
+    weight_BT = jnp.broadcast_to(batch.weight_B[:, None], (B, T))
+    if lengths is not None:
+        weight_BT = weight_BT * (jnp.arange(T)[None] < lengths[:, None])
+    if isinstance(target, Categorical):
+        weight_BT = weight_BT * (y != IGNORE_INDEX)
+    return weight_BT

@@ -39,7 +39,9 @@ def span_f1(
     Args:
       labels: names of the tags, all of the scheme.
       guess_BT, y_BT: predicted and true tags, int32.
-      weight_BT: 0 after the end of a sentence and in filler rows.
+      weight_BT: 0 after the end of a sentence, in filler rows, and at words that do not count, such
+        as the later parts of a word that is split. Those are left out, so that a span continues
+        from the word before them to the word after them.
       scheme: what marks the first and last word of a span; None means the usual scheme of the
         labels' prefixes.
 
@@ -59,9 +61,16 @@ def span_f1(
     kinds = [split_tag(label)[1] for label in (*labels, OUTSIDE)]
     kind_L = jnp.asarray(np.unique(kinds, return_inverse=True)[1].astype(np.int32))
 
+    counts_BT = weight_BT > 0
+    # The words that count move to the front of their row. Place T does not exist, so that `drop`
+    # removes the others.
+    places_BT = jnp.where(counts_BT, jnp.cumsum(counts_BT, axis=1) - 1, counts_BT.shape[1])
+    rows_B1 = jnp.arange(counts_BT.shape[0])[:, None]
+
     def spans(tags_BT: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Returns where spans begin, their types, and the place after the end of each span."""
-        tags_BT = jnp.where(weight_BT > 0, tags_BT, outside)
+        nothing_BT = jnp.full_like(tags_BT, outside)
+        tags_BT = nothing_BT.at[rows_B1, places_BT].set(tags_BT, mode="drop")
         padded = jnp.pad(tags_BT, ((0, 0), (1, 1)), constant_values=outside)
         # Places 0 to T: place k lies before the word with the number k.
         pairs_BK = table_LL[padded[:, :-1], padded[:, 1:]]

@@ -19,7 +19,7 @@ from lstm_lab.training.divergence import explain
 from lstm_lab.training.gate_stats import measure_gates
 from lstm_lab.training.lanes import ActiveRun
 from lstm_lab.training.layout import Layout
-from lstm_lab.training.outputs import final_metrics
+from lstm_lab.training.outputs import FinalScores, final_scores
 from lstm_lab.training.parallel import unpad
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.state import DIVERGED, FINISHED, PRUNED, BestSoFar
@@ -103,13 +103,16 @@ class RunFinisher:
         """
         evaluated = _evaluated(best)
         outcome = self._outcome(active, stopped, evaluated, test)
+        scores = FinalScores({}, {})
         if evaluated and multihost.is_primary():
             params = unpad(self.layout, active.run.spec, best.params)
             if self.spec.compute.gates:
                 layers = measure_gates(active.run.spec, params, self.dataset.splits["valid"])
                 active.recorder.write_gate_images(int(best.step), layers)
-            test = test | self._final_metrics(active, params)
-        self._write(active, outcome, int(best.step), test if evaluated else {}, compile_seconds)
+            scores = self._final_scores(active, params)
+        # Test metrics mean nothing without an evaluation.
+        scores = scores._replace(metrics=test | scores.metrics if evaluated else {})
+        self._write(active, outcome, int(best.step), scores, compile_seconds)
 
     def _outcome(
         self, active: ActiveRun, stopped: int, evaluated: bool, test: dict[str, float]
@@ -128,23 +131,24 @@ class RunFinisher:
             return Outcome("diverged", text, active.fault)
         return Outcome(STATUS[stopped])
 
-    def _final_metrics(self, active: ActiveRun, params: PyTree) -> dict[str, float]:
-        """Returns the test metrics that need the outputs of the whole split."""
+    def _final_scores(self, active: ActiveRun, params: PyTree) -> FinalScores:
+        """Returns the test metrics and curves that need the outputs of the whole split."""
         test = self.dataset.splits["test"]
         # Streams have no per-example outputs.
         if isinstance(test, Stream):
-            return {}
-        return final_metrics(active.run.spec, params, test, self.dataset.preprocessing)
+            return FinalScores({}, {})
+        return final_scores(active.run.spec, params, test, self.dataset.preprocessing)
 
     def _write(
         self,
         active: ActiveRun,
         outcome: Outcome,
         best_step: int,
-        test: dict[str, float],
+        scores: FinalScores,
         compile_seconds: float,
     ) -> None:
         recorder = active.recorder
+        curves = {name: curve._asdict() for name, curve in scores.curves.items()}
         result = {
             "id": recorder.head["id"],
             "status": outcome.status,
@@ -155,7 +159,8 @@ class RunFinisher:
             "steps": active.step,
             "best": {"step": best_step, "valid": recorder.valid_at(best_step)},
             "final": {row["split"]: row for row in recorder.rows[-2:]},
-            "test": ordered_metrics(self.spec.task.target, test),
+            "test": ordered_metrics(self.spec.task.target, scores.metrics),
+            **({"curves": curves} if curves else {}),
             "trivial": self.trivial,
             "parameters": active.summary.total,
             "wall_s": recorder.seconds,

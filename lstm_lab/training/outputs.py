@@ -1,6 +1,6 @@
 """A model's outputs for all examples of a split, on the host.
 
-Some test metrics, such as the AUC, need all outputs at once and are no sum over batches.
+Some test metrics, such as the AUC, and curves need all outputs at once and are no sum over batches.
 `finish.py` computes them once per run; `inference/` uses the same outputs.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,9 +18,17 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model
 from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import Stored, rows_that_fit
+from lstm_lab.utils.curve import Curve
 from lstm_lab.utils.types import JSON, PyTree
 
 ROWS = 256  # sequences of one compiled call, at most
+
+
+class FinalScores(NamedTuple):
+    """What a task computes from the outputs of the whole test split, each by name."""
+
+    metrics: dict[str, float]
+    curves: dict[str, Curve]
 
 
 def outputs(spec: RunSpec, params: PyTree, examples: Stored) -> np.ndarray:
@@ -32,18 +41,23 @@ def outputs(spec: RunSpec, params: PyTree, examples: Stored) -> np.ndarray:
     """
     apply, N = _compiled(program_spec(spec)), examples.rows
     most = min(rows_that_fit(examples.steps, ROWS), N)
-    batches = []
+    found = None
     for start in range(0, N, most):
         # The last call repeats the last example, so that all calls have one shape.
         batch = examples.take(np.minimum(np.arange(start, start + most), N - 1))
-        batches.append(np.asarray(apply(params, batch.x, batch.lengths)))
-    return np.concatenate(batches)[:N]
+        values = np.asarray(apply(params, batch.x, batch.lengths))
+        if found is None:
+            # Filled and not joined at the end: outputs at every step of a split may take gigabytes.
+            found = np.empty((N, *values.shape[1:]), values.dtype)
+        found[start : start + most] = values[: N - start]
+    assert found is not None, "a split has examples"
+    return found
 
 
-def final_metrics(
+def final_scores(
     spec: RunSpec, params: PyTree, test: Stored, preprocessing: Mapping[str, JSON]
-) -> dict[str, float]:
-    """Returns the metrics that a task computes from the outputs of the whole test split.
+) -> FinalScores:
+    """Returns the metrics and curves that a task computes from the outputs of the test split.
 
     Args:
       spec: the run.
@@ -52,15 +66,18 @@ def final_metrics(
       preprocessing: what the task computed from its training data.
     """
     # Checked first: computing the outputs of a large split takes seconds.
-    if not spec.task.final_metric_names:
-        return {}
+    if not (spec.task.final_metric_names or spec.task.curve_names):
+        return FinalScores({}, {})
     if spec.task.source_vocabulary is not None:
         source = test.take(np.arange(test.rows)).source
         assert source is not None
         answers = translate_tokens(spec, params, source)
     else:
         answers = outputs(spec, params, test)
-    return spec.task.final_metrics(answers, test, preprocessing)
+    return FinalScores(
+        spec.task.final_metrics(answers, test, preprocessing),
+        spec.task.final_curves(answers, test, preprocessing),
+    )
 
 
 @lru_cache(maxsize=8)

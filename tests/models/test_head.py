@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lstm_lab.models import head
 from lstm_lab.models.head import Outputs, cross_entropy
+from lstm_lab.tasks import IGNORE_INDEX
 from tests.helpers.head import assert_close, draw, formula, in_float32
 
 
@@ -47,6 +48,22 @@ def test_a_factor_of_the_sum_scales_its_gradients():
     grad = jax.grad(lambda o: 3.0 * cross_entropy(o, jnp.array(y_BT), jnp.array(weight_BT))[0])
     grads = formula(outputs, y_BT, weight_BT, 0.0)[1]
     assert_close(grad(in_float32(outputs)), jax.tree.map(lambda g: 3.0 * g, grads))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_targets_of_ignore_index_count_neither_in_the_sum_nor_in_gradients(smoothing):
+    outputs, y_BT, weight_BT = draw(1, 6, 4, 3, 5)
+    ignored = np.random.default_rng(0).random(y_BT.shape) < 0.4
+    weight_BT[ignored] = 0.0
+    total, grads, _ = formula(outputs, y_BT, weight_BT, smoothing)
+    y_BT = jnp.array(np.where(ignored, IGNORE_INDEX, y_BT))
+    function = jax.value_and_grad(cross_entropy, has_aux=True)
+    (value, scores), gradients = function(
+        in_float32(outputs), y_BT, jnp.array(weight_BT), smoothing
+    )
+    assert_close((value, gradients), (total, grads))
+    # Finite, since second derivatives multiply them by their weight of 0.
+    assert np.isfinite(scores.nll).all()
 
 
 def test_rows_of_weight_zero_do_not_count_even_if_they_are_nan():

@@ -7,6 +7,7 @@ import pytest
 
 from lstm_lab.models import head, native_head
 from lstm_lab.models.head import Outputs, cross_entropy
+from lstm_lab.tasks import IGNORE_INDEX
 from tests.helpers.head import assert_close, draw, formula, in_float32
 
 # Classes that fill groups and vectors of the kernel, and that do not; one row, and several parts.
@@ -56,6 +57,17 @@ def test_rows_of_weight_zero_do_not_count_even_if_they_are_nan():
     assert_close(value, total)
     assert_close(gradients.bias, grads.bias)
     assert not gradients.features[2, 1].any()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_targets_of_ignore_index_count_neither_in_the_sum_nor_in_gradients(smoothing):
+    outputs, y_BT, weight_BT = arrays(1, SIZES[0])
+    ignored = np.random.default_rng(0).random(y_BT.shape) < 0.4
+    weight_BT[ignored] = 0.0
+    total, grads, _ = formula(outputs, y_BT, weight_BT, smoothing)
+    y_BT = np.where(ignored, IGNORE_INDEX, y_BT)
+    (value, _), gradients = value_and_gradients(outputs, y_BT, weight_BT, smoothing)
+    assert_close((value, gradients), (total, grads))
 
 
 def test_large_logits_neither_overflow_nor_vanish():

@@ -9,9 +9,10 @@ from lstm_lab.api.runs import Run
 from lstm_lab.cli import main
 from lstm_lab.config.ids import run_id
 from lstm_lab.inference.load import load_run
-from lstm_lab.results.run_files import read_result, read_rows, read_settings
+from lstm_lab.results.run_files import is_result, read_result, read_rows, read_settings
 from lstm_lab.studies.archive import pack
 from lstm_lab.training.loop import StopRequest, train_run
+from lstm_lab.utils.curve import Curve
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
 from tests.helpers.report import write_study
@@ -83,6 +84,14 @@ def test_wrong_results_and_curves_count_as_missing(content, copied):
     assert read_result(copied) is None
     assert read_rows(copied) == []
     assert Run(copied).record.test == {}
+
+
+def test_a_result_with_wrong_curves_is_damaged():
+    result = {"status": "completed", "best": {"valid": {}}, "test": {}}
+    curve = Curve("length", "accuracy", (1, 2), (0.5, None))._asdict()
+    assert is_result({**result, "curves": {"accuracy_by_length": curve}})
+    for wrong in ([], {"a": {**curve, "y": [0.5, "1"]}}, {"a": {"x": [1], "y": [1]}}):
+        assert not is_result({**result, "curves": wrong})
 
 
 @pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)

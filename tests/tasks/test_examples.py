@@ -66,6 +66,16 @@ def test_sequences_equal_their_padded_copies():
     assert_equal(Sequences.of(rolls), expected._replace(x=expected.x * real_NT1), every_step=True)
 
 
+def test_targets_leave_out_padding_and_ignore_index():
+    y = np.array([[0, -1, 2, 1], [-1, 1, 0, 0]], np.int32)
+    examples = Examples(y, y, np.array([4, 3], np.int32))
+    assert examples.targets(every_step=True).tolist() == [0, 2, 1, 1, 0]
+    assert examples._replace(lengths=None).targets(every_step=True).tolist() == [0, 2, 1, 1, 0, 0]
+    # Numbers and bits have an axis of their own, so -1 is a number.
+    numbers = Examples(y, y[..., None], np.array([4, 3], np.int32))
+    assert numbers.targets(every_step=True).ravel().tolist() == [0, -1, 2, 1, -1, 1, 0]
+
+
 def train(spec, splits):
     """Trains for five steps with an evaluation; returns weights and metrics."""
     program = build_program(spec, 5, Layout("single", 1, 1))

@@ -3,9 +3,16 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    mean_squared_error,
+)
 
 from lstm_lab.tasks import (
+    IGNORE_INDEX,
     Batch,
     Bernoulli,
     Categorical,
@@ -99,6 +106,54 @@ def test_classes_at_every_step_equal_scikit_learn():
     expected = accuracy_score(steps_of(y), steps_of(p).argmax(-1))
     np.testing.assert_allclose(metrics["accuracy"], expected, rtol=1e-6)
     assert list(metrics) == ["nll", "accuracy", "perplexity", "bits"]
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_steps_of_ignore_index_count_in_no_metric(lengths):
+    rng = np.random.default_rng(1)
+    logits, y = rng.normal(size=(B, T, C)), rng.integers(0, C, size=(B, T))
+    y[rng.random((B, T)) < 0.5] = IGNORE_INDEX
+    y[3] = IGNORE_INDEX  # a whole row
+    counted = y != IGNORE_INDEX
+    if lengths is not None:
+        counted &= np.arange(T) < lengths[:, None]
+    target = Categorical(C, every_step=True, metrics=("accuracy", "macro_f1"))
+    sums = metric_sums(target, jnp.asarray(logits), batch(y, lengths))
+    # The same predictions without those steps, one after another.
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    true, p, guess = y[counted], p[counted], p[counted].argmax(-1)
+    assert sums["nll"][1] == sums["accuracy"][1] == len(true)
+    metrics = means(target, sums)
+    np.testing.assert_allclose(metrics["nll"], log_loss(true, p, labels=range(C)), rtol=1e-5)
+    np.testing.assert_allclose(metrics["accuracy"], accuracy_score(true, guess), rtol=1e-6)
+    np.testing.assert_allclose(metrics["macro_f1"], f1_score(true, guess, average="macro"))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_loss_is_that_of_the_steps_with_a_target(weighted, smoothing):
+    rng = np.random.default_rng(2)
+    logits, y = rng.normal(size=(B, T, C)), rng.integers(-1, C, size=(B, T))
+    weights = rng.random(B).astype(np.float32) if weighted else np.ones(B, np.float32)
+    rows = batch(y, LENGTHS)
+    rows = rows._replace(examples=rows.examples._replace(weights=jnp.asarray(weights)))
+    target = Categorical(C, every_step=True, weighted=weighted)
+    total, count = loss_sum(target, jnp.asarray(logits), rows, smoothing)
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    expected, number = 0.0, 0.0
+    for b, n in enumerate(LENGTHS):
+        for t in range(n):
+            if y[b, t] >= 0:
+                nll, mean = -log_p[b, t, y[b, t]], -log_p[b, t].mean()
+                expected += weights[b] * ((1 - smoothing) * nll + smoothing * mean)
+                number += weights[b]
+    np.testing.assert_allclose((total, count), (expected, number), rtol=1e-5)
+
+
+def test_numbers_of_minus_one_are_targets_like_all_others():
+    y = -np.ones((B, T, 1), np.float32)
+    sums = metric_sums(Real(1, every_step=True), jnp.zeros((B, T, 1)), batch(y, LENGTHS))
+    assert sums["mse"] == (LENGTHS.sum(), LENGTHS.sum())
 
 
 def test_numbers_at_every_step_equal_scikit_learn():

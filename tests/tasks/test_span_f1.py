@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seqeval import scheme as seqeval_schemes
 from seqeval.metrics import f1_score
 
-from lstm_lab.tasks import Tags
+from lstm_lab.tasks import IGNORE_INDEX, Batch, Categorical, Examples, Tags, metric_sums
 from lstm_lab.tasks.span_f1 import span_f1
 from lstm_lab.tasks.tag_schemes import PATTERNS, detect_scheme
 from lstm_lab.utils.errors import UserError
@@ -72,6 +72,27 @@ def test_span_f1_equals_seqeval_in_its_strict_mode(scheme, types):
         )
 
     check()
+
+
+@pytest.mark.parametrize("scheme", ["IOB2", "IOBES"])
+def test_words_that_do_not_count_are_left_out(scheme):
+    labels = labels_of(scheme, TYPES["typed"])
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        true = rng.integers(0, len(labels), (B, T))
+        guess = np.where(rng.random((B, T)) < 0.7, true, rng.integers(0, len(labels), (B, T)))
+        counts = rng.random((B, T)) < 0.7
+        target = Categorical(len(labels), True, ("span_f1",), labels, scheme)
+        y = jnp.asarray(np.where(counts, true, IGNORE_INDEX))
+        rows = Batch(Examples(y, y), jnp.ones(B), jnp.arange(B))
+        logits = jnp.asarray(np.eye(len(labels))[guess])
+        correct, count = metric_sums(target, logits, rows)["span_f1"]
+        sentences = (
+            [[labels[k] for k in row[kept]] for row, kept in zip(tags, counts, strict=True)]
+            for tags in (true, guess)
+        )
+        expected = strict_f1(*sentences, scheme)
+        assert float(correct) / max(float(count), 1.0) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.report.runs import StudyRuns
+from lstm_lab.report.runs import StudyRuns, test_metric
 from lstm_lab.utils.files import write_bytes, write_text
 
 # The columns in their order. PATH stands for the settings that differ between the runs, METRIC for
-# the metric of the study.
+# the metric of the study, and after `test_` for its test metric.
 COLUMNS = {
     "id": "id of the run; its folder is runs/ID",
     "variant": "label of the variant in the study",
@@ -55,9 +55,9 @@ def results(runs: StudyRuns) -> tuple[list[str], list[list[Any]]]:
     """
     # All paths of all runs: a conditional setting exists in some of them only.
     paths = sorted({path for run in runs.runs for path in run.point})
-    metric = runs.study["metric"]
     header = []
     for column in COLUMNS:
+        metric = test_metric(runs.study) if column == "test_METRIC" else runs.study["metric"]
         header += paths if column == "PATH" else [column.replace("METRIC", metric)]
     rows = []
     for run in runs.runs:

@@ -1,6 +1,7 @@
 """Writes the report of a single run: HTML, Markdown, and its curves as SVG and PNG.
 
-In: the folder of a run. Out: WORKDIR/report/ with report.html, report.md and curves.svg.
+In: the folder of a run. Out: WORKDIR/report/ with report.html, report.md, curves.svg, and a figure
+for each curve of the test split.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lstm_lab.report.render.curves_of_run import draw_curves
+from lstm_lab.report.render.figures.score_curves import curves_of_run
 from lstm_lab.report.render.figures.style import ReportFigure, png, svg
 from lstm_lab.report.render.markdown import markdown_report
 from lstm_lab.report.render.page import page
@@ -40,20 +42,22 @@ def build_run_report(folder: Path) -> str:
     """
     record = read_run(folder)
     out = folder / "report"
-    figure = ReportFigure(
+    training = ReportFigure(
         "curves",
         "Curves",
         "Training loss and validation metric over optimizer steps.",
         draw_curves({"": record}),
     )
-    write_text(out / "curves.svg", svg(figure.figure))
-    write_bytes(out / "curves.png", png(figure.figure))
+    figures = [training, *curves_of_run(record.score_curves)]
+    for figure in figures:
+        write_text(out / f"{figure.name}.svg", svg(figure.figure))
+        write_bytes(out / f"{figure.name}.png", png(figure.figure))
     sections = [
         Section("Scores", record.scores_table(), SCORES_NOTE),
         Section("Settings", _settings(record), "All settings, also those with default values."),
     ]
-    write_text(out / "report.html", page(record.title, record.headline, sections, [], [figure]))
-    text = markdown_report(record.title, record.headline, sections, [], [figure])
+    write_text(out / "report.html", page(record.title, record.headline, sections, [], figures))
+    text = markdown_report(record.title, record.headline, sections, [], figures)
     write_text(out / "report.md", text)
     return f"{visible(record.headline)}\n\n{aligned(record.scores_table())}"
 

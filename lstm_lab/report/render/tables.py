@@ -13,6 +13,7 @@ import numpy as np
 from lstm_lab.report.comparison import ALPHA, MIN_RUNS_FOR_BOOTSTRAP, Comparison
 from lstm_lab.report.render.formats import bounds, number, p_value
 from lstm_lab.report.render.posteriors import posteriors, posteriors_note
+from lstm_lab.report.score_curves import ranges
 from lstm_lab.utils.progress import duration
 
 # With fewer runs, even a difference of two standard deviations is often missed: at the level 0.05,
@@ -64,7 +65,7 @@ def ranking(c: Comparison) -> TextTable:
     """
     tuned = any(row.chosen for row in c.rows)
     header = ["variant", *(["chosen"] if tuned else []), "parameters", "n", "failed"]
-    header += [f"test {c.metric}", "95 % interval", "p (Welch)", "p (Holm)", "verdict"]
+    header += [f"test {c.test_metric}", "95 % interval", "p (Welch)", "p (Holm)", "verdict"]
     table = [header]
     for row in c.rows:
         chosen = ", ".join(f"{_short(path)}={_value(v)}" for path, v in row.chosen.items())
@@ -131,7 +132,7 @@ def references(c: Comparison) -> TextTable:
     by_variant = {row.variant: row for row in c.rows}
     # The first row is the best one: `compare` sorts them.
     best = next((row for row in c.rows if row.scores), None)
-    table = [["published", c.metric, "source", "ours", "difference"]]
+    table = [["published", c.test_metric, "source", "ours", "difference"]]
     for reference in c.references:
         row = by_variant.get(reference["variant"]) if reference["variant"] else best
         ours = row.mean.estimate if row and row.scores else float("nan")
@@ -169,6 +170,34 @@ def metrics(c: Comparison) -> TextTable:
     for (answer, *cells), variant in sorted(trivial.items()):
         data = "" if shared else f", data of {variant}"
         table.append([f"trivial: {answer.replace('_', ' ')}{data}", "", *cells])
+    return table
+
+
+def score_curve(c: Comparison, name: str) -> TextTable:
+    """Returns the mean of a curve of the test split over ranges of its x, by variant.
+
+    Args:
+      c: the comparison.
+      name: the name of the curve.
+    """
+    curves = {row.variant: row.score_curves.get(name) for row in c.rows}
+    parts = ranges([curve for curve in curves.values() if curve is not None])
+    table = [["variant", *(f"{first:g} to {last:g}" for first, last in parts)]]
+    for variant, curve in curves.items():
+        means = (None if curve is None else curve.mean_over(*part) for part in parts)
+        table.append([variant, *map(number, means)])
+    return table
+
+
+def groups(c: Comparison) -> TextTable:
+    """Returns the mean score of each group of variants.
+
+    Args:
+      c: the comparison, with groups.
+    """
+    table = [["group", "seeds", f"test {c.test_metric}", "95 % interval"]]
+    for name, (mean, seeds) in c.groups.items():
+        table.append([name, str(seeds), number(mean.estimate), bounds(mean)])
     return table
 
 
@@ -254,6 +283,12 @@ def sections(c: Comparison) -> list[Section]:
     if c.references:
         result.append(Section("Published scores", references(c)))
     result.append(Section("Test metrics and trivial baselines", metrics(c), METRICS_NOTE))
+    if c.groups:
+        result.append(Section("Groups of variants", groups(c), GROUPS_NOTE))
+    for name in dict.fromkeys(name for row in c.rows for name in row.score_curves):
+        result.append(
+            Section(name.replace("_", " ").capitalize(), score_curve(c, name), SCORE_CURVE_NOTE)
+        )
     result.append(Section("Effect sizes", effect_sizes(c), EFFECT_SIZES_NOTE))
     if any(np.isfinite(row.posterior.difference) for row in c.rows):
         result.append(Section("Bayesian comparison", posteriors(c), posteriors_note(c)))
@@ -287,8 +322,8 @@ def notes(c: Comparison) -> list[str]:
     )
     lines = [
         f"Runs: {c.expected} in total: {counts}. {compared}",
-        f"Test {c.metric} ({'higher' if c.direction == 'max' else 'lower'} is better) is measured "
-        "once, at the best validation checkpoint; intervals are Student's t over "
+        f"Test {c.test_metric} ({'higher' if c.direction == 'max' else 'lower'} is better) is "
+        "measured once, at the best validation checkpoint; intervals are Student's t over "
         f"{'seeds' if c.seeds else 'these trials'}.",
     ]
     if c.baseline is not None:
@@ -325,7 +360,7 @@ def headline(c: Comparison) -> str:
     if not scored:
         return "No run has completed yet."
     best = scored[0]
-    text = f"Best: {best.variant}, test {c.metric} {number(best.mean.estimate)}"
+    text = f"Best: {best.variant}, test {c.test_metric} {number(best.mean.estimate)}"
     text += f" over {len(best.scores)} runs." if len(best.scores) > 1 else " in one run."
     if c.baseline is not None:
         different = [row.variant for row in scored if row.verdict == "differs"]
@@ -337,6 +372,15 @@ METRICS_NOTE = (
     "Means over the compared runs on the test split; the first column is on the validation split. "
     "A trivial baseline needs no model (majority class, last value); its scores are on the test "
     "split."
+)
+GROUPS_NOTE = (
+    "The scores of all variants of a group are averaged for each seed; the interval is Student's t "
+    "over seeds."
+)
+SCORE_CURVE_NOTE = (
+    "Mean over the compared runs and over all places of a range, each with the same weight, on the "
+    "test split. The first range ends at the longest trained length, or wherever the figure has "
+    "its mark."
 )
 EFFECT_SIZES_NOTE = (
     "Interquartile mean: the mean of the middle half, with a stratified bootstrap interval for "

@@ -74,7 +74,10 @@ def expected_best(c: Comparison) -> ReportFigure | None:
     # Most of the gain comes from the first trials.
     logarithmic_x(axes, np.array([1, max(len(row.expected_best) for row in rows)]))
     axes.set_xlabel("trials k")
-    axes.set_ylabel(f"expected test {c.metric} of the best of k")
+    axes.set_ylabel(f"expected test {c.test_metric} of the best of k")
     add_legend(axes, c, rows)
-    alt = f"Expected test {c.metric} of the best of k trials, selected on validation, by variant."
+    alt = (
+        f"Expected test {c.test_metric} of the best of k trials, selected on validation, by "
+        "variant."
+    )
     return ReportFigure("best_of", "Expected best of k trials", alt, figure)

@@ -6,6 +6,7 @@ from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.render.figures.curves import expected_best, learning_curves
 from lstm_lab.report.render.figures.marginals import marginals
 from lstm_lab.report.render.figures.ranking import ranking, trials
+from lstm_lab.report.render.figures.score_curves import score_curves
 from lstm_lab.report.render.figures.significance import critical_differences, significance
 from lstm_lab.report.render.figures.style import ReportFigure
 
@@ -30,5 +31,7 @@ def draw_figures(comparison: Comparison) -> list[ReportFigure]:
     Returns:
       The figures, in the order of the page. The caller closes them, after it has written them.
     """
-    figures = (draw(comparison) for draw in FIGURES)
+    figures = [draw(comparison) for draw in FIGURES]
+    # First, if there are any: a curve shows what the mean of it hides.
+    figures = [*score_curves(comparison), *figures]
     return [figure for figure in figures if figure is not None]

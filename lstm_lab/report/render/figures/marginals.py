@@ -62,10 +62,11 @@ def marginals(c: Comparison) -> ReportFigure | None:
         apply_style(axes)
     for axes in panels.flat[len(paths) :]:
         axes.set_visible(False)
-    panels[0][0].set_ylabel(f"expected test {c.metric}")
+    panels[0][0].set_ylabel(f"expected test {c.test_metric}")
     add_legend(panels[0][0], c, rows)
     alt = (
-        f"Expected test {c.metric} over each hyperparameter, averaged over the others, by variant."
+        f"Expected test {c.test_metric} over each hyperparameter, averaged over the others, by "
+        "variant."
     )
     return ReportFigure("marginals", "Effect of each hyperparameter", alt, figure)
 

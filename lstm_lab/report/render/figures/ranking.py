@@ -46,11 +46,11 @@ def ranking(c: Comparison) -> ReportFigure | None:
         axes.plot(row.mean.estimate, y, "o", color=color, ms=6, zorder=3)
     _add_references(axes, c, [row.variant for row in rows])
     axes.set_yticks(range(len(rows)), [name_label(row.variant) for row in rows])
-    axes.set_xlabel(f"test {c.metric}: mean, 95 % interval, single runs")
+    axes.set_xlabel(f"test {c.test_metric}: mean, 95 % interval, single runs")
     axes.grid(axis="x", color=GRID_LINE)
     if c.baseline is not None:
         axes.set_title(f"baseline {name_label(c.baseline)}", color=ACCENT, fontsize=9, loc="right")
-    alt = f"Mean test {c.metric} by variant with 95 % intervals; best is {rows[-1].variant}."
+    alt = f"Mean test {c.test_metric} by variant with 95 % intervals; best is {rows[-1].variant}."
     return ReportFigure("ranking", "Ranking", alt, figure)
 
 
@@ -115,7 +115,7 @@ def trials(c: Comparison) -> ReportFigure | None:
     if np.min(scores) > 0 and np.max(scores) > LOG_RATIO * np.min(scores):
         axes.set_xscale("log")
     ticks = "" if c.seeds else f"; ticks: the best {c.top:.0%} on validation"
-    axes.set_xlabel(f"test {c.metric} of all trials{ticks}")
+    axes.set_xlabel(f"test {c.test_metric} of all trials{ticks}")
     axes.grid(axis="x", color=GRID_LINE)
-    alt = f"Distribution of the test {c.metric} of all trials of each variant, as box plots."
+    alt = f"Distribution of the test {c.test_metric} of all trials of each variant, as box plots."
     return ReportFigure("trials", "Distribution of trials", alt, figure)
