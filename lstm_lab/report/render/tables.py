@@ -132,16 +132,21 @@ def references(c: Comparison) -> TextTable:
     by_variant = {row.variant: row for row in c.rows}
     # The first row is the best one: `compare` sorts them.
     best = next((row for row in c.rows if row.scores), None)
-    table = [["published", c.test_metric, "source", "ours", "difference"]]
-    for reference in c.references:
+    # A column for the metric, unless all references have the study's.
+    metrics = [reference.get("metric") or c.test_metric for reference in c.references]
+    several = set(metrics) != {c.test_metric}
+    columns = ["metric", "score"] if several else [c.test_metric]
+    table = [["published", *columns, "source", "ours", "difference"]]
+    for reference, metric in zip(c.references, metrics, strict=True):
         row = by_variant.get(reference["variant"]) if reference["variant"] else best
-        ours = row.mean.estimate if row and row.scores else float("nan")
+        ours = (row.test_metrics if row else {}).get(metric, float("nan"))
         table.append(
             [
                 reference["label"],
-                _value(reference["value"]),
+                *([metric] if several else []),
+                f"{reference['value']:.4g}",
                 reference["source"],
-                f"{row.variant}: {number(ours)}" if row and row.scores else "",
+                f"{row.variant}: {number(ours)}" if row and not np.isnan(ours) else "",
                 "" if np.isnan(ours) else f"{ours - reference['value']:+.4f}",
             ]
         )
