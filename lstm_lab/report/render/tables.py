@@ -140,16 +140,12 @@ def references(c: Comparison) -> TextTable:
     for reference, metric in zip(c.references, metrics, strict=True):
         row = by_variant.get(reference["variant"]) if reference["variant"] else best
         ours = (row.test_metrics if row else {}).get(metric, float("nan"))
-        table.append(
-            [
-                reference["label"],
-                *([metric] if several else []),
-                f"{reference['value']:.4g}",
-                reference["source"],
-                f"{row.variant}: {number(ours)}" if row and not np.isnan(ours) else "",
-                "" if np.isnan(ours) else f"{ours - reference['value']:+.4f}",
-            ]
-        )
+        value = reference["value"]
+        published = [reference["label"], *([metric] if several else []), f"{value:.4g}"]
+        compared = ["", ""]
+        if row and not np.isnan(ours):
+            compared = [f"{row.variant}: {number(ours)}", f"{ours - value:+.4f}"]
+        table.append([*published, reference["source"], *compared])
     return table
 
 

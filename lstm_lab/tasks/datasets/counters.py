@@ -19,6 +19,7 @@ import numpy as np
 from lstm_lab.tasks.base import Bernoulli, Dataset, Task, Tokens
 from lstm_lab.tasks.datasets.synthetic import check_sizes, fixed_split
 from lstm_lab.tasks.examples import Examples, Stored
+from lstm_lab.utils.curve import Curve
 
 Distribution = Literal["uniform", "u_shaped", "left_tailed", "right_tailed"]
 
@@ -72,6 +73,7 @@ class CounterLanguage(Task):
     name: ClassVar[str] = "counter_language"
     metric: ClassVar[str] = "nll"
     final_metric_names: ClassVar[tuple[str, ...]] = ("first_failing_n",)
+    curve_names: ClassVar[tuple[str, ...]] = ("accepted_by_n",)
 
     def __post_init__(self) -> None:
         check_sizes(self.symbols * self.max_n, 2, self.valid_size, 1)
@@ -136,6 +138,19 @@ class CounterLanguage(Task):
         del preprocessing
         accepted_N = accepted(outputs, test)
         return {"first_failing_n": float(np.append(accepted_N, False).argmin() + 1)}
+
+    def final_curves(
+        self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]
+    ) -> dict[str, Curve]:
+        """Returns for each n whether its sequence is accepted, 1 or 0.
+
+        Args:
+          outputs, test, preprocessing: as in `final_metrics`.
+        """
+        del preprocessing
+        n, y = tuple(range(1, test.rows + 1)), tuple(map(float, accepted(outputs, test)))
+        curve = Curve("n", "share of accepted sequences", n, y, self.max_n, "largest trained n")
+        return {"accepted_by_n": curve}
 
 
 def accepted(outputs: np.ndarray, test: Stored) -> np.ndarray:
