@@ -32,6 +32,7 @@ from lstm_lab.tasks.datasets.counters import CounterLanguage
 from lstm_lab.tasks.datasets.digits import Digits
 from lstm_lab.tasks.datasets.forecasting import Series
 from lstm_lab.tasks.datasets.formal import Counting, Dyck, Parity
+from lstm_lab.tasks.datasets.groups import WordProblem
 from lstm_lab.tasks.datasets.language import Language
 from lstm_lab.tasks.datasets.mnist import MNIST
 from lstm_lab.tasks.datasets.music import JSB
@@ -76,6 +77,7 @@ TASKS: dict[str, type[Task]] = {
         Parity,
         Dyck,
         CounterLanguage,
+        WordProblem,
         Counting,
         Digits,
         MNIST,
@@ -132,6 +134,7 @@ __all__ = [
     "Vectors",
     "Waves",
     "Windows",
+    "WordProblem",
     "batch_places",
     "chunk",
     "class_scores",

@@ -14,9 +14,10 @@ from typing import ClassVar, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lstm_lab.tasks.base import Bernoulli, Categorical, Dataset, Real, Target, Task, Tokens, Vectors
-from lstm_lab.tasks.examples import Examples
+from lstm_lab.tasks.examples import IGNORE_INDEX, Examples, Stored
 
 
 @dataclass(frozen=True)
@@ -278,3 +279,17 @@ def fixed_split(task: Drawn, number: int, size: int) -> Examples:
 @partial(jax.jit, static_argnums=0)
 def _draw(task: Drawn, keys: jax.Array) -> Examples:
     return jax.vmap(task.sample)(keys)
+
+
+def accuracy_by_step(outputs: np.ndarray, test: Stored) -> dict[int, float]:
+    """Returns the accuracy of classes at each step that has targets, by its number from 1.
+
+    Args:
+      outputs: logits of the test split [N,T,C].
+      test: the test split.
+    """
+    y_NT = test.take(np.arange(test.rows)).y
+    # IGNORE_INDEX is negative, so it equals no class.
+    right_T = (outputs.argmax(-1) == y_NT).sum(0)
+    asked_T = (y_NT != IGNORE_INDEX).sum(0)
+    return {int(t) + 1: float(right_T[t] / asked_T[t]) for t in np.flatnonzero(asked_T)}
