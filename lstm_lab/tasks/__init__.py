@@ -28,9 +28,11 @@ from lstm_lab.tasks.batches import (
     steps_per_epoch,
     train_batch,
 )
+from lstm_lab.tasks.datasets.counters import CounterLanguage
 from lstm_lab.tasks.datasets.digits import Digits
 from lstm_lab.tasks.datasets.forecasting import Series
 from lstm_lab.tasks.datasets.formal import Counting, Dyck, Parity
+from lstm_lab.tasks.datasets.groups import WordProblem
 from lstm_lab.tasks.datasets.language import Language
 from lstm_lab.tasks.datasets.mnist import MNIST
 from lstm_lab.tasks.datasets.music import JSB
@@ -74,6 +76,8 @@ TASKS: dict[str, type[Task]] = {
         TemporalOrder,
         Parity,
         Dyck,
+        CounterLanguage,
+        WordProblem,
         Counting,
         Digits,
         MNIST,
@@ -101,6 +105,7 @@ __all__ = [
     "Categorical",
     "ClassScores",
     "CopyMemory",
+    "CounterLanguage",
     "Counting",
     "Dataset",
     "Digits",
@@ -129,6 +134,7 @@ __all__ = [
     "Vectors",
     "Waves",
     "Windows",
+    "WordProblem",
     "batch_places",
     "chunk",
     "class_scores",

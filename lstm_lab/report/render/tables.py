@@ -11,10 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_lab.report.comparison import ALPHA, MIN_RUNS_FOR_BOOTSTRAP, Comparison
+from lstm_lab.report.render.averages import (
+    GROUPS_NOTE,
+    SCORE_CURVE_NOTE,
+    groups,
+    score_curve,
+)
 from lstm_lab.report.render.formats import bounds, number, p_value
 from lstm_lab.report.render.posteriors import posteriors, posteriors_note
 from lstm_lab.report.render.stochastic_orders import stochastic_orders, stochastic_orders_note
-from lstm_lab.report.score_curves import ranges
 from lstm_lab.utils.progress import duration
 
 # With fewer runs, even a difference of two standard deviations is often missed: at the level 0.05,
@@ -133,19 +138,20 @@ def references(c: Comparison) -> TextTable:
     by_variant = {row.variant: row for row in c.rows}
     # The first row is the best one: `compare` sorts them.
     best = next((row for row in c.rows if row.scores), None)
-    table = [["published", c.test_metric, "source", "ours", "difference"]]
-    for reference in c.references:
+    # A column for the metric, unless all references have the study's.
+    metrics = [reference.get("metric") or c.test_metric for reference in c.references]
+    several = set(metrics) != {c.test_metric}
+    columns = ["metric", "score"] if several else [c.test_metric]
+    table = [["published", *columns, "source", "ours", "difference"]]
+    for reference, metric in zip(c.references, metrics, strict=True):
         row = by_variant.get(reference["variant"]) if reference["variant"] else best
-        ours = row.mean.estimate if row and row.scores else float("nan")
-        table.append(
-            [
-                reference["label"],
-                _value(reference["value"]),
-                reference["source"],
-                f"{row.variant}: {number(ours)}" if row and row.scores else "",
-                "" if np.isnan(ours) else f"{ours - reference['value']:+.4f}",
-            ]
-        )
+        ours = (row.test_metrics if row else {}).get(metric, float("nan"))
+        value = reference["value"]
+        published = [reference["label"], *([metric] if several else []), f"{value:.4g}"]
+        compared = ["", ""]
+        if row and not np.isnan(ours):
+            compared = [f"{row.variant}: {number(ours)}", f"{ours - value:+.4f}"]
+        table.append([*published, reference["source"], *compared])
     return table
 
 
@@ -171,34 +177,6 @@ def metrics(c: Comparison) -> TextTable:
     for (answer, *cells), variant in sorted(trivial.items()):
         data = "" if shared else f", data of {variant}"
         table.append([f"trivial: {answer.replace('_', ' ')}{data}", "", *cells])
-    return table
-
-
-def score_curve(c: Comparison, name: str) -> TextTable:
-    """Returns the mean of a curve of the test split over ranges of its x, by variant.
-
-    Args:
-      c: the comparison.
-      name: the name of the curve.
-    """
-    curves = {row.variant: row.score_curves.get(name) for row in c.rows}
-    parts = ranges([curve for curve in curves.values() if curve is not None])
-    table = [["variant", *(f"{first:g} to {last:g}" for first, last in parts)]]
-    for variant, curve in curves.items():
-        means = (None if curve is None else curve.mean_over(*part) for part in parts)
-        table.append([variant, *map(number, means)])
-    return table
-
-
-def groups(c: Comparison) -> TextTable:
-    """Returns the mean score of each group of variants.
-
-    Args:
-      c: the comparison, with groups.
-    """
-    table = [["group", "seeds", f"test {c.test_metric}", "95 % interval"]]
-    for name, (mean, seeds) in c.groups.items():
-        table.append([name, str(seeds), number(mean.estimate), bounds(mean)])
     return table
 
 
@@ -287,9 +265,8 @@ def sections(c: Comparison) -> list[Section]:
     if c.groups:
         result.append(Section("Groups of variants", groups(c), GROUPS_NOTE))
     for name in dict.fromkeys(name for row in c.rows for name in row.score_curves):
-        result.append(
-            Section(name.replace("_", " ").capitalize(), score_curve(c, name), SCORE_CURVE_NOTE)
-        )
+        title = name.replace("_", " ").capitalize()
+        result.append(Section(title, score_curve(c, name), SCORE_CURVE_NOTE))
     result.append(Section("Effect sizes", effect_sizes(c), EFFECT_SIZES_NOTE))
     if any(np.isfinite(row.posterior.difference) for row in c.rows):
         result.append(Section("Bayesian comparison", posteriors(c), posteriors_note(c)))
@@ -376,15 +353,6 @@ METRICS_NOTE = (
     "Means over the compared runs on the test split; the first column is on the validation split. "
     "A trivial baseline needs no model (majority class, last value); its scores are on the test "
     "split."
-)
-GROUPS_NOTE = (
-    "The scores of all variants of a group are averaged for each seed; the interval is Student's t "
-    "over seeds."
-)
-SCORE_CURVE_NOTE = (
-    "Mean over the compared runs and over all places of a range, each with the same weight, on the "
-    "test split. The first range ends at the longest trained length, or wherever the figure has "
-    "its mark."
 )
 EFFECT_SIZES_NOTE = (
     "Interquartile mean: the mean of the middle half, with a stratified bootstrap interval for "

@@ -14,9 +14,10 @@ from typing import ClassVar, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lstm_lab.tasks.base import Bernoulli, Categorical, Dataset, Real, Target, Task, Tokens, Vectors
-from lstm_lab.tasks.examples import Examples, Split
+from lstm_lab.tasks.examples import IGNORE_INDEX, Examples, Stored
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,14 @@ class Drawn(Protocol):
         """Seed of the fixed splits."""
         ...
 
+    def sample(self, key: jax.Array) -> Examples:
+        """Draws one sequence."""
+        ...
+
+
+class DrawnSplits(Drawn, Protocol):
+    """A task that generates its examples, also those of validation and test."""
+
     @property
     def valid_size(self) -> int:
         """Number of validation examples."""
@@ -235,13 +244,9 @@ class Drawn(Protocol):
         """Number of test examples."""
         ...
 
-    def sample(self, key: jax.Array) -> Examples:
-        """Draws one sequence."""
-        ...
 
-
-def fixed_splits(task: Drawn, tested: Drawn) -> Dataset:
-    """Draws validation and test examples with keys that no training step uses.
+def fixed_splits(task: DrawnSplits, tested: Drawn) -> Dataset:
+    """Draws validation and test examples.
 
     Args:
       task: draws the validation examples.
@@ -250,19 +255,41 @@ def fixed_splits(task: Drawn, tested: Drawn) -> Dataset:
     Returns:
       The splits as host arrays; there is no training split.
     """
+    valid, test = fixed_split(task, 0, task.valid_size), fixed_split(tested, 1, task.test_size)
+    return Dataset({"valid": valid, "test": test})
+
+
+def fixed_split(task: Drawn, number: int, size: int) -> Examples:
+    """Draws the examples of a split with keys that no training step uses, as host arrays.
+
+    Args:
+      task: draws the examples.
+      number: of the split; splits of different number have different keys.
+      size: number of examples.
+    """
     # Training folds (step, row) into key(seed). If `split_seed` equals a run's data seed, only this
     # number, which no step reaches, keeps test examples out of training.
     root = jax.random.fold_in(jax.random.key(task.split_seed), 0x7FFFFFFF)
-    splits: dict[str, Split] = {}
-    for k, (split, size, drawn) in enumerate(
-        (("valid", task.valid_size, task), ("test", task.test_size, tested))
-    ):
-        keys = jax.random.split(jax.random.fold_in(root, k), size)
-        splits[split] = jax.device_get(_draw(drawn, keys))
-    return Dataset(splits)
+    keys = jax.random.split(jax.random.fold_in(root, number), size)
+    drawn: Examples = jax.device_get(_draw(task, keys))
+    return drawn
 
 
 # The task is static: equal tasks share a compiled program, also over the runs of a study.
 @partial(jax.jit, static_argnums=0)
 def _draw(task: Drawn, keys: jax.Array) -> Examples:
     return jax.vmap(task.sample)(keys)
+
+
+def accuracy_by_step(outputs: np.ndarray, test: Stored) -> dict[int, float]:
+    """Returns the accuracy of classes at each step that has targets, by its number from 1.
+
+    Args:
+      outputs: logits of the test split [N,T,C].
+      test: the test split.
+    """
+    y_NT = test.take(np.arange(test.rows)).y
+    # IGNORE_INDEX is negative, so it equals no class.
+    right_T = (outputs.argmax(-1) == y_NT).sum(0)
+    asked_T = (y_NT != IGNORE_INDEX).sum(0)
+    return {int(t) + 1: float(right_T[t] / asked_T[t]) for t in np.flatnonzero(asked_T)}

@@ -1,0 +1,49 @@
+"""Tables of averages: scores of groups of variants, and curves of the test split over ranges.
+
+In: a `Comparison`. Out: rows of text. `report/groups.py` and `report/score_curves.py` compute the
+numbers.
+"""
+
+from __future__ import annotations
+
+from lstm_lab.report.comparison import Comparison
+from lstm_lab.report.render.formats import bounds, number
+from lstm_lab.report.score_curves import ranges
+
+GROUPS_NOTE = (
+    "The scores of all variants of a group are averaged for each seed; the interval is Student's t "
+    "over seeds."
+)
+SCORE_CURVE_NOTE = (
+    "Mean over the compared runs and over all places of a range, each with the same weight, on the "
+    "test split. The first range ends at the longest trained length, or wherever the figure has "
+    "its mark."
+)
+
+
+def score_curve(c: Comparison, name: str) -> list[list[str]]:
+    """Returns the mean of a curve of the test split over ranges of its x, by variant.
+
+    Args:
+      c: the comparison.
+      name: the name of the curve.
+    """
+    curves = {row.variant: row.score_curves.get(name) for row in c.rows}
+    parts = ranges([curve for curve in curves.values() if curve is not None])
+    table = [["variant", *(f"{first:g} to {last:g}" for first, last in parts)]]
+    for variant, curve in curves.items():
+        means = (None if curve is None else curve.mean_over(*part) for part in parts)
+        table.append([variant, *map(number, means)])
+    return table
+
+
+def groups(c: Comparison) -> list[list[str]]:
+    """Returns the mean score of each group of variants.
+
+    Args:
+      c: the comparison, with groups.
+    """
+    table = [["group", "seeds", f"test {c.test_metric}", "95 % interval"]]
+    for name, (mean, seeds) in c.groups.items():
+        table.append([name, str(seeds), number(mean.estimate), bounds(mean)])
+    return table
