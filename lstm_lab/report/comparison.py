@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.report.fanova import Importance
+from lstm_lab.report.looks import LastLook, last_look
 from lstm_lab.report.runs import RunRow, StudyRuns
 from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
 from lstm_lab.statistics.bayes import (
@@ -68,6 +69,7 @@ class VariantRow:
       posterior: of the difference to the baseline; positive if the variant is better.
       order: how nearly its scores are above those of the baseline; NaN for fewer than five on a
         side, and for a cross-validation, whose scores depend on each other.
+      look: the last look at its comparison; None for the baseline, and in a study without looks.
       parameters: smallest and largest number of parameters of its runs, or None.
       wall_s: mean training time of its runs in seconds, or None; see `RunRow`.
       flops: mean floating-point operations of a run, or None.
@@ -94,6 +96,7 @@ class VariantRow:
     improvement: float
     posterior: Posterior
     order: StochasticOrder
+    look: LastLook | None
     parameters: tuple[int, int] | None
     wall_s: float | None
     flops: float | None
@@ -106,7 +109,12 @@ class VariantRow:
 
     @property
     def verdict(self) -> str:
-        """The result of the corrected test against the baseline; empty for the baseline."""
+        """The result of the test against the baseline; empty for the baseline.
+
+        With looks, what the last one decided, and otherwise what the corrected test did.
+        """
+        if self.look is not None:
+            return self.look.text
         if np.isnan(self.p_holm):
             return ""
         # Never "equal": a test that finds no difference does not show equality.
@@ -118,7 +126,8 @@ class Comparison:
     """All that a study's tables and figures show.
 
     Attributes:
-      title, metric, direction, baseline, seeds, top, folds, rope: as the study declares them.
+      title, metric, direction, baseline, seeds, top, folds, rope, sequential: as the study declares
+        them.
       rows: the variants, best first.
       claims: the verdicts on the study's claims.
       references: published scores, as the study declares them.
@@ -141,6 +150,7 @@ class Comparison:
     top: float
     folds: int | None
     rope: float
+    sequential: dict[str, Any] | None
     rows: list[VariantRow]
     claims: list[ClaimVerdict]
     references: list[dict[str, Any]]
@@ -173,7 +183,8 @@ def compare(runs: StudyRuns) -> Comparison:
     sign = 1.0 if study["direction"] == "max" else -1.0
     rows = [_variant_row(runs, name, compared, scores, sign) for name in scores]
     # After all rows: the correction depends on the number of tests, and each variant is one test.
-    adjusted = holm([row.p_welch for row in rows])
+    # With looks, the level is divided before and spent over the looks: no correction afterwards.
+    adjusted = holm([NAN if row.look else row.p_welch for row in rows])
     rows = [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
     # Variants without a score come last.
     rows.sort(key=lambda row: (not row.scores, -sign * row.mean.estimate if row.scores else 0.0))
@@ -194,6 +205,7 @@ def compare(runs: StudyRuns) -> Comparison:
         top=study["top"],
         folds=study.get("folds"),
         rope=study.get("rope", 0.0),
+        sequential=study.get("sequential"),
         rows=rows,
         claims=[judge_claim(claim, runs, scores, importances) for claim in study["claims"]],
         references=study.get("references", []),
@@ -222,7 +234,7 @@ def _variant_row(
     sign: float,
 ) -> VariantRow:
     """Returns a variant's row, without `p_holm`: the correction needs the rows of all variants."""
-    seeds, runs_of_variant, scores = runs.study["seeds"], compared[name], all_scores[name]
+    seeds, runs_of_variant, scores = runs.planned_seeds(name), compared[name], all_scores[name]
     completed = [run for run in runs_of_variant if run.scored]
     trials = [run for run in runs.runs if run.variant == name and run.stage == "tuning"]
     # A range: trials of one variant may differ in hidden size.
@@ -236,6 +248,7 @@ def _variant_row(
         iqm=_iqm(scores),
         planned=len(seeds) or len(runs_of_variant),
         failures=_failures(runs_of_variant, len(seeds)),
+        look=last_look(runs, name),
         p_holm=NAN,
         **_against_baseline(runs, name, compared, all_scores, sign),
         parameters=(min(sizes), max(sizes)) if sizes else None,
@@ -271,17 +284,21 @@ def _against_baseline(
     if baseline in (None, name):
         names = ("p_welch", "p_wilcoxon", "hedges_g", "improvement")
         return {**dict.fromkeys(names, NAN), "posterior": NO_POSTERIOR, "order": NO_ORDER}
-    scores, reference = all_scores[name], all_scores[baseline]
+    # A variant that a look decided has fewer seeds than the baseline, which goes on with the
+    # others: it is compared over the seeds that it has.
+    seeds = runs.planned_seeds(name)
+    of_baseline = [run for run in compared[baseline] if not seeds or run.seed in seeds]
+    scores, reference = all_scores[name], _scores(of_baseline)
     # With `sign`, higher is better for both directions of the metric.
     ours, theirs = [sign * v for v in scores], [sign * v for v in reference]
     # The compared trials are each variant's own best, so equal seeds do not make a pair.
     paired = reference and runs.study["seeds"]
     return {
         "p_welch": welch(scores, reference),
-        "p_wilcoxon": _paired_p(compared[name], compared[baseline]) if paired else NAN,
+        "p_wilcoxon": _paired_p(compared[name], of_baseline) if paired else NAN,
         "hedges_g": hedges_g(ours, theirs),
         "improvement": probability_of_improvement(ours, theirs),
-        "posterior": _posterior(runs, ours, theirs, compared[name], compared[baseline], sign),
+        "posterior": _posterior(runs, ours, theirs, compared[name], of_baseline, sign),
         "order": _order(runs, ours, theirs, all_scores),
     }
 

@@ -23,7 +23,7 @@ from lstm_lab.studies.axes import (
     zipped,
 )
 from lstm_lab.studies.claims import Best, Claim, Equivalent, Matters, Reference, Scores
-from lstm_lab.studies.study import Search, Study, Trials, Tuning
+from lstm_lab.studies.study import Search, Sequential, Study, Trials, Tuning
 
 __all__ = [
     "Axis",
@@ -38,6 +38,7 @@ __all__ = [
     "Scores",
     "Search",
     "SearchRange",
+    "Sequential",
     "Study",
     "Trials",
     "Tuning",
