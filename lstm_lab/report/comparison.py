@@ -13,40 +13,27 @@ from typing import Any
 
 import numpy as np
 
+from lstm_lab.report.against_baseline import ALPHA, NAN, against_baseline
 from lstm_lab.report.fanova import Importance
 from lstm_lab.report.groups import group_means, split_labels
-from lstm_lab.report.runs import RunRow, StudyRuns, test_metric
+from lstm_lab.report.looks import LastLook, last_look
+from lstm_lab.report.runs import RunRow, StudyRuns, scores_by_seed, scores_of, test_metric
 from lstm_lab.report.score_curves import MeanCurve, mean_curves
 from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
-from lstm_lab.statistics.bayes import (
-    NO_POSTERIOR,
-    Posterior,
-    posterior_of_folds,
-    posterior_of_means,
-)
+from lstm_lab.statistics.bayes import Posterior
 from lstm_lab.statistics.estimates import (
     Interval,
     bootstrap_interval,
     expected_best,
-    hedges_g,
     interquartile_mean,
     mean_interval,
-    probability_of_improvement,
 )
-from lstm_lab.statistics.hypotheses import FriedmanResult, friedman, holm, welch, wilcoxon
-from lstm_lab.statistics.stochastic_order import (
-    MIN_SCORES,
-    NO_ORDER,
-    StochasticOrder,
-    almost_stochastic_order,
-)
+from lstm_lab.statistics.hypotheses import FriedmanResult, friedman, holm, welch
+from lstm_lab.statistics.stochastic_order import StochasticOrder
 
-# The usual level. Claims carry their own, which the study declares.
-ALPHA = 0.05
 FAILED_STATUSES = ("failed", "out_of_memory", "diverged")
 # With fewer values the percentile bootstrap covers less than it promises: docs/benchmarks.md.
 MIN_RUNS_FOR_BOOTSTRAP = 10
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -70,6 +57,7 @@ class VariantRow:
       posterior: of the difference to the baseline; positive if the variant is better.
       order: how nearly its scores are above those of the baseline; NaN for fewer than five on a
         side, and for a cross-validation, whose scores depend on each other.
+      look: the last look at its comparison; None for the baseline, and in a study without looks.
       parameters: smallest and largest number of parameters of its runs, or None.
       wall_s: mean training time of its runs in seconds, or None; see `RunRow`.
       flops: mean floating-point operations of a run, or None.
@@ -97,6 +85,7 @@ class VariantRow:
     improvement: float
     posterior: Posterior
     order: StochasticOrder
+    look: LastLook | None
     parameters: tuple[int, int] | None
     wall_s: float | None
     flops: float | None
@@ -110,7 +99,12 @@ class VariantRow:
 
     @property
     def verdict(self) -> str:
-        """The result of the corrected test against the baseline; empty for the baseline."""
+        """The result of the test against the baseline; empty for the baseline.
+
+        With looks, what the last one decided, and otherwise what the corrected test did.
+        """
+        if self.look is not None:
+            return self.look.text
         if np.isnan(self.p_holm):
             return ""
         # Never "equal": a test that finds no difference does not show equality.
@@ -122,7 +116,8 @@ class Comparison:
     """All that a study's tables and figures show.
 
     Attributes:
-      title, metric, direction, baseline, seeds, top, folds, rope: as the study declares them.
+      title, metric, direction, baseline, seeds, top, folds, rope, sequential: as the study declares
+        them.
       test_metric: the metric of all test scores.
       rows: the variants, best first.
       claims: the verdicts on the study's claims.
@@ -149,6 +144,7 @@ class Comparison:
     top: float
     folds: int | None
     rope: float
+    sequential: dict[str, Any] | None
     rows: list[VariantRow]
     claims: list[ClaimVerdict]
     references: list[dict[str, Any]]
@@ -179,11 +175,12 @@ def compare(runs: StudyRuns) -> Comparison:
     """
     study = runs.study
     compared = {name: runs.compared_runs(name) for name in study["variants"]}
-    scores = {name: _scores(of_variant) for name, of_variant in compared.items()}
+    scores = {name: scores_of(of_variant) for name, of_variant in compared.items()}
     sign = 1.0 if study["direction"] == "max" else -1.0
     rows = [_variant_row(runs, name, compared, scores, sign) for name in scores]
     # After all rows: the correction depends on the number of tests, and each variant is one test.
-    adjusted = holm([row.p_welch for row in rows])
+    # With looks, the level is divided before and spent over the looks: no correction afterwards.
+    adjusted = holm([NAN if row.look else row.p_welch for row in rows])
     rows = [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
     # Variants without a score come last.
     rows.sort(key=lambda row: (not row.scores, -sign * row.mean.estimate if row.scores else 0.0))
@@ -205,6 +202,7 @@ def compare(runs: StudyRuns) -> Comparison:
         top=study["top"],
         folds=study.get("folds"),
         rope=study.get("rope", 0.0),
+        sequential=study.get("sequential"),
         rows=rows,
         claims=[judge_claim(claim, runs, scores, importances) for claim in study["claims"]],
         references=study.get("references", []),
@@ -223,10 +221,6 @@ def compare(runs: StudyRuns) -> Comparison:
     )
 
 
-def _scores(runs: Iterable[RunRow]) -> list[float]:
-    return [run.test for run in runs if run.scored and run.test is not None]
-
-
 def _variant_row(
     runs: StudyRuns,
     name: str,
@@ -235,7 +229,7 @@ def _variant_row(
     sign: float,
 ) -> VariantRow:
     """Returns a variant's row, without `p_holm`: the correction needs the rows of all variants."""
-    seeds, runs_of_variant, scores = runs.study["seeds"], compared[name], all_scores[name]
+    seeds, runs_of_variant, scores = runs.planned_seeds(name), compared[name], all_scores[name]
     completed = [run for run in runs_of_variant if run.scored]
     trials = [run for run in runs.runs if run.variant == name and run.stage == "tuning"]
     # A range: trials of one variant may differ in hidden size.
@@ -249,14 +243,15 @@ def _variant_row(
         iqm=_iqm(scores),
         planned=len(seeds) or len(runs_of_variant),
         failures=_failures(runs_of_variant, len(seeds)),
+        look=last_look(runs, name),
         p_holm=NAN,
-        **_against_baseline(runs, name, compared, all_scores, sign),
+        **against_baseline(runs, name, compared, all_scores, sign),
         parameters=(min(sizes), max(sizes)) if sizes else None,
         wall_s=_mean(run.wall_s for run in completed),
         flops=_mean(run.flops for run in completed),
         # Without diverged runs: their last values may be so large that they hide the other curves.
         curves=[run.curve for run in completed if run.curve],
-        trials=_scores(trials),
+        trials=scores_of(trials),
         expected_best=_expected_best(trials, sign),
         valid=_mean(run.valid for run in completed),
         test_metrics=_mean_metrics([run.test_metrics for run in completed]),
@@ -266,65 +261,6 @@ def _variant_row(
         },
         score_curves=mean_curves([run.score_curves for run in completed]),
     )
-
-
-def _against_baseline(
-    runs: StudyRuns,
-    name: str,
-    compared: Mapping[str, list[RunRow]],
-    all_scores: Mapping[str, list[float]],
-    sign: float,
-) -> dict[str, Any]:
-    """Returns the tests and effect sizes of a variant against the baseline, as fields of a row.
-
-    The verdict rests on Welch's test and not on pairs of seeds: with five pairs, Wilcoxon's p-value
-    is never below 0.0625. It is shown as a second opinion.
-    """
-    baseline = runs.study["baseline"]
-    # NaN and not 1: `holm` must not count the baseline as a test against itself.
-    if baseline in (None, name):
-        names = ("p_welch", "p_wilcoxon", "hedges_g", "improvement")
-        return {**dict.fromkeys(names, NAN), "posterior": NO_POSTERIOR, "order": NO_ORDER}
-    scores, reference = all_scores[name], all_scores[baseline]
-    # With `sign`, higher is better for both directions of the metric.
-    ours, theirs = [sign * v for v in scores], [sign * v for v in reference]
-    # The compared trials are each variant's own best, so equal seeds do not make a pair.
-    paired = reference and runs.study["seeds"]
-    return {
-        "p_welch": welch(scores, reference),
-        "p_wilcoxon": _paired_p(compared[name], compared[baseline]) if paired else NAN,
-        "hedges_g": hedges_g(ours, theirs),
-        "improvement": probability_of_improvement(ours, theirs),
-        "posterior": _posterior(runs, ours, theirs, compared[name], compared[baseline], sign),
-        "order": _order(runs, ours, theirs, all_scores),
-    }
-
-
-def _order(
-    runs: StudyRuns, ours: list[float], theirs: list[float], scores: Mapping[str, list[float]]
-) -> StochasticOrder:
-    """Returns the stochastic order of a variant and the baseline, corrected for all variants."""
-    if runs.study.get("folds") or min(len(ours), len(theirs)) < MIN_SCORES:
-        return NO_ORDER
-    # One of those with enough scores is the baseline itself.
-    comparisons = sum(len(values) >= MIN_SCORES for values in scores.values()) - 1
-    return almost_stochastic_order(ours, theirs, alpha=ALPHA, comparisons=comparisons)
-
-
-def _posterior(
-    runs: StudyRuns,
-    ours: list[float],
-    theirs: list[float],
-    a: list[RunRow],
-    b: list[RunRow],
-    sign: float,
-) -> Posterior:
-    """Returns the posterior of a difference; over folds if the study is a cross-validation."""
-    rope, folds = runs.study.get("rope", 0.0), runs.study.get("folds")
-    if not folds:
-        return posterior_of_means(ours, theirs, rope)
-    pairs = [sign * (x - y) for x, y in _pairs(a, b)]
-    return posterior_of_folds(pairs, folds, rope)
 
 
 def _iqm(scores: list[float]) -> Interval:
@@ -337,7 +273,7 @@ def _expected_best(trials: list[RunRow], sign: float) -> np.ndarray:
     scored = [run for run in trials if run.scored and run.test is not None]
     # Selected on validation, reported on test: the best test score itself would be too good.
     valid = [sign * (NAN if run.valid is None else run.valid) for run in scored]
-    return expected_best(valid, _scores(trials))
+    return expected_best(valid, scores_of(trials))
 
 
 def _mean_metrics(metrics: list[dict[str, float]]) -> dict[str, float]:
@@ -346,27 +282,9 @@ def _mean_metrics(metrics: list[dict[str, float]]) -> dict[str, float]:
     return {n: float(np.mean([of_run[n] for of_run in metrics if n in of_run])) for n in names}
 
 
-def _by_seed(runs: list[RunRow]) -> dict[int, float]:
-    return {run.seed: run.test for run in runs if run.scored and run.test is not None}
-
-
-def _pairs(a: list[RunRow], b: list[RunRow]) -> list[tuple[float, float]]:
-    """Returns the scores of the seeds that both have."""
-    # A seed that failed on one side drops its pair on both.
-    scores_a, scores_b = _by_seed(a), _by_seed(b)
-    shared = sorted(set(scores_a) & set(scores_b))
-    return [(scores_a[seed], scores_b[seed]) for seed in shared]
-
-
-def _paired_p(a: list[RunRow], b: list[RunRow]) -> float:
-    """Returns Wilcoxon's p-value over the seeds that both have."""
-    pairs = _pairs(a, b)
-    return wilcoxon([x for x, _ in pairs], [y for _, y in pairs])
-
-
 def _friedman(compared: Mapping[str, list[RunRow]], sign: float) -> FriedmanResult | None:
     """Ranks the variants within the seeds that all have; None for fewer than three of either."""
-    by_variant = {name: _by_seed(runs) for name, runs in compared.items()}
+    by_variant = {name: scores_by_seed(runs) for name, runs in compared.items()}
     # A variant without any score would leave no seed that all share.
     by_variant = {name: by_seed for name, by_seed in by_variant.items() if by_seed}
     shared = sorted(set.intersection(*map(set, by_variant.values()))) if by_variant else []

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 import scipy.stats
 
-from lstm_lab.report.comparison import ALPHA, Comparison
+from lstm_lab.report.against_baseline import ALPHA
+from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.runs import StudyRuns
 from lstm_lab.statistics.estimates import Interval, mean_interval
 from lstm_lab.statistics.hypotheses import FriedmanResult, friedman, sign_flip

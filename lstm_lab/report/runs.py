@@ -6,12 +6,13 @@ only input of all other modules of a report. Read `comparison` next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lstm_lab.results.intact import curve_problem
+from lstm_lab.results.looks import due_seeds
 from lstm_lab.results.run_files import read_result, read_rows
 from lstm_lab.results.study_file import (
     count_expected_runs,
@@ -82,12 +83,16 @@ class StudyRuns:
       chosen: the tuned values of each variant.
       runs: all planned runs.
       expected: number of runs of the whole study, including those that are not planned yet.
+      due: number of final seeds of each variant that are due; a later look may add more.
+      looks: what each look so far has decided, as in study.json; empty without looks.
     """
 
     study: dict[str, Any]
     chosen: dict[str, dict[str, Any]]
     runs: list[RunRow]
     expected: int
+    due: dict[str, int] = field(default_factory=dict)
+    looks: list[dict[str, Any]] = field(default_factory=list)
 
     def compared_runs(self, variant: str) -> list[RunRow]:
         """Returns the runs of a variant that enter the comparison.
@@ -108,6 +113,15 @@ class StudyRuns:
         scored.sort(key=lambda run: sign * (run.valid or 0.0))
         # The share refers to all trials, so a variant whose trials diverge gets no smaller quota.
         return scored[: round(self.study["top"] * self.n_trials(variant))]
+
+    def planned_seeds(self, variant: str) -> list[int]:
+        """Returns the final seeds of a variant that are due.
+
+        Args:
+          variant: its label.
+        """
+        seeds: list[int] = self.study["seeds"]
+        return seeds[: self.due.get(variant, len(seeds))]
 
     def n_trials(self, variant: str) -> int:
         """Returns the number of tuning runs of a variant, finished or not.
@@ -140,7 +154,8 @@ def read_study(workdir: Path) -> StudyRuns:
         _read_run(run_folder(workdir, run_id), run_id, row, metrics, in_progress.get(run_id))
         for run_id, row in plan["runs"].items()
     ]
-    return StudyRuns(plan["study"], plan["chosen"], runs, count_expected_runs(plan))
+    expected, looks = count_expected_runs(plan), plan.get("looks", [])
+    return StudyRuns(plan["study"], plan["chosen"], runs, expected, due_seeds(plan), looks)
 
 
 def test_metric(study: Mapping[str, Any]) -> str:
@@ -211,3 +226,13 @@ def _read_run(
 def _finite(metrics: dict[str, float | None]) -> dict[str, float]:
     """Returns the metrics with finite values. NaN and infinity are null on disk."""
     return {name: value for name, value in metrics.items() if value is not None}
+
+
+def scores_of(runs: Iterable[RunRow]) -> list[float]:
+    """Returns the test scores of the runs that have one."""
+    return [run.test for run in runs if run.scored and run.test is not None]
+
+
+def scores_by_seed(runs: Iterable[RunRow]) -> dict[int, float]:
+    """Returns the test scores of the runs that have one, by seed."""
+    return {run.seed: run.test for run in runs if run.scored and run.test is not None}

@@ -140,7 +140,7 @@ def _judge_bounds(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
         return ClaimVerdict(text, "no run", "inconclusive")
     within = sum((low is None or v >= low) and (high is None or v <= high) for v in values)
     # Final runs may not be planned yet; without final seeds, the compared trials are all there is.
-    planned = max(len(compared), len(runs.study["seeds"]))
+    planned = max(len(compared), len(runs.planned_seeds(claim["variant"])))
     evidence = f"{within} of {planned} runs, {min(values):.4f} to {max(values):.4f}"
     verdict = "holds" if within == planned else "inconclusive" if within else "fails"
     return ClaimVerdict(text, evidence, verdict)

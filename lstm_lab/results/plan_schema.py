@@ -11,6 +11,7 @@ import reprlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from lstm_lab.results.looks import look_sizes
 from lstm_lab.utils.types import JSON
 
 # Of study.json.
@@ -89,6 +90,13 @@ STUDY = {
     "claims": _list_of(OBJECT),
     "references": _list_of(OBJECT),
 }
+SEQUENTIAL = {"first": POSITIVE, "step": POSITIVE, "alpha": NUMBER, "rope": NUMBER}
+LOOK = {"seeds": POSITIVE, "limit": NUMBER, "variants": _object_of(OBJECT)}
+LOOK_AT_VARIANT = {
+    "p": _or_null(NUMBER),
+    "equal": _or_null(NUMBER),
+    "verdict": _one_of("better", "worse", "equivalent", "no score", "undecided"),
+}
 # The report does not need them, and studies of earlier versions lack some.
 STUDY_LATER = (
     *("base", "baseline", "match", "top", "folds", "rope", "test_metric", "groups"),
@@ -139,6 +147,7 @@ PLAN = {
     "runs": _object_of(OBJECT),
     "cohorts": _object_of(OBJECT),
     "chosen": _object_of(OBJECT),
+    "looks": _list_of(OBJECT),
 }
 LAYOUT = {
     "kind": _one_of("single", "members", "batch"),
@@ -186,8 +195,9 @@ def damage(plan: Mapping[str, JSON]) -> str | None:
     """
     try:
         _check_depth(plan)
-        _check("", plan, PLAN, optional=("schema",))
+        _check("", plan, PLAN, optional=("schema", "looks"))
         _check_study(plan["study"])
+        _check_looks(plan)
         _check_runs(plan)
         _check_cohorts(plan)
     except _DamageError as error:
@@ -250,6 +260,21 @@ def _check_study(study: Mapping[str, JSON]) -> None:
         place = f"study.tuning.ranges.{setting}."
         _check(place, values, {"kind": _one_of(*RANGES)})
         _check(place, values, RANGES[values["kind"]])
+
+
+def _check_looks(plan: Mapping[str, JSON]) -> None:
+    study = plan["study"]
+    others = set(study["variants"]) - {study.get("baseline")}
+    if study.get("sequential") is not None:
+        _check("study.", study, {"sequential": OBJECT, "baseline": TEXT, "seeds": SEEDS})
+        _check("study.sequential.", study["sequential"], SEQUENTIAL)
+    sizes = look_sizes(study) if study.get("sequential") else []
+    for k, look in enumerate(plan.get("looks", [])):
+        _check(f"looks.{k}.", look, LOOK)
+        if look["seeds"] not in sizes[k : k + 1] or set(look["variants"]) - others:
+            raise _DamageError(f"looks.{k}: expected the seeds and variants of a declared look")
+        for variant, judged in look["variants"].items():
+            _check(f"looks.{k}.variants.{variant}.", judged, LOOK_AT_VARIANT)
 
 
 def _check_runs(plan: Mapping[str, JSON]) -> None:

@@ -1,8 +1,8 @@
 """Reads a study's folder: its plan, the status of its runs, and how many there are.
 
 study.json holds the declaration (`study`), the planned runs (`runs`, by id), their cohorts
-(`cohorts`, by id) and the tuned points (`chosen`, by variant). `studies/folder.py` writes it,
-`plan_schema.py` checks it.
+(`cohorts`, by id), the tuned points (`chosen`, by variant) and, if the seeds come in groups, what
+each look decided (`looks`). `studies/folder.py` writes it, `plan_schema.py` checks it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lstm_lab.results.lease import current_owner
+from lstm_lab.results.looks import due_seeds
 from lstm_lab.results.plan_schema import damage, is_id
 from lstm_lab.results.run_files import lease_folder, read_head, read_result
 from lstm_lab.utils.errors import UserError
@@ -122,7 +123,8 @@ def count_results(workdir: Path) -> tuple[int, int]:
 def count_expected_runs(plan: dict[str, JSON]) -> int:
     """Returns the number of runs of a study, including those that are not planned yet."""
     study = plan["study"]
-    count = len(study["variants"]) * len(study["seeds"])
+    # With looks: those that are due now. A later look may add more.
+    count = sum(due_seeds(plan).values())
     if study["tuning"]:
         seeds = study["tuning"]["seeds"]
         count += sum(study["tuning"]["points"].values()) * (1 if seeds is None else len(seeds))

@@ -31,7 +31,7 @@ from lstm_lab.studies.claims import (
     Reproduces,
     Scores,
 )
-from lstm_lab.studies.study import Search, Study, Trials, Tuning
+from lstm_lab.studies.study import Search, Sequential, Study, Trials, Tuning
 
 __all__ = [
     "Axis",
@@ -47,6 +47,7 @@ __all__ = [
     "Scores",
     "Search",
     "SearchRange",
+    "Sequential",
     "Study",
     "Trials",
     "Tuning",

@@ -41,6 +41,7 @@ def declaration(study: Study) -> dict[str, JSON]:
         "rope": study.rope,
         "test_metric": study.test_metric,
         "groups": {name: list(members) for name, members in study.groups.items()},
+        **_looks(study),
         "tuning": tuning
         and {
             "points": {name: len(tuning.points(name)) for name in names},
@@ -55,6 +56,16 @@ def declaration(study: Study) -> dict[str, JSON]:
     }
     # A round trip turns tuples into lists, so that it equals what is read back from disk.
     return dict(json.loads(json.dumps(data)))
+
+
+def _looks(study: Study) -> dict[str, JSON]:
+    """Returns the declaration of the looks; empty without, as in studies of earlier versions.
+
+    With the rope, which decides when a variant gets no more seeds.
+    """
+    if study.sequential is None:
+        return {}
+    return {"sequential": {**asdict(study.sequential), "rope": study.rope}}
 
 
 def results_part(declared: dict[str, JSON]) -> dict[str, JSON]:

@@ -18,7 +18,9 @@ import jax.numpy as jnp
 from lstm_lab.config.ids import program_spec, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import summarize
+from lstm_lab.results.looks import due_seeds, look_sizes
 from lstm_lab.studies.axes import label
+from lstm_lab.studies.declaration import declaration
 from lstm_lab.studies.expand import PlannedRun, final_runs, tuning_runs, variants
 from lstm_lab.studies.plan import (
     PlannedCohort,
@@ -51,7 +53,9 @@ def preview(
       data_dir: the folder of data sets.
       std, difference: as in `Study.power`; without `std`, differences are in standard deviations.
     """
-    runs = {run_id(run.spec): run for run in tuning_runs(study) or final_runs(study, {})}
+    declared = declaration(study)
+    due = due_seeds({"study": declared})
+    runs = {run_id(run.spec): run for run in tuning_runs(study) or final_runs(study, {}, due)}
     rows = [
         [name, run.stage, run.variant, label(run.point), str(run.spec.seed)]
         for name, run in list(runs.items())[:MAX_ROWS]
@@ -66,14 +70,30 @@ def preview(
         lines.append("the search chooses its points from results; the points above are random ones")
     if study.tuning and study.seeds:
         names = variants(study)
+        seeds = study.seeds[: min(due.values())]
         lines.append(
             f"then, at the best point of each variant: {len(names)} variants x seeds "
-            f"{', '.join(map(str, study.seeds))}: {len(names) * len(study.seeds)} runs"
+            f"{', '.join(map(str, seeds))}: {len(names) * len(seeds)} runs"
         )
+    if study.sequential is not None:
+        lines.append(_looks_line(study, look_sizes(declared), datasets))
     # Where `power` has an answer; what the user asked for is refused in words.
     if std is not None or (study.baseline and len(study.points) > 1 and not study.folds):
         lines += ["", *_power_lines(study, std, difference)]
     return "\n".join(lines)
+
+
+def _looks_line(study: Study, sizes: list[int], datasets: dict[Task, Dataset]) -> str:
+    """Returns the least and the most that the final runs of a study with looks can cost."""
+    points = {run.variant: run.point for run in tuning_runs(study)}
+    runs = {run_id(run.spec): run for run in final_runs(study, points)}
+    most = _seconds(_flops(_plan(runs, datasets), runs, datasets))
+    least = len(study.points) * sizes[0]
+    return (
+        f"looks after {', '.join(map(str, sizes))} seeds: {least} final runs, about "
+        f"{duration(most * least / len(runs))}, if the first look decides every comparison; "
+        f"{len(runs)}, about {duration(most)}, if none decides any"
+    )
 
 
 def _power_lines(study: Study, std: float | Path | None, difference: float | None) -> list[str]:
@@ -131,11 +151,10 @@ def _totals(
         for cohort in cohorts
     }
     rate = _matmul_rate()
-    seconds = flops / (EFFICIENCY * rate * jax.local_device_count())
     return (
         f"{len(runs)} runs in {len(cohorts)} cohorts, about {len(programs)} programs to compile; "
-        f"{flops:.3g} FLOP, about {duration(seconds)} at {EFFICIENCY:.0%} of the {rate / 1e9:.0f} "
-        "GFLOP/s of a device's matrix product, less if runs stop early"
+        f"{flops:.3g} FLOP, about {duration(_seconds(flops))} at {EFFICIENCY:.0%} of the "
+        f"{rate / 1e9:.0f} GFLOP/s of a device's matrix product, less if runs stop early"
     )
 
 
@@ -168,6 +187,11 @@ def estimate_seconds(study: Study, data_dir: Path) -> float:
     # Both stages of a variant share a program: only the first compiles it.
     programs = {runs[cohort.runs[0]].variant for cohort in cohorts}
     flops = _flops(cohorts, runs, datasets) + len(programs) * program_flops()
+    return _seconds(flops)
+
+
+def _seconds(flops: float) -> float:
+    """Returns the time of so much training on all devices."""
     return flops / (EFFICIENCY * _matmul_rate() * jax.local_device_count())
 
 

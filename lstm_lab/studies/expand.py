@@ -108,14 +108,18 @@ def tuning_runs(study: Study) -> list[PlannedRun]:
     ]
 
 
-def all_runs(study: Study) -> list[PlannedRun]:
+def all_runs(study: Study, due: Mapping[str, int] | None = None) -> list[PlannedRun]:
     """Returns all runs of a study, with each variant's first point in the final stage.
 
     A final run has the same number of steps at any tuned point, so the first serves as well.
+
+    Args:
+      study: the study.
+      due: as in `final_runs`.
     """
     tuning = tuning_runs(study)
     first_points = {run.variant: run.point for run in tuning[::-1]}
-    return [*tuning, *final_runs(study, first_points)]
+    return [*tuning, *final_runs(study, first_points, due)]
 
 
 def trial_runs(
@@ -136,20 +140,24 @@ def trial_runs(
     return _plan_runs(study, variant, values, "tuning", point, seeds, overrides)
 
 
-def final_runs(study: Study, chosen: Mapping[str, Point]) -> list[PlannedRun]:
+def final_runs(
+    study: Study, chosen: Mapping[str, Point], due: Mapping[str, int] | None = None
+) -> list[PlannedRun]:
     """Returns the final runs, which are compared, of all variants whose tuning is decided.
 
     Args:
       study: the study.
       chosen: each variant's point on the tuning axes; not read for a study without tuning.
+      due: the number of seeds of each variant; None for all.
     """
+    seeds = {name: study.seeds[: None if due is None else due[name]] for name in variants(study)}
     return [
         run
         for name, values in variants(study).items()
         # A variant whose tuning failed has no point yet.
         if study.tuning is None or name in chosen
         for run in _plan_runs(
-            study, name, values, "final", dict(chosen.get(name, {})), study.seeds, {}
+            study, name, values, "final", dict(chosen.get(name, {})), seeds[name], {}
         )
     ]
 

@@ -18,6 +18,7 @@ import jax
 from lstm_lab.config.ids import program_spec, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.results.lease import Lease, acquire_lease
+from lstm_lab.results.looks import due_seeds
 from lstm_lab.results.run_files import read_result
 from lstm_lab.studies.archive import count_slots
 from lstm_lab.studies.expand import PlannedRun, all_runs, final_runs, tuning_runs, variants
@@ -25,6 +26,7 @@ from lstm_lab.studies.failures import RETRIES, FailureLog
 from lstm_lab.studies.folder import StudyFolder, choose_points, without_results
 from lstm_lab.studies.optuna import lost_runs, next_generation
 from lstm_lab.studies.plan import count_tokens
+from lstm_lab.studies.sequential import due_runs, record_look
 from lstm_lab.studies.study import Search, Study
 from lstm_lab.tasks import Dataset, Task
 from lstm_lab.tasks.source import describe_source
@@ -119,7 +121,8 @@ def launch(
     """Trains all runs of a study that have no result and that no other process trains.
 
     First the tuning runs; then the best point of each variant is chosen on validation; then the
-    final runs at these points. A second launch in the same folder resumes.
+    final runs at these points, with looks in between if the study declares them. A second launch
+    in the same folder resumes.
 
     Args:
       study: the study.
@@ -139,7 +142,7 @@ def launch(
     folder, datasets = StudyFolder(workdir, study), _Datasets(data_dir, stop)
     # Counting the steps loads the data, so missing data are reported before anything is written.
     finished = folder.finished_slots() | (Counter() if results is None else count_slots(results))
-    unfinished = without_results(all_runs(study), finished)
+    unfinished = without_results(all_runs(study, due_seeds(folder.plan)), finished)
     steps = sum(_count_steps(run, datasets) for run in unfinished)
     tuning_failed = False
     with Meter(steps) as meter:
@@ -152,7 +155,7 @@ def launch(
             tuning_failed = status == "failed"
             # Recorded before the final runs, so that a relaunch cannot choose other points.
             folder.record_choice(choose_points(folder))
-        status = run_cohorts(state, final_runs(study, folder.plan["chosen"]))
+        status = _train_final(state, study)
     if status == "completed" and _all_diverged(folder):
         say("all runs diverged: lower optim.lr; lstm-lab status names the steps")
         return "failed"
@@ -190,6 +193,27 @@ def _tune(state: _Launch, study: Study) -> Status:
         # The search is told about failed runs too, or it would wait for their results.
         runs = next_generation(state.folder, study, [run_id(run.spec) for run in runs])
     return overall
+
+
+def _train_final(state: _Launch, study: Study) -> Status:
+    """Trains the final runs: all at once, or one group of seeds after another."""
+    folder = state.folder
+    if study.sequential is None:
+        return run_cohorts(state, final_runs(study, folder.plan["chosen"]))
+    while True:
+        runs = due_runs(folder, study)
+        status = run_cohorts(state, runs)
+        # A look needs all its results, or the seeds that follow would depend on failures.
+        if status != "completed" or len({run.variant for run in runs}) < len(variants(study)):
+            return status
+        if not record_look(folder, study):
+            return status
+        # The bar did not know of them.
+        planned = folder.plan["runs"].keys()
+        new = [run for run in due_runs(folder, study) if run_id(run.spec) not in planned]
+        archived = Counter() if state.results is None else count_slots(state.results)
+        unfinished = without_results(new, archived)
+        state.meter.extend(sum(_count_steps(run, state.datasets) for run in unfinished))
 
 
 def run_cohorts(state: _Launch, runs: list[PlannedRun]) -> Status:

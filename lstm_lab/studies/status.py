@@ -57,6 +57,9 @@ def _lines(workdir: Path) -> list[str]:
     # Final runs are planned after tuning, so some runs may not have a row yet.
     counts["missing"] += expected - len(rows)
     lines += [f"  {count:5d} {status}" for status, count in sorted(counts.items()) if count]
+    for look in plan.get("looks", []):
+        judged = (f"{name} {found['verdict']}" for name, found in look["variants"].items())
+        lines.append(f"  look after {look['seeds']} seeds: {', '.join(judged)}")
     for run, (row, status, reason) in rows.items():
         if status in PROBLEMS:
             name = f"{row['stage']} {row['variant']} seed {row['seed']}"

@@ -16,7 +16,7 @@ from lstm_lab.config.load import read_config
 from lstm_lab.config.parsing import build_spec, with_complete_task
 from lstm_lab.config.serialization import to_json
 from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, label, random_points
-from lstm_lab.studies.claims import AnyClaim, Reference
+from lstm_lab.studies.claims import AnyClaim, Claim, Equivalent, Reference
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import flatten
 
@@ -144,6 +144,46 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Sequential:
+    """Final seeds in groups: a variant gets no more of them when its comparison is decided.
+
+    After `first` seeds, and after every `step` more, each variant is compared with the baseline by
+    Welch's two-sided test. It is better or worse if p is below the limit of the look; the limits
+    spend the level as Lan and DeMets 1983 (like O'Brien and Fleming), so that all looks together
+    keep it. With `Study.rope`, it is equivalent if the posterior probability of a difference
+    within rope is above 0.95. A variant without any scored run gets no more seeds. The others go
+    on to the last of `Study.seeds`.
+
+    Attributes:
+      first: the number of seeds before the first look, 2 or more.
+      step: the number of seeds between two looks.
+      alpha: the two-sided level of all looks at all variants together; each variant has alpha
+        divided by their number.
+
+    Raises:
+      UserError: for a number that is out of range.
+
+    Example:
+      Study(..., seeds=tuple(range(10, 40)), baseline="lstm", sequential=Sequential(first=10))
+    """
+
+    first: int = 5
+    step: int = 5
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, valid, expected in (
+            ("first", self.first >= 2, "2 or more"),
+            ("step", self.step >= 1, "1 or more"),
+            ("alpha", 0.0 < self.alpha < 1.0, "more than 0 and less than 1"),
+        ):
+            if not valid:
+                raise UserError(
+                    f"sequential: {name}: got {getattr(self, name)}, expected {expected}"
+                )
+
+
+@dataclass(frozen=True)
 class Study:
     """Runs to compare.
 
@@ -169,9 +209,13 @@ class Study:
       test_metric: the test metric that ranks the variants, such as a task's final metric; None
         means the metric that chooses checkpoints. Both must be better in the same direction.
       groups: named groups of variants, whose mean scores the report shows.
+      sequential: the looks after which decided variants get no more final seeds; `seeds` are then
+        the most that a variant gets. None trains all seeds.
 
     Raises:
-      UserError: for fewer than 3 folds: one each to train, validate and test; for a negative rope.
+      UserError: for fewer than 3 folds: one each to train, validate and test; for a negative rope;
+        for looks without a baseline, with folds, with fewer seeds than the first look, or with a
+        claim that tests a difference, whose p-value would ignore the looks.
 
     Example:
       Study(
@@ -199,8 +243,11 @@ class Study:
     rope: float = 0.0
     test_metric: str | None = None
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sequential: Sequential | None = None
 
     def __post_init__(self) -> None:
+        if self.sequential is not None:
+            self._check_looks(self.sequential)
         if not self.rope >= 0.0:
             raise UserError(f"study {self.name}: rope: got {self.rope}, expected 0 or more")
         if self.folds is not None and self.folds < 3:
@@ -208,6 +255,19 @@ class Study:
                 f"study {self.name}: folds: got {self.folds}, expected 3 or more (one part each to "
                 "train, validate and test)"
             )
+
+    def _check_looks(self, looks: Sequential) -> None:
+        tests = [claim.kind for claim in self.claims if isinstance(claim, (Claim, Equivalent))]
+        for name, found, valid, expected in (
+            ("baseline", self.baseline, self.baseline is not None, "a variant"),
+            ("folds", self.folds, self.folds is None, "None"),
+            ("seeds", len(self.seeds), len(self.seeds) > looks.first, f"more than {looks.first}"),
+            ("claims", tests, not tests, "no claim that tests a difference"),
+        ):
+            if not valid:
+                raise UserError(
+                    f"study {self.name}: {name}: got {found}, expected {expected} with sequential"
+                )
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -246,7 +306,8 @@ class Study:
 
         Returns:
           The power of Welch's test with the declared seeds, the seeds that the difference needs,
-          and the smallest difference that the declared seeds find.
+          and the smallest difference that the declared seeds find. With `sequential`, that of one
+          test of all seeds, which the looks nearly reach (docs/benchmarks.md).
 
         Raises:
           UserError: without a baseline and another variant; for a cross-validation, whose scores

@@ -81,6 +81,12 @@ class Meter:
         self.done = min(self.done + steps, self.total)
         self._first = min(self._first + steps, self.total)
 
+    def extend(self, steps: float) -> None:
+        """Adds work that nobody knew of at the beginning."""
+        self.total += steps
+        if self._bar:
+            self._bar.update(self._task, total=self.total)
+
     def leave_out(self, seconds: float) -> None:
         """Does not count time for the rate, such as that of compiling.
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_lab.report.comparison import ALPHA, compare
+from lstm_lab.report.against_baseline import ALPHA
+from lstm_lab.report.comparison import compare
 from lstm_lab.report.cross_study import (
     EQUIVALENCE_MARGIN,
     CrossStudy,

@@ -5,7 +5,8 @@ In: a `Comparison`. Out: rows of text. `statistics/stochastic_order.py` computes
 
 from __future__ import annotations
 
-from lstm_lab.report.comparison import ALPHA, Comparison
+from lstm_lab.report.against_baseline import ALPHA
+from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.render.formats import number
 from lstm_lab.statistics.stochastic_order import MIN_SCORES, THRESHOLD, StochasticOrder
 

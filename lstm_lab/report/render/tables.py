@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_lab.report.comparison import ALPHA, MIN_RUNS_FOR_BOOTSTRAP, Comparison
+from lstm_lab.report.against_baseline import ALPHA
+from lstm_lab.report.comparison import MIN_RUNS_FOR_BOOTSTRAP, Comparison, VariantRow
 from lstm_lab.report.render.averages import (
     GROUPS_NOTE,
     SCORE_CURVE_NOTE,
@@ -18,6 +19,7 @@ from lstm_lab.report.render.averages import (
     score_curve,
 )
 from lstm_lab.report.render.formats import bounds, number, p_value
+from lstm_lab.report.render.looks import looks_note
 from lstm_lab.report.render.posteriors import posteriors, posteriors_note
 from lstm_lab.report.render.stochastic_orders import stochastic_orders, stochastic_orders_note
 from lstm_lab.utils.progress import duration
@@ -71,7 +73,8 @@ def ranking(c: Comparison) -> TextTable:
     """
     tuned = any(row.chosen for row in c.rows)
     header = ["variant", *(["chosen"] if tuned else []), "parameters", "n", "failed"]
-    header += [f"test {c.test_metric}", "95 % interval", "p (Welch)", "p (Holm)", "verdict"]
+    tests = ["p (last look)", "limit"] if c.sequential else ["p (Welch)", "p (Holm)"]
+    header += [f"test {c.test_metric}", "95 % interval", *tests, "verdict"]
     table = [header]
     for row in c.rows:
         chosen = ", ".join(f"{_short(path)}={_value(v)}" for path, v in row.chosen.items())
@@ -85,12 +88,17 @@ def ranking(c: Comparison) -> TextTable:
                 failures or "0",
                 number(row.mean.estimate),
                 bounds(row.mean),
-                "baseline" if row.variant == c.baseline else p_value(row.p_welch),
-                p_value(row.p_holm),
+                "baseline" if row.variant == c.baseline else p_value(_shown_p(row)),
+                p_value(row.look.limit if row.look else row.p_holm),
                 row.verdict,
             ]
         )
     return table
+
+
+def _shown_p(row: VariantRow) -> float:
+    """Returns the p-value on which the verdict rests, before a correction."""
+    return row.look.p if row.look else row.p_welch
 
 
 def effect_sizes(c: Comparison) -> TextTable:
@@ -297,7 +305,7 @@ def notes(c: Comparison) -> list[str]:
     """
     counts = ", ".join(f"{n} {status}" for status, n in c.counts.items())
     compared = (
-        f"Final seeds: {', '.join(map(str, c.seeds))}."
+        f"Final seeds: {'at most ' if c.sequential else ''}{', '.join(map(str, c.seeds))}."
         if c.seeds
         else f"Compared: the best {c.top:.0%} of each variant's trials, selected on validation."
     )
@@ -307,7 +315,9 @@ def notes(c: Comparison) -> list[str]:
         "measured once, at the best validation checkpoint; intervals are Student's t over "
         f"{'seeds' if c.seeds else 'these trials'}.",
     ]
-    if c.baseline is not None:
+    if c.sequential:
+        lines.append(looks_note(c))
+    elif c.baseline is not None:
         lines.append(
             f"p (Welch): two-sided t-test with unequal variances against {c.baseline}. p (Holm): "
             f"corrected for {len(c.rows) - 1} comparisons; 'differs' means p (Holm) < {ALPHA}. 'no "
@@ -344,7 +354,8 @@ def headline(c: Comparison) -> str:
     text = f"Best: {best.variant}, test {c.test_metric} {number(best.mean.estimate)}"
     text += f" over {len(best.scores)} runs." if len(best.scores) > 1 else " in one run."
     if c.baseline is not None:
-        different = [row.variant for row in scored if row.verdict == "differs"]
+        verdicts = ("differs", "better", "worse")
+        different = [row.variant for row in scored if row.verdict in verdicts]
         text += f" Significantly different from {c.baseline}: {', '.join(different) or 'none'}."
     return text
 

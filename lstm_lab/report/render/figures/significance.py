@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import ListedColormap
 
-from lstm_lab.report.comparison import ALPHA, Comparison
+from lstm_lab.report.against_baseline import ALPHA
+from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.render.figures.style import (
     ACCENT,
     INK,
