@@ -36,6 +36,7 @@ from lstm_lab.tasks.datasets.groups import WordProblem
 from lstm_lab.tasks.datasets.language import Language
 from lstm_lab.tasks.datasets.mnist import MNIST
 from lstm_lab.tasks.datasets.music import JSB
+from lstm_lab.tasks.datasets.recall import MultiQueryRecall, SelectiveCopy
 from lstm_lab.tasks.datasets.speech import SpokenDigits
 from lstm_lab.tasks.datasets.synthetic import Adding, CopyMemory, TemporalOrder
 from lstm_lab.tasks.datasets.tabular import Table
@@ -78,6 +79,8 @@ TASKS: dict[str, type[Task]] = {
         Dyck,
         CounterLanguage,
         WordProblem,
+        MultiQueryRecall,
+        SelectiveCopy,
         Counting,
         Digits,
         MNIST,
@@ -114,8 +117,10 @@ __all__ = [
     "Inputs",
     "Language",
     "MetricSums",
+    "MultiQueryRecall",
     "Parity",
     "Real",
+    "SelectiveCopy",
     "Sequences",
     "Series",
     "SourceTokens",
