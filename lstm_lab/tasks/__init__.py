@@ -28,6 +28,7 @@ from lstm_lab.tasks.batches import (
     steps_per_epoch,
     train_batch,
 )
+from lstm_lab.tasks.datasets.chomsky import Chomsky
 from lstm_lab.tasks.datasets.digits import Digits
 from lstm_lab.tasks.datasets.forecasting import Series
 from lstm_lab.tasks.datasets.formal import Counting, Dyck, Parity
@@ -74,6 +75,7 @@ TASKS: dict[str, type[Task]] = {
         TemporalOrder,
         Parity,
         Dyck,
+        Chomsky,
         Counting,
         Digits,
         MNIST,
@@ -99,6 +101,7 @@ __all__ = [
     "Batch",
     "Bernoulli",
     "Categorical",
+    "Chomsky",
     "ClassScores",
     "CopyMemory",
     "Counting",

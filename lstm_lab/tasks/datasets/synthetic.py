@@ -250,16 +250,27 @@ def fixed_splits(task: Drawn, tested: Drawn) -> Dataset:
     Returns:
       The splits as host arrays; there is no training split.
     """
-    # Training folds (step, row) into key(seed). If `split_seed` equals a run's data seed, only this
-    # number, which no step reaches, keeps test examples out of training.
-    root = jax.random.fold_in(jax.random.key(task.split_seed), 0x7FFFFFFF)
     splits: dict[str, Split] = {}
     for k, (split, size, drawn) in enumerate(
         (("valid", task.valid_size, task), ("test", task.test_size, tested))
     ):
-        keys = jax.random.split(jax.random.fold_in(root, k), size)
+        keys = split_keys(task.split_seed, k, size)
         splits[split] = jax.device_get(_draw(drawn, keys))
     return Dataset(splits)
+
+
+def split_keys(split_seed: int, split: int, size: int) -> jax.Array:
+    """Returns a key for each example of a fixed split; no training step uses them.
+
+    Args:
+      split_seed: seed of the fixed splits.
+      split: number of the split: 0 for validation, 1 for the test.
+      size: number of examples.
+    """
+    # Training folds (step, row) into key(seed). If `split_seed` equals a run's data seed, only this
+    # number, which no step reaches, keeps test examples out of training.
+    root = jax.random.fold_in(jax.random.key(split_seed), 0x7FFFFFFF)
+    return jax.random.split(jax.random.fold_in(root, split), size)
 
 
 # The task is static: equal tasks share a compiled program, also over the runs of a study.
