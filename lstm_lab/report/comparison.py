@@ -22,7 +22,7 @@ from lstm_lab.report.bayes import (
 from lstm_lab.report.fanova import Importance
 from lstm_lab.report.groups import group_means, split_labels
 from lstm_lab.report.hypotheses import FriedmanResult, friedman, holm, welch, wilcoxon
-from lstm_lab.report.runs import RunRow, StudyRuns, test_metric
+from lstm_lab.report.runs import RunRow, StudyRuns
 from lstm_lab.report.score_curves import MeanCurve, mean_curves
 from lstm_lab.report.stats import (
     Interval,
@@ -114,7 +114,7 @@ class Comparison:
 
     Attributes:
       title, metric, direction, baseline, seeds, top, folds, rope: as the study declares them.
-      test_metric: the metric of all test scores.
+      test_metric, test_direction: the metric of all test scores, and whether more is better.
       rows: the variants, best first.
       claims: the verdicts on the study's claims.
       references: published scores, as the study declares them.
@@ -134,6 +134,7 @@ class Comparison:
     title: str
     metric: str
     test_metric: str
+    test_direction: str
     direction: str
     baseline: str | None
     seeds: list[int]
@@ -171,7 +172,7 @@ def compare(runs: StudyRuns) -> Comparison:
     study = runs.study
     compared = {name: runs.compared_runs(name) for name in study["variants"]}
     scores = {name: _scores(of_variant) for name, of_variant in compared.items()}
-    sign = 1.0 if study["direction"] == "max" else -1.0
+    sign = runs.test_sign
     rows = [_variant_row(runs, name, compared, scores, sign) for name in scores]
     # After all rows: the correction depends on the number of tests, and each variant is one test.
     adjusted = holm([row.p_welch for row in rows])
@@ -189,7 +190,8 @@ def compare(runs: StudyRuns) -> Comparison:
     return Comparison(
         title=study["title"],
         metric=study["metric"],
-        test_metric=test_metric(study),
+        test_metric=runs.test_metric,
+        test_direction=runs.test_direction,
         direction=study["direction"],
         baseline=study["baseline"],
         seeds=study["seeds"],
@@ -248,7 +250,7 @@ def _variant_row(
         # Without diverged runs: their last values may be so large that they hide the other curves.
         curves=[run.curve for run in completed if run.curve],
         trials=_scores(trials),
-        expected_best=_expected_best(trials, sign),
+        expected_best=_expected_best(trials, 1.0 if runs.study["direction"] == "max" else -1.0),
         valid=_mean(run.valid for run in completed),
         test_metrics=_mean_metrics([run.test_metrics for run in completed]),
         trivial={

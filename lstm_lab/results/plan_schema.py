@@ -84,6 +84,7 @@ STUDY = {
     "folds": _or_null(WHOLE),
     "rope": NUMBER,
     "test_metric": _or_null(TEXT),
+    "test_direction": _one_of("min", "max"),
     "groups": _object_of(_list_of(TEXT)),
     "tuning": _or_null(OBJECT),
     "claims": _list_of(OBJECT),
@@ -91,8 +92,8 @@ STUDY = {
 }
 # The report does not need them, and studies of earlier versions lack some.
 STUDY_LATER = (
-    *("base", "baseline", "match", "top", "folds", "rope", "test_metric", "groups"),
-    *("claims", "references"),
+    *("base", "baseline", "match", "top", "folds", "rope", "claims", "references"),
+    *("test_metric", "test_direction", "groups"),
 )
 TUNING = {
     "points": _object_of(WHOLE),

@@ -161,7 +161,8 @@ class Study:
       rope: the largest difference of the metric that does not matter (the region of practical
         equivalence). The report says how probable larger differences are.
       test_metric: the test metric that ranks the variants, such as a task's final metric; None
-        means the metric that chooses checkpoints. Both must be better in the same direction.
+        means the metric that chooses checkpoints.
+      test_direction: whether larger ("max") or smaller values of `test_metric` are better.
       groups: named groups of variants, whose mean scores the report shows.
 
     Raises:
@@ -192,6 +193,7 @@ class Study:
     folds: int | None = None
     rope: float = 0.0
     test_metric: str | None = None
+    test_direction: Literal["min", "max"] = "max"
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ from lstm_lab.tasks.batches import (
     steps_per_epoch,
     train_batch,
 )
+from lstm_lab.tasks.datasets.chomsky import Chomsky
 from lstm_lab.tasks.datasets.counters import CounterLanguage
 from lstm_lab.tasks.datasets.digits import Digits
 from lstm_lab.tasks.datasets.forecasting import Series
@@ -77,6 +78,7 @@ TASKS: dict[str, type[Task]] = {
         TemporalOrder,
         Parity,
         Dyck,
+        Chomsky,
         CounterLanguage,
         WordProblem,
         MultiQueryRecall,
@@ -106,6 +108,7 @@ __all__ = [
     "Batch",
     "Bernoulli",
     "Categorical",
+    "Chomsky",
     "ClassScores",
     "CopyMemory",
     "CounterLanguage",

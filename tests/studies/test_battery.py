@@ -1,6 +1,7 @@
 """`lstm-lab compare` on tiny tasks: a renamed baseline, a wrong gradient, a budget in hours."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -91,5 +92,19 @@ def test_the_config_of_every_battery_task_is_valid():
     from lstm_lab.config.parsing import build_spec
 
     assert small_spec().task.name == "adding"
-    for task in battery.TASKS.values():
-        assert build_spec({**task.config}).task is not None
+    for name, task in battery.named_tasks([*battery.TASKS, *battery.GROUPS]).items():
+        spec = build_spec({**task.config})
+        assert task.test_metric in (None, *spec.task.final_metric_names), name
+
+
+def test_a_group_is_its_tasks_and_not_part_of_the_default():
+    group = battery.GROUPS["state_tracking"]
+    assert list(battery.named_tasks(["state_tracking"])) == list(group)
+    assert list(battery.named_tasks(["bucket_sort", "adding_50"])) == ["bucket_sort", "adding_50"]
+    assert battery.named_tasks([]) == battery.TASKS
+    assert not set(group) & set(battery.TASKS)
+    studies, skipped = battery.battery_studies("gru", "lstm", ["parity_check"], 2, Path("nowhere"))
+    assert (studies[0].name, studies[0].test_metric) == ("parity_check", "long_accuracy")
+    assert skipped == []
+    with pytest.raises(UserError, match="did you mean 'state_tracking'"):
+        battery.named_tasks(["state_trackin"])

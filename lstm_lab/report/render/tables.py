@@ -323,7 +323,7 @@ def notes(c: Comparison) -> list[str]:
     )
     lines = [
         f"Runs: {c.expected} in total: {counts}. {compared}",
-        f"Test {c.test_metric} ({'higher' if c.direction == 'max' else 'lower'} is better) is "
+        f"Test {c.test_metric} ({'higher' if c.test_direction == 'max' else 'lower'} is better) is "
         "measured once, at the best validation checkpoint; intervals are Student's t over "
         f"{'seeds' if c.seeds else 'these trials'}.",
     ]
