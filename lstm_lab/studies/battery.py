@@ -119,11 +119,25 @@ TASKS = {
 # Tasks that are chosen by the name of their group, and not part of the default battery.
 GROUPS = {
     "state_tracking": {
-        problem: _tracking("long_accuracy", name="chomsky", problem=problem, test_per_length=4)
-        for problem in (
-            *("parity_check", "modular_arithmetic", "cycle_navigation"),
-            *("reverse_string", "bucket_sort"),
-        )
+        **{
+            problem: _tracking("long_accuracy", name="chomsky", problem=problem, test_per_length=4)
+            for problem in (
+                *("parity_check", "modular_arithmetic", "cycle_navigation"),
+                *("reverse_string", "bucket_sort"),
+            )
+        },
+        "word_problem": _tracking(
+            "accuracy", name="word_problem", group="A4", length=20, test_length=100
+        ),
+        "counter_language": _tracking(
+            "first_failing_n", name="counter_language", max_n=20, test_n=200
+        ),
+        "mqar": _tracking(
+            "accuracy", name="mqar", length=16, pairs=2, vocabulary=16, test_length=32
+        ),
+        "selective_copy": _tracking(
+            "accuracy", name="selective_copy", length=32, symbols=4, test_length=64
+        ),
     },
 }
 
