@@ -101,13 +101,7 @@ TUNING = {
     "ranges": _or_null(_object_of(OBJECT)),
     "axes": _list_of(OBJECT),
 }
-REFERENCE = {
-    "label": TEXT,
-    "value": NUMBER,
-    "source": TEXT,
-    "variant": _or_null(TEXT),
-    "metric": _or_null(TEXT),
-}
+REFERENCE = {"label": TEXT, "value": NUMBER, "source": TEXT, "variant": _or_null(TEXT)}
 CLAIMS = {
     "better": {"better": TEXT, "worse": TEXT, "alpha": NUMBER},
     "equivalent": {"a": TEXT, "b": TEXT, "margin": NUMBER, "alpha": NUMBER},
@@ -233,7 +227,7 @@ def _check_study(study: Mapping[str, JSON]) -> None:
         names = dict.fromkeys({"better", "worse", "a", "b", "variant"} & set(claim), variant)
         _check(place, claim, CLAIMS[claim["kind"]] | names)
     for k, reference in enumerate(study.get("references", [])):
-        _check(f"study.references.{k}.", reference, REFERENCE, optional=("metric",))
+        _check(f"study.references.{k}.", reference, REFERENCE)
     if study["tuning"] is None:
         return
     tuning = study["tuning"]

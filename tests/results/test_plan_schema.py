@@ -31,7 +31,7 @@ def planned(folder):
         seeds=(10,),
         tuning=Tuning(trials=Trials(2, {"optim.lr": LogUniform(1e-3, 1e-1)})),
         claims=(Claim(better="lstm", worse="rnn"),),
-        references=(Reference("paper", 0.1, "a paper", variant="rnn", metric="mse"),),
+        references=(Reference("paper", 0.1, "a paper", variant="rnn"),),
     )
     StudyFolder(folder, study).plan_runs(tuning_runs(study), 1, lambda spec: 0.0)
     return study
