@@ -168,7 +168,7 @@ def cayley_table(group: str) -> np.ndarray:
     rows = [[number[p.tobytes()] for p in a_P[elements_NP]] for a_P in elements_NP]
     table_NN = np.array(rows, np.int32)
     # The cache returns the same array to everybody.
-    table_NN.flags.writeable = False
+    table_NN.setflags(write=False)
     return table_NN
 
 
