@@ -129,16 +129,6 @@ def test_selective_copying_tests_at_another_length():
     assert task.curve_names == ("accuracy_by_symbol",)
 
 
-def test_the_curve_of_recall_has_the_steps_of_queries():
-    task = MultiQueryRecall(length=12, pairs=2, vocabulary=8, valid_size=1, test_size=300)
-    test = task.load(NOWHERE).splits["test"]
-    outputs = np.eye(8)[test.y]
-    outputs[:, 6] = 0.0  # class 0, which is no value
-    curve = task.final_curves(outputs, test, {})["accuracy_by_step"]
-    assert (curve.x, curve.y) == ((5, 7, 9, 11), (1.0, 0.0, 1.0, 1.0))
-    assert task.curve_names == ("accuracy_by_step",)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -147,6 +137,8 @@ def test_the_curve_of_recall_has_the_steps_of_queries():
         (lambda: MultiQueryRecall(length=16, pairs=5), "pairs: got 5, expected 1 to 4"),
         (lambda: MultiQueryRecall(pairs=5, vocabulary=8), "pairs: got 5, expected 1 to 3"),
         (lambda: MultiQueryRecall(test_pairs=17), "test_pairs: got 17, expected 1 to 16"),
+        (lambda: MultiQueryRecall(vocabulary=2), "vocabulary: got 2, expected 4 or more"),
+        (lambda: MultiQueryRecall(test_pairs=0), "test_pairs: got 0, expected 1 to 16"),
         (lambda: MultiQueryRecall(pairs=0), "pairs: got 0, expected 1 to 16"),
         (lambda: SelectiveCopy(length=9, symbols=5), "length: got 9, expected 10 or more"),
         (lambda: SelectiveCopy(vocabulary=2), "vocabulary: got 2, expected 3 or more"),
