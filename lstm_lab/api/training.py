@@ -239,7 +239,8 @@ def compare(
       cell: a variant, FILE.py:NAME, or a spec; a spec that is defined in the notebook is written
         to a file first.
       against: the variant to compare it with.
-      tasks: names of the battery's tasks; empty takes all whose data are available.
+      tasks: names of the battery's tasks, or of a group of tasks, such as "state_tracking"; empty
+        takes all tasks without a group whose data are available.
       budget: the number of learning rates that each cell tries on each task; or hours for
         everything, as "2h".
       workdir: the folder of the comparison; None chooses runs/compare-CELL-AGAINST-BUDGET.

@@ -261,7 +261,8 @@ Examples:
 )
 @flag(
     "--tasks",
-    "Tasks of the battery, e.g. --tasks=adding_50,digits. By default all whose data are there.",
+    "Tasks of the battery, e.g. --tasks=adding_50,digits, or a group, --tasks=state_tracking. By "
+    "default all tasks without a group whose data are there.",
     metavar="A,B",
     default="",
 )

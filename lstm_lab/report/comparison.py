@@ -17,7 +17,7 @@ from lstm_lab.report.against_baseline import ALPHA, NAN, against_baseline
 from lstm_lab.report.fanova import Importance
 from lstm_lab.report.groups import group_means, split_labels
 from lstm_lab.report.looks import LastLook, last_look
-from lstm_lab.report.runs import RunRow, StudyRuns, scores_by_seed, scores_of, test_metric
+from lstm_lab.report.runs import RunRow, StudyRuns, scores_by_seed, scores_of
 from lstm_lab.report.score_curves import MeanCurve, mean_curves
 from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
 from lstm_lab.statistics.bayes import Posterior
@@ -118,7 +118,7 @@ class Comparison:
     Attributes:
       title, metric, direction, baseline, seeds, top, folds, rope, sequential: as the study declares
         them.
-      test_metric: the metric of all test scores.
+      test_metric, test_direction: the metric of all test scores, and whether more is better.
       rows: the variants, best first.
       claims: the verdicts on the study's claims.
       references: published scores, as the study declares them.
@@ -138,6 +138,7 @@ class Comparison:
     title: str
     metric: str
     test_metric: str
+    test_direction: str
     direction: str
     baseline: str | None
     seeds: list[int]
@@ -176,7 +177,7 @@ def compare(runs: StudyRuns) -> Comparison:
     study = runs.study
     compared = {name: runs.compared_runs(name) for name in study["variants"]}
     scores = {name: scores_of(of_variant) for name, of_variant in compared.items()}
-    sign = 1.0 if study["direction"] == "max" else -1.0
+    sign = runs.test_sign
     rows = [_variant_row(runs, name, compared, scores, sign) for name in scores]
     # After all rows: the correction depends on the number of tests, and each variant is one test.
     # With looks, the level is divided before and spent over the looks: no correction afterwards.
@@ -195,7 +196,8 @@ def compare(runs: StudyRuns) -> Comparison:
     return Comparison(
         title=study["title"],
         metric=study["metric"],
-        test_metric=test_metric(study),
+        test_metric=runs.test_metric,
+        test_direction=runs.test_direction,
         direction=study["direction"],
         baseline=study["baseline"],
         seeds=study["seeds"],
@@ -252,7 +254,7 @@ def _variant_row(
         # Without diverged runs: their last values may be so large that they hide the other curves.
         curves=[run.curve for run in completed if run.curve],
         trials=scores_of(trials),
-        expected_best=_expected_best(trials, sign),
+        expected_best=_expected_best(trials, 1.0 if runs.study["direction"] == "max" else -1.0),
         valid=_mean(run.valid for run in completed),
         test_metrics=_mean_metrics([run.test_metrics for run in completed]),
         trivial={

@@ -81,7 +81,7 @@ def combine(comparisons: Sequence[Comparison]) -> CrossStudy:
     }
     # A rank among four variants does not compare with one among three.
     common = [name for name in names if all(name in rows for rows in by_study)]
-    signs = [1.0 if c.direction == "max" else -1.0 for c in comparisons]
+    signs = [1.0 if c.test_direction == "max" else -1.0 for c in comparisons]
     ranks = None
     if len(common) >= 3 and len(comparisons) >= 3:
         # Ranks of the means: the metrics of two studies have different units.
@@ -91,7 +91,9 @@ def combine(comparisons: Sequence[Comparison]) -> CrossStudy:
                 for name in common
             }
         )
-    return CrossStudy([(c.title, c.test_metric, c.direction) for c in comparisons], means, ranks)
+    return CrossStudy(
+        [(c.title, c.test_metric, c.test_direction) for c in comparisons], means, ranks
+    )
 
 
 def compare_pair(studies: Sequence[StudyRuns], variant: str, baseline: str) -> PairwiseComparison:
@@ -139,7 +141,7 @@ def compare_pair(studies: Sequence[StudyRuns], variant: str, baseline: str) -> P
 
 def _differences(runs: StudyRuns, variant: str, baseline: str) -> np.ndarray:
     """Returns a study's paired differences in pooled standard deviations; positive is better."""
-    sign = 1.0 if runs.study["direction"] == "max" else -1.0
+    sign = runs.test_sign
     by_seed: dict[str, dict[int, float]] = {}
     for name in (variant, baseline):
         scored = [run for run in runs.compared_runs(name) if run.scored and run.test is not None]

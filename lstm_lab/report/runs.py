@@ -94,6 +94,22 @@ class StudyRuns:
     due: dict[str, int] = field(default_factory=dict)
     looks: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def test_metric(self) -> str:
+        """The test metric that ranks the variants, by default the one that chooses checkpoints."""
+        return _test_metric(self.study)
+
+    @property
+    def test_direction(self) -> str:
+        """Whether larger ("max") or smaller ("min") test scores are better."""
+        own = self.study.get("test_metric") is not None
+        return str(self.study["test_direction"] if own else self.study["direction"])
+
+    @property
+    def test_sign(self) -> float:
+        """What to multiply test scores by so that larger is better."""
+        return 1.0 if self.test_direction == "max" else -1.0
+
     def compared_runs(self, variant: str) -> list[RunRow]:
         """Returns the runs of a variant that enter the comparison.
 
@@ -148,7 +164,7 @@ def read_study(workdir: Path) -> StudyRuns:
     """
     # The plan and not the folders in runs/: a planned run that has not started is missing data.
     plan = read_plan(workdir)
-    metrics = plan["study"]["metric"], test_metric(plan["study"])
+    metrics = plan["study"]["metric"], _test_metric(plan["study"])
     in_progress = leased_runs(workdir, plan)
     runs = [
         _read_run(run_folder(workdir, run_id), run_id, row, metrics, in_progress.get(run_id))
@@ -156,15 +172,6 @@ def read_study(workdir: Path) -> StudyRuns:
     ]
     expected, looks = count_expected_runs(plan), plan.get("looks", [])
     return StudyRuns(plan["study"], plan["chosen"], runs, expected, due_seeds(plan), looks)
-
-
-def test_metric(study: Mapping[str, Any]) -> str:
-    """Returns the name of the test metric that ranks the variants of a study.
-
-    Args:
-      study: the declaration; without a test metric, the metric that chooses checkpoints ranks.
-    """
-    return str(study.get("test_metric") or study["metric"])
 
 
 def best_run(runs: StudyRuns) -> RunRow:
@@ -221,6 +228,10 @@ def _read_run(
         damage=curve_problem(folder, result),
         score_curves=read_curves(result.get("curves", {})) or {},
     )
+
+
+def _test_metric(study: Mapping[str, Any]) -> str:
+    return str(study.get("test_metric") or study["metric"])
 
 
 def _finite(metrics: dict[str, float | None]) -> dict[str, float]:

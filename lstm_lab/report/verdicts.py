@@ -73,15 +73,11 @@ def judge_claim(
             raise ValueError(f"claims: got kind {other!r}, expected one of {kinds}")
 
 
-def _sign(runs: StudyRuns) -> float:
-    return 1.0 if runs.study["direction"] == "max" else -1.0
-
-
 def _judge_better(
     claim: Mapping[str, Any], runs: StudyRuns, scores: Mapping[str, list[float]]
 ) -> ClaimVerdict:
     # No correction for several claims: each was planned, and its level is part of the study.
-    sign = _sign(runs)
+    sign = runs.test_sign
     better, worse = scores[claim["better"]], scores[claim["worse"]]
     result = superiority_test([sign * v for v in better], [sign * v for v in worse], claim["alpha"])
     text = f"{claim['better']} is better than {claim['worse']}"
@@ -115,7 +111,7 @@ def _judge_best(
     The best run, not the best mean: the papers report their best trial. A score that is better by
     more than the tolerance fails as well: it points to a difference in data or protocol.
     """
-    sign, published, tolerance = _sign(runs), claim["published"], claim["tolerance"]
+    sign, published, tolerance = runs.test_sign, claim["published"], claim["tolerance"]
     text = f"the best score is {published} ± {tolerance} ({claim['source']})"
     candidates = [(sign * value, name) for name, values in scores.items() for value in values]
     if not candidates:
@@ -213,7 +209,7 @@ def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
         if len(scores) < MIN_TRIALS:
             continue
         # A finite score: infinity would make every variance infinite.
-        worst = min(scores) if runs.study["direction"] == "max" else max(scores)
+        worst = min(scores) if runs.test_direction == "max" else max(scores)
         # A conditional hyperparameter, which only some trials have, has no marginal.
         paths = [path for path in ranges if all(path in run.point for run in ended)]
         points = [[to_unit(ranges[path], run.point[path]) for path in paths] for run in ended]

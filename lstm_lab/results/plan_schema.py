@@ -85,6 +85,7 @@ STUDY = {
     "folds": _or_null(WHOLE),
     "rope": NUMBER,
     "test_metric": _or_null(TEXT),
+    "test_direction": _one_of("min", "max"),
     "groups": _object_of(_list_of(TEXT)),
     "tuning": _or_null(OBJECT),
     "claims": _list_of(OBJECT),
@@ -99,8 +100,8 @@ LOOK_AT_VARIANT = {
 }
 # The report does not need them, and studies of earlier versions lack some.
 STUDY_LATER = (
-    *("base", "baseline", "match", "top", "folds", "rope", "test_metric", "groups"),
-    *("claims", "references"),
+    *("base", "baseline", "match", "top", "folds", "rope", "claims", "references"),
+    *("test_metric", "test_direction", "groups"),
 )
 TUNING = {
     "points": _object_of(WHOLE),
@@ -108,13 +109,7 @@ TUNING = {
     "ranges": _or_null(_object_of(OBJECT)),
     "axes": _list_of(OBJECT),
 }
-REFERENCE = {
-    "label": TEXT,
-    "value": NUMBER,
-    "source": TEXT,
-    "variant": _or_null(TEXT),
-    "metric": _or_null(TEXT),
-}
+REFERENCE = {"label": TEXT, "value": NUMBER, "source": TEXT, "variant": _or_null(TEXT)}
 CLAIMS = {
     "better": {"better": TEXT, "worse": TEXT, "alpha": NUMBER},
     "equivalent": {"a": TEXT, "b": TEXT, "margin": NUMBER, "alpha": NUMBER},
@@ -250,7 +245,7 @@ def _check_study(study: Mapping[str, JSON]) -> None:
         names = dict.fromkeys({"better", "worse", "a", "b", "variant"} & set(claim), variant)
         _check(place, claim, CLAIMS[claim["kind"]] | names)
     for k, reference in enumerate(study.get("references", [])):
-        _check(f"study.references.{k}.", reference, REFERENCE, optional=("metric",))
+        _check(f"study.references.{k}.", reference, REFERENCE)
     if study["tuning"] is None:
         return
     tuning = study["tuning"]

@@ -2,7 +2,7 @@
 
 Every task becomes a study of two variants with matched parameters, the same tuning budget and fresh
 final seeds. The tasks cover long memory (adding, copying), classification, language and music, and
-each trains in minutes on two CPU cores.
+each trains in minutes on two CPU cores. GROUPS has more tasks, such as those that need a state.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ class BatteryTask:
     Attributes:
       config: the config of its runs; the study sets the cell.
       lr: the range of learning rates that tuning draws from.
+      test_metric: the test metric that is compared, as in `Study`.
     """
 
     config: dict[str, dict[str, object]]
     lr: tuple[float, float] = (1e-3, 3e-2)
+    test_metric: str | None = None
 
 
 def _adding(length: int) -> BatteryTask:
@@ -54,6 +56,19 @@ def _copy(delay: int) -> BatteryTask:
             "optim": {"name": "adam", "clip": 1.0},
             "train": {"batch_size": 32, "steps": 1500, "eval_every": 100},
         }
+    )
+
+
+def _tracking(test_metric: str, **task: object) -> BatteryTask:
+    """Returns a task that needs a state: trained on short sequences, tested on far longer ones."""
+    return BatteryTask(
+        {
+            "task": task,
+            "model": {"hidden": 64},
+            "optim": {"name": "adam", "clip": 1.0, "schedule": "cosine"},
+            "train": {"batch_size": 64, "steps": 3000, "eval_every": 500, "metric": "nll"},
+        },
+        test_metric=test_metric,
     )
 
 
@@ -101,6 +116,50 @@ TASKS = {
     ),
 }
 
+# Tasks that are chosen by the name of their group, and not part of the default battery.
+GROUPS = {
+    "state_tracking": {
+        **{
+            problem: _tracking("long_accuracy", name="chomsky", problem=problem, test_per_length=4)
+            for problem in (
+                *("parity_check", "modular_arithmetic", "cycle_navigation"),
+                *("reverse_string", "bucket_sort"),
+            )
+        },
+        "word_problem": _tracking(
+            "accuracy", name="word_problem", group="A4", length=20, test_length=100
+        ),
+        "counter_language": _tracking(
+            "first_failing_n", name="counter_language", max_n=20, test_n=200
+        ),
+        "mqar": _tracking(
+            "accuracy", name="mqar", length=16, pairs=2, vocabulary=16, test_length=32
+        ),
+        "selective_copy": _tracking(
+            "accuracy", name="selective_copy", length=32, symbols=4, test_length=64
+        ),
+    },
+}
+
+
+def named_tasks(names: Sequence[str]) -> dict[str, BatteryTask]:
+    """Returns the tasks of some names, in their order.
+
+    Args:
+      names: names of TASKS, of GROUPS, and of tasks in a group; an empty list takes all of TASKS.
+
+    Raises:
+      UserError: for an unknown name.
+    """
+    grouped = {name: task for group in GROUPS.values() for name, task in group.items()}
+    known = {**TASKS, **grouped}
+    chosen: dict[str, BatteryTask] = {}
+    for name in names or TASKS:
+        if name not in known and name not in GROUPS:
+            raise unknown("tasks", name, [*known, *GROUPS])
+        chosen |= GROUPS.get(name) or {name: known[name]}
+    return chosen
+
 
 def battery_studies(
     cell: str, baseline: str, names: Sequence[str], trials: int, data_dir: Path
@@ -110,7 +169,7 @@ def battery_studies(
     Args:
       cell: a variant, or FILE.py:NAME.
       baseline: the variant to compare it with.
-      names: names of TASKS; an empty list takes all tasks whose data are available.
+      names: as in `named_tasks`; an empty list takes all tasks whose data are available.
       trials: the number of random learning rates per variant and task; both variants get the same.
       data_dir: the folder of data sets.
 
@@ -122,19 +181,16 @@ def battery_studies(
     """
     if cell == baseline:
         raise UserError(f"compare: got {cell!r} as cell and as baseline, expected two variants")
-    for name in names:
-        if name not in TASKS:
-            raise unknown("tasks", name, TASKS)
     studies, skipped = [], []
-    for name in names or TASKS:
+    for name, task in named_tasks(names).items():
         try:
-            build_spec({**TASKS[name].config}).task.load(data_dir)
+            build_spec({**task.config}).task.load(data_dir)
         except UserError as error:
             if names:
                 raise
             skipped.append(f"{name}: {error}")
             continue
-        studies.append(_study(name, TASKS[name], cell, baseline, trials))
+        studies.append(_study(name, task, cell, baseline, trials))
     return studies, skipped
 
 
@@ -177,6 +233,7 @@ def _study(name: str, task: BatteryTask, cell: str, baseline: str, trials: int) 
         axes=(grid("model.cell", (baseline, cell)),),
         seeds=FINAL_SEEDS,
         baseline=baseline,
+        test_metric=task.test_metric,
         match="params",
         tuning=Tuning(seeds=(TUNING_SEED,), trials=Trials(trials, learning_rates)),
     )

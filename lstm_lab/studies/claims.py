@@ -153,10 +153,9 @@ class Reference:
 
     Attributes:
       label: the name shown in the report.
-      value: in units of the metric.
+      value: in units of the study's metric.
       source: the publication, with table or page.
       variant: the variant to compare it with; None compares it with the best one.
-      metric: a metric of the test split; None is the study's.
 
     Example:
       Reference("Keras", 0.87, "Keras documentation", variant="lstm")
@@ -166,4 +165,3 @@ class Reference:
     value: float
     source: str
     variant: str | None = None
-    metric: str | None = None

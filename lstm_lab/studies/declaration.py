@@ -18,7 +18,7 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
 
 # What only the report reads: a study may change it and keep its folder.
-REPORT_ONLY = ("title", "references", "rope", "test_metric", "groups")
+REPORT_ONLY = ("title", "references", "rope", "test_metric", "test_direction", "groups")
 
 
 def declaration(study: Study) -> dict[str, JSON]:
@@ -40,6 +40,7 @@ def declaration(study: Study) -> dict[str, JSON]:
         "folds": study.folds,
         "rope": study.rope,
         "test_metric": study.test_metric,
+        "test_direction": study.test_direction,
         "groups": {name: list(members) for name, members in study.groups.items()},
         **_looks(study),
         "tuning": tuning

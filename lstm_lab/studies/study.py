@@ -207,15 +207,16 @@ class Study:
       rope: the largest difference of the metric that does not matter (the region of practical
         equivalence). The report says how probable larger differences are.
       test_metric: the test metric that ranks the variants, such as a task's final metric; None
-        means the metric that chooses checkpoints. Both must be better in the same direction.
+        means the metric that chooses checkpoints.
+      test_direction: whether larger ("max") or smaller values of `test_metric` are better.
       groups: named groups of variants, whose mean scores the report shows.
       sequential: the looks after which decided variants get no more final seeds; `seeds` are then
         the most that a variant gets. None trains all seeds.
 
     Raises:
       UserError: for fewer than 3 folds: one each to train, validate and test; for a negative rope;
-        for looks without a baseline, with folds, with fewer seeds than the first look, or with a
-        claim that tests a difference, whose p-value would ignore the looks.
+        for looks without a baseline, with folds, with a `test_metric`, with fewer seeds than the
+        first look, or with a claim that tests a difference, whose p-value would ignore the looks.
 
     Example:
       Study(
@@ -242,6 +243,7 @@ class Study:
     folds: int | None = None
     rope: float = 0.0
     test_metric: str | None = None
+    test_direction: Literal["min", "max"] = "max"
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sequential: Sequential | None = None
 
@@ -263,6 +265,8 @@ class Study:
             ("folds", self.folds, self.folds is None, "None"),
             ("seeds", len(self.seeds), len(self.seeds) > looks.first, f"more than {looks.first}"),
             ("claims", tests, not tests, "no claim that tests a difference"),
+            # The looks judge the metric that chooses checkpoints.
+            ("test_metric", self.test_metric, self.test_metric is None, "None"),
         ):
             if not valid:
                 raise UserError(

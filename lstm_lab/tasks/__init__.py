@@ -28,6 +28,7 @@ from lstm_lab.tasks.batches import (
     steps_per_epoch,
     train_batch,
 )
+from lstm_lab.tasks.datasets.chomsky import Chomsky
 from lstm_lab.tasks.datasets.counters import CounterLanguage
 from lstm_lab.tasks.datasets.digits import Digits
 from lstm_lab.tasks.datasets.forecasting import Series
@@ -36,6 +37,7 @@ from lstm_lab.tasks.datasets.groups import WordProblem
 from lstm_lab.tasks.datasets.language import Language
 from lstm_lab.tasks.datasets.mnist import MNIST
 from lstm_lab.tasks.datasets.music import JSB
+from lstm_lab.tasks.datasets.recall import MultiQueryRecall, SelectiveCopy
 from lstm_lab.tasks.datasets.speech import SpokenDigits
 from lstm_lab.tasks.datasets.synthetic import Adding, CopyMemory, TemporalOrder
 from lstm_lab.tasks.datasets.tabular import Table
@@ -76,8 +78,11 @@ TASKS: dict[str, type[Task]] = {
         TemporalOrder,
         Parity,
         Dyck,
+        Chomsky,
         CounterLanguage,
         WordProblem,
+        MultiQueryRecall,
+        SelectiveCopy,
         Counting,
         Digits,
         MNIST,
@@ -103,6 +108,7 @@ __all__ = [
     "Batch",
     "Bernoulli",
     "Categorical",
+    "Chomsky",
     "ClassScores",
     "CopyMemory",
     "CounterLanguage",
@@ -114,8 +120,10 @@ __all__ = [
     "Inputs",
     "Language",
     "MetricSums",
+    "MultiQueryRecall",
     "Parity",
     "Real",
+    "SelectiveCopy",
     "Sequences",
     "Series",
     "SourceTokens",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.report.comparison import compare
+from lstm_lab.report.cross_study import compare_pair
 from lstm_lab.report.groups import split_labels
 from lstm_lab.report.render.figures.score_curves import score_curves
 from lstm_lab.report.render.files import build
@@ -125,10 +126,15 @@ def test_the_test_metric_ranks_and_validation_keeps_its_own(tmp_path):
         result = read_json(path)
         write_json(path, {**result, "test": {"mse": 1.0, "mase": -result["test"]["mse"]}})
     plan = read_json(folder / "study.json")
-    plan["study"]["test_metric"] = "mase"
+    plan["study"] |= {"test_metric": "mase", "test_direction": "max"}
+    write_json(folder / "study.json", plan)
+    comparison = compare(read_study(folder))
+    assert [row.variant for row in comparison.rows] == ["a", "b"]
+    plan["study"]["test_direction"] = "min"
     write_json(folder / "study.json", plan)
     comparison = compare(read_study(folder))
     assert [row.variant for row in comparison.rows] == ["b", "a"]
+    assert compare_pair([read_study(folder)], "b", "a").interval.estimate > 0
     assert [row.valid for row in comparison.rows] == [2.0, 1.0]
     build(folder)
     text = (folder / "report" / "report.md").read_text()

@@ -1,12 +1,14 @@
 """`lstm-lab compare` on tiny tasks: a renamed baseline, a wrong gradient, a budget in hours."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from lstm_lab.api.training import compare
 from lstm_lab.cli import main
 from lstm_lab.studies import battery
+from lstm_lab.tasks import metric_names
 from lstm_lab.utils.errors import UserError
 from tests.helpers.training import small_spec
 
@@ -91,5 +93,20 @@ def test_the_config_of_every_battery_task_is_valid():
     from lstm_lab.config.parsing import build_spec
 
     assert small_spec().task.name == "adding"
-    for task in battery.TASKS.values():
-        assert build_spec({**task.config}).task is not None
+    for name, task in battery.named_tasks([*battery.TASKS, *battery.GROUPS]).items():
+        spec = build_spec({**task.config})
+        metrics = *metric_names(spec.task.target), *spec.task.final_metric_names
+        assert task.test_metric in (None, *metrics), name
+
+
+def test_a_group_is_its_tasks_and_not_part_of_the_default():
+    group = battery.GROUPS["state_tracking"]
+    assert list(battery.named_tasks(["state_tracking"])) == list(group)
+    assert list(battery.named_tasks(["bucket_sort", "adding_50"])) == ["bucket_sort", "adding_50"]
+    assert battery.named_tasks([]) == battery.TASKS
+    assert not set(group) & set(battery.TASKS)
+    studies, skipped = battery.battery_studies("gru", "lstm", ["parity_check"], 2, Path("nowhere"))
+    assert (studies[0].name, studies[0].test_metric) == ("parity_check", "long_accuracy")
+    assert skipped == []
+    with pytest.raises(UserError, match="did you mean 'state_tracking'"):
+        battery.named_tasks(["state_trackin"])

@@ -225,6 +225,7 @@ def test_impossible_looks_are_refused():
     for options, message in (
         ({"baseline": None}, "baseline: got None, expected a variant with sequential"),
         ({"folds": 5}, "folds: got 5, expected None with sequential"),
+        ({"test_metric": "mae"}, "test_metric: got mae, expected None with sequential"),
         ({"seeds": (1, 2, 3, 4)}, "seeds: got 4, expected more than 4"),
         ({"claims": (Claim("lstm", "rnn"),)}, r"claims: got \['better'\]"),
     ):

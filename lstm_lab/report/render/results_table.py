@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lstm_lab.report.runs import StudyRuns, test_metric
+from lstm_lab.report.runs import StudyRuns
 from lstm_lab.utils.files import write_bytes, write_text
 
 # The columns in their order. PATH stands for the settings that differ between the runs, METRIC for
@@ -57,7 +57,7 @@ def results(runs: StudyRuns) -> tuple[list[str], list[list[Any]]]:
     paths = sorted({path for run in runs.runs for path in run.point})
     header = []
     for column in COLUMNS:
-        metric = test_metric(runs.study) if column == "test_METRIC" else runs.study["metric"]
+        metric = runs.test_metric if column == "test_METRIC" else runs.study["metric"]
         header += paths if column == "PATH" else [column.replace("METRIC", metric)]
     rows = []
     for run in runs.runs:

@@ -146,20 +146,19 @@ def references(c: Comparison) -> TextTable:
     by_variant = {row.variant: row for row in c.rows}
     # The first row is the best one: `compare` sorts them.
     best = next((row for row in c.rows if row.scores), None)
-    # A column for the metric, unless all references have the study's.
-    metrics = [reference.get("metric") or c.test_metric for reference in c.references]
-    several = set(metrics) != {c.test_metric}
-    columns = ["metric", "score"] if several else [c.test_metric]
-    table = [["published", *columns, "source", "ours", "difference"]]
-    for reference, metric in zip(c.references, metrics, strict=True):
+    table = [["published", c.test_metric, "source", "ours", "difference"]]
+    for reference in c.references:
         row = by_variant.get(reference["variant"]) if reference["variant"] else best
-        ours = (row.test_metrics if row else {}).get(metric, float("nan"))
-        value = reference["value"]
-        published = [reference["label"], *([metric] if several else []), f"{value:.4g}"]
-        compared = ["", ""]
-        if row and not np.isnan(ours):
-            compared = [f"{row.variant}: {number(ours)}", f"{ours - value:+.4f}"]
-        table.append([*published, reference["source"], *compared])
+        ours = row.mean.estimate if row and row.scores else float("nan")
+        table.append(
+            [
+                reference["label"],
+                f"{reference['value']:.4g}",
+                reference["source"],
+                f"{row.variant}: {number(ours)}" if row and row.scores else "",
+                "" if np.isnan(ours) else f"{ours - reference['value']:+.4f}",
+            ]
+        )
     return table
 
 
@@ -311,7 +310,7 @@ def notes(c: Comparison) -> list[str]:
     )
     lines = [
         f"Runs: {c.expected} in total: {counts}. {compared}",
-        f"Test {c.test_metric} ({'higher' if c.direction == 'max' else 'lower'} is better) is "
+        f"Test {c.test_metric} ({'higher' if c.test_direction == 'max' else 'lower'} is better) is "
         "measured once, at the best validation checkpoint; intervals are Student's t over "
         f"{'seeds' if c.seeds else 'these trials'}.",
     ]

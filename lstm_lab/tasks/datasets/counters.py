@@ -161,6 +161,7 @@ def accepted(outputs: np.ndarray, test: Stored) -> np.ndarray:
       test: the sequences with their targets and lengths.
     """
     examples = test.take(np.arange(test.rows))
+    assert examples.lengths is not None
     right_NT = ((outputs > 0) == (examples.y > 0.5)).all(-1)
     padding_NT = np.arange(test.steps) >= examples.lengths[:, None]
     return np.asarray((right_NT | padding_NT).all(-1))

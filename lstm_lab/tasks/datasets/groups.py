@@ -44,7 +44,8 @@ class WordProblem(Task):
       group: Zn (cyclic), Sn (symmetric) or An (alternating), or a product of them, as A4xZ5; of
         order 2 to 720.
       length: number of steps of a sequence.
-      valid_size, test_size: number of examples of these fixed splits.
+      valid_size, test_size: number of examples of these fixed splits. The accuracy by length needs
+        all outputs of the test at once: 4 bytes for each example, step and element.
       split_seed: seed of the fixed splits, the same for all runs.
       test_length: number of steps of the test sequences; None means `length`. The product at step t
         is the answer for a sequence of t elements, so one test shows all lengths up to this one.
@@ -168,7 +169,7 @@ def cayley_table(group: str) -> np.ndarray:
     rows = [[number[p.tobytes()] for p in a_P[elements_NP]] for a_P in elements_NP]
     table_NN = np.array(rows, np.int32)
     # The cache returns the same array to everybody.
-    table_NN.flags.writeable = False
+    table_NN.setflags(write=False)
     return table_NN
 
 

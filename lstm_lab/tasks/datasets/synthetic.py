@@ -260,19 +260,29 @@ def fixed_splits(task: DrawnSplits, tested: Drawn) -> Dataset:
 
 
 def fixed_split(task: Drawn, number: int, size: int) -> Examples:
-    """Draws the examples of a split with keys that no training step uses, as host arrays.
+    """Draws the examples of a fixed split, as host arrays.
 
     Args:
       task: draws the examples.
-      number: of the split; splits of different number have different keys.
+      number: of the split, as in `split_keys`.
+      size: number of examples.
+    """
+    drawn: Examples = jax.device_get(_draw(task, split_keys(task.split_seed, number, size)))
+    return drawn
+
+
+def split_keys(split_seed: int, split: int, size: int) -> jax.Array:
+    """Returns a key for each example of a fixed split; no training step uses them.
+
+    Args:
+      split_seed: seed of the fixed splits.
+      split: number of the split: 0 for validation, 1 for the test.
       size: number of examples.
     """
     # Training folds (step, row) into key(seed). If `split_seed` equals a run's data seed, only this
     # number, which no step reaches, keeps test examples out of training.
-    root = jax.random.fold_in(jax.random.key(task.split_seed), 0x7FFFFFFF)
-    keys = jax.random.split(jax.random.fold_in(root, number), size)
-    drawn: Examples = jax.device_get(_draw(task, keys))
-    return drawn
+    root = jax.random.fold_in(jax.random.key(split_seed), 0x7FFFFFFF)
+    return jax.random.split(jax.random.fold_in(root, split), size)
 
 
 # The task is static: equal tasks share a compiled program, also over the runs of a study.

@@ -102,30 +102,6 @@ def test_the_text_of_a_study_is_escaped(folder):
     assert "a &amp; b" in page
 
 
-def test_a_published_score_may_be_of_another_metric(folder):
-    plan = read_json(folder / "study.json")
-    accuracy = {"label": "their accuracy", "value": 0.9, "source": "a paper", "variant": "np"}
-    other = {"label": "their AUC", "value": 123.4, "source": "a paper", "variant": "np"}
-    shown = []
-    for references in ([accuracy], [accuracy, {**other, "metric": "auc"}]):
-        plan["study"]["references"] = references
-        write_json(folder / "study.json", plan)
-        build(folder)
-        lines = (folder / "report" / "report.md").read_text().splitlines()
-        start = next(k for k, line in enumerate(lines) if "Published scores" in line)
-        table = [line for line in lines[start:] if line.startswith("|")][: len(references) + 2]
-        shown.append([[cell.strip() for cell in row.strip("|").split("|")] for row in table])
-        # A value of another metric would stretch the axis of the scores.
-        assert "123" not in (folder / "report" / "ranking.svg").read_text()
-    one, two = shown
-    assert one[0] == ["published", "accuracy", "source", "ours", "difference"]
-    assert one[2] == ["their accuracy", "0.9", "a paper", "np: 0.9420", "+0.0420"]
-    assert two[0] == ["published", "metric", "score", "source", "ours", "difference"]
-    assert two[2] == ["their accuracy", "accuracy", "0.9", "a paper", "np: 0.9420", "+0.0420"]
-    # The mean of 0.5, 0.6, ..., 0.9.
-    assert two[3] == ["their AUC", "auc", "123.4", "a paper", "np: 0.7000", "-122.7000"]
-
-
 @pytest.mark.parametrize("name", ["$x", "$x$", "\x1b[31mred", "a\nb", "\\frac{", "a | b", "%s {0}"])
 def test_any_name_of_a_variant_gives_a_report(folder, name, capsys):
     path = folder / "study.json"

@@ -72,6 +72,11 @@ def test_the_groups_of_the_paper_have_their_known_properties():
     assert normal_subgroup_orders(cayley_table("A4")) == {1, 4, 12}
 
 
+def test_nobody_can_change_the_shared_table():
+    with pytest.raises(ValueError, match="read-only"):
+        cayley_table("Z3")[0, 0] = 1
+
+
 def test_orders_of_elements_of_a_cyclic_group_are_those_of_euler():
     table_NN, powers = cayley_table("Z60"), np.zeros(60, int)
     orders = np.zeros(60, int)

@@ -58,8 +58,6 @@ def _add_references(axes: Axes, c: Comparison, variants: list[str]) -> None:
     """Draws published scores: as a marker on the variant's row, or as a vertical line."""
     top = len(variants) - 0.5
     for reference in c.references:
-        if reference.get("metric") not in (None, c.test_metric):
-            continue
         value = reference["value"]
         if reference["variant"] in variants:
             y = variants.index(reference["variant"])
