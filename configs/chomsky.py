@@ -24,7 +24,7 @@ def get_config(words: str | None = None) -> ConfigDict:
             "model": {"cell": "lstm", "hidden": 64},
             "optim": {"name": "adam", "lr": 0.01, "clip": 1.0, "schedule": "cosine"},
             # Not the accuracy: it is 1 long before the model is right on long sequences.
-            "train": {"batch_size": 64, "steps": 4000, "eval_every": 500, "metric": "nll"},
+            "train": {"batch_size": 32, "steps": 10000, "eval_every": 1000, "metric": "nll"},
         }
     )
     return shorthand.apply(config, ",".join(word for word in listed if word not in PROBLEMS))

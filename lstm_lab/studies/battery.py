@@ -66,7 +66,7 @@ def _tracking(test_metric: str, **task: object) -> BatteryTask:
             "task": task,
             "model": {"hidden": 64},
             "optim": {"name": "adam", "clip": 1.0, "schedule": "cosine"},
-            "train": {"batch_size": 64, "steps": 3000, "eval_every": 500, "metric": "nll"},
+            "train": {"batch_size": 32, "steps": 5000, "eval_every": 500, "metric": "nll"},
         },
         test_metric=test_metric,
     )

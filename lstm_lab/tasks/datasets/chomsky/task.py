@@ -119,10 +119,25 @@ class Chomsky(Task):
     def load(self, data_dir: Path) -> Dataset:
         """Draws validation and test; `data_dir` is not used."""
         del data_dir
-        rows = len(self.test_lengths)
-        keys = (split_keys(self.split_seed, k, n) for k, n in enumerate((self.valid_size, rows)))
-        valid, test = _draw_splits(self, *keys, jnp.asarray(self.test_lengths))
-        return Dataset(jax.device_get({"valid": valid, "test": test}))
+        size, tested = self.valid_size, self.test_lengths
+        (key,) = split_keys(self.split_seed, 2, 1)
+        lengths = jax.random.randint(key, (size,), 1, self.length + 1)
+        keys = (split_keys(self.split_seed, k, n) for k, n in enumerate((size, len(tested))))
+        # Both at once: compiling a sampler takes longer than drawing.
+        drawn = _draw_rows(
+            self._problem,
+            jnp.concatenate([*keys]),
+            jnp.concatenate([lengths, jnp.asarray(tested)]),
+            self.test_length,
+        )
+        x, y, ends = (np.asarray(array) for array in (drawn.x, drawn.y, drawn.lengths))
+        T = self.length + int(self._problem.answer_length(self.length))
+        return Dataset(
+            {
+                "valid": Examples(x[:size, :T], y[:size, :T], ends[:size]),
+                "test": Examples(x[size:], y[size:], ends[size:]),
+            }
+        )
 
     @property
     def test_lengths(self) -> np.ndarray:
@@ -196,12 +211,7 @@ def draw_sequence(problem: Problem, key: jax.Array, n: jax.Array, most: int) -> 
     return Examples(x_T.astype(jnp.int32), y_T.astype(jnp.int32), end.astype(jnp.int32))
 
 
-# The task is static: equal tasks share a compiled program, also over the runs of a study.
-@partial(jax.jit, static_argnums=0)
-def _draw_splits(
-    task: Chomsky, valid_keys: jax.Array, test_keys: jax.Array, lengths: jax.Array
-) -> tuple[Examples, Examples]:
-    def draw_test(key: jax.Array, n: jax.Array) -> Examples:
-        return draw_sequence(task._problem, key, n, task.test_length)
-
-    return jax.vmap(task.sample)(valid_keys), jax.vmap(draw_test)(test_keys, lengths)
+# The problem is static: equal ones share a compiled program, also over the runs of a study.
+@partial(jax.jit, static_argnums=(0, 3))
+def _draw_rows(problem: Problem, keys: jax.Array, lengths: jax.Array, most: int) -> Examples:
+    return jax.vmap(lambda key, n: draw_sequence(problem, key, n, most))(keys, lengths)
