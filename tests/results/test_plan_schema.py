@@ -54,7 +54,7 @@ def planned(folder):
         seeds=(10,),
         tuning=Tuning(trials=Trials(2, {"optim.lr": LogUniform(1e-3, 1e-1)})),
         claims=CLAIMS_OF_EVERY_KIND,
-        references=(Reference("paper", 0.1, "a paper", variant="rnn", metric="mse"),),
+        references=(Reference("paper", 0.1, "a paper", variant="rnn"),),
     )
     StudyFolder(folder, study).plan_runs(tuning_runs(study), 1, lambda spec: 0.0)
     return study
