@@ -54,6 +54,24 @@ class SweepFlags:
         return not (self.dry_run or self.emit or self.launcher == "slurm")
 
 
+# What --dry-run needs to say how many seeds a difference takes.
+POWER = (
+    flag(
+        "--std",
+        "With --dry-run: the standard deviation of the metric over seeds, or an earlier "
+        "study (its folder, or an archive of `pack`), e.g. --std=0.01.",
+        metavar="NUMBER|DIR|FILE",
+    ),
+    flag(
+        "--difference",
+        "With --dry-run and --std: the difference that matters, e.g. --difference=0.02. By "
+        "default the study's rope.",
+        metavar="NUMBER",
+        type=float,
+    ),
+)
+
+
 def _sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Declares the flags of `SweepFlags`."""
     for declare in reversed(
@@ -72,19 +90,7 @@ def _sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
                 "Prints runs, programs, memory and time, and which differences the seeds can find, "
                 "e.g. --dry-run.",
             ),
-            flag(
-                "--std",
-                "With --dry-run: the standard deviation of the metric over seeds, or an earlier "
-                "study (its folder, or an archive of `pack`), e.g. --std=0.01.",
-                metavar="NUMBER|DIR|FILE",
-            ),
-            flag(
-                "--difference",
-                "With --dry-run and --std: the difference that matters, e.g. --difference=0.02. By "
-                "default the study's rope.",
-                metavar="NUMBER",
-                type=float,
-            ),
+            *POWER,
             flag(
                 "--trials",
                 "The number of random trials per variant, e.g. --trials=50, for a study that "

@@ -19,7 +19,7 @@ FIFTHS = [0.2, 0.4, 0.6, 0.8, 1.0]
 
 
 def test_the_limits_equal_published_ones():
-    """Lan and DeMets with O'Brien-Fleming spending, as gsDesign and ldbounds print them."""
+    """Lan and DeMets with O'Brien-Fleming spending, as tests of other packages quote gsDesign."""
     assert spending_limits(FIFTHS, 0.05) == pytest.approx(
         [4.877, 3.357, 2.680, 2.290, 2.031], abs=5e-4
     )
@@ -35,7 +35,7 @@ def test_the_limits_equal_published_ones():
     ],
 )
 def test_published_limits_have_their_level(limits, level):
-    """Jennison and Turnbull 2000, tables 2.1 and 2.3: five equal looks."""
+    """Five equal looks: the constants of Jennison and Turnbull 2000, section 2, second-hand."""
     assert sum(crossing_probabilities(limits, FIFTHS)) == pytest.approx(level, rel=3e-3)
 
 
