@@ -28,6 +28,7 @@ ORDER = (
     "inference",
     "studies",
     "report",
+    "explain",
     "bench",
     "api",
     "cli",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_lab.report.comparison import ALPHA, MIN_RUNS_FOR_BOOTSTRAP, Comparison
+from lstm_lab.report.render.figures.style import ReportFigure
 from lstm_lab.report.render.formats import bounds, number, p_value
 from lstm_lab.report.render.posteriors import posteriors, posteriors_note
 from lstm_lab.utils.progress import duration
@@ -31,11 +32,13 @@ class Section(NamedTuple):
       heading: its heading.
       table: rows of text, header first.
       note: how to read the table, below it; may be empty.
+      figure: a figure above the table, or None.
     """
 
     heading: str
     table: TextTable
     note: str = ""
+    figure: ReportFigure | None = None
 
 
 def _value(value: Any) -> str:
