@@ -39,13 +39,13 @@ def fixed_points_found(result: FixedPoints) -> str:
     return " ".join(_under(of_input, result.spread) for of_input in result.inputs)
 
 
+def fixed_points_in_short(result: FixedPoints) -> str:
+    """Returns the points and cycles under each input, without their times."""
+    return " ".join(f"{_kinds(of_input)}." for of_input in result.inputs)
+
+
 def _under(of_input: ConstantInput, spread: float) -> str:
-    kinds: Counter[str] = Counter(point.kind for point in of_input.points)
-    words = {"stable": "stable fixed point", "saddle": "saddle", "slow": "slow point"}
-    parts = [_count(kinds[kind], word) for kind, word in words.items() if kinds[kind]]
-    cycles = Counter(a.period for a in of_input.attractors if a.period > 1)
-    parts += [_count(n, f"stable cycle of {p} steps", "cycles") for p, n in cycles.items()]
-    text = f"Under {of_input.name}: {', '.join(parts) or 'no fixed or slow point found'}"
+    text = _kinds(of_input)
     far = sum(distance > 1.0 for distance in of_input.distances)
     if far:
         text += f" ({far} of the points outside of the visited states)"
@@ -60,6 +60,15 @@ def _under(of_input: ConstantInput, spread: float) -> str:
     if settled < 1.0 - 1e-9:
         text += f"; {1.0 - settled:.0%} of the starts do not settle in {SETTLING_STEPS:,} steps"
     return f"{text}."
+
+
+def _kinds(of_input: ConstantInput) -> str:
+    kinds: Counter[str] = Counter(point.kind for point in of_input.points)
+    words = {"stable": "stable fixed point", "saddle": "saddle", "slow": "slow point"}
+    parts = [_count(kinds[kind], word) for kind, word in words.items() if kinds[kind]]
+    cycles = Counter(a.period for a in of_input.attractors if a.period > 1)
+    parts += [_count(n, f"stable cycle of {p} steps", "cycles") for p, n in cycles.items()]
+    return f"Under {of_input.name}: {', '.join(parts) or 'no fixed or slow point found'}"
 
 
 def _crossing(point: FixedPoint, spread: float) -> float:
@@ -222,7 +231,7 @@ def signals_found(result: Signals) -> str:
         f"p = {p_value(match.p)})"
         for match in clearest
     ]
-    return f"{'; '.join(parts)}."
+    return f"Unit {'; unit '.join(parts)}."
 
 
 def signals_table(result: Signals) -> TextTable:

@@ -43,7 +43,7 @@ class StatePlace(NamedTuple):
     unit: int
 
     def __str__(self) -> str:
-        return f"layer {self.layer}, {self.field}[{self.unit}]"
+        return f"{self.field}[{self.unit}] of layer {self.layer}"
 
 
 @dataclass(frozen=True)

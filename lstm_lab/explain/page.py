@@ -88,8 +88,8 @@ CHAPTERS = {
 }
 
 
-# The analyses whose findings begin the page.
-LEADING = ("fixed_points", "lyapunov", "signals")
+# The analyses whose findings begin the page, after the fixed points in short.
+LEADING = ("lyapunov", "gradient")
 
 
 def summary(explanation: Explanation) -> TextTable:
@@ -142,8 +142,10 @@ def write_explanation(folder: Path, title: str, explanation: Explanation) -> Pat
 def _lead(explanation: Explanation) -> str:
     """Returns the findings that say most about the model, as the first sentences of the page."""
     results = explanation.results
-    names = [name for name in LEADING if name in results] or list(results)
-    found = [CHAPTERS[name].found(results[name]) for name in names]
+    found = [CHAPTERS[name].found(results[name]) for name in LEADING if name in results]
+    if "fixed_points" in results:
+        found.insert(0, findings.fixed_points_in_short(results["fixed_points"]))
+    found = found or [CHAPTERS[name].found(result) for name, result in results.items()]
     return " ".join(found) or "No analysis is available for this model."
 
 

@@ -50,7 +50,7 @@ def test_a_place_tells_where_a_number_of_the_state_is_from():
     for place, value in zip(network.places, np.asarray(s_S), strict=True):
         field_1H = np.asarray(getattr(states[place.layer][0], place.field))
         assert field_1H[0, place.unit] == value
-    assert str(network.places[-1]) == "layer 1, c[1]"
+    assert str(network.places[-1]) == "c[1] of layer 1"
 
 
 def test_the_first_steps_keep_targets_and_lengths_in_step():

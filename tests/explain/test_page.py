@@ -82,7 +82,7 @@ def test_the_record_has_all_results_as_json(folder, explanation):
     point = record["results"]["fixed_points"]["inputs"][0]["points"][0]
     found = explanation.results["fixed_points"].inputs[0].points[0]
     assert complex(*point["eigenvalues"][0]) == found.eigenvalues[0]
-    assert record["results"]["signals"]["places"][0] == "layer 0, h[0]"
+    assert record["results"]["signals"]["places"][0] == "h[0] of layer 0"
 
 
 def test_what_is_not_available_is_in_the_summary(tmp_path):
