@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import matplotlib
 
 matplotlib.use("Agg")
@@ -28,6 +27,7 @@ from matplotlib.figure import Figure
 from tensorboardX import SummaryWriter
 
 from lstm_lab.cells import CellSpec, Spec, get_variant
+from lstm_lab.explain.gradient import gradient_norms
 from lstm_lab.recurrence import unroll
 
 STYLES = {
@@ -79,7 +79,7 @@ def gradient_by_lag(spec: Spec, key: jax.Array, T: int, H: int, B: int = 16) -> 
         h_TBH = unroll(spec, params, x_TBD, backend="scan").h
         return (h_TBH[-1] * v_BH).sum()
 
-    norm_T = jnp.linalg.norm(jax.grad(read)(x_TBD), axis=-1).mean(-1)[::-1]
+    norm_T = gradient_norms(read, x_TBD).mean(-1)[::-1]
     return norm_T / norm_T[0]
 
 

@@ -29,6 +29,7 @@ ORDER = (
     "inference",
     "studies",
     "report",
+    "explain",
     "bench",
     "api",
     "cli",

@@ -15,7 +15,7 @@ from tests.helpers.paths import ROOT
 DOCS = ROOT / "docs"
 HOW_TO = (
     *("clusters", "data", "own_cell", "own_data", "files", "own_study", "own_task", "predict"),
-    *("reading_a_report", "resume", "seeds", "several_hosts", "tensorboard"),
+    *("explain", "reading_a_report", "resume", "seeds", "several_hosts", "tensorboard"),
 )
 ENGLISH = ("quick_start", "glossary", *(f"how_to/{name}" for name in HOW_TO))
 # Each Chinese page by the English one.
@@ -28,7 +28,7 @@ PAGES = (*ENGLISH, *CHINESE.values())
 CHINESE_TEXTS = (*CHINESE.values(), "../README.zh")
 LANGUAGES = {"sh", "python", "text"}
 # Commands that train many models, or start processes.
-SLOW = r"lstm-lab (compare|report|sweep .*--workdir)|--(jobs|hosts|find-lr)\b"
+SLOW = r"lstm-lab (compare|report|explain|sweep .*--workdir)|--(jobs|hosts|find-lr)\b"
 
 CHARACTER = r"[\u4e00-\u9fff]"
 

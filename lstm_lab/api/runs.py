@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from lstm_lab.config.run_spec import RunSpec
+    from lstm_lab.explain.analyses import Explanation
     from lstm_lab.inference.load import Trained
     from lstm_lab.utils.types import PyTree
 
@@ -152,6 +153,41 @@ class Run:
 
         build_run_report(self.folder)
         return self.folder / "report" / "report.html"
+
+    def explain(
+        self,
+        analyses: Sequence[str] = (),
+        *,
+        out: str | Path | None = None,
+        data_dir: str | Path | None = None,
+    ) -> Explanation:
+        """Explains what the network does, and writes the page FOLDER/explain/explain.html.
+
+        Args:
+          analyses: fixed_points, lyapunov, gradient, lesions, signals, learning_rules; empty runs
+            all of them.
+          out: the folder of the page; None takes `explain` in the folder of the run.
+          data_dir: the folder of data sets; None takes $LSTM_LAB_DATA or the user's cache.
+
+        Returns:
+          The results, which the page shows.
+
+        Raises:
+          UserError: for an unknown analysis, or missing data.
+
+        Example:
+          run.explain(["lyapunov"]).results["lyapunov"].exponents_BE[:, 0]
+        """
+        from lstm_lab.explain.analyses import explain
+        from lstm_lab.explain.page import write_explanation
+        from lstm_lab.tasks.readers.download import use_data_dir
+
+        folder = use_data_dir(None if data_dir is None else Path(data_dir))
+        dataset = self.spec.task.load(folder)
+        explanation = explain(self.trained, dataset.splits["valid"], analyses)
+        place = self.folder / "explain" if out is None else Path(out)
+        write_explanation(place, self.record.title, explanation)
+        return explanation
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
@@ -289,6 +325,18 @@ class Runs:
 
         build(self.folder)
         return self.folder / "report" / "report.html"
+
+    def explain(self, analyses: Sequence[str] = (), **options: Any) -> Explanation:
+        """Explains what the network of the best seed does, as `Run.explain`.
+
+        Args:
+          analyses: as in `Run.explain`.
+          **options: `out` and `data_dir` of `Run.explain`.
+
+        Example:
+          runs.explain(["signals"], out="runs/best/explain")
+        """
+        return self.best.explain(analyses, **options)
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"mean {name}={value:.4g}" for name, value in self.metrics.items())

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lstm_lab.cells.cell import Cell, Params, Spec, State, identity, promote_float
+from lstm_lab.cells.cell import Cell, GateValue, Params, Spec, State, identity, promote_float
 from lstm_lab.cells.gated import check_clamp, clamp_gate, project, recur
 from lstm_lab.cells.initializers import check_init, init_gates, init_vector
 from lstm_lab.cells.masks import Noise, refuse_noise
@@ -106,7 +106,7 @@ def rnn_pointwise(
     zh: jax.Array,
     state: State,
     noise: Noise | None = None,
-    clamp: Mapping[str, float] | None = None,
+    clamp: Mapping[str, GateValue] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes h = tanh(x W + h' U + b); it has no gates. Source: Elman 1990."""
     del spec, params
@@ -157,7 +157,7 @@ def gru_pointwise(
     zh: jax.Array,
     state: State,
     noise: Noise | None = None,
-    clamp: Mapping[str, float] | None = None,
+    clamp: Mapping[str, GateValue] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes one GRU step.
 
@@ -205,7 +205,7 @@ def mgu_pointwise(
     zh: jax.Array,
     state: State,
     noise: Noise | None = None,
-    clamp: Mapping[str, float] | None = None,
+    clamp: Mapping[str, GateValue] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes one step of the minimal gated unit.
 

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from lstm_lab.utils.types import PyTree
 
 Params = Mapping[str, jax.Array]
+# A constant that replaces a gate: the same for all units, or one for each [H].
+GateValue = float | jax.Array
 
 
 class State(NamedTuple):

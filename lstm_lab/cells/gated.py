@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lstm_lab.cells.cell import Cell, Params, Spec, State, promote_float
+from lstm_lab.cells.cell import Cell, GateValue, Params, Spec, State, promote_float
 from lstm_lab.cells.initializers import (
     chrono_bias,
     init_gates,
@@ -64,7 +64,7 @@ def pointwise(
     zh: jax.Array,
     state: State,
     noise: Noise | None = None,
-    clamp: Mapping[str, float] | None = None,
+    clamp: Mapping[str, GateValue] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes the gates and the new state from the pre-activations, in float32 or wider.
 
@@ -75,7 +75,7 @@ def pointwise(
       zh: the carried state's part [B,GH], from `recur`.
       state: the carried state.
       noise: masks of the variant's regularization (cells/masks.py), or None.
-      clamp: constants that replace gates, by name.
+      clamp: constants that replace gates, by name; a number, or one for each unit [H].
 
     Returns:
       The new state, and the gates by name, each [B,H]; a gate that the variant lacks is not in it.
@@ -125,7 +125,7 @@ def _times(gate: jax.Array | None, value: jax.Array) -> jax.Array:
 
 
 def _sigmoid_gates(
-    z: jax.Array, names: str, clamp: Mapping[str, float], H: int
+    z: jax.Array, names: str, clamp: Mapping[str, GateValue], H: int
 ) -> dict[str, jax.Array]:
     """Computes s(z) of contiguous gates [B,NH] at once, and splits it by name, each [B,H]."""
     gates = jax.nn.sigmoid(z)
@@ -160,7 +160,9 @@ def _add_peepholes(
     return z + jnp.concatenate(rows).astype(c.dtype)[None] * jnp.concatenate([c] * len(names), 1)
 
 
-def check_clamp(clamp: Mapping[str, float] | None, names: Sequence[str]) -> Mapping[str, float]:
+def check_clamp(
+    clamp: Mapping[str, GateValue] | None, names: Sequence[str]
+) -> Mapping[str, GateValue]:
     """Returns the gates to clamp, none by default.
 
     Raises:
@@ -172,8 +174,8 @@ def check_clamp(clamp: Mapping[str, float] | None, names: Sequence[str]) -> Mapp
     return clamp or {}
 
 
-def clamp_gate(clamp: Mapping[str, float], name: str, gate: jax.Array) -> jax.Array:
-    """Returns the constant that replaces a gate, or the gate."""
+def clamp_gate(clamp: Mapping[str, GateValue], name: str, gate: jax.Array) -> jax.Array:
+    """Returns the constant that replaces a gate [B,H], or the gate."""
     return jnp.full_like(gate, clamp[name]) if name in clamp else gate
 
 

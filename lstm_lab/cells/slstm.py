@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lstm_lab.cells.cell import Cell, Params, State, identity, promote_float
+from lstm_lab.cells.cell import Cell, GateValue, Params, State, identity, promote_float
 from lstm_lab.cells.gated import check_clamp, clamp_gate, project
 from lstm_lab.cells.initializers import check_init, init_gates
 from lstm_lab.cells.masks import Noise, refuse_noise
@@ -102,7 +102,7 @@ def slstm_pointwise(
     zh: jax.Array,
     state: State,
     noise: Noise | None = None,
-    clamp: Mapping[str, float] | None = None,
+    clamp: Mapping[str, GateValue] | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Computes one sLSTM step, stabilized by m.
 

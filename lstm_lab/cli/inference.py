@@ -1,7 +1,7 @@
-"""Verbs of finished runs: predict, generate.
+"""Verbs of finished runs: predict, generate, explain.
 
 In: the folder of a run or a study, and lines of input or a prompt. Out: predictions or text on
-standard output, or a MIDI file. Read `inference/load.py` and `inference/predict.py` next.
+standard output, a MIDI file, or a page. Read `inference/load.py` and `inference/predict.py` next.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from click.core import ParameterSource
 
 from lstm_lab.cli.options import (
     COUNT,
+    Folder,
     OneOf,
     Whole,
+    data_dir,
     flag,
     folder,
     required_folder,
@@ -28,7 +30,7 @@ from lstm_lab.cli.options import (
     trust_code,
 )
 from lstm_lab.utils.errors import DONE, UserError, unknown
-from lstm_lab.utils.escape import json_line, on_terminal
+from lstm_lab.utils.escape import json_line, on_terminal, visible
 
 if TYPE_CHECKING:
     from lstm_lab.inference.generate import Sampling
@@ -274,6 +276,61 @@ def _compose(trained: Trained, frames: int, sampling: Sampling, out: Path) -> in
     notes_TD = compose(trained, frames, sampling)
     write_midi(notes_TD, out)
     print(f"{out}: {len(notes_TD)} quarter notes, {notes_TD.sum(1).mean():.1f} voices")
+    return DONE
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab explain runs/parity
+  lstm-lab explain runs/adding --analyses=fixed_points,signals --out=runs/adding/memory"""
+)
+@click.argument("folder", required=False, metavar="RUN", type=Folder())
+@folder
+@run_flag
+@flag(
+    "--analyses",
+    "The analyses to run, e.g. --analyses=fixed_points,lesions. By default all: fixed_points, "
+    "lyapunov, gradient, lesions, signals, learning_rules.",
+    metavar="NAMES",
+)
+@flag(
+    "--out",
+    "The folder of the page, e.g. --out=runs/first/memory. By default `explain` in that of the "
+    "run.",
+    metavar="DIR",
+    type=Folder(),
+)
+@data_dir
+@trust_code
+def explain(
+    folder: Path | None,
+    workdir: Path | None,
+    run: str | None,
+    analyses: str | None,
+    out: Path | None,
+    data_dir: Path | None,
+    trust_code: bool,
+) -> int:
+    """Explains what a trained network does, as a page.
+
+    Its fixed points, Lyapunov exponents, the gradient by lag, lesions of gates, units that follow
+    signals of the task, and learning rules. RUN is the folder of a run or a study; of a study, the
+    best run is explained, or the one that --run names.
+    """
+    if folder is not None and workdir is not None:
+        raise UserError(f"RUN: got {str(folder)!r} and --workdir={workdir}, expected one of both")
+    from lstm_lab.api.runs import Run
+    from lstm_lab.explain.page import summary
+    from lstm_lab.training.devices import prepare_devices
+
+    prepare_devices(default=1)
+    place = _run_folder(folder or workdir, run)
+    names = [name.strip() for name in analyses.split(",")] if analyses else []
+    explanation = Run(place, trust_code).explain(names, out=out, data_dir=data_dir)
+    for heading, found in summary(explanation)[1:]:
+        print(visible(f"{heading}: {found}"))
+    print(f"\n{(out or place / 'explain') / 'explain.html'}")
     return DONE
 
 

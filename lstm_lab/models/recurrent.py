@@ -9,15 +9,16 @@ file to read is `recurrence/unroll.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import FrozenDict
 
 from lstm_lab.cells import masks
-from lstm_lab.cells.cell import Params, Spec, State
+from lstm_lab.cells.cell import GateValue, Params, Spec, State
 from lstm_lab.config.sections import Merge
 from lstm_lab.models.regularization import Regularization, dropout, fold_in
 from lstm_lab.recurrence import EVERYTHING, Backend, CallSignature, batched_members, resolve, unroll
@@ -76,6 +77,7 @@ class LSTM(nn.Module):
       return_sequences: whether to return the outputs of all steps, or of the last one only.
       backend: as in `recurrence.unroll`.
       trace: whether to store gates and states of all steps in the collection `traces`.
+      clamp: constants that replace gates, by the name of a layer's parameters and by gate.
     """
 
     spec: Spec
@@ -89,6 +91,7 @@ class LSTM(nn.Module):
     return_sequences: bool = True
     backend: Backend = "auto"
     trace: bool = False
+    clamp: Mapping[str, Mapping[str, GateValue]] = FrozenDict()
 
     @nn.compact
     def __call__(
@@ -152,6 +155,7 @@ class LSTM(nn.Module):
                     reverse=reverse,
                     noise=noise,
                     trace=EVERYTHING if self.trace else (),
+                    clamp=self.clamp.get(name),
                     backend=self.backend,
                 )
                 if self.trace:
@@ -248,7 +252,7 @@ class LSTM(nn.Module):
 
     def _uses_cudnn(self, x_TBD: jax.Array, resets: jax.Array | None) -> bool:
         """Returns whether cuDNN serves every layer."""
-        if self.backend not in ("auto", "cudnn"):
+        if self.backend not in ("auto", "cudnn") or self.clamp:
             return False
         _, B, D = x_TBD.shape
         first = CallSignature(

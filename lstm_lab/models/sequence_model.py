@@ -109,7 +109,7 @@ class SequenceModel(nn.Module):
             x, lengths, regularization, states, is_start
         )
         # The loss needs float32, whatever the compute dtype.
-        logits = self._apply_head(outputs.features).astype(jnp.float32)
+        logits = self.apply_head(outputs.features).astype(jnp.float32)
         return (jnp.swapaxes(logits, 0, 1) if self.lstm.return_sequences else logits), final_states
 
     def outputs_and_states(
@@ -121,9 +121,7 @@ class SequenceModel(nn.Module):
         is_start: jax.Array | None = None,
     ) -> tuple[Outputs, States]:
         """Computes the same as `logits_and_states`, but does not apply the head."""
-        if self.subtract_last:
-            x = subtract_last(x, lengths)
-        x_TBD = self._embed_inputs(jnp.swapaxes(x, 0, 1), regularization)
+        x_TBD = self.stack_inputs(x, lengths, regularization)
         features, final_states = self.lstm(
             x_TBD, states, lengths=lengths, is_start=is_start, regularization=regularization
         )
@@ -137,8 +135,20 @@ class SequenceModel(nn.Module):
         weights = self.head.variables["params"]
         return Outputs(features, weights["kernel"], weights["bias"]), final_states
 
-    def _embed_inputs(self, x_T: jax.Array, regularization: Regularization | None) -> jax.Array:
-        """Returns the inputs of the stack [T,B,D] for tokens [T,B] or vectors [T,B,D]."""
+    def stack_inputs(
+        self,
+        x: jax.Array,
+        lengths: jax.Array | None = None,
+        regularization: Regularization | None = None,
+    ) -> jax.Array:
+        """Returns what the recurrent stack reads [T,B,D]: embeddings of tokens, or vectors.
+
+        Args:
+          x, lengths, regularization: as in `logits_and_states`.
+        """
+        if self.subtract_last:
+            x = subtract_last(x, lengths)
+        x_T = jnp.swapaxes(x, 0, 1)
         if self.vocabulary is None:
             return add_noise(x_T, regularization).astype(self.dtype)
         if self.embedding is None:
@@ -161,7 +171,7 @@ class SequenceModel(nn.Module):
         dropped = dropout(features_TBH, self.dropout_out, keys_B, locked=self.lstm.locked)
         return dropped.reshape(features.shape)
 
-    def _apply_head(self, features: jax.Array) -> jax.Array:
+    def apply_head(self, features: jax.Array) -> jax.Array:
         """Returns the outputs of the head for features [T,B,H] or [B,H]."""
         if not self.tied:
             return self.head(features)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import numpy as np
 
-from lstm_lab.cells.cell import Spec
+from lstm_lab.cells.cell import GateValue, Spec
 from lstm_lab.cells.spec import CellSpec
 from lstm_lab.recurrence.backends import associative, cudnn, native
 from lstm_lab.utils.types import JSON
@@ -51,7 +51,7 @@ class CallSignature(NamedTuple):
     H: int = 64
     noise: bool = False
     trace: bool = False
-    clamp: tuple[tuple[str, float], ...] = ()
+    clamp: tuple[tuple[str, GateValue], ...] = ()
     resets: bool = False
     members: int = 1
 
@@ -122,8 +122,14 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
     """
     if backend == "scan":
         return None
+    # A number is a part of the compiled program; an array would be one more argument of a kernel.
+    numbers = {
+        name: value for name, value in call.clamp if isinstance(value, int | float | np.number)
+    }
+    if len(numbers) < len(call.clamp):
+        return f"clamp: {backend} takes numbers, expected the same for all units"
     if backend == "native":
-        return native.unsupported_reason(call.spec, call.dtype, dict(call.clamp), call.noise)
+        return native.unsupported_reason(call.spec, call.dtype, numbers, call.noise)
     if call.trace:
         return f"trace: {backend} returns no gates"
     if backend == "fused":

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import State
+from lstm_lab.cells.cell import GateValue, State
 from lstm_lab.utils.types import PyTree
 
 EVERYTHING = ("*",)  # a value of `trace`: all gates and state fields of a cell
@@ -65,7 +65,7 @@ class Options(NamedTuple):
     """
 
     reverse: bool = False
-    clamp: Mapping[str, float] | None = None
+    clamp: Mapping[str, GateValue] | None = None
     trace: tuple[str, ...] = ()
 
 

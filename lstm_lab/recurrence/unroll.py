@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import Params, Spec, State
+from lstm_lab.cells.cell import GateValue, Params, Spec, State
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native, scan
 from lstm_lab.recurrence.dispatch import Backend, CallSignature, batched_members, resolve
 from lstm_lab.recurrence.steps import (
@@ -37,7 +37,7 @@ def unroll(
     reverse: bool = False,
     noise: PyTree = None,
     trace: tuple[str, ...] = (),
-    clamp: Mapping[str, float] | None = None,
+    clamp: Mapping[str, GateValue] | None = None,
     backend: Backend = "auto",
     precision: str | None = None,
 ) -> Unrolled:
@@ -59,7 +59,8 @@ def unroll(
       noise: arrays with a leading axis of T steps, or of 1 if all steps share them, which the
         cell takes step by step; None for a cell without regularizers.
       trace: names of gates and state fields to return over time, or EVERYTHING.
-      clamp: constant values for gates, by name.
+      clamp: constant values for gates, by name; a number, or one for each unit [H], which only the
+        backend "scan" takes.
       backend: "scan", the reference; "fused", a backward pass written by hand, without forward
         mode; "native", compiled for the CPU from the cell's equations, without forward mode;
         "associative", for linear cells; "cudnn", for the plain LSTM on NVIDIA's GPUs; "auto" takes

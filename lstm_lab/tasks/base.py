@@ -259,6 +259,20 @@ class Task:
         del outputs, test, preprocessing
         return {}
 
+    def known_signals(self, examples: Examples) -> dict[str, np.ndarray]:
+        """Returns what a model may have to keep track of, with which `explain` compares its units.
+
+        Inputs, targets, their sums and the position need not be among them: every task has these.
+
+        Args:
+          examples: examples of the task, host arrays.
+
+        Returns:
+          Numbers at every step [N,T] by name.
+        """
+        del examples
+        return {}
+
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Converts one line of new input to symbols [T], int32, or vectors [T,D], float32.
 

@@ -149,3 +149,32 @@ def test_a_foreign_run_controls_no_terminal(tmp_path, monkeypatch, arguments, ex
     assert (HOSTILE in printed) == controlled
     if not exact:
         assert json.loads(printed) == answer
+
+
+def test_explain_writes_a_page_and_prints_what_it_found(runs, tmp_path, capsys):
+    folder = runs["series"]
+    flags = ["--analyses=gradient,lesions", f"--out={tmp_path / 'page'}"]
+    assert main(["explain", str(folder), *flags]) == 0
+    out = capsys.readouterr().out
+    assert "Gradient by lag: " in out
+    assert "Lesions of gates: With a gate fixed to its mean, validation mse changes" in out
+    assert out.splitlines()[-1] == str(tmp_path / "page" / "explain.html")
+    assert (tmp_path / "page" / "explain.html").stat().st_size > 10_000
+    assert main(["explain", f"--workdir={folder}", "--analyses=lyapunov"]) == 0
+    record = json.loads((folder / "explain" / "explain.json").read_text())
+    assert list(record["results"]) == ["lyapunov"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--analyses=lyapunow"], "--analyses: got 'lyapunow'; did you mean 'lyapunov'?"),
+        (["--workdir=elsewhere"], "RUN: got"),
+        (["--run=abc"], "is not a study"),
+    ],
+)
+def test_explain_refuses_wrong_flags_in_one_line(runs, flags, message, capsys):
+    assert main(["explain", str(runs["series"]), *flags]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import Params, Spec, State, recurrent_product
+from lstm_lab.cells.cell import GateValue, Params, Spec, State, recurrent_product
 from lstm_lab.recurrence.steps import (
     Inputs,
     Options,
@@ -37,7 +37,7 @@ class FusedStatic(NamedTuple):
 
     spec: Spec
     reverse: bool
-    clamp: tuple[tuple[str, float], ...]
+    clamp: tuple[tuple[str, GateValue], ...]
 
 
 class Chunk(NamedTuple):

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.cells import gated, masks
-from lstm_lab.cells.cell import Params, Spec, State
+from lstm_lab.cells.cell import GateValue, Params, Spec, State
 from lstm_lab.recurrence.backends import kernel_library, scan
 from lstm_lab.recurrence.backends.codegen.emit import Key, generate
 from lstm_lab.recurrence.backends.codegen.graph import UnsupportedError
@@ -120,8 +120,9 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
     return Unrolled(*_layer(NativeStatic(key, options.reverse, trace), arrays))
 
 
-def _sorted(clamp: Mapping[str, float] | None) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted((clamp or {}).items()))
+def _sorted(clamp: Mapping[str, GateValue] | None) -> tuple[tuple[str, float], ...]:
+    # `dispatch` lets only numbers through.
+    return cast("tuple[tuple[str, float], ...]", tuple(sorted((clamp or {}).items())))
 
 
 def _widths(state: State) -> tuple[int, int]:

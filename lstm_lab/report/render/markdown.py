@@ -31,11 +31,15 @@ def markdown_report(
     """
     parts = [f"# {markdown(title)}", markdown(headline)]
     for number, section in enumerate(sections):
-        parts += [f"## {markdown(section.heading)}", markdown_table(section.table)]
-        parts.append(markdown(section.note))
+        parts.append(f"## {markdown(section.heading)}")
+        parts += [_image(section.figure)] if section.figure else []
+        parts += [markdown_table(section.table), markdown(section.note)]
         # Below the ranking, which nobody should read without them.
         parts += map(markdown, notes if number == 0 else [])
     for figure in figures:
-        image = f"![{markdown(figure.alt)}]({figure.name}.svg)"
-        parts.append(f"## {markdown(figure.title)}\n\n{image}")
+        parts.append(f"## {markdown(figure.title)}\n\n{_image(figure)}")
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _image(figure: ReportFigure) -> str:
+    return f"![{markdown(figure.alt)}]({figure.name}.svg)"

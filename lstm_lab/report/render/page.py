@@ -36,23 +36,30 @@ def page(
     Args:
       title: the heading.
       headline: the result in a sentence.
-      sections: the tables.
+      sections: the tables, some with a figure of their own.
       notes: sentences below the first table.
-      figures: the figures.
+      figures: the figures of the section Figures.
       refresh: seconds after which a browser reloads the page, or None.
     """
     headings = [section.heading for section in sections]
     return _template().render(
         title=title,
         headline=headline,
-        sections=[(*section, numeric_columns(section.table)) for section in sections],
+        sections=[
+            (section, numeric_columns(section.table), section.figure and _image(section.figure))
+            for section in sections
+        ],
         notes=notes,
         refresh=refresh,
-        # Markup is not escaped, so only our own SVG may be marked as such.
-        figures=[(figure, Markup(svg(figure.figure, themed=True))) for figure in figures],
+        figures=[(figure, _image(figure)) for figure in figures],
         # The figures come after what a reader looks for first: the ranking and the claims.
         figures_after="Claims" if "Claims" in headings else headings[0],
     )
+
+
+def _image(figure: ReportFigure) -> Markup:
+    # Markup is not escaped, so only our own SVG may be marked as such.
+    return Markup(svg(figure.figure, themed=True))
 
 
 def numeric_columns(table: TextTable) -> list[bool]:

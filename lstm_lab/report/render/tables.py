@@ -18,6 +18,7 @@ from lstm_lab.report.render.averages import (
     groups,
     score_curve,
 )
+from lstm_lab.report.render.figures.style import ReportFigure
 from lstm_lab.report.render.formats import bounds, number, p_value
 from lstm_lab.report.render.looks import looks_note
 from lstm_lab.report.render.posteriors import posteriors, posteriors_note
@@ -40,11 +41,13 @@ class Section(NamedTuple):
       heading: its heading.
       table: rows of text, header first.
       note: how to read the table, below it; may be empty.
+      figure: a figure above the table, or None.
     """
 
     heading: str
     table: TextTable
     note: str = ""
+    figure: ReportFigure | None = None
 
 
 def _value(value: Any) -> str:

@@ -69,6 +69,11 @@ class Adding(Task):
         tested = replace(self, length=self.test_length or self.length)
         return fixed_splits(self, tested)
 
+    def known_signals(self, examples: Examples) -> dict[str, np.ndarray]:
+        """Returns the sum of the marked numbers so far."""
+        x_NTD = np.asarray(examples.x)
+        return {"sum of marked numbers": np.cumsum(x_NTD[..., 0] * x_NTD[..., 1], 1)}
+
 
 @dataclass(frozen=True)
 class CopyMemory(Task):

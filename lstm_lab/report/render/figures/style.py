@@ -157,6 +157,8 @@ def logarithmic_x(axes: Axes, values: np.ndarray) -> None:
       values: the positive values that they show.
     """
     axes.set_xscale("log")
+    # The minor ticks of this axis are black by default, on a dark page as well.
+    axes.tick_params(which="both", color=MUTED)
     few_decades = np.ptp(np.log10(values)) < 2.5
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few_decades else (1.0,)))
     axes.xaxis.set_minor_formatter(NullFormatter())
