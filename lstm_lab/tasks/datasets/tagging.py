@@ -145,9 +145,9 @@ class Tags(Task):
             return Categorical(len(self.labels))
         scheme = self.scheme or usual_scheme(self.labels)
         if scheme == "none":
-            return Categorical(len(self.labels), True)
+            return Categorical(len(self.labels), True, may_ignore=False)
         metrics: tuple[Measure, ...] = ("accuracy", "span_f1")
-        return Categorical(len(self.labels), True, metrics, self.labels, scheme)
+        return Categorical(len(self.labels), True, metrics, self.labels, scheme, may_ignore=False)
 
     @property
     def metric(self) -> str:
