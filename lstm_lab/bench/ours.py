@@ -142,7 +142,7 @@ class TimedTask(Task):
         """Words, or classes."""
         assert self.case is not None
         size = self.case.outputs if self.case.work == "language" else CLASSES
-        return Categorical(size, every_step=self.case.every_step, metrics=())
+        return Categorical(size, every_step=self.case.every_step, metrics=(), may_ignore=False)
 
 
 def training(name: str, case: Case) -> Training:

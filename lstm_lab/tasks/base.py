@@ -57,8 +57,6 @@ class Vectors:
 class Categorical:
     """Each target is one of `size` classes: [B], or [B,T] at every step, int32.
 
-    At every step, a target may be IGNORE_INDEX: the step then counts in no loss and no metric.
-
     Attributes:
       size: number of classes.
       every_step: whether each step has a target, or only the whole sequence.
@@ -66,6 +64,8 @@ class Categorical:
       labels: names of the classes, for metrics that read them, such as the F1 of spans.
       scheme: how labels mark spans, for their F1; None means as their prefixes usually do.
       weighted: whether the loss multiplies each example by its `Examples.weights`.
+      may_ignore: whether a step may have no target: its class is then IGNORE_INDEX, and it counts
+        in no loss and no metric. False says that all steps have one, which is not checked.
 
     Example:
       target = Categorical(3, metrics=("accuracy", "macro_f1"))
@@ -78,6 +78,7 @@ class Categorical:
     labels: tuple[str, ...] = ()
     scheme: Scheme | None = None
     weighted: bool = False
+    may_ignore: bool = True
 
 
 @dataclass(frozen=True)

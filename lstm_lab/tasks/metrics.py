@@ -315,6 +315,8 @@ def _weights(target: Target, batch: Batch) -> jax.Array:
     weight_BT = jnp.broadcast_to(batch.weight_B[:, None], (B, T))
     if lengths is not None:
         weight_BT = weight_BT * (jnp.arange(T)[None] < lengths[:, None])
-    if isinstance(target, Categorical):
+    # Also where all steps have a target, the comparison would make another program, and so change
+    # the rounding.
+    if isinstance(target, Categorical) and target.may_ignore:
         weight_BT = weight_BT * (y != IGNORE_INDEX)
     return weight_BT

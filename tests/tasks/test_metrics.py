@@ -1,5 +1,6 @@
 """Metrics are sums and counts over predictions, compared with scikit-learn and with formulas."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from lstm_lab.tasks import (
     Batch,
     Bernoulli,
     Categorical,
+    CopyMemory,
+    Dyck,
     Examples,
     Real,
+    Tags,
     loss_sum,
     means,
     metric_sums,
@@ -166,6 +170,19 @@ def test_the_loss_is_that_of_the_steps_with_a_target(weighted, smoothing):
                 expected += weights[b] * ((1 - smoothing) * nll + smoothing * mean)
                 number += weights[b]
     np.testing.assert_allclose((total, count), (expected, number), rtol=1e-5)
+
+
+def test_a_target_at_every_step_needs_no_comparison():
+    """Programs of tasks without such steps stay as they were, and so do the bits of their runs."""
+    rows, logits = batch(np.zeros((B, T), int)), jnp.zeros((B, T, C))
+
+    def program(target):
+        return str(jax.make_jaxpr(lambda logits: metric_sums(target, logits, rows))(logits))
+
+    assert " ne " in program(Categorical(C, True))
+    assert " ne " not in program(Categorical(C, True, may_ignore=False))
+    for target in (CopyMemory.target, Dyck().target, Tags("a.conll", ("O", "B-a")).target):
+        assert not target.may_ignore
 
 
 def test_numbers_of_minus_one_are_targets_like_all_others():

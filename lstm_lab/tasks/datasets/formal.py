@@ -131,7 +131,7 @@ class Dyck(Task):
     @property
     def target(self) -> Categorical:
         """The kind of the bracket that is closed, or 0."""
-        return Categorical(self.kinds + 1, every_step=True)
+        return Categorical(self.kinds + 1, every_step=True, may_ignore=False)
 
     def sample(self, key: jax.Array) -> Examples:
         """Draws one sequence [T] with its targets [T]: a fair coin decides whether a step opens."""

@@ -129,7 +129,7 @@ class Language(Task):
     @property
     def target(self) -> Categorical:
         """The next symbol, at every step."""
-        return Categorical(self.vocabulary, every_step=True, metrics=MEASURES[self.unit])
+        return Categorical(self.vocabulary, True, MEASURES[self.unit], may_ignore=False)
 
     @property
     def metric(self) -> str:

@@ -105,7 +105,7 @@ class CopyMemory(Task):
     name: ClassVar[str] = "copy_memory"
     inputs: ClassVar[Tokens] = Tokens(10)
     # The marker, input 9, is never a target.
-    target: ClassVar[Categorical] = Categorical(9, every_step=True)
+    target: ClassVar[Categorical] = Categorical(9, every_step=True, may_ignore=False)
     # Not accuracy: most targets are blank, so a model without memory already has a high one.
     metric: ClassVar[str] = "nll"
 

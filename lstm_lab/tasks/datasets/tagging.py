@@ -159,10 +159,11 @@ class Tags(Task):
         if self.predict == "both":
             whole = ("last_accuracy", "sequence_accuracy")
         if scheme == "none":
-            return Categorical(size, True, (*whole, "accuracy"))
+            return Categorical(size, True, (*whole, "accuracy"), may_ignore=False)
         # An intent is no part of a span.
         names = (*self.labels, *[OUTSIDE] * len(self.intents))
-        return Categorical(size, True, ("accuracy", *whole, "span_f1"), names, scheme)
+        metrics: tuple[Measure, ...] = ("accuracy", *whole, "span_f1")
+        return Categorical(size, True, metrics, names, scheme, may_ignore=False)
 
     @property
     def metric(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
 from lstm_lab.tasks.bleu import bleu, bleu_signature
 from lstm_lab.tasks.examples import Examples, SourceTokens, Split, Stored
 from lstm_lab.tasks.readers.download import locate
@@ -145,7 +145,8 @@ class Translation(Task):
     @property
     def target(self) -> Categorical:
         """The next target word, at every step; the last one is `</s>`."""
-        return Categorical(self.vocabulary, every_step=True, metrics=("perplexity", "accuracy"))
+        metrics: tuple[Measure, ...] = ("perplexity", "accuracy")
+        return Categorical(self.vocabulary, True, metrics, may_ignore=False)
 
     @collector_paused()
     def load(self, data_dir: Path) -> Dataset:

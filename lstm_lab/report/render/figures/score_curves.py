@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -53,7 +54,7 @@ def curves_of_run(curves: Mapping[str, Curve]) -> list[ReportFigure]:
     for name, curve in mean_curves([curves]).items():
         figure, axes = new_axes()
         _line(axes, curve, COLORS[0], DASHES[0], "")
-        _finish(axes, curve)
+        _finish(axes, [curve])
         figures.append(_report_figure(name, curve, "of the run", figure))
     return figures
 
@@ -79,7 +80,7 @@ def _one_panel(c: Comparison, name: str) -> Figure:
     for row in rows:
         style = line_style(c, row)
         _line(axes, row.score_curves[name], style["color"], style["ls"], name_label(row.variant))
-    _finish(axes, rows[0].score_curves[name])
+    _finish(axes, [row.score_curves[name] for row in rows])
     add_legend(axes, c, rows)
     return figure
 
@@ -104,7 +105,7 @@ def _panels(c: Comparison, name: str) -> Figure:
             label = _label(c, row)
             drawn[label] = _line(axes, row.score_curves[name], *style, name_label(label))
         apply_style(axes)
-        _finish(axes, of_task[0].score_curves[name])
+        _finish(axes, [row.score_curves[name] for row in of_task])
         axes.set_title(name_label(task), color=INK, fontsize=9, loc="left")
     for axes in panels[len(by_task) :]:
         axes.set_visible(False)
@@ -131,7 +132,12 @@ def _line(axes: Axes, curve: MeanCurve, color: str, dashes: str, label: str) -> 
     return line
 
 
-def _finish(axes: Axes, curve: MeanCurve) -> None:
+def _finish(axes: Axes, curves: Sequence[MeanCurve]) -> None:
+    curve, means = curves[0], np.concatenate([curve.mean for curve in curves])
+    if means.size:
+        # Of the means: bands of few runs may be far wider, and compress all lines.
+        margin = 0.05 * (np.ptp(means) or 1.0)
+        axes.set_ylim(means.min() - margin, means.max() + margin)
     if curve.mark is not None:
         axes.axvline(curve.mark, color=MUTED, lw=1, ls="--", zorder=0)
     axes.set_xlabel(curve.x_name)
