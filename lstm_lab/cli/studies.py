@@ -1,4 +1,4 @@
-"""Verbs of studies: sweep, reproduce, compare, status, report, pack.
+"""Verbs of studies: sweep, compare, status, report, pack; `reproductions.py` has reproduce.
 
 In: flags. Out: an exit code, a study's folder and its report. `api/training.py` trains in this
 process, `workers.py` in others. `report`, `status` and `pack` need no JAX.
@@ -26,12 +26,12 @@ from lstm_lab.cli.options import (
     switch,
     workdir,
 )
-from lstm_lab.utils.errors import DONE, FAILED, INCONCLUSIVE, UserError
+from lstm_lab.utils.errors import DONE, FAILED
 
 
 @dataclass(frozen=True)
 class SweepFlags:
-    """The flags that `sweep` and `reproduce` share; their help texts are in `_sweep_flags`."""
+    """The flags that `sweep` and `reproduce` share; their help texts are in `sweep_flags`."""
 
     workdir: Path | None
     data_dir: Path | None
@@ -72,7 +72,7 @@ POWER = (
 )
 
 
-def _sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
+def sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Declares the flags of `SweepFlags`."""
     for declare in reversed(
         (
@@ -145,17 +145,23 @@ Examples:
 @click.option(
     "--study", "study_flag", metavar="STUDY", help="The same as STUDY, e.g. --study=my_study.py."
 )
-@_sweep_flags
+@sweep_flags
 def sweep(study: str | None, study_flag: str | None, **flags: Any) -> int:
     """Runs what is missing of a study.
 
     STUDY is a name (lstm-lab list studies), or a file with get_study().
     """
     name = one_of(study, study_flag, "study", "a name (lstm-lab list studies), or FILE.py")
-    return _sweep(name, SweepFlags(**flags))
+    return run_sweep(name, SweepFlags(**flags))
 
 
-def _sweep(name: str, flags: SweepFlags) -> int:
+def run_sweep(name: str, flags: SweepFlags) -> int:
+    """Does what the flags of `sweep` say; returns an exit code.
+
+    Args:
+      name: a study's name, or FILE.py.
+      flags: the flags.
+    """
     from lstm_lab.cli import workers
     from lstm_lab.studies.load import load_study
     from lstm_lab.tasks.readers.download import use_data_dir
@@ -200,55 +206,6 @@ def _number_or_path(text: str | None) -> float | Path | None:
         return float(text)
     except ValueError:
         return Path(text)
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  lstm-lab reproduce digits_ablation --dry-run
-  lstm-lab reproduce sentiment --workdir=runs/sentiment
-  lstm-lab reproduce --all --dry-run
-\b
-Exit codes: 1 a claim does not hold; 3 none fails, but at least one is inconclusive."""
-)
-@named_argument("name", "studies")
-@switch("--all", "With --dry-run, lists every study with its cost and its state, e.g. --all.")
-@_sweep_flags
-def reproduce(name: str | None, all: bool, **flags: Any) -> int:
-    """Runs a study and compares it with published results.
-
-    NAME is a name of `lstm-lab list studies`.
-    """
-    if all:
-        return _list_reproductions(name, SweepFlags(**flags))
-    if name is None:
-        raise UserError("reproduce: got no name, expected one of `lstm-lab list studies`")
-    # The folder is named here: the claims are judged in the one into which `_sweep` writes.
-    folder = flags["workdir"] or Path(f"runs/{Path(name).stem}")
-    sweep_flags = replace(SweepFlags(**flags), workdir=folder)
-    code = _sweep(name, sweep_flags)
-    if code != DONE or not sweep_flags.trains_here:
-        return code
-    from lstm_lab.api.studies import load_study
-
-    verdicts = {claim.verdict for claim in load_study(folder).claims}
-    if verdicts <= {"holds"}:
-        return DONE
-    # An inconclusive claim does not hold, but nothing speaks against it: more seeds may decide.
-    return INCONCLUSIVE if verdicts <= {"holds", "inconclusive"} else FAILED
-
-
-def _list_reproductions(name: str | None, flags: SweepFlags) -> int:
-    # Days of training, of which most have an archive: nobody wants to start them by one word.
-    if name is not None or not flags.dry_run:
-        raise UserError("reproduce: --all: expected --dry-run and no name")
-    from lstm_lab.studies.overview import overview, study_states
-    from lstm_lab.tasks.readers.download import use_data_dir
-    from lstm_lab.training.devices import prepare_devices
-
-    prepare_devices(flags.devices)
-    print(overview(study_states(use_data_dir(flags.data_dir))))
-    return DONE
 
 
 @click.command(

@@ -14,8 +14,9 @@ from lstm_lab.cli.data import data
 from lstm_lab.cli.inference import explain, generate, predict
 from lstm_lab.cli.installation import completion, doctor
 from lstm_lab.cli.listing import config, list_, show
+from lstm_lab.cli.reproductions import reproduce
 from lstm_lab.cli.runs import check, summary, train
-from lstm_lab.cli.studies import compare, pack, report, reproduce, status, sweep
+from lstm_lab.cli.studies import compare, pack, report, status, sweep
 
 VERBS = (
     *(train, summary, config, check),
