@@ -153,7 +153,7 @@ def _judge_mean(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
     compared = runs.compared_runs(claim["variant"])
     values = _test_values(compared, metric)
     # A mean over the runs that did not crash is not the mean that the study planned.
-    missing = max(len(compared), len(runs.study["seeds"])) - len(values)
+    missing = max(len(compared), len(runs.planned_seeds(claim["variant"]))) - len(values)
     if missing or len(values) < 2:
         return ClaimVerdict(text, f"{len(values)} runs, {missing} missing", "inconclusive")
     mean, low, high = mean_interval(values, confidence=1.0 - 2.0 * claim["alpha"])

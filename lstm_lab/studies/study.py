@@ -16,7 +16,7 @@ from lstm_lab.config.load import read_config
 from lstm_lab.config.parsing import build_spec, with_complete_task
 from lstm_lab.config.serialization import to_json
 from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, label, random_points
-from lstm_lab.studies.claims import AnyClaim, Claim, Equivalent, Reference
+from lstm_lab.studies.claims import AnyClaim, Claim, Equivalent, Reference, Reproduces
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import flatten
 
@@ -216,7 +216,7 @@ class Study:
     Raises:
       UserError: for fewer than 3 folds: one each to train, validate and test; for a negative rope;
         for looks without a baseline, with folds, with a `test_metric`, with fewer seeds than the
-        first look, or with a claim that tests a difference, whose p-value would ignore the looks.
+        first look, or with a claim that tests means, whose level would ignore the looks.
 
     Example:
       Study(
@@ -259,12 +259,13 @@ class Study:
             )
 
     def _check_looks(self, looks: Sequential) -> None:
-        tests = [claim.kind for claim in self.claims if isinstance(claim, (Claim, Equivalent))]
+        of_means = (Claim, Equivalent, Reproduces)
+        tests = [claim.kind for claim in self.claims if isinstance(claim, of_means)]
         for name, found, valid, expected in (
             ("baseline", self.baseline, self.baseline is not None, "a variant"),
             ("folds", self.folds, self.folds is None, "None"),
             ("seeds", len(self.seeds), len(self.seeds) > looks.first, f"more than {looks.first}"),
-            ("claims", tests, not tests, "no claim that tests a difference"),
+            ("claims", tests, not tests, "no claim that tests means"),
             # The looks judge the metric that chooses checkpoints.
             ("test_metric", self.test_metric, self.test_metric is None, "None"),
         ):

@@ -12,7 +12,7 @@ from lstm_lab.report.render.files import build
 from lstm_lab.report.runs import read_study
 from lstm_lab.statistics.hypotheses import welch
 from lstm_lab.statistics.sequential import nominal_levels
-from lstm_lab.studies import Claim, Scores, Sequential, grid
+from lstm_lab.studies import Claim, Reproduces, Scores, Sequential, grid
 from lstm_lab.studies import run as run_module
 from lstm_lab.studies.archive import pack
 from lstm_lab.studies.dry_run import preview
@@ -228,6 +228,10 @@ def test_impossible_looks_are_refused():
         ({"test_metric": "mae"}, "test_metric: got mae, expected None with sequential"),
         ({"seeds": (1, 2, 3, 4)}, "seeds: got 4, expected more than 4"),
         ({"claims": (Claim("lstm", "rnn"),)}, r"claims: got \['better'\]"),
+        (
+            {"claims": (Reproduces("lstm", "mse", 0.1, 0.05, "a paper"),)},
+            r"claims: got \['reproduces'\]",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             looks_study(**options)
