@@ -57,7 +57,7 @@ def against_baseline(
     if baseline in (None, name):
         names = ("p_welch", "p_wilcoxon", "hedges_g", "improvement")
         return {**dict.fromkeys(names, NAN), "posterior": NO_POSTERIOR, "order": NO_ORDER}
-    # A variant that a look decided has fewer seeds than the baseline, which goes on with the
+    # A variant that a look decided has fewer seeds than the baseline, which continues with the
     # others: it is compared over the seeds that it has.
     seeds = runs.planned_seeds(name)
     of_baseline = [run for run in compared[baseline] if not seeds or run.seed in seeds]

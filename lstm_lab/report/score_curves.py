@@ -81,18 +81,16 @@ PARTS = 4
 
 
 def ranges(curves: Sequence[MeanCurve]) -> list[tuple[float, float]]:
-    """Returns the ranges of x for which a table shows a mean: up to the mark, and equal parts.
+    """Returns the ranges of x for which a table shows a mean: up to each mark, then equal parts.
 
     Args:
-      curves: curves of one name; the marks of several are the same.
+      curves: curves of one name, of variants that may differ in their marks.
 
     Returns:
       The first and the last place of each range; places between two ranges do not exist.
     """
     x = np.unique(np.concatenate([curve.x for curve in curves]))
-    mark = curves[0].mark
-    beyond = x if mark is None else x[x > mark]
-    parts = [part for part in np.array_split(beyond, PARTS) if len(part)]
-    if mark is not None and (x <= mark).any():
-        parts = [x[x <= mark], *parts]
-    return [(float(part[0]), float(part[-1])) for part in parts]
+    marks = sorted({curve.mark for curve in curves if curve.mark is not None})
+    upto_marks = np.split(x, np.searchsorted(x, marks, side="right"))
+    parts = [*upto_marks[:-1], *np.array_split(upto_marks[-1], PARTS)]
+    return [(float(part[0]), float(part[-1])) for part in parts if len(part)]

@@ -146,7 +146,7 @@ def _judge_mean(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
     """Holds if the interval of the mean lies within the tolerance of a published score.
 
     An interval at 1 - 2 alpha is the same as two one-sided tests at alpha (TOST). The claim fails
-    if the interval lies outside, and is inconclusive if it contains a border: more seeds decide.
+    if the interval lies outside. If it contains a border, more seeds are needed.
     """
     metric, published, tolerance = claim["metric"], claim["published"], claim["tolerance"]
     text = f"{claim['variant']}: mean test {metric} {published} ± {tolerance} ({claim['source']})"
@@ -165,7 +165,8 @@ def _judge_mean(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
 
 
 def _test_values(runs: Sequence[RunRow], metric: str) -> list[float]:
-    return [run.test_metrics[metric] for run in runs if metric in run.test_metrics]
+    # A diverged run may have test metrics of its best weights; it counts as one without a score.
+    return [run.test_metrics[metric] for run in runs if run.scored and metric in run.test_metrics]
 
 
 def _judge_share(claim: Mapping[str, Any], importances: Mapping[str, Importance]) -> ClaimVerdict:

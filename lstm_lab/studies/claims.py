@@ -38,7 +38,7 @@ class Equivalent:
 
     Attributes:
       a, b: labels of two variants.
-      margin: in units of the study's metric.
+      margin: in units of the metric that ranks the variants.
       alpha: the level.
 
     Example:
@@ -58,7 +58,7 @@ class Best:
     """The claim that the best score of the study equals a published one, within a tolerance.
 
     Attributes:
-      published: the published score, in units of the study's metric.
+      published: the published score, in units of the metric that ranks the variants.
       tolerance: how far the best score of the study may be from it.
       source: the publication, with table or page.
 
@@ -153,7 +153,7 @@ class Reference:
 
     Attributes:
       label: the name shown in the report.
-      value: in units of the study's metric.
+      value: in units of the metric that ranks the variants.
       source: the publication, with table or page.
       variant: the variant to compare it with; None compares it with the best one.
 

@@ -243,18 +243,13 @@ def metric_sums(target: Target, outputs: jax.Array | ClassScores, batch: Batch) 
     """
     y = batch.examples.y
     weight = _weights(target, batch)
-    class_sums = {}
+    class_sums: MetricSums = {}
     match target:
         case Categorical():
             scores = outputs if isinstance(outputs, ClassScores) else class_scores(outputs, y)
             guess = scores.guess
             values = {"nll": scores.nll, "accuracy": guess == y}
-            if "macro_f1" in target.metrics:
-                class_sums["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
-            if "span_f1" in target.metrics:
-                class_sums["span_f1"] = span_f1(target.labels, guess, y, weight, target.scheme)
-            if "last_accuracy" in target.metrics or "sequence_accuracy" in target.metrics:
-                class_sums |= _sequence_accuracies(guess == y, weight)
+            class_sums = _class_sums(target, guess, y, weight)
         case Bernoulli():
             assert not isinstance(outputs, ClassScores)
             # softplus(-logit) = -log p(1) and softplus(logit) = -log p(0). The logarithm of a
@@ -275,6 +270,20 @@ def metric_sums(target: Target, outputs: jax.Array | ClassScores, batch: Batch) 
         for name, value in values.items()
     }
     return {name: (sums | class_sums)[name] for name in _summed_metrics(target)}
+
+
+def _class_sums(
+    target: Categorical, guess: jax.Array, y: jax.Array, weight: jax.Array
+) -> MetricSums:
+    """Returns the metrics of classes that are no mean over predictions."""
+    sums: MetricSums = {}
+    if "macro_f1" in target.metrics:
+        sums["macro_f1"] = _f1_by_class(guess, y, weight, target.size)
+    if "span_f1" in target.metrics:
+        sums["span_f1"] = span_f1(target.labels, guess, y, weight, target.scheme)
+    if "last_accuracy" in target.metrics or "sequence_accuracy" in target.metrics:
+        sums |= _sequence_accuracies(guess == y, weight)
+    return sums
 
 
 def _f1_by_class(

@@ -17,8 +17,9 @@ from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model
 from lstm_lab.models.translation import translate_tokens
-from lstm_lab.tasks import Stored, rows_that_fit
-from lstm_lab.utils.curve import Curve
+from lstm_lab.tasks import Stored, Task, rows_that_fit
+from lstm_lab.utils.curve import Curve, plain_curve
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON, PyTree
 
 ROWS = 256  # sequences of one compiled call, at most
@@ -74,10 +75,24 @@ def final_scores(
         answers = translate_tokens(spec, params, source)
     else:
         answers = outputs(spec, params, test)
+    curves = spec.task.final_curves(answers, test, preprocessing)
     return FinalScores(
-        spec.task.final_metrics(answers, test, preprocessing),
-        spec.task.final_curves(answers, test, preprocessing),
+        spec.task.final_metrics(answers, test, preprocessing), _checked_curves(spec.task, curves)
     )
+
+
+def _checked_curves(task: Task, curves: Mapping[str, Curve]) -> dict[str, Curve]:
+    """Returns the curves of a task with numbers that a result can hold; raises UserError."""
+    # A result with a curve of another form would count as damaged, and the run be trained again.
+    if set(curves) != set(task.curve_names):
+        raise UserError(
+            f"task {task.name}: final_curves: got {sorted(curves)}, expected the names in "
+            f"curve_names, {sorted(task.curve_names)}"
+        )
+    try:
+        return {name: plain_curve(curve) for name, curve in curves.items()}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"task {task.name}: final_curves: {error}") from None
 
 
 @lru_cache(maxsize=8)

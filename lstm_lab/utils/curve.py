@@ -5,8 +5,11 @@ In: numbers. Out: a `Curve`, and its form in a JSON file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
+
+import numpy as np
 
 from lstm_lab.utils.types import JSON
 
@@ -31,6 +34,32 @@ class Curve(NamedTuple):
     y: tuple[float | None, ...]
     mark: float | None = None
     mark_name: str = ""
+
+
+def plain_curve(curve: Curve) -> Curve:
+    """Returns a curve of Python's numbers, with None for a y that is not finite, as in JSON.
+
+    Args:
+      curve: a curve, of Python's or of NumPy's numbers.
+
+    Raises:
+      ValueError: if x and y have no places, different numbers of places, or x is not finite.
+
+    Example:
+      plain_curve(Curve("length", "accuracy", np.arange(2), np.array([1.0, np.nan]))).y
+      # (1.0, None)
+    """
+    x = np.asarray(curve.x).tolist()
+    y = [math.nan if value is None else float(value) for value in curve.y]
+    if not len(x) == len(y) > 0:
+        raise ValueError(f"got {len(x)} places and {len(y)} values, expected one or more of both")
+    if not all(map(math.isfinite, x)):
+        raise ValueError(f"got places {x}, expected finite numbers")
+    return curve._replace(
+        x=tuple(x),
+        y=tuple(value if math.isfinite(value) else None for value in y),
+        mark=None if curve.mark is None else float(curve.mark),
+    )
 
 
 def read_curves(data: JSON) -> dict[str, Curve] | None:

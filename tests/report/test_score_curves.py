@@ -1,5 +1,7 @@
 """Curves of the test split: means, intervals, tables and figures, from a study's folder."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,9 @@ def test_a_table_has_the_trained_lengths_and_equal_parts_beyond():
     assert np.isnan(long.mean_over(600, 700))
     unmarked = MeanCurve("length", "accuracy", None, "", x[:3], x[:3], nan[:3], nan[:3])
     assert ranges([unmarked]) == [(1, 1), (2, 2), (3, 3)]
+    # Variants that were trained on other lengths.
+    shorter = dataclasses.replace(long, mark=20)
+    assert ranges([long, shorter, unmarked])[:3] == [(1, 20), (21, 40), (41, 155)]
 
 
 @pytest.fixture

@@ -138,6 +138,18 @@ def test_a_reproduces_claim_needs_an_interval_within_the_tolerance():
     assert judge(8.45, seeds=1).verdict == "inconclusive"
 
 
+@pytest.mark.parametrize("kind", ["reproduces", "scores"])
+def test_a_diverged_run_counts_as_one_without_a_score(kind):
+    """It may have test metrics: those of its best weights, from before it diverged."""
+    ended = [row(seed=k, test_metrics={"nll": 8.45 + k / 100}) for k in range(4)]
+    diverged = row(seed=4, status="diverged", test_metrics={"nll": 8.46})
+    claim = {"kind": kind, "variant": "np", "metric": "nll", "source": "a paper", "alpha": 0.05}
+    claim |= {"published": 8.45, "tolerance": 0.2, "at_least": None, "at_most": 9.0}
+    judged = judge_claim(claim, study([*ended, diverged], seeds=list(range(5))), {}, {})
+    assert judged.verdict == "inconclusive"
+    assert judged.evidence.startswith("4 ")
+
+
 def test_to_unit_scales_every_range_to_zero_to_one():
     assert to_unit(RANGES["optim.lr"], 1e-2) == pytest.approx(0.5)
     assert to_unit({**RANGES["optim.lr"], "one_minus": True}, 0.9) == pytest.approx(0.75)

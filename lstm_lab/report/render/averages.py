@@ -16,8 +16,7 @@ GROUPS_NOTE = (
 )
 SCORE_CURVE_NOTE = (
     "Mean over the compared runs and over all places of a range, each with the same weight, on the "
-    "test split. The first range ends at the longest trained length, or wherever the figure has "
-    "its mark."
+    "test split. Ranges end at the marks of the figure, such as the longest trained length."
 )
 
 

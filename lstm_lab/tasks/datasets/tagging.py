@@ -117,14 +117,15 @@ class Tags(Task):
           UserError: if a file is missing or malformed, or a sentence has no intent to predict.
         """
         options = set_options(options)
-        if not incomplete(options, cls.files, ("labels",), data_dir):
+        predict = options.get("predict", cls.predict)
+        determined = ("labels", "intents") if predict == "both" else ("labels",)
+        if not incomplete(options, cls.files, determined, data_dir):
             return dict(options)
         paths = given_files(options, cls.files, partial(find, data_dir=data_dir))
         columns = Columns(options.get("word_column"), options.get("tag_column"))
         read = {split: read_sentences(path, columns) for split, path in paths.items()}
         sentences = [sentence for part in read.values() for sentence in part]
         added: dict[str, Any] = {}
-        predict = options.get("predict", cls.predict)
         # From all splits: a label that occurs only in the test split also needs a number, or `load`
         # would reject the file. The words come from training alone.
         if predict != "tags":

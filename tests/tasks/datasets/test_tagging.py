@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from lstm_lab.config.parsing import build_spec
 from lstm_lab.tasks import Tags
 from lstm_lab.utils.errors import UserError
 
@@ -81,15 +80,15 @@ def test_an_unknown_label_names_its_option(task, tmp_path, options, message):
         Tags(**{**vars(task), **options, "sha256": None}).load(tmp_path)
 
 
+def test_a_config_with_labels_gets_its_intents(task, tmp_path):
+    given = {"train": task.train, "labels": task.labels, "sha256": task.sha256, "predict": "both"}
+    assert Tags.complete(given, tmp_path)["intents"] == ("fare", "flight")
+
+
 @pytest.mark.parametrize("options", [{"predict": "both"}, {"intents": ("a", "b")}])
 def test_intents_belong_to_both(options):
-    with pytest.raises(UserError, match="intents"):
-        build_spec(
-            {
-                "task": {"name": "tags", "train": "t", "labels": ("O", "B-a"), **options},
-                "train": {"epochs": 1},
-            }
-        )
+    with pytest.raises(ValueError, match="intents: got"):
+        Tags("train.conll", ("O", "B-a"), **options)
 
 
 def test_a_file_without_intents_cannot_predict_both(tmp_path):

@@ -88,7 +88,7 @@ def solve_equation(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array, 
     value = evaluate(x, size)
     places = jnp.arange(most)
     start = jax.random.randint(key_place, (), 0, size)
-    # Past the last symbol, the search goes on at the first.
+    # Past the last symbol, the search continues at the first.
     distance = jnp.where((places < size) & (x < MODULUS), (places - start) % size, most)
     place = distance.argmin()
     equation = jnp.select(

@@ -53,7 +53,7 @@ def modular_arithmetic(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Arr
         operator, digit = pair
         signed = jnp.where(operator == MINUS, -digit, digit)
         times = operator == TIMES
-        # A product goes on; a sum takes it in and begins another one.
+        # A product takes the next factor; a sum adds the product and begins another one.
         total = jnp.where(times, total, total + product) % MODULUS
         return (total, jnp.where(times, product * digit, signed) % MODULUS), None
 
