@@ -252,7 +252,8 @@ def signals_note(result: Signals) -> str:
     """Returns how the test was done."""
     return (
         f"Over {result.sequences} validation sequences. r: correlation of deviations from the mean "
-        "over sequences at the same step, so that a common trend does not count. p: permutations "
+        "over sequences at the same step, so that a common trend does not count; for targets, at "
+        "the same number of the target, since other steps have none. p: permutations "
         "that give each sequence the signals of another one, maximum over all units, not corrected "
         "for the number of signals. A signal that all sequences share has the correlation of the "
         "values, and no test. R²: a linear map from all units, on sequences that it was not fitted "
