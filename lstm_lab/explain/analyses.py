@@ -311,19 +311,18 @@ def constant_inputs(spec: RunSpec, network: Network, visited: Visited) -> dict[s
 def _lyapunov(subject: Subject) -> LyapunovSpectrum:
     network, visited = subject.seen
     part = visited.first(LYAPUNOV_ROWS, LYAPUNOV_STEPS)
-    is_counted_BT = part.is_real_BT.copy()
     # Each sequence turns the basis for its first tenth; one of few steps counts all of them.
-    is_counted_BT[:, : part.is_real_BT.shape[1] // 10] = False
-    long_enough = is_counted_BT.any(1)
+    step_T = np.arange(part.is_real_BT.shape[1])
+    is_counted_BT = part.is_real_BT & (step_T >= part.lengths[:, None] // 10)
     states = len(network.zero)
     spectrum = lyapunov.lyapunov_spectrum(
         network.next_state,
-        np.zeros((int(long_enough.sum()), states)),
-        part.x_BTD[long_enough],
-        is_counted_BT[long_enough],
+        np.zeros((len(part.x_BTD), states)),
+        part.x_BTD,
+        is_counted_BT,
         min(states, MOST_EXPONENTS),
     )
-    return LyapunovSpectrum(spectrum, states, float(is_counted_BT[long_enough].sum(1).mean()))
+    return LyapunovSpectrum(spectrum, states, float(is_counted_BT.sum(1).mean()))
 
 
 def _gradient(subject: Subject) -> GradientByLag:

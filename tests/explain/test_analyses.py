@@ -9,6 +9,7 @@ from lstm_lab.explain.fixed_points import line_share
 from lstm_lab.utils.errors import UserError
 from tests.helpers.explain import (
     adding_network,
+    first_symbol_network,
     parity_network,
     sentiment_network,
     trained,
@@ -106,6 +107,15 @@ def test_a_stream_is_explained_by_its_first_chunks(tmp_path):
     results = explain(run, split, ["lyapunov", "gradient"], show=False).results
     assert np.isfinite(results["lyapunov"].exponents_BE).all()
     assert np.nanmax(results["gradient"].inputs_T) > 0.0
+
+
+def test_exponents_of_short_sequences_leave_out_a_tenth_of_their_own_length():
+    """Padding is no part of a sequence: 3 steps padded to 60 count all of the 3."""
+    run = first_symbol_network((3, 3, 20), ((2,), (2,), (19,)), padded=60)
+    result = results_of(run, "lyapunov")["lyapunov"]
+    assert result.steps == (3 + 3 + 18) / 3
+    assert result.exponents_BE.shape[0] == 3
+    assert np.isfinite(result.exponents_BE).all()
 
 
 def test_an_unknown_analysis_is_refused_with_the_nearest_one():
