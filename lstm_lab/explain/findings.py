@@ -180,8 +180,8 @@ def gradient_table(result: GradientByLag) -> TextTable:
 
 
 GRADIENT_NOTE = (
-    "Mean norm of the gradient of the last logits, in a random direction, as a share of its "
-    "largest value over lags."
+    "Mean norm of the gradient of the last logits that have a target, in a random direction, as a "
+    "share of its largest value over lags."
 )
 
 

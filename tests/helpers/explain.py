@@ -6,6 +6,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 
+from lstm_lab.explain.network import Visited
 from lstm_lab.inference.load import Trained
 from lstm_lab.tasks import IGNORE_INDEX, Bernoulli, Categorical, Dataset, Examples, Task, Tokens
 from lstm_lab.training.state import member_of
@@ -126,6 +127,15 @@ def first_symbol_network(lengths, asked, padded=40, **model):
     """Returns an LSTM with random weights, and sequences with targets at some steps."""
     spec = small_spec(model={"cell": "lstm", "hidden": 2, **model}, **SCAN)
     return trained(replace(spec, task=FirstSymbol(lengths, asked, padded)))
+
+
+def visited(lengths, asked, padded=40):
+    """Returns the same sequences as a network sees them, with numbers of steps as inputs."""
+    task = FirstSymbol(lengths, asked, padded)
+    examples = task.load(None).splits["valid"]
+    is_real_BT = np.arange(padded)[None] < np.array(lengths)[:, None]
+    x_BT1 = np.broadcast_to(np.arange(float(padded))[None, :, None], (len(lengths), padded, 1))
+    return Visited(examples, x_BT1, x_BT1, x_BT1, is_real_BT)
 
 
 def valid_split(run):
