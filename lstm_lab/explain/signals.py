@@ -125,7 +125,7 @@ def match_signals(
         known_BT = is_real_BT & ~np.isnan(z_BT)
         if known_BT.any() and np.ptp(z_BT[known_BT]) > 0.0:
             groups.setdefault(known_BT.tobytes(), []).append(name)
-    matches = {}
+    matches: dict[str, SignalMatch] = {}
     for names in groups.values():
         z_BTK = np.stack([signals[name] for name in names], -1)
         part = _known_steps(s_BTS, z_BTK, is_real_BT & ~np.isnan(z_BTK[..., 0]))

@@ -15,6 +15,7 @@ from tests.helpers.explain import (
     sentiment_network,
     trained,
     valid_split,
+    zero_params,
 )
 from tests.helpers.training import language_spec, small_spec
 
@@ -135,6 +136,14 @@ def test_sequences_without_a_target_have_a_reason():
     names = ("gradient", "learning_rules")
     reasons = explain(run, valid_split(run), names, show=False).unavailable
     assert reasons == dict.fromkeys(names, NO_TARGET)
+
+
+def test_a_gradient_of_zero_has_a_reason():
+    run = first_symbol_network((9, 9), ((8,), (8,)), padded=9)
+    silent = trained(run.spec, zero_params(run.spec))
+    names = ("gradient", "learning_rules")
+    reasons = explain(silent, valid_split(run), names, show=False).unavailable
+    assert ["is zero" in reasons[name] for name in names] == [True, True]
 
 
 def test_an_unknown_analysis_is_refused_with_the_nearest_one():
