@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
@@ -21,7 +20,7 @@ from lstm_lab.explain import fixed_points, gradient, lesions, lyapunov, rtrl, si
 from lstm_lab.explain.fixed_points import Attractor, FixedPoint
 from lstm_lab.explain.network import Network, StatePlace, Visited, build_network, visit
 from lstm_lab.inference.load import Trained
-from lstm_lab.tasks import Batch, Examples, Split, Tokens, first_examples, longest, rows_that_fit
+from lstm_lab.tasks import Examples, Split, Tokens, first_examples, longest, rows_that_fit
 from lstm_lab.utils.errors import unknown
 from lstm_lab.utils.progress import Meter
 
@@ -29,8 +28,6 @@ ROWS = 64  # sequences that most analyses read
 LESION_ROWS = 256
 STARTS = 32  # states from which fixed points are searched, for each input
 LYAPUNOV_ROWS, LYAPUNOV_STEPS, MOST_EXPONENTS = 8, 200, 64
-GRADIENT_ROWS, GRADIENT_STEPS = 32, 400
-RULES_ROWS, RULES_STEPS = 2, 16
 SHOWN_STATES = 600  # in the figure, which is a part of the page
 # Symbols whose constant input is analyzed, the most frequent ones.
 MOST_SYMBOLS = 3
@@ -114,7 +111,7 @@ class GradientByLag:
     """Norms of gradients by lag.
 
     Attributes:
-      inputs_T, states_T: of the last logits against inputs and states.
+      inputs_T, states_T: of the last logits with a target, against inputs and states.
     """
 
     inputs_T: np.ndarray
@@ -311,25 +308,28 @@ def constant_inputs(spec: RunSpec, network: Network, visited: Visited) -> dict[s
 def _lyapunov(subject: Subject) -> LyapunovSpectrum:
     network, visited = subject.seen
     part = visited.first(LYAPUNOV_ROWS, LYAPUNOV_STEPS)
-    is_counted_BT = part.is_real_BT.copy()
     # Each sequence turns the basis for its first tenth; one of few steps counts all of them.
-    is_counted_BT[:, : part.is_real_BT.shape[1] // 10] = False
-    long_enough = is_counted_BT.any(1)
+    step_T = np.arange(part.is_real_BT.shape[1])
+    is_counted_BT = part.is_real_BT & (step_T >= part.lengths[:, None] // 10)
     states = len(network.zero)
     spectrum = lyapunov.lyapunov_spectrum(
         network.next_state,
-        np.zeros((int(long_enough.sum()), states)),
-        part.x_BTD[long_enough],
-        is_counted_BT[long_enough],
+        np.zeros((len(part.x_BTD), states)),
+        part.x_BTD,
+        is_counted_BT,
         min(states, MOST_EXPONENTS),
     )
-    return LyapunovSpectrum(spectrum, states, float(is_counted_BT[long_enough].sum(1).mean()))
+    return LyapunovSpectrum(spectrum, states, float(is_counted_BT.sum(1).mean()))
 
 
-def _gradient(subject: Subject) -> GradientByLag:
+def _gradient(subject: Subject) -> GradientByLag | str:
     network, visited = subject.seen
-    part = visited.first(GRADIENT_ROWS, GRADIENT_STEPS)
-    norms = gradient.gradients_by_lag(network, part.x_BTD, part.lengths, jax.random.key(0))
+    window = gradient.until_last_target(visited, subject.trained.spec.task.target)
+    if isinstance(window, str):
+        return window
+    norms = gradient.gradients_by_lag(network, *window, jax.random.key(0))
+    if not all(np.nanmax(norm_T) > 0.0 for norm_T in norms):
+        return "the gradient of the last logits is zero at all lags"
     return GradientByLag(*norms)
 
 
@@ -354,15 +354,9 @@ def _signals(subject: Subject) -> Signals:
 
 def _learning_rules(subject: Subject) -> rtrl.LearningRules | str:
     network, visited = subject.seen
-    # A target of a whole sequence belongs to its end, so such a sequence keeps its length.
-    every_step = subject.trained.spec.task.target.every_step
-    steps = min(RULES_STEPS, visited.x_BTD.shape[1]) if every_step else visited.x_BTD.shape[1]
-    if reason := rtrl.unsupported_reason(network, steps):
-        return reason
-    examples = visited.first(RULES_ROWS, steps).examples
-    rows = len(examples.x)
-    batch = Batch(examples, jnp.ones(rows), jnp.arange(rows))
-    return rtrl.compare_learning_rules(network, subject.trained.spec.task.target, batch)
+    target = subject.trained.spec.task.target
+    batch = rtrl.learning_window(network, visited, target)
+    return batch if isinstance(batch, str) else rtrl.compare_learning_rules(network, target, batch)
 
 
 @dataclass(frozen=True)

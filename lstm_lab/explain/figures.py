@@ -152,8 +152,9 @@ def draw_gradient(result: GradientByLag) -> ReportFigure:
     return ReportFigure(
         "gradient",
         "How far back the output looks",
-        "Norm of the gradient of the last logits against the input, or the state, so many steps "
-        "before. A straight line down is exponential forgetting; a flat line keeps everything.",
+        "Norm of the gradient of the last logits that have a target, against the input, or the "
+        "state, so many steps before. A straight line down is exponential forgetting; a flat line "
+        "keeps everything.",
         figure,
     )
 

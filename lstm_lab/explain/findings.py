@@ -129,6 +129,8 @@ def lyapunov_found(result: LyapunovSpectrum) -> str:
     if positive:
         direction = "1 direction" if positive == 1 else f"{positive} directions"
         return f"{text}: small differences of the state grow in {direction}."
+    if mean == 0.0:
+        return f"{text}: small differences of the state neither grow nor shrink."
     return f"{text}: small differences of the state shrink by a factor e within {_time(-1 / mean)}."
 
 
@@ -159,7 +161,8 @@ def gradient_found(result: GradientByLag) -> str:
     """Returns after which lag little of the gradient is left."""
     lag = reach(result.inputs_T, GRADIENT_SHARE)
     if lag is None:
-        longest = len(result.inputs_T) - 1
+        # Windows are padded to the longest sequence, and no sequence measures the lags beyond.
+        longest = int(np.flatnonzero(~np.isnan(result.inputs_T))[-1])
         return f"The gradient reaches back over all {longest} steps: more than 1 % of it is left."
     return f"Less than 1 % of the gradient against the input is left from {lag} steps back on."
 
@@ -177,8 +180,8 @@ def gradient_table(result: GradientByLag) -> TextTable:
 
 
 GRADIENT_NOTE = (
-    "Mean norm of the gradient of the last logits, in a random direction, as a share of its "
-    "largest value over lags."
+    "Mean norm of the gradient of the last logits that have a target, in a random direction, as a "
+    "share of its largest value over lags."
 )
 
 
@@ -249,7 +252,8 @@ def signals_note(result: Signals) -> str:
     """Returns how the test was done."""
     return (
         f"Over {result.sequences} validation sequences. r: correlation of deviations from the mean "
-        "over sequences at the same step, so that a common trend does not count. p: permutations "
+        "over sequences at the same step, so that a common trend does not count; for targets, at "
+        "the same number of the target, since other steps have none. p: permutations "
         "that give each sequence the signals of another one, maximum over all units, not corrected "
         "for the number of signals. A signal that all sequences share has the correlation of the "
         "values, and no test. R²: a linear map from all units, on sequences that it was not fitted "

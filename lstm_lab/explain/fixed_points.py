@@ -38,7 +38,7 @@ from lstm_lab.tasks.examples import Array
 
 Map = Callable[[Array, Array], jax.Array]  # F: (s [S], x [D]) -> s [S]
 
-Kind = Literal["stable", "saddle", "slow"]
+PointKind = Literal["stable", "saddle", "slow"]
 
 # All distances are shares of the spread of the visited states. A point is slow if the state needs
 # more than 100 steps to move by the spread, and fixed if it is slower than 1e-8, which float64
@@ -87,7 +87,7 @@ class FixedPoint:
 
     s_S: np.ndarray
     q: float
-    kind: Kind
+    kind: PointKind
     eigenvalues: np.ndarray
     share: float
 
@@ -312,7 +312,7 @@ def _describe(
     # Of real eigenvalues alone, NumPy returns real numbers.
     eigenvalues = np.linalg.eigvals(np.asarray(compiled.jacobian(s_S, x_D))).astype(complex)
     eigenvalues = eigenvalues[np.argsort(-np.abs(eigenvalues), kind="stable")]
-    kind: Kind = "slow"
+    kind: PointKind = "slow"
     if speed < FIXED * spread:
         kind = "stable" if np.abs(eigenvalues[0]) < 1.0 else "saddle"
     return FixedPoint(s_S, 0.5 * speed**2, kind, eigenvalues, share)

@@ -2,7 +2,8 @@
 
     g(k) = E |d (v . y_T) / d x_(T-k)|        E over sequences and random directions v
 
-y_T are the last logits of a sequence. The same with the state that step T-k reads, s_(T-k-1), in
+y_T are the logits at the last step of a sequence that has a target: no other logits are trained.
+The same with the state that step T-k reads, s_(T-k-1), in
 place of its input shows what the recurrence keeps, whether or not an input writes it. Where g(k)
 has fallen to nothing, the network neither uses what is so old nor learns, by gradients, to use it.
 
@@ -17,8 +18,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.explain.network import Network
+from lstm_lab.explain.network import NO_TARGET, Network, Visited
+from lstm_lab.tasks import Target
 from lstm_lab.utils.types import PyTree
+
+ROWS, STEPS = 32, 400
+# Steps of all sequences, which are differentiated at once: memory is proportional to their number.
+MOST_STEPS = ROWS * STEPS
+
+
+def until_last_target(visited: Visited, target: Target) -> tuple[np.ndarray, np.ndarray] | str:
+    """Chooses the sequences whose gradients are computed, up to their last target.
+
+    If every step has a target, the first steps of a sequence do; else whole sequences are needed.
+
+    Args:
+      visited: what the network does on its data.
+      target: what the model predicts.
+
+    Returns:
+      The inputs [B,T,D] and the number of steps of each sequence up to its last target [B], or the
+      reason why there are none.
+    """
+    part, has_target_BT = visited.with_target(target, ROWS)
+    if not len(has_target_BT):
+        return NO_TARGET
+    if (has_target_BT == part.is_real_BT).all():
+        has_target_BT = has_target_BT[:, :STEPS]
+    length_B = has_target_BT.shape[1] - has_target_BT[:, ::-1].argmax(1)
+    longest = int(length_B.max())
+    if longest == 1:
+        return "no sequence has a step before its last target"
+    if longest > MOST_STEPS:
+        return f"the last target is at step {longest:,}, expected {MOST_STEPS:,} or less"
+    rows = MOST_STEPS // longest
+    return part.x_BTD[:rows, :longest], length_B[:rows]
 
 
 def gradient_norms(read: Callable[[PyTree], jax.Array], moved: PyTree) -> PyTree:
@@ -40,12 +74,12 @@ def gradient_norms(read: Callable[[PyTree], jax.Array], moved: PyTree) -> PyTree
 def gradients_by_lag(
     network: Network, x_BTD: np.ndarray, length_B: np.ndarray, key: jax.Array
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the gradients of a network's last logits by lag.
+    """Computes the gradients of the logits at the last of some steps, by lag.
 
     Args:
       network: the network; the caller has enabled float64.
       x_BTD: inputs of the stack.
-      length_B: real steps of each sequence.
+      length_B: steps of each sequence, at whose last one the logits are read.
       key: of the random directions.
 
     Returns:
@@ -75,7 +109,7 @@ def gradients_by_lag(
 
 
 def _by_lag(norm_BT: jax.Array, length_B: np.ndarray) -> np.ndarray:
-    """Averages norms by their lag to the last real step of each sequence."""
+    """Averages norms by their lag to the last of `length_B` steps."""
     norms, T = np.asarray(norm_BT), norm_BT.shape[1]
     lag_BT = length_B[:, None] - 1 - np.arange(T)[None]
     by_lag = [norms[lag_BT == lag] for lag in range(T)]

@@ -24,9 +24,11 @@ from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.models.sequence_model import SequenceModel
-from lstm_lab.tasks import Examples
+from lstm_lab.tasks import IGNORE_INDEX, Categorical, Examples, Target
 from lstm_lab.training.state import zero_states
 from lstm_lab.utils.types import PyTree
+
+NO_TARGET = "none of the sequences that are analyzed has a target"
 
 
 class StatePlace(NamedTuple):
@@ -182,6 +184,31 @@ class Visited(NamedTuple):
     def lengths(self) -> np.ndarray:
         """Number of real steps of each sequence [B]."""
         return self.is_real_BT.sum(1)
+
+    def has_target(self, target: Target) -> np.ndarray:
+        """Returns whether a step has a target [B,T]; that of a whole sequence is at its last step.
+
+        Args:
+          target: what the model predicts.
+        """
+        is_real_BT = self.is_real_BT
+        if not target.every_step:
+            return is_real_BT & (np.arange(is_real_BT.shape[1]) == self.lengths[:, None] - 1)
+        if isinstance(target, Categorical):
+            return is_real_BT & (np.asarray(self.examples.y) != IGNORE_INDEX)
+        return is_real_BT
+
+    def with_target(self, target: Target, rows: int) -> tuple[Visited, np.ndarray]:
+        """Returns the first sequences that have a target, and at which steps they have one [B,T].
+
+        Args:
+          target: what the model predicts.
+          rows: number of sequences; fewer if fewer have a target.
+        """
+        has_target_BT = self.has_target(target)
+        chosen_B = np.flatnonzero(has_target_BT.any(1))[:rows]
+        part: Visited = jax.tree.map(lambda array: array[chosen_B], self)
+        return part, has_target_BT[chosen_B]
 
     def first(self, rows: int, steps: int) -> Visited:
         """Returns the first steps of the first sequences."""

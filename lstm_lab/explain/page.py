@@ -7,19 +7,19 @@ page has the form of a report (`report/render/page.py`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lstm_lab.explain import figures, findings
 from lstm_lab.explain.analyses import ANALYSES, ROWS, Explanation
+from lstm_lab.explain.network import StatePlace
 from lstm_lab.report.render.figures.style import ReportFigure, svg
 from lstm_lab.report.render.markdown import markdown_report
 from lstm_lab.report.render.page import page
 from lstm_lab.report.render.tables import Section, TextTable
 from lstm_lab.utils.files import write_json, write_text
+from lstm_lab.utils.plain import plain
 from lstm_lab.utils.types import JSON
 
 
@@ -153,24 +153,7 @@ def _record(title: str, explanation: Explanation) -> JSON:
     return {
         "title": title,
         "summary": dict(summary(explanation)[1:]),
-        "results": _plain(explanation.results),
+        # A place is shorter to read as text.
+        "results": plain(explanation.results, as_text=(StatePlace,)),
         "unavailable": explanation.unavailable,
     }
-
-
-def _plain(value: Any) -> JSON:
-    """Returns a result as JSON; a complex number is a pair of its parts."""
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    # A place is a tuple with names, which are shorter to read as text.
-    if hasattr(value, "_fields"):
-        return str(value)
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.ndarray):
-        if np.iscomplexobj(value):
-            value = np.stack([value.real, value.imag], -1)
-        return value.tolist()
-    return value

@@ -31,10 +31,11 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from jax.flatten_util import ravel_pytree
 
-from lstm_lab.explain.network import Network
+from lstm_lab.explain.network import NO_TARGET, Network, Visited
 from lstm_lab.tasks import Batch, Target, loss_sum
 from lstm_lab.utils.types import PyTree
 
+ROWS, STEPS = 2, 16
 # Numbers of the influence matrix of one sequence: 256 MB in float64.
 MOST_INFLUENCES = 2**25
 # Multiplications of RTRL for one sequence: about a minute of two CPU cores.
@@ -83,22 +84,55 @@ def unsupported_reason(network: Network, steps: int) -> str | None:
     return None
 
 
-def compare_learning_rules(network: Network, target: Target, batch: Batch) -> LearningRules:
+def learning_window(network: Network, visited: Visited, target: Target) -> Batch | str:
+    """Chooses the sequences on which the rules are compared, or returns why there are none.
+
+    A window of few steps is enough if each sequence has a target in it. A target of a whole
+    sequence belongs to its end, so such a sequence keeps its length.
+
+    Args:
+      network: the network.
+      visited: what it does on its data.
+      target: what the model predicts.
+    """
+    part, has_target_BT = visited.with_target(target, ROWS)
+    if not len(has_target_BT):
+        return NO_TARGET
+    steps = has_target_BT.shape[1]
+    if target.every_step and has_target_BT[:, :STEPS].any(1).all():
+        steps = min(STEPS, steps)
+    elif target.every_step:
+        # Steps after the last target have no gradient, but would cost as much.
+        steps = 1 + int(np.flatnonzero(has_target_BT.any(0))[-1])
+    if reason := unsupported_reason(network, steps):
+        return reason
+    examples = part.first(ROWS, steps).examples
+    rows = len(examples.x)
+    return Batch(examples, jnp.ones(rows), jnp.arange(rows))
+
+
+def compare_learning_rules(network: Network, target: Target, batch: Batch) -> LearningRules | str:
     """Computes the gradient of the stack's weights by BPTT, RTRL and e-prop.
 
     Args:
       network: the network; the caller has enabled float64.
       target: what the model predicts.
       batch: sequences with their targets; all of them are computed at once.
+
+    Returns:
+      The comparison, or the reason why there is none.
     """
     losses = SequenceLoss(network, target, batch)
     weights = network.params["lstm"]
     # The masks are arguments: RTRL and e-prop are one program.
     masks = everything(network)
-    forward_rule = jax.jit(losses.forward).lower(weights, *masks).compile()
     bptt, bptt_s = _timed(jax.jit(losses.bptt).lower(weights).compile(), weights)
+    exact = ravel_pytree(bptt)[0]
+    if not exact.any():
+        return "the exact gradient is zero, so no rule has a direction to agree with"
+    forward_rule = jax.jit(losses.forward).lower(weights, *masks).compile()
     rtrl, rtrl_s = _timed(forward_rule, weights, *masks)
-    exact, forward = ravel_pytree(bptt)[0], ravel_pytree(rtrl)[0]
+    forward = ravel_pytree(rtrl)[0]
     groups: list[tuple[str, jax.Array, jax.Array]] = []
     if eprop_unsupported_reason(network) is None:
         eprop = forward_rule(weights, *local_part(network))

@@ -12,6 +12,10 @@ permutation corrects for the search among them. Signals are not corrected for ea
 that is the same in all sequences, such as the position, has no deviations: it gets the correlation
 of the values themselves, and no p.
 
+A step without a target has no signal of the targets. The steps that have one are numbered in each
+sequence, and sequences are compared at the same number in place of the same step: tasks that ask at
+a different step in each sequence would have nothing to compare otherwise.
+
 Many codes are spread over units. For each signal, a ridge regression from all units to the signal
 is fitted on every other sequence, and its R^2 is measured on the rest.
 
@@ -26,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from lstm_lab.tasks import Examples, Task, Tokens, Vectors
+from lstm_lab.tasks import IGNORE_INDEX, Examples, Task, Tokens, Vectors
 
 # More columns than this, such as the words of a vocabulary, get no signals of their own.
 MOST_COLUMNS = 12
@@ -58,7 +62,7 @@ def known_signals(task: Task, examples: Examples) -> dict[str, np.ndarray]:
     """Returns the signals of a task [B,T]: those of every task, and the task's own.
 
     Every task has the position; each input, or whether it is a certain symbol, with its running sum
-    or count; and each target, if every step has one.
+    or count; and each target, if targets belong to steps. It is NaN at a step without a target.
 
     Args:
       task: the task.
@@ -75,7 +79,8 @@ def known_signals(task: Task, examples: Examples) -> dict[str, np.ndarray]:
         y = np.asarray(examples.y)
         size = task.target.size
         if y.ndim == 2 and size <= MOST_COLUMNS:
-            signals |= {f"target is {k}": y == k for k in range(size)}
+            asked_BT = y != IGNORE_INDEX
+            signals |= {f"target is {k}": np.where(asked_BT, y == k, np.nan) for k in range(size)}
         elif y.ndim == 3 and size <= MOST_COLUMNS:
             signals |= {f"target {k}" if size > 1 else "target": y[..., k] for k in range(size)}
     signals |= task.known_signals(examples)
@@ -104,7 +109,8 @@ def match_signals(
     Args:
       s_BTS: states along sequences.
       is_real_BT: whether a step is no padding.
-      signals: signals [B,T] by name; those that never change are left out.
+      signals: signals [B,T] by name, NaN at a step without one; those that never change are left
+        out.
       seed: of the permutations.
       permutations: how many; p is at least 1 / (1 + permutations).
 
@@ -114,11 +120,44 @@ def match_signals(
     Example:
       match_signals(s_BTS, is_real_BT, {"sum": np.cumsum(x_BT, 1)})[0].p
     """
-    varying = {name: z for name, z in signals.items() if np.ptp(z[is_real_BT]) > 0.0}
-    if not varying:
-        return []
-    shared = [_is_shared(z_BT, is_real_BT) for z_BT in varying.values()]
-    z_BTK = np.stack(list(varying.values()), -1)
+    groups: dict[bytes, list[str]] = {}
+    for name, z_BT in signals.items():
+        known_BT = is_real_BT & ~np.isnan(z_BT)
+        if known_BT.any() and np.ptp(z_BT[known_BT]) > 0.0:
+            groups.setdefault(known_BT.tobytes(), []).append(name)
+    matches: dict[str, SignalMatch] = {}
+    for names in groups.values():
+        z_BTK = np.stack([signals[name] for name in names], -1)
+        part = _known_steps(s_BTS, z_BTK, is_real_BT & ~np.isnan(z_BTK[..., 0]))
+        matches |= zip(names, _match_group(names, *part, seed, permutations), strict=True)
+    return [matches[name] for name in signals if name in matches]
+
+
+def _known_steps(
+    s_BTS: np.ndarray, z_BTK: np.ndarray, known_BT: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Moves the steps with a signal to the front: states, signals, and which steps exist."""
+    rows_B = known_BT.any(1)
+    steps = int(known_BT.sum(1).max())
+    order_BT1 = np.argsort(~known_BT[rows_B], axis=1, kind="stable")[:, :steps, None]
+    s_BTS, z_BTK, known_BT1 = (
+        np.take_along_axis(array[rows_B], order_BT1, 1)
+        for array in (s_BTS, z_BTK, known_BT[..., None])
+    )
+    # What is unknown counts nowhere, but NaN times a weight of 0 is NaN.
+    return s_BTS, np.where(known_BT1, z_BTK, 0.0), known_BT1[..., 0]
+
+
+def _match_group(
+    names: list[str],
+    s_BTS: np.ndarray,
+    z_BTK: np.ndarray,
+    is_real_BT: np.ndarray,
+    seed: int,
+    permutations: int,
+) -> list[SignalMatch]:
+    """Matches signals that are known at the same steps."""
+    shared = [_is_shared(z_BT, is_real_BT) for z_BT in np.moveaxis(z_BTK, -1, 0)]
     s_own, z_own = _deviations(s_BTS, is_real_BT), _deviations(z_BTK, is_real_BT)
     r_SK = np.where(
         np.array(shared)[None],
@@ -131,7 +170,7 @@ def match_signals(
         shared, _directions(s_BTS, is_real_BT, z_BTK), _directions(s_own, is_real_BT, z_own)
     )
     matches = []
-    for k, name in enumerate(varying):
+    for k, name in enumerate(names):
         strength = np.abs(r_SK[:, k])
         p = (1.0 + (null_PK[:, k] >= strength.max()).sum()) / (1.0 + permutations)
         threshold = float(np.quantile(null_PK[:, k], 0.95))

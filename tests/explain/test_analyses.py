@@ -6,13 +6,16 @@ import pytest
 from lstm_lab.explain.analyses import ANALYSES, explain, principal_plane
 from lstm_lab.explain.findings import fixed_points_found, signals_found
 from lstm_lab.explain.fixed_points import line_share
+from lstm_lab.explain.network import NO_TARGET
 from lstm_lab.utils.errors import UserError
 from tests.helpers.explain import (
     adding_network,
+    first_symbol_network,
     parity_network,
     sentiment_network,
     trained,
     valid_split,
+    zero_params,
 )
 from tests.helpers.training import language_spec, small_spec
 
@@ -106,6 +109,41 @@ def test_a_stream_is_explained_by_its_first_chunks(tmp_path):
     results = explain(run, split, ["lyapunov", "gradient"], show=False).results
     assert np.isfinite(results["lyapunov"].exponents_BE).all()
     assert np.nanmax(results["gradient"].inputs_T) > 0.0
+
+
+def test_exponents_of_short_sequences_leave_out_a_tenth_of_their_own_length():
+    """Padding is no part of a sequence: 3 steps padded to 60 count all of the 3."""
+    run = first_symbol_network((3, 3, 20), ((2,), (2,), (19,)), padded=60)
+    result = results_of(run, "lyapunov")["lyapunov"]
+    assert result.steps == (3 + 3 + 18) / 3
+    assert result.exponents_BE.shape[0] == 3
+    assert np.isfinite(result.exponents_BE).all()
+
+
+def test_targets_at_a_few_late_steps_are_those_that_are_analyzed():
+    """All targets come after the first 16 steps, and filler follows the last one."""
+    run = first_symbol_network((32, 40), ((28, 29), (26,)))
+    results = results_of(run, "gradient", "learning_rules", "signals")
+    assert (~np.isnan(results["gradient"].inputs_T)).sum() == 30
+    rules = results["learning_rules"]
+    assert rules.steps == 30
+    assert rules.difference < 1e-9
+    assert all(-1.0 <= cosine <= 1.0 for cosine in rules.cosines.values())
+
+
+def test_sequences_without_a_target_have_a_reason():
+    run = first_symbol_network((9, 9), ((), ()), padded=9)
+    names = ("gradient", "learning_rules")
+    reasons = explain(run, valid_split(run), names, show=False).unavailable
+    assert reasons == dict.fromkeys(names, NO_TARGET)
+
+
+def test_a_gradient_of_zero_has_a_reason():
+    run = first_symbol_network((9, 9), ((8,), (8,)), padded=9)
+    silent = trained(run.spec, zero_params(run.spec))
+    names = ("gradient", "learning_rules")
+    reasons = explain(silent, valid_split(run), names, show=False).unavailable
+    assert ["is zero" in reasons[name] for name in names] == [True, True]
 
 
 def test_an_unknown_analysis_is_refused_with_the_nearest_one():

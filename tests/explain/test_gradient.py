@@ -4,9 +4,17 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_lab.explain.gradient import gradient_norms, gradients_by_lag, reach
-from lstm_lab.explain.network import build_network
-from tests.helpers.explain import zero_params
+from lstm_lab.explain.gradient import (
+    MOST_STEPS,
+    STEPS,
+    gradient_norms,
+    gradients_by_lag,
+    reach,
+    until_last_target,
+)
+from lstm_lab.explain.network import NO_TARGET, build_network
+from lstm_lab.tasks import Bernoulli, Categorical, Real
+from tests.helpers.explain import visited, zero_params
 from tests.helpers.training import small_spec
 
 
@@ -40,3 +48,29 @@ def test_the_reach_is_the_lag_after_which_little_is_left(norms):
 def test_gradient_norms_of_several_arrays():
     found = gradient_norms(lambda xs: (xs[0][-1] * xs[1][-1]).sum(), (np.ones((2, 4)),) * 2)
     np.testing.assert_array_equal(found[0], [0.0, 2.0])
+
+
+def test_logits_are_read_at_the_last_step_with_a_target():
+    asked = Categorical(3, every_step=True)
+    x_BTD, length_B = until_last_target(visited((9, 30), ((2, 4), (11,))), asked)
+    assert length_B.tolist() == [5, 12]
+    assert x_BTD.shape == (2, 12, 1)
+
+
+def test_whole_sequences_are_kept_unless_every_step_has_a_target():
+    long = visited((600, 784), ((), ()), padded=784)
+    assert until_last_target(long, Real(1))[1].tolist() == [600, 784]
+    assert until_last_target(long, Bernoulli(1, every_step=True))[1].tolist() == [STEPS, STEPS]
+
+
+def test_long_sequences_are_fewer():
+    long = visited((5000,) * 4, ((),) * 4, padded=5000)
+    assert len(until_last_target(long, Real(1))[1]) == MOST_STEPS // 5000 == 2
+
+
+def test_sequences_without_a_gradient_by_lag_have_a_reason():
+    asked = Categorical(3, every_step=True)
+    assert until_last_target(visited((9,), ((),)), asked) == NO_TARGET
+    assert "no sequence has a step before" in until_last_target(visited((9,), ((0,),)), asked)
+    too_long = visited((MOST_STEPS + 1,), ((),), padded=MOST_STEPS + 1)
+    assert "the last target is at step 12,801" in until_last_target(too_long, Real(1))

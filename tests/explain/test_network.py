@@ -8,7 +8,8 @@ import pytest
 from lstm_lab.explain.network import build_network, visit
 from lstm_lab.models.build import build_model
 from lstm_lab.models.regularization import Regularization
-from tests.helpers.explain import SCAN, random_params, trained, valid_split
+from lstm_lab.tasks import Bernoulli, Categorical, Real
+from tests.helpers.explain import SCAN, random_params, trained, valid_split, visited
 from tests.helpers.training import small_spec
 
 RATES = {"zoneout_c": 0.25, "zoneout_h": 0.125}
@@ -62,3 +63,20 @@ def test_the_first_steps_keep_targets_and_lengths_in_step():
     assert part.examples.y.shape == (2, 4, 1)
     assert part.lengths.tolist() == [4, 4]
     np.testing.assert_array_equal(part.s_BTS, seen.s_BTS[:2, :4])
+
+
+def test_a_step_has_a_target_if_it_is_real_and_not_ignored():
+    seen = visited((3, 5), ((1,), (0, 4)), padded=6)
+    steps = [np.flatnonzero(row).tolist() for row in seen.has_target(Categorical(3, True))]
+    assert steps == [[1], [0, 4]]
+    # Of numbers, every real step has one; of whole sequences, only the last step.
+    assert seen.has_target(Bernoulli(1, every_step=True)).sum(1).tolist() == [3, 5]
+    assert np.argwhere(seen.has_target(Real(1))).tolist() == [[0, 2], [1, 4]]
+
+
+def test_sequences_without_a_target_are_left_out():
+    seen = visited((3, 5, 6, 4), ((), (1,), (), (0, 3)), padded=6)
+    part, has_target_BT = seen.with_target(Categorical(3, True), 2)
+    assert part.lengths.tolist() == [5, 4]
+    np.testing.assert_array_equal(part.examples.y, np.asarray(seen.examples.y)[[1, 3]])
+    assert has_target_BT.sum(1).tolist() == [1, 2]

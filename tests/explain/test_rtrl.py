@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from lstm_lab.cells import CATALOGUE
-from lstm_lab.explain.network import build_network
+from lstm_lab.explain.network import NO_TARGET, build_network
 from lstm_lab.explain.rtrl import (
     SequenceLoss,
     compare_learning_rules,
     eprop_unsupported_reason,
     everything,
+    learning_window,
     local_part,
     unsupported_reason,
 )
-from lstm_lab.tasks import Batch, Examples
-from tests.helpers.explain import random_params
+from lstm_lab.tasks import Batch, Categorical, Examples, Real
+from tests.helpers.explain import random_params, visited, zero_params
 from tests.helpers.training import small_spec
 
 H, T, B = 4, 3, 2
@@ -123,3 +124,28 @@ def test_costs_and_cells_that_cannot_be_handled_are_named():
     large = loss_of("lstm", hidden=128).network
     assert "multiplications" in unsupported_reason(large, 1000)
     assert "numbers" in unsupported_reason(loss_of("lstm", hidden=256).network, 1)
+
+
+def test_the_window_holds_a_target_of_each_sequence():
+    network, asked = loss_of("lstm").network, Categorical(3, every_step=True)
+
+    def steps_of(targets, target=asked):
+        lengths = (40,) * len(targets)
+        return learning_window(network, visited(lengths, targets), target).examples.x.shape
+
+    assert steps_of(((3, 39), (15, 39), (2,))) == (2, 16)
+    assert steps_of(((28, 31), (3,))) == (2, 32)
+    assert steps_of(((), (5,))) == (1, 16)
+    assert steps_of(((), ()), Real(1)) == (2, 40)
+    assert learning_window(network, visited((9,), ((),)), asked) == NO_TARGET
+    far = visited((100_000,), ((99_999,),), padded=100_000)
+    large = loss_of("lstm", hidden=64).network
+    assert "multiplications" in learning_window(large, far, asked)
+
+
+def test_a_gradient_of_zero_has_no_direction():
+    losses = loss_of("lstm")
+    params = jax.tree.map(np.float64, zero_params(small_spec(model={"cell": "lstm", "hidden": H})))
+    network = replace(losses.network, params=params)
+    reason = compare_learning_rules(network, losses.target, losses.batch)
+    assert reason.startswith("the exact gradient is zero")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.explain.signals import known_signals, match_signals
-from lstm_lab.tasks import Adding, Dyck, Examples, Parity
+from lstm_lab.tasks import Adding, Dyck, Examples, Parity, SelectiveCopy
 
 B, T, S = 24, 10, 30
 REAL = np.ones((B, T), bool)
@@ -89,3 +89,44 @@ def test_dyck_knows_its_depth():
     signals = known_signals(Dyck(length=6, kinds=3), Examples(x_NT, np.zeros_like(x_NT)))
     assert signals["depth"].tolist() == [[1, 2, 1, 2, 1, 0]]
     assert {"target is 0", "target is 3"} <= set(signals)
+
+
+def test_a_step_without_a_target_has_no_signal_of_targets():
+    x_NT = np.array([[1, 2, 0, 3, 3]])
+    y_NT = np.array([[-1, -1, -1, 1, 2]])
+    signals = known_signals(SelectiveCopy(length=5, symbols=2, vocabulary=4), Examples(x_NT, y_NT))
+    assert np.isnan(signals["target is 1"][0, :3]).all()
+    assert signals["target is 1"][0, 3:].tolist() == [1.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """Returns targets at two steps of each sequence, which differ, and where they are."""
+    rng = np.random.default_rng(10)
+    asked_BT = rng.permuted(np.arange(T)[None] < np.full((B, 1), 2), axis=1)
+    return np.where(asked_BT, rng.integers(0, 2, (B, T)), np.nan), asked_BT
+
+
+def test_a_unit_that_marks_blanks_follows_no_target(asked):
+    z_BT, asked_BT = asked
+    s_BTS = noise(11, B, T, S)
+    s_BTS[..., 4] = ~asked_BT
+    (match,) = match_signals(s_BTS, REAL, {"target": z_BT}, permutations=99)
+    assert match.r_S[4] == 0.0
+    assert match.p > 0.05
+
+
+def test_a_unit_that_holds_the_target_is_found_whatever_it_does_elsewhere(asked):
+    z_BT, asked_BT = asked
+    s_BTS = noise(12, B, T, 6)
+    s_BTS[..., 4] = np.where(asked_BT, z_BT, 100.0 * s_BTS[..., 4])
+    signals = {"noise": noise(13, B, T), "target": z_BT}
+    other, match = match_signals(s_BTS, REAL, signals, permutations=99)
+    assert (other.signal, match.signal, match.best) == ("noise", "target", 4)
+    assert match.r_S[4] == pytest.approx(1.0)
+    assert match.p == 0.01
+    assert match.direction > 0.8
+    # A signal that is known everywhere does not depend on the others.
+    (alone,) = match_signals(s_BTS, REAL, {"noise": signals["noise"]}, permutations=99)
+    np.testing.assert_array_equal(other.r_S, alone.r_S)
+    assert (other.p, other.threshold) == (alone.p, alone.threshold)

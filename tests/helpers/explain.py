@@ -6,8 +6,9 @@ from typing import ClassVar
 import jax
 import numpy as np
 
+from lstm_lab.explain.network import Visited
 from lstm_lab.inference.load import Trained
-from lstm_lab.tasks import Bernoulli, Dataset, Examples, Task, Tokens
+from lstm_lab.tasks import IGNORE_INDEX, Bernoulli, Categorical, Dataset, Examples, Task, Tokens
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
 from tests.helpers.training import small_spec
@@ -98,6 +99,43 @@ def sentiment_network():
     cell["b"][[I, F, O]] = np.array([[10.0], [12.0], [10.0]])
     head["kernel"][:, 0] = 5.0, 2.0, -1.0
     return trained(spec, params)
+
+
+@dataclass(frozen=True)
+class FirstSymbol(Task):
+    """The first symbol of a sequence, asked for at some of its steps."""
+
+    lengths: tuple[int, ...]
+    asked: tuple[tuple[int, ...], ...]
+    padded: int
+
+    name: ClassVar[str] = "first_symbol"
+    inputs: ClassVar[Tokens] = Tokens(3)
+    target: ClassVar[Categorical] = Categorical(3, every_step=True)
+    metric: ClassVar[str] = "nll"
+
+    def load(self, data_dir):
+        N = len(self.lengths)
+        x_NT = np.random.default_rng(0).integers(0, 3, (N, self.padded)).astype(np.int32)
+        y_NT = np.full_like(x_NT, IGNORE_INDEX)
+        for x_T, y_T, steps in zip(x_NT, y_NT, self.asked, strict=True):
+            y_T[list(steps)] = x_T[0]
+        return Dataset({"valid": Examples(x_NT, y_NT, np.array(self.lengths, np.int32))})
+
+
+def first_symbol_network(lengths, asked, padded=40, **model):
+    """Returns an LSTM with random weights, and sequences with targets at some steps."""
+    spec = small_spec(model={"cell": "lstm", "hidden": 2, **model}, **SCAN)
+    return trained(replace(spec, task=FirstSymbol(lengths, asked, padded)))
+
+
+def visited(lengths, asked, padded=40):
+    """Returns the same sequences as a network sees them, with numbers of steps as inputs."""
+    task = FirstSymbol(lengths, asked, padded)
+    examples = task.load(None).splits["valid"]
+    is_real_BT = np.arange(padded)[None] < np.array(lengths)[:, None]
+    x_BT1 = np.broadcast_to(np.arange(float(padded))[None, :, None], (len(lengths), padded, 1))
+    return Visited(examples, x_BT1, x_BT1, x_BT1, is_real_BT)
 
 
 def valid_split(run):
