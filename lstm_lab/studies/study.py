@@ -151,8 +151,8 @@ class Sequential:
     Welch's two-sided test. It is better or worse if p is below the limit of the look; the limits
     spend the level as Lan and DeMets 1983 (like O'Brien and Fleming), so that all looks together
     keep it. With `Study.rope`, it is equivalent if the posterior probability of a difference
-    within rope is above 0.95. A variant without any scored run gets no more seeds. The others go
-    on to the last of `Study.seeds`.
+    within rope is above 0.95. A variant without any scored run gets no more seeds. The others
+    continue to the last of `Study.seeds`.
 
     Attributes:
       first: the number of seeds before the first look, 2 or more.
@@ -285,6 +285,11 @@ class Study:
         return with_complete_task(read_config(self.base, trust_code=True))
 
     @property
+    def ranking_metric(self) -> str:
+        """The test metric that ranks the variants."""
+        return self.test_metric or build_spec(self.settings).metric
+
+    @property
     def points(self) -> dict[str, Point]:
         """The points of the axes, by label; `expand.variants` checks that the study fits them."""
         # Conditions of an axis may refer to settings that the base leaves at their defaults.
@@ -296,23 +301,24 @@ class Study:
         std: float | str | Path,
         difference: float | None = None,
         *,
-        alpha: float = 0.05,
+        alpha: float | None = None,
         power: float = 0.8,
     ) -> StudyPower:
         """Returns what the final seeds can find, before they are trained.
 
         Args:
-          std: the standard deviation of the metric over seeds; or an earlier study with the same
+          std: the standard deviation of `ranking_metric` over seeds; or an earlier study with this
             metric, as its folder or as an archive of `lstm-lab pack`.
           difference: the difference of means that matters; None takes `rope`, if it is not 0.
           alpha: the two-sided level of all comparisons with the baseline together. Each is tested
-            at alpha divided by their number, the level that Holm's correction has at worst.
+            at alpha divided by their number, the level that Holm's correction has at worst. None
+            takes that of `sequential`, or 0.05.
           power: the probability with which a difference is to be found.
 
         Returns:
           The power of Welch's test with the declared seeds, the seeds that the difference needs,
           and the smallest difference that the declared seeds find. With `sequential`, that of one
-          test of all seeds, which the looks nearly reach (docs/benchmarks.md).
+          test of all seeds: studies with looks have nearly this power (docs/benchmarks.md).
 
         Raises:
           UserError: without a baseline and another variant; for a cross-validation, whose scores
@@ -334,7 +340,9 @@ class Study:
                 f"study {self.name}: power: expected a baseline, another variant and no folds"
             )
         if not isinstance(std, (int, float)):
-            std = deviation_of_runs(Path(std), build_spec(self.settings).metric)
+            std = deviation_of_runs(Path(std), self.ranking_metric)
+        if alpha is None:
+            alpha = 0.05 if self.sequential is None else self.sequential.alpha
         matters = difference if difference is not None else self.rope or None
         comparisons = len(self.points) - 1
         return power_of_seeds(len(self.seeds), std, matters, alpha, comparisons, power)
