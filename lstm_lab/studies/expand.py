@@ -50,6 +50,8 @@ def variants(study: Study) -> dict[str, Point]:
     metrics = (*metric_names(spec.task.target), *spec.task.final_metric_names)
     if study.test_metric not in (None, *metrics):
         raise unknown(f"study {study.name}: test_metric", study.test_metric, metrics)
+    # Before any training: a wrong direction would rank the worst variant first.
+    _ = study.ranking_direction
     has_tuning_runs = study.tuning and (study.tuning.seeds or study.tuning.trials)
     if not points or not (study.seeds or has_tuning_runs) or (study.tuning and not has_tuning_runs):
         raise UserError(
