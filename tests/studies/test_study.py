@@ -8,7 +8,7 @@ import pytest
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.results.study_file import read_plan
-from lstm_lab.studies import Claim, Reproduces, Scores, Tuning, grid
+from lstm_lab.studies import Claim, Reproduces, Scores, Sequential, Tuning, grid
 from lstm_lab.studies.archive import pack
 from lstm_lab.studies.declaration import declaration, results_part
 from lstm_lab.studies.expand import final_runs, tuning_runs, variants
@@ -43,6 +43,18 @@ def no_tokens(spec):
         (
             {"claims": (Reproduces("gru", "mse", 0.1, 0.05, "a paper"),)},
             r"claims\[0\].variant: .*'gru'",
+        ),
+        (
+            {"claims": (Scores("lstm", "msee"),)},
+            r"claims\[0\].metric: got 'msee'; did you mean 'mse'",
+        ),
+        (
+            {"claims": (Scores("lstm", "mse"), Reproduces("rnn", "nll", 1.0, 0.1, "a paper"))},
+            r"claims\[1\].metric: got 'nll', expected one of mse, mae",
+        ),
+        (
+            {"axes": (grid("model.cell", ("lstm",)),), "sequential": Sequential(first=2)},
+            "axes: got 1 variant, expected 2 or more with sequential",
         ),
         ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: .*'gru'"),
         (
