@@ -40,7 +40,7 @@ def declaration(study: Study) -> dict[str, JSON]:
         "folds": study.folds,
         "rope": study.rope,
         "test_metric": study.test_metric,
-        "test_direction": study.test_direction,
+        "test_direction": study.ranking_direction,
         "groups": {name: list(members) for name, members in study.groups.items()},
         **_looks(study),
         "tuning": tuning

@@ -63,7 +63,9 @@ def preview(
     lines = [aligned([["id", "stage", "variant", "point", "seed"], *rows])]
     if len(runs) > MAX_ROWS:
         lines.append(f"and {len(runs) - MAX_ROWS} more")
-    datasets = _load_datasets(runs, data_dir)
+    undecided = {} if study.sequential is None else _final_runs(study)
+    # The overrides of tuning may change the task.
+    datasets = _load_datasets({**runs, **undecided}, data_dir)
     cohorts = _plan(runs, datasets)
     lines += ["", aligned(_cohort_rows(cohorts, runs)), "", _totals(cohorts, runs, datasets)]
     if study.tuning and isinstance(study.tuning.trials, Search):
@@ -76,19 +78,34 @@ def preview(
             f"{', '.join(map(str, seeds))}: {len(names) * len(seeds)} runs"
         )
     if study.sequential is not None:
-        lines.append(_looks_line(study, look_sizes(declared), datasets))
+        lines.append(_looks_line(look_sizes(declared), undecided, datasets))
     # Where `power` has an answer; what the user asked for is refused in words.
     if std is not None or (study.baseline and len(study.points) > 1 and not study.folds):
         lines += ["", *_power_lines(study, std, difference)]
     return "\n".join(lines)
 
 
-def _looks_line(study: Study, sizes: list[int], datasets: dict[Task, Dataset]) -> str:
-    """Returns the least and the most that the final runs of a study with looks can cost."""
+def _final_runs(study: Study, due: Mapping[str, int] | None = None) -> dict[str, PlannedRun]:
+    """Returns the final runs by id, at the last point of each variant's tuning.
+
+    A final run costs the same at any tuned point, so the last one stands in for the best.
+    """
     points = {run.variant: run.point for run in tuning_runs(study)}
-    runs = {run_id(run.spec): run for run in final_runs(study, points)}
+    return {run_id(run.spec): run for run in final_runs(study, points, due)}
+
+
+def _looks_line(
+    sizes: list[int], runs: dict[str, PlannedRun], datasets: dict[Task, Dataset]
+) -> str:
+    """Returns the least and the most that the final runs of a study with looks can cost.
+
+    Args:
+      sizes: the number of seeds of a variant at each look.
+      runs: the final runs, if no look decides any comparison.
+      datasets: the data sets of these runs.
+    """
     most = _seconds(_flops(_plan(runs, datasets), runs, datasets))
-    least = len(study.points) * sizes[0]
+    least = len({run.variant for run in runs.values()}) * sizes[0]
     return (
         f"looks after {', '.join(map(str, sizes))} seeds: {least} final runs, about "
         f"{duration(most * least / len(runs))}, if the first look decides every comparison; "
@@ -171,17 +188,16 @@ def _flops(
     return flops
 
 
-def estimate_seconds(study: Study, data_dir: Path) -> float:
+def estimate_seconds(study: Study, data_dir: Path, due: Mapping[str, int] | None = None) -> float:
     """Returns the estimated time of all stages of a study on this machine's devices, in seconds.
 
     Args:
       study: the study.
       data_dir: the folder of data sets.
+      due: as in `final_runs`.
     """
-    tuning = tuning_runs(study)
-    # A final run costs the same at any tuned point, so the last one stands in for the best.
-    final = final_runs(study, {run.variant: run.point for run in tuning})
-    runs = {run_id(run.spec): run for run in [*tuning, *final]}
+    tuning = {run_id(run.spec): run for run in tuning_runs(study)}
+    runs = {**tuning, **_final_runs(study, due)}
     datasets = _load_datasets(runs, data_dir)
     cohorts = _plan(runs, datasets)
     # Both stages of a variant share a program: only the first compiles it.

@@ -46,10 +46,7 @@ def variants(study: Study) -> dict[str, Point]:
       UserError: for a study without runs, or a name that is not one of its variants or metrics.
     """
     points = study.points
-    spec = build_spec(study.settings)
-    metrics = (*metric_names(spec.task.target), *spec.task.final_metric_names)
-    if study.test_metric not in (None, *metrics):
-        raise unknown(f"study {study.name}: test_metric", study.test_metric, metrics)
+    _check_metrics(study)
     has_tuning_runs = study.tuning and (study.tuning.seeds or study.tuning.trials)
     if not points or not (study.seeds or has_tuning_runs) or (study.tuning and not has_tuning_runs):
         raise UserError(
@@ -59,6 +56,10 @@ def variants(study: Study) -> dict[str, Point]:
     for field_name, variant in _named_variants(study).items():
         if variant not in points:
             raise unknown(f"study {study.name}: {field_name}", variant, points)
+    if study.sequential is not None and len(points) < 2:
+        raise UserError(
+            f"study {study.name}: axes: got 1 variant, expected 2 or more with sequential"
+        )
     # A size is matched to the baseline, so there has to be one.
     if study.match != "hidden" and study.baseline is None:
         raise UserError(
@@ -72,6 +73,21 @@ def variants(study: Study) -> dict[str, Point]:
             "different seeds"
         )
     return points
+
+
+def _check_metrics(study: Study) -> None:
+    """Raises a UserError for a metric that the test split lacks, or a wrong direction."""
+    task = build_spec(study.settings).task
+    metrics = (*metric_names(task.target), *task.final_metric_names)
+    named = {"test_metric": study.test_metric or metrics[0]}
+    for k, claim in enumerate(study.claims):
+        if isinstance(claim, (Scores, Reproduces)):
+            named[f"claims[{k}].metric"] = claim.metric
+    for field_name, metric in named.items():
+        if metric not in metrics:
+            raise unknown(f"study {study.name}: {field_name}", metric, metrics)
+    # It raises the error of a direction that is missing or wrong.
+    _ = study.ranking_direction
 
 
 def _named_variants(study: Study) -> dict[str, str]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from lstm_lab.results.study_file import count_results
+from lstm_lab.results.study_file import count_expected_runs, count_results, read_plan
 from lstm_lab.studies.slurm import worker_command
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.utils.errors import DONE, FAILED, INTERRUPTED, WRONG_USAGE
@@ -38,7 +38,7 @@ def run_jobs(
       arguments: the arguments of `lstm-lab sweep`, for every worker.
       workdir: the study's folder, with study.json.
       jobs: the number of processes.
-      runs: the number of runs of the study.
+      runs: the number of runs of the study. Looks may add more, which the bar then shows.
       stop: requests an early end.
 
     Returns:
@@ -69,6 +69,11 @@ def run_jobs(
                 time.sleep(POLL_SECONDS)
                 before, archived_before = done, archived
                 done, archived = count_results(workdir)
+                if done >= runs:
+                    # The last look may have opened a further group of seeds.
+                    expected = count_expected_runs(read_plan(workdir))
+                    meter.extend(expected - runs)
+                    runs = expected
                 # Taken over by a worker within seconds; they would promise an early end.
                 meter.skip(archived - archived_before)
                 trained = (done - archived) - (before - archived_before)

@@ -6,20 +6,23 @@ In: the studies by name. Out: a row for each. Nothing is downloaded, trained or 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from lstm_lab.config.find import list_files
-from lstm_lab.studies.archive import count_slots
+from lstm_lab.studies.archive import read_archive, slot_of
 from lstm_lab.studies.dry_run import estimate_seconds
 from lstm_lab.studies.expand import all_runs
 from lstm_lab.studies.folder import without_results
 from lstm_lab.studies.load import load_study
+from lstm_lab.studies.sequential import decided_seeds
 from lstm_lab.tasks.readers.download import without_downloads
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import Meter, duration
 from lstm_lab.utils.tables import aligned
+from lstm_lab.utils.types import JSON
 
 
 class StudyState(NamedTuple):
@@ -28,10 +31,11 @@ class StudyState(NamedTuple):
     Attributes:
       name: its name.
       claims: number of its claims.
-      runs: number of its runs, all stages; 0 if they are not known without the data.
+      runs: number of its runs, all stages; 0 if they are not known without the data. With looks:
+        the most, unless the archive decides every comparison.
       archived: number of these whose results are in the study's archive.
       seconds: estimated time of all runs on this machine; None without the data.
-      missing: why the data cannot be read; empty if they can.
+      missing: why the archive or the data cannot be read; empty if they can.
     """
 
     name: str
@@ -89,19 +93,28 @@ def _progress(state: StudyState) -> str:
 
 
 def _state(name: str, archive: Path, data_dir: Path) -> StudyState:
+    rows, fault = _archived(archive)
     try:
         study = load_study(name)
-        runs = all_runs(study)
+        due = decided_seeds(study, rows)
+        runs = all_runs(study, due)
     except UserError as error:
         # The labels of some tasks come from their data, so a study may need them to be known.
         return StudyState(name, missing=_reason(error))
-    finished = count_slots(archive) if archive.is_file() else {}
-    archived = len(runs) - len(without_results(runs, finished))
-    known = StudyState(name, len(study.claims), len(runs), archived)
+    archived = len(runs) - len(without_results(runs, Counter(map(slot_of, rows))))
+    known = StudyState(name, len(study.claims), len(runs), archived, missing=fault)
     try:
-        return known._replace(seconds=estimate_seconds(study, data_dir))
+        return known._replace(seconds=estimate_seconds(study, data_dir, due))
     except UserError as error:
-        return known._replace(missing=_reason(error))
+        return known._replace(missing=fault or _reason(error))
+
+
+def _archived(path: Path) -> tuple[list[dict[str, JSON]], str]:
+    """Returns the rows of a study's archive, if there is one, and what is wrong with it."""
+    try:
+        return (read_archive(path, "archive") if path.is_file() else []), ""
+    except UserError as error:
+        return [], _reason(error)
 
 
 def _reason(error: UserError) -> str:

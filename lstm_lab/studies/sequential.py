@@ -7,9 +7,12 @@ runs of a study do not depend on the number of processes, their timing, or kills
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from lstm_lab.config.ids import run_id
 from lstm_lab.results.looks import due_seeds, look_sizes, open_variants
 from lstm_lab.results.run_files import read_result
+from lstm_lab.studies.declaration import declaration
 from lstm_lab.studies.expand import PlannedRun, final_runs
 from lstm_lab.studies.folder import StudyFolder
 from lstm_lab.studies.study import Study
@@ -49,11 +52,30 @@ def record_look(folder: StudyFolder, study: Study) -> bool:
         return bool(open_variants(plan))
 
 
+def decided_seeds(study: Study, rows: Iterable[dict[str, JSON]]) -> dict[str, int]:
+    """Returns the number of final seeds of each variant, by the looks at archived results.
+
+    All seeds while any look lacks results, since later looks may ask for them.
+
+    Args:
+      study: the study.
+      rows: the rows of its archive.
+    """
+    plan: dict[str, JSON] = {"study": declaration(study), "looks": []}
+    final = {(r["variant"], r["seed"]): r["result"] for r in rows if r["stage"] == "final"}
+    while study.sequential is not None and (opened := open_variants(plan)):
+        due = due_seeds(plan)
+        if any((name, k) not in final for name in due for k in study.seeds[: due[name]]):
+            return dict.fromkeys(due, len(study.seeds))
+        plan["looks"].append(_judge(plan, opened, study, final))
+    return due_seeds(plan)
+
+
 def _judge(
     plan: dict[str, JSON],
     opened: list[str],
     study: Study,
-    results: dict[tuple[str, int], dict[str, JSON] | None],
+    results: Mapping[tuple[str, int], dict[str, JSON] | None],
 ) -> dict[str, JSON]:
     """Returns the entry of the next look."""
     # Late: SciPy's statistics take a second, which a study without looks need not wait for.

@@ -17,6 +17,7 @@ from lstm_lab.config.parsing import build_spec, with_complete_task
 from lstm_lab.config.serialization import to_json
 from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, label, random_points
 from lstm_lab.studies.claims import AnyClaim, Claim, Equivalent, Reference, Reproduces
+from lstm_lab.tasks.metrics import DIRECTIONS
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import flatten
 
@@ -25,6 +26,18 @@ if TYPE_CHECKING:
 
 # The size that all variants share: hidden units, parameters, or FLOP per time step.
 Match = Literal["hidden", "params", "flops"]
+
+# Whether smaller or larger is better, as DIRECTIONS has it for the metrics that may choose
+# checkpoints. These are the final metrics of the tasks of the package.
+FINAL_DIRECTIONS = {
+    "auc": "max",
+    "bleu": "max",
+    "first_failing_n": "max",
+    "long_accuracy": "max",
+    "mase": "min",
+    "piece_nll": "min",
+    "smape": "min",
+}
 
 
 @dataclass(frozen=True)
@@ -151,8 +164,8 @@ class Sequential:
     Welch's two-sided test. It is better or worse if p is below the limit of the look; the limits
     spend the level as Lan and DeMets 1983 (like O'Brien and Fleming), so that all looks together
     keep it. With `Study.rope`, it is equivalent if the posterior probability of a difference
-    within rope is above 0.95. A variant without any scored run gets no more seeds. The others go
-    on to the last of `Study.seeds`.
+    within rope is above 0.95. A variant without any scored run gets no more seeds. The others
+    continue to the last of `Study.seeds`.
 
     Attributes:
       first: the number of seeds before the first look, 2 or more.
@@ -208,7 +221,8 @@ class Study:
         equivalence). The report says how probable larger differences are.
       test_metric: the test metric that ranks the variants, such as a task's final metric; None
         means the metric that chooses checkpoints.
-      test_direction: whether larger ("max") or smaller values of `test_metric` are better.
+      test_direction: whether larger ("max") or smaller ("min") values of `test_metric` are better;
+        None means the known direction. A metric of your own task has none, and needs it.
       groups: named groups of variants, whose mean scores the report shows.
       sequential: the looks after which decided variants get no more final seeds; `seeds` are then
         the most that a variant gets. None trains all seeds.
@@ -243,7 +257,7 @@ class Study:
     folds: int | None = None
     rope: float = 0.0
     test_metric: str | None = None
-    test_direction: Literal["min", "max"] = "max"
+    test_direction: Literal["min", "max"] | None = None
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sequential: Sequential | None = None
 
@@ -285,6 +299,28 @@ class Study:
         return with_complete_task(read_config(self.base, trust_code=True))
 
     @property
+    def ranking_metric(self) -> str:
+        """The test metric that ranks the variants."""
+        return self.test_metric or build_spec(self.settings).metric
+
+    @property
+    def ranking_direction(self) -> str:
+        """Whether larger ("max") or smaller ("min") values of `ranking_metric` are better.
+
+        Raises:
+          UserError: if `test_direction` is missing or contradicts the known direction.
+        """
+        metric, declared = self.ranking_metric, self.test_direction
+        known = {**DIRECTIONS, **FINAL_DIRECTIONS}.get(metric)
+        allowed = ("min", "max") if known is None else (None, known)
+        if declared not in allowed:
+            raise UserError(
+                f"study {self.name}: test_direction: got {declared!r}, expected "
+                f"{' or '.join(map(repr, allowed))} for {metric}"
+            )
+        return str(declared or known)
+
+    @property
     def points(self) -> dict[str, Point]:
         """The points of the axes, by label; `expand.variants` checks that the study fits them."""
         # Conditions of an axis may refer to settings that the base leaves at their defaults.
@@ -296,23 +332,24 @@ class Study:
         std: float | str | Path,
         difference: float | None = None,
         *,
-        alpha: float = 0.05,
+        alpha: float | None = None,
         power: float = 0.8,
     ) -> StudyPower:
         """Returns what the final seeds can find, before they are trained.
 
         Args:
-          std: the standard deviation of the metric over seeds; or an earlier study with the same
+          std: the standard deviation of `ranking_metric` over seeds; or an earlier study with this
             metric, as its folder or as an archive of `lstm-lab pack`.
           difference: the difference of means that matters; None takes `rope`, if it is not 0.
           alpha: the two-sided level of all comparisons with the baseline together. Each is tested
-            at alpha divided by their number, the level that Holm's correction has at worst.
+            at alpha divided by their number, the level that Holm's correction has at worst. None
+            takes that of `sequential`, or 0.05.
           power: the probability with which a difference is to be found.
 
         Returns:
           The power of Welch's test with the declared seeds, the seeds that the difference needs,
           and the smallest difference that the declared seeds find. With `sequential`, that of one
-          test of all seeds, which the looks nearly reach (docs/benchmarks.md).
+          test of all seeds: studies with looks have nearly this power (docs/benchmarks.md).
 
         Raises:
           UserError: without a baseline and another variant; for a cross-validation, whose scores
@@ -334,7 +371,9 @@ class Study:
                 f"study {self.name}: power: expected a baseline, another variant and no folds"
             )
         if not isinstance(std, (int, float)):
-            std = deviation_of_runs(Path(std), build_spec(self.settings).metric)
+            std = deviation_of_runs(Path(std), self.ranking_metric)
+        if alpha is None:
+            alpha = 0.05 if self.sequential is None else self.sequential.alpha
         matters = difference if difference is not None else self.rope or None
         comparisons = len(self.points) - 1
         return power_of_seeds(len(self.seeds), std, matters, alpha, comparisons, power)

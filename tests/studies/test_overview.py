@@ -12,7 +12,7 @@ from lstm_lab.studies.run import launch
 from lstm_lab.training.loop import StopRequest
 
 STUDY = """
-from lstm_lab.studies import Study, grid
+from lstm_lab.studies import Sequential, Study, grid
 
 def get_study():
     return Study(
@@ -23,10 +23,17 @@ def get_study():
             "train": {{"batch_size": 4, "{length}": 2}},
         }},
         axes=(grid("model.cell", ("rnn", "gru")),),
-        seeds=(0, 1),
+        seeds={seeds},
+        {more}
     )
 """
 ADDING = '{"name": "adding", "length": 5, "valid_size": 8, "test_size": 8}'
+
+
+def declare(folder, name, task=ADDING, length="steps", seeds=(0, 1), more=""):
+    """Writes the file of a study; `more` are further fields."""
+    text = STUDY.format(name=name, task=task, length=length, seeds=seeds, more=more)
+    (folder / f"{name}.py").write_text(text)
 
 
 @pytest.fixture
@@ -39,8 +46,7 @@ def experiments(tmp_path, monkeypatch):
         ("begun", ADDING, "steps"),
         ("without_data", '{"name": "jsb"}', "epochs"),
     ):
-        text = STUDY.format(name=name, task=task, length=length)
-        (folder / f"{name}.py").write_text(text)
+        declare(folder, name, task, length)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(find, "package_folder", lambda kind: tmp_path / kind)
     launch(load_study("done"), tmp_path / "done", tmp_path, StopRequest())
@@ -70,3 +76,28 @@ def test_every_study_has_its_runs_its_archive_and_its_cost(experiments, tmp_path
     assert rows["begun"].rstrip().endswith("25% archived")
     assert rows["done"].rstrip().endswith("archived")
     assert rows["without_data"].rstrip().endswith("is missing")
+
+
+def test_an_archive_tells_which_seeds_the_looks_asked_for(experiments, tmp_path):
+    for name, rope in (("decided", 1e9), ("undecided", 0.0)):
+        looks = f"baseline='rnn', rope={rope}, sequential=Sequential(first=2, step=1),"
+        declare(experiments, name, seeds=(0, 1, 2), more=looks)
+    launch(load_study("decided"), tmp_path / "decided", tmp_path, StopRequest())
+    for name in ("decided", "undecided"):
+        pack(tmp_path / "decided", experiments / "results" / name / "runs.jsonl.gz")
+    states = {state.name: state for state in study_states(tmp_path)}
+    # Two variants with two of three seeds each. Without a rope, the third may be asked for.
+    assert (states["decided"].runs, states["decided"].archived) == (4, 4)
+    assert (states["undecided"].runs, states["undecided"].archived) == (6, 4)
+    assert states["decided"].seconds < states["undecided"].seconds
+    assert "5 studies, 2 with an archive of all runs" in overview(states.values())
+
+
+def test_a_damaged_archive_is_named_in_its_row(experiments, tmp_path):
+    archive = experiments / "results" / "begun" / "runs.jsonl.gz"
+    archive.write_bytes(archive.read_bytes()[:40])
+    states = {state.name: state for state in study_states(tmp_path)}
+    assert states["done"].archived == 4
+    begun = states["begun"]
+    assert (begun.runs, begun.archived, begun.seconds) == (4, 0, states["done"].seconds)
+    assert begun.missing.startswith(f"archive: {archive.relative_to(tmp_path)} is no archive")

@@ -7,11 +7,14 @@ import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.statistics.power import detectable_effect, runs_needed, welch_power
-from lstm_lab.studies import Study, grid
+from lstm_lab.studies import Sequential, Study, grid
 from lstm_lab.studies.archive import pack
 from lstm_lab.studies.dry_run import preview
+from lstm_lab.studies.load import load_study
 from lstm_lab.studies.power import deviation_of_runs
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, write_json
+from tests.helpers.paths import ROOT
 from tests.helpers.report import write_example_study, write_study
 from tests.helpers.sweep import TUNED, tiny_study
 
@@ -48,6 +51,27 @@ def test_the_deviation_is_pooled_over_the_variants_of_an_earlier_study(tmp_path)
     assert tiny_study().power(str(folder)).std == pytest.approx(np.sqrt(squares / 3))
     pack(folder, tmp_path / "archive.gz")
     assert deviation_of_runs(tmp_path / "archive.gz", "mse") == deviation_of_runs(folder, "mse")
+
+
+def test_the_deviation_is_that_of_the_metric_that_ranks(tmp_path):
+    folder = write_study(tmp_path / "s", "earlier", {"lstm": [0.1, 0.2], "rnn": [0.5, 0.6]})
+    for number, path in enumerate(sorted(folder.glob("runs/*/result.json"))):
+        result = read_json(path)
+        write_json(path, {**result, "test": {**result["test"], "mae": 10.0 * number}})
+    spread = deviation_of_runs(folder, "mae")
+    assert spread > 1.0
+    assert tiny_study(test_metric="mae").power(folder).std == spread
+
+
+def test_the_published_counters_have_the_deviation_of_their_final_metric():
+    archive = ROOT / "experiments" / "results" / "counters" / "runs.jsonl.gz"
+    assert load_study("counters").power(archive, 20).std == pytest.approx(24.2, abs=0.05)
+
+
+def test_the_level_is_that_of_the_looks():
+    looks = tiny_study(sequential=Sequential(first=2, step=1, alpha=0.01))
+    assert looks.power(1.0) == tiny_study().power(1.0, alpha=0.01)
+    assert looks.power(1.0, alpha=0.05) == tiny_study().power(1.0)
 
 
 def test_diverged_runs_have_no_deviation(tmp_path):

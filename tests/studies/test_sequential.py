@@ -12,7 +12,7 @@ from lstm_lab.report.render.files import build
 from lstm_lab.report.runs import read_study
 from lstm_lab.statistics.hypotheses import welch
 from lstm_lab.statistics.sequential import nominal_levels
-from lstm_lab.studies import Claim, Reproduces, Scores, Sequential, grid
+from lstm_lab.studies import Claim, Reproduces, Scores, Sequential, Tuning, grid
 from lstm_lab.studies import run as run_module
 from lstm_lab.studies.archive import pack
 from lstm_lab.studies.dry_run import preview
@@ -219,6 +219,13 @@ def test_a_dry_run_names_the_least_and_the_most(tmp_path):
     assert "12 runs in" in text
     assert "looks after 4, 8, 12, 14 seeds: 12 final runs, about" in text
     assert "if the first look decides every comparison; 42, about" in text
+
+
+def test_tuning_on_another_task_leaves_the_cost_of_the_looks(tmp_path):
+    shorter = Tuning((grid("optim.lr", (0.1, 0.01)),), (0,), {"task.length": 4})
+    text = preview(looks_study(tuning=shorter), tmp_path)
+    assert "6 runs in" in text
+    assert "looks after 4, 8, 12, 14 seeds: 12 final runs, about" in text
 
 
 def test_impossible_looks_are_refused():

@@ -7,13 +7,16 @@ import json
 import pytest
 
 from lstm_lab.config.ids import run_id
-from lstm_lab.studies import Claim, Reproduces, Scores, Tuning, grid
+from lstm_lab.results.study_file import read_plan
+from lstm_lab.studies import Claim, Reproduces, Scores, Sequential, Tuning, grid
 from lstm_lab.studies.archive import pack
 from lstm_lab.studies.declaration import declaration, results_part
 from lstm_lab.studies.expand import final_runs, tuning_runs, variants
 from lstm_lab.studies.folder import StudyFolder, choose_points
 from lstm_lab.studies.run import launch
 from lstm_lab.studies.status import describe
+from lstm_lab.studies.study import FINAL_DIRECTIONS
+from lstm_lab.tasks import TASKS
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
@@ -32,10 +35,26 @@ def no_tokens(spec):
         ({"seeds": ()}, "got no runs"),
         ({"axes": (grid("model.cell", ()),)}, "got no runs"),
         ({"baseline": "lstn"}, "baseline: .*'lstn'.*did you mean 'lstm'"),
+        (
+            {"test_metric": "mse", "test_direction": "max"},
+            "test_direction: got 'max', expected None or 'min' for mse",
+        ),
         ({"claims": (Scores("gru", "mse"),)}, r"claims\[0\].variant: .*'gru'"),
         (
             {"claims": (Reproduces("gru", "mse", 0.1, 0.05, "a paper"),)},
             r"claims\[0\].variant: .*'gru'",
+        ),
+        (
+            {"claims": (Scores("lstm", "msee"),)},
+            r"claims\[0\].metric: got 'msee'; did you mean 'mse'",
+        ),
+        (
+            {"claims": (Scores("lstm", "mse"), Reproduces("rnn", "nll", 1.0, 0.1, "a paper"))},
+            r"claims\[1\].metric: got 'nll', expected one of mse, mae",
+        ),
+        (
+            {"axes": (grid("model.cell", ("lstm",)),), "sequential": Sequential(first=2)},
+            "axes: got 1 variant, expected 2 or more with sequential",
         ),
         ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: .*'gru'"),
         (
@@ -125,6 +144,31 @@ def test_a_rope_changes_the_report_and_not_the_results():
     assert results_part(one) == results_part(other)
     with pytest.raises(UserError, match="rope: got -0.1, expected 0 or more"):
         tiny_study(rope=-0.1)
+
+
+def test_the_direction_of_a_test_metric_is_known_or_declared(monkeypatch):
+    assert declaration(tiny_study())["test_direction"] == "min"
+    study = tiny_study(test_metric="mae")
+    assert (study.ranking_direction, declaration(study)["test_direction"]) == ("min", "min")
+    # A final metric of a user's task, which the package does not know.
+    monkeypatch.setattr(TASKS["adding"], "final_metric_names", ("carry",))
+    with pytest.raises(UserError, match="test_direction: got None, expected 'min' or 'max' for"):
+        variants(tiny_study(test_metric="carry"))
+    for direction in ("min", "max"):
+        own = tiny_study(test_metric="carry", test_direction=direction)
+        assert declaration(own)["test_direction"] == direction
+    monkeypatch.undo()
+    finals = {name for task in TASKS.values() for name in task.final_metric_names}
+    assert finals == set(FINAL_DIRECTIONS)
+
+
+def test_a_study_of_an_earlier_version_declares_no_direction(tmp_path):
+    StudyFolder(tmp_path, tiny_study()).declare()
+    plan = read_json(tmp_path / "study.json")
+    del plan["study"]["test_direction"]
+    write_json(tmp_path / "study.json", plan)
+    assert read_plan(tmp_path)["study"] == plan["study"]
+    assert StudyFolder(tmp_path, tiny_study()).plan["runs"] == {}
 
 
 def test_the_error_names_an_unknown_setting_of_an_axis():
