@@ -15,6 +15,8 @@ from lstm_lab.cli.options import named_argument, switch
 from lstm_lab.cli.studies import SweepFlags, run_sweep, sweep_flags
 from lstm_lab.utils.errors import DONE, FAILED, INCONCLUSIVE, UserError
 
+READ_BY_ALL = ("dry_run", "data_dir", "devices")
+
 
 @click.command(
     epilog="""\b
@@ -36,7 +38,7 @@ def reproduce(name: str | None, all: bool, **flags: Any) -> int:
     if all:
         return _list_reproductions(name, SweepFlags(**flags))
     if name is None:
-        raise UserError("reproduce: got no name, expected one of `lstm-lab list studies`")
+        raise UserError("reproduce: NAME is required: one of `lstm-lab list studies`")
     # The folder is named here: the claims are judged in the one into which `run_sweep` writes.
     folder = flags["workdir"] or Path(f"runs/{Path(name).stem}")
     chosen = replace(SweepFlags(**flags), workdir=folder)
@@ -56,6 +58,11 @@ def _list_reproductions(name: str | None, flags: SweepFlags) -> int:
     # Days of training, of which most have an archive: nobody wants to start them by one word.
     if name is not None or not flags.dry_run:
         raise UserError("reproduce: --all: expected --dry-run and no name")
+    for flag, value in vars(flags).items():
+        # Those of one study. The others are at their defaults.
+        if flag not in READ_BY_ALL and value not in (None, False, "", "local"):
+            name = flag.replace("_", "-")
+            raise UserError(f"reproduce: --{name}: got {value}, expected no --{name} with --all")
     from lstm_lab.studies.overview import overview, study_states
     from lstm_lab.tasks.readers.download import use_data_dir
     from lstm_lab.training.devices import prepare_devices

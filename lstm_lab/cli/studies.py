@@ -26,7 +26,7 @@ from lstm_lab.cli.options import (
     switch,
     workdir,
 )
-from lstm_lab.utils.errors import DONE, FAILED
+from lstm_lab.utils.errors import DONE, FAILED, UserError
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,15 @@ class SweepFlags:
         """Whether the command itself waits for results."""
         return not (self.dry_run or self.emit or self.launcher == "slurm")
 
+    def check_power(self) -> None:
+        """Raises a UserError for flags of the power that nothing would read."""
+        for name, value, needed, given in (
+            ("--std", self.std, "--dry-run", self.dry_run),
+            ("--difference", self.difference, "--std", self.std is not None),
+        ):
+            if value is not None and not given:
+                raise UserError(f"{name}: got {value}, expected {needed} as well")
+
 
 # What --dry-run needs to say how many seeds a difference takes.
 POWER = (
@@ -68,6 +77,28 @@ POWER = (
         "default the study's rope.",
         metavar="NUMBER",
         type=float,
+    ),
+)
+
+# Where the processes run.
+PLACE = (
+    flag(
+        "--launcher",
+        "Where the processes start, e.g. --launcher=slurm.",
+        type=OneOf(["local", "slurm"]),
+        default="local",
+        show_default=True,
+    ),
+    flag(
+        "--slurm",
+        "Options of the SLURM job, e.g. --slurm=timeout_min=60,cpus_per_task=4.",
+        metavar="NAME=VALUE,...",
+        default="",
+    ),
+    flag(
+        "--emit",
+        "Prints the command of each process for another scheduler, e.g. --emit=commands.",
+        type=OneOf(["commands"]),
     ),
 )
 
@@ -110,24 +141,7 @@ def sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
                 "Tries failed runs again, e.g. --rerun=failed.",
                 type=OneOf(["failed"]),
             ),
-            flag(
-                "--launcher",
-                "Where the processes start, e.g. --launcher=slurm.",
-                type=OneOf(["local", "slurm"]),
-                default="local",
-                show_default=True,
-            ),
-            flag(
-                "--slurm",
-                "Options of the SLURM job, e.g. --slurm=timeout_min=60,cpus_per_task=4.",
-                metavar="NAME=VALUE,...",
-                default="",
-            ),
-            flag(
-                "--emit",
-                "Prints the command of each process for another scheduler, e.g. --emit=commands.",
-                type=OneOf(["commands"]),
-            ),
+            *PLACE,
             click.option("--worker", is_flag=True, hidden=True),
         )
     ):
@@ -166,6 +180,7 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
     from lstm_lab.studies.load import load_study
     from lstm_lab.tasks.readers.download import use_data_dir
 
+    flags.check_power()
     in_process = not (flags.jobs or flags.launcher == "slurm" or flags.emit)
     # A parent that only starts workers must not claim the cores for its own JAX.
     if in_process:

@@ -82,6 +82,11 @@ def run_jobs(
             # After a second Ctrl-C, too: they would train on without anybody who knows of them.
             for worker in workers:
                 worker.stop()
+    return _exit_code(workers)
+
+
+def _exit_code(workers: Sequence[WorkerProcess]) -> int:
+    """Returns the exit code of all workers together; reports the errors of those that failed."""
     codes = {worker.code for worker in workers}
     for worker in workers:
         if worker.code not in (DONE, INTERRUPTED):

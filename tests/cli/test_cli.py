@@ -13,6 +13,7 @@ from tests.helpers.paths import ROOT
 TINY = ["--config.train.steps=4", "--config.train.eval_every=2", "--config.model.hidden=3"]
 TINY += ["--config.task.length=6", "--config.task.valid_size=9", "--config.task.test_size=9"]
 ADDING = f"--config={ROOT}/configs/adding.py"
+ALL = ["reproduce", "--all", "--dry-run"]
 
 
 @pytest.fixture
@@ -57,6 +58,22 @@ def run(capsys, monkeypatch, tmp_path):
         (["sweep", "digits_ablatio"], "study: got 'digits_ablatio'; did you mean"),
         (["sweep", "digits_ablation", "--launcher=slrum"], "did you mean 'slurm'"),
         (["sweep", "digits_ablation", "--config.optim.lr=1"], "flag: got '--config.optim.lr'"),
+        (["sweep", "counters", "--std=1.0"], "--std: got 1.0, expected --dry-run as well"),
+        (["reproduce", "counters", "--difference=2"], "--difference: got 2.0, expected --std"),
+        (["sweep", "counters", "--dry-run", "--difference=2"], "--difference: got 2.0, expected"),
+        *(
+            ([*ALL, flag], f"reproduce: {name}: got .*, expected no {name} with --all")
+            for flag, name in (
+                ("--std=1.0", "--std"),
+                ("--trials=3", "--trials"),
+                (f"--results={ROOT}/README.md", "--results"),
+                ("--jobs=2", "--jobs"),
+                ("--workdir=there", "--workdir"),
+                ("--rerun=failed", "--rerun"),
+                ("--emit=commands", "--emit"),
+                ("--launcher=slurm", "--launcher"),
+            )
+        ),
         (["reproduce"], "reproduce: NAME is required"),
         (["list", "variant"], "did you mean 'variants'"),
         (["show", "peepole"], "show: got 'peepole'; did you mean 'peephole'"),
