@@ -15,6 +15,7 @@ from lstm_lab.cli.options import named_argument, switch
 from lstm_lab.cli.studies import SweepFlags, run_sweep, sweep_flags
 from lstm_lab.utils.errors import DONE, FAILED, INCONCLUSIVE, UserError
 
+# What the table of all studies reads. The other flags are about one study.
 READ_BY_ALL = ("dry_run", "data_dir", "devices")
 
 
@@ -59,7 +60,7 @@ def _list_reproductions(name: str | None, flags: SweepFlags) -> int:
     if name is not None or not flags.dry_run:
         raise UserError("reproduce: --all: expected --dry-run and no name")
     for flag, value in vars(flags).items():
-        # Those of one study. The others are at their defaults.
+        # The values are the defaults of all flags.
         if flag not in READ_BY_ALL and value not in (None, False, "", "local"):
             name = flag.replace("_", "-")
             raise UserError(f"reproduce: --{name}: got {value}, expected no --{name} with --all")

@@ -100,7 +100,7 @@ def _state(name: str, archive: Path, data_dir: Path) -> StudyState:
         runs = all_runs(study, due)
     except UserError as error:
         # The labels of some tasks come from their data, so a study may need them to be known.
-        return StudyState(name, missing=_reason(error))
+        return StudyState(name, missing=fault or _reason(error))
     archived = len(runs) - len(without_results(runs, Counter(map(slot_of, rows))))
     known = StudyState(name, len(study.claims), len(runs), archived, missing=fault)
     try:

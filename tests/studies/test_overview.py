@@ -96,8 +96,12 @@ def test_an_archive_tells_which_seeds_the_looks_asked_for(experiments, tmp_path)
 def test_a_damaged_archive_is_named_in_its_row(experiments, tmp_path):
     archive = experiments / "results" / "begun" / "runs.jsonl.gz"
     archive.write_bytes(archive.read_bytes()[:40])
+    other = experiments / "results" / "without_data" / "runs.jsonl.gz"
+    other.parent.mkdir()
+    other.write_bytes(b"{}")
     states = {state.name: state for state in study_states(tmp_path)}
     assert states["done"].archived == 4
+    assert states["without_data"].missing.startswith(f"archive: {other.relative_to(tmp_path)} is")
     begun = states["begun"]
     assert (begun.runs, begun.archived, begun.seconds) == (4, 0, states["done"].seconds)
     assert begun.missing.startswith(f"archive: {archive.relative_to(tmp_path)} is no archive")
