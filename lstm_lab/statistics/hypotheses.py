@@ -220,7 +220,7 @@ def equivalence_test(
 
     Args:
       a, b: scores.
-      margin: the smallest difference that matters, in units of the score.
+      margin: differences up to this size do not matter, in units of the score.
       alpha: the level.
 
     Returns:

@@ -63,7 +63,7 @@ class Best:
       source: the publication, with table or page.
 
     Example:
-      Best(published=8.38, tolerance=0.2, source="Greff et al. 2017, Table 1")
+      Best(published=8.38, tolerance=0.1, source="Greff et al. 2017, second-hand")
     """
 
     published: float

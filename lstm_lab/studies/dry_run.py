@@ -121,8 +121,8 @@ def _power_lines(study: Study, std: float | Path | None, difference: float | Non
         return []
     effect = study.power(1.0, 1.0).detectable
     return [
-        f"{len(study.seeds)} seeds find a difference of {effect:.2g} standard deviations to "
-        f"{study.baseline} in 80 % of studies; with --std, the seeds that a difference needs"
+        f"{len(study.seeds)} seeds find a difference of {effect:.2g} standard deviations from the "
+        f"baseline {study.baseline} with probability 0.8; --std tells the seeds that one needs"
     ]
 
 

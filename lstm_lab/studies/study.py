@@ -171,7 +171,7 @@ class Sequential:
       first: the number of seeds before the first look, 2 or more.
       step: the number of seeds between two looks.
       alpha: the two-sided level of all looks at all variants together; each variant has alpha
-        divided by their number.
+        divided by their number, without the baseline.
 
     Raises:
       UserError: for a number that is out of range.
@@ -211,14 +211,14 @@ class Study:
       claims: planned claims.
       references: published values.
       title: the title of the report.
-      match: the size that all variants share with the baseline: the hidden size itself, or the
-        number of parameters or of FLOP per time step, by a different hidden size per variant.
+      match: the size that all variants share with the baseline: the `hidden` size itself, or the
+        number of `params` or of `flops` per time step, by a different hidden size per variant.
       top: the share of each variant's tuning runs, best on validation, that is compared if there
         are no final seeds.
       folds: the number of parts of a cross-validation. Seed s tests on part `s % folds`, so runs
         paired by seed are also paired by fold. None uses the task's own splits.
       rope: the largest difference of the metric that does not matter (the region of practical
-        equivalence). The report says how probable larger differences are.
+        equivalence). The report gives the probabilities of better, equal within it, and worse.
       test_metric: the test metric that ranks the variants, such as a task's final metric; None
         means the metric that chooses checkpoints.
       test_direction: whether larger ("max") or smaller ("min") values of `test_metric` are better;
@@ -229,12 +229,12 @@ class Study:
 
     Raises:
       UserError: for fewer than 3 folds: one each to train, validate and test; for a negative rope;
-        for looks without a baseline, with folds, with a `test_metric`, with fewer seeds than the
-        first look, or with a claim that tests means, whose level would ignore the looks.
+        for looks without a baseline, with folds, with a `test_metric`, without more seeds than
+        the first look, or with a claim that tests means, whose level would ignore the looks.
 
     Example:
       Study(
-          name="forget_bias",
+          name="my_bias",
           base="adding",
           axes=(grid("model.forget_bias", (0.0, 1.0)),),
           seeds=(10, 11, 12),

@@ -98,7 +98,9 @@ def test_a_wrong_request_is_one_line(tmp_path):
 
 def test_a_dry_run_names_what_the_seeds_can_find(tmp_path):
     last = preview(tiny_study(**TUNED), tmp_path).splitlines()[-1]
-    assert last.startswith("3 seeds find a difference of 3.5 standard deviations to lstm in 80 %")
+    assert last.startswith(
+        "3 seeds find a difference of 3.5 standard deviations from the baseline lstm"
+    )
     lines = preview(tiny_study(), tmp_path, 0.01, 0.03).splitlines()
     assert lines[-2:] == repr(tiny_study().power(0.01, 0.03)).splitlines()
     assert "seeds find" not in preview(tiny_study(baseline=None), tmp_path)

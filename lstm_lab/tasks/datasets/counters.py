@@ -35,18 +35,20 @@ SHAPES: dict[Distribution, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class CounterLanguage(Task):
-    """The symbols that may come next in a^n b^n c^n: after each a, an a or a b; then one of them.
+    """The symbols that may come next in a^n b^n c^n: a or b after an a, then exactly one.
 
     The target is a set, one binary number for each symbol and one for the end. After an a, nothing
     tells n; from the first b on, a model that has counted knows each next symbol, and when the
-    sequence ends. A sequence is accepted if the sets of all its steps are right (p = 0.5).
+    sequence ends. A sequence is accepted if the sets of all its steps are right, with a threshold
+    of 0.5 on each probability.
 
     Final metric `first_failing_n`: the smallest n whose sequence is not accepted, in the order 1,
     2, 3, ...; test_n + 1 if all are accepted. It is the e_1 of the paper.
 
     Attributes:
       symbols: 2 for a^n b^n, 3 for a^n b^n c^n, 4 for a^n b^n c^n d^n.
-      distribution: of n in training and validation, a beta-binomial one over min_n to max_n.
+      distribution: of n in training and validation over min_n to max_n, beta-binomial: uniform,
+        u_shaped, left_tailed or right_tailed.
       min_n, max_n: the smallest and the largest n of training and validation.
       test_n: the test has the sequences of n = 1, 2, ..., test_n.
       valid_size: number of validation examples.

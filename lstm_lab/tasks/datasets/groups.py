@@ -120,7 +120,7 @@ def group_order(group: str) -> int:
       group: its name, as in `WordProblem`.
 
     Raises:
-      ValueError: if the name is none.
+      ValueError: if it is not the name of a group.
 
     Example:
       group_order("A4xZ5")  # 60

@@ -28,15 +28,15 @@ class MultiQueryRecall(Task):
     A sequence begins with pairs of a key and its value. Each key is then asked for once, and the
     target at this step is its value. Between the queries are random symbols. The distance of a
     query from the last pair, in slots of two steps, follows a power law: slot i = 1, 2, ... has
-    weight i^(power - 1), and no two queries have the same slot. Guessing among the values has an
-    accuracy of 2 / vocabulary.
+    weight i^(power - 1), and no two queries have the same slot. A random value is right with
+    probability 2 / vocabulary, a random value of the sequence with 1 / pairs.
 
     Attributes:
       length: number of steps of a sequence, even, at least 4 `pairs`.
       pairs: number of pairs.
       vocabulary: number of symbols, even. Keys are 1 to V/2 - 1, values are V/2 to V - 1; those of
         a sequence differ. 0 is the blank.
-      power: the exponent of the power law; 1 draws all distances alike.
+      power: slot i has the weight i^(power - 1); 1 draws all slots alike.
       filler: `random` symbols of the whole vocabulary between the queries, or `blank`.
       valid_size, test_size: number of examples of these fixed splits.
       split_seed: seed of the fixed splits, the same for all runs.
@@ -201,7 +201,7 @@ class SelectiveCopy(Task):
 
 
 def _distinct(key: jax.Array, weights_N: jax.Array, size: int) -> jax.Array:
-    """Draws different numbers below N, one after another, each with its share of what is left."""
+    """Draws numbers below N without replacement, in proportion to the remaining weights."""
     # With `p`, JAX takes the largest of N Gumbel numbers. Without, it sorts twice: for 64 of 4096
     # numbers on CPU, that takes 18 times as long.
     p_N = weights_N / weights_N.sum()

@@ -110,7 +110,7 @@ class Tags(Task):
         """Adds the labels, the scheme, the size of the vocabulary and the hash of a user's files.
 
         Args:
-          options: the options that were given; the columns and the spelling count here, too.
+          options: the options that were given; `word_column`, `tag_column` and `lower` are used.
           data_dir: another folder in which to look for the files.
 
         Raises:

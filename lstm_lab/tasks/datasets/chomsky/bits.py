@@ -107,7 +107,7 @@ def integer_root(bits: jax.Array) -> jax.Array:
 
 
 def _subtract(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns a - b modulo the size of the arrays, and whether it is negative."""
+    """Returns a - b modulo 2 to the number of bits, and whether it is negative."""
 
     # A place borrows if b is larger there, or equal and the place before it borrows. Pairs of these
     # two facts can be joined in any order, so that the depth is the logarithm of the width.

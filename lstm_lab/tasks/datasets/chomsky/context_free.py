@@ -79,8 +79,8 @@ def modular_arithmetic_brackets(
 def solve_equation(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
     """Draws an equation modulo 5, such as (x-3)=4; the answer is x.
 
-    The unknown replaces the first digit at or after a random place, which all places are with the
-    same probability. A question of fewer than 3 symbols is 0 with the answer 0.
+    The unknown replaces the first digit at or after a place that is drawn uniformly. A question of
+    fewer than 3 symbols is 0 with the answer 0.
     """
     key_expression, key_place = jax.random.split(key)
     size = jnp.maximum(n - 2, 1)

@@ -32,7 +32,7 @@ def duplicate_string(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array
 def missing_duplicate(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
     """Draws bits and has them twice, with one of all places replaced; the answer is that bit.
 
-    An odd length ends with a symbol of its own. A question of one symbol is 1 with the answer 1.
+    An odd length gets a filling symbol at its end. A question of one symbol is 1 with the answer 1.
     """
     key_bits, key_place = jax.random.split(key)
     half = jnp.maximum(n // 2, 1)
@@ -57,7 +57,7 @@ def odds_first(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array, jax.
 def binary_addition(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
     """Draws two numbers, the lowest bit first; the answer is their sum and an end.
 
-    One or two symbols are a number below 2^n - 1, and the answer is this number.
+    A question of n = 1 or 2 symbols is one number from 0 to 2^n - 2; the answer is this number.
     """
     x, a, b = _two_numbers(key, n, most)
     total = bits.add(a, b)
@@ -67,7 +67,8 @@ def binary_addition(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array,
 def binary_multiplication(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
     """Draws two numbers, the lowest bit first; the answer is their product and an end.
 
-    One or two symbols are a number below 2^n - 1; the answer is n - 1 zeros.
+    A question of n = 1 or 2 symbols is one number from 0 to 2^n - 2; the answer is n - 1 zeros, as
+    in the authors' code.
     """
     x, a, b = _two_numbers(key, n, most)
     product = bits.multiply(a, b)

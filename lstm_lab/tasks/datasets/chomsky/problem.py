@@ -58,7 +58,7 @@ class Problem:
       answers: number of symbols of answers.
       sample: draws a question and its answer.
       answer_length: number of symbols of an answer, from that of the question; never decreasing.
-      question_length: number of symbols of a question that is asked for, mostly the same.
+      question_length: number of symbols of a question if n are asked for; n for most problems.
 
     Example:
       Problem("parity_check", "regular", 2, 2, parity_check)

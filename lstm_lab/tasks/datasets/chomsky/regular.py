@@ -40,7 +40,7 @@ def cycle_navigation(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array
 def modular_arithmetic(key: jax.Array, n: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
     """Draws digits 0 to 4 with +, - and * between them; the answer is the value modulo 5.
 
-    Products come before sums. The length is odd: `odd` is the number of symbols.
+    Products come before sums. The length is odd: an even n is reduced by one (`odd`).
     """
     key_digit, key_operator = jax.random.split(key)
     digits = draw_symbols(key_digit, most, MODULUS)
