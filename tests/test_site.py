@@ -91,7 +91,7 @@ def test_archived_scores_are_means_of_the_archive():
     row = next(s for s in results.scores()["np"] if (s.study, s.setting) == ("ptb_small", ""))
     assert (row.metric, len(row.values)) == ("perplexity", 1)
     assert round(row.mean, 2) == 115.19  # docs/reproductions.md
-    assert results.trials()["vanilla"] == {"odyssey_jsb": 100}
+    assert results.trials()["vanilla"] == {"odyssey_jsb": 200}
     lstm = {s.study: len(s.values) for s in results.scores()["lstm"]}
     assert lstm["credit"] == 5
 
