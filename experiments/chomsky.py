@@ -34,7 +34,7 @@ def label(problem: str, cell: str) -> str:
 
 
 def claims() -> tuple[Scores | Claim, ...]:
-    """Returns what the published figures say of the LSTM, and one statement on a linear cell."""
+    """Returns what the published figures say about the LSTM, and one claim about a linear cell."""
     solved = {name: value / 100 >= SOLVED for name, value in PUBLISHED.items()}
     scores = tuple(
         Scores(

@@ -26,7 +26,7 @@ from lstm_lab.studies import (
 )
 
 SOURCE = "Bai et al. 2018, Table 1"
-# Nats. The cells of a paper differ by less than that from those of other papers on these data.
+# Nats, about two percent of the score of the LSTM on the JSB chorales.
 TOLERANCE = 0.2
 
 

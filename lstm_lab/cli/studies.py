@@ -80,7 +80,7 @@ POWER = (
     ),
 )
 
-# Where the processes run.
+# The flags that choose how processes start.
 PLACE = (
     flag(
         "--launcher",

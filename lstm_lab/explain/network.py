@@ -32,7 +32,7 @@ NO_TARGET = "none of the sequences that are analyzed has a target"
 
 
 class StatePlace(NamedTuple):
-    """Where a number of the state vector comes from.
+    """The layer and the part of the state that a number of the state vector belongs to.
 
     Attributes:
       layer: number of the layer.

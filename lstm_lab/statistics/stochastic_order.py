@@ -16,7 +16,7 @@ N_RESAMPLES = 1000
 # Below it, an order counts as shown: the threshold that Ulmer et al. 2022 advise. The definition
 # would allow 0.5, which equal distributions fall below far too often: docs/benchmarks.md.
 THRESHOLD = 0.2
-# With fewer scores on a side, bootstrap samples are too much alike, and the bound is too low:
+# With fewer scores on a side, bootstrap samples are too similar, and the bound is too low:
 # docs/benchmarks.md, "Statistics".
 MIN_SCORES = 5
 

@@ -34,7 +34,7 @@ def test_the_largest_of_many_units_without_a_signal_is_rarely_significant():
 
 
 def test_a_common_trend_is_no_evidence():
-    """Both grow with the step, in all sequences alike; nothing else relates them."""
+    """Both grow with the step, in the same way in all sequences; nothing else relates them."""
     trend_T = np.arange(T) * 5.0
     z_BT, s_BTS = trend_T + noise(3, B, T), trend_T[:, None] + noise(4, B, T, S)
     assert abs(np.corrcoef(z_BT.ravel(), s_BTS[..., 0].ravel())[0, 1]) > 0.9

@@ -36,7 +36,7 @@ class MultiQueryRecall(Task):
       pairs: number of pairs.
       vocabulary: number of symbols, even. Keys are 1 to V/2 - 1, values are V/2 to V - 1; those of
         a sequence differ. 0 is the blank.
-      power: slot i has the weight i^(power - 1); 1 draws all slots alike.
+      power: slot i has the weight i^(power - 1); 1 gives all slots the same.
       filler: `random` symbols of the whole vocabulary between the queries, or `blank`.
       valid_size, test_size: number of examples of these fixed splits.
       split_seed: seed of the fixed splits, the same for all runs.

@@ -223,13 +223,14 @@ class Tags(Task):
 
     def _numbers(self, path: Path, sentences: list[Sentence]) -> Any:
         known = (*self.labels, *map(_end_label, self.intents))
+        names = set(known)  # a search in a tuple for each word would be slow
         rows = []
         for sentence in sentences:
             row = [] if self.predict == "intent" else [*sentence.tags]
             if self.predict != "tags":
                 both = self.predict == "both"
                 row.append(_end_label(sentence.intent) if both else sentence.intent)
-            unknown = [label for label in row if label not in known]
+            unknown = [label for label in row if label not in names]
             if unknown:
                 label = unknown[0].removeprefix(_end_label(""))
                 options = self.labels if label == unknown[0] else self.intents

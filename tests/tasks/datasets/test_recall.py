@@ -107,7 +107,7 @@ def test_selective_copying_matches_its_definition():
         np.testing.assert_array_equal(x_T[:-6][x_T[:-6] > 0], y_T[-6:])
         assert (y_T[:-6] == -1).all()
     assert set(np.unique(examples.x[:, :-6])) == set(range(8))
-    # Each place is chosen alike: 6 of 24.
+    # All places are equally likely: 6 of 24.
     counts = (examples.x[:, :-6] > 0).sum(0)
     assert counts.sum() == 3000
     # Below the chi-square of 23 degrees of freedom, since places of a sequence differ.

@@ -57,7 +57,7 @@ def multiply(a: jax.Array, b: jax.Array) -> jax.Array:
 
     def add_shifted(state: tuple[jax.Array, jax.Array], bit: jax.Array) -> Any:
         total, shifted = state
-        # The highest bit leaves the array; it is zero wherever the product has room.
+        # The highest bit leaves the array; it is zero if the product has room.
         return (total + bit * shifted, jnp.roll(shifted, 1).at[0].set(0)), None
 
     (total, _), _ = lax.scan(add_shifted, (jnp.zeros_like(a), b), a)
