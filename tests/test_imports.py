@@ -29,6 +29,7 @@ ORDER = (
     "inference",
     "studies",
     "report",
+    "cards",
     "explain",
     "bench",
     "api",
