@@ -115,7 +115,9 @@ def _use(facts: CardFacts, usage: str) -> str:
 
 def _in_lstm_lab(facts: CardFacts) -> list[str]:
     """Returns how to predict with the run, in Python and on the command line."""
-    task, trusted = facts.data.task, bool(facts.own_code)
+    trusted = bool(facts.own_code)
+    # A task of the user's may have the name of one of the package.
+    task = "" if "task.py" in facts.own_code else facts.data.task
     inputs = '["a text", "another text"]' if task in TEXTS else "x"
     lines = ["import lstm_lab as ll", ""]
     lines.append(f'run = ll.load_run("RUN"{", trust_code=True" if trusted else ""})')

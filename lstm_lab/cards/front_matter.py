@@ -51,7 +51,8 @@ def front_matter(facts: CardFacts) -> dict[str, JSON]:
       front_matter(read_facts(Path("runs/imdb")))["pipeline_tag"]  # "text-classification"
     """
     data, test = facts.data, finite_scores(facts.record.test)
-    task = HUB_TASKS.get(data.task, OTHER)
+    # A task of the user's may have the name of one of the package.
+    task = OTHER if "task.py" in facts.own_code else HUB_TASKS.get(data.task, OTHER)
     # The Hub rejects ids that it does not have.
     datasets = data.hub_ids
     return {
