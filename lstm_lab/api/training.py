@@ -165,13 +165,13 @@ def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[st
 
 
 def _write_card(folder: Path) -> None:
-    """Writes the model card of a run that has just ended; a full disk costs the card alone."""
-    from lstm_lab.cards.card import CARD, write_card
+    """Writes the model card of a run that has just ended; a failure costs the card alone."""
+    from lstm_lab.cards.card import write_card
 
     try:
         write_card(folder)
-    except OSError as error:
-        say(f"note: {folder / CARD} was not written: {error.strerror}; lstm-lab card {folder}")
+    except (OSError, UserError) as error:
+        say(f"note: there is no model card of {folder}: {error}")
 
 
 def sweep(

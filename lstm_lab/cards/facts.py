@@ -30,8 +30,9 @@ class SeedGroup:
       planned: number of runs, with those that did not complete.
       scores: test scores of the runs that completed, by metric; a metric without a value in some
         of them is left out.
-      trials: number of tuning runs of the same variant, from which its settings were chosen.
-      tuned: the settings that tuning chose, by dotted path.
+      stage: "final", or "tuning" for a run that tries settings.
+      trials: number of tuning runs of the same variant.
+      tuned: the settings in which the tuning runs differ, by dotted path.
       best: whether the run has the best validation metric of the group.
       folds: number of parts of a cross-validation, or None.
 
@@ -43,6 +44,7 @@ class SeedGroup:
     seeds: tuple[int, ...]
     planned: int
     scores: dict[str, list[float]]
+    stage: str
     trials: int
     tuned: tuple[str, ...]
     best: bool
@@ -121,11 +123,10 @@ def _read_group(folder: Path, result: dict[str, JSON]) -> SeedGroup | None:
     own = plan["runs"].get(place.name)
     if own is None:
         return None
-    same = [name for name in ("variant", "stage", "point") if name in own]
     members = {
         run: row
         for run, row in plan["runs"].items()
-        if all(row.get(name) == own[name] for name in same)
+        if all(row[name] == own[name] for name in ("variant", "stage", "point"))
     }
     ended = {run: read_result(run_folder(workdir, run)) for run in members}
     completed = {
@@ -143,8 +144,9 @@ def _read_group(folder: Path, result: dict[str, JSON]) -> SeedGroup | None:
         seeds=tuple(sorted(members[run]["seed"] for run in completed)),
         planned=len(members),
         scores=_scores(list(completed.values())),
+        stage=own["stage"],
         trials=len(tuning),
-        tuned=tuple(plan["chosen"].get(own["variant"], {})) if tuning else (),
+        tuned=tuple(tuning[0]["point"]) if tuning else (),
         best=_is_best(place.name, completed, result),
         folds=plan["study"].get("folds"),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from lstm_lab.cards.facts import CardFacts
+from lstm_lab.cards.facts import CardFacts, SeedGroup
 from lstm_lab.studies.study import FINAL_DIRECTIONS
 from lstm_lab.tasks import DIRECTIONS
 
@@ -99,15 +99,26 @@ def _of_training(facts: CardFacts) -> list[str]:
     if facts.head.get("rollbacks"):
         times = len(facts.head["rollbacks"])
         sentences.append(
-            f"Training went back to an earlier evaluation {times} times, because a loss or a "
-            "gradient was not finite."
+            f"Training went back to an earlier evaluation {times} time{'s' if times > 1 else ''}, "
+            "because a loss or a gradient was not finite."
         )
     if group is not None and group.tuned:
-        sentences.append(
-            f"{', '.join(group.tuned)} were chosen among {group.trials} tuning runs by the "
-            f"validation {record.metric}, which is therefore too good."
-        )
+        sentences.append(_of_tuning(group, str(record.metric)))
     return sentences
+
+
+def _of_tuning(group: SeedGroup, metric: str) -> str:
+    """Says that validation data chose settings, whose validation scores then look too good."""
+    names, trials = ", ".join(group.tuned), group.trials
+    if group.stage == "tuning":
+        return (
+            f"This is one of {trials} tuning runs, which differ in {names}. If its validation "
+            f"{metric} chose it, this score looks better than it is."
+        )
+    return (
+        f"The validation {metric} of {trials} tuning runs chose {names}, so that validation scores "
+        "look better than they are."
+    )
 
 
 def _of_inputs(facts: CardFacts) -> list[str]:

@@ -96,10 +96,8 @@ def _rate(settings: dict[str, JSON], name: str, of_paper: float) -> str:
 def _layers(settings: dict[str, JSON]) -> dict[str, str]:
     """Returns the parts of a model, from the inputs to the head, by name."""
     sizes = settings["model.hidden_sizes"] or [settings["model.hidden"]] * settings["model.layers"]
-    units = f"{sizes[0]} hidden units" if len(set(sizes)) == 1 else f"{sizes} hidden units"
-    layers = (
-        f"{len(sizes)} with {units}{' each' if len(sizes) > 1 and len(set(sizes)) == 1 else ''}"
-    )
+    units = ", ".join(map(str, sizes[:1] if len(set(sizes)) == 1 else sizes))
+    layers = f"{len(sizes)} with {units} hidden units"
     if settings["model.bidirectional"]:
         layers += f" in each direction, joined by {settings['model.merge']}"
     parts = {"recurrent layers": layers}
