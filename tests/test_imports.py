@@ -27,6 +27,7 @@ ORDER = (
     "results",
     "training",
     "inference",
+    "interop",
     "studies",
     "report",
     "cards",
