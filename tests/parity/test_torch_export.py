@@ -1,8 +1,6 @@
 """Exported modules compute in PyTorch what the trained models compute here."""
 
 import importlib.util
-import subprocess
-import sys
 from functools import partial
 
 import jax
@@ -15,6 +13,7 @@ from lstm_lab.interop.export import export_run
 from lstm_lab.interop.portable import portable_model
 from lstm_lab.interop.pytorch.module import module_form
 from lstm_lab.models.build import build_model
+from lstm_lab.training.state import zero_states
 from tests.helpers.explain import SCAN, trained
 from tests.helpers.peers import assert_close
 from tests.helpers.training import small_spec
@@ -50,12 +49,6 @@ def inputs_of(run, numbers):
     if run.spec.task.name == TOKENS["name"]:
         return numbers.integers(0, run.spec.task.inputs.vocabulary, (B, T)).astype(np.int32)
     return numbers.normal(size=(B, T, 2)).astype(np.float32)
-
-
-def run_ours(run, x, lengths=None, states=None):
-    """Returns logits and final states as the package computes them."""
-    apply = partial(build_model(run.spec).apply, method="logits_and_states")
-    return jax.jit(apply)({"params": run.params}, x, lengths, None, states)
 
 
 def run_torch(module, x, lengths=None, states=None):
@@ -102,11 +95,13 @@ def assert_same(result, reference):
 def check(run, folder):
     """Compares whole sequences, ragged ones, and ones that start from given states."""
     module, numbers = load_module(run, folder), np.random.default_rng(5)
-    x = inputs_of(run, numbers)
-    logits, states = run_ours(run, x)
+    x, zero = inputs_of(run, numbers), zero_states(run.spec, run.params, B)
+    apply = partial(build_model(run.spec).apply, method="logits_and_states")
+    ours = jax.jit(lambda lengths, states: apply({"params": run.params}, x, lengths, None, states))
+    logits, states = ours(np.full(B, T), zero)
     assert_same(run_torch(module, x), (logits, to_torch(run, states)))
-    given = random_states(states, numbers)
-    logits, states = run_ours(run, x, LENGTHS, given)
+    given = random_states(zero, numbers)
+    logits, states = ours(LENGTHS, given)
     result = run_torch(module, x, LENGTHS, to_torch(run, given))
     assert_same(result, (logits, to_torch(run, states)))
     return module, x

@@ -129,6 +129,10 @@ class CellCode:
     def _parts(self) -> tuple[Expression, ...]:
         return tuple(part for e in self.equations for part in parts(e.expression))
 
+    @cached_property
+    def _weights(self) -> set[str]:
+        return {part.name for part in self._parts if isinstance(part, Weight)}
+
     def _group_of(self, addend: Expression) -> Group | None:
         source = source_of(addend)
         if source is None:
@@ -178,31 +182,38 @@ class CellCode:
             name = self._name(source, group)
             if source.letter == "b" and not self._bias_in_matrix(group):
                 size = _times(len(group.gates), "hidden_size")
-                yield Attribute(name, _zeros(size), {name: _weights("b", group.gates)})
+                yield Attribute(name, _zeros(size), {name: self._weight_names(source, group)})
             elif source.letter == "b_hn":
                 yield Attribute("b_hn", _zeros("hidden_size"), {"b_hn": ("b_hn",)})
             elif source.left is not None and source.letter:
                 yield self._matrix(source, group)
 
     def _matrix(self, source: Source, group: Group) -> Attribute:
-        name = self._name(source, group)
+        name, has_bias = self._name(source, group), False
         fan_in, fan_out = _SIZES[source.letter]
-        if not any(p == Weight("P") for p in self._parts):  # without a projection, h has all units
-            fan_in, fan_out = (s.replace("output", "hidden") for s in (fan_in, fan_out))
-        gates = group.gates
-        # One norm spans the products of all gates; their matrices have names of their own if each
-        # gate had a mask of its own in training.
-        spans_all = source.letter in ("W", "U") and gates == ("",)
-        outputs = gate_names(self.spec) if spans_all else gates
-        whole = spans_all and any(p == Weight(source.letter) for p in self._parts)
-        letter = source.letter if source.letter != "R" else f"R_{getattr(source.left, 'name')}"
-        names = (source.letter,) if whole else _weights(letter, outputs)
-        tensors = {f"{name}.weight": names}
-        has_bias = source.letter == "W" and Source("b") in group.sources
-        if has_bias:
-            tensors[f"{name}.bias"] = _weights("b", gates)
-        size = f"{fan_in}, {_times(len(outputs), fan_out)}"
+        if Weight("P") not in self._parts:  # without a projection, h has all units
+            fan_in, fan_out = (size.replace("output", "hidden") for size in (fan_in, fan_out))
+        # One norm spans the products of all gates.
+        is_whole = source.letter in ("W", "U") and group.gates == ("",)
+        number = len(gate_names(self.spec)) if is_whole else len(group.gates)
+        tensors = {f"{name}.weight": self._weight_names(source, group)}
+        if source.letter == "W" and Source("b") in group.sources:
+            has_bias = True
+            tensors[f"{name}.bias"] = self._weight_names(Source("b"), group)
+        size = f"{fan_in}, {_times(number, fan_out)}"
         return Attribute(name, f"nn.Linear({size}{'' if has_bias else ', bias=False'})", tensors)
+
+    def _weight_names(self, source: Source, group: Group) -> tuple[str, ...]:
+        """Returns the names of a source's weights: W_i, W_f; R_ii, R_if; P without a gate."""
+        match source:
+            case Source("R", Old(old)):
+                return tuple(f"R_{old}{gate}" for gate in group.gates)
+            case Source(letter) if letter in self._weights:
+                return (letter,)
+            case Source(letter):
+                # Without gates, the matrices of all gates stand in one norm.
+                gates = gate_names(self.spec) if group.gates == ("",) else group.gates
+                return tuple(f"{letter}_{gate}" for gate in gates)
 
     # ---- vectors: peepholes and norms
 
@@ -321,10 +332,3 @@ def _times(number: int, size: str) -> str:
 
 def _zeros(size: str) -> str:
     return f"nn.Parameter(torch.zeros({size}))"
-
-
-def _weights(letter: str, gates: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the names of the weights of some gates: W_i, W_f; R_ii, R_if; P without a gate."""
-    if letter.startswith("R_"):
-        return tuple(f"{letter}{gate}" for gate in gates)
-    return tuple(f"{letter}_{gate}" if gate else letter for gate in gates)

@@ -38,7 +38,7 @@ model = load()
 """
 
 _STREAM = """
-A step of a stream is a call with one step: `{result}, states = model({x}[:, t : t + 1], states=states)`.
+A step of a stream is a call with one step: `model({x}[:, t : t + 1], states=states)`.
 """
 
 _GENERATE = """
@@ -105,7 +105,9 @@ def _save(tensors: dict[str, FloatArray], path: Path) -> None:
     try:
         from safetensors.numpy import save_file
     except ImportError:
-        raise UserError('--to=torch requires safetensors: pip install "lstm-lab[interop]"') from None
+        raise UserError(
+            '--to=torch requires safetensors: pip install "lstm-lab[interop]"'
+        ) from None
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     save_file(contiguous, path, metadata={"format": "pt"})
 

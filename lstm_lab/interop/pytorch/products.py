@@ -11,7 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from lstm_lab.cells.expressions import Binary, Call, Equation, Expression, Join, Maximum, Part, Weight
+from lstm_lab.cells.expressions import (
+    Binary,
+    Call,
+    Equation,
+    Expression,
+    Join,
+    Maximum,
+    Part,
+    Weight,
+)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,9 @@ def from_torch(layer: TorchLayer, tensors: Mapping[str, FloatArray]) -> dict[str
     bias_ih_GH = tensors.get("bias_ih", zeros).reshape(G, -1)[order]
     bias_hh_GH = tensors.get("bias_hh", zeros).reshape(G, -1)[order].copy()
     params = {
-        name: np.ascontiguousarray(tensors[weight].T.reshape(tensors[weight].shape[1], G, -1)[:, order])
+        name: np.ascontiguousarray(
+            tensors[weight].T.reshape(tensors[weight].shape[1], G, -1)[:, order]
+        )
         for name, weight in (("wx", "weight_ih"), ("wh", "weight_hh"))
     }
     if layer == "GRU":
