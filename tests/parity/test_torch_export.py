@@ -1,22 +1,32 @@
 """Exported modules compute in PyTorch what the trained models compute here."""
 
 import importlib.util
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from functools import partial
 
 import jax
 import numpy as np
 import pytest
 import torch
+from flax.traverse_util import unflatten_dict
+from safetensors.torch import save_file
 
 from lstm_lab.cells import CATALOGUE
+from lstm_lab.inference.generate import Sampling, generate
+from lstm_lab.inference.load import Trained
 from lstm_lab.interop.export import export_run
 from lstm_lab.interop.portable import portable_model
+from lstm_lab.interop.pytorch import import_weights
 from lstm_lab.interop.pytorch.module import module_form
 from lstm_lab.models.build import build_model
 from lstm_lab.training.state import zero_states
-from tests.helpers.explain import SCAN, trained
+from lstm_lab.utils.files import read_json
+from tests.helpers.explain import SCAN, random_params, trained
 from tests.helpers.peers import assert_close
-from tests.helpers.training import small_spec
+from tests.helpers.training import language_spec, small_spec
 
 # PyTorch has no fast path for a projection, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -148,8 +158,94 @@ BOTH = {"bidirectional": True}
         (VECTORS, {**BOTH, "merge": "sum", "residual": True}),
         (VECTORS, {**BOTH, "cell": "lstmp", "residual": True, "subtract_last": True}),
         (VECTORS, {"cell": "minlstm", "residual": True}),
+        (TOKENS, {"hidden_sizes": (5, 7)}),
+        (VECTORS, {"hidden_sizes": (5, 7), **BOTH, "cell": "gru"}),
     ],
     ids=str,
 )
 def test_models(task, model, tmp_path):
     check(make_run(task, **model), tmp_path)
+
+
+# As on a machine that has only PyTorch and safetensors. NumPy is no part of it either.
+ALONE = """
+import sys
+for name in ("jax", "flax", "numpy", "lstm_lab"):
+    sys.modules[name] = None
+sys.path.insert(0, ".")
+"""
+
+
+@pytest.mark.parametrize("cell", ["lstm", "peephole"])
+def test_the_usage_generates_the_same_text_without_this_package(cell, tmp_path):
+    symbols = ["<unk>", "\n", *"abcdefghijklmnop "]
+    spec = language_spec(
+        tmp_path / "none.txt", model={"cell": cell, "hidden": 24, "layers": 2}, **SCAN
+    )
+    run = Trained(spec, random_params(spec, 1.0), {"inputs": tuple(symbols)})
+    expected = "".join(generate(run, "\n", 200, Sampling(temperature=0.0)))
+    assert len(set(expected)) > 4  # no single letter that is repeated
+    folder = export_run(run, "torch", tmp_path / "export")
+    usage = read_json(folder / "export.json")["usage"]
+    program = "\n".join([ALONE, *re.findall(r"```python\n(.*?)```", usage, re.DOTALL)])
+    process = subprocess.run(
+        [sys.executable, "-I", "-W", "ignore:Failed to initialize NumPy", "-c", program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert process.stdout == expected
+
+
+def test_a_stack_of_pytorch_is_one_module(tmp_path):
+    module = load_module(make_run(cell="weightdrop", bidirectional=True), tmp_path)
+    assert isinstance(module.lstm, torch.nn.LSTM)
+    assert (module.lstm.num_layers, module.lstm.bidirectional) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "module", "task"),
+    [
+        ("lstm", torch.nn.LSTM, TOKENS),
+        ("zoneout", torch.nn.LSTM, VECTORS),
+        ("gru", torch.nn.GRU, TOKENS),
+        ("rnn", torch.nn.RNN, VECTORS),
+    ],
+)
+def test_a_module_of_pytorch_gives_its_weights(cell, module, task, tmp_path):
+    class Theirs(torch.nn.Module):
+        def __init__(self, features, outputs):
+            super().__init__()
+            self.embed = torch.nn.Embedding(outputs, features)
+            self.core = module(features, 6, num_layers=2, bidirectional=True, batch_first=True)
+            self.fc = torch.nn.Linear(12, outputs)
+
+    run = make_run(task, cell=cell, bidirectional=True)
+    theirs = Theirs(4, run.spec.task.target.size) if task is TOKENS else Theirs(2, 1)
+    if task is not TOKENS:
+        del theirs.embed
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    weights = import_weights(tmp_path / "theirs.safetensors", run.spec)
+    params = unflatten_dict(weights, sep="/")
+    x = inputs_of(run, np.random.default_rng(5))
+    spec = replace(run.spec, model=replace(run.spec.model, cell=cell.replace("zoneout", "lstm")))
+    ours = build_model(spec).apply({"params": params}, x)
+    with torch.no_grad():
+        h, final = theirs.core(theirs.embed(torch.tensor(x)) if task is TOKENS else torch.tensor(x))
+        if task is not TOKENS:
+            h_n = final[0] if isinstance(final, tuple) else final
+            h = torch.cat([h_n[-2], h_n[-1]], -1)
+        assert_close(ours, theirs.fc(h))
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_projection_without_peepholes_is_that_of_pytorch(both, tmp_path):
+    cell = tmp_path / "cells.py"
+    cell.write_text("from lstm_lab.cells import CellSpec\n\nnarrow = CellSpec(projection=0.5)\n")
+    run = make_run(cell=f"{cell}:narrow", bidirectional=both)
+    module, _ = check(run, tmp_path)
+    assert (type(module.lstm), module.lstm.proj_size) == (torch.nn.LSTM, 3)
+    weights = import_weights(tmp_path / "export" / "model.safetensors", run.spec)
+    jax.tree.map(np.testing.assert_array_equal, unflatten_dict(weights, sep="/"), run.params)

@@ -20,25 +20,25 @@ from lstm_lab.interop.pytorch.module import module_text, state_dict
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import write_text
+from lstm_lab.utils.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from lstm_lab.interop.targets import ExportOptions, Form
 
 _LOAD = """\
 ```python
-# In the folder of the export, or with the folder in sys.path: pip install torch safetensors
+# In this folder, or with it in sys.path: pip install torch safetensors
 from model import load
 
 model = load()
-{result}, states = model({x})  # {x}: {inputs}
 ```
 
-`lengths` gives the real steps of each row; padding changes no result.
+`{result}, states = model({x})` reads whole sequences; `{x}` is {inputs}.
+`model({x}, lengths)` takes sequences of different lengths [B]; padding changes no result.
 """
 
 _STREAM = """
-A step of a stream is a call with one step: `model({x}[:, t : t + 1], states=states)`.
+`model({x}, states=states)` continues where the states end, so a stream is a call for each step.
 """
 
 _GENERATE = """
@@ -46,6 +46,7 @@ Text, with the most probable symbol at each step:
 
 ```python
 import json
+
 import torch
 
 symbols = json.load(open("preprocessing.json"))["inputs"]
@@ -96,20 +97,22 @@ def write(trained: Trained, folder: Path, options: ExportOptions) -> str:
     del options
     model = portable_model(trained)
     text = module_text(model, trained.spec.model, trained.spec.task.target)
-    _save(state_dict(model), folder / "model.safetensors")
+    # By our own function: that of safetensors makes files that only their owner can read.
+    write_bytes(folder / "model.safetensors", _file_of(state_dict(model)))
     write_text(folder / "model.py", text)
     return _usage(trained, model)
 
 
-def _save(tensors: dict[str, FloatArray], path: Path) -> None:
+def _file_of(tensors: dict[str, FloatArray]) -> bytes:
+    """Returns the content of a file of safetensors."""
     try:
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
     except ImportError:
         raise UserError(
             '--to=torch requires safetensors: pip install "lstm-lab[interop]"'
         ) from None
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    save_file(contiguous, path, metadata={"format": "pt"})
+    return save(contiguous, metadata={"format": "pt"})
 
 
 def _usage(trained: Trained, model: PortableModel) -> str:
