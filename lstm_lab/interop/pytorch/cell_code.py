@@ -261,10 +261,11 @@ class CellCode:
                 return self._code(left)  # the norm has this bias
             case Binary("+") | Binary("@"):
                 return self._sum(expression)
+            case Binary("-", Number(0.0), right):
+                return f"-{self._operand(right, '-', is_right=True)}"
             case Binary(operator, left, right):
-                return f"{self._operand(left, operator)} {operator} " + self._operand(
-                    right, operator, is_right=True
-                )
+                right_code = self._operand(right, operator, is_right=True)
+                return f"{self._operand(left, operator)} {operator} {right_code}"
             case _:
                 return self._sum(expression)
 

@@ -119,10 +119,10 @@ def test_ambiguous_heads_need_a_choice(tmp_path):
     tensors = tensors_of(run)
     tensors |= {"fc.weight": tensors["head.weight"] + 1, "fc.bias": tensors["head.bias"] + 1}
     with pytest.raises(
-        UserError, match=r"fc\.weight \[5, 4\], head\.weight \[5, 4\]; --map head/kernel="
+        UserError, match=r"fc\.weight \[5, 4\], head\.weight \[5, 4\]; --map head=MODULE"
     ):
         read(run, tensors, tmp_path)
-    weights = read(run, tensors, tmp_path, head__kernel="head.weight", ignore="fc.*")
+    weights = read(run, tensors, tmp_path, head="head", ignore="fc.*")
     assert_same_bits(weights, run)
 
 
@@ -179,5 +179,32 @@ def test_a_cell_that_pytorch_lacks_is_refused_by_name(tmp_path):
 
 def test_an_unknown_name_of_ours_is_refused(tmp_path):
     run = make_run()
-    with pytest.raises(UserError, match="--map: got 'head/kernl'; did you mean 'head/kernel'"):
-        read(run, tensors_of(run), tmp_path, head__kernl="head.weight")
+    with pytest.raises(UserError, match="--map: got 'haed'; did you mean 'head'"):
+        read(run, tensors_of(run), tmp_path, haed="fc")
+
+
+def test_parts_can_be_left_out(tmp_path):
+    run, other = make_run(embedding=3), tensors_of(make_run(embedding=7))
+    tensors = {name: a for name, a in tensors_of(run).items() if "head" not in name}
+    tensors |= {"embedding.weight": other["embedding.weight"]}
+    with pytest.raises(UserError, match="--map head=MODULE chooses one, --map head= leaves it out"):
+        read(run, tensors, tmp_path, embed="", ignore="embedding.*")
+    weights = read(run, tensors, tmp_path, embed="", head="", ignore="none:embedding.*")
+    assert {name.split("/")[0] for name in weights} == {"lstm"}
+    weights = read(run, tensors_of(run), tmp_path, lstm="", ignore="lstm.*")
+    assert set(weights) == {"embed/embedding", "head/kernel", "head/bias"}
+
+
+def test_the_top_level_can_be_chosen(tmp_path):
+    run = make_run()
+    tensors = renamed(tensors_of(run), **{"lstm.": ""})
+    tensors |= {f"other.{name}": array for name, array in tensors.items() if "_l" in name}
+    weights = read(run, tensors, tmp_path, lstm=".", ignore="other.*")
+    assert_same_bits(weights, run)
+
+
+def test_the_head_of_tied_weights_can_be_named(tmp_path):
+    run = make_run(embedding=4, tied=True)
+    tensors = renamed(tensors_of(run), head_bias="last.bias")
+    tensors |= {"last.weight": tensors["embedding.weight"]}
+    assert_same_bits(read(run, tensors, tmp_path, head="last", embed="embedding"), run)
