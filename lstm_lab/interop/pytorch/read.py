@@ -45,7 +45,7 @@ _EMBEDDINGS = re.compile(r"emb|encoder|wte", re.IGNORECASE)
 _HEADS = re.compile(r"head|decoder|fc|linear|out|classifier|proj", re.IGNORECASE)
 
 
-class Place(NamedTuple):
+class LayerInFile(NamedTuple):
     """One layer of a recurrent module in a file.
 
     Attributes:
@@ -53,7 +53,7 @@ class Place(NamedTuple):
       layer: the number in `weight_ih_l0`.
 
     Example:
-      Place("encoder.rnn.", 0).label  # "encoder.rnn.l0"
+      LayerInFile("encoder.rnn.", 0).label  # "encoder.rnn.l0"
     """
 
     module: str
@@ -135,10 +135,12 @@ def _layer(spec: RunSpec) -> TorchLayer:
 # ---- recurrent layers
 
 
-def _find_layers(file: StateDict, layers: list[str], mapping: Mapping[str, str]) -> list[Place]:
+def _find_layers(
+    file: StateDict, layers: list[str], mapping: Mapping[str, str]
+) -> list[LayerInFile]:
     """Returns the place of each layer of the model in the file."""
     matches = (_RECURRENT.fullmatch(name) for name in file.tensors)
-    places = sorted({Place(m["module"], int(m["layer"])) for m in matches if m}, key=_natural)
+    places = sorted({LayerInFile(m["module"], int(m["layer"])) for m in matches if m}, key=_natural)
     if not places:
         raise UserError(
             f"{file.path}: no recurrent layer, expected tensors such as lstm.weight_ih_l0; "
@@ -163,7 +165,9 @@ def _find_layers(file: StateDict, layers: list[str], mapping: Mapping[str, str])
     return [by_label[chosen[layer]] if layer in chosen else next(remaining) for layer in layers]
 
 
-def _choose_places(file: StateDict, places: list[Place], mapping: Mapping[str, str]) -> list[Place]:
+def _choose_places(
+    file: StateDict, places: list[LayerInFile], mapping: Mapping[str, str]
+) -> list[LayerInFile]:
     """Returns the layers of one module, or of modules that differ only in their number."""
     modules = list(dict.fromkeys(place.module for place in places))
     if "lstm" in mapping:
@@ -186,14 +190,14 @@ def _shown(module: str) -> str:
     return module.removesuffix(".") or "."
 
 
-def _natural(place: Place) -> tuple[list[str | int], int]:
+def _natural(place: LayerInFile) -> tuple[list[str | int], int]:
     """Returns a key by which layers.2 stands before layers.10."""
     parts = re.split(r"(\d+)", place.module)
     return [int(part) if part.isdigit() else part for part in parts], place.layer
 
 
 def _layer_tensors(
-    file: StateDict, place: Place, name: str, shapes: Shapes
+    file: StateDict, place: LayerInFile, name: str, shapes: Shapes
 ) -> dict[str, FloatArray]:
     """Returns the tensors of one layer in one direction, with the shapes that the model needs."""
     D, G, H = shapes[f"{name}/wx"]

@@ -9,7 +9,7 @@ from lstm_lab.interop.export import export_run
 from lstm_lab.interop.pytorch import form
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
-from tests.interop.pytorch.test_module import make_run
+from tests.helpers.torch_runs import make_run
 
 numpy_files = pytest.importorskip("safetensors.numpy")
 

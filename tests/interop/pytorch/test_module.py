@@ -10,17 +10,8 @@ import pytest
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.interop.portable import portable_model
 from lstm_lab.interop.pytorch.module import module_form, module_text, state_dict
-from tests.helpers.explain import SCAN, trained
 from tests.helpers.paths import ROOT
-from tests.helpers.training import small_spec
-
-SIZES = {"length": 8, "valid_size": 4, "test_size": 4}
-TASKS = {"tokens": {"name": "dyck", **SIZES}, "vectors": {"name": "adding", **SIZES}}
-
-
-def make_run(task="tokens", **model):
-    model = {"cell": "lstm", "hidden": 4, "layers": 2, **model}
-    return trained(small_spec(task=TASKS[task], model=model, **SCAN))
+from tests.helpers.torch_runs import TASKS, make_run
 
 
 def text_of(run):

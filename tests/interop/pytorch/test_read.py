@@ -10,7 +10,7 @@ from lstm_lab.interop.portable import portable_model
 from lstm_lab.interop.pytorch import import_weights
 from lstm_lab.interop.pytorch.module import state_dict
 from lstm_lab.utils.errors import UserError
-from tests.interop.pytorch.test_module import make_run
+from tests.helpers.torch_runs import make_run
 
 numpy_files = pytest.importorskip("safetensors.numpy")
 
@@ -94,8 +94,8 @@ def test_several_stacks_need_a_choice(tmp_path):
         read(run, both, tmp_path)
     weights = read(run, both, tmp_path, lstm="first", ignore="second.*")
     assert_same_bits(weights, run)
-    with pytest.raises(UserError, match=r"--map lstm: got 'frist'; did you mean 'first'"):
-        read(run, both, tmp_path, lstm="frist")
+    with pytest.raises(UserError, match=r"--map lstm: got 'firstt'; did you mean 'first'"):
+        read(run, both, tmp_path, lstm="firstt")
     with pytest.raises(UserError, match="model has no place for second"):
         read(run, both, tmp_path, lstm="first")
 
