@@ -68,5 +68,9 @@ def find_target(name: str) -> ExportTarget:
       UserError: for another name.
     """
     match name:
+        case "torch":
+            from lstm_lab.interop import pytorch
+
+            return ExportTarget(pytorch.form, pytorch.write)
         case _:
             raise unknown("--to", name, TARGETS)
