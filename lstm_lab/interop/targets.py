@@ -68,5 +68,13 @@ def find_target(name: str) -> ExportTarget:
       UserError: for another name.
     """
     match name:
+        case "safetensors":
+            from lstm_lab.interop import safetensors_file
+
+            return ExportTarget(safetensors_file.form, safetensors_file.write)
+        case "stablehlo":
+            from lstm_lab.interop import stablehlo
+
+            return ExportTarget(stablehlo.form, stablehlo.write)
         case _:
             raise unknown("--to", name, TARGETS)
