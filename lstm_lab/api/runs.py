@@ -189,6 +189,31 @@ class Run:
         write_explanation(place, self.record.title, explanation)
         return explanation
 
+    def export(self, to: str, out: str | Path | None = None, **options: Any) -> Path:
+        """Writes the model for another framework.
+
+        Args:
+          to: the target: safetensors, torch, keras, flax, equinox, onnx, web or stablehlo.
+          out: the folder to write; None takes `export/TARGET` in the folder of the run.
+          **options: `opset`, the version of ONNX' operators; `runtime`, the folder of
+            onnxruntime-web's files, for `web`.
+
+        Returns:
+          The folder, with the files of the target, export.json and preprocessing.json.
+
+        Raises:
+          UserError: for an unknown target or option, a model that the target cannot express, or a
+            folder that holds something else. Nothing is written then.
+
+        Example:
+          run.export("torch")  # runs/adding/export/torch
+        """
+        from lstm_lab.interop.export import export_run
+        from lstm_lab.interop.targets import export_options
+
+        place = self.folder / "export" / to if out is None else Path(out)
+        return export_run(self.trained, to, place, export_options(options))
+
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
         return f"Run({str(self.folder)!r}, {self.status}{', ' if metrics else ''}{metrics})"
@@ -337,6 +362,18 @@ class Runs:
           runs.explain(["signals"], out="runs/best/explain")
         """
         return self.best.explain(analyses, **options)
+
+    def export(self, to: str, out: str | Path | None = None, **options: Any) -> Path:
+        """Writes the model of the best seed for another framework, as `Run.export`.
+
+        Args:
+          to, out: as in `Run.export`.
+          **options: as in `Run.export`.
+
+        Example:
+          runs.export("onnx", "digits_onnx", opset=17)
+        """
+        return self.best.export(to, out, **options)
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"mean {name}={value:.4g}" for name, value in self.metrics.items())

@@ -18,13 +18,16 @@ from lstm_lab.cells.cell import Spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.inference.load import Trained
-from lstm_lab.interop.targets import ExportOptions, Form
+from lstm_lab.interop.targets import ExportOptions, Form, without_folder
 from lstm_lab.models.weights import named_weights
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_bytes
 
 SCHEMA = 1  # raised when names or layouts of weights change their meaning
 FILE = "model.safetensors"
+
+# Settings of a model that say where its first weights came from: paths on the user's machine.
+_ORIGINS = ("vectors", "init_from", "init_parts")
 
 _USAGE = """\
 The names are paths in the parameter tree, such as `lstm/layer_0/wx`. To read the arrays:
@@ -103,10 +106,11 @@ def write_weights(path: Path, weights: Mapping[str, np.ndarray], spec: RunSpec) 
 
 def _metadata(spec: RunSpec) -> dict[str, str]:
     """Returns what the weights belong to; the format allows texts alone."""
+    model = {name: value for name, value in to_json(spec)["model"].items() if name not in _ORIGINS}
     return {
         "lstm_lab": lstm_lab.__version__,
         "schema": str(SCHEMA),
-        "task": spec.task.name,
-        "cell": spec.model.cell,
-        "model": json.dumps(to_json(spec)["model"]),
+        "task": without_folder(spec.task.name),
+        "cell": without_folder(spec.model.cell),
+        "model": json.dumps(model | {"cell": without_folder(spec.model.cell)}),
     }

@@ -74,6 +74,9 @@ def write(trained: Trained, folder: Path, options: ExportOptions) -> str:
       write(load_run(Path("runs/adding")), Path("adding_programs"), ExportOptions())
     """
     del options
+    # Kernels of this package are calls into its own library, which other programs do not have.
+    compute = replace(trained.spec.compute, backend="scan")
+    trained = replace(trained, spec=replace(trained.spec, compute=compute))
     if trained.spec.task.source_vocabulary is not None:
         _write_program(translation_program(trained), folder / "model")
         return f"{_TRANSLATION}\n{_OTHERS}"
@@ -91,7 +94,7 @@ def model_program(trained: Trained) -> Program:
         (x, lengths, states, is_start) -> (outputs, states)
 
     Args:
-      trained: the run.
+      trained: the run, with the backend `scan`.
 
     Returns:
       A program with x: tokens [b,t] or vectors [b,t,D]; lengths [b], int32; states: arrays [b,n] by
@@ -124,7 +127,7 @@ def step_program(trained: Trained) -> Program:
         (x, states, is_start) -> (outputs, states)
 
     Args:
-      trained: the run; its model needs no later steps.
+      trained: the run, with the backend `scan`; its model needs no later steps.
 
     Returns:
       A program with x: tokens [b] or vectors [b,D], and the other arguments of `model_program`. The
@@ -154,7 +157,7 @@ def translation_program(trained: Trained) -> Program:
         (x, source, source_lengths) -> logits
 
     Args:
-      trained: the run of a translation.
+      trained: the run of a translation, with the backend `scan`.
 
     Returns:
       A program with x: target tokens [b,t], of which the first is that of the start; source:
@@ -177,10 +180,8 @@ def translation_program(trained: Trained) -> Program:
 
 def _apply_of(trained: Trained) -> Callable[..., Any]:
     """Returns `logits_and_states` of a model with its weights."""
-    # Kernels of this package are calls into its own library, which other programs do not have.
-    compute = replace(trained.spec.compute, backend="scan")
-    model = build_model(replace(trained.spec, compute=compute))
-    return partial(model.apply, {"params": trained.params}, method="logits_and_states")
+    apply = build_model(trained.spec).apply
+    return partial(apply, {"params": trained.params}, method="logits_and_states")
 
 
 def _model_of(trained: Trained) -> tuple[Callable[..., Any], tuple[str, ...], States]:

@@ -2,19 +2,21 @@
 
 In: the name of a target. Out: its `ExportTarget`. A target is a file or a folder of this package
 with two functions: `form(spec)` says how it expresses a variant, `write(trained, folder, options)`
-writes a run. They are imported at their first use, because each needs the package of its framework.
-Read export.py next.
+writes a run. They are imported at their first use, because each needs the package of its framework;
+this file needs nothing, so that the command line can list the targets. Read export.py next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from lstm_lab.cells.cell import Spec
-from lstm_lab.inference.load import Trained
-from lstm_lab.utils.errors import unknown
+from lstm_lab.utils.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from lstm_lab.cells.cell import Spec
+    from lstm_lab.inference.load import Trained
 
 TARGETS = ("safetensors", "torch", "keras", "flax", "equinox", "onnx", "web", "stablehlo")
 
@@ -39,6 +41,8 @@ class ExportOptions(NamedTuple):
 
 
 NO_OPTIONS = ExportOptions()
+# The targets that read each option.
+_READERS = {"opset": ("onnx", "web"), "runtime": ("web",)}
 
 
 class ExportTarget(NamedTuple):
@@ -78,3 +82,70 @@ def find_target(name: str) -> ExportTarget:
             return ExportTarget(stablehlo.form, stablehlo.write)
         case _:
             raise unknown("--to", name, TARGETS)
+
+
+def export_options(options: Mapping[str, Any]) -> ExportOptions:
+    """Returns the options of an export by name.
+
+    Args:
+      options: values by name, as a notebook gives them.
+
+    Raises:
+      UserError: for an unknown name.
+
+    Example:
+      export_options({"opset": 17}).opset  # 17
+    """
+    for name in options:
+        if name not in ExportOptions._fields:
+            raise unknown("export: option", name, ExportOptions._fields)
+    runtime = options.get("runtime")
+    return ExportOptions(options.get("opset"), None if runtime is None else Path(runtime))
+
+
+def check_options(to: str, options: ExportOptions) -> None:
+    """Raises UserError for an option that has no effect.
+
+    Args:
+      to: the target.
+      options: what the user chose.
+
+    Example:
+      check_options("torch", ExportOptions(opset=17))  # raises
+    """
+    for name, value in options._asdict().items():
+        if value is not None and to not in _READERS[name]:
+            raise UserError(f"--{name}: it has no effect with --to={to}; leave it out")
+
+
+def forms(spec: Spec) -> dict[str, str]:
+    """Returns how each target expresses a variant: its form, or `refused: ` and the reason.
+
+    Args:
+      spec: the variant.
+
+    Example:
+      forms(get_variant("layernorm").spec)["torch"]  # "equations"
+    """
+    return {name: _form(find_target(name), spec) for name in TARGETS}
+
+
+def _form(target: ExportTarget, spec: Spec) -> str:
+    try:
+        return target.form(spec)
+    except UserError as reason:
+        return f"refused: {reason}"
+
+
+def without_folder(name: str) -> str:
+    """Returns the name of a cell or a task without the folder of a user's file.
+
+    A file for other people says nothing about the folders of the user.
+
+    Args:
+      name: a name of the catalogue, or FILE.py:NAME.
+
+    Example:
+      without_folder("runs/mine/cell.py:cell")  # "cell.py:cell"
+    """
+    return Path(name).name
