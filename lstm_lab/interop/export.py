@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from lstm_lab.config.user_code import without_folder
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.targets import (
     NO_OPTIONS,
     ExportOptions,
     check_options,
     find_target,
-    without_folder,
 )
 from lstm_lab.tasks import Tokens
 from lstm_lab.utils.errors import UserError

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-import lstm_lab
 from lstm_lab.cells.cell import Spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
+from lstm_lab.config.user_code import without_folder
 from lstm_lab.inference.load import Trained
-from lstm_lab.interop.targets import ExportOptions, Form, without_folder
 from lstm_lab.models.weights import named_weights
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_bytes
+
+if TYPE_CHECKING:
+    from lstm_lab.interop.targets import ExportOptions, Form
 
 SCHEMA = 1  # raised when names or layouts of weights change their meaning
 FILE = "model.safetensors"
@@ -108,7 +112,7 @@ def _metadata(spec: RunSpec) -> dict[str, str]:
     """Returns what the weights belong to; the format allows texts alone."""
     model = {name: value for name, value in to_json(spec)["model"].items() if name not in _ORIGINS}
     return {
-        "lstm_lab": lstm_lab.__version__,
+        "lstm_lab": version("lstm-lab"),
         "schema": str(SCHEMA),
         "task": without_folder(spec.task.name),
         "cell": without_folder(spec.model.cell),

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,11 +23,13 @@ from lstm_lab.cells.cell import Spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.portable import portable_model
-from lstm_lab.interop.targets import ExportOptions, Form
 from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import SourceTokens, Tokens
 from lstm_lab.training.state import zero_states
+
+if TYPE_CHECKING:
+    from lstm_lab.interop.targets import ExportOptions, Form
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -35,7 +37,7 @@ Shape = jax.ShapeDtypeStruct
 NamedStates = dict[str, jax.Array]
 
 
-class Program(NamedTuple):
+class TypedFunction(NamedTuple):
     """A function to export.
 
     Attributes:
@@ -88,7 +90,7 @@ def write(trained: Trained, folder: Path, options: ExportOptions) -> str:
     return f"{_model_usage(trained.spec)}\n{stream}\n{_OTHERS}"
 
 
-def model_program(trained: Trained) -> Program:
+def model_program(trained: Trained) -> TypedFunction:
     """Returns the program of a model with one stack.
 
         (x, lengths, states, is_start) -> (outputs, states)
@@ -118,10 +120,10 @@ def model_program(trained: Trained) -> Program:
 
     b, t = export.symbolic_shape("b, t")
     shapes = (_inputs(trained.spec, (b, t)), Shape((b,), jnp.int32), _state_shapes(names, like, b))
-    return Program(forward, (*shapes, _FLAG))
+    return TypedFunction(forward, (*shapes, _FLAG))
 
 
-def step_program(trained: Trained) -> Program:
+def step_program(trained: Trained) -> TypedFunction:
     """Returns the program of one time step of a model.
 
         (x, states, is_start) -> (outputs, states)
@@ -148,10 +150,10 @@ def step_program(trained: Trained) -> Program:
 
     (b,) = export.symbolic_shape("b")
     shapes = (_inputs(trained.spec, (b,)), _state_shapes(names, like, b))
-    return Program(step, (*shapes, _FLAG))
+    return TypedFunction(step, (*shapes, _FLAG))
 
 
-def translation_program(trained: Trained) -> Program:
+def translation_program(trained: Trained) -> TypedFunction:
     """Returns the program of a translation, with the symbols before each one given.
 
         (x, source, source_lengths) -> logits
@@ -175,7 +177,7 @@ def translation_program(trained: Trained) -> Program:
 
     b, t, s = export.symbolic_shape("b, t, s")
     shapes = ((b, t), (b, s), (b,))
-    return Program(forward, tuple(Shape(shape, jnp.int32) for shape in shapes))
+    return TypedFunction(forward, tuple(Shape(shape, jnp.int32) for shape in shapes))
 
 
 def _apply_of(trained: Trained) -> Callable[..., Any]:
@@ -190,7 +192,7 @@ def _model_of(trained: Trained) -> tuple[Callable[..., Any], tuple[str, ...], St
     return _apply_of(trained), names, zero_states(trained.spec, trained.params, rows=1)
 
 
-def export_program(program: Program, platforms: tuple[str, ...]) -> export.Exported:
+def export_program(program: TypedFunction, platforms: tuple[str, ...]) -> export.Exported:
     """Exports a program.
 
     Args:
@@ -207,7 +209,7 @@ def export_program(program: Program, platforms: tuple[str, ...]) -> export.Expor
         return export.export(jax.jit(program.function), platforms=platforms)(*program.arguments)
 
 
-def _write_program(program: Program, path: Path) -> None:
+def _write_program(program: TypedFunction, path: Path) -> None:
     """Writes PATH.jax_export and PATH.mlirbc."""
     # Without derivatives (`vjp_order` is 0): they would need a second program as large as this one.
     content = export_program(program, PLATFORMS).serialize()

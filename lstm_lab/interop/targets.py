@@ -135,17 +135,3 @@ def _form(target: ExportTarget, spec: Spec) -> str:
         return target.form(spec)
     except UserError as reason:
         return f"refused: {reason}"
-
-
-def without_folder(name: str) -> str:
-    """Returns the name of a cell or a task without the folder of a user's file.
-
-    A file for other people says nothing about the folders of the user.
-
-    Args:
-      name: a name of the catalogue, or FILE.py:NAME.
-
-    Example:
-      without_folder("runs/mine/cell.py:cell")  # "cell.py:cell"
-    """
-    return Path(name).name

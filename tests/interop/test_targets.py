@@ -17,7 +17,6 @@ from lstm_lab.interop.targets import (
     export_options,
     find_target,
     forms,
-    without_folder,
 )
 from lstm_lab.utils.errors import UserError
 
@@ -64,8 +63,3 @@ def test_options_of_a_notebook():
     assert export_options({"opset": 17, "runtime": "ort"}) == ExportOptions(17, Path("ort"))
     with pytest.raises(UserError, match="export: option: got 'opsets'; did you mean 'opset'"):
         export_options({"opsets": 17})
-
-
-def test_names_of_a_users_files_lose_their_folder():
-    assert without_folder("runs/mine/cell.py:cell") == "cell.py:cell"
-    assert without_folder("layernorm") == "layernorm"
