@@ -84,6 +84,9 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
     if spec.vectors_sha256:
         data["model"].pop("vectors")
         data["vectors_sha256"] = spec.vectors_sha256
+    if spec.init_from_sha256:
+        data["model"].pop("init_from")
+        data["init_from_sha256"] = spec.init_from_sha256
     for path in without:
         section, _, name = path.rpartition(".")
         # A field that has its default value is not in `data`.
@@ -151,7 +154,8 @@ def program_spec(spec: RunSpec) -> RunSpec:
     """Returns the spec with fixed seeds, rates and lengths of training.
 
     Compiled functions take these numbers as arrays or do not read them, so runs that differ only in
-    them share the functions. The result is the key of the caches of compiled functions.
+    them share the functions. Nor do they read where the first weights come from. The result is the
+    key of the caches of compiled functions.
 
     Args:
       spec: the run.
@@ -167,10 +171,15 @@ def program_spec(spec: RunSpec) -> RunSpec:
         init_seed=None,
         data_seed=None,
         noise_seed=None,
+        vectors_sha256=None,
+        init_from_sha256=None,
         # Not 0 for `lr`: the values must pass the checks of the sections.
         optim=replace(spec.optim, lr=1.0, momentum=0.0, weight_decay=0.0),
         model=replace(
             spec.model,
+            vectors=None,
+            init_from=None,
+            init_parts=(),
             input_noise=None if spec.model.input_noise is None else 0.0,
             zoneout_c=None,
             zoneout_h=None,

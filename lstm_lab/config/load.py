@@ -81,8 +81,12 @@ def load_spec(
     model = settings.get("model")
     if isinstance(model, dict) and not isinstance(model.get("cell", ""), str):
         settings["model"] = {**model, "cell": cell_name(model["cell"])}
-    # A recorded hash belongs to the cell or task that the new one replaces.
-    for setting, recorded in (("model.cell", "cell_sha256"), ("task.name", "task_sha256")):
+    # A recorded hash belongs to the cell, task or weights that the new ones replace.
+    for setting, recorded in (
+        ("model.cell", "cell_sha256"),
+        ("model.init_from", "init_from_sha256"),
+        ("task.name", "task_sha256"),
+    ):
         if setting in values:
             settings.pop(recorded, None)
     task = settings.get("task")

@@ -19,12 +19,14 @@ from lstm_lab.config.run_spec import SECTIONS, RunSpec
 from lstm_lab.config.sections import is_finite
 from lstm_lab.config.user_code import cell_path, file_hash, load_task, task_path
 from lstm_lab.config.variant import resolve_cell
+from lstm_lab.config.weights_source import source_hash
 from lstm_lab.tasks import Task
 from lstm_lab.tasks.readers.download import default_data_dir
 from lstm_lab.utils.errors import UserError, unknown
 
-# Fields that `build_spec` computes. A run.json contains them; `build_spec` ignores these values.
-FILLED_IN = ("cell_sha256", "vectors_sha256", "task_sha256")
+# Fields that `build_spec` computes. A run.json contains them; `build_spec` ignores these values,
+# except for weights that are not there any more.
+FILLED_IN = ("cell_sha256", "vectors_sha256", "init_from_sha256", "task_sha256")
 
 
 def build_spec(config: Mapping[str, Any]) -> RunSpec:
@@ -45,6 +47,7 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     Example:
       build_spec({"task": {"name": "adding"}, "train": {"steps": 100}})
     """
+    recorded = dict(config).get("init_from_sha256")
     config = {k: v for k, v in dict(config).items() if k not in FILLED_IN}
     task = config.pop("task", {})
     expect_mapping("task", task)
@@ -66,8 +69,21 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
         spec,
         cell_sha256=file_hash(cell_file) if cell_file else None,
         vectors_sha256=file_hash(vectors) if vectors else None,
+        init_from_sha256=_weights_hash(spec.model.init_from, recorded),
         task_sha256=file_hash(task_file) if task_file else None,
     )
+
+
+def _weights_hash(init_from: str | None, recorded: str | None) -> str | None:
+    """Returns the hash of the weights of `model.init_from`.
+
+    A run that resumes has its weights in a checkpoint. Those it began with may be gone; then the
+    hash of its record counts. A run that begins reads them, and compares the hash.
+    """
+    if init_from is None:
+        return None
+    path = Path(init_from)
+    return recorded if recorded and not os.path.exists(path) else source_hash(path)
 
 
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class RunSpec:
       compute: how it is computed; not part of the run's id.
       cell_sha256: hash of the file that defines the user's cell, or None; set by `build_spec`.
       vectors_sha256: hash of the file of `model.vectors`, or None; set by `build_spec`.
+      init_from_sha256: hash of the weights of `model.init_from`, or None; set by `build_spec`.
       task_sha256: hash of the file that defines the user's task, or None; set by `build_spec`.
 
     Raises:
@@ -54,6 +55,7 @@ class RunSpec:
     compute: ComputeSpec = field(default_factory=ComputeSpec)
     cell_sha256: str | None = None
     vectors_sha256: str | None = None
+    init_from_sha256: str | None = None
     task_sha256: str | None = None
 
     def __post_init__(self) -> None:
@@ -98,5 +100,6 @@ class RunSpec:
             assert self.train.epochs
             total = self.train.epochs * epoch
         every = self.train.eval_every or epoch or max(total // 20, 1)
-        # At least one evaluation: without any, a run has no best weights and no test score.
-        return total, min(every, total)
+        # At least one evaluation: without any, a run has no best weights and no test score. A run
+        # without steps has one, too.
+        return total, max(min(every, total), 1)

@@ -44,6 +44,10 @@ class ModelSpec:
       tied: the head uses the matrix of the embedding.
       vectors: text file of word vectors, one word and its numbers per line, from which the
         embedding starts.
+      init_from: folder of a finished run, or a .safetensors file, whose weights the model starts
+        from where names are equal (docs/how_to/existing_weights.md).
+      init_parts: parts of the model that are loaded from it, by the start of their names, such as
+        `embed`; empty loads all that both have.
       attention: attention of a decoder to the encoder's outputs (models/encoder_decoder.py).
       embedding: features of a token's embedding; None feeds tokens as one-hot vectors.
       subtract_last: replaces vectors by their difference to the last vector of the sequence, so
@@ -78,6 +82,8 @@ class ModelSpec:
     residual: bool = False
     tied: bool = False
     vectors: str | None = None
+    init_from: str | None = None
+    init_parts: tuple[str, ...] = ()
     attention: Attention = "luong"
     embedding: int | None = None
     subtract_last: bool = False
@@ -121,6 +127,8 @@ class ModelSpec:
         for name in ("dropout_words", "tied", "vectors"):
             if getattr(self, name) and self.embedding is None:
                 raise ValueError(f"{name}: needs an embedding")
+        if self.init_parts and self.init_from is None:
+            raise ValueError("init_parts: got parts to load, but init_from names no weights")
         # Embedding and head share a matrix, so the last layer must be as wide as the embedding.
         if self.tied and self.embedding != self.layer_widths[-1] * self._joined:
             raise ValueError(
@@ -259,7 +267,8 @@ class TrainSpec:
 
     Attributes:
       batch_size: sequences per step.
-      steps: training steps, one batch each. Set either steps or epochs.
+      steps: training steps, one batch each; 0 evaluates the weights with which the run begins. Set
+        either steps or epochs.
       epochs: passes over the training split, for tasks that have one.
       eval_every: steps between evaluations; None is one epoch, or a twentieth of `steps` for a task
         that generates its training data.
@@ -301,9 +310,9 @@ class TrainSpec:
     def __post_init__(self) -> None:
         _expect_finite(self)
         for name in ("rollback_limit", "batch_size", "steps", "epochs", "eval_every", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: got {value}, expected 1 or more")
+            value, least = getattr(self, name), 0 if name == "steps" else 1
+            if value is not None and value < least:
+                raise ValueError(f"{name}: got {value}, expected {least} or more")
         for name in ("activation_reg", "temporal_reg"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 0 or more")
@@ -373,17 +382,3 @@ def _expect_finite(section: object) -> None:
     for name, value in vars(section).items():
         if isinstance(value, float) and not is_finite(value):
             raise ValueError(f"{name}: got {value}, expected a finite number")
-
-
-def names_part(parts: tuple[str, ...], name: str) -> bool:
-    """Returns whether a parameter, such as `lstm/layer_0/wx`, belongs to one of the parts.
-
-    Args:
-      parts: the starts of names, such as `lstm` or `lstm/layer_0`.
-      name: the path of the parameter, with slashes.
-
-    Example:
-      names_part(("lstm/layer_1",), "lstm/layer_10/wx")  # False
-    """
-    # With the slash: a plain prefix would freeze layer 10 together with layer 1.
-    return any(name == part or name.startswith(f"{part}/") for part in parts)

@@ -26,8 +26,9 @@ def to_json(spec: RunSpec) -> dict[str, Any]:
     data["task"] = {"name": spec.task.name, **data["task"]}
     # Only where there is one: the records of earlier versions lack the field, and equal studies
     # have equal records.
-    if spec.task_sha256 is None:
-        del data["task_sha256"]
+    for name in ("task_sha256", "init_from_sha256"):
+        if data[name] is None:
+            del data[name]
     # The round trip turns tuples into lists: the result equals what a file gives back.
     return json.loads(json.dumps(data))
 
@@ -39,19 +40,21 @@ def from_json(data: Mapping[str, Any]) -> RunSpec:
       data: what `to_json` returned.
 
     Raises:
-      UserError: as `build_spec` does, and if the file of a user's cell or task has changed
-        since.
+      UserError: as `build_spec` does, and if the file of a user's cell or task, or the weights of
+        `model.init_from`, have changed since.
     """
     spec = build_spec(data)
     # Another cell or task under the same name would silently train something else.
-    for setting, name, now, field in (
-        ("model.cell", spec.model.cell, spec.cell_sha256, "cell_sha256"),
-        ("task.name", spec.task.name, spec.task_sha256, "task_sha256"),
+    kept = "; its source is kept beside run.json"
+    for setting, name, now, field, hint in (
+        ("model.cell", spec.model.cell, spec.cell_sha256, "cell_sha256", kept),
+        ("task.name", spec.task.name, spec.task_sha256, "task_sha256", kept),
+        ("model.init_from", spec.model.init_from, spec.init_from_sha256, "init_from_sha256", ""),
     ):
         recorded = data.get(field)
         if recorded is not None and now != recorded:
             raise UserError(
                 f"{setting}: {name} has changed since that run "
-                f"(sha256 {now}, then {recorded}); its source is kept beside run.json"
+                f"(sha256 {now}, then {recorded}){hint}"
             )
     return spec

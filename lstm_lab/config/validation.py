@@ -45,6 +45,11 @@ def _attends_stepwise(spec: RunSpec) -> bool:
     return _translates(spec) and spec.model.attention == "bahdanau"
 
 
+def _loads_embedding(spec: RunSpec) -> bool:
+    parts = [part.partition("/")[0] for part in spec.model.init_parts]
+    return spec.model.init_from is not None and (not parts or "embed" in parts)
+
+
 # In this order: the first conflict that applies is reported.
 CONFLICTS = (
     # Generated examples never repeat, so an epoch has no end.
@@ -101,6 +106,10 @@ CONFLICTS = (
     Conflict(
         lambda spec: _translates(spec) and spec.model.vectors is not None,
         "model.vectors: translation does not support it",
+    ),
+    Conflict(
+        lambda spec: _loads_embedding(spec) and spec.model.vectors is not None,
+        "model.vectors: model.init_from loads the embedding, too; leave it out by model.init_parts",
     ),
     Conflict(
         lambda spec: _translates(spec) and spec.model.dropout_words > 0.0,

@@ -15,14 +15,13 @@ import numpy as np
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import from_json
 from lstm_lab.config.user_code import check_trusted, file_hash
-from lstm_lab.results.intact import TRAIN_AGAIN
+from lstm_lab.results.intact import read_preprocessing
 from lstm_lab.results.run_files import read_settings
 from lstm_lab.tasks.readers.text import Vocabulary
-from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.checkpoint import best_weights
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON, PyTree
 
 
@@ -66,8 +65,9 @@ def load_run(folder: Path, trust_code: bool = False) -> Trained:
     check_trusted(spec_json, folder / "run.json", trust_code)
     for section, key, copy in (("model", "cell", "cell.py"), ("task", "name", "task.py")):
         spec_json[section][key] = _copied(folder / copy, spec_json, section, key)
-    # Pretrained word vectors are part of the weights by now; their file may be gone.
-    spec_json["model"]["vectors"] = None
+    # What the run began with is part of its weights by now; the files may be gone.
+    spec_json["model"] |= {"vectors": None, "init_from": None, "init_parts": []}
+    spec_json.pop("init_from_sha256", None)
     try:
         spec = from_json(spec_json)
     except UserError as error:
@@ -75,14 +75,10 @@ def load_run(folder: Path, trust_code: bool = False) -> Trained:
         raise UserError(f"workdir: {folder / 'run.json'}: {error}") from None
     shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
     like = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
-    best = Checkpoints(folder / "checkpoints" / "best").restore(like)
-    for path, reason in best.damaged:
-        raise UserError(f"workdir: the weights in {path} are damaged: {reason}; {TRAIN_AGAIN}")
-    if best.step is None:
-        if record["status"] == "completed":
-            raise UserError(f"workdir: the weights of {folder} are missing; {TRAIN_AGAIN}")
-        raise UserError(f"workdir: {folder} has no weights; the run is {record['status']}")
-    return Trained(spec, best.tree, _preprocessing(folder, record))
+    params = best_weights(folder, "workdir", like)
+    content = read_preprocessing(folder, record, "workdir")
+    preprocessing = {name: _without_lists(value) for name, value in content.items()}
+    return Trained(spec, params, preprocessing)
 
 
 def _copied(copy: Path, spec_json: dict[str, JSON], section: str, key: str) -> str:
@@ -99,19 +95,6 @@ def _copied(copy: Path, spec_json: dict[str, JSON], section: str, key: str) -> s
     if not copy.is_file() or file_hash(copy) != recorded:
         raise UserError(f"workdir: {copy} is not the copy of {file} that the run made")
     return f"{copy}:{name}"
-
-
-def _preprocessing(folder: Path, record: dict[str, JSON]) -> dict[str, JSON]:
-    """Returns what the task learned from its training data; raises UserError if it is damaged."""
-    path = folder / "preprocessing.json"
-    expected = record.get("preprocessing_sha256")
-    # Runs of earlier versions recorded no hash; those without preprocessing have no file.
-    if expected is not None and not (path.is_file() and file_hash(path) == expected):
-        raise UserError(f"workdir: {path} is missing or damaged; {TRAIN_AGAIN}")
-    content = read_json(path)
-    if content is None and path.exists():
-        raise UserError(f"workdir: {path} is damaged; {TRAIN_AGAIN}")
-    return {name: _without_lists(value) for name, value in (content or {}).items()}
 
 
 def _without_lists(value: JSON) -> JSON:

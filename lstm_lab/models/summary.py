@@ -18,11 +18,11 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from lstm_lab.cells.describe import purpose
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.config.sections import names_part
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.encoder_decoder import EncoderDecoder
 from lstm_lab.models.sequence_model import SequenceModel
+from lstm_lab.models.weights import names_part, weight_name
 from lstm_lab.utils.tables import ResultTable
 from lstm_lab.utils.types import PyTree
 
@@ -81,10 +81,7 @@ def _variables(model: SequenceModel | EncoderDecoder, x: jax.ShapeDtypeStruct) -
 def _parameter_rows(variables: PyTree) -> list[tuple[str, str, int]]:
     """Returns the rows (name, shape, count) of a model's parameters."""
     leaves = jax.tree_util.tree_flatten_with_path(variables["params"])[0]
-    return [
-        ("/".join(str(part.key) for part in path), str(tuple(leaf.shape)), prod(leaf.shape))
-        for path, leaf in leaves
-    ]
+    return [(weight_name(path), str(tuple(leaf.shape)), prod(leaf.shape)) for path, leaf in leaves]
 
 
 # Counting traces the model, and the thousands of runs of a study differ in few sizes.

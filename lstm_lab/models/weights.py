@@ -2,12 +2,13 @@
 
 In: the parameter tree of a model. Out: a flat mapping from names to arrays, as files of weights
 hold them. The name of a weight is its path in the tree with slashes, such as `lstm/layer_0/wx`;
-`optim.freeze` and `model.init_parts` use the same names. Read `training/initial_weights.py` for how
-a run starts from such weights.
+`optim.freeze` and `model.init_parts` use the same names. Read `weight_files.py` next, and
+`training/initial_weights.py` for how a run starts from such weights.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import jax
@@ -28,6 +29,20 @@ def weight_name(path: tuple[jax.tree_util.DictKey, ...]) -> str:
       weight_name((DictKey("head"), DictKey("kernel")))  # "head/kernel"
     """
     return "/".join(str(part.key) for part in path)
+
+
+def names_part(parts: tuple[str, ...], name: str) -> bool:
+    """Returns whether a parameter, such as `lstm/layer_0/wx`, belongs to one of the parts.
+
+    Args:
+      parts: the starts of names, such as `lstm` or `lstm/layer_0`.
+      name: the path of the parameter, with slashes.
+
+    Example:
+      names_part(("lstm/layer_1",), "lstm/layer_10/wx")  # False
+    """
+    # With the slash: a plain prefix would freeze layer 10 together with layer 1.
+    return any(name == part or name.startswith(f"{part}/") for part in parts)
 
 
 def named_weights(params: PyTree) -> dict[str, np.ndarray]:
@@ -71,26 +86,49 @@ def tree_of_weights(weights: Mapping[str, np.ndarray], like: PyTree) -> PyTree:
         raise UserError(f"weights: {missing[0]} is missing, expected {_text(expected[missing[0]])}")
     if unexpected := [name for name in weights if name not in expected]:
         raise unknown("weights", unexpected[0], expected)
-    fitted = [fit_weight(name, weights[name], leaf) for name, leaf in expected.items()]
+    for name, leaf in expected.items():
+        if problem := misfit(weights[name], leaf):
+            raise UserError(f"weights: {name} {problem}")
+    fitted = [weights[name].astype(leaf.dtype) for name, leaf in expected.items()]
     return jax.tree_util.tree_unflatten(structure, fitted)
 
 
-def fit_weight(name: str, weight: np.ndarray, like: jax.ShapeDtypeStruct) -> np.ndarray:
-    """Returns a weight with the dtype of its place in a model.
+def misfit(weight: np.ndarray, like: jax.ShapeDtypeStruct | np.ndarray) -> str | None:
+    """Returns why a weight does not fit a place in a model, as the end of a message; or None.
+
+    Floating-point numbers of any precision fit.
 
     Args:
-      name: its name, for errors.
-      weight: a floating-point array.
+      weight: an array.
       like: what the model has there: an array, or its shape and dtype.
 
-    Raises:
-      UserError: for another shape, or numbers that are no floating-point numbers.
+    Example:
+      misfit(np.zeros((3, 2)), np.zeros((2, 3)))  # "is float64 [3, 2], expected float64 [2, 3]"
     """
-    # Not by NumPy, to which bfloat16 is no floating-point number.
-    if weight.shape != like.shape or not jnp.issubdtype(weight.dtype, jnp.floating):
-        raise UserError(f"weights: {name} is {_text(weight)}, expected {_text(like)}")
-    return weight.astype(like.dtype)
+    # By JAX and not by NumPy, to which bfloat16 is no floating-point number.
+    if weight.shape == like.shape and jnp.issubdtype(weight.dtype, jnp.floating):
+        return None
+    return f"is {_text(weight)}, expected {_text(like)}"
 
 
 def _text(array: jax.ShapeDtypeStruct | np.ndarray) -> str:
     return f"{array.dtype} {list(array.shape)}"
+
+
+def weights_hash(weights: Mapping[str, np.ndarray]) -> str:
+    """Returns a SHA-256 of weights, in hex: of names, dtypes, shapes and numbers.
+
+    It does not depend on the order, nor on the files that hold them: those of a checkpoint differ
+    each time they are written.
+
+    Args:
+      weights: arrays by name.
+
+    Example:
+      weights_hash(named_weights(params))  # "3b1f..."
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(f"{name} {_text(weights[name])}\n".encode())
+        digest.update(np.ascontiguousarray(weights[name]).tobytes())
+    return digest.hexdigest()

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lstm_lab.results.run_files import METRICS, read_rows, read_settings
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON
 
@@ -93,6 +94,36 @@ def curve_problem(folder: Path, result: Mapping[str, JSON]) -> str:
     recorded = (result.get("files") or {}).get(METRICS)
     wrong = "" if recorded is None else _wrong(f"{folder}/{METRICS}", recorded)
     return _line(folder, METRICS, wrong, result) if wrong else ""
+
+
+def read_preprocessing(folder: Path, head: Mapping[str, JSON], setting: str) -> dict[str, JSON]:
+    """Returns the content of preprocessing.json; nothing for a run without preprocessing.
+
+    Args:
+      folder: the folder of a run.
+      head: the content of its run.json.
+      setting: what named the folder, for errors.
+
+    Raises:
+      UserError: if it is damaged, or not what the run wrote.
+
+    Example:
+      >>> read_preprocessing(Path("runs/imdb"), read_head(Path("runs/imdb")), "workdir")["outputs"]
+      ['0', '1']
+    """
+    path = folder / "preprocessing.json"
+    expected = head.get("preprocessing_sha256")
+    # Runs of earlier versions recorded no hash; those without preprocessing have no file.
+    if expected is not None and not (path.is_file() and _sha256(path) == expected):
+        raise UserError(f"{setting}: {path} is missing or damaged; {TRAIN_AGAIN}")
+    content = read_json(path)
+    if content is None and path.exists():
+        raise UserError(f"{setting}: {path} is damaged; {TRAIN_AGAIN}")
+    return content or {}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _line(folder: Path, name: str, wrong: str, result: Mapping[str, JSON]) -> str:

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from lstm_lab.results.intact import HASHES
+from lstm_lab.results.intact import HASHES, TRAIN_AGAIN
+from lstm_lab.results.run_files import read_head
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import ABSENT, read_json, sync_folder, write_json
 from lstm_lab.utils.types import PyTree
 
@@ -155,6 +157,31 @@ class Checkpoints:
             if number > step or (found and found[1] and number in kept):
                 continue
             _remove(path)
+
+
+def best_weights(folder: Path, setting: str, like: PyTree = None) -> PyTree:
+    """Returns the best weights of a finished run.
+
+    Args:
+      folder: the folder of the run.
+      setting: what named it, for errors.
+      like: as in `Checkpoints.restore`.
+
+    Raises:
+      UserError: if they are missing or damaged.
+
+    Example:
+      best_weights(Path("runs/imdb"), "workdir")["head"]["kernel"].shape  # (128, 2)
+    """
+    best = Checkpoints(folder / "checkpoints" / "best").restore(like)
+    for path, reason in best.damaged:
+        raise UserError(f"{setting}: the weights in {path} are damaged: {reason}; {TRAIN_AGAIN}")
+    if best.step is None:
+        status = (read_head(folder) or {}).get("status")
+        if status == "completed":
+            raise UserError(f"{setting}: the weights of {folder} are missing; {TRAIN_AGAIN}")
+        raise UserError(f"{setting}: {folder} has no weights; the run is {status}")
+    return best.tree
 
 
 def _check_space(folder: Path, tree: PyTree) -> None:

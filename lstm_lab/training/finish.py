@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.weights import named_weights, weights_hash
 from lstm_lab.tasks import Dataset, Stream, metric_names, ordered_metrics
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
@@ -103,16 +104,17 @@ class RunFinisher:
         """
         evaluated = _evaluated(best)
         outcome = self._outcome(active, stopped, evaluated, test)
-        scores = FinalScores({}, {})
+        scores, sha256 = FinalScores({}, {}), None
         if evaluated and multihost.is_primary():
             params = unpad(self.layout, active.run.spec, best.params)
+            sha256 = weights_hash(named_weights(params))
             if self.spec.compute.gates:
                 layers = measure_gates(active.run.spec, params, self.dataset.splits["valid"])
                 active.recorder.write_gate_images(int(best.step), layers)
             scores = self._final_scores(active, params)
         # Test metrics mean nothing without an evaluation.
         scores = scores._replace(metrics=test | scores.metrics if evaluated else {})
-        self._write(active, outcome, int(best.step), scores, compile_seconds)
+        self._write(active, outcome, int(best.step), scores, compile_seconds, sha256)
 
     def _outcome(
         self, active: ActiveRun, stopped: int, evaluated: bool, test: dict[str, float]
@@ -146,6 +148,7 @@ class RunFinisher:
         best_step: int,
         scores: FinalScores,
         compile_seconds: float,
+        weights_sha256: str | None,
     ) -> None:
         recorder = active.recorder
         curves = {name: curve._asdict() for name, curve in scores.curves.items()}
@@ -163,6 +166,8 @@ class RunFinisher:
             **({"curves": curves} if curves else {}),
             "trivial": self.trivial,
             "parameters": active.summary.total,
+            # The runs that start from these weights have it in their ids.
+            **({"weights_sha256": weights_sha256} if weights_sha256 else {}),
             "wall_s": recorder.seconds,
             "compile_s": compile_seconds,
         }

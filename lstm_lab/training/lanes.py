@@ -139,15 +139,17 @@ class Lanes:
         """Whether a run still trains or waits."""
         return bool(self.active or self.waiting)
 
-    def assign_waiting(self) -> dict[int, CohortRun]:
-        """Gives free lanes to waiting runs, in order; returns the new runs by lane."""
-        assigned: dict[int, CohortRun] = {}
+    def next_runs(self) -> dict[int, CohortRun]:
+        """Returns the waiting runs that `assign_waiting` gives a lane, by lane."""
         # In order, so that the same runs get the same lanes in every process.
-        for lane in range(self.count):
-            if lane not in self.active and self.waiting:
-                assigned[lane] = self.waiting.pop(0)
-                self.active[lane] = self.activate(assigned[lane], None)
-        return assigned
+        free = [lane for lane in range(self.count) if lane not in self.active]
+        return dict(zip(free, self.waiting, strict=False))
+
+    def assign_waiting(self) -> None:
+        """Gives free lanes to waiting runs, in order."""
+        for lane, run in self.next_runs().items():
+            self.active[lane] = self.activate(run, None)
+            self.waiting.pop(0)
 
     def saved(self) -> SavedLanes:
         """Returns what a checkpoint holds of the lanes besides their states."""

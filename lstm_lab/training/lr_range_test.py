@@ -12,6 +12,7 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks import Dataset
+from lstm_lab.training.initial_weights import initial_member
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.parallel import build_program
 from lstm_lab.training.reports import REPORT
@@ -52,7 +53,8 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
     flat = replace(spec.optim, schedule="constant", warmup_steps=0, plateau=None, accumulate=1)
     spec = replace(spec, optim=flat, train=replace(spec.train, steps=STEPS, epochs=None))
     program = build_program(spec, STEPS, Layout("single", 1, 1))
-    state = program.assign(None, {0: program.init_member(spec, STEPS)})
+    start = initial_member(program, spec, STEPS, dataset.preprocessing)
+    state = program.assign(None, {0: start.state})
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
     rates: list[float] = []
     losses: list[float] = []

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import optax
 
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.config.sections import HPARAMS, OptimSpec, names_part
+from lstm_lab.config.sections import HPARAMS, OptimSpec
+from lstm_lab.models.weights import names_part, weight_name
 from lstm_lab.utils.types import PyTree
 
 
@@ -174,4 +175,4 @@ def _frozen(parts: tuple[str, ...], params: PyTree) -> PyTree:
 
 def is_frozen(parts: tuple[str, ...], path: tuple[jax.tree_util.DictKey, ...]) -> bool:
     """Returns whether the parameter at a path of the tree belongs to one of the named parts."""
-    return names_part(parts, "/".join(str(part.key) for part in path))
+    return names_part(parts, weight_name(path))

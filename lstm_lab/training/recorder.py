@@ -50,6 +50,7 @@ Status = Literal[
     "running", "completed", "diverged", "pruned", "interrupted", "out_of_memory", "failed"
 ]
 SCHEMA = 2  # of run.json
+INITIAL = "initial_weights"  # the key of what came from `model.init_from`
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "lstm-lab")
 
 
@@ -194,6 +195,7 @@ class RunRecorder:
             "backend": ", ".join(layout.backends(self.spec)),
             **head,
             "overrides": head["overrides"] or earlier.get("overrides", {}),
+            **({INITIAL: earlier[INITIAL]} if resumed and INITIAL in earlier else {}),
             "started": (earlier.get("started") if resumed else None) or time.time(),
             "resumed_at": [*earlier.get("resumed_at", []), resumed_at] if resumed else [],
             # Those after the checkpoint will be repeated.
@@ -239,6 +241,11 @@ class RunRecorder:
     def write_rollback(self, entry: dict[str, JSON]) -> None:
         """Adds a rollback to run.json, with the number of rows of metrics.jsonl before it."""
         self.head["rollbacks"].append({"rows": len(self.rows), **entry})
+        write_json(self.folder / "run.json", self.head)
+
+    def write_initial_weights(self, loaded: dict[str, JSON]) -> None:
+        """Adds to run.json which weights came from `model.init_from`."""
+        self.head[INITIAL] = loaded
         write_json(self.folder / "run.json", self.head)
 
     def write_performance(self, step: int, **values: float) -> None:

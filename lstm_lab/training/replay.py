@@ -15,11 +15,13 @@ import numpy as np
 
 from lstm_lab.config.ids import program_spec, run_id
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.weights import weight_name
 from lstm_lab.results.run_files import read_settings
 from lstm_lab.tasks import Split
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.divergence import describe_batch
 from lstm_lab.training.forward import activations, training_regularization
+from lstm_lab.training.initial_weights import initial_member
 from lstm_lab.training.lanes import no_lanes
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import layout_of
@@ -30,7 +32,6 @@ from lstm_lab.training.program import Program
 from lstm_lab.training.reports import EVALUATE, REPORT
 from lstm_lab.training.state import RUNNING, TrainState
 from lstm_lab.training.step import TrainStep
-from lstm_lab.training.word_vectors import initial_member
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON, PyTree
 
@@ -101,7 +102,7 @@ def replay(spec: RunSpec, folder: Path, data_dir: Path, step: int) -> Replay:
     devices = 1 if kind == "single" else recorded.devices
     layout = replace(recorded, kind=kind, devices=devices, lanes=1)
     program = build_program(spec, total, layout)
-    first = initial_member(program, spec, total, dataset.preprocessing)
+    first = initial_member(program, spec, total, dataset.preprocessing).state
     state, since = _start(program, first, folder, step)
     start = int(program.collect(state.step)[0])
     data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
@@ -183,7 +184,7 @@ def _inspect(
     outputs = activations(wide, state.params, batch, regularization, state.carry)
     first = next((name for name, arrays in outputs.items() if not _are_finite(arrays)), None)
     gradients = tuple(
-        "/".join(str(part.key) for part in path)
+        weight_name(path)
         for path, leaf in jax.tree_util.tree_leaves_with_path(grads)
         if not _are_finite([leaf])
     )

@@ -22,6 +22,7 @@ from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.finish import RunFinisher
 from lstm_lab.training.gate_stats import measure_gates
+from lstm_lab.training.initial_weights import Start, initial_member
 from lstm_lab.training.lanes import ActiveRun, Cohort, CohortRun, Lanes
 from lstm_lab.training.pace import Calls
 from lstm_lab.training.parallel import build_program, unpad
@@ -30,7 +31,6 @@ from lstm_lab.training.recorder import Resumed, RunRecorder, Status, provenance
 from lstm_lab.training.reports import EVALUATE, PAUSE, ChunkReport
 from lstm_lab.training.rows import RowWriter
 from lstm_lab.training.state import IDLE, PRUNED, RUNNING, TrainState
-from lstm_lab.training.word_vectors import initial_member
 from lstm_lab.utils.errors import no_examples
 from lstm_lab.utils.files import json_text, write_text
 from lstm_lab.utils.progress import say
@@ -85,6 +85,7 @@ class Session:
         self.saves, self.saved_at = 0, time.monotonic()
         self.compile_seconds = 0.0
         self._state: TrainState | None = None
+        self._said: set[str] = set()
         self.data: dict[str, Split] = {}
         self.test: Split | None = None
 
@@ -114,12 +115,27 @@ class Session:
         """
         if self.calls.since_eval:
             return
-        members = {
+        # First, so that weights that do not fit are an error before a run has a folder.
+        starts = {
             lane: initial_member(self.program, run.spec, self.total, self.dataset.preprocessing)
-            for lane, run in self.lanes.assign_waiting().items()
+            for lane, run in self.lanes.next_runs().items()
         }
-        if members:
+        self.lanes.assign_waiting()
+        if starts:
+            members = {lane: start.state for lane, start in starts.items()}
             self._state = self.program.assign(self._state, members)
+        for lane, start in starts.items():
+            self._report_loaded(self.lanes.active[lane], start)
+
+    def _report_loaded(self, active: ActiveRun, start: Start) -> None:
+        """Records what a run took from existing weights, and says it once for equal runs."""
+        if start.loaded is None:
+            return
+        active.recorder.write_initial_weights(start.loaded._asdict())
+        line = start.loaded.line(str(active.run.spec.model.init_from))
+        if multihost.is_primary() and line not in self._said:
+            say(line)
+        self._said.add(line)
 
     def _activate(self, run: CohortRun, resumed: Resumed | None) -> ActiveRun:
         """Opens the record of a run that gets a lane."""

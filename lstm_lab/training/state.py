@@ -139,6 +139,25 @@ def member_of(spec: RunSpec, total: int) -> Member:
     )
 
 
+def with_params(state: TrainState, params: PyTree) -> TrainState:
+    """Returns a first state that begins with other weights.
+
+    Args:
+      state: the state of a member before its first step, host arrays.
+      params: the weights, of the same structure.
+
+    Example:
+      with_params(state, params).best.params is params  # True
+    """
+    average = state.average and state.average._replace(params=params)
+    rollback = state.rollback and state.rollback._replace(
+        good=state.rollback.good._replace(params=params, average=average)
+    )
+    # Best so far, too: a run that diverges at once still ends with the weights it started from.
+    best = state.best._replace(params=params)
+    return state._replace(params=params, best=best, average=average, rollback=rollback)
+
+
 def zero_states(spec: RunSpec, params: PyTree, rows: int) -> States:
     """Returns all-zero states of the recurrent layers for `rows` sequences.
 

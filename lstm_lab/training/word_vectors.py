@@ -1,6 +1,7 @@
 """Pretrained word vectors as the start of an embedding.
 
-In: a program and a run. Out: the run's first state, with the vectors in its embedding.
+In: a run and its first state. Out: the state with the vectors in its embedding.
+`initial_weights.py` calls it.
 """
 
 from __future__ import annotations
@@ -12,25 +13,10 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks.readers.files import read_text
-from lstm_lab.training.program import Program
-from lstm_lab.training.state import TrainState
+from lstm_lab.training.state import TrainState, with_params
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
-
-
-def initial_member(
-    program: Program, spec: RunSpec, total: int, preprocessing: Mapping[str, JSON]
-) -> TrainState:
-    """Returns the state in which a run begins, host arrays.
-
-    Args:
-      program: the program that trains it.
-      spec: the run.
-      total: its number of optimizer steps.
-      preprocessing: what the task computed from its training data.
-    """
-    return with_word_vectors(spec, program.init_member(spec, total), preprocessing)
 
 
 def with_word_vectors(
@@ -59,9 +45,7 @@ def with_word_vectors(
     for index in known:
         table_VD[index] = vectors[words[index]]
     say(f"{spec.model.vectors}: vectors for {len(known)} of {len(words)} words")
-    params = {**state.params, "embed": {"embedding": table_VD}}
-    # Best so far, too: a run that diverges at once still ends with the weights it started from.
-    return state._replace(params=params, best=state.best._replace(params=params))
+    return with_params(state, {**state.params, "embed": {"embedding": table_VD}})
 
 
 def read_vectors(path: Path, features: int) -> dict[str, np.ndarray]:

@@ -1,0 +1,63 @@
+"""The weights that `model.init_from` names: what may be named, and a hash of the content.
+
+In: the path of a run or of a .safetensors file. Out: a hash, which is part of the run's id in place
+of the path. `training/initial_weights.py` reads the weights.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lstm_lab.config.user_code import file_hash
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json
+
+SUFFIX = ".safetensors"
+# Files that may hold pickled objects, which run code when they are read.
+PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".npz", ".npy")
+
+
+def source_hash(path: Path) -> str:
+    """Returns a hash of the weights that `model.init_from` names, in hex.
+
+    That of a file is the hash of its bytes. A run recorded the hash of its best weights in
+    result.json, so that the same run trained again gives the same one.
+
+    Args:
+      path: the folder of a finished run, or a .safetensors file.
+
+    Raises:
+      UserError: for a path that does not exist, or that is neither of both.
+
+    Example:
+      source_hash(Path("runs/lm"))  # "3b1f..."
+    """
+    # By `os.path`, which a name that is too long does not disturb.
+    if os.path.isdir(path):
+        return _run_hash(path)
+    if not os.path.isfile(path):
+        raise UserError(f"model.init_from: {path} does not exist")
+    if path.suffix in PICKLED:
+        raise UserError(
+            f"model.init_from: {path} may run code when it is read; save its weights as {SUFFIX}"
+        )
+    if path.suffix != SUFFIX:
+        raise UserError(
+            f"model.init_from: {path}: expected the folder of a run, or a {SUFFIX} file"
+        )
+    return file_hash(path)
+
+
+def _run_hash(folder: Path) -> str:
+    if (folder / "study.json").is_file():
+        raise UserError(f"model.init_from: {folder} is a study: choose one of {folder / 'runs'}")
+    # In the folder of each checkpoint: the hash of each of its files.
+    hashes = list((folder / "checkpoints" / "best").glob("*/sha256.json"))
+    if not hashes:
+        raise UserError(f"model.init_from: {folder} holds no weights of a finished run")
+    result = read_json(folder / "result.json", weights_sha256=str)
+    if result is not None:
+        return str(result["weights_sha256"])
+    # A run of an earlier version: that of the files, which differ if it is trained again.
+    return file_hash(max(hashes))

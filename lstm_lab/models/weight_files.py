@@ -1,0 +1,57 @@
+"""Weights from a file of the format safetensors: arrays by name, and nothing that could run.
+
+In: the content of a file. Out: arrays by name, as in `weights.py`. Files of other formats are not
+read: a pickle (.pt, .pkl, .bin) runs code when it is opened.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_lab.utils.errors import UserError
+
+# The names of the format, and what NumPy calls them. NumPy has no bfloat16 of its own.
+_DTYPES = {
+    **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16},
+    **{"I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8},
+    **{"U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_},
+}
+
+
+def read_safetensors(content: bytes, what: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file of the format safetensors, by name.
+
+    Args:
+      content: the bytes of the file.
+      what: the setting and the file, for errors.
+
+    Returns:
+      Arrays of the dtypes of the file, which cannot be written to.
+
+    Raises:
+      UserError: without safetensors, for a file of another format or a damaged one, or for an array
+        of numbers that NumPy does not know.
+
+    Example:
+      read_safetensors(Path("lm.safetensors").read_bytes(), "model.init_from: lm.safetensors")
+    """
+    try:
+        from safetensors import SafetensorError, deserialize
+    except ImportError:
+        raise UserError(f"{what} needs safetensors: pip install 'lstm-lab[interop]'") from None
+    try:
+        tensors = deserialize(content)
+    except SafetensorError as error:
+        line = str(error).partition("\n")[0]
+        raise UserError(f"{what} is damaged, or no safetensors file: {line}") from None
+    weights = {}
+    for name, tensor in tensors:
+        dtype = _DTYPES.get(tensor["dtype"])
+        if dtype is None:
+            raise UserError(
+                f"{what}: {name} has the dtype {tensor['dtype']}, expected one of "
+                f"{', '.join(_DTYPES)}"
+            )
+        weights[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
+    return weights

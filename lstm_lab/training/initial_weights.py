@@ -1,0 +1,242 @@
+"""The weights with which a run begins: drawn from its seed, and replaced by existing ones.
+
+In: a program, a run, and what its task computed from the training data. Out: the state before the
+first step, and what of it came from `model.init_from`. `session.py` asks when a run gets a lane; a
+run that resumes has its weights in a checkpoint. Read `word_vectors.py` for `model.vectors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.weights_source import source_hash
+from lstm_lab.models.weight_files import read_safetensors
+from lstm_lab.models.weights import misfit, named_weights, names_part, tree_of_weights
+from lstm_lab.results.intact import read_preprocessing
+from lstm_lab.results.run_files import read_settings
+from lstm_lab.tasks import Tokens
+from lstm_lab.training import padding
+from lstm_lab.training.checkpoint import best_weights
+from lstm_lab.training.parallel import unpad
+from lstm_lab.training.program import Program
+from lstm_lab.training.state import TrainState, with_params
+from lstm_lab.training.word_vectors import with_word_vectors
+from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.types import JSON, PyTree
+
+# Names in a message; the others are counted.
+SHOWN = 5
+
+
+class Loaded(NamedTuple):
+    """What a run took from `model.init_from`; run.json has it as `initial_weights`.
+
+    Attributes:
+      run: the id of the run that trained the weights; None for a file.
+      loaded: the names of the weights that were loaded.
+      drawn: those that the seed gave: the other weights of the model.
+      unmatched: names in the file or run that the model does not have.
+    """
+
+    run: str | None
+    loaded: tuple[str, ...]
+    drawn: tuple[str, ...]
+    unmatched: tuple[str, ...]
+
+    def line(self, source: str) -> str:
+        """Returns it as one line, for people.
+
+        Args:
+          source: the path in `model.init_from`.
+        """
+        total = len(self.loaded) + len(self.drawn)
+        parts = [f"{source}: weights for {len(self.loaded)} of {total} tensors"]
+        for what, names in (
+            ("drawn from the seed", self.drawn),
+            ("not in this model", self.unmatched),
+        ):
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            parts += [f"{what}: {', '.join(names[:SHOWN])}{more}"] if names else []
+        return "; ".join(parts)
+
+
+class Start(NamedTuple):
+    """How a run begins.
+
+    Attributes:
+      state: the state before its first step, host arrays at the program's width.
+      loaded: what came from `model.init_from`; None without it.
+    """
+
+    state: TrainState
+    loaded: Loaded | None
+
+
+def initial_member(
+    program: Program, spec: RunSpec, total: int, preprocessing: Mapping[str, JSON]
+) -> Start:
+    """Returns how a run begins.
+
+    Args:
+      program: the program that trains it.
+      spec: the run.
+      total: its number of optimizer steps.
+      preprocessing: what the task computed from its training data.
+
+    Raises:
+      UserError: for weights or word vectors that are missing, or do not fit the model or the data;
+        the message names the first of them.
+
+    Example:
+      initial_member(program, spec, total, dataset.preprocessing).loaded.drawn
+      # ('head/bias', 'head/kernel')
+    """
+    state, loaded = program.init_member(spec, total), None
+    if spec.model.init_from is not None:
+        # At its own size: that of the program depends on the other runs of the cohort.
+        drawn = unpad(program.layout, spec, state.params)
+        params, loaded = _with_existing_weights(spec, drawn, preprocessing)
+        if program.layout.width is not None:
+            width = program.layout.width
+            params = padding.pad(params, spec.model.hidden, width, state.params)
+        state = with_params(state, params)
+    return Start(with_word_vectors(spec, state, preprocessing), loaded)
+
+
+def _with_existing_weights(
+    spec: RunSpec, params: PyTree, preprocessing: Mapping[str, JSON]
+) -> tuple[PyTree, Loaded]:
+    """Returns a model's weights, those of `model.init_from` among them."""
+    path, parts = str(spec.model.init_from), spec.model.init_parts
+    source = _read_source(Path(path), str(spec.init_from_sha256))
+    weights = named_weights(params)
+    common = [name for name in weights if name in source.weights]
+    loaded = [name for name in common if not parts or names_part(parts, name)]
+    for part in parts:
+        if not any(names_part((part,), name) for name in loaded):
+            raise unknown("model.init_parts", part, _parts(common))
+    if not loaded:
+        raise UserError(
+            f"model.init_from: {path} has {_first(source.weights)}, and the model has "
+            f"{_first(weights)}: expected a weight that both have"
+        )
+    problems = _problems(spec, source, {name: weights[name] for name in loaded}, preprocessing)
+    for name, problem in problems.items():
+        fitting = [part for part in _parts(loaded) if part not in _parts(list(problems))]
+        hint = f"; model.init_parts={','.join(fitting)} leaves it out" if fitting else ""
+        raise UserError(f"model.init_from: {path}: {name} {problem}{hint}")
+    weights |= {name: source.weights[name] for name in loaded}
+    return tree_of_weights(weights, params), Loaded(
+        run=source.run,
+        loaded=tuple(loaded),
+        drawn=tuple(name for name in weights if name not in loaded),
+        unmatched=tuple(name for name in source.weights if name not in weights),
+    )
+
+
+def _first(weights: Mapping[str, np.ndarray]) -> str:
+    return next(iter(weights), "no weights")
+
+
+def _parts(names: Sequence[str]) -> list[str]:
+    """Returns the parts of a model that weights belong to, such as `embed` and `lstm`."""
+    return list(dict.fromkeys(name.partition("/")[0] for name in names))
+
+
+# ---- what was trained before
+
+
+class _Source(NamedTuple):
+    """Existing weights.
+
+    Attributes:
+      weights: arrays by name.
+      run: the id of the run that trained them, or None.
+      preprocessing: what that run learned from its training data; empty for a file.
+    """
+
+    weights: dict[str, np.ndarray]
+    run: str | None
+    preprocessing: Mapping[str, JSON]
+
+
+# All runs of a cohort start from the same weights.
+@lru_cache(maxsize=1)
+def _read_source(path: Path, sha256: str) -> _Source:
+    """Reads the weights that `model.init_from` names; the hash is that of the run's id."""
+    now = source_hash(path)
+    if now != sha256:
+        raise UserError(
+            f"model.init_from: {path} has changed since this run was declared "
+            f"(sha256 {now}, then {sha256})"
+        )
+    what = f"model.init_from: {path}"
+    if not path.is_dir():
+        return _Source(read_safetensors(path.read_bytes(), what), None, {})
+    head = read_settings(path) or {}
+    weights = named_weights(best_weights(path, "model.init_from"))
+    return _Source(weights, head.get("id"), read_preprocessing(path, head, "model.init_from"))
+
+
+# ---- what does not fit
+
+
+def _problems(
+    spec: RunSpec,
+    source: _Source,
+    drawn: Mapping[str, np.ndarray],
+    preprocessing: Mapping[str, JSON],
+) -> dict[str, str]:
+    """Returns why weights do not fit, by name.
+
+    Args:
+      spec: the run.
+      source: the existing weights.
+      drawn: the weights of the model that they would replace.
+      preprocessing: what the task computed from its training data.
+    """
+    problems = {}
+    for name, like in drawn.items():
+        problem = misfit(source.weights[name], like)
+        if problem is None and (symbols := _symbols(spec, name, like)):
+            problem = _difference(source.preprocessing.get(symbols), preprocessing.get(symbols))
+        if problem is not None:
+            problems[name] = problem
+    return problems
+
+
+def _symbols(spec: RunSpec, name: str, weight: np.ndarray) -> str | None:
+    """Returns the symbols in whose order the rows of a weight are, by the key in preprocessing."""
+    match name.partition("/")[0]:
+        case "embed":
+            return "inputs"
+        case "embed_source":
+            return "sources"
+        # A tied head is a bias alone.
+        case "head" | "bias":
+            return "outputs"
+    inputs = spec.task.inputs
+    if isinstance(inputs, Tokens) and spec.model.embedding is None and "layer_0" in name:
+        # One-hot inputs: the first layer has a row for each symbol.
+        return "inputs" if weight.shape[0] == inputs.vocabulary else None
+    return None
+
+
+def _difference(before: JSON, now: JSON) -> str | None:
+    """Returns in what two vocabularies differ, as the end of a message; None if they do not."""
+    # Tasks that generate numbers have no names for them.
+    if before is None or now is None or list(before) == list(now):
+        return None
+    pairs = zip_longest(map(repr, before), map(repr, now), fillvalue="none")
+    number, (old, new) = next((k, pair) for k, pair in enumerate(pairs) if pair[0] != pair[1])
+    return (
+        f"belongs to other symbols: {len(before)} there and {len(now)} here; "
+        f"number {number} is {old} there and {new} here"
+    )
