@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 RUN_EXPECTED = "the folder of a run or a study"
 
 
+def one_folder(folder: Path | None, workdir: Path | None) -> Path | None:
+    """Returns the folder of RUN or of --workdir.
+
+    Args:
+      folder: the value of RUN, or None.
+      workdir: the value of --workdir, or None.
+
+    Raises:
+      UserError: if both are given.
+    """
+    if folder is not None and workdir is not None:
+        raise UserError(f"RUN: got {str(folder)!r} and --workdir={workdir}, expected one of both")
+    return folder or workdir
+
+
 def run_folder(workdir: Path | None, run: str | None) -> Path:
     """Returns the folder of a run: the given one, or that of a run of the study in it.
 
