@@ -80,6 +80,10 @@ def find_target(name: str) -> ExportTarget:
             from lstm_lab.interop import stablehlo
 
             return ExportTarget(stablehlo.form, stablehlo.write)
+        case "torch":
+            from lstm_lab.interop import pytorch
+
+            return ExportTarget(pytorch.form, pytorch.write)
         case _:
             raise unknown("--to", name, TARGETS)
 

@@ -11,7 +11,7 @@ import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-collect_ignore = ["test_torch.py"] if sys.version_info >= (3, 12) else []
+collect_ignore = ["test_torch.py", "test_torch_export.py"] if sys.version_info >= (3, 12) else []
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,291 @@
+"""Weights of PyTorch for a model of this package.
+
+In: a file of safetensors with a state dict, and the spec of the run that is to start from it. Out:
+weights under our names, such as `lstm/layer_0/wx`. The spec says what is expected: shapes, number
+of layers and directions, and whether there is an embedding. Names in the file may have any prefix.
+Where several tensors fit, the user decides with `--map OURS=THEIRS`:
+
+    embed/embedding=wte.weight        one tensor
+    lstm=encoder.rnn                  all layers of one nn.LSTM, nn.GRU or nn.RNN
+    lstm/layer_1=second.l0            one layer of a module
+    ignore=attention.*                tensors without a place in the model
+
+Read weights.py next: the tensors of a layer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.variant import resolve_cell
+from lstm_lab.interop.portable import FloatArray, variant_name
+from lstm_lab.interop.pytorch.layers import TorchLayer, layer_for_weights
+from lstm_lab.interop.pytorch.state_dict import StateDict, read_state_dict, shapes_text
+from lstm_lab.interop.pytorch.weights import from_torch
+from lstm_lab.training.state import member_of
+from lstm_lab.training.step import TrainStep
+from lstm_lab.utils.errors import UserError, unknown
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_RECURRENT = re.compile(
+    r"(?P<module>(?:.*\.)?)(?:weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>\d+)"
+    r"(?:_reverse)?"
+)
+# What the modules are usually called.
+_EMBEDDINGS = re.compile(r"emb|encoder|wte", re.IGNORECASE)
+_HEADS = re.compile(r"head|decoder|fc|linear|out|classifier|proj", re.IGNORECASE)
+
+
+class Place(NamedTuple):
+    """One layer of a recurrent module in a file.
+
+    Attributes:
+      module: the name of the module with a dot, or "" at the top.
+      layer: the number in `weight_ih_l0`.
+
+    Example:
+      Place("encoder.rnn.", 0).label  # "encoder.rnn.l0"
+    """
+
+    module: str
+    layer: int
+
+    @property
+    def label(self) -> str:
+        """How `--map` writes it."""
+        return f"{self.module}l{self.layer}"
+
+
+def import_weights(
+    path: Path, spec: RunSpec, mapping: Mapping[str, str] | None = None
+) -> dict[str, FloatArray]:
+    """Reads weights of PyTorch for the model of a run.
+
+    Args:
+      path: a file of safetensors with the state dict of a module.
+      spec: the run that is to start from the weights.
+      mapping: our name -> their name, where the file is ambiguous; see above.
+
+    Returns:
+      All weights of the model by name, float32.
+
+    Raises:
+      UserError: for a pickle, a damaged file, a cell that PyTorch lacks, a missing or ambiguous
+        tensor, another shape, or a tensor that the model has no place for.
+
+    Example:
+      import_weights(Path("model.safetensors"), spec, {"lstm": "encoder.rnn"})["lstm/layer_0/wx"]
+    """
+    mapping = dict(mapping or {})
+    shapes = _weight_shapes(spec)
+    kind = _layer(spec)
+    known = [name for name in shapes if not name.startswith("lstm/")]
+    known += ["lstm", "ignore", *(f"lstm/layer_{k}" for k in range(len(spec.model.layer_widths)))]
+    for name in mapping:
+        if name not in known:
+            raise unknown("--map", name, known)
+    file = read_state_dict(path)
+    weights: dict[str, FloatArray] = {}
+    for number, place in enumerate(_find_layers(file, spec, mapping)):
+        for name in (f"lstm/layer_{number}", f"lstm/layer_{number}_reverse"):
+            if f"{name}/wx" in shapes:
+                arrays = from_torch(kind, _layer_tensors(file, place, name, shapes))
+                weights |= {f"{name}/{key}": array for key, array in arrays.items()}
+    weights |= _outside(file, shapes, mapping)
+    file.check_all_taken(mapping.get("ignore", ""))
+    return weights
+
+
+def _weight_shapes(spec: RunSpec) -> Shapes:
+    """Returns the shapes of all weights of a model by their names."""
+    params = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {"/".join(str(part.key) for part in path): leaf.shape for path, leaf in leaves}
+
+
+def _layer(spec: RunSpec) -> TorchLayer:
+    if spec.task.source_vocabulary is not None:
+        raise UserError(
+            "--from=torch: a translation model has two stacks and an attention, expected a model "
+            "with one stack"
+        )
+    cell = resolve_cell(spec.model)
+    kind = layer_for_weights(cell)
+    if kind is None:
+        raise UserError(
+            f"--from=torch: PyTorch has no layer with the weights of {variant_name(cell)}, "
+            "expected model.cell=lstm, gru or rnn, or a variant with their weights"
+        )
+    return kind
+
+
+# ---- recurrent layers
+
+
+def _find_layers(file: StateDict, spec: RunSpec, mapping: Mapping[str, str]) -> list[Place]:
+    """Returns the place of each layer of the model in the file."""
+    matches = (_RECURRENT.fullmatch(name) for name in file.tensors)
+    places = sorted({Place(m["module"], int(m["layer"])) for m in matches if m}, key=_natural)
+    if not places:
+        raise UserError(
+            f"{file.path}: no recurrent layer, expected tensors such as lstm.weight_ih_l0; "
+            f"it has {shapes_text(file, list(file.tensors))}"
+        )
+    count = len(spec.model.layer_widths)
+    chosen = _choose_places(file, places, mapping)
+    labels = [mapping.get(f"lstm/layer_{number}") for number in range(count)]
+    if any(labels):
+        by_label = {place.label: place for place in places}
+        for number, label in enumerate(labels):
+            if label is not None and label not in by_label:
+                raise unknown(f"--map lstm/layer_{number}", label, by_label)
+        rest = iter([place for place in chosen if place.label not in labels])
+        chosen = [by_label[label] if label else next(rest, places[0]) for label in labels]
+    if len(chosen) != count:
+        found = ", ".join(place.label for place in chosen)
+        raise UserError(
+            f"{file.path}: {len(chosen)} recurrent layers ({found}), expected {count} as "
+            "model.layers says; --map lstm=MODULE or --map lstm/layer_0=MODULE.l0 chooses them"
+        )
+    return chosen
+
+
+def _choose_places(file: StateDict, places: list[Place], mapping: Mapping[str, str]) -> list[Place]:
+    """Returns the layers of one module, or of modules that differ only in their number."""
+    modules = list(dict.fromkeys(place.module for place in places))
+    if "lstm" in mapping:
+        module = mapping["lstm"].rstrip(".") + "." if mapping["lstm"] else ""
+        if module not in modules:
+            raise unknown("--map lstm", mapping["lstm"], [name.rstrip(".") for name in modules])
+        return [place for place in places if place.module == module]
+    is_list = len({re.sub(r"\d+", "0", module) for module in modules}) == 1
+    if is_list or any(name.startswith("lstm/") for name in mapping):
+        return places
+    names = ", ".join(name.rstrip(".") or "the top level" for name in modules)
+    raise UserError(
+        f"{file.path}: recurrent layers in several modules ({names}); "
+        "--map lstm=MODULE chooses one, --map lstm/layer_0=MODULE.l0 one for each layer"
+    )
+
+
+def _natural(place: Place) -> tuple[list[str | int], int]:
+    """Returns a key by which layers.2 stands before layers.10."""
+    parts = re.split(r"(\d+)", place.module)
+    return [int(part) if part.isdigit() else part for part in parts], place.layer
+
+
+def _layer_tensors(
+    file: StateDict, place: Place, name: str, shapes: Shapes
+) -> dict[str, FloatArray]:
+    """Returns the tensors of one layer in one direction, with the shapes that the model needs."""
+    D, G, H = shapes[f"{name}/wx"]
+    R = shapes[f"{name}/wh"][0]
+    needed: dict[str, tuple[int, ...]] = {"weight_ih": (G * H, D), "weight_hh": (G * H, R)}
+    ours = {"weight_ih": "wx", "weight_hh": "wh", "weight_hr": "proj"}
+    if f"{name}/proj" in shapes:
+        needed["weight_hr"] = (R, H)
+    suffix = f"_l{place.layer}{'_reverse' if name.endswith('_reverse') else ''}"
+    for bias in ("bias_ih", "bias_hh"):
+        # A module with bias=False has none.
+        if f"{place.module}{bias}{suffix}" in file.tensors:
+            needed[bias] = (G * H,)
+    return {
+        tensor: file.take(
+            f"{place.module}{tensor}{suffix}", shape, f"{name}/{ours.get(tensor, 'b')}"
+        )
+        for tensor, shape in needed.items()
+    }
+
+
+# ---- embedding and head
+
+
+def _outside(file: StateDict, shapes: Shapes, mapping: Mapping[str, str]) -> dict[str, FloatArray]:
+    """Returns the weights around the stack: embedding and head."""
+    weights: dict[str, FloatArray] = {}
+    if "embed/embedding" in shapes:
+        shape = shapes["embed/embedding"]
+        name = _find(file, "embed/embedding", shape, _EMBEDDINGS, mapping)
+        weights["embed/embedding"] = file.take(name, shape, "embed/embedding")
+    if "head/kernel" in shapes:
+        K, C = shapes["head/kernel"]
+        name = _find(file, "head/kernel", (C, K), _HEADS, mapping)
+        weights["head/kernel"] = np.ascontiguousarray(file.take(name, (C, K), "head/kernel").T)
+        bias = mapping.get("head/bias", name.removesuffix("weight") + "bias")
+        return weights | {"head/bias": _bias(file, bias, (C,), "head/bias", mapping)}
+    return weights | {"bias": _tied_bias(file, weights["embed/embedding"], mapping)}
+
+
+def _tied_bias(file: StateDict, embedding_VE: FloatArray, mapping: Mapping[str, str]) -> FloatArray:
+    """Returns the bias of a head that shares the weights of the embedding.
+
+    PyTorch may have stored these weights a second time, under the name of the head.
+    """
+    V, E = embedding_VE.shape
+    bias = "head_bias"  # as our own exports call it
+    for name in [name for name in _matrices(file) if _HEADS.search(_module(name))]:
+        if not np.array_equal(file.take(name, (V, E), "embed/embedding"), embedding_VE):
+            raise UserError(
+                f"{file.path}: {name} differs from the embedding, expected the same weights "
+                "because model.tied is set"
+            )
+        bias = name.removesuffix("weight") + "bias"
+    return _bias(file, mapping.get("bias", bias), (V,), "bias", mapping)
+
+
+def _bias(
+    file: StateDict, name: str, shape: tuple[int, ...], ours: str, mapping: Mapping[str, str]
+) -> FloatArray:
+    """Returns a bias; zeros for a module without one."""
+    if name not in file.tensors and ours not in mapping:
+        return np.zeros(shape, np.float32)
+    return file.take(name, shape, ours)
+
+
+def _find(
+    file: StateDict,
+    ours: str,
+    shape: tuple[int, ...],
+    usual: re.Pattern[str],
+    mapping: Mapping[str, str],
+) -> str:
+    """Returns the name of a matrix: by `--map`, by its name, by its shape, or by both."""
+    if ours in mapping:
+        return mapping[ours]
+    names = [name for name in _matrices(file) if usual.search(_module(name))]
+    fitting = [name for name in _matrices(file) if file.tensors[name].shape == shape]
+    both = [name for name in names if name in fitting]
+    for candidates in (both, names, fitting):
+        if len(candidates) == 1:
+            return candidates[0]
+    candidates = both or names or fitting or _matrices(file)
+    listed = shapes_text(file, candidates) or "no matrix outside of recurrent layers"
+    raise UserError(
+        f"{file.path}: {ours} needs {list(shape)}, and the file has {listed}; "
+        f"--map {ours}=NAME chooses a tensor"
+    )
+
+
+def _matrices(file: StateDict) -> list[str]:
+    """Returns the names of matrices of linear layers and embeddings that have no place yet."""
+    return [
+        name
+        for name, tensor in file.tensors.items()
+        if tensor.ndim == 2
+        and name.endswith("weight")
+        and name not in file.taken
+        and not _RECURRENT.fullmatch(name)
+    ]
+
+
+def _module(name: str) -> str:
+    """Returns the last part of a module's name: `embedding` of `model.embedding.weight`."""
+    return name.removesuffix(".weight").rpartition(".")[-1]
