@@ -68,5 +68,9 @@ def find_target(name: str) -> ExportTarget:
       UserError: for another name.
     """
     match name:
+        case "onnx":
+            from lstm_lab.interop import onnx
+
+            return ExportTarget(onnx.form, onnx.write)
         case _:
             raise unknown("--to", name, TARGETS)
