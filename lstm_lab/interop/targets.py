@@ -72,5 +72,9 @@ def find_target(name: str) -> ExportTarget:
             from lstm_lab.interop import onnx
 
             return ExportTarget(onnx.form, onnx.write)
+        case "web":
+            from lstm_lab.interop import web
+
+            return ExportTarget(web.form, web.write)
         case _:
             raise unknown("--to", name, TARGETS)
