@@ -69,7 +69,14 @@ def browse(folder, script, profile, width=1280, timeout=120):
         log = profile.with_suffix(".log")
         with log.open("w") as stderr:
             browser = subprocess.Popen(
-                [CHROMIUM, *OPTIONS, *options, "--enable-logging=stderr", "--remote-debugging-port=0", address],
+                [
+                    CHROMIUM,
+                    *OPTIONS,
+                    *options,
+                    "--enable-logging=stderr",
+                    "--remote-debugging-port=0",
+                    address,
+                ],
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
             )

@@ -127,7 +127,9 @@ def _usage(model: PortableModel) -> str:
         if model.vocabulary is None
         else ("tokens", "np.array([[1, 2, 3]])  # int64")
     )
-    shape = "[batch,time,outputs]" if model.every_step else "[batch,outputs], after the last real step"
+    shape = (
+        "[batch,time,outputs]" if model.every_step else "[batch,outputs], after the last real step"
+    )
     streaming = (
         f"""`streaming.onnx` reads one step, without `lengths`; feed its `{FINAL}...` back as the states:
 

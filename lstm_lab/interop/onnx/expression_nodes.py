@@ -146,9 +146,7 @@ class ExpressionWriter:
             self._written[left @ matrices[0]] = self.graph.add("MatMul", inputs, f"{name}.product")
             return
         product = self.graph.add("MatMul", inputs, f"{self.prefix}.{joined}.product")
-        sizes = self._constant(
-            f"{joined}.sizes", np.array([a.shape[1] for a in arrays], np.int64)
-        )
+        sizes = self._constant(f"{joined}.sizes", np.array([a.shape[1] for a in arrays], np.int64))
         names = [f"{self.prefix}.{weight.name}.product" for weight in matrices]
         split = self.graph.add_many("Split", (product, sizes), names, axis=-1)
         for weight, tensor in zip(matrices, split, strict=True):

@@ -137,7 +137,9 @@ class Graph:
         Example:
           graph.add("Sub", (graph.number(1.0), gate), "other_gate")
         """
-        return self.constant(f"number_{value:g}".replace("-", "minus_"), np.array(value, np.float32))
+        return self.constant(
+            f"number_{value:g}".replace("-", "minus_"), np.array(value, np.float32)
+        )
 
     def axes(self, *numbers: int) -> str:
         """Returns a constant with numbers of axes, which many operators take as an input.

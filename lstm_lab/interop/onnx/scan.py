@@ -47,8 +47,7 @@ def write_scan(
     }
     is_real_B1 = body.read(f"{layer.name}.is_real", "bool", None) if is_real_TB1 else ""
     values = {
-        name: body.read(f"{before.values[name]}.step", "float32", None)
-        for name in split.carried
+        name: body.read(f"{before.values[name]}.step", "float32", None) for name in split.carried
     }
     step = ExpressionWriter(body, layer, f"{layer.name}.step", split.one_step, values)
     step.old = _old_vectors(body, layer, old)
@@ -76,7 +75,9 @@ def _old_vectors(body: Graph, layer: PortableLayer, old: dict[str, str]) -> dict
     gates = [name for name, (field, _) in places.items() if field == "gates"]
     if gates:
         names = [f"{layer.name}.{gate}.old" for gate in gates]
-        sizes = body.constant(f"{layer.name}.gates.sizes", np.full(len(gates), layer.units, np.int64))
+        sizes = body.constant(
+            f"{layer.name}.gates.sizes", np.full(len(gates), layer.units, np.int64)
+        )
         tensors = body.add_many("Split", (old["gates"], sizes), names, axis=-1)
         vectors |= zip(gates, tensors, strict=True)
     return vectors
@@ -96,10 +97,18 @@ def _write_outputs(
         h_BH = state if field == "h" else h_BH
         if is_real_B1:
             state = body.add("Where", (is_real_B1, state, old[field]), f"{layer.name}.{field}.new")
-        body.write(state, "float32", None)
-    name = f"{layer.name}.output"
-    # A Where, not a product: padding may hold a NaN. Without padding, a copy: ONNX allows a tensor
-    # to be one output of a body only.
-    zero = (h_BH,) if not is_real_B1 else (is_real_B1, h_BH, body.number(0.0))
-    output = body.add("Where" if is_real_B1 else "Identity", zero, name)
-    body.write(output, "float32", None)
+        _write_once(body, state)
+    if is_real_B1:
+        # A Where, not a product: padding may hold a NaN.
+        h_BH = body.add("Where", (is_real_B1, h_BH, body.number(0.0)), f"{layer.name}.output")
+    _write_once(body, h_BH)
+
+
+def _write_once(body: Graph, tensor: str) -> None:
+    """Makes a tensor an output of a body; a copy if it is one already, as h is c in JANET.
+
+    ONNX' checker accepts a tensor that is two outputs, but ONNX Runtime then gives wrong numbers.
+    """
+    if any(tensor == output.name for output in body.outputs):
+        tensor = body.add("Identity", (tensor,), f"{tensor}.copy")
+    body.write(tensor, "float32", None)
