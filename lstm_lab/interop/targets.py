@@ -84,6 +84,14 @@ def find_target(name: str) -> ExportTarget:
             from lstm_lab.interop import pytorch
 
             return ExportTarget(pytorch.form, pytorch.write)
+        case "onnx":
+            from lstm_lab.interop import onnx
+
+            return ExportTarget(onnx.form, onnx.write)
+        case "web":
+            from lstm_lab.interop import web
+
+            return ExportTarget(web.form, web.write)
         case _:
             raise unknown("--to", name, TARGETS)
 
