@@ -68,5 +68,17 @@ def find_target(name: str) -> ExportTarget:
       UserError: for another name.
     """
     match name:
+        case "keras":
+            from lstm_lab.interop import keras_models
+
+            return ExportTarget(keras_models.form, keras_models.write)
+        case "flax":
+            from lstm_lab.interop import flax_models
+
+            return ExportTarget(flax_models.form, flax_models.write)
+        case "equinox":
+            from lstm_lab.interop import equinox_models
+
+            return ExportTarget(equinox_models.form, equinox_models.write)
         case _:
             raise unknown("--to", name, TARGETS)
