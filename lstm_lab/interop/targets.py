@@ -76,14 +76,22 @@ def find_target(name: str) -> ExportTarget:
             from lstm_lab.interop import safetensors_file
 
             return ExportTarget(safetensors_file.form, safetensors_file.write)
-        case "stablehlo":
-            from lstm_lab.interop import stablehlo
-
-            return ExportTarget(stablehlo.form, stablehlo.write)
         case "torch":
             from lstm_lab.interop import pytorch
 
             return ExportTarget(pytorch.form, pytorch.write)
+        case "keras":
+            from lstm_lab.interop import keras_models
+
+            return ExportTarget(keras_models.form, keras_models.write)
+        case "flax":
+            from lstm_lab.interop import flax_models
+
+            return ExportTarget(flax_models.form, flax_models.write)
+        case "equinox":
+            from lstm_lab.interop import equinox_models
+
+            return ExportTarget(equinox_models.form, equinox_models.write)
         case "onnx":
             from lstm_lab.interop import onnx
 
@@ -92,6 +100,10 @@ def find_target(name: str) -> ExportTarget:
             from lstm_lab.interop import web
 
             return ExportTarget(web.form, web.write)
+        case "stablehlo":
+            from lstm_lab.interop import stablehlo
+
+            return ExportTarget(stablehlo.form, stablehlo.write)
         case _:
             raise unknown("--to", name, TARGETS)
 
