@@ -212,7 +212,8 @@ class Run:
             onnxruntime-web's files, for `web`.
 
         Returns:
-          The folder, with the files of the target, export.json and preprocessing.json.
+          The folder, with the files of the target, export.json, preprocessing.json, and the model
+          card as README.md.
 
         Raises:
           UserError: for an unknown target or option, a model that the target cannot express, or a
@@ -221,11 +222,18 @@ class Run:
         Example:
           run.export("torch")  # runs/adding/export/torch
         """
+        from lstm_lab.cards.card import model_card
+        from lstm_lab.cards.facts import ENDED
         from lstm_lab.interop.export import export_run
         from lstm_lab.interop.targets import export_options
 
+        def card(usage: str) -> str:
+            return model_card(self.folder, f"### This folder\n\n{usage}")
+
         place = self.folder / "export" / to if out is None else Path(out)
-        return export_run(self.trained, to, place, export_options(options))
+        # A run that was interrupted has weights, but no scores for a card.
+        written = card if self.status in ENDED else None
+        return export_run(self.trained, to, place, export_options(options), written)
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())

@@ -15,19 +15,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lstm_lab.interop.equinox_models import to_equinox
     from lstm_lab.interop.export import export_run
+    from lstm_lab.interop.flax_models import to_nnx
     from lstm_lab.interop.sources import SOURCES, import_weights
     from lstm_lab.interop.targets import TARGETS, ExportOptions
 
 # Public names by the module that defines them, as in lstm_lab/__init__.py.
 _NAMES = {
+    "lstm_lab.interop.equinox_models": ("to_equinox",),
     "lstm_lab.interop.export": ("export_run",),
+    "lstm_lab.interop.flax_models": ("to_nnx",),
     "lstm_lab.interop.sources": ("SOURCES", "import_weights"),
     "lstm_lab.interop.targets": ("TARGETS", "ExportOptions"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = ["SOURCES", "TARGETS", "ExportOptions", "export_run", "import_weights"]
+__all__ = [
+    "SOURCES",
+    "TARGETS",
+    "ExportOptions",
+    "export_run",
+    "import_weights",
+    "to_equinox",
+    "to_nnx",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,6 +43,18 @@ def find_reader(framework: str) -> Reader:
       find_reader("torch")(Path("lstm.safetensors"), spec, {})
     """
     match framework:
+        case "torch":
+            from lstm_lab.interop import pytorch
+
+            return pytorch.import_weights
+        case "keras":
+            from lstm_lab.interop import keras_weights
+
+            return keras_weights.import_weights
+        case "flax":
+            from lstm_lab.interop import flax_weights
+
+            return flax_weights.import_weights
         case "safetensors":
             raise UserError(f"--from: {OWN_FILES}")
         case _:
