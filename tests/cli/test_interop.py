@@ -107,6 +107,26 @@ def test_a_users_cell_runs_only_with_trust(tmp_path, capsys):
     assert main(["export", str(tmp_path / "w"), "--to=safetensors", "--trust-code"]) == 0
 
 
+def test_weights_that_left_and_came_back_predict_the_same(folder, tmp_path):
+    assert main(["export", str(folder / "one"), "--to=torch", f"--out={tmp_path / 'torch'}"]) == 0
+    file, out = tmp_path / "torch" / "model.safetensors", tmp_path / "mine.safetensors"
+    flags = ["--from=torch", "--config=adding:lstm", *TINY, f"--out={out}"]
+    assert main(["import", str(file), *flags]) == 0
+    begin = [f"--config.model.init_from={out}", "--config.train.steps=0"]
+    assert main(["train", "adding:lstm", *TINY, *begin, f"--workdir={tmp_path / 'again'}"]) == 0
+    first, again = ll.load_run(folder / "one"), ll.load_run(tmp_path / "again")
+    assert again.metrics == first.metrics
+    x_NTD = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
+    np.testing.assert_array_equal(again.predict(x_NTD), first.predict(x_NTD))
+
+
+def test_an_export_has_the_card_of_the_run(folder):
+    out = ll.load_run(folder / "one").export("safetensors")
+    text = (out / "README.md").read_text()
+    assert text.startswith("---\n")
+    assert "### This folder\n\nThe names are paths" in text
+
+
 @pytest.fixture
 def reader(monkeypatch):
     """A framework whose files hold a head."""

@@ -6,8 +6,12 @@ import pytest
 import lstm_lab as ll
 from lstm_lab.config.load import load_spec
 from lstm_lab.interop import sources
+from lstm_lab.interop.export import export_run
 from lstm_lab.interop.sources import find_reader, import_weights, missing_weights
+from lstm_lab.models.weights import named_weights
 from lstm_lab.utils.errors import UserError
+from tests.helpers.explain import trained
+from tests.helpers.training import small_spec
 
 
 @pytest.fixture
@@ -30,6 +34,22 @@ def test_weights_are_read_for_the_model_of_a_config(reader, tmp_path):
     np.testing.assert_array_equal(read["head/bias"], [1.5])
     import_weights(str(path), "torch", {"task": {"name": "adding"}, "train": {"steps": 1}})
     assert reader == [("gru", {"head": "fc"}), ("lstm", {})]
+
+
+@pytest.mark.parametrize(
+    ("framework", "file"), [("torch", "model.safetensors"), ("flax", "params.msgpack")]
+)
+@pytest.mark.parametrize("model", [{"cell": "lstm", "bidirectional": True}, {"cell": "gru"}])
+def test_an_export_and_its_import_are_the_same_bits(framework, file, model, tmp_path):
+    run = trained(small_spec(model={"layers": 2, **model}))
+    export_run(run, framework, tmp_path / "out")
+    read = import_weights(tmp_path / "out" / file, framework, run.spec)
+    expected = named_weights(run.params)
+    assert read.keys() == expected.keys()
+    for name, array in expected.items():
+        assert read[name].dtype == array.dtype
+        np.testing.assert_array_equal(read[name].view(np.int32), array.view(np.int32))
+    assert missing_weights(read, run.spec) == []
 
 
 def test_a_missing_file_is_named(reader, tmp_path):
