@@ -7,6 +7,7 @@ of the path. `training/initial_weights.py` reads the weights.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from lstm_lab.config.user_code import file_hash
@@ -46,6 +47,15 @@ def source_hash(path: Path) -> str:
         raise UserError(
             f"model.init_from: {path}: expected the folder of a run, or a {SUFFIX} file"
         )
+    info = path.stat()
+    return _file_hash(path, info.st_size, info.st_mtime_ns)
+
+
+# A study builds thousands of specs, and would hash a file of gigabytes for each of them. Size and
+# time make sure that a changed file is hashed again.
+@lru_cache(maxsize=8)
+def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns
     return file_hash(path)
 
 

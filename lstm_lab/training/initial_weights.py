@@ -35,7 +35,7 @@ from lstm_lab.utils.types import JSON, PyTree
 SHOWN = 5
 
 
-class Loaded(NamedTuple):
+class LoadedWeights(NamedTuple):
     """What a run took from `model.init_from`; run.json has it as `initial_weights`.
 
     Attributes:
@@ -67,7 +67,7 @@ class Loaded(NamedTuple):
         return "; ".join(parts)
 
 
-class Start(NamedTuple):
+class RunStart(NamedTuple):
     """How a run begins.
 
     Attributes:
@@ -76,12 +76,12 @@ class Start(NamedTuple):
     """
 
     state: TrainState
-    loaded: Loaded | None
+    loaded: LoadedWeights | None
 
 
 def initial_member(
     program: Program, spec: RunSpec, total: int, preprocessing: Mapping[str, JSON]
-) -> Start:
+) -> RunStart:
     """Returns how a run begins.
 
     Args:
@@ -107,12 +107,12 @@ def initial_member(
             width = program.layout.width
             params = padding.pad(params, spec.model.hidden, width, state.params)
         state = with_params(state, params)
-    return Start(with_word_vectors(spec, state, preprocessing), loaded)
+    return RunStart(with_word_vectors(spec, state, preprocessing), loaded)
 
 
 def _with_existing_weights(
     spec: RunSpec, params: PyTree, preprocessing: Mapping[str, JSON]
-) -> tuple[PyTree, Loaded]:
+) -> tuple[PyTree, LoadedWeights]:
     """Returns a model's weights, those of `model.init_from` among them."""
     path, parts = str(spec.model.init_from), spec.model.init_parts
     source = _read_source(Path(path), str(spec.init_from_sha256))
@@ -133,7 +133,7 @@ def _with_existing_weights(
         hint = f"; model.init_parts={','.join(fitting)} leaves it out" if fitting else ""
         raise UserError(f"model.init_from: {path}: {name} {problem}{hint}")
     weights |= {name: source.weights[name] for name in loaded}
-    return tree_of_weights(weights, params), Loaded(
+    return tree_of_weights(weights, params), LoadedWeights(
         run=source.run,
         loaded=tuple(loaded),
         drawn=tuple(name for name in weights if name not in loaded),
@@ -153,7 +153,7 @@ def _parts(names: Sequence[str]) -> list[str]:
 # ---- what was trained before
 
 
-class _Source(NamedTuple):
+class _ExistingWeights(NamedTuple):
     """Existing weights.
 
     Attributes:
@@ -169,7 +169,7 @@ class _Source(NamedTuple):
 
 # All runs of a cohort start from the same weights.
 @lru_cache(maxsize=1)
-def _read_source(path: Path, sha256: str) -> _Source:
+def _read_source(path: Path, sha256: str) -> _ExistingWeights:
     """Reads the weights that `model.init_from` names; the hash is that of the run's id."""
     now = source_hash(path)
     if now != sha256:
@@ -179,10 +179,12 @@ def _read_source(path: Path, sha256: str) -> _Source:
         )
     what = f"model.init_from: {path}"
     if not path.is_dir():
-        return _Source(read_safetensors(path.read_bytes(), what), None, {})
+        return _ExistingWeights(read_safetensors(path.read_bytes(), what), None, {})
     head = read_settings(path) or {}
     weights = named_weights(best_weights(path, "model.init_from"))
-    return _Source(weights, head.get("id"), read_preprocessing(path, head, "model.init_from"))
+    return _ExistingWeights(
+        weights, head.get("id"), read_preprocessing(path, head, "model.init_from")
+    )
 
 
 # ---- what does not fit
@@ -190,7 +192,7 @@ def _read_source(path: Path, sha256: str) -> _Source:
 
 def _problems(
     spec: RunSpec,
-    source: _Source,
+    source: _ExistingWeights,
     drawn: Mapping[str, np.ndarray],
     preprocessing: Mapping[str, JSON],
 ) -> dict[str, str]:

@@ -22,7 +22,7 @@ from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.finish import RunFinisher
 from lstm_lab.training.gate_stats import measure_gates
-from lstm_lab.training.initial_weights import Start, initial_member
+from lstm_lab.training.initial_weights import RunStart, initial_member
 from lstm_lab.training.lanes import ActiveRun, Cohort, CohortRun, Lanes
 from lstm_lab.training.pace import Calls
 from lstm_lab.training.parallel import build_program, unpad
@@ -128,7 +128,7 @@ class Session:
         for lane, start in starts.items():
             self._report_loaded(self.lanes.active[lane], start)
 
-    def _report_loaded(self, active: ActiveRun, start: Start) -> None:
+    def _report_loaded(self, active: ActiveRun, start: RunStart) -> None:
         """Records what a run took from existing weights, and says it once for equal runs."""
         if start.loaded is None:
             return
