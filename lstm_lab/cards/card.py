@@ -68,7 +68,7 @@ def model_card(folder: Path, usage: str = "") -> str:
       UserError: for a folder without a run, or a run without a result.
 
     Example:
-      print(model_card(Path("runs/adding"), usage="### PyTorch\n\n..."))
+      print(model_card(Path("runs/adding"), usage="### PyTorch"))
     """
     facts = read_facts(folder)
     sentences = "\n".join(f"- {markdown(sentence)}" for sentence in limits(facts))
@@ -93,7 +93,7 @@ def _first_paragraph(facts: CardFacts) -> str:
     where = "" if data.name == data.task else f", on the data {markdown(data.name)}"
     text = (
         f"A recurrent network with the cell {markdown(facts.cell)} and "
-        f"{facts.result['parameters']:,} parameters, trained with lstm_lab for the task "
+        f"{facts.parameters} parameters, trained with lstm_lab for the task "
         f"{markdown(data.task)}{where}. Score on the test split: {metric} {record.test[metric]:.4g}"
     )
     if group is not None and len(group.seeds) > 1 and metric in group.scores:

@@ -78,6 +78,12 @@ class CardFacts:
         return str(self.record.settings["model.cell"]).rpartition(":")[2]
 
     @property
+    def parameters(self) -> str:
+        """The number of parameters as text; results of earlier versions may lack it."""
+        count = self.result.get("parameters")
+        return f"{count:,}" if isinstance(count, int) else "an unknown number of"
+
+    @property
     def own_code(self) -> list[str]:
         """The files of the user's own code in the folder of the run."""
         settings = self.record.settings

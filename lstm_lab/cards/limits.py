@@ -1,7 +1,7 @@
 """What a card has to say against its model: sentences about this run, computed from its record.
 
-In: `CardFacts`. Out: sentences, the most important ones first. There is no sentence that would be
-true of every model: each one has a condition.
+In: `CardFacts`. Out: sentences, the most important ones first. Each one has a condition or a name
+from the record; what is true of every model has no place here.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ def _of_scores(facts: CardFacts) -> list[str]:
     sentences = []
     if behind:
         sentences.append(
-            f"On the test split, the model is not better than a trivial baseline: "
+            "On the test split, the model is not better than a trivial baseline: "
             f"{', '.join(behind)}."
         )
     missing = [name for name, value in record.test.items() if math.isnan(value)]
     if missing:
         sentences.append(f"The test split gives no value of {', '.join(missing)}.")
     sentences.append(
-        f"All test scores are on the test split of {facts.data.name}. No other data were tried."
+        f"The record has scores on the test split of {facts.data.name} alone; how good the model "
+        "is on other data is not known."
     )
     return sentences
 

@@ -52,6 +52,9 @@ def model_section(facts: CardFacts) -> str:
 
     Args:
       facts: the facts of the card.
+
+    Example:
+      print(model_section(read_facts(Path("runs/adding"))))
     """
     settings = facts.record.settings
     variant = None if "cell.py" in facts.own_code else CATALOGUE.get(facts.cell)
@@ -64,7 +67,7 @@ def model_section(facts: CardFacts) -> str:
         rates = default_rates(variant.spec)
     rows = [["part", "value"], *([key, text] for key, text in _layers(settings).items())]
     rows += [[rate.replace("_", " "), _rate(settings, rate, of)] for rate, of in rates.items()]
-    rows.append(["parameters", f"{facts.result['parameters']:,}"])
+    rows.append(["parameters", facts.parameters])
     return "\n\n".join([*parts, markdown_table(rows)])
 
 
@@ -115,6 +118,9 @@ def data_section(facts: CardFacts) -> str:
 
     Args:
       facts: the facts of the card.
+
+    Example:
+      print(data_section(read_facts(Path("runs/adding"))))
     """
     data = facts.data
     name = markdown(data.task)
@@ -126,7 +132,9 @@ def data_section(facts: CardFacts) -> str:
     ]
     if data.files:
         names = ", ".join(map(markdown, data.files))
-        parts.append(f"The author's own data: {names} (SHA-256 of all files: {data.sha256}).")
+        parts.append(
+            f"The author's own data: {names} (SHA-256 of all files: {markdown(str(data.sha256))})."
+        )
     if "reads" in data.source:
         parts.append(_columns(data.source))
     parts.append(_splits(data))
@@ -159,6 +167,9 @@ def scores_section(facts: CardFacts) -> str:
 
     Args:
       facts: the facts of the card.
+
+    Example:
+      print(scores_section(read_facts(Path("runs/adding"))))
     """
     record, group = facts.record, facts.group
     several = group if group is not None and len(group.seeds) > 1 else None
@@ -220,6 +231,9 @@ def settings_section(facts: CardFacts) -> str:
 
     Args:
       facts: the facts of the card.
+
+    Example:
+      print(settings_section(read_facts(Path("runs/adding"))))
     """
     rows = [["setting", "value", "default"]]
     defaults = _defaults(facts.record.settings["task.name"])
@@ -261,6 +275,9 @@ def provenance_section(facts: CardFacts) -> str:
 
     Args:
       facts: the facts of the card.
+
+    Example:
+      print(provenance_section(read_facts(Path("runs/adding"))))
     """
     head, record = facts.head, facts.record
     git, machine = head.get("git") or {}, head.get("machine") or {}

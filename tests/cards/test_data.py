@@ -45,9 +45,9 @@ def test_ids_on_the_hub_have_an_owner_and_a_name():
 def test_a_users_file_has_its_name_and_hash_and_not_its_folder(series):
     head = read_json(series / "run.json")
     data = run_data(series, head)
-    assert data.files == ("po'wer.csv",)
+    assert data.files == ("po'we*r*.csv",)
     assert data.sha256 == head["spec"]["task"]["sha256"]
-    assert (data.name, data.data_sets) == ("po'wer.csv", {})
+    assert (data.name, data.data_sets) == ("po'we*r*.csv", {})
     assert data.source["predicts"] == ["load|<b>: *x*"]
 
 

@@ -28,9 +28,9 @@ def facts(series):
 def test_the_result_of_the_test_split_is_in_the_index(facts):
     (model,) = parsed(facts)["model-index"]
     (result,) = model["results"]
-    assert model["name"] == f"po'wer.csv-lstm-{facts.record.id}"
+    assert model["name"] == f"po'we*r*.csv-lstm-{facts.record.id}"
     assert result["task"] == {"type": "time-series-forecasting", "name": "series"}
-    assert result["dataset"] == {"type": "po'wer.csv", "name": "po'wer.csv", "split": "test"}
+    assert result["dataset"] == {"type": "po'we*r*.csv", "name": "po'we*r*.csv", "split": "test"}
     values = {metric["name"]: metric["value"] for metric in result["metrics"]}
     expected = {f"test {name}": value for name, value in facts.record.test.items()}
     assert values == pytest.approx(expected, rel=1e-5)
