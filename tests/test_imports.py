@@ -185,6 +185,7 @@ WITHOUT_A_MIRROR = {
     "parity/test_huggingface.py",
     "parity/test_onnx.py",
     "parity/test_torch.py",
+    "parity/test_torch_export.py",
     "recurrence/test_oracle.py",
     "reliability/test_damage.py",
     "reliability/test_environments.py",

@@ -4,7 +4,6 @@ import importlib.util
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from functools import partial
 
 import jax
@@ -24,26 +23,16 @@ from lstm_lab.interop.pytorch.module import module_form
 from lstm_lab.models.build import build_model
 from lstm_lab.training.state import zero_states
 from lstm_lab.utils.files import read_json
-from tests.helpers.explain import SCAN, random_params, trained
+from tests.helpers.explain import SCAN, random_params
 from tests.helpers.peers import assert_close
-from tests.helpers.training import language_spec, small_spec
+from tests.helpers.torch_runs import TASKS, make_run
+from tests.helpers.training import language_spec
 
 # PyTorch has no fast path for a projection, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
 B, T = 4, 7
 LENGTHS = np.array([7, 3, 1, 5])
-SIZES = {"length": 8, "valid_size": 4, "test_size": 4}
-TOKENS = {"name": "dyck", **SIZES}  # an output at every step
-VECTORS = {"name": "adding", **SIZES}  # one output
-
-
-def make_run(task=TOKENS, **model):
-    """Returns a run with random weights, by default an LSTM of two layers."""
-    if task is TOKENS:
-        model = {"embedding": 4, **model}
-    spec = small_spec(task=task, model={"cell": "lstm", "hidden": 6, "layers": 2, **model}, **SCAN)
-    return trained(spec)
 
 
 def load_module(run, folder):
@@ -56,7 +45,7 @@ def load_module(run, folder):
 
 
 def inputs_of(run, numbers):
-    if run.spec.task.name == TOKENS["name"]:
+    if run.spec.task.name == TASKS["tokens"]["name"]:
         return numbers.integers(0, run.spec.task.inputs.vocabulary, (B, T)).astype(np.int32)
     return numbers.normal(size=(B, T, 2)).astype(np.float32)
 
@@ -119,7 +108,7 @@ def check(run, folder):
 
 @pytest.mark.parametrize("cell", CATALOGUE)
 def test_every_cell_of_the_catalogue(cell, tmp_path):
-    run = make_run(cell=cell)
+    run = make_run(cell=cell, embedding=3)
     module, x = check(run, tmp_path)
     # A stream: one step per call.
     whole, _ = run_torch(module, x)
@@ -142,24 +131,24 @@ BOTH = {"bidirectional": True}
 @pytest.mark.parametrize(
     ("task", "model"),
     [
-        (TOKENS, BOTH),
-        (TOKENS, {"embedding": None}),
-        (TOKENS, {"tied": True, "embedding": 6}),
-        (TOKENS, {"layers": 3, "residual": True}),
-        (TOKENS, {**BOTH, "merge": "mean", "residual": True}),
-        (TOKENS, {**BOTH, "merge": "product", "cell": "gru"}),
-        (TOKENS, {**BOTH, "cell": "vanilla"}),
-        (TOKENS, {**BOTH, "cell": "slstm", "merge": "sum"}),
-        (VECTORS, {}),
-        (VECTORS, {"subtract_last": True, "cell": "gru"}),
-        (VECTORS, BOTH),
-        (VECTORS, {**BOTH, "cell": "rnn"}),
-        (VECTORS, {**BOTH, "residual": True}),
-        (VECTORS, {**BOTH, "merge": "sum", "residual": True}),
-        (VECTORS, {**BOTH, "cell": "lstmp", "residual": True, "subtract_last": True}),
-        (VECTORS, {"cell": "minlstm", "residual": True}),
-        (TOKENS, {"hidden_sizes": (5, 7)}),
-        (VECTORS, {"hidden_sizes": (5, 7), **BOTH, "cell": "gru"}),
+        ("tokens", BOTH),
+        ("tokens", {"embedding": 3}),
+        ("tokens", {"tied": True, "embedding": 4}),
+        ("tokens", {"layers": 3, "residual": True}),
+        ("tokens", {**BOTH, "merge": "mean", "residual": True}),
+        ("tokens", {**BOTH, "merge": "product", "cell": "gru"}),
+        ("tokens", {**BOTH, "cell": "vanilla"}),
+        ("tokens", {**BOTH, "cell": "slstm", "merge": "sum"}),
+        ("vectors", {}),
+        ("vectors", {"subtract_last": True, "cell": "gru"}),
+        ("vectors", BOTH),
+        ("vectors", {**BOTH, "cell": "rnn"}),
+        ("vectors", {**BOTH, "residual": True}),
+        ("vectors", {**BOTH, "merge": "sum", "residual": True}),
+        ("vectors", {**BOTH, "cell": "lstmp", "residual": True, "subtract_last": True}),
+        ("vectors", {"cell": "minlstm", "residual": True}),
+        ("tokens", {"hidden_sizes": (5, 7)}),
+        ("vectors", {"hidden_sizes": (5, 7), **BOTH, "cell": "gru"}),
     ],
     ids=str,
 )
@@ -205,39 +194,30 @@ def test_a_stack_of_pytorch_is_one_module(tmp_path):
     assert (module.lstm.num_layers, module.lstm.bidirectional) == (2, True)
 
 
-@pytest.mark.parametrize(
-    ("cell", "module", "task"),
-    [
-        ("lstm", torch.nn.LSTM, TOKENS),
-        ("zoneout", torch.nn.LSTM, VECTORS),
-        ("gru", torch.nn.GRU, TOKENS),
-        ("rnn", torch.nn.RNN, VECTORS),
-    ],
-)
-def test_a_module_of_pytorch_gives_its_weights(cell, module, task, tmp_path):
-    class Theirs(torch.nn.Module):
-        def __init__(self, features, outputs):
-            super().__init__()
-            self.embed = torch.nn.Embedding(outputs, features)
-            self.core = module(features, 6, num_layers=2, bidirectional=True, batch_first=True)
-            self.fc = torch.nn.Linear(12, outputs)
+class Theirs(torch.nn.Module):
+    """A model as somebody else has written it."""
 
-    run = make_run(task, cell=cell, bidirectional=True)
-    theirs = Theirs(4, run.spec.task.target.size) if task is TOKENS else Theirs(2, 1)
-    if task is not TOKENS:
-        del theirs.embed
+    def __init__(self, core, symbols, features, units):
+        super().__init__()
+        self.embed = torch.nn.Embedding(symbols, features)
+        self.core = core(features, units, num_layers=2, bidirectional=True, batch_first=True)
+        self.fc = torch.nn.Linear(2 * units, symbols)
+
+    def forward(self, tokens):
+        h, _ = self.core(self.embed(tokens))
+        return self.fc(h)
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", "RNN"])
+def test_a_model_starts_from_weights_of_pytorch(cell, tmp_path):
+    run = make_run(cell=cell.lower(), bidirectional=True, embedding=3)
+    theirs = Theirs(getattr(torch.nn, cell), run.spec.task.inputs.vocabulary, 3, 4)
     save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
     weights = import_weights(tmp_path / "theirs.safetensors", run.spec)
-    params = unflatten_dict(weights, sep="/")
-    x = inputs_of(run, np.random.default_rng(5))
-    spec = replace(run.spec, model=replace(run.spec.model, cell=cell.replace("zoneout", "lstm")))
-    ours = build_model(spec).apply({"params": params}, x)
+    tokens = inputs_of(run, np.random.default_rng(5))
+    ours = build_model(run.spec).apply({"params": unflatten_dict(weights, sep="/")}, tokens)
     with torch.no_grad():
-        h, final = theirs.core(theirs.embed(torch.tensor(x)) if task is TOKENS else torch.tensor(x))
-        if task is not TOKENS:
-            h_n = final[0] if isinstance(final, tuple) else final
-            h = torch.cat([h_n[-2], h_n[-1]], -1)
-        assert_close(ours, theirs.fc(h))
+        assert_close(ours, theirs(torch.tensor(tokens)))
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -246,6 +226,6 @@ def test_a_projection_without_peepholes_is_that_of_pytorch(both, tmp_path):
     cell.write_text("from lstm_lab.cells import CellSpec\n\nnarrow = CellSpec(projection=0.5)\n")
     run = make_run(cell=f"{cell}:narrow", bidirectional=both)
     module, _ = check(run, tmp_path)
-    assert (type(module.lstm), module.lstm.proj_size) == (torch.nn.LSTM, 3)
+    assert (type(module.lstm), module.lstm.proj_size) == (torch.nn.LSTM, 2)
     weights = import_weights(tmp_path / "export" / "model.safetensors", run.spec)
     jax.tree.map(np.testing.assert_array_equal, unflatten_dict(weights, sep="/"), run.params)

@@ -29,12 +29,12 @@ from lstm_lab.cells.expressions import (
 )
 from lstm_lab.interop.portable import FloatArray, PortableLayer
 from lstm_lab.interop.pytorch.products import (
+    GateTerm,
     Group,
-    Source,
     addends_of,
     find_groups,
     gate_of,
-    source_of,
+    term_of,
 )
 from lstm_lab.interop.trained_equations import (
     equation_weights,
@@ -134,83 +134,83 @@ class CellCode:
         return {part.name for part in self._parts if isinstance(part, Weight)}
 
     def _group_of(self, addend: Expression) -> Group | None:
-        source = source_of(addend)
-        if source is None:
+        term = term_of(addend)
+        if term is None:
             return None
-        groups = (group for group in self.groups if source in group.sources)
+        groups = (group for group in self.groups if term in group.terms)
         return next((group for group in groups if gate_of(addend) in group.gates), None)
 
-    def _name(self, source: Source, group: Group) -> str:
-        """Returns the name of the matrix of a source: `W`, or `U_f` if other gates have another."""
-        same = [s for g in self.groups for s in g.sources if s.letter == source.letter]
+    def _name(self, term: GateTerm, group: Group) -> str:
+        """Returns the name of the matrix of a term: `W`, or `U_f` if other gates have another."""
+        same = [s for g in self.groups for s in g.terms if s.letter == term.letter]
         if len(same) == 1:
-            return source.letter
-        if source.letter == "R":
-            assert isinstance(source.left, Old)
-            return f"R_{source.left.name}"
-        return f"{source.letter}_{''.join(group.gates)}"
+            return term.letter
+        if term.letter == "R":
+            assert isinstance(term.left, Old)
+            return f"R_{term.left.name}"
+        return f"{term.letter}_{''.join(group.gates)}"
 
     def _prefix(self, group: Group) -> str:
         """Returns the letter of a group's parts: z of a pre-activation, x of a product with x."""
-        products = [source for source in group.sources if source.letter != "b"]
-        letters = {source.letter for source in products}
+        products = [term for term in group.terms if term.letter != "b"]
+        letters = {term.letter for term in products}
         match products:
-            case [Source(left=Value(name) | Old(name))]:
+            case [GateTerm(left=Value(name) | Old(name))]:
                 return name
             case _:
                 return "r" if letters == {"R"} else "z"
 
     def _inputs(self, group: Group) -> str:
-        """Returns the code of the sum of a group's sources, for all its gates."""
+        """Returns the code of the sum of a group's terms, for all its gates."""
         terms = []
-        for source in group.sources:
-            if isinstance(source.left, str):
-                terms.append(source.left)
-            elif source.left is not None:
-                terms.append(f"self.{self._name(source, group)}({self._code(source.left)})")
+        for term in group.terms:
+            if isinstance(term.left, str):
+                terms.append(term.left)
+            elif term.left is not None:
+                terms.append(f"self.{self._name(term, group)}({self._code(term.left)})")
             elif not self._bias_in_matrix(group):
-                terms.append(f"self.{self._name(source, group)}")
+                terms.append(f"self.{self._name(term, group)}")
         return " + ".join(terms)
 
     @staticmethod
     def _bias_in_matrix(group: Group) -> bool:
         """Returns whether the bias of a group is that of its `nn.Linear` of the inputs."""
-        return any(source.letter == "W" for source in group.sources)
+        return any(term.letter == "W" for term in group.terms)
 
     def _of_group(self, group: Group) -> Iterator[Attribute]:
-        for source in group.sources:
-            name = self._name(source, group)
-            if source.letter == "b" and not self._bias_in_matrix(group):
+        for term in group.terms:
+            name = self._name(term, group)
+            if term.letter == "b" and not self._bias_in_matrix(group):
                 size = _times(len(group.gates), "hidden_size")
-                yield Attribute(name, _zeros(size), {name: self._weight_names(source, group)})
-            elif source.letter == "b_hn":
+                yield Attribute(name, _zeros(size), {name: self._weight_names(term, group)})
+            elif term.letter == "b_hn":
                 yield Attribute("b_hn", _zeros("hidden_size"), {"b_hn": ("b_hn",)})
-            elif source.left is not None and source.letter:
-                yield self._matrix(source, group)
+            elif term.left is not None and term.letter:
+                yield self._matrix(term, group)
 
-    def _matrix(self, source: Source, group: Group) -> Attribute:
-        name, has_bias = self._name(source, group), False
-        fan_in, fan_out = _SIZES[source.letter]
+    def _matrix(self, term: GateTerm, group: Group) -> Attribute:
+        name, has_bias = self._name(term, group), False
+        fan_in, fan_out = _SIZES[term.letter]
         if Weight("P") not in self._parts:  # without a projection, h has all units
             fan_in, fan_out = (size.replace("output", "hidden") for size in (fan_in, fan_out))
         # One norm spans the products of all gates.
-        is_whole = source.letter in ("W", "U") and group.gates == ("",)
+        is_whole = term.letter in ("W", "U") and group.gates == ("",)
         number = len(gate_names(self.spec)) if is_whole else len(group.gates)
-        tensors = {f"{name}.weight": self._weight_names(source, group)}
-        if source.letter == "W" and Source("b") in group.sources:
+        tensors = {f"{name}.weight": self._weight_names(term, group)}
+        if term.letter == "W" and GateTerm("b") in group.terms:
             has_bias = True
-            tensors[f"{name}.bias"] = self._weight_names(Source("b"), group)
+            tensors[f"{name}.bias"] = self._weight_names(GateTerm("b"), group)
         size = f"{fan_in}, {_times(number, fan_out)}"
         return Attribute(name, f"nn.Linear({size}{'' if has_bias else ', bias=False'})", tensors)
 
-    def _weight_names(self, source: Source, group: Group) -> tuple[str, ...]:
-        """Returns the names of a source's weights: W_i, W_f; R_ii, R_if; P without a gate."""
-        match source:
-            case Source("R", Old(old)):
+    def _weight_names(self, term: GateTerm, group: Group) -> tuple[str, ...]:
+        """Returns the names of a term's weights: W_i, W_f; R_ii, R_if; P without a gate."""
+        match term:
+            case GateTerm("R", Old(old)):
                 return tuple(f"R_{old}{gate}" for gate in group.gates)
-            case Source(letter) if letter in self._weights:
+            case GateTerm(letter) if letter in self._weights:
                 return (letter,)
-            case Source(letter):
+            case GateTerm(letter):
                 # Without gates, the matrices of all gates stand in one norm.
                 gates = gate_names(self.spec) if group.gates == ("",) else group.gates
                 return tuple(f"{letter}_{gate}" for gate in gates)
@@ -261,15 +261,16 @@ class CellCode:
                 return self._code(left)  # the norm has this bias
             case Binary("+") | Binary("@"):
                 return self._sum(expression)
+            case Binary("-", Number(0.0), right):
+                return f"-{self._operand(right, '-', is_right=True)}"
             case Binary(operator, left, right):
-                return f"{self._operand(left, operator)} {operator} " + self._operand(
-                    right, operator, is_right=True
-                )
+                right_code = self._operand(right, operator, is_right=True)
+                return f"{self._operand(left, operator)} {operator} {right_code}"
             case _:
                 return self._sum(expression)
 
     def _sum(self, expression: Expression) -> str:
-        """Writes a sum; the sources of a group are one addend."""
+        """Writes a sum; the terms of a group are one addend."""
         terms: dict[str, None] = {}
         for addend in addends_of(expression):
             group = self._group_of(addend)

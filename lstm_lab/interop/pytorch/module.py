@@ -169,11 +169,10 @@ def _layer_sizes(model: PortableModel) -> str:
 
 def _summary(model: PortableModel, cell: str, inputs: str) -> str:
     number = len(model.layers)
-    layers = f"{number} {'layer' if number == 1 else 'layers'} of {cell}"
-    if model.bidirectional:
-        layers += " in both directions"
-    if model.residual and number > 1:
-        layers += " with residual connections"
+    words = ["bidirectional"] if model.bidirectional else []
+    words += ["residual"] if model.residual and number > 1 else []
+    words += ["layer" if number == 1 else "layers"]
+    layers = f"{number} {' '.join(words)} of {cell}"
     first = {"vectors": "", "one-hot": "One-hot inputs, ", "embedding": "Embedding, "}[inputs]
     head = "a head with the weights of the embedding" if model.tied else "a dense head"
     return f"{first}{layers} and {head}."

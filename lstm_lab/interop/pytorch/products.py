@@ -24,7 +24,7 @@ from lstm_lab.cells.expressions import (
 
 
 @dataclass(frozen=True)
-class Source:
+class GateTerm:
     """Addends that differ only in the gate: `left @ Weight(letter, gate)`, biases, or parts of u.
 
     Attributes:
@@ -32,7 +32,7 @@ class Source:
       left: what is multiplied by the matrices, or the name of the vector of parts; None for biases.
 
     Example:
-      Source("U", Old("h"))  # h' U_i, h' U_f, h' U_o, h' U_g
+      GateTerm("U", Old("h"))  # h' U_i, h' U_f, h' U_o, h' U_g
     """
 
     letter: str
@@ -41,17 +41,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Group:
-    """Sources that stand in the same sums.
+    """Terms that stand in the same sums.
 
     Attributes:
-      sources: in the order of the equations.
+      terms: in the order of the equations.
       gates: the gates that read them, in the order of the weights.
 
     Example:
-      Group((Source("W", Value("x")), Source("U", Old("h")), Source("b")), ("i", "f", "o", "g"))
+      Group((GateTerm("W", Value("x")), GateTerm("b")), ("i", "f", "o", "g"))  # x W + b
     """
 
-    sources: tuple[Source, ...]
+    terms: tuple[GateTerm, ...]
     gates: tuple[str, ...]
 
 
@@ -65,41 +65,41 @@ def find_groups(equations: Sequence[Equation], order: Sequence[str]) -> tuple[Gr
     Example:
       find_groups(trained_equations(CellSpec(peephole="o"), {}), "ifog")  # one group of all gates
     """
-    sums: dict[Source, dict[str, int]] = {}
+    sums: dict[GateTerm, dict[str, int]] = {}
     numbers = count()
     for equation in equations:
         for addends in _sums(equation.expression):
             number = next(numbers)
             for addend in addends:
-                source = source_of(addend)
-                if source is not None:
-                    sums.setdefault(source, {})[gate_of(addend)] = number
-    groups: dict[tuple[tuple[str, int], ...], list[Source]] = {}
-    for source, places in sums.items():
-        groups.setdefault(tuple(sorted(places.items())), []).append(source)
+                term = term_of(addend)
+                if term is not None:
+                    sums.setdefault(term, {})[gate_of(addend)] = number
+    groups: dict[tuple[tuple[str, int], ...], list[GateTerm]] = {}
+    for term, places in sums.items():
+        groups.setdefault(tuple(sorted(places.items())), []).append(term)
     return tuple(
-        Group(tuple(sources), tuple(sorted((gate for gate, _ in places), key=(*order, "").index)))
-        for places, sources in groups.items()
+        Group(tuple(terms), tuple(sorted((gate for gate, _ in places), key=(*order, "").index)))
+        for places, terms in groups.items()
     )
 
 
-def source_of(addend: Expression) -> Source | None:
-    """Returns the source of an addend, or None for one that belongs to no group.
+def term_of(addend: Expression) -> GateTerm | None:
+    """Returns the term of an addend, or None for one that belongs to no group.
 
     Example:
-      source_of(Old("h") @ Weight("U", "i"))  # Source("U", Old("h"))
+      term_of(Old("h") @ Weight("U", "i"))  # GateTerm("U", Old("h"))
     """
     match addend:
         case Binary("@", left, Weight(letter, gate)):
             # W_m and U_m make the intermediate state, not a gate.
-            return Source(f"{letter}_m" if gate == "m" else letter, left)
+            return GateTerm(f"{letter}_m" if gate == "m" else letter, left)
         case Weight("b", gate):
-            return Source("b_hn" if gate == "hn" else "b")
+            return GateTerm("b_hn" if gate == "hn" else "b")
         case Part(name):
-            return Source("", name)
+            return GateTerm("", name)
         case Join(parts):
             # One norm spans the products of all gates.
-            return source_of(parts[0])
+            return term_of(parts[0])
         case _:
             return None
 

@@ -3,12 +3,13 @@
 In: a file of safetensors with a state dict, and the spec of the run that is to start from it. Out:
 weights under our names, such as `lstm/layer_0/wx`. The spec says what is expected: shapes, number
 of layers and directions, and whether there is an embedding. Names in the file may have any prefix.
-Where several tensors fit, the user decides with `--map OURS=THEIRS`:
+Where several modules fit, the user decides with `--map OURS=THEIRS`:
 
-    embed/embedding=wte.weight        one tensor
-    lstm=encoder.rnn                  all layers of one nn.LSTM, nn.GRU or nn.RNN
-    lstm/layer_1=second.l0            one layer of a module
-    ignore=attention.*                tensors without a place in the model
+    embed=wte  head=classifier      a module with `.weight`, and `.bias` if it has one
+    lstm=encoder.rnn                all layers of one module; `.` is the top level
+    lstm/layer_1=second.l0          one layer of a module
+    head=                           a part of our model that is not read
+    ignore=attention.*:norm.*       tensors without a place in our model
 
 Read weights.py next: the tensors of a layer.
 """
@@ -44,7 +45,7 @@ _EMBEDDINGS = re.compile(r"emb|encoder|wte", re.IGNORECASE)
 _HEADS = re.compile(r"head|decoder|fc|linear|out|classifier|proj", re.IGNORECASE)
 
 
-class Place(NamedTuple):
+class LayerInFile(NamedTuple):
     """One layer of a recurrent module in a file.
 
     Attributes:
@@ -52,7 +53,7 @@ class Place(NamedTuple):
       layer: the number in `weight_ih_l0`.
 
     Example:
-      Place("encoder.rnn.", 0).label  # "encoder.rnn.l0"
+      LayerInFile("encoder.rnn.", 0).label  # "encoder.rnn.l0"
     """
 
     module: str
@@ -72,10 +73,10 @@ def import_weights(
     Args:
       path: a file of safetensors with the state dict of a module.
       spec: the run that is to start from the weights.
-      mapping: our name -> their name, where the file is ambiguous; see above.
+      mapping: part of our model -> their name, where the file is ambiguous; see above.
 
     Returns:
-      All weights of the model by name, float32.
+      The weights of the model by name, float32, without parts that `mapping` leaves out.
 
     Raises:
       UserError: for a pickle, a damaged file, a cell that PyTorch lacks, a missing or ambiguous
@@ -85,21 +86,25 @@ def import_weights(
       import_weights(Path("model.safetensors"), spec, {"lstm": "encoder.rnn"})["lstm/layer_0/wx"]
     """
     mapping = dict(mapping or {})
-    shapes = _weight_shapes(spec)
-    kind = _layer(spec)
-    known = [name for name in shapes if not name.startswith("lstm/")]
-    known += ["lstm", "ignore", *(f"lstm/layer_{k}" for k in range(len(spec.model.layer_widths)))]
-    for name in mapping:
-        if name not in known:
-            raise unknown("--map", name, known)
+    shapes, kind = _weight_shapes(spec), _layer(spec)
+    layers = [f"lstm/layer_{number}" for number in range(len(spec.model.layer_widths))]
+    known = ["lstm", *layers, "head", "ignore"]
+    known += ["embed"] if "embed/embedding" in shapes else []
+    for part in mapping:
+        if part not in known:
+            raise unknown("--map", part, known)
     file = read_state_dict(path)
     weights: dict[str, FloatArray] = {}
-    for number, place in enumerate(_find_layers(file, spec, mapping)):
-        for name in (f"lstm/layer_{number}", f"lstm/layer_{number}_reverse"):
-            if f"{name}/wx" in shapes:
-                arrays = from_torch(kind, _layer_tensors(file, place, name, shapes))
-                weights |= {f"{name}/{key}": array for key, array in arrays.items()}
-    weights |= _outside(file, shapes, mapping)
+    if mapping.get("lstm") != "":
+        for layer, place in zip(layers, _find_layers(file, layers, mapping), strict=True):
+            for name in (layer, f"{layer}_reverse"):
+                if f"{name}/wx" in shapes:
+                    arrays = from_torch(kind, _layer_tensors(file, place, name, shapes))
+                    weights |= {f"{name}/{key}": array for key, array in arrays.items()}
+    if "embed/embedding" in shapes and mapping.get("embed") != "":
+        weights |= _embedding(file, shapes, mapping)
+    if mapping.get("head") != "":
+        weights |= _head(file, shapes, mapping, weights.get("embed/embedding"))
     file.check_all_taken(mapping.get("ignore", ""))
     return weights
 
@@ -130,60 +135,69 @@ def _layer(spec: RunSpec) -> TorchLayer:
 # ---- recurrent layers
 
 
-def _find_layers(file: StateDict, spec: RunSpec, mapping: Mapping[str, str]) -> list[Place]:
+def _find_layers(
+    file: StateDict, layers: list[str], mapping: Mapping[str, str]
+) -> list[LayerInFile]:
     """Returns the place of each layer of the model in the file."""
     matches = (_RECURRENT.fullmatch(name) for name in file.tensors)
-    places = sorted({Place(m["module"], int(m["layer"])) for m in matches if m}, key=_natural)
+    places = sorted({LayerInFile(m["module"], int(m["layer"])) for m in matches if m}, key=_natural)
     if not places:
         raise UserError(
             f"{file.path}: no recurrent layer, expected tensors such as lstm.weight_ih_l0; "
             f"it has {shapes_text(file, list(file.tensors))}"
         )
-    count = len(spec.model.layer_widths)
-    chosen = _choose_places(file, places, mapping)
-    labels = [mapping.get(f"lstm/layer_{number}") for number in range(count)]
-    if any(labels):
-        by_label = {place.label: place for place in places}
-        for number, label in enumerate(labels):
-            if label is not None and label not in by_label:
-                raise unknown(f"--map lstm/layer_{number}", label, by_label)
-        rest = iter([place for place in chosen if place.label not in labels])
-        chosen = [by_label[label] if label else next(rest, places[0]) for label in labels]
-    if len(chosen) != count:
-        found = ", ".join(place.label for place in chosen)
+    by_label = {place.label: place for place in places}
+    chosen = {layer: mapping[layer] for layer in layers if layer in mapping}
+    for layer, label in chosen.items():
+        if label not in by_label:
+            raise unknown(f"--map {layer}", label, by_label)
+    if len(chosen) == len(layers):
+        return [by_label[chosen[layer]] for layer in layers]
+    rest = [p for p in _choose_places(file, places, mapping) if p.label not in chosen.values()]
+    if len(rest) + len(chosen) != len(layers):
+        found = ", ".join(place.label for place in rest)
         raise UserError(
-            f"{file.path}: {len(chosen)} recurrent layers ({found}), expected {count} as "
-            "model.layers says; --map lstm=MODULE or --map lstm/layer_0=MODULE.l0 chooses them"
+            f"{file.path}: {len(rest)} recurrent layers ({found}), expected "
+            f"{len(layers) - len(chosen)} as model.layers says; --map lstm=MODULE or "
+            "--map lstm/layer_0=MODULE.l0 chooses them"
         )
-    return chosen
+    remaining = iter(rest)
+    return [by_label[chosen[layer]] if layer in chosen else next(remaining) for layer in layers]
 
 
-def _choose_places(file: StateDict, places: list[Place], mapping: Mapping[str, str]) -> list[Place]:
+def _choose_places(
+    file: StateDict, places: list[LayerInFile], mapping: Mapping[str, str]
+) -> list[LayerInFile]:
     """Returns the layers of one module, or of modules that differ only in their number."""
     modules = list(dict.fromkeys(place.module for place in places))
     if "lstm" in mapping:
-        module = mapping["lstm"].rstrip(".") + "." if mapping["lstm"] else ""
+        module = "" if mapping["lstm"] == "." else f"{mapping['lstm']}."
         if module not in modules:
-            raise unknown("--map lstm", mapping["lstm"], [name.rstrip(".") for name in modules])
+            raise unknown("--map lstm", mapping["lstm"], [_shown(name) for name in modules])
         return [place for place in places if place.module == module]
     is_list = len({re.sub(r"\d+", "0", module) for module in modules}) == 1
-    if is_list or any(name.startswith("lstm/") for name in mapping):
+    if is_list:
         return places
-    names = ", ".join(name.rstrip(".") or "the top level" for name in modules)
+    names = ", ".join(map(_shown, modules))
     raise UserError(
         f"{file.path}: recurrent layers in several modules ({names}); "
         "--map lstm=MODULE chooses one, --map lstm/layer_0=MODULE.l0 one for each layer"
     )
 
 
-def _natural(place: Place) -> tuple[list[str | int], int]:
+def _shown(module: str) -> str:
+    """Returns the name of a module as `--map` writes it; `.` is the top level."""
+    return module.removesuffix(".") or "."
+
+
+def _natural(place: LayerInFile) -> tuple[list[str | int], int]:
     """Returns a key by which layers.2 stands before layers.10."""
     parts = re.split(r"(\d+)", place.module)
     return [int(part) if part.isdigit() else part for part in parts], place.layer
 
 
 def _layer_tensors(
-    file: StateDict, place: Place, name: str, shapes: Shapes
+    file: StateDict, place: LayerInFile, name: str, shapes: Shapes
 ) -> dict[str, FloatArray]:
     """Returns the tensors of one layer in one direction, with the shapes that the model needs."""
     D, G, H = shapes[f"{name}/wx"]
@@ -208,46 +222,62 @@ def _layer_tensors(
 # ---- embedding and head
 
 
-def _outside(file: StateDict, shapes: Shapes, mapping: Mapping[str, str]) -> dict[str, FloatArray]:
-    """Returns the weights around the stack: embedding and head."""
-    weights: dict[str, FloatArray] = {}
-    if "embed/embedding" in shapes:
-        shape = shapes["embed/embedding"]
-        name = _find(file, "embed/embedding", shape, _EMBEDDINGS, mapping)
-        weights["embed/embedding"] = file.take(name, shape, "embed/embedding")
-    if "head/kernel" in shapes:
-        K, C = shapes["head/kernel"]
-        name = _find(file, "head/kernel", (C, K), _HEADS, mapping)
-        weights["head/kernel"] = np.ascontiguousarray(file.take(name, (C, K), "head/kernel").T)
-        bias = mapping.get("head/bias", name.removesuffix("weight") + "bias")
-        return weights | {"head/bias": _bias(file, bias, (C,), "head/bias", mapping)}
-    return weights | {"bias": _tied_bias(file, weights["embed/embedding"], mapping)}
+def _embedding(
+    file: StateDict, shapes: Shapes, mapping: Mapping[str, str]
+) -> dict[str, FloatArray]:
+    shape = shapes["embed/embedding"]
+    name = _find(file, "embed", shape, _EMBEDDINGS, mapping)
+    return {"embed/embedding": file.take(name, shape, "embed/embedding")}
 
 
-def _tied_bias(file: StateDict, embedding_VE: FloatArray, mapping: Mapping[str, str]) -> FloatArray:
+def _head(
+    file: StateDict,
+    shapes: Shapes,
+    mapping: Mapping[str, str],
+    embedding_VE: FloatArray | None,
+) -> dict[str, FloatArray]:
+    if "head/kernel" not in shapes:
+        return {"bias": _tied_bias(file, shapes["embed/embedding"], embedding_VE, mapping)}
+    K, C = shapes["head/kernel"]
+    name = _find(file, "head", (C, K), _HEADS, mapping)
+    kernel = np.ascontiguousarray(file.take(name, (C, K), "head/kernel").T)
+    return {"head/kernel": kernel, "head/bias": _bias(file, _bias_of(name), C, "head/bias")}
+
+
+def _tied_bias(
+    file: StateDict,
+    shape: tuple[int, ...],
+    embedding_VE: FloatArray | None,
+    mapping: Mapping[str, str],
+) -> FloatArray:
     """Returns the bias of a head that shares the weights of the embedding.
 
     PyTorch may have stored these weights a second time, under the name of the head.
     """
-    V, E = embedding_VE.shape
     bias = "head_bias"  # as our own exports call it
-    for name in [name for name in _matrices(file) if _HEADS.search(_module(name))]:
-        if not np.array_equal(file.take(name, (V, E), "embed/embedding"), embedding_VE):
+    names = [name for name in _matrices(file) if _HEADS.search(_module(name))]
+    if "head" in mapping:
+        names = [f"{mapping['head']}.weight"]
+    for name in names:
+        kernel_CK = file.take(name, shape, "embed/embedding")
+        if embedding_VE is not None and not np.array_equal(kernel_CK, embedding_VE):
             raise UserError(
                 f"{file.path}: {name} differs from the embedding, expected the same weights "
                 "because model.tied is set"
             )
-        bias = name.removesuffix("weight") + "bias"
-    return _bias(file, mapping.get("bias", bias), (V,), "bias", mapping)
+        bias = _bias_of(name)
+    return _bias(file, bias, shape[0], "bias")
 
 
-def _bias(
-    file: StateDict, name: str, shape: tuple[int, ...], ours: str, mapping: Mapping[str, str]
-) -> FloatArray:
+def _bias_of(weight: str) -> str:
+    return weight.removesuffix("weight") + "bias"
+
+
+def _bias(file: StateDict, name: str, size: int, ours: str) -> FloatArray:
     """Returns a bias; zeros for a module without one."""
-    if name not in file.tensors and ours not in mapping:
-        return np.zeros(shape, np.float32)
-    return file.take(name, shape, ours)
+    if name not in file.tensors:
+        return np.zeros(size, np.float32)
+    return file.take(name, (size,), ours)
 
 
 def _find(
@@ -259,7 +289,7 @@ def _find(
 ) -> str:
     """Returns the name of a matrix: by `--map`, by its name, by its shape, or by both."""
     if ours in mapping:
-        return mapping[ours]
+        return f"{mapping[ours]}.weight"
     names = [name for name in _matrices(file) if usual.search(_module(name))]
     fitting = [name for name in _matrices(file) if file.tensors[name].shape == shape]
     both = [name for name in names if name in fitting]
@@ -270,7 +300,7 @@ def _find(
     listed = shapes_text(file, candidates) or "no matrix outside of recurrent layers"
     raise UserError(
         f"{file.path}: {ours} needs {list(shape)}, and the file has {listed}; "
-        f"--map {ours}=NAME chooses a tensor"
+        f"--map {ours}=MODULE chooses one, --map {ours}= leaves it out"
     )
 
 

@@ -72,12 +72,12 @@ class StateDict:
         """Checks that every tensor has a place in the model.
 
         Args:
-          ignored: names of tensors without a place, separated by commas; `*` is a wildcard.
+          ignored: names of tensors without a place, separated by colons; `*` is a wildcard.
 
         Raises:
           UserError: if a tensor is left.
         """
-        patterns = [pattern for pattern in ignored.split(",") if pattern]
+        patterns = [pattern for pattern in ignored.split(":") if pattern]
         left = [
             name
             for name in self.tensors
