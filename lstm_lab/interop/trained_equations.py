@@ -186,8 +186,8 @@ def _stable_quotients(written: tuple[Equation, ...]) -> tuple[Equation, ...]:
 def _bounded_forget_gate(written: tuple[Equation, ...]) -> tuple[Equation, ...]:
     """Writes f = exp(e - m) of sLSTM as exp(-relu(m - e)), which is never above 1.
 
-    m is at least e, so both are equal, unless the state is empty: e is then no exponent of anything,
-    exp(e - m) may be infinite, and infinity times the empty state is NaN.
+    m is at least e, so both are equal, except for an empty state: e has no meaning then, exp(e - m)
+    may be infinite, and infinity times the empty state is NaN.
     """
     bounded = []
     for equation in written:

@@ -43,13 +43,13 @@ class _Handler(SimpleHTTPRequestHandler):
         pass
 
 
-def browse(folder, script, profile, width=1280, timeout=120):
+def browse(folder, script, tmp_path, width=1280, timeout=120):
     """Opens the page of a folder and waits for the result of a script.
 
     Args:
       folder: the folder with index.html.
       script: the body of an async function in JavaScript that returns the result.
-      profile: a folder for the files of the browser.
+      tmp_path: a folder for the files of the browser.
       width: width of the window.
       timeout: seconds until the test fails.
 
@@ -65,8 +65,8 @@ def browse(folder, script, profile, width=1280, timeout=120):
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/"
-        options = (f"--user-data-dir={profile}", f"--window-size={width},900")
-        log = profile.with_suffix(".log")
+        options = (f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900")
+        log = tmp_path / "chromium.log"
         with log.open("w") as stderr:
             browser = subprocess.Popen(
                 [

@@ -26,6 +26,8 @@ from tests.helpers.onnx_runs import (
     run_graph,
     session,
 )
+from tests.helpers.pages import blocks_of
+from tests.helpers.paths import ROOT
 from tests.helpers.training import assert_close, language_spec, small_spec
 
 SYMBOLS = Vocabulary(["<unk>", *"abcdefghijklmnopqrstuvwxyz .,!\n"])
@@ -175,6 +177,18 @@ def test_a_language_model_generates_the_same_text(cell):
     assert greedy_text(streaming, "to be", 200) == "".join(
         generate(run, "to be", 200, Sampling(temperature=0.0))
     )
+
+
+def test_the_code_of_the_guide_generates_the_same_text(tmp_path, monkeypatch, capsys):
+    run = trained(language_spec("text.txt", **SCAN))
+    run.preprocessing["inputs"] = Vocabulary([*SYMBOLS, *"ROME:"])
+    export_run(run, "onnx", tmp_path / "shakespeare_onnx")
+    monkeypatch.chdir(tmp_path)
+    guide = (ROOT / "docs" / "how_to" / "onnx_and_web.md").read_text()
+    (block,) = [block for kind, block in blocks_of(guide) if kind == "python"]
+    exec(block, {})
+    text = "".join(generate(run, "ROMEO:", 200, Sampling(temperature=0.0)))
+    assert capsys.readouterr().out == text + "\n"
 
 
 def greedy_text(streaming, prompt, length):

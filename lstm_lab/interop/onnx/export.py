@@ -14,7 +14,7 @@ from lstm_lab.inference.load import Trained
 from lstm_lab.interop.onnx.graph import Graph
 from lstm_lab.interop.onnx.model import FINAL, model_graph
 from lstm_lab.interop.onnx.operators import has_operator
-from lstm_lab.interop.onnx.proto import load_onnx, model_proto
+from lstm_lab.interop.onnx.proto import model_proto
 from lstm_lab.interop.portable import PortableModel, portable_model
 from lstm_lab.interop.targets import ExportOptions, Form
 from lstm_lab.interop.trained_equations import trained_equations
@@ -107,8 +107,8 @@ def write_graph(trained: Trained, graph: Graph, path: Path, opset: int) -> None:
     size = sum(array.nbytes for array in graph.constants.values())
     if size > LARGEST:
         raise UserError(
-            f"--to=onnx: the weights have {size / 2**30:.1f} GB, expected at most 2 GB, the largest "
-            "file of ONNX; --to=safetensors has no limit"
+            f"--to=onnx: the weights have {size / 2**30:.1f} GB, expected at most 2 GB, the limit "
+            "of the format; --to=safetensors has none"
         )
     notes = {"task": trained.spec.task.name, "cell": trained.spec.model.cell}
     path.write_bytes(model_proto(graph, path.stem, opset, notes).SerializeToString())
@@ -122,42 +122,45 @@ def _usage(model: PortableModel) -> str:
         for layer in directions
         for field, size in layer.state_sizes.items()
     }
-    data, example = (
-        ("x", f"np.zeros((1, 3, {model.features}), np.float32)")
-        if model.vocabulary is None
-        else ("tokens", "np.array([[1, 2, 3]])  # int64")
+    name, example = "tokens", "np.array([[1, 1, 1]], np.int64)  # [batch,time]"
+    if model.vocabulary is None:
+        name, example = "x", f"np.zeros((1, 3, {model.features}), np.float32)"
+    shape = "[batch,outputs], those of the last real step"
+    if model.every_step:
+        shape = "[batch,time,outputs]"
+    streaming = f"There is no `streaming.onnx`: {model.streaming_problem}.\n"
+    if model.streaming_problem is None:
+        streaming = _STREAMING.format(final=FINAL, name=name)
+    return _USAGE.format(sizes=sizes, name=name, example=example, shape=shape, final=FINAL) + (
+        f"\n{streaming}"
     )
-    shape = (
-        "[batch,time,outputs]" if model.every_step else "[batch,outputs], after the last real step"
-    )
-    streaming = (
-        f"""`streaming.onnx` reads one step, without `lengths`; feed its `{FINAL}...` back as the states:
 
-```python
-step = onnxruntime.InferenceSession("streaming.onnx")
-for t in range({data}.shape[1]):
-    logits, *final = step.run(None, {{"{data}": {data}[:, t : t + 1], **states}})
-    states = dict(zip(sizes, final))
-```
-"""
-        if model.streaming_problem is None
-        else f"There is no `streaming.onnx`: {model.streaming_problem}.\n"
-    )
-    return f"""`model.onnx` reads whole sequences; batch and time may have any size.
+
+_USAGE = """`model.onnx` reads whole sequences; batch and time may have any size.
 
 ```python
 import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
-sizes = {sizes!r}
-{data} = {example}
-states = {{name: np.zeros((1, size), np.float32) for name, size in sizes.items()}}
+sizes = {sizes}
+{name} = {example}
 lengths = np.array([3], np.int32)  # the real steps of each row
-logits, *final = session.run(None, {{"{data}": {data}, "lengths": lengths, **states}})
+states = {{name: np.zeros((1, size), np.float32) for name, size in sizes.items()}}
+logits, *final = session.run(None, {{"{name}": {name}, "lengths": lengths, **states}})
 ```
 
-`logits` are {shape}. The other outputs are the final states, named `{FINAL}...`.
+`logits` are {shape}. The other outputs are the final states, named `{final}...`.
 `preprocessing.json` has the symbols, labels and scales.
+"""
 
-{streaming}"""
+_STREAMING = """`streaming.onnx` reads one step. It has no `lengths`; its final states are the
+states of the next step.
+
+```python
+step = onnxruntime.InferenceSession("streaming.onnx")
+for t in range({name}.shape[1]):
+    logits, *final = step.run(None, {{"{name}": {name}[:, t : t + 1], **states}})
+    states = dict(zip(sizes, final))
+```
+"""

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 DType = Literal["float32", "int32", "int64", "bool"]
-# The axes of a tensor: a name stands for a size that is known when the model runs. None leaves it to
-# the inference of shapes.
+# The axes of a tensor: a name stands for a size that is known when the model runs. None leaves all
+# of them to the inference of shapes.
 Shape = tuple[int | str, ...] | None
 
 

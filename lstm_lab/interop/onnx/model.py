@@ -1,8 +1,8 @@
 """The graph of a whole model: inputs, stack and head.
 
-In: a portable model. Out: a `Graph` whose inputs are tokens [batch,time] or vectors
-[batch,time,D], `lengths` [batch], and the initial states by their names; its outputs are `logits` and
-the final states. The model of one step is the same graph with a time of 1 and without lengths. Read
+In: a portable model. Out: a `Graph`. Its inputs are tokens [batch,time] or vectors [batch,time,D],
+`lengths` [batch], and the initial states by their names. Its outputs are `logits` and the final
+states. The model of one step is the same graph with a time of 1 and without lengths. Read
 operators.py and scan.py for a layer, proto.py for the file.
 """
 

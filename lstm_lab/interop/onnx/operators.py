@@ -147,9 +147,9 @@ def write_operator(
         for field, state in initial.items()
     }
     states = (one_direction["h"], one_direction.get("c", ""), weights.get("P", ""))
-    inputs = (x_TBD, weights["W"], weights["R"], weights["B"], lengths_B, *states)
+    inputs = [x_TBD, weights["W"], weights["R"], weights["B"], lengths_B, *states]
     while not inputs[-1]:  # an optional input at the end is left out
-        inputs = inputs[:-1]
+        inputs.pop()
     h_T1BH, *finals_1BH = graph.add_many(
         operator.name,
         inputs,

@@ -1,7 +1,7 @@
 """Layers as a Scan over time, whose body is written from the equations of the cell.
 
-In: a layer of a portable model. Out: nodes for what reads only the input, for all steps at once, and
-a Scan whose body has the equations that read the state. Every cell with known equations can be
+In: a layer of a portable model. Out: nodes for what reads only the input, for all steps at once,
+and a Scan whose body has the equations that read the state. Every cell with known equations can be
 written so; operators.py has the shorter form for those that ONNX knows. Read split_steps.py for the
 two parts, expression_nodes.py for a single expression.
 """

@@ -1,7 +1,7 @@
 """Splits the equations of a cell into those of all steps at once and those of one step.
 
 In: the equations of a trained cell. Out: `SplitEquations`. What reads only the input, such as
-x W + b, is computed for all steps before the loop over time, as the `project` of our cells does; the
+x W + b, is computed for all steps before the loop over time, as `project` of our cells does. The
 loop computes what reads the state. Read scan.py next, which writes both parts as nodes.
 """
 
@@ -95,7 +95,7 @@ class _Splitter:
             return expression
         if self._is_free(expression) and not isinstance(expression, (Value, Part)):
             # Weights alone, such as 1 - k, are the same at every step and stay where they are.
-            if not any(isinstance(part, (Value, Part)) for part in parts(expression)):
+            if not _has_vectors(expression):
                 return expression
             return self._name(expression, f"x_{result}")
         match expression:
@@ -131,6 +131,11 @@ def _reads_state(expression: Expression, without_state: set[str]) -> bool:
     )
 
 
+def _has_vectors(expression: Expression) -> bool:
+    """Returns whether an expression, which reads no state, differs between the steps."""
+    return any(isinstance(part, (Value, Part)) for part in parts(expression))
+
+
 def _input_terms_first(expression: Expression, without_state: set[str]) -> Expression:
     """Writes x W + h' U + b as (x W + b) + h' U, so that x W + b is one part without the state."""
     match expression:
@@ -138,7 +143,9 @@ def _input_terms_first(expression: Expression, without_state: set[str]) -> Expre
             terms = [_input_terms_first(term, without_state) for term in _terms(expression)]
             free = [term for term in terms if not _reads_state(term, without_state)]
             others = [term for term in terms if _reads_state(term, without_state)]
-            return _sum(([_sum(free)] if free else []) + others)
+            if not any(map(_has_vectors, free)):
+                return _sum(terms)
+            return _sum([_sum(free), *others])
         case Binary(operator, left, right):
             inner = (_input_terms_first(part, without_state) for part in (left, right))
             return Binary(operator, *inner)
