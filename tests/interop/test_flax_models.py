@@ -23,7 +23,6 @@ from tests.helpers.frameworks import (
     inputs_of,
     reference,
     run_of,
-    state_arrays,
     states_of,
 )
 
@@ -56,7 +55,9 @@ def carries_of(run, states):
     cell = run.spec.model.cell
     if cell not in PLAIN:
         return jax.tree.map(
-            lambda s: tuple(a for a in s if a is not None), states, is_leaf=lambda s: hasattr(s, "h")
+            lambda s: tuple(a for a in s if a is not None),
+            states,
+            is_leaf=lambda s: hasattr(s, "h"),
         )
     return tuple(
         tuple(s.h if cell in ("gru", "rnn") else (s.c, s.h) for s in directions)
