@@ -1,28 +1,30 @@
 """Export to Equinox: a module whose cells are Equinox' own, or written from their equations.
 
 In: a run. Out: `model.py` (the module), `model.json` (its settings) and `model.eqx` (its weights);
-they need Equinox alone. `to_equinox` returns the module in Python. Equinox has the order of gates
-i f g o, and a second bias of the GRU's candidate. Read standalone/equinox_model.py next: the module.
+they need Equinox alone. `to_equinox` returns the module in Python. The gates of Equinox have the
+order i f g o. Read standalone/equinox_model.py next: the module.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Spec
 from lstm_lab.inference.load import Trained
-from lstm_lab.interop.framework_cells import framework_cell, reorder_gates
+from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell, reorder_gates
 from lstm_lab.interop.portable import FloatArray, PortableLayer, PortableModel, portable_model
 from lstm_lab.interop.python_step import JAX, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, model_text, module_of
-from lstm_lab.interop.targets import ExportOptions, Form
 from lstm_lab.interop.trained_equations import equation_weights
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_json, write_text
 from lstm_lab.utils.types import JSON, PyTree
+
+if TYPE_CHECKING:
+    from lstm_lab.interop.targets import ExportOptions, Form
 
 
 def form(spec: Spec) -> Form:
@@ -37,7 +39,20 @@ def form(spec: Spec) -> Form:
     Example:
       form(get_variant("rnn").spec)  # "equations": Equinox has no simple RNN
     """
-    return "layer" if framework_cell(spec) in ("lstm", "gru") else "equations"
+    return "equations" if equinox_cell(spec) is None else "layer"
+
+
+def equinox_cell(spec: Spec) -> FrameworkCell | None:
+    """Returns the cell of Equinox that a trained variant equals, or None.
+
+    Args:
+      spec: the variant.
+
+    Example:
+      equinox_cell(get_variant("gru").spec)  # "gru"
+    """
+    cell = framework_cell(spec)
+    return cell if cell == "lstm" or cell == "gru" else None
 
 
 def write(trained: Trained, folder: Path, options: ExportOptions) -> str:
@@ -133,14 +148,12 @@ def _weights_of(model: PortableModel) -> list[FloatArray]:
 
 def _cell_weights(layer: PortableLayer) -> list[FloatArray]:
     params = layer.params
-    match framework_cell(layer.spec):
-        case "lstm":
-            params = {name: reorder_gates(a, "ifog", "ifgo") for name, a in params.items()}
-        case "gru":
-            pass
-        case _:
-            # JAX sorts the names of a dict.
-            return [array for _, array in sorted(equation_weights(layer).items())]
+    cell = equinox_cell(layer.spec)
+    if cell is None:
+        # JAX sorts the names of a dict.
+        return [array for _, array in sorted(equation_weights(layer).items())]
+    if cell == "lstm":
+        params = {name: reorder_gates(a, "ifog", "ifgo") for name, a in params.items()}
     matrices = [params[name].reshape(len(params[name]), -1).T for name in ("wx", "wh")]
     biases = [params["b"].reshape(-1), *([params["bn"]] if "bn" in params else [])]
     return [*matrices, *biases]
@@ -153,7 +166,7 @@ def _cell_source(model: PortableModel) -> str:
 def _settings(model: PortableModel) -> dict[str, JSON]:
     """Returns the settings of the module, as model.json holds them."""
     return {
-        "cell": framework_cell(model.spec) if form(model.spec) == "layer" else "equations",
+        "cell": equinox_cell(model.spec) or "equations",
         "layers": [[_layer_settings(layer) for layer in row] for row in model.layers],
         "features": model.kernel_KC.shape[0],
         "outputs": model.bias_C.size,

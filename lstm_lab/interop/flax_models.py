@@ -9,7 +9,7 @@ Read flax_weights.py next: the weights by the names of Flax, and back.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,13 @@ from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell
 from lstm_lab.interop.portable import FloatArray, PortableLayer, PortableModel, portable_model
 from lstm_lab.interop.python_step import JAX, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, model_text
-from lstm_lab.interop.targets import ExportOptions, Form
 from lstm_lab.interop.trained_equations import equation_weights
 from lstm_lab.models.build import build_model
 from lstm_lab.utils.files import write_bytes, write_json, write_text
 from lstm_lab.utils.types import JSON
+
+if TYPE_CHECKING:
+    from lstm_lab.interop.targets import ExportOptions, Form
 
 
 def form(spec: Spec) -> Form:
@@ -121,7 +123,8 @@ def linen_params(model: PortableModel) -> dict[str, Any]:
     Example:
       linen_params(portable_model(run.trained))["layer_0"]["ii"]["kernel"].shape  # (D, H)
     """
-    cell, named = flax_cell(model.spec), {}
+    cell = flax_cell(model.spec)
+    named: dict[str, FloatArray] = {}
     for layer in (layer for directions in model.layers for layer in directions):
         weights: dict[str, FloatArray] = (
             equation_weights(layer) if cell is None else to_flax(cell, layer.params)

@@ -7,7 +7,6 @@ weightdrop, chrono, ...) are plain LSTMs here. Read keras_models.py or flax_mode
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -30,7 +29,6 @@ _SPECS: dict[FrameworkCell, Spec] = {
 }
 
 
-@lru_cache
 def framework_cell(spec: Spec) -> FrameworkCell | None:
     """Returns the cell of other frameworks that a trained variant equals, or None.
 

@@ -43,7 +43,11 @@ def zero_weights(spec: RunSpec) -> dict[str, dict[str, FloatArray]]:
     shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
     params: dict[str, Any] = jax.tree.map(lambda a: np.zeros(a.shape, np.float32), shapes)
     layers = {f"lstm/{name}": weights for name, weights in params["lstm"].items()}
-    tied = {"kernel": params["embed"]["embedding"].T, "bias": params["bias"]} if "bias" in params else None
+    tied = (
+        {"kernel": params["embed"]["embedding"].T, "bias": params["bias"]}
+        if "bias" in params
+        else None
+    )
     parts = {"embed": params.get("embed"), "head": tied or params["head"]}
     return layers | {name: weights for name, weights in parts.items() if weights is not None}
 
@@ -90,9 +94,7 @@ def assign_parts(
     return {part: name for part, name in {**found, **mapping}.items() if name}
 
 
-def check_shape(
-    path: Path, tensor: str, got: Sequence[int], expected: Sequence[int]
-) -> None:
+def check_shape(path: Path, tensor: str, got: Sequence[int], expected: Sequence[int]) -> None:
     """Raises UserError if a tensor of a file has another shape than the model expects.
 
     Args:
@@ -126,7 +128,9 @@ def named_result(
       named_result(spec, path, {"head": {"kernel": kernel, "bias": bias}})
     """
     named = {
-        f"{part}/{name}": array for part, weights in parts.items() for name, array in weights.items()
+        f"{part}/{name}": array
+        for part, weights in parts.items()
+        for name, array in weights.items()
     }
     if spec.model.tied and "head" in parts:
         kernel, bias = named.pop("head/kernel"), named.pop("head/bias")

@@ -12,22 +12,28 @@ import hashlib
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from lstm_lab.cells.cell import Spec
 from lstm_lab.config.sections import Merge
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell
 from lstm_lab.interop.keras_weights import to_keras
-from lstm_lab.interop.portable import PortableLayer, PortableModel, portable_model, variant_name
+from lstm_lab.interop.portable import (
+    FloatArray,
+    PortableLayer,
+    PortableModel,
+    portable_model,
+    variant_name,
+)
 from lstm_lab.interop.python_step import KERAS, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, module_of
-from lstm_lab.interop.targets import ExportOptions, Form
 from lstm_lab.interop.trained_equations import equation_weights
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_text
+
+if TYPE_CHECKING:
+    from lstm_lab.interop.targets import ExportOptions, Form
 
 _MERGE_MODES: dict[Merge, str] = {
     "concat": "concat",
@@ -123,7 +129,9 @@ def keras_model(model: PortableModel, cells: ModuleType | None, *, with_states: 
     x = keras.Input(shape, dtype=dtype, name="x")
     # None stands for sequences without padding. The last real vector is found by the mask.
     mask = keras.Input((None,), dtype="bool", name="mask", optional=not model.subtract_last)
-    inputs, outputs, weights = {"x": x, "mask": mask}, {}, {}
+    inputs: dict[str, Any] = {"x": x, "mask": mask}
+    outputs: dict[str, Any] = {}
+    weights: dict[str, list[FloatArray]] = {}
     if model.embedding_VE is not None:
         h = layers.Embedding(*model.embedding_VE.shape, name="embed")(x)
         weights["embed"] = [model.embedding_VE]
@@ -138,8 +146,7 @@ def keras_model(model: PortableModel, cells: ModuleType | None, *, with_states: 
         if with_states:
             sizes = [size for layer in directions for size in layer.state_sizes.values()]
             initial = [
-                keras.Input((size,), name=name)
-                for name, size in zip(names, sizes, strict=True)
+                keras.Input((size,), name=name) for name, size in zip(names, sizes, strict=True)
             ]
             inputs |= dict(zip(names, initial, strict=True))
         output, *finals = _recurrent(layers, directions, model.merge, cells)(
@@ -213,7 +220,7 @@ def _set_cells(network: Any, model: PortableModel) -> None:
             part.cell.set_weights(_cell_weights(layer, framework_cell(layer.spec)))
 
 
-def _cell_weights(layer: PortableLayer, cell: FrameworkCell | None) -> list[np.ndarray]:
+def _cell_weights(layer: PortableLayer, cell: FrameworkCell | None) -> list[FloatArray]:
     return list(equation_weights(layer).values()) if cell is None else to_keras(cell, layer.params)
 
 
@@ -258,9 +265,8 @@ def cell_source(layer: PortableLayer) -> str:
 
 def _usage(model: PortableModel) -> str:
     cell = "import cell  # the cell that Keras lacks\n" if form(model.spec) == "equations" else ""
-    inputs = (
-        "tokens [B,T]" if model.vocabulary is not None else f"vectors [B,T,{model.features}]"
-    )
+    inputs = "tokens [B,T]" if model.vocabulary is not None else f"vectors [B,T,{model.features}]"
+    streaming = "" if model.streaming_problem else ": pass them to the call for the next steps"
     optional = "" if model.subtract_last else ", or None without padding"
     return f"""```python
 import keras
@@ -270,8 +276,9 @@ logits = model({{"x": x, "mask": mask}})
 ```
 
 `x` are {inputs}; `mask` [B,T] is true at real steps{optional}, and padding comes last.
-`with_states.keras` also takes the states {", ".join(_state_inputs(model))}, and
-returns them after the last real step next to `logits`. `model.weights.h5` holds the weights alone.
+`with_states.keras` also takes the states {", ".join(_state_inputs(model))}, and returns `logits`
+together with the states after the last real step{streaming}. Keras takes NumPy arrays or its own
+tensors, but not both in one call. `model.weights.h5` holds the weights alone.
 """
 
 

@@ -70,9 +70,7 @@ def states_of(run):
 def reference(run, x, lengths=None, states=None):
     """Returns what lstm_lab computes: logits and final states."""
     model = build_model(run.spec)
-    return model.apply(
-        {"params": run.params}, x, lengths, None, states, method="logits_and_states"
-    )
+    return model.apply({"params": run.params}, x, lengths, None, states, method="logits_and_states")
 
 
 def state_arrays(states):

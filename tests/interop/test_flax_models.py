@@ -23,7 +23,6 @@ from tests.helpers.frameworks import (
     inputs_of,
     reference,
     run_of,
-    state_arrays,
     states_of,
 )
 

@@ -154,5 +154,7 @@ def load(folder=Path(__file__).parent):
     settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     cell_class = None
     if settings["cell"] == "equations":
-        from cell import EquinoxEquationCell as cell_class  # noqa: N813
+        from cell import EquinoxEquationCell
+
+        cell_class = EquinoxEquationCell
     return eqx.tree_deserialise_leaves(folder / "model.eqx", build(settings, cell_class))

@@ -63,7 +63,7 @@ class LinenModel(nn.Module):
           Logits [B,T,C] or [B,C], and the carries after the last real step of each row.
         """
         embed = None
-        if self.embedding is not None:
+        if self.vocabulary is not None and self.embedding is not None:
             embed = nn.Embed(self.vocabulary, self.embedding, name="embed")
         h = self._inputs(x, lengths, embed)
         last, finals = jnp.zeros(()), []
