@@ -42,7 +42,10 @@ test: $(READY)
 	$(PARALLEL) -m "not slow and not optimized"
 	XLA_FLAGS= $(PARALLEL) -m "not slow and optimized"
 
+# The tests open an exported page in a browser, with its runtime from npm; without it, they are skipped.
 parity: $(PEERS)
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/web onnxruntime-web@1.30.0 \
+	|| echo "no runtime from npm: the exported page is not opened"
 	XLA_FLAGS= $(BIN)/python -m pytest tests/parity
 
 # On a machine with an NVIDIA GPU and `pip install jax[cuda13]`. Results are in runs/gpu; started

@@ -65,6 +65,8 @@ _NAMES = {
     "lstm_lab.utils.errors": ("UserError",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
+# Packages whose names are used with that of the package, as in `ll.interop.import_weights`.
+_PACKAGES = ("interop",)
 
 __all__ = [
     "LSTM",
@@ -108,6 +110,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports a public name at its first use."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"lstm_lab.{name}")
     if name not in _MODULES:
         # difflib costs milliseconds, which only an error should pay for.
         from difflib import get_close_matches
@@ -121,4 +125,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, *_PACKAGES, "__version__"]

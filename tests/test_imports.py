@@ -4,6 +4,7 @@ Every rule here is one that a reviewer would otherwise have to check by hand in 
 """
 
 import ast
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -137,6 +138,33 @@ def test_training_and_summary_start_without_slow_libraries(code):
     assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
 
 
+# What only an export, an import or a comparison needs.
+OTHER_FRAMEWORKS = ("equinox", "h5py", "keras", "onnx", "onnxruntime", "safetensors")
+
+
+def test_the_core_imports_no_other_framework(tmp_path):
+    code = (
+        "import sys, lstm_lab as ll\n"
+        "from lstm_lab.cli import main\n"
+        # tensorboardX imports it wherever it is installed.
+        "sys.modules['torch'] = None\n"
+        "assert 'numpy' not in sys.modules and ll.interop and 'numpy' not in sys.modules\n"
+        "main(['--help'])\n"
+        "assert 'jax' not in sys.modules\n"
+        "main(['train', 'adding', '--workdir=w', '--config.train.steps=2',"
+        " '--config.train.eval_every=1', '--config.model.hidden=3', '--config.task.length=6'])\n"
+        "main(['summary', 'adding'])\n"
+        f"print(sorted({{*{OTHER_FRAMEWORKS}}} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stdout + done.stderr
+    assert (tmp_path / "w" / "result.json").exists()
+
+
 def test_every_class_name_is_unique():
     """A reader who meets a class name anywhere in the package knows which class it is."""
     defined = defaultdict(list)
@@ -155,6 +183,9 @@ WITHOUT_A_MIRROR = {
     "parity/test_baycomp.py",
     "parity/test_deepsig.py",
     "parity/test_huggingface.py",
+    "parity/test_equinox_models.py",
+    "parity/test_keras_models.py",
+    "parity/test_keras_weights.py",
     "parity/test_onnx.py",
     "parity/test_torch.py",
     "parity/test_torch_export.py",

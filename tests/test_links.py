@@ -21,8 +21,8 @@ def anchors(text):
 def test_links_point_to_existing_files_and_headings(page):
     for link in local_links(page.read_text()):
         name, _, anchor = link.partition("#")
-        if name.startswith("_generated/"):  # written when the documentation site is built
-            assert name.removeprefix("_generated/") in pages(), link
+        if "_generated/" in name:  # written when the documentation site is built
+            assert name.partition("_generated/")[2] in pages(), link
             continue
         target = page.parent / name if name else page
         assert target.exists(), link

@@ -22,7 +22,9 @@ import lstm_lab as ll
 from lstm_lab.config.find import list_files, package_folder
 from tests.helpers.paths import ROOT
 
-PACKAGES = ("lstm_lab.cells", "lstm_lab.recurrence", "lstm_lab.studies", "lstm_lab.tasks")
+PACKAGES = tuple(
+    f"lstm_lab.{name}" for name in ("cells", "interop", "recurrence", "studies", "tasks")
+)
 MODULES = [p for p in sorted((ROOT / "lstm_lab").rglob("*.py")) if " Example:\n" in p.read_text()]
 RESULTS = (ll.Run, ll.Runs, ll.StudyResult, ll.CellComparison, ll.BoundCell)
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import click
 import pytest
 
-from docs.generate import pages, reference, results, write_pages
+from docs.generate import exports, pages, reference, results, write_pages
 from docs.generate.commands import describe_group
 from docs.generate.diagram import HEIGHT, WIDTH, arrange, draw, edges
 from docs.generate.markdown import escape, paragraphs
@@ -25,6 +25,7 @@ from lstm_lab.cells.describe import describe
 from lstm_lab.cells.equations import equations
 from lstm_lab.cells.expressions import to_latex
 from lstm_lab.config.run_spec import SECTIONS
+from lstm_lab.interop.targets import TARGETS
 from lstm_lab.tasks import TASKS
 from tests.helpers.paths import ROOT
 
@@ -85,6 +86,17 @@ def test_the_reference_has_every_setting_and_file():
     files = dict(reference.files_of_a_run())
     assert {"WORKDIR/run.json", "STUDY/study.json", "WORKDIR/result.json"} <= set(files)
     assert all(files[name] for name in files if "events" not in name)
+
+
+def test_the_page_of_exports_has_every_cell_and_target():
+    rows = [line.split(" | ") for line in pages()["reference/exports.md"].splitlines()]
+    (header,) = (row for row in rows if row[0] == "| cell")
+    assert [name.strip("|` ") for name in header[1:]] == list(TARGETS)
+    for name in CATALOGUE:
+        (row,) = (row for row in rows if row[0].startswith(f"| [{name}]"))
+        entries = [entry.strip("| ") for entry in row[1:]]
+        assert len(entries) == len(TARGETS)
+        assert set(entries) <= set(exports.FORMS)
 
 
 def test_archived_scores_are_means_of_the_archive():

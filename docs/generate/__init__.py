@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from docs.generate import api, commands, configs, project, reference, tasks, variants
+from docs.generate import api, commands, configs, exports, project, reference, tasks, variants
 
 Pages = dict[str, str]
 GENERATORS: tuple[Callable[[], Pages], ...] = (
@@ -20,6 +20,7 @@ GENERATORS: tuple[Callable[[], Pages], ...] = (
     configs.pages,
     reference.pages,
     commands.pages,
+    exports.pages,
     api.pages,
     project.pages,
 )

@@ -14,6 +14,7 @@ from lstm_lab.utils.docstrings import summary
 MODULES = {
     "lstm_lab": "Runs, studies and models",
     "lstm_lab.cells": "Cells",
+    "lstm_lab.interop": "Other frameworks",
     "lstm_lab.recurrence": "Cells over time",
     "lstm_lab.studies": "Studies",
     "lstm_lab.tasks": "Tasks",

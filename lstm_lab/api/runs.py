@@ -202,6 +202,39 @@ class Run:
         write_explanation(place, self.record.title, explanation)
         return explanation
 
+    def export(self, to: str, out: str | Path | None = None, **options: Any) -> Path:
+        """Writes the model for another framework.
+
+        Args:
+          to: the target: safetensors, torch, keras, flax, equinox, onnx, web or stablehlo.
+          out: the folder to write; None takes `export/TARGET` in the folder of the run.
+          **options: `opset`, the version of ONNX' operators; `runtime`, the folder of
+            onnxruntime-web's files, for `web`.
+
+        Returns:
+          The folder, with the files of the target, export.json, preprocessing.json, and the model
+          card as README.md.
+
+        Raises:
+          UserError: for an unknown target or option, a model that the target cannot express, or a
+            folder that holds something else. Nothing is written then.
+
+        Example:
+          run.export("torch")  # runs/adding/export/torch
+        """
+        from lstm_lab.cards.card import model_card
+        from lstm_lab.cards.facts import ENDED
+        from lstm_lab.interop.export import export_run
+        from lstm_lab.interop.targets import export_options
+
+        def card(usage: str) -> str:
+            return model_card(self.folder, f"### This folder\n\n{usage}")
+
+        place = self.folder / "export" / to if out is None else Path(out)
+        # A run that was interrupted has weights, but no scores for a card.
+        written = card if self.status in ENDED else None
+        return export_run(self.trained, to, place, export_options(options), written)
+
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
         return f"Run({str(self.folder)!r}, {self.status}{', ' if metrics else ''}{metrics})"
@@ -358,6 +391,18 @@ class Runs:
           runs.explain(["signals"], out="runs/best/explain")
         """
         return self.best.explain(analyses, **options)
+
+    def export(self, to: str, out: str | Path | None = None, **options: Any) -> Path:
+        """Writes the model of the best seed for another framework, as `Run.export`.
+
+        Args:
+          to, out: as in `Run.export`.
+          **options: as in `Run.export`.
+
+        Example:
+          runs.export("onnx", "digits_onnx", opset=17)
+        """
+        return self.best.export(to, out, **options)
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"mean {name}={value:.4g}" for name, value in self.metrics.items())

@@ -49,7 +49,7 @@ _REFUSED = (
 # more; each core that JAX finds needs some for the stacks of its threads.
 STARTING_JAX = (
     *("train", "summary", "check", "compare", "sweep", "reproduce"),
-    *("predict", "generate", "explain", "bench"),
+    *("predict", "generate", "explain", "export", "import", "bench"),
 )
 LEAST, AMPLE = 2e9, 4e9
 

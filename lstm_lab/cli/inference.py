@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from lstm_lab.cli.finished_runs import load_trained, one_folder, run_folder
 from lstm_lab.cli.options import (
     COUNT,
     Folder,
@@ -24,12 +25,11 @@ from lstm_lab.cli.options import (
     data_dir,
     flag,
     folder,
-    required_folder,
     run_flag,
     switch,
     trust_code,
 )
-from lstm_lab.utils.errors import DONE, UserError, unknown
+from lstm_lab.utils.errors import DONE, UserError
 from lstm_lab.utils.escape import json_line, on_terminal, visible
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def predict(
     """
     if rolling and stream:
         raise UserError("--rolling, --stream: expected only one of them")
-    trained = _load(_run_folder(workdir, run), trust_code)
+    trained = load_trained(run_folder(workdir, run), trust_code)
     task = trained.spec.task
     if task.source_vocabulary is None:
         _refuse(["beam"], f"a run of {task.name}")
@@ -250,7 +250,7 @@ def generate(
 
     # Before the run is read: a wrong number costs no waiting.
     sampling = Sampling(temperature, top_k, top_p, seed)
-    trained = _load(_run_folder(workdir, run), trust_code)
+    trained = load_trained(run_folder(workdir, run), trust_code)
     if format == "midi":
         return _compose(trained, length, sampling, out)
     printer = _Printer()
@@ -318,7 +318,7 @@ def explain(
     signals of the task, and learning rules. RUN is the folder of a run or a study; of a study, the
     best run is explained, or the one that --run names.
     """
-    place = _run_folder(_one_folder(folder, workdir), run)
+    place = run_folder(one_folder(folder, workdir), run)
     from lstm_lab.api.runs import Run
     from lstm_lab.explain.page import summary
     from lstm_lab.training.devices import prepare_devices
@@ -355,40 +355,5 @@ def card(folder: Path | None, workdir: Path | None, run: str | None, out: Path |
     """
     from lstm_lab.cards.card import write_card
 
-    print(write_card(_run_folder(_one_folder(folder, workdir), run), out))
+    print(write_card(run_folder(one_folder(folder, workdir), run), out))
     return DONE
-
-
-def _one_folder(folder: Path | None, workdir: Path | None) -> Path | None:
-    """Returns the folder of RUN or of --workdir; raises UserError for both."""
-    if folder is not None and workdir is not None:
-        raise UserError(f"RUN: got {str(folder)!r} and --workdir={workdir}, expected one of both")
-    return folder or workdir
-
-
-def _load(folder: Path, trust_code: bool) -> Trained:
-    """Loads a run on one device: a prediction has nothing for others to do."""
-    from lstm_lab.inference.load import load_run
-    from lstm_lab.training.devices import prepare_devices
-
-    prepare_devices(default=1)
-    return load_run(folder, trust_code)
-
-
-def _run_folder(workdir: Path | None, run: str | None) -> Path:
-    """Returns the folder of a run: the one of --workdir, or a run of the study in it."""
-    place = required_folder(workdir, "the folder of a run or a study")
-    if not (place / "study.json").is_file():
-        if run is not None:
-            raise UserError(f"--run: got {run!r}, but {place} is not a study")
-        return place
-    from lstm_lab.report.runs import best_run, read_study
-    from lstm_lab.results.study_file import run_folder
-
-    study = read_study(place)
-    if run is None:
-        return run_folder(place, best_run(study).id)
-    ids = [row.id for row in study.runs]
-    if run not in ids:
-        raise unknown("--run", run, ids)
-    return run_folder(place, run)

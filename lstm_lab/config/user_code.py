@@ -58,6 +58,20 @@ def load_cell(path: Path, name: str) -> Spec:
     return cast(Spec, cell)
 
 
+def without_folder(name: str) -> str:
+    """Returns the name of a cell or a task without the folder of a user's file.
+
+    A file for other people says nothing about the folders of the user.
+
+    Args:
+      name: `model.cell` or `task.name`: a name, or FILE.py:NAME.
+
+    Example:
+      without_folder("runs/mine/cell.py:cell")  # "cell.py:cell"
+    """
+    return Path(name).name
+
+
 def task_path(name: object) -> Path | None:
     """Returns the file of a user's task, or None for a task of the package.
 

@@ -12,11 +12,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from lstm_lab.config.user_code import without_folder
 from lstm_lab.inference.load import Trained
-from lstm_lab.interop.targets import NO_OPTIONS, ExportOptions, find_target
+from lstm_lab.interop.targets import (
+    NO_OPTIONS,
+    ExportOptions,
+    check_options,
+    find_target,
+)
 from lstm_lab.tasks import Tokens
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import write_json, write_text
+from lstm_lab.utils.files import read_json, write_json, write_text
 from lstm_lab.utils.types import JSON
 
 MARKER = "export.json"
@@ -49,6 +55,7 @@ def export_run(
       export_run(load_run(Path("runs/shakespeare")), "torch", Path("shakespeare_torch"))
     """
     target = find_target(to)
+    check_options(to, options)
     if out.exists() and not (out / MARKER).is_file() and (out.is_file() or any(out.iterdir())):
         raise UserError(f"--out: {out} exists and is no export; choose another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +76,24 @@ def export_run(
     return out
 
 
+def read_usage(folder: Path) -> str:
+    """Returns how to load an export, as Markdown.
+
+    Args:
+      folder: the folder that `export_run` wrote.
+
+    Raises:
+      UserError: for a folder without an export.
+
+    Example:
+      print(read_usage(Path("runs/adding/export/torch")))
+    """
+    description = read_json(folder / MARKER, usage=str)
+    if description is None:
+        raise UserError(f"{folder} holds no export ({MARKER} is missing or damaged)")
+    return str(description["usage"])
+
+
 def _description(trained: Trained, to: str, usage: str) -> dict[str, JSON]:
     """Returns what the export is: for programs that load it."""
     inputs, target = trained.spec.task.inputs, trained.spec.task.target
@@ -79,8 +104,8 @@ def _description(trained: Trained, to: str, usage: str) -> dict[str, JSON]:
     )
     return {
         "target": to,
-        "task": trained.spec.task.name,
-        "cell": trained.spec.model.cell,
+        "task": without_folder(trained.spec.task.name),
+        "cell": without_folder(trained.spec.model.cell),
         "inputs": kind,
         "outputs": {
             "kind": type(target).__name__.lower(),

@@ -4,9 +4,10 @@ In: a layer of a portable model. Out: its equations in the order of their comput
 of their weights, and the names of the state. Targets that lack a cell write these equations in
 their own language (pytorch/, onnx/), so that every variant of the catalogue can leave the package.
 
-Two functions need care in float32: log(sigmoid(x)), which is -inf for x < -104 if computed as it is
-written, and the quotients of minLSTM, which are 0 / 0 there. `LOG_SIGMOID` names the first; the
-second is written with it.
+Three functions need care in float32: log(sigmoid(x)), which is -inf for x < -104 if computed as it
+is written; the quotients of minLSTM, which are 0 / 0 there; and the exponential forget gate of
+sLSTM, which is infinite if its state is empty. `is_log_sigmoid` finds the first, the others are
+written in a stable form.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from lstm_lab.cells.expressions import (
     Weight,
 )
 from lstm_lab.cells.minlstm import MinLSTMSpec
+from lstm_lab.cells.slstm import SLSTMSpec
 from lstm_lab.interop.portable import FloatArray, PortableLayer, variant_name
 from lstm_lab.utils.errors import UserError
 
@@ -61,7 +63,13 @@ def trained_equations(spec: Spec, rates: Mapping[str, float]) -> tuple[Equation,
             "known, expected a cell of lstm_lab; --to=stablehlo exports every cell"
         ) from None
     plain = tuple(Equation(e.result, _evaluated(e.expression, rates)) for e in written)
-    return _stable_quotients(plain) if isinstance(spec, MinLSTMSpec) else plain
+    match spec:
+        case MinLSTMSpec():
+            return _stable_quotients(plain)
+        case SLSTMSpec():
+            return _bounded_forget_gate(plain)
+        case _:
+            return plain
 
 
 def equation_weights(layer: PortableLayer) -> dict[str, FloatArray]:
@@ -173,3 +181,20 @@ def _stable_quotients(written: tuple[Equation, ...]) -> tuple[Equation, ...]:
     ]
     others = [e for e in written if e.result.name not in ("i~", "f~", "i", "f", "h")]
     return (*logs, *others, *quotients, *(e for e in written if e.result.name == "h"))
+
+
+def _bounded_forget_gate(written: tuple[Equation, ...]) -> tuple[Equation, ...]:
+    """Writes f = exp(e - m) of sLSTM as exp(-relu(m - e)), which is never above 1.
+
+    m is at least e, so both are equal, except for an empty state: e has no meaning then, exp(e - m)
+    may be infinite, and infinity times the empty state is NaN.
+    """
+    bounded = []
+    for equation in written:
+        match equation:
+            case Equation(Value("f") as f, Call("exp", Binary("-", exponent, m))):
+                negative = Number(0.0) - Call("relu", m - exponent)
+                bounded.append(Equation(f, Call("exp", negative)))
+            case _:
+                bounded.append(equation)
+    return tuple(bounded)

@@ -135,7 +135,7 @@ def test_a_foreign_run_controls_no_terminal(tmp_path, monkeypatch, arguments, ex
     task = SimpleNamespace(name="text", source_vocabulary=None)
     trained = SimpleNamespace(spec=SimpleNamespace(task=task))
     answer = {"label": HOSTILE, "probabilities": {HOSTILE: 1.0}}
-    monkeypatch.setattr("lstm_lab.cli.inference._load", lambda *_: trained)
+    monkeypatch.setattr("lstm_lab.cli.inference.load_trained", lambda *_: trained)
     monkeypatch.setattr("lstm_lab.inference.predict.predict_lines", lambda *_: iter([answer]))
     monkeypatch.setattr("lstm_lab.inference.generate.generate", lambda *_: iter([HOSTILE]))
     output = io.StringIO()

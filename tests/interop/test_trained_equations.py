@@ -86,6 +86,17 @@ def test_minlstm_does_not_divide_zero_by_zero():
     np.testing.assert_allclose(h, 1 / (1 + np.exp(-1.0)), rtol=1e-6)
 
 
+def test_slstm_forgets_nothing_of_an_empty_state():
+    layer = random_layer(SLSTMSpec(), np.random.default_rng(0))
+    weights = equation_weights(layer) | {"b_i": np.full(H, -1000.0, np.float32)}
+    old = {f"{name}'": np.zeros((B, H)) for name in state_vectors(layer)}
+    values = {k: v.astype(np.float64) for k, v in weights.items()} | {"x": np.ones((B, D))} | old
+    results = evaluate_all(trained_equations(layer.spec, {}), values)
+    np.testing.assert_array_equal(results["f"], 1.0)
+    np.testing.assert_array_equal(results["c"], results["g"])
+    assert np.isfinite(results["h"]).all()
+
+
 def test_a_cell_with_functions_of_its_own_is_refused_by_name():
     spec = CellSpec(cell=replace(GATED_LSTM, emit=lambda spec, params, state: state))
     with pytest.raises(UserError, match="CellSpec has functions of its own"):

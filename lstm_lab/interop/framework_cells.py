@@ -1,0 +1,84 @@
+"""The cells that Keras, Flax and Equinox have themselves: LSTM, GRU and the simple RNN.
+
+In: the spec of a variant. Out: which of these cells it is, or None. The equations of a trained
+model decide, so variants that differ only in training or in their initial weights (variational,
+weightdrop, chrono, ...) are plain LSTMs here. Read keras_models.py or flax_models.py next.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from lstm_lab.cells.baselines import GRUSpec, RNNSpec
+from lstm_lab.cells.cell import Spec
+from lstm_lab.cells.masks import default_rates
+from lstm_lab.cells.spec import CellSpec
+from lstm_lab.interop.portable import FloatArray, variant_name
+from lstm_lab.interop.trained_equations import trained_equations
+from lstm_lab.utils.errors import UserError
+
+FrameworkCell = Literal["lstm", "gru", "gru_reset_before", "rnn"]
+
+_SPECS: dict[FrameworkCell, Spec] = {
+    "lstm": CellSpec(),
+    "gru": GRUSpec(),
+    "gru_reset_before": GRUSpec(reset="before"),
+    "rnn": RNNSpec(),
+}
+
+
+def framework_cell(spec: Spec) -> FrameworkCell | None:
+    """Returns the cell of other frameworks that a trained variant equals, or None.
+
+    Args:
+      spec: the variant.
+
+    Raises:
+      UserError: for a cell of a user, whose equations the package does not know.
+
+    Example:
+      framework_cell(get_variant("variational").spec)  # "lstm"
+      framework_cell(get_variant("peephole").spec)  # None
+    """
+    written = trained_equations(spec, default_rates(spec))
+    return next(
+        (name for name, plain in _SPECS.items() if trained_equations(plain, {}) == written), None
+    )
+
+
+def importable_cell(spec: Spec, framework: str) -> FrameworkCell:
+    """Returns the cell whose weights a framework can give to a variant.
+
+    Args:
+      spec: the variant of the model that takes the weights.
+      framework: name of the framework, for the error.
+
+    Raises:
+      UserError: if the framework has no cell with the equations of the variant.
+
+    Example:
+      importable_cell(get_variant("gru").spec, "Keras")  # "gru"
+    """
+    cell = framework_cell(spec)
+    if cell is None:
+        raise UserError(
+            f"import: {framework} has no cell with the equations of {variant_name(spec)}, "
+            "expected a model of lstm, gru or rnn"
+        )
+    return cell
+
+
+def reorder_gates(array: FloatArray, order: str, target: str) -> FloatArray:
+    """Returns weights [...,G,H] with their gates in another order.
+
+    Args:
+      array: weights; the axis before the last has the gates.
+      order: the present order of the gates, one letter each.
+      target: the new order.
+
+    Example:
+      reorder_gates(params["wx"], "ifog", "ifgo").shape  # (D, 4, H), as before
+    """
+    return np.take(array, [order.index(gate) for gate in target], axis=-2)

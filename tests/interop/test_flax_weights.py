@@ -1,0 +1,94 @@
+"""Weights of Flax: round trips are exact, modules of users give the same numbers here."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from flax import serialization
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from lstm_lab.interop.flax_models import linen_params
+from lstm_lab.interop.flax_weights import import_weights
+from lstm_lab.interop.portable import portable_model
+from lstm_lab.utils.errors import UserError
+from tests.helpers.frameworks import (
+    LENGTHS,
+    MODELS,
+    WORDS,
+    assert_equal_outputs,
+    inputs_of,
+    reference,
+    run_of,
+)
+
+
+class OfAUser(nn.Module):
+    """A bidirectional model as a user of Flax writes one."""
+
+    @nn.compact
+    def __call__(self, x, lengths):
+        h = nn.Embed(4, 3)(x)
+        both = nn.Bidirectional(nn.RNN(nn.LSTMCell(5)), nn.RNN(nn.LSTMCell(5)))
+        ((_, forward), (_, backward)), _ = both(h, seq_lengths=lengths, return_carry=True)
+        return nn.Dense(1)(jax.numpy.concatenate([forward, backward], -1))
+
+
+def saved(path, params):
+    path.write_bytes(serialization.msgpack_serialize(params))
+    return path
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("name", ["concat", "tied", "sizes"])
+def test_a_round_trip_is_exact(cell, name, tmp_path):
+    task, settings = MODELS[name]
+    run = run_of(cell, task, **settings)
+    path = saved(tmp_path / "params.msgpack", linen_params(portable_model(run)))
+    weights, expected = import_weights(path, run.spec), flatten_dict(run.params, sep="/")
+    assert weights.keys() == expected.keys()
+    for key, array in expected.items():
+        np.testing.assert_array_equal(weights[key], array, err_msg=key)
+
+
+@pytest.mark.parametrize("form", ["msgpack", "safetensors"])
+def test_a_module_of_a_user_gives_the_same_numbers(form, tmp_path):
+    run = run_of("lstm", WORDS, bidirectional=True, embedding=3)
+    x, path = inputs_of(run), tmp_path / f"params.{form}"
+    with jax.numpy_rank_promotion("allow"):
+        logits, variables = OfAUser().init_with_output(jax.random.key(0), x, LENGTHS)
+    if form == "safetensors":
+        numpy = pytest.importorskip("safetensors.numpy")
+        named = flatten_dict(jax.tree.map(np.asarray, variables["params"]), sep=".")
+        numpy.save_file(named, path)
+    else:
+        saved(path, jax.tree.map(np.asarray, variables))
+    weights = import_weights(path, run.spec)
+    run = type(run)(run.spec, unflatten_dict(weights, sep="/"), {})
+    assert_equal_outputs(reference(run, x, LENGTHS)[0], logits)
+
+
+@pytest.mark.parametrize(
+    ("model", "mapping", "message"),
+    [
+        ({"hidden": 6}, {}, r"layer_0/ii/kernel of .* \[2, 5\], expected \[2, 6\]"),
+        ({"layers": 2}, {}, "recurrent cells layer_0, expected 2"),
+        ({}, {"head": "heads"}, "mapping of head: got 'heads'; did you mean 'head'"),
+        ({}, {"head": "layer_0"}, r"has no layer_0/bias, expected \[1\]"),
+        ({"cell": "gru"}, {"lstm/layer_0": "layer_0"}, "has no layer_0/ir/kernel"),
+        ({"cell": "janet"}, {}, "no cell with the equations of janet"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(model, mapping, message, tmp_path):
+    path = saved(tmp_path / "params.msgpack", linen_params(portable_model(run_of("lstm"))))
+    with pytest.raises(UserError, match=message):
+        import_weights(path, run_of(**{"cell": "lstm", **model}).spec, mapping)
+
+
+@pytest.mark.parametrize("name", ["params.msgpack", "params.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"text", b"\x81\xa1a\xc7\x05\x01abcde"])
+def test_another_file_is_refused_in_one_line(content, name, tmp_path):
+    pytest.importorskip("safetensors")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read, expected parameters of Flax") as error:
+        import_weights(tmp_path / name, run_of("lstm").spec)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,163 @@
+"""Weights of Keras: round trips are exact, models of users give the same numbers here."""
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from lstm_lab.interop.keras_models import keras_model
+from lstm_lab.interop.keras_weights import from_keras, import_weights
+from lstm_lab.interop.portable import portable_model
+from lstm_lab.utils.errors import UserError
+from tests.helpers.frameworks import (
+    MODELS,
+    SYMBOLS,
+    assert_equal_outputs,
+    inputs_of,
+    reference,
+    run_of,
+)
+
+# Keras 3.15 converts its own variables in a way that NumPy 2 warns about, when it saves a model.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def with_weights(run, weights):
+    """Returns a run with other weights, given by name."""
+    return type(run)(run.spec, unflatten_dict(weights, sep="/"), {})
+
+
+def layers_of_a_user(path, rows=3):
+    """Saves a model as a user of Keras writes one, and returns it: two LSTMs and two Dense."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            layers.Embedding(rows, 4),
+            layers.LSTM(5, return_sequences=True),
+            layers.LSTM(5, return_sequences=True, use_bias=False),
+            layers.Lambda(lambda h: h),  # a file with it holds code
+            layers.Dense(3),
+        ]
+    )
+    model.save(path)
+    return model
+
+
+@pytest.mark.parametrize("suffix", ["keras", "weights.h5"])
+@pytest.mark.parametrize(("cell", "name"), [("lstm", "concat"), ("gru", "tied"), ("rnn", "sizes")])
+def test_a_round_trip_is_exact(cell, name, suffix, tmp_path):
+    task, settings = MODELS[name]
+    run = run_of(cell, task, **settings)
+    model = keras_model(portable_model(run), None, with_states=False)
+    path = tmp_path / f"model.{suffix}"
+    (model.save if suffix == "keras" else model.save_weights)(path)
+    weights, expected = import_weights(path, run.spec), flatten_dict(run.params, sep="/")
+    assert weights.keys() == expected.keys()
+    for key, array in expected.items():
+        np.testing.assert_array_equal(weights[key], array, err_msg=key)
+
+
+def test_a_model_of_a_user_gives_the_same_numbers_and_none_of_its_code_runs(tmp_path):
+    network = layers_of_a_user(tmp_path / "model.keras")
+    run = run_of("lstm", SYMBOLS, layers=2, embedding=4)
+    run = with_weights(run, import_weights(tmp_path / "model.keras", run.spec))
+    assert not run.params["lstm"]["layer_1"]["b"].any()
+    x = inputs_of(run)
+    assert_equal_outputs(reference(run, x)[0], network(x))
+
+
+def test_biases_of_a_gru_are_added():
+    run = run_of("gru")
+    network = keras_model(portable_model(run), None, with_states=False)
+    kernel, recurrent, bias = network.get_layer("layer_0").cell.get_weights()
+    bias = np.random.default_rng(0).normal(size=bias.shape).astype(np.float32)
+    network.get_layer("layer_0").cell.set_weights([kernel, recurrent, bias])
+    run.params["lstm"]["layer_0"] = from_keras("gru", [kernel, recurrent, bias])
+    x = inputs_of(run)
+    assert_equal_outputs(reference(run, x)[0], network({"x": x, "mask": None}))
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory):
+    """Returns the weights of a layer of five units over two inputs, and of two heads."""
+    path = tmp_path_factory.mktemp("weights") / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        cell = {"lstm/cell": [(2, 20), (5, 20), (20,)]}
+        for group, shapes in {**cell, "dense": [(5, 1), (1,)], "dense_1": [(5, 2), (2,)]}.items():
+            for number, shape in enumerate(shapes):
+                file[f"layers/{group}/vars/{number}"] = np.ones(shape, np.float32)
+    return path
+
+
+def test_a_part_is_named_where_the_file_has_several(weights_file):
+    spec = run_of("lstm").spec
+    assert "head/kernel" not in import_weights(weights_file, spec)
+    found = import_weights(weights_file, spec, {"head": "layers/dense"})
+    assert found["head/kernel"].shape == (5, 1)
+    assert "lstm/layer_0/wx" not in import_weights(weights_file, spec, {"lstm/layer_0": ""})
+
+
+@pytest.mark.parametrize(
+    ("model", "mapping", "message"),
+    [
+        ({"hidden": 6}, {}, r"layers/lstm/cell/vars/0 \(kernel\) .*\[2, 20\], expected \[2, 24\]"),
+        (
+            {},
+            {"head": "layers/dense_1"},
+            r"dense_1/vars/0 .*\[5, 2\], expected \[5, 1\]",
+        ),
+        ({"layers": 2}, {}, "recurrent layers layers/lstm, expected 2"),
+        ({}, {"heads": "layers/dense"}, "got 'heads'; did you mean 'head'"),
+        ({}, {"head": "layers/dense_2"}, "got 'layers/dense_2'; did you mean 'layers/dense_1'"),
+        ({"bidirectional": True}, {}, "has no layers/lstm/forward_layer/cell/vars"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(model, mapping, message, weights_file):
+    with pytest.raises(UserError, match=message):
+        import_weights(weights_file, run_of("lstm", **model).spec, mapping)
+
+
+def test_a_cell_that_keras_lacks_is_refused_by_name(weights_file):
+    with pytest.raises(UserError, match="no cell with the equations of peephole"):
+        import_weights(weights_file, run_of("peephole").spec)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04" + b"\0" * 40])
+def test_another_file_is_refused_in_one_line(content, tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"model.keras cannot be read, expected a .keras") as error:
+        import_weights(path, run_of("lstm").spec)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_leads_to_other_files_is_refused(weights_file, tmp_path):
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layers/lstm"] = h5py.ExternalLink(str(weights_file), "/layers/lstm")
+    with pytest.raises(UserError, match="layers/lstm of .* is a link"):
+        import_weights(path, run_of("lstm").spec)
+    with h5py.File(path, "w") as file:
+        kernel = [("/etc/hostname", 0, 160)]
+        file.create_dataset("layers/lstm/cell/vars/0", (2, 20), np.float32, external=kernel)
+    with pytest.raises(UserError, match="expected floating-point numbers inside the file"):
+        import_weights(path, run_of("lstm").spec)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (lambda lstm: lstm(5, activation="relu"), "activation of .* is 'relu', expected 'tanh'"),
+        (
+            lambda lstm: keras.layers.Bidirectional(lstm(5), merge_mode="sum"),
+            "merge_mode of .* is 'sum', expected 'concat'",
+        ),
+    ],
+)
+def test_a_layer_that_computes_something_else_is_refused(layer, message, tmp_path):
+    model = keras.Sequential([keras.Input((None, 2)), layer(keras.layers.LSTM)])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(UserError, match=message):
+        import_weights(tmp_path / "model.keras", run_of("lstm").spec)
