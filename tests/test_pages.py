@@ -19,6 +19,8 @@ HOW_TO = (
     *("several_hosts", "tensorboard"),
     *("existing_weights", "explain", "export", "model_card", "onnx_and_web", "pytorch"),
     *("reading_a_report", "resume", "seeds", "several_hosts", "tensorboard"),
+    *("explain", "keras_flax_equinox", "reading_a_report", "resume", "seeds"),
+    *("several_hosts", "tensorboard"),
 )
 ENGLISH = ("quick_start", "glossary", *(f"how_to/{name}" for name in HOW_TO))
 # Each Chinese page by the English one.
