@@ -8,7 +8,7 @@ from lstm_lab.inference.generate import Sampling, generate
 from lstm_lab.interop import ExportOptions, export_run
 from lstm_lab.tasks.readers.text import END, Vocabulary
 from tests.helpers.browser import CHROMIUM, OPTIONS, browse
-from tests.helpers.explain import SCAN, trained
+from tests.helpers.explain import SCAN, random_params, trained
 from tests.helpers.paths import ROOT
 from tests.helpers.training import language_spec
 
@@ -43,7 +43,9 @@ const generated = async (prompt, length, temperature, seed = 0, stop = false) =>
 
 def language_run(symbols, unit="character", **model):
     spec = language_spec("text.txt", task={"unit": unit}, model={"layers": 2, **model}, **SCAN)
-    run = trained(spec)
+    run = trained(spec, random_params(spec, 1.0))
+    # The unknown symbol, and outputs without a symbol, would be the most probable ones.
+    run.params["head"]["bias"][[0, *range(len(symbols), 40)]] = 10.0
     run.preprocessing["inputs"] = symbols
     return run
 
