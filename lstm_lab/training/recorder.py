@@ -159,7 +159,7 @@ class RunRecorder:
         earlier = read_settings(folder) or {}
         # None for a new run: its bits depend on the backend of this process alone.
         self.backend_before: str | None = earlier.get("backend") if resumed else None
-        deliveries = read_deliveries(earlier, len(written))
+        deliveries = read_deliveries(earlier, [row["step"] for row in written])
         self.head = self._new_head(layout, head, earlier, resumed_at)
         # Before the rows are cut off, whose number it holds.
         self.head["loggers"] = {name: known._asdict() for name, known in deliveries.items()}

@@ -30,6 +30,8 @@ Log: TypeAlias = LogEntry | Sequence[LogEntry]
 
 # By the name of the package that each of them needs.
 SERVICES: dict[str, Maker] = {"wandb": Wandb, "mlflow": MLflow, "aim": Aim}
+# W&B writes a step when the next one begins: it never gets the last step of a killed process.
+LATE = frozenset({"wandb"})
 METHODS = ("start", "log", "figure", "end")
 
 

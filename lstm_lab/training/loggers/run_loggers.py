@@ -19,7 +19,7 @@ import numpy as np
 
 from lstm_lab.training import multihost
 from lstm_lab.training.loggers.base import Histogram, Logger, RunInfo, Value
-from lstm_lab.training.loggers.choose import ChosenLoggers, Maker, chosen_loggers
+from lstm_lab.training.loggers.choose import LATE, ChosenLoggers, Maker, chosen_loggers
 from lstm_lab.training.loggers.to_tensorboard import TensorBoard
 from lstm_lab.utils.types import JSON
 
@@ -47,23 +47,28 @@ class Delivery(NamedTuple):
     open: bool
 
 
-def read_deliveries(head: Mapping[str, JSON], written: int) -> dict[str, Delivery]:
+def read_deliveries(head: Mapping[str, JSON], steps: Sequence[int]) -> dict[str, Delivery]:
     """Returns how much each logger has of a run.
 
     Args:
       head: the content of the run.json of an earlier process, or an empty dict.
-      written: the rows of metrics.jsonl that it wrote. If it was killed, those were sent, too.
+      steps: the step of each row of metrics.jsonl that it wrote. If it was killed, these rows were
+        sent, too.
 
     Example:
-      >>> read_deliveries({"loggers": {"aim": {"id": "5f", "rows": 2, "open": True}}}, 7)
-      {'aim': Delivery(id='5f', rows=7, open=False)}
+      >>> read_deliveries({"loggers": {"aim": {"id": "5f", "rows": 2, "open": True}}}, [5, 5, 10])
+      {'aim': Delivery(id='5f', rows=3, open=False)}
     """
+    before_last = len(steps)
+    while before_last and steps[before_last - 1] == steps[-1]:
+        before_last -= 1
     deliveries = {}
     loggers = head.get("loggers")
     for name, entry in loggers.items() if isinstance(loggers, dict) else []:
         if isinstance(entry, dict) and isinstance(entry.get("rows"), int):
-            known = entry.get("id")
-            rows = max(entry["rows"], written) if entry.get("open") else entry["rows"]
+            known, rows = entry.get("id"), entry["rows"]
+            if entry.get("open"):
+                rows = max(rows, before_last if name in LATE else len(steps))
             deliveries[name] = Delivery(known if isinstance(known, str) else None, rows, False)
     return deliveries
 

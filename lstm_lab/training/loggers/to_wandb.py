@@ -43,8 +43,14 @@ class Wandb:
             dir=os.environ.get("WANDB_DIR") or str(run.label.workdir),
             # Several members train at once. The default would give them all one run.
             reinit="create_new",
-            # The output and the load of the process belong to no single member.
-            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+            settings=wandb.Settings(
+                # The output and the load of the process belong to no single member.
+                console="off",
+                x_disable_stats=True,
+                silent=True,
+                # Seconds; the default of 15 is what a kill would cost an offline run.
+                x_transaction_log_flush_interval=1.0,
+            ),
         )
         return name
 
@@ -66,7 +72,8 @@ class Wandb:
                 ready[name] = wandb.Histogram(np_histogram=(np.asarray(value.counts), edges))
             else:
                 ready[name] = value
-        # W&B joins all values of a step, and writes them when the next step comes.
+        # W&B joins all values of a step, and writes them when the next step comes: see
+        # `choose.LATE`.
         self._run.log(ready, step=step)
 
     def figure(self, step: int, name: str, image: np.ndarray) -> None:

@@ -178,18 +178,22 @@ def test_a_logger_that_cannot_start_leaves_the_run_alone(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("entry", "written", "expected"),
+    ("name", "entry", "expected"),
     [
-        ({"id": "a", "rows": 2, "open": True}, 5, Delivery("a", 5, False)),
+        ("x", {"id": "a", "rows": 2, "open": True}, Delivery("a", 5, False)),
+        # It never got the last step, of which there are two rows.
+        ("wandb", {"id": "a", "rows": 2, "open": True}, Delivery("a", 3, False)),
         # Killed again before it had repeated all steps.
-        ({"id": "a", "rows": 7, "open": True}, 5, Delivery("a", 7, False)),
-        ({"id": None, "rows": 2, "open": False}, 5, Delivery(None, 2, False)),
-        ({"id": 3, "rows": 2, "open": False}, 5, Delivery(None, 2, False)),
-        ({"id": "a", "rows": "2"}, 5, None),
-        ("damaged", 5, None),
+        ("x", {"id": "a", "rows": 7, "open": True}, Delivery("a", 7, False)),
+        ("x", {"id": None, "rows": 2, "open": False}, Delivery(None, 2, False)),
+        ("wandb", {"id": "a", "rows": 5, "open": False}, Delivery("a", 5, False)),
+        ("x", {"id": 3, "rows": 2, "open": False}, Delivery(None, 2, False)),
+        ("x", {"id": "a", "rows": "2"}, None),
+        ("x", "damaged", None),
     ],
 )
-def test_what_a_logger_has_follows_from_run_json(entry, written, expected):
-    deliveries = read_deliveries({"loggers": {"x": entry}}, written)
-    assert deliveries == ({} if expected is None else {"x": expected})
-    assert read_deliveries({"loggers": [entry]}, written) == read_deliveries({}, written) == {}
+def test_what_a_logger_has_follows_from_run_json(name, entry, expected):
+    steps = [5, 10, 15, 20, 20]
+    deliveries = read_deliveries({"loggers": {name: entry}}, steps)
+    assert deliveries == ({} if expected is None else {name: expected})
+    assert read_deliveries({"loggers": [entry]}, steps) == read_deliveries({}, []) == {}
