@@ -152,6 +152,7 @@ WITHOUT_A_MIRROR = {
     "parity/test_models.py",
     "parity/test_baycomp.py",
     "parity/test_deepsig.py",
+    "parity/test_loggers.py",
     "parity/test_onnx.py",
     "parity/test_torch.py",
     "recurrence/test_oracle.py",
