@@ -18,9 +18,12 @@ from lstm_lab.config.find import list_files
 from lstm_lab.config.parsing import with_values
 from tests.helpers.docs import run_command, shorten
 
-# Commands that need a network, a cluster or a browser, that never end, or that train a whole study
-# of the package.
-NOT_RUN = r"^(pip|git|tensorboard) |--launcher=slurm|--watch|^until |sweep digits_ablation --jobs"
+# Commands that need a network, a cluster, a browser or the packages of loggers, that never end, or
+# that train a whole study of the package.
+NOT_RUN = (
+    r"^(pip|git|tensorboard|wandb|mlflow|aim) |--launcher=slurm|--watch|^until |"
+    r"sweep digits_ablation --jobs|--log=(wandb|mlflow|aim)"
+)
 SHORT_STUDY = """
 
 _whole_study = get_study
