@@ -14,6 +14,7 @@ import pytest
 
 from lstm_lab.config.serialization import to_json
 from lstm_lab.results.run_files import read_head, read_result
+from lstm_lab.training.loggers.to_wandb import project_name
 from tests.helpers.loggers import KILLER, expected_rows
 from tests.helpers.paths import ROOT
 from tests.helpers.training import small_spec
@@ -152,3 +153,14 @@ def test_aim_holds_each_step_once(study):
         assert "gates/layer_0/f/values" in names["distributions"]
         assert "gates/layer_0/f" in names["images"]
     repository.close()
+
+
+@pytest.mark.parametrize("character", "/\\#?%:")
+def test_wandb_accepts_the_names_of_projects(character):
+    import wandb
+
+    name = f"my_task.py{character}Majority"
+    with pytest.raises(wandb.errors.UsageError):
+        wandb.Settings(project=name)
+    assert wandb.Settings(project=project_name(name)).project == "my_task.py-Majority"
+    assert wandb.Settings(project=project_name(200 * "a")).project

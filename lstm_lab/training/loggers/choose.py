@@ -135,7 +135,8 @@ def _find(entry: LogEntry, several: bool) -> tuple[str, Maker]:
         names = [key for key, value in vars(module).items() if not _missing(value)]
         if not hasattr(module, attribute):
             raise unknown(f"log: {path}", attribute, names)
-        return _from_object(getattr(module, attribute), entry, several)
+        # Without the folder: it is another one for a process that starts elsewhere.
+        return _from_object(getattr(module, attribute), f"{Path(path).name}:{attribute}", several)
     if entry not in SERVICES:
         raise unknown("log", entry, [*SERVICES, "FILE.py:NAME"])
     spec = importlib.util.find_spec(entry)

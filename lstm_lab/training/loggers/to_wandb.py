@@ -8,6 +8,7 @@ WANDB_MODE=offline the folder WORKDIR/wandb, which `wandb sync` uploads. Variabl
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,21 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.training.loggers.base import Histogram, RunInfo, Value, is_successful
+
+LONGEST_NAME = 128  # characters that W&B takes
+
+
+def project_name(study: str) -> str:
+    """Returns a name that W&B accepts for a project.
+
+    Args:
+      study: the name of a study or a task.
+
+    Example:
+      >>> project_name("my_task.py:Majority")
+      'my_task.py-Majority'
+    """
+    return re.sub(r"[/\\#?%:]", "-", study)[:LONGEST_NAME]
 
 
 class Wandb:
@@ -34,9 +50,9 @@ class Wandb:
         # The id of lstm_lab alone would mix two folders with the same run.
         name = run.external_id or f"{run.id}-{uuid.uuid4().hex[:6]}"
         self._run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT") or run.label.study,
-            group=os.environ.get("WANDB_RUN_GROUP") or run.label.variant,
-            name=run.label.title,
+            project=os.environ.get("WANDB_PROJECT") or project_name(run.label.study),
+            group=os.environ.get("WANDB_RUN_GROUP") or run.label.variant[:LONGEST_NAME],
+            name=run.label.title[:LONGEST_NAME],
             id=name,
             resume="allow",
             config={**run.settings, "lstm_lab.id": run.id, "lstm_lab.folder": str(run.folder)},

@@ -45,10 +45,10 @@ def file(tmp_path):
 def test_names_files_and_classes_become_makers(installed, file):
     keeper = new_keeper()
     makers = find_loggers(["wandb,aim", f"{file}:Printer", keeper])
-    assert list(makers) == ["wandb", "aim", f"{file}:Printer", keeper.__qualname__]
+    assert list(makers) == ["wandb", "aim", "mine.py:Printer", keeper.__qualname__]
     assert isinstance(makers["wandb"](), Wandb)
     assert isinstance(makers["aim"](), Aim)
-    assert type(makers[f"{file}:Printer"]()).__name__ == "Printer"
+    assert type(makers["mine.py:Printer"]()).__name__ == "Printer"
     assert makers[keeper.__qualname__]() is not makers[keeper.__qualname__]()
     assert find_loggers(None) == find_loggers(()) == {}
 
@@ -112,7 +112,7 @@ def test_an_error_in_a_users_file_names_its_line(tmp_path, capsys):
     file = tmp_path / "mine.py"
     source = SOURCE + "\n\nclass Wrong(Printer):\n    def log(self, step, values):\n        1 / 0\n"
     file.write_text(source)
-    logger = find_loggers(f"{file}:Wrong")[f"{file}:Wrong"]()
+    logger = find_loggers(f"{file}:Wrong")["mine.py:Wrong"]()
     chosen = ChosenLoggers()
     with pytest.raises(ZeroDivisionError) as error:
         logger.log(1, {})

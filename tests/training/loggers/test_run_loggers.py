@@ -102,7 +102,7 @@ def test_a_killed_process_leaves_no_step_that_comes_twice(tmp_path):
         (folder,) = [
             folder
             for folder in (tmp_path / "study" / "runs").iterdir()
-            if read_head(folder)["loggers"][name]["id"] == path.stem
+            if read_head(folder)["loggers"]["killer.py:Killer"]["id"] == path.stem
         ]
         assert read_head(folder)["resumed_at"] == [20]
         assert entries[-1][0] == "completed"
