@@ -15,7 +15,8 @@ from tests.helpers.paths import ROOT
 DOCS = ROOT / "docs"
 HOW_TO = (
     *("clusters", "data", "own_cell", "own_data", "files", "own_study", "own_task", "predict"),
-    *("explain", "reading_a_report", "resume", "seeds", "several_hosts", "tensorboard", "loggers"),
+    *("explain", "model_card", "reading_a_report", "resume", "seeds", "several_hosts"),
+    *("tensorboard", "loggers"),
 )
 ENGLISH = ("quick_start", "glossary", *(f"how_to/{name}" for name in HOW_TO))
 # Each Chinese page by the English one.

@@ -154,6 +154,19 @@ class Run:
         build_run_report(self.folder)
         return self.folder / "report" / "report.html"
 
+    def card(self, out: str | Path | None = None) -> Path:
+        """Writes the model card of the run, in Hugging Face's layout, and returns its path.
+
+        Args:
+          out: the file; None takes MODEL_CARD.md in the folder of the run.
+
+        Example:
+          print(run.card())  # runs/adding/MODEL_CARD.md
+        """
+        from lstm_lab.cards.card import write_card
+
+        return write_card(self.folder, None if out is None else Path(out))
+
     def explain(
         self,
         analyses: Sequence[str] = (),
@@ -225,11 +238,8 @@ class Runs:
         from lstm_lab.results.study_file import run_folder
 
         rows = sorted(read_study(self.folder).runs, key=lambda row: row.seed)
-        return [
-            Run(run_folder(self.folder, row.id), self.trust_code)
-            for row in rows
-            if row.status != "missing"
-        ]
+        started = [run_folder(self.folder, row.id) for row in rows if row.status != "missing"]
+        return [Run(folder, self.trust_code) for folder in started]
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -325,6 +335,17 @@ class Runs:
 
         build(self.folder)
         return self.folder / "report" / "report.html"
+
+    def card(self, out: str | Path | None = None) -> Path:
+        """Writes the model card of the best seed, with intervals over all seeds, as `Run.card`.
+
+        Args:
+          out: as in `Run.card`.
+
+        Example:
+          runs.card("README.md")
+        """
+        return self.best.card(out)
 
     def explain(self, analyses: Sequence[str] = (), **options: Any) -> Explanation:
         """Explains what the network of the best seed does, as `Run.explain`.

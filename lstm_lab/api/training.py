@@ -24,6 +24,7 @@ from lstm_lab.config.serialization import to_json
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.recurrence.check import check_cell
 from lstm_lab.report.single_run import read_run
+from lstm_lab.results.run_files import read_result
 from lstm_lab.studies.battery import battery_studies, trials_of_budget
 from lstm_lab.studies.load import load_study
 from lstm_lab.studies.run import launch
@@ -140,7 +141,7 @@ def _words(spec: RunSpec) -> str:
 
 
 def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[str, str]) -> str:
-    """Trains one run to its end.
+    """Trains one run to its end, and writes its model card.
 
     Args:
       spec: the run.
@@ -154,6 +155,7 @@ def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[st
     Raises:
       Interrupted: after a signal and a checkpoint.
     """
+    trained_before = multihost.is_primary() and read_result(folder) is not None
     with stopping_on_signals() as stop:
         outcome = train_run(spec, folder, data_dir, stop=stop, overrides=overrides)
     if outcome.status == "interrupted":
@@ -162,7 +164,20 @@ def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[st
         return outcome.status
     # Only host 0 has the folder; the others need the status too.
     status: str = multihost.broadcast_from_host0(lambda: read_run(folder).status)
+    # A finished run is only read: its user may have changed the card, or may not write there.
+    if status == "completed" and multihost.is_primary() and not trained_before:
+        _write_card(folder)
     return status
+
+
+def _write_card(folder: Path) -> None:
+    """Writes the model card of a run that has just ended; a failure costs the card alone."""
+    from lstm_lab.cards.card import write_card
+
+    try:
+        write_card(folder)
+    except (OSError, UserError) as error:
+        say(f"note: there is no model card of {folder}: {error}")
 
 
 def sweep(

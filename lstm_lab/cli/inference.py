@@ -1,4 +1,4 @@
-"""Verbs of finished runs: predict, generate, explain.
+"""Verbs of finished runs: predict, generate, explain, card.
 
 In: the folder of a run or a study, and lines of input or a prompt. Out: predictions or text on
 standard output, a MIDI file, or a page. Read `inference/load.py` and `inference/predict.py` next.
@@ -318,20 +318,52 @@ def explain(
     signals of the task, and learning rules. RUN is the folder of a run or a study; of a study, the
     best run is explained, or the one that --run names.
     """
-    if folder is not None and workdir is not None:
-        raise UserError(f"RUN: got {str(folder)!r} and --workdir={workdir}, expected one of both")
+    place = _run_folder(_one_folder(folder, workdir), run)
     from lstm_lab.api.runs import Run
     from lstm_lab.explain.page import summary
     from lstm_lab.training.devices import prepare_devices
 
     prepare_devices(default=1)
-    place = _run_folder(folder or workdir, run)
     names = [name.strip() for name in analyses.split(",")] if analyses else []
     explanation = Run(place, trust_code).explain(names, out=out, data_dir=data_dir)
     for heading, found in summary(explanation)[1:]:
         print(visible(f"{heading}: {found}"))
     print(f"\n{(out or place / 'explain') / 'explain.html'}")
     return DONE
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  lstm-lab card runs/imdb
+  lstm-lab card runs/five --run=1f0c2a9b7d3e --out=hub/README.md"""
+)
+@click.argument("folder", required=False, metavar="RUN", type=Folder())
+@folder
+@run_flag
+@flag(
+    "--out",
+    "The file, e.g. --out=hub/README.md. By default MODEL_CARD.md in the folder of the run.",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+)
+def card(folder: Path | None, workdir: Path | None, run: str | None, out: Path | None) -> int:
+    """Writes the model card of a run, in the layout of the Hugging Face Hub.
+
+    Data, scores and intervals, limits, settings, provenance, and how to load the model. RUN is the
+    folder of a run or a study; of a study, the card is that of the best run, or of --run.
+    """
+    from lstm_lab.cards.card import write_card
+
+    print(write_card(_run_folder(_one_folder(folder, workdir), run), out))
+    return DONE
+
+
+def _one_folder(folder: Path | None, workdir: Path | None) -> Path | None:
+    """Returns the folder of RUN or of --workdir; raises UserError for both."""
+    if folder is not None and workdir is not None:
+        raise UserError(f"RUN: got {str(folder)!r} and --workdir={workdir}, expected one of both")
+    return folder or workdir
 
 
 def _load(folder: Path, trust_code: bool) -> Trained:

@@ -11,7 +11,7 @@ import click
 
 from lstm_lab.cli.benchmarks import bench
 from lstm_lab.cli.data import data
-from lstm_lab.cli.inference import explain, generate, predict
+from lstm_lab.cli.inference import card, explain, generate, predict
 from lstm_lab.cli.installation import completion, doctor
 from lstm_lab.cli.listing import config, list_, show
 from lstm_lab.cli.reproductions import reproduce
@@ -21,7 +21,7 @@ from lstm_lab.cli.studies import compare, pack, report, status, sweep
 VERBS = (
     *(train, summary, config, check),
     *(compare, sweep, reproduce, status, report, pack),
-    *(predict, generate, explain),
+    *(predict, generate, explain, card),
     *(list_, show, data, doctor, completion, bench),
 )
 EPILOG = """\b

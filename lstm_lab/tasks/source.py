@@ -20,7 +20,10 @@ def preprocessing_record(dataset: Dataset) -> dict[str, Any]:
     """
     if not dataset.source:
         return dataset.preprocessing
-    return {**dataset.preprocessing, "source": {**dataset.source, "examples": _examples(dataset)}}
+    return {
+        **dataset.preprocessing,
+        "source": {**dataset.source, "examples": count_examples(dataset)},
+    }
 
 
 def describe_source(dataset: Dataset) -> list[str]:
@@ -36,15 +39,22 @@ def describe_source(dataset: Dataset) -> list[str]:
     left_out = [
         f"{name or 'a column'} ({reason})" for name, reason in source.get("left_out", {}).items()
     ]
-    counts = ", ".join(f"{count} {split}" for split, count in _examples(dataset).items())
+    counts = ", ".join(f"{count} {split}" for split, count in count_examples(dataset).items())
     parts = [f"reads {', '.join(source['reads'])}", f"predicts {', '.join(source['predicts'])}"]
     parts += [f"left out: {', '.join(left_out)}"] if left_out else []
     parts += [f"{source['rows_read']} rows", f"examples: {counts}"]
     return [f"data: {'; '.join(parts)}", *notes]
 
 
-def _examples(dataset: Dataset) -> dict[str, int]:
-    """Returns the number of examples of each split, or of symbols of a stream."""
+def count_examples(dataset: Dataset) -> dict[str, int]:
+    """Returns the number of examples of each split, or of symbols of a stream.
+
+    Args:
+      dataset: the data; a task that generates its training data has no training split.
+
+    Example:
+      count_examples(Adding().load(Path("data")))  # {"valid": 1000, "test": 1000}
+    """
     order = [name for name in ("train", "valid", "test") if name in dataset.splits]
     parts = [(name, dataset.splits[name]) for name in order]
     return {name: len(p.tokens) if isinstance(p, Stream) else p.rows for name, p in parts}

@@ -17,7 +17,7 @@ import numpy as np
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import summarize_program
 from lstm_lab.tasks import Dataset, Split, Stream, longest, trivial_baselines
-from lstm_lab.tasks.source import preprocessing_record
+from lstm_lab.tasks.source import count_examples, preprocessing_record
 from lstm_lab.training import multihost
 from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.finish import RunFinisher
@@ -72,7 +72,8 @@ class Session:
         # One checkpoint for all lanes: a file per run would cost more than the training of small
         # runs.
         self.checkpoints = Checkpoints(cohort.checkpoints)
-        self.head = {"overrides": overrides, **provenance()}
+        examples = count_examples(dataset)
+        self.head = {"overrides": overrides, "examples": examples, **provenance()}
         # Predictions need it besides the weights, and a damaged file would change them.
         record = preprocessing_record(dataset)
         self.preprocessing = json_text(record) if record else None

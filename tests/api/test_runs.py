@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from ml_collections import ConfigDict
 import lstm_lab as ll
 from lstm_lab.cli import main
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import read_json
+from lstm_lab.utils.files import read_json, write_json
 from lstm_lab.utils.tables import ResultTable
 
 TINY = {
@@ -57,6 +58,27 @@ def test_a_run_has_metrics_history_params_and_a_summary(run):
     assert "mse=" in repr(run)
 
 
+def test_training_ends_with_a_card_which_later_calls_leave_alone(run):
+    path = run.folder / "MODEL_CARD.md"
+    written = path.read_text()
+    assert run.card() == path
+    assert path.read_text() == written
+    path.write_text("edited")
+    ll.train("adding:peephole", overrides=TINY, workdir="runs/one")
+    assert path.read_text() == "edited"
+    assert run.card("hub/README.md").read_text() == written
+
+
+def test_a_card_that_cannot_be_written_costs_no_result(capsys):
+    folder = Path("runs/one")
+    # A folder of this name is what no file can replace.
+    (folder / "MODEL_CARD.md").mkdir(parents=True)
+    write_json(folder / "run.json", {"status": "failed"})
+    run = ll.train("adding:peephole", overrides=TINY, workdir=folder)
+    assert run.status == "completed"
+    assert "note: there is no model card of runs/one: " in capsys.readouterr().err
+
+
 def test_the_command_line_trains_the_same_run(run):
     flags = [f"--config.{name}={value}" for name, value in TINY.items()]
     assert main(["train", "adding:peephole", *flags, "--workdir=runs/two"]) == 0
@@ -93,6 +115,11 @@ def test_several_seeds_have_means_and_a_best_run():
     assert again.metrics == runs.metrics
     assert ll.load_study(runs.folder).ranking["n"][0] == 3
     assert runs.report().is_file()
+    # Of a study on demand, with the interval over its seeds.
+    assert not list(runs.folder.glob("runs/*/MODEL_CARD.md"))
+    card = runs.card()
+    assert card == runs.best.folder / "MODEL_CARD.md"
+    assert "| mean test, 3 seeds | 95 % interval |" in card.read_text()
 
 
 def test_arrays_give_probabilities_or_values(run):

@@ -178,3 +178,28 @@ def test_explain_refuses_wrong_flags_in_one_line(runs, flags, message, capsys):
     err = capsys.readouterr().err
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_card_writes_the_card_and_prints_its_path(runs, tmp_path, capsys):
+    folder = runs["text"]
+    assert main(["card", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder / 'MODEL_CARD.md'}\n"
+    out = tmp_path / "README.md"
+    assert main(["card", f"--workdir={folder}", f"--out={out}"]) == 0
+    assert out.read_text() == (folder / "MODEL_CARD.md").read_text()
+    assert 'run.predict(["a text", "another text"])' in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--workdir=elsewhere"], "RUN: got"),
+        (["--run=abc"], "is not a study"),
+        (["--out=."], "out: . is a folder, expected a file, e.g. README.md"),
+    ],
+)
+def test_card_refuses_wrong_flags_in_one_line(runs, flags, message, capsys):
+    assert main(["card", str(runs["text"]), *flags]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1

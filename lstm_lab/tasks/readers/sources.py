@@ -53,6 +53,7 @@ class DataSet:
       prepare: converts the publisher's files; None if nothing has to be converted.
       originals: what `lstm-lab data prepare NAME PATH` expects at PATH.
       archive: a file of the publisher that is downloaded and then converted, or None.
+      hub_id: the id of the same data set on the Hugging Face Hub, or None.
     """
 
     title: str
@@ -63,6 +64,7 @@ class DataSet:
     prepare: Prepare
     originals: str
     archive: Source | None = None
+    hub_id: str | None = None
 
 
 def _github(repository: str, commit: str, path: str) -> str:
@@ -168,6 +170,7 @@ DATA_SETS: dict[str, DataSet] = {
         ),
         copied(*(f"mnist/{name}" for name in _MNIST)),
         "the folder of the four idx files, gzipped or not",
+        hub_id="ylecun/mnist",
     ),
     "fsdd": DataSet(
         "3,000 recordings of spoken digits",
@@ -195,6 +198,7 @@ DATA_SETS: dict[str, DataSet] = {
         _files("https://raw.githubusercontent.com/tomsercu/lstm/master/data/", _PTB, "ptb"),
         copied(*(f"ptb/{name}" for name in _PTB)),
         "simple-examples.tgz, or its folder data",
+        hub_id="ptb-text-only/ptb_text_only",
     ),
     "tinyshakespeare": DataSet(
         "1.1 million characters of Shakespeare",
@@ -214,6 +218,7 @@ DATA_SETS: dict[str, DataSet] = {
         ),
         copied("tinyshakespeare/input.txt"),
         "input.txt",
+        hub_id="karpathy/tiny_shakespeare",
     ),
     "atis": DataSet(
         "requests about flights, with slots and intents",
@@ -242,6 +247,7 @@ DATA_SETS: dict[str, DataSet] = {
             # As TensorFlow Datasets records it, in imdb_reviews/checksums.tsv.
             "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
         ),
+        hub_id="stanfordnlp/imdb",
     ),
     "multi30k": DataSet(
         "31,014 captions of images in English and German",
@@ -274,6 +280,7 @@ DATA_SETS: dict[str, DataSet] = {
         ),
         copied("ett/ETTh1.csv"),
         "ETTh1.csv",
+        hub_id="ETDataset/ett",
     ),
     "series": DataSet(
         "airline passengers, sunspots, and the S&P 500 index",

@@ -1,0 +1,91 @@
+"""Exports a finished run to a folder that another framework can load.
+
+In: the folder of a run and a target. Out: a folder with the files of the target, and next to them
+`export.json` (what it is and where it comes from) and `preprocessing.json` (the symbols, labels and
+scales that inputs and outputs need). The folder appears when it is complete. Read targets.py next.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lstm_lab.inference.load import Trained
+from lstm_lab.interop.targets import NO_OPTIONS, ExportOptions, find_target
+from lstm_lab.tasks import Tokens
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import write_json, write_text
+from lstm_lab.utils.types import JSON
+
+MARKER = "export.json"
+
+
+def export_run(
+    trained: Trained,
+    to: str,
+    out: Path,
+    options: ExportOptions = NO_OPTIONS,
+    card: Callable[[str], str] | None = None,
+) -> Path:
+    """Writes a run for another framework.
+
+    Args:
+      trained: the run.
+      to: the target, one of `targets.TARGETS`.
+      out: the folder to write; an earlier export in it is replaced.
+      options: what the user chose.
+      card: how to load the files, as Markdown -> the text of README.md; None writes no README.
+
+    Returns:
+      `out`.
+
+    Raises:
+      UserError: for an unknown target, a model that it cannot express, or a folder that holds
+        something else. Nothing is written then.
+
+    Example:
+      export_run(load_run(Path("runs/shakespeare")), "torch", Path("shakespeare_torch"))
+    """
+    target = find_target(to)
+    if out.exists() and not (out / MARKER).is_file() and (out.is_file() or any(out.iterdir())):
+        raise UserError(f"--out: {out} exists and is no export; choose another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside `out` and moved, so that an error or a kill leaves no half of an export there.
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        usage = target.write(trained, part, options)
+        write_json(part / MARKER, _description(trained, to, usage))
+        write_json(part / "preprocessing.json", dict(trained.preprocessing))
+        if card is not None:
+            write_text(part / "README.md", card(usage))
+        part.chmod(0o755)  # mkdtemp makes folders that only their owner can read
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return out
+
+
+def _description(trained: Trained, to: str, usage: str) -> dict[str, JSON]:
+    """Returns what the export is: for programs that load it."""
+    inputs, target = trained.spec.task.inputs, trained.spec.task.target
+    kind = (
+        {"kind": "tokens", "vocabulary": inputs.vocabulary}
+        if isinstance(inputs, Tokens)
+        else {"kind": "vectors", "features": inputs.features}
+    )
+    return {
+        "target": to,
+        "task": trained.spec.task.name,
+        "cell": trained.spec.model.cell,
+        "inputs": kind,
+        "outputs": {
+            "kind": type(target).__name__.lower(),
+            "size": target.size,
+            "every_step": target.every_step,
+        },
+        "usage": usage,
+    }
