@@ -183,8 +183,6 @@ class CellCode:
             if term.letter == "b" and not self._bias_in_matrix(group):
                 size = _times(len(group.gates), "hidden_size")
                 yield Attribute(name, _zeros(size), {name: self._weight_names(term, group)})
-            elif term.letter == "b_hn":
-                yield Attribute("b_hn", _zeros("hidden_size"), {"b_hn": ("b_hn",)})
             elif term.left is not None and term.letter:
                 yield self._matrix(term, group)
 

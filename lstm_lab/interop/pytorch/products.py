@@ -93,8 +93,8 @@ def term_of(addend: Expression) -> GateTerm | None:
         case Binary("@", left, Weight(letter, gate)):
             # W_m and U_m make the intermediate state, not a gate.
             return GateTerm(f"{letter}_m" if gate == "m" else letter, left)
-        case Weight("b", gate):
-            return GateTerm("b_hn" if gate == "hn" else "b")
+        case Weight("b"):
+            return GateTerm("b")
         case Part(name):
             return GateTerm("", name)
         case Join(parts):
@@ -114,7 +114,7 @@ def gate_of(addend: Expression) -> str:
         case Binary("@", _, Weight(letter, gate)):
             return "" if gate == "m" else gate[-1:] if letter == "R" else gate
         case Weight("b", gate) | Part(_, gate):
-            return "" if gate == "hn" else gate
+            return gate
         case _:
             return ""
 

@@ -10,9 +10,15 @@ from lstm_lab.cells import CATALOGUE, CellSpec, GRUSpec, MGUSpec, SLSTMSpec, get
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.interop.portable import PortableLayer
 from lstm_lab.interop.pytorch.cell_code import cell_code
+from lstm_lab.interop.pytorch.layers import torch_layer
 from lstm_lab.interop.trained_equations import equation_weights
 
-SPECS = {name: variant.spec for name, variant in CATALOGUE.items()} | {
+# Layers of PyTorch itself need no code.
+SPECS = {
+    name: variant.spec
+    for name, variant in CATALOGUE.items()
+    if torch_layer(variant.spec, default_rates(variant.spec)) is None
+} | {
     "norm of all gates": CellSpec(layer_norm=True, recurrent_dropout="variational_untied"),
     "everything": CellSpec(
         layer_norm=True, gate_recurrence=True, peephole="io", zoneout=True, projection=0.0
