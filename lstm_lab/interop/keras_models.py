@@ -99,7 +99,7 @@ def import_keras() -> Any:
     Example:
       import_keras().layers.LSTM(16)
     """
-    # Keras reads its backend when it is imported, and would take TensorFlow.
+    # Keras reads it once, at its import, and would take TensorFlow. The files are the same for all.
     os.environ.setdefault("KERAS_BACKEND", "jax")
     try:
         import keras
@@ -124,52 +124,56 @@ def keras_model(model: PortableModel, cells: ModuleType | None, *, with_states: 
     """
     keras = import_keras()
     layers = keras.layers
+    inputs = _inputs(keras, model)
+    h, last = _stack_inputs(keras, model, **inputs), None
+    outputs: dict[str, Any] = {}
+    for number, directions in enumerate(model.layers):
+        sizes = _state_widths(directions)
+        initial = {name: keras.Input((size,), name=name) for name, size in sizes.items()}
+        inputs |= initial if with_states else {}
+        output, *finals = _recurrent(layers, directions, model.merge, cells)(
+            h, mask=inputs["mask"], initial_state=list(initial.values()) if with_states else None
+        )
+        outputs |= dict(zip(sizes, finals, strict=True))
+        # The first vector of the state of each direction is h.
+        merged = _merge(layers, finals[:: len(finals) // len(directions)], model.merge)
+        is_residual = model.residual and number > 0
+        h = layers.Add()([output, h]) if is_residual else output
+        last = layers.Add()([merged, last]) if is_residual else merged
+    logits = layers.Dense(model.bias_C.size, name="head")(h if model.every_step else last)
+    network = keras.Model(inputs, {"logits": logits, **outputs} if with_states else logits)
+    _set_weights(network, model)
+    return network
+
+
+def _inputs(keras: Any, model: PortableModel) -> dict[str, Any]:
+    """Returns the inputs of every model."""
     tokens = model.vocabulary is not None
     shape, dtype = ((None,), "int32") if tokens else ((None, model.features), "float32")
-    x = keras.Input(shape, dtype=dtype, name="x")
     # None stands for sequences without padding. The last real vector is found by the mask.
-    mask = keras.Input((None,), dtype="bool", name="mask", optional=not model.subtract_last)
-    inputs: dict[str, Any] = {"x": x, "mask": mask}
-    outputs: dict[str, Any] = {}
-    weights: dict[str, list[FloatArray]] = {}
+    optional = not model.subtract_last
+    return {
+        "x": keras.Input(shape, dtype=dtype, name="x"),
+        "mask": keras.Input((None,), dtype="bool", name="mask", optional=optional),
+    }
+
+
+def _stack_inputs(keras: Any, model: PortableModel, x: Any, mask: Any) -> Any:
+    """Returns what the first layer reads."""
     if model.embedding_VE is not None:
-        h = layers.Embedding(*model.embedding_VE.shape, name="embed")(x)
-        weights["embed"] = [model.embedding_VE]
-    elif tokens:
-        h = keras.ops.one_hot(x, model.vocabulary)
-    else:
-        h = _subtract_last(keras.ops, x, mask) if model.subtract_last else x
-    last: Any = None
-    for number, directions in enumerate(model.layers):
-        names = [f"{layer.name}_{field}" for layer in directions for field in layer.state_sizes]
-        initial = None
-        if with_states:
-            sizes = [size for layer in directions for size in layer.state_sizes.values()]
-            initial = [
-                keras.Input((size,), name=name) for name, size in zip(names, sizes, strict=True)
-            ]
-            inputs |= dict(zip(names, initial, strict=True))
-        output, *finals = _recurrent(layers, directions, model.merge, cells)(
-            h, mask=mask, initial_state=initial
-        )
-        outputs |= dict(zip(names, finals, strict=True))
-        # The first vector of the state of each direction is h.
-        hidden = finals[:: len(finals) // len(directions)]
-        merged = _merge(layers, hidden, model.merge)
-        residual = model.residual and number > 0
-        h, last = (
-            (layers.Add()([output, h]), layers.Add()([merged, last]))
-            if residual
-            else (output, merged)
-        )
-    head = layers.Dense(model.bias_C.size, name="head")
-    logits = head(h if model.every_step else last)
-    network = keras.Model(inputs, {"logits": logits, **outputs} if with_states else logits)
-    weights["head"] = [model.kernel_KC, model.bias_C]
-    for name, arrays in weights.items():
-        network.get_layer(name).set_weights(arrays)
-    _set_cells(network, model)
-    return network
+        return keras.layers.Embedding(*model.embedding_VE.shape, name="embed")(x)
+    if model.vocabulary is not None:
+        return keras.ops.one_hot(x, model.vocabulary)
+    return _subtract_last(keras.ops, x, mask) if model.subtract_last else x
+
+
+def _state_widths(directions: tuple[PortableLayer, ...]) -> dict[str, int]:
+    """Returns the widths of a layer's states by their names in Keras, without dots."""
+    return {
+        f"{layer.name}_{field}": size
+        for layer in directions
+        for field, size in layer.state_sizes.items()
+    }
 
 
 def _recurrent(
@@ -211,8 +215,11 @@ def _one_direction(layers: Any, layer: PortableLayer, cells: ModuleType | None) 
     return layers.RNN(cell, **settings)
 
 
-def _set_cells(network: Any, model: PortableModel) -> None:
-    """Gives the recurrent layers their weights."""
+def _set_weights(network: Any, model: PortableModel) -> None:
+    """Gives all layers their weights."""
+    if model.embedding_VE is not None:
+        network.get_layer("embed").set_weights([model.embedding_VE])
+    network.get_layer("head").set_weights([model.kernel_KC, model.bias_C])
     for directions in model.layers:
         found = network.get_layer(directions[0].name)
         parts = [found.forward_layer, found.backward_layer] if model.bidirectional else [found]
@@ -266,6 +273,7 @@ def cell_source(layer: PortableLayer) -> str:
 def _usage(model: PortableModel) -> str:
     cell = "import cell  # the cell that Keras lacks\n" if form(model.spec) == "equations" else ""
     inputs = "tokens [B,T]" if model.vocabulary is not None else f"vectors [B,T,{model.features}]"
+    states = ", ".join(f"`{name}`" for row in model.layers for name in _state_widths(row))
     streaming = "" if model.streaming_problem else ": pass them to the call for the next steps"
     optional = "" if model.subtract_last else ", or None without padding"
     return f"""```python
@@ -276,11 +284,7 @@ logits = model({{"x": x, "mask": mask}})
 ```
 
 `x` are {inputs}; `mask` [B,T] is true at real steps{optional}, and padding comes last.
-`with_states.keras` also takes the states {", ".join(_state_inputs(model))}, and returns `logits`
+`with_states.keras` also takes the states {states}, and returns `logits`
 together with the states after the last real step{streaming}. Keras takes NumPy arrays or its own
 tensors, but not both in one call. `model.weights.h5` holds the weights alone.
 """
-
-
-def _state_inputs(model: PortableModel) -> list[str]:
-    return [f"`{name.replace('.', '_')}`" for name in model.state_names]
