@@ -26,8 +26,6 @@ from lstm_lab.utils.files import write_text
 CARD = "MODEL_CARD.md"
 # How `predict` is called for a task that reads texts; the others read arrays.
 TEXTS = ("text", "tags", "translation")
-# What `lstm-lab export` writes. Its package lies above this one and cannot be asked.
-TARGETS = ("torch", "keras", "flax", "equinox", "onnx", "web", "safetensors", "stablehlo")
 
 
 def write_card(folder: Path, out: Path | None = None) -> Path:
@@ -58,8 +56,8 @@ def model_card(folder: Path, usage: str = "") -> str:
 
     Args:
       folder: the folder of the run.
-      usage: how to load files that were exported to other frameworks, as Markdown with headings of
-        the third level; without it the card names the command that exports.
+      usage: how to load the exported files that the card stands next to, as Markdown, which
+        `interop.export_run` gives; without it the card names the command that exports.
 
     Returns:
       The text with its front matter.
@@ -68,7 +66,7 @@ def model_card(folder: Path, usage: str = "") -> str:
       UserError: for a folder without a run, or a run without a result.
 
     Example:
-      print(model_card(Path("runs/adding"), usage="### PyTorch"))
+      print(model_card(Path("runs/adding"), usage="Load `model.onnx`."))
     """
     facts = read_facts(folder)
     sentences = "\n".join(f"- {markdown(sentence)}" for sentence in limits(facts))
@@ -108,8 +106,13 @@ def _use(facts: CardFacts, usage: str) -> str:
     files = ["run.json", "result.json", "checkpoints/best", *facts.own_code]
     files += ["preprocessing.json"] if "preprocessing_sha256" in facts.head else []
     listed = ", ".join(f"`{name}`" for name in files)
-    parts = [f"`RUN` stands for the folder of the run, with {listed}.", *_in_lstm_lab(facts)]
-    parts.append(usage.strip() or _other_frameworks(bool(facts.own_code)))
+    run = f"`RUN` stands for the folder of the run, with {listed}."
+    parts = ["### lstm_lab", run, *_in_lstm_lab(facts)]
+    # Those who find the card next to exported files have these files, and perhaps not the run.
+    if usage.strip():
+        parts = ["### The files of this folder", usage.strip(), *parts]
+    else:
+        parts.append(_other_frameworks(bool(facts.own_code)))
     return "\n\n".join(parts)
 
 
@@ -127,7 +130,7 @@ def _in_lstm_lab(facts: CardFacts) -> list[str]:
         "language": "generate --workdir=RUN --prompt=TEXT",
         "jsb": "generate --workdir=RUN --format=midi --out=piece.mid",
     }.get(task, "predict --workdir=RUN --input=FILE")
-    parts = ["### lstm_lab", fenced("\n".join(lines), "python")]
+    parts = [fenced("\n".join(lines), "python")]
     if task not in TEXTS:
         parts.append(
             "`x` holds inputs as the splits of the task do: symbols [N,T], or vectors [N,T,D]."
@@ -140,6 +143,9 @@ def _in_lstm_lab(facts: CardFacts) -> list[str]:
 
 def _other_frameworks(trusted: bool) -> str:
     """Returns the command that exports the run."""
+    # Late: the package of the targets imports what loads a run, which a card does not need.
+    from lstm_lab.interop.targets import TARGETS
+
     flag = " --trust-code" if trusted else ""
     command = fenced(f"lstm-lab export RUN --to=torch --out=DIR{flag}", "sh")
     return f"### Other frameworks\n\n{command}\n\n`--to` is one of {', '.join(TARGETS)}."

@@ -7,6 +7,7 @@ are those of the Hub's specification of model cards (`modelcard.md` in huggingfa
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import yaml
 
@@ -32,6 +33,7 @@ HUB_METRICS = {
     **{name: name for name in ("accuracy", "perplexity", "mse", "mae", "smape", "mase")},
     **{"macro_f1": "f1", "span_f1": "seqeval", "bleu": "sacrebleu", "auc": "roc_auc"},
 }
+UNICODE_LINE_ENDS = "\x85\u2028\u2029"
 TAGS = ("lstm_lab", "jax", "flax", "recurrent-neural-network", "lstm")
 
 
@@ -97,7 +99,11 @@ def front_matter_text(facts: CardFacts) -> str:
       front_matter_text(facts).splitlines()[:2]  # ["---", "library_name: lstm_lab"]
     """
     # A library and not strings: names of users may hold quotes, colons and line ends.
-    text = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True, width=100)
+    write = partial(yaml.safe_dump, front_matter(facts), sort_keys=False, width=100)
+    text = write(allow_unicode=True)
+    # PyYAML writes these line ends as they are and reads them as others, so they are escaped.
+    if any(end in text for end in UNICODE_LINE_ENDS):
+        text = write(allow_unicode=False)
     return f"---\n{text}---\n"
 
 

@@ -55,10 +55,9 @@ def _of_scores(facts: CardFacts) -> list[str]:
 
 def _is_better(metric: str, value: float, other: float) -> bool:
     """Returns whether a score is better than another one; NaN counts as better, as not behind."""
-    # The same predictions may differ by rounding.
-    if math.isclose(value, other, rel_tol=1e-5):
-        return False
-    return not (value < other if BETTER[metric] == "max" else value > other)
+    # As the card shows them: scores that look equal in its table are equal here.
+    value, other = float(f"{value:.4g}"), float(f"{other:.4g}")
+    return not (value <= other if BETTER[metric] == "max" else value >= other)
 
 
 def _of_seeds(facts: CardFacts) -> list[str]:

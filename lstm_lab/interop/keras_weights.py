@@ -21,7 +21,12 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.interop.framework_cells import FrameworkCell, importable_cell, reorder_gates
+from lstm_lab.interop.framework_cells import (
+    FrameworkCell,
+    framework_cell,
+    importable_cell,
+    reorder_gates,
+)
 from lstm_lab.interop.imported import (
     assign_parts,
     check_shape,
@@ -166,7 +171,10 @@ def _open(path: Path, spec: RunSpec) -> Iterator[Any]:
 
 def _check_settings(path: Path, config: JSON, spec: RunSpec) -> None:
     """Raises UserError for layers that compute something else than ours."""
-    expected = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+    expected: dict[str, JSON] = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+    expected["reset_after"] = framework_cell(resolve_cell(spec.model)) != "gru_reset_before"
+    if not spec.model.bidirectional:
+        expected["go_backwards"] = False
     modes = {"concat": "concat", "sum": "sum", "mean": "ave", "product": "mul"}
     for layer in _layers(config):
         kind, settings = layer["class_name"], layer["config"]

@@ -72,7 +72,7 @@ def step_source(layer: PortableLayer, functions: Mapping[str, str]) -> str:
         *_unpacked_state(layer, functions),
     ]
     for equation in written:
-        lines += _assignment(equation, functions)
+        lines += assignment(equation, functions)
         lines += _split_parts(equation.result.name, written, functions)
     lines.append(f"return {_new_state(layer, functions)}")
     return "def step(w, x, state):\n" + "".join(f"{_INDENT}{line}\n" for line in lines)
@@ -96,8 +96,16 @@ def _new_state(layer: PortableLayer, functions: Mapping[str, str]) -> str:
     return f"({', '.join(fields)}{',' if len(fields) == 1 else ''})"
 
 
-def _assignment(equation: Equation, functions: Mapping[str, str]) -> list[str]:
-    """Returns the lines of one equation; a long one has one line for each term of its sum."""
+def assignment(equation: Equation, functions: Mapping[str, str]) -> list[str]:
+    """Returns the lines of one equation; a long one has one line for each term of its sum.
+
+    Args:
+      equation: the equation.
+      functions: as in `step_source`.
+
+    Example:
+      assignment(Equation(Value("h"), Value("o") * Value("c")), JAX)  # ["h = o * c"]
+    """
     name, expression = _identifier(equation.result.name), equation.expression
     line = f"{name} = {_code(expression, functions)}"
     if len(line) + len(_INDENT) <= _WIDTH:

@@ -128,7 +128,8 @@ def _with_existing_weights(
             f"{_first(weights)}: expected a weight that both have"
         )
     problems = _problems(spec, source, {name: weights[name] for name in loaded}, preprocessing)
-    for name, problem in problems.items():
+    if problems:
+        name, problem = next(iter(problems.items()))
         fitting = [part for part in _parts(loaded) if part not in _parts(list(problems))]
         hint = f"; model.init_parts={','.join(fitting)} leaves it out" if fitting else ""
         raise UserError(f"model.init_from: {path}: {name} {problem}{hint}")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from lstm_lab.cards.card import model_card, write_card
+from lstm_lab.interop import TARGETS
 from lstm_lab.utils.errors import UserError
 from tests.helpers.paths import ROOT
 
@@ -27,11 +28,12 @@ def test_a_card_has_all_sections_and_is_written_next_to_the_run(run):
 
 
 def test_the_caller_says_how_exported_files_are_loaded(run):
-    usage = "### PyTorch\n\nLoad `model.pt`.\n"
-    text = model_card(run, usage)
-    assert "### PyTorch\n\nLoad `model.pt`.\n\n## Settings" in text
+    text = model_card(run, "Load `model.pt`.\n")
+    assert "## Use\n\n### The files of this folder\n\nLoad `model.pt`.\n\n### lstm_lab" in text
     assert "lstm-lab export" not in text
-    assert "lstm-lab export RUN --to=torch --out=DIR" in model_card(run)
+    without = model_card(run)
+    assert "lstm-lab export RUN --to=torch --out=DIR" in without
+    assert f"`--to` is one of {', '.join(TARGETS)}." in without
 
 
 def test_the_card_is_written_where_the_user_says(run, tmp_path):

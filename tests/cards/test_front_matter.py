@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lstm_lab.cards.facts import read_facts
@@ -38,6 +38,7 @@ def test_the_result_of_the_test_split_is_in_the_index(facts):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(max_size=12), st.floats(1e-30, 1e30))
+@example("one\x85two\u2028three", 1.0)
 def test_any_name_and_any_score_come_back(facts, name, score):
     record = replace(facts.record, test={"mse": score, "auc": float("nan")})
     unusual = replace(facts, record=record, data=replace(facts.data, name=name))

@@ -48,8 +48,9 @@ def test_a_good_run_has_only_the_limit_of_its_data(facts):
     ("test", "trivial", "text"),
     [
         ({"mse": 0.6}, {"mse": 0.5}, "mse 0.6 (constant: 0.5)"),
-        # As good as the baseline, but for rounding.
-        ({"mse": 0.5}, {"mse": 0.5 + 1e-9}, "mse 0.5 (constant: 0.5)"),
+        # As good as the baseline, to the digits of the table.
+        ({"mse": 0.5}, {"mse": 0.50001}, "mse 0.5 (constant: 0.5)"),
+        ({"mse": 0.5}, {"mse": 0.5001}, None),
         ({"accuracy": 0.4}, {"accuracy": 0.5}, "accuracy 0.4 (constant: 0.5)"),
         ({"accuracy": 0.6}, {"accuracy": 0.5}, None),
         ({"mse": 0.4}, {"mse": 0.5}, None),

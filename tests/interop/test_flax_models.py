@@ -1,6 +1,7 @@
 """Exports to Flax: its modules give the same numbers, also in a process without lstm_lab."""
 
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,14 @@ import optax
 import pytest
 from flax import nnx
 
+from lstm_lab.cells import CATALOGUE, CellSpec
+from lstm_lab.cells.catalogue import Variant
+from lstm_lab.cells.gated import GATED_LSTM
 from lstm_lab.interop.export import export_run
 from lstm_lab.interop.flax_models import form, to_nnx
 from lstm_lab.interop.portable import portable_model
 from lstm_lab.models.build import build_model
+from lstm_lab.utils.errors import UserError
 from tests.helpers.frameworks import (
     LENGTHS,
     MODELS,
@@ -133,6 +138,17 @@ def test_an_nnx_module_learns_as_our_module_with_optax():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), learned, expected)
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), learned, params)
     assert min(jax.tree.leaves(moved)) > 5e-3
+
+
+@pytest.mark.parametrize("target", ["flax", "equinox"])
+def test_a_cell_of_a_user_is_refused_by_name_and_nothing_is_written(target, tmp_path, monkeypatch):
+    if target == "equinox":
+        pytest.importorskip("equinox")
+    cell = replace(GATED_LSTM, emit=lambda spec, params, state: state)
+    monkeypatch.setitem(CATALOGUE, "own", Variant(CellSpec(cell=cell), "", ""))
+    with pytest.raises(UserError, match="own has functions of its own"):
+        export_run(run_of("own"), target, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tied_model_is_an_nnx_module_too():

@@ -84,6 +84,18 @@ def test_weights_that_do_not_fit_are_refused(model, mapping, message, tmp_path):
         import_weights(path, run_of(**{"cell": "lstm", **model}).spec, mapping)
 
 
+def test_a_head_of_its_own_is_no_tied_head(tmp_path):
+    task, settings = MODELS["tied"]
+    run = run_of("gru", task, **settings)
+    params = linen_params(portable_model(run))
+    head = {"kernel": params["embed"]["embedding"].T, "bias": params.pop("bias")}
+    path = saved(tmp_path / "params.msgpack", params | {"head": head})
+    np.testing.assert_array_equal(import_weights(path, run.spec)["bias"], head["bias"])
+    saved(path, params | {"head": {**head, "kernel": head["kernel"] + 1}})
+    with pytest.raises(UserError, match=r"differs from its embedding.* model.tied is true"):
+        import_weights(path, run.spec)
+
+
 @pytest.mark.parametrize("name", ["params.msgpack", "params.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"text", b"\x81\xa1a\xc7\x05\x01abcde"])
 def test_another_file_is_refused_in_one_line(content, name, tmp_path):

@@ -7,9 +7,10 @@ import pytest
 
 from lstm_lab.cells import CellSpec, MinLSTMSpec
 from lstm_lab.cells.cell import State, step
+from lstm_lab.cells.expressions import Equation, Value
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.interop.portable import PortableLayer, portable_model
-from lstm_lab.interop.python_step import JAX, KERAS, step_source
+from lstm_lab.interop.python_step import JAX, KERAS, assignment, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, module_of
 from lstm_lab.interop.trained_equations import equation_weights
 from tests.helpers.frameworks import VARIANTS, run_of
@@ -70,6 +71,15 @@ def test_rare_combinations_compute_the_step_of_their_cell(spec):
     new, _ = step(spec, params, x, State(**old))
     for name, output in zip(fields, outputs, strict=True):
         np.testing.assert_allclose(output, getattr(new, name), rtol=0, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "text", ["a - (b - c)", "a / (b * c)", "(a - b) * c", "a - b - c", "a * b + c"]
+)
+def test_parentheses_keep_the_order_of_operations(text):
+    names = {name: Value(name) for name in "abc"}
+    equation = Equation(Value("h"), eval(text, names))
+    assert assignment(equation, JAX) == [f"h = {text}"]
 
 
 def test_rates_of_zoneout_are_numbers():

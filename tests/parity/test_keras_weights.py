@@ -150,6 +150,7 @@ def test_a_file_that_leads_to_other_files_is_refused(weights_file, tmp_path):
     ("layer", "message"),
     [
         (lambda lstm: lstm(5, activation="relu"), "activation of .* is 'relu', expected 'tanh'"),
+        (lambda lstm: lstm(5, go_backwards=True), "go_backwards of .* is True, expected False"),
         (
             lambda lstm: keras.layers.Bidirectional(lstm(5), merge_mode="sum"),
             "merge_mode of .* is 'sum', expected 'concat'",

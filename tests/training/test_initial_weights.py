@@ -10,16 +10,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from lstm_lab.cli import main
+from lstm_lab.config.parsing import build_spec
 from lstm_lab.inference.load import load_run
 from lstm_lab.models.weights import named_weights
 from lstm_lab.results.run_files import read_result
-from lstm_lab.training.checkpoint import best_weights
+from lstm_lab.training.checkpoint import Checkpoints, best_weights
 from lstm_lab.training.initial_weights import initial_member
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import StopRequest, train_run
 from lstm_lab.training.parallel import build_program, unpad
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import read_json
+from lstm_lab.utils.files import read_json, write_json
 from tests.helpers.training import (
     TEXT,
     StopAfter,
@@ -214,6 +215,32 @@ def test_the_first_layer_of_one_hot_inputs_has_a_vocabulary_too(tmp_path):
     with pytest.raises(UserError, match="lstm/layer_0/wx belongs to other symbols"):
         start("lstm")
     assert start("lstm/layer_0/wh").loaded.loaded == ("lstm/layer_0/wh",)
+
+
+def test_a_translation_has_two_vocabularies(tmp_path):
+    files = [
+        f"{part}_{side}" for part in ("train", "valid", "test") for side in ("source", "target")
+    ]
+    sizes = {"source_vocabulary": 4, "vocabulary": 4, "sha256": "of files that are not read"}
+    config = {
+        "task": {"name": "translation", **dict.fromkeys(files, "none.txt"), **sizes},
+        "model": {"hidden": 2, "embedding": 2},
+        "train": {"epochs": 1},
+    }
+    targets = ["der", "die", "das", "und"]
+    learned = {"sources": ["a", "b", "c", "d"], "inputs": targets, "outputs": targets}
+    params = start_of(build_spec(config)).state.params
+    Checkpoints(tmp_path / "checkpoints" / "best").save(0, params)
+    write_json(tmp_path / "preprocessing.json", learned)
+    config["model"]["init_from"] = str(tmp_path)
+    spec = build_spec({**config, "seed": 1})
+    start = start_of(spec, None, learned)
+    jax.tree.map(np.testing.assert_array_equal, start.state.params, params)
+    message = (
+        r"embed_source/embedding belongs to other symbols: 4 there and 4 here; number 1 is 'b'"
+    )
+    with pytest.raises(UserError, match=message):
+        start_of(spec, None, learned | {"sources": ["a", "c", "b", "d"]})
 
 
 def test_each_lane_begins_with_the_weights_and_its_own_seed(source, tmp_path, capsys):
