@@ -69,9 +69,10 @@ def _layer_tensors(
 ) -> dict[str, FloatArray]:
     kind, form = _kind(model), module_form(model)
     if kind is None:
-        direction = f"{int(layer.reverse)}." if model.bidirectional else ""
+        layers = "backward_layers" if layer.reverse else "forward_layers"
+        layers = layers if model.bidirectional else "layers"
         tensors = cell_code(layer.spec, layer.rates).tensors(layer)
-        return {f"layers.{number}.{direction}{name}": array for name, array in tensors.items()}
+        return {f"{layers}.{number}.{name}": array for name, array in tensors.items()}
     path, index = (kind.lower(), number) if form == "stack" else (f"layers.{number}", 0)
     suffix = f"_l{index}{'_reverse' if layer.reverse else ''}"
     tensors = to_torch(kind, layer.params)
