@@ -2,46 +2,24 @@
 
 from dataclasses import replace
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.cells import CATALOGUE, CellSpec, GRUSpec, MinLSTMSpec, SLSTMSpec
+from lstm_lab.cells import CATALOGUE, CellSpec, MinLSTMSpec, SLSTMSpec
 from lstm_lab.cells.cell import State, step
 from lstm_lab.cells.expressions import evaluate_all
 from lstm_lab.cells.gated import GATED_LSTM
 from lstm_lab.cells.masks import default_rates, expected
-from lstm_lab.interop.portable import PortableLayer, portable_model
+from lstm_lab.interop.portable import portable_model
 from lstm_lab.interop.trained_equations import (
     equation_weights,
     state_vectors,
     trained_equations,
 )
 from lstm_lab.utils.errors import UserError
+from tests.helpers.equations import SPECS, B, D, H, random_layer
 from tests.helpers.explain import SCAN, trained
 from tests.helpers.training import small_spec
-
-B, D, H = 3, 5, 8
-
-SPECS = {name: variant.spec for name, variant in CATALOGUE.items()} | {
-    "gru with the reset before the product": GRUSpec(reset="before"),
-    "minlstm with a positive candidate": MinLSTMSpec(candidate="positive"),
-    "slstm with heads": SLSTMSpec(heads=2, forget="exponential"),
-    "everything normalized": CellSpec(
-        layer_norm=True, gate_recurrence=True, peephole="io", zoneout=True, weight_drop=True
-    ),
-}
-
-
-def random_layer(spec, numbers):
-    """Returns a layer with random weights, and a state of the step before."""
-    drawn = spec.cell.init(spec, jax.random.key(0), D, H)
-    params = {name: numbers.normal(size=a.shape).astype(np.float32) for name, a in drawn.items()}
-    zx = spec.cell.project(spec, params, jnp.zeros((B, D)))
-    state = spec.cell.initial(spec, params, zx, jnp.float32)
-    sizes = {k: a.shape[-1] for k, a in state._asdict().items() if a is not None}
-    return PortableLayer("layer_0", spec, params, default_rates(spec), False, sizes)
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -134,6 +134,13 @@ def test_slstm_ignores_an_empty_state_however_small_the_input_gate():
     assert_close(outputs, reference(run, model, x, states, LENGTHS))
 
 
+def test_minlstm_does_not_divide_zero_by_zero():
+    """Both gates are 0 in float32; their quotient is not."""
+    run = trained(small_spec(model={"cell": "minlstm"}, **SCAN))
+    run.params["lstm"]["layer_0"]["b"][:2] = -200.0
+    assert_same_sequences(run)
+
+
 def test_an_export_holds_models_that_say_what_they_are(tmp_path):
     run = trained(small_spec(model={"cell": "janet"}, **SCAN))
     out = export_run(run, "onnx", tmp_path / "out", ExportOptions(opset=18))

@@ -8,17 +8,20 @@ model.py for the graph.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lstm_lab.cells.cell import Spec
 from lstm_lab.inference.load import Trained
-from lstm_lab.interop.onnx.graph import Graph
+from lstm_lab.interop.onnx.graph import OnnxGraph
 from lstm_lab.interop.onnx.model import FINAL, model_graph
 from lstm_lab.interop.onnx.operators import has_operator
 from lstm_lab.interop.onnx.proto import model_proto
 from lstm_lab.interop.portable import PortableModel, portable_model
-from lstm_lab.interop.targets import ExportOptions, Form
 from lstm_lab.interop.trained_equations import trained_equations
 from lstm_lab.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from lstm_lab.interop.targets import ExportOptions, Form
 
 # 17 is the first with LayerNormalization, which also old runtimes have. The tests run all of them.
 OPSETS = range(17, 23)
@@ -89,7 +92,7 @@ def check_opset(opset: int | None) -> int:
     return opset
 
 
-def write_graph(trained: Trained, graph: Graph, path: Path, opset: int) -> None:
+def write_graph(trained: Trained, graph: OnnxGraph, path: Path, opset: int) -> None:
     """Writes one graph to a file.
 
     Args:

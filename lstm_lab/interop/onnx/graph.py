@@ -1,7 +1,7 @@
 """A graph of ONNX as plain data: tensors by name, nodes in the order of their computation.
 
-In: calls that add nodes. Out: a `Graph`, which proto.py turns into a file. Nothing here needs the
-package onnx, so that a graph can be built and looked at without it. Names are unique in a graph
+In: calls that add nodes. Out: an `OnnxGraph`, which proto.py turns into a file. Nothing here needs
+the package onnx, so that a graph can be built and looked at without it. Names are unique in a graph
 and its bodies, as ONNX demands. Read model.py next, which builds the graph of a whole model.
 """
 
@@ -36,17 +36,17 @@ class Tensor(NamedTuple):
     shape: Shape
 
 
-class Node(NamedTuple):
+class OnnxNode(NamedTuple):
     """One operator.
 
     Attributes:
       operator: its name in ONNX.
       inputs: names of tensors; "" leaves an optional input out.
       outputs: names of the tensors that it computes.
-      attributes: constants of the operator; a `Graph` is the body of a loop.
+      attributes: constants of the operator; an `OnnxGraph` is the body of a loop.
 
     Example:
-      Node("Add", ("a", "b"), ("sum",), {})
+      OnnxNode("Add", ("a", "b"), ("sum",), {})
     """
 
     operator: str
@@ -56,7 +56,7 @@ class Node(NamedTuple):
 
 
 @dataclass
-class Graph:
+class OnnxGraph:
     """Nodes, with inputs, outputs and constants.
 
     Attributes:
@@ -65,24 +65,24 @@ class Graph:
       constants: arrays by name, shared with the bodies of loops in the graph.
 
     Example:
-      graph = Graph()
+      graph = OnnxGraph()
       x = graph.read("x", "float32", ("batch", 3))
       graph.write(graph.add("Tanh", (x,), "y"), "float32", ("batch", 3))
     """
 
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[OnnxNode] = field(default_factory=list)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
-    def body(self) -> Graph:
+    def body(self) -> OnnxGraph:
         """Returns an empty graph for the body of a loop, which reads constants of this one.
 
         Example:
           graph.add("Scan", inputs, "h", body=body, num_scan_inputs=1)
         """
-        return Graph(constants=self.constants, _names=self._names)
+        return OnnxGraph(constants=self.constants, _names=self._names)
 
     def read(self, name: str, dtype: DType, shape: Shape) -> str:
         """Adds an input and returns its name.
@@ -179,22 +179,22 @@ class Graph:
           left, right = graph.add_many("Split", (x, sizes), ("left", "right"), axis=-1)
         """
         outputs = tuple(self._unique(name) for name in names)
-        self.nodes.append(Node(operator, tuple(inputs), outputs, attributes))
+        self.nodes.append(OnnxNode(operator, tuple(inputs), outputs, attributes))
         return outputs
 
-    def pruned(self) -> Graph:
+    def pruned(self) -> OnnxGraph:
         """Returns the graph without nodes and constants that no output needs.
 
         Example:
           graph.pruned().constants.keys() <= graph.constants.keys()  # True
         """
-        needed, kept = {tensor.name for tensor in self.outputs}, list[Node]()
+        needed, kept = {tensor.name for tensor in self.outputs}, list[OnnxNode]()
         for node in reversed(self.nodes):
             if needed & set(node.outputs):
                 kept.append(node)
                 needed |= _read_by(node)
         constants = {name: value for name, value in self.constants.items() if name in needed}
-        return Graph(self.inputs, self.outputs, kept[::-1], constants)
+        return OnnxGraph(self.inputs, self.outputs, kept[::-1], constants)
 
     def _unique(self, name: str) -> str:
         candidate, number = name, 1
@@ -205,8 +205,8 @@ class Graph:
         return candidate
 
 
-def _read_by(node: Node) -> set[str]:
+def _read_by(node: OnnxNode) -> set[str]:
     """Returns the tensors that a node reads, also inside its body."""
-    bodies = [value for value in node.attributes.values() if isinstance(value, Graph)]
+    bodies = [value for value in node.attributes.values() if isinstance(value, OnnxGraph)]
     inner = {name for body in bodies for part in body.nodes for name in _read_by(part)}
     return {*node.inputs, *inner}

@@ -1,9 +1,9 @@
 """The graph of a whole model: inputs, stack and head.
 
-In: a portable model. Out: a `Graph`. Its inputs are tokens [batch,time] or vectors [batch,time,D],
-`lengths` [batch], and the initial states by their names. Its outputs are `logits` and the final
-states. The model of one step is the same graph with a time of 1 and without lengths. Read
-operators.py and scan.py for a layer, proto.py for the file.
+In: a portable model. Out: an `OnnxGraph`. Its inputs are tokens [batch,time] or vectors
+[batch,time,D], `lengths` [batch], and the initial states by their names. Its outputs are `logits`
+and the final states. The model of one step is the same graph with a time of 1 and without lengths.
+Read operators.py and scan.py for a layer, proto.py for the file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_lab.interop.onnx.graph import Graph
+from lstm_lab.interop.onnx.graph import OnnxGraph
 from lstm_lab.interop.onnx.operators import has_operator, write_operator
 from lstm_lab.interop.onnx.scan import write_scan
 from lstm_lab.interop.portable import PortableLayer, PortableModel
@@ -20,7 +20,7 @@ from lstm_lab.interop.portable import PortableLayer, PortableModel
 FINAL = "final."  # the name of a final state is that of the initial one after this
 
 
-class Steps(NamedTuple):
+class RealSteps(NamedTuple):
     """Which steps are real; all fields are "" in a model of one step, where all are.
 
     Attributes:
@@ -30,7 +30,7 @@ class Steps(NamedTuple):
       is_started_B1: which rows have real steps.
 
     Example:
-      Steps()  # every step is real
+      RealSteps()  # every step is real
     """
 
     lengths_B: str = ""
@@ -39,7 +39,7 @@ class Steps(NamedTuple):
     is_started_B1: str = ""
 
 
-def model_graph(model: PortableModel, one_step: bool = False) -> Graph:
+def model_graph(model: PortableModel, one_step: bool = False) -> OnnxGraph:
     """Returns the graph of a model.
 
     Args:
@@ -50,13 +50,13 @@ def model_graph(model: PortableModel, one_step: bool = False) -> Graph:
       [tensor.name for tensor in model_graph(model).inputs]
       # ["tokens", "lengths", "layer_0.h", "layer_0.c"]
     """
-    graph = Graph()
+    graph = OnnxGraph()
     time = 1 if one_step else "time"
     if model.vocabulary is None:
         data = graph.read("x", "float32", ("batch", time, model.features))
     else:
         data = graph.read("tokens", "int64", ("batch", time))
-    steps = Steps() if one_step else _steps(graph, data)
+    steps = RealSteps() if one_step else _steps(graph, data)
     x_BTD = _stack_inputs(graph, model, data, steps)
     h_TBH = graph.add("Transpose", (x_BTD,), "inputs_over_time", perm=[1, 0, 2])
     last_BH, finals = "", dict[str, str]()
@@ -83,7 +83,7 @@ def model_graph(model: PortableModel, one_step: bool = False) -> Graph:
     return graph.pruned()
 
 
-def _steps(graph: Graph, data: str) -> Steps:
+def _steps(graph: OnnxGraph, data: str) -> RealSteps:
     """Adds the input `lengths`, and what layers need to know of it."""
     lengths_B = graph.read("lengths", "int32", ("batch",))
     T = graph.add("Shape", (data,), "T", start=1, end=2)
@@ -93,7 +93,7 @@ def _steps(graph: Graph, data: str) -> Steps:
     long_B = graph.add("Cast", (lengths_B,), "lengths_int64", to="int64")
     long_B1 = graph.add("Unsqueeze", (long_B, graph.axes(1)), "lengths_column")
     before_end = graph.add("Sub", (long_B1, _integer(graph, 1)), "lengths_minus_1")
-    return Steps(
+    return RealSteps(
         lengths_B,
         graph.add("Max", (before_end, _integer(graph, 0)), "last_step"),
         graph.add("Less", (step_T11, long_B1), "is_real"),
@@ -101,11 +101,11 @@ def _steps(graph: Graph, data: str) -> Steps:
     )
 
 
-def _integer(graph: Graph, value: int) -> str:
+def _integer(graph: OnnxGraph, value: int) -> str:
     return graph.constant(f"integer_{value}", np.array(value, np.int64))
 
 
-def _stack_inputs(graph: Graph, model: PortableModel, data: str, steps: Steps) -> str:
+def _stack_inputs(graph: OnnxGraph, model: PortableModel, data: str, steps: RealSteps) -> str:
     """Returns what the stack reads [B,T,D]: embeddings, one-hot vectors, or vectors."""
     if model.embedding_VE is not None:
         table_VE = graph.constant("embedding", model.embedding_VE)
@@ -122,7 +122,7 @@ def _stack_inputs(graph: Graph, model: PortableModel, data: str, steps: Steps) -
 
 
 def _write_layer(
-    graph: Graph, layer: PortableLayer, x_TBD: str, steps: Steps
+    graph: OnnxGraph, layer: PortableLayer, x_TBD: str, steps: RealSteps
 ) -> tuple[str, dict[str, str]]:
     """Adds a layer in one direction; returns its outputs [T,B,H] and final state by field."""
     initial = {
@@ -143,7 +143,7 @@ def _write_layer(
     return h_TBH, final
 
 
-def _merge(graph: Graph, model: PortableModel, outputs: list[str], name: str) -> str:
+def _merge(graph: OnnxGraph, model: PortableModel, outputs: list[str], name: str) -> str:
     """Joins the outputs of one or two directions [...,H]."""
     if len(outputs) == 1:
         return outputs[0]
@@ -158,7 +158,7 @@ def _merge(graph: Graph, model: PortableModel, outputs: list[str], name: str) ->
             return graph.add("Mul", outputs, name)
 
 
-def _head(graph: Graph, model: PortableModel, h_TBH: str, last_BH: str) -> str:
+def _head(graph: OnnxGraph, model: PortableModel, h_TBH: str, last_BH: str) -> str:
     """Returns the logits [B,T,C], or [B,C] after the last real step."""
     if model.tied:
         table_VE = graph.constant("embedding", model.kernel_KC.T)

@@ -19,7 +19,7 @@ from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.equations import named_parameters
 from lstm_lab.cells.gated import Activation
 from lstm_lab.cells.spec import CellSpec
-from lstm_lab.interop.onnx.graph import Graph
+from lstm_lab.interop.onnx.graph import OnnxGraph
 from lstm_lab.interop.portable import FloatArray, PortableLayer
 
 # An operator's gates in its order, each by our name.
@@ -120,7 +120,7 @@ def _activations(*names: Activation) -> dict[str, Any]:
 
 
 def write_operator(
-    graph: Graph, layer: PortableLayer, x_TBD: str, lengths_B: str, initial: dict[str, str]
+    graph: OnnxGraph, layer: PortableLayer, x_TBD: str, lengths_B: str, initial: dict[str, str]
 ) -> tuple[str, dict[str, str]]:
     """Adds a layer as one operator.
 
@@ -135,7 +135,7 @@ def write_operator(
       Outputs [T,B,H], and the final state by field; of a row without steps it is zero.
 
     Example:
-      h_TBH, final = write_operator(graph, layer, x_TBD, "lengths", {"h": "layer_0.h", ...})
+      h_TBH, final = write_operator(graph, layer, x_TBD, "lengths", {"h": "layer_0.h"})
     """
     operator, name = layer_operator(layer), layer.name
     weights = {

@@ -1,19 +1,19 @@
 """Turns a graph into a model of the package onnx, and checks it.
 
-In: a `Graph`. Out: a `ModelProto` that passes ONNX' checker and strict inference of shapes. This is
-the only file of the package that needs onnx. Read export.py next, which writes the files.
+In: an `OnnxGraph`. Out: a `ModelProto` that passes ONNX' checker and strict inference of shapes.
+This is the only file of the package that needs onnx. Read export.py next, which writes the files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from lstm_lab import __version__
-from lstm_lab.interop.onnx.graph import Graph, Node, Tensor
+from lstm_lab.interop.onnx.graph import OnnxGraph, OnnxNode, Tensor
 from lstm_lab.utils.errors import UserError
 
 
@@ -35,7 +35,7 @@ def load_onnx() -> ModuleType:
     return onnx
 
 
-def model_proto(graph: Graph, name: str, opset: int, notes: Mapping[str, str]) -> Any:
+def model_proto(graph: OnnxGraph, name: str, opset: int, notes: Mapping[str, str]) -> Any:
     """Returns a checked model.
 
     Args:
@@ -59,7 +59,7 @@ def model_proto(graph: Graph, name: str, opset: int, notes: Mapping[str, str]) -
         # The oldest format that has these operators, so that older runtimes read it, too.
         ir_version=onnx.helper.find_min_ir_version_for(opsets),
         producer_name="lstm_lab",
-        producer_version=__version__,
+        producer_version=version("lstm-lab"),
     )
     onnx.helper.set_model_props(proto, dict(notes))
     onnx.checker.check_model(proto, full_check=True)
@@ -67,7 +67,7 @@ def model_proto(graph: Graph, name: str, opset: int, notes: Mapping[str, str]) -
     return proto
 
 
-def _graph_proto(onnx: ModuleType, graph: Graph, name: str) -> Any:
+def _graph_proto(onnx: ModuleType, graph: OnnxGraph, name: str) -> Any:
     return onnx.helper.make_graph(
         [_node_proto(onnx, node) for node in graph.nodes],
         name,
@@ -77,12 +77,12 @@ def _graph_proto(onnx: ModuleType, graph: Graph, name: str) -> Any:
     )
 
 
-def _node_proto(onnx: ModuleType, node: Node) -> Any:
+def _node_proto(onnx: ModuleType, node: OnnxNode) -> Any:
     attributes = dict(node.attributes)
     for key, value in attributes.items():
-        if isinstance(value, Graph):
+        if isinstance(value, OnnxGraph):
             # Constants of a body belong to the graph around it.
-            body = Graph(value.inputs, value.outputs, value.nodes)
+            body = OnnxGraph(value.inputs, value.outputs, value.nodes)
             attributes[key] = _graph_proto(onnx, body, f"{node.outputs[-1]}.body")
         elif key == "to":
             attributes[key] = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(value))

@@ -11,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 
 from lstm_lab.interop.onnx.expression_nodes import ExpressionWriter
-from lstm_lab.interop.onnx.graph import Graph
+from lstm_lab.interop.onnx.graph import OnnxGraph
 from lstm_lab.interop.onnx.split_steps import split_equations
 from lstm_lab.interop.portable import PortableLayer
 from lstm_lab.interop.trained_equations import state_vectors, trained_equations
 
 
 def write_scan(
-    graph: Graph, layer: PortableLayer, x_TBD: str, is_real_TB1: str, initial: dict[str, str]
+    graph: OnnxGraph, layer: PortableLayer, x_TBD: str, is_real_TB1: str, initial: dict[str, str]
 ) -> tuple[str, dict[str, str]]:
     """Adds a layer as a Scan.
 
@@ -68,7 +68,7 @@ def write_scan(
     return h_TBH, dict(zip(initial, finals, strict=True))
 
 
-def _old_vectors(body: Graph, layer: PortableLayer, old: dict[str, str]) -> dict[str, str]:
+def _old_vectors(body: OnnxGraph, layer: PortableLayer, old: dict[str, str]) -> dict[str, str]:
     """Returns the tensors of the step before by their names in the equations."""
     places = state_vectors(layer)
     vectors = {name: old[field] for name, (field, _) in places.items() if field != "gates"}
@@ -84,17 +84,19 @@ def _old_vectors(body: Graph, layer: PortableLayer, old: dict[str, str]) -> dict
 
 
 def _write_outputs(
-    body: Graph, layer: PortableLayer, values: dict[str, str], old: dict[str, str], is_real_B1: str
+    body: OnnxGraph,
+    layer: PortableLayer,
+    values: dict[str, str],
+    old: dict[str, str],
+    is_real_B1: str,
 ) -> None:
     """Makes the new state and the output of the step the outputs of a body."""
-    places = state_vectors(layer)
-    h_BH = ""
+    places, h_BH = state_vectors(layer), values["h"]
     for field in layer.state_sizes:
         new = [values[name] for name, (place, _) in places.items() if place == field]
         state = new[0]
         if len(new) > 1:
             state = body.add("Concat", new, f"{layer.name}.{field}.joined", axis=-1)
-        h_BH = state if field == "h" else h_BH
         if is_real_B1:
             state = body.add("Where", (is_real_B1, state, old[field]), f"{layer.name}.{field}.new")
         _write_once(body, state)
@@ -104,7 +106,7 @@ def _write_outputs(
     _write_once(body, h_BH)
 
 
-def _write_once(body: Graph, tensor: str) -> None:
+def _write_once(body: OnnxGraph, tensor: str) -> None:
     """Makes a tensor an output of a body; a copy if it is one already, as h is c in JANET.
 
     ONNX' checker accepts a tensor that is two outputs, but ONNX Runtime then gives wrong numbers.

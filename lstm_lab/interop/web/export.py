@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.onnx.export import check_opset, form, write_graph
 from lstm_lab.interop.onnx.model import model_graph
 from lstm_lab.interop.portable import PortableModel, portable_model
-from lstm_lab.interop.targets import ExportOptions
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_text
+
+if TYPE_CHECKING:
+    from lstm_lab.interop.targets import ExportOptions
 
 __all__ = ["RUNTIME_FILES", "form", "write"]
 

@@ -11,7 +11,7 @@ from lstm_lab.cells.gated import GATED_LSTM
 from lstm_lab.interop import ExportOptions, export_run
 from lstm_lab.interop.onnx import export
 from lstm_lab.interop.onnx.export import check_opset, form
-from lstm_lab.interop.onnx.graph import Graph
+from lstm_lab.interop.onnx.graph import OnnxGraph
 from lstm_lab.utils.errors import UserError
 from tests.helpers.explain import SCAN, trained
 from tests.helpers.training import small_spec
@@ -50,7 +50,7 @@ def test_an_unknown_opset_is_refused(opset, tmp_path):
 
 
 def test_weights_above_two_gigabytes_are_refused(tmp_path):
-    graph = Graph()
+    graph = OnnxGraph()
     # Its pages are never touched.
     graph.constant("w", np.broadcast_to(np.float32(0), (2**29, 1)))
     with pytest.raises(UserError, match=r"2\.0 GB, expected at most 2 GB"):

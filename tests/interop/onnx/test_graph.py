@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from lstm_lab.interop.onnx.graph import Graph
+from lstm_lab.interop.onnx.graph import OnnxGraph
 
 
 def test_names_are_unique_also_in_the_body_of_a_loop():
-    graph = Graph()
+    graph = OnnxGraph()
     assert graph.read("x", "float32", ("batch",)) == "x"
     assert graph.add("Tanh", ("x",), "x") == "x_2"
     assert graph.body().add("Tanh", ("x",), "x") == "x_3"
 
 
 def test_a_body_shares_the_constants_of_its_graph():
-    graph = Graph()
+    graph = OnnxGraph()
     graph.body().number(0.5)
     graph.axes(0, -1)
     assert set(graph.constants) == {"number_0.5", "axes_0_minus_1"}
@@ -22,7 +22,7 @@ def test_a_body_shares_the_constants_of_its_graph():
 
 
 def test_a_name_holds_one_array():
-    graph = Graph()
+    graph = OnnxGraph()
     graph.constant("w", np.zeros(2))
     graph.constant("w", np.zeros(2))
     with pytest.raises(ValueError, match="w: holds another array"):
@@ -30,7 +30,7 @@ def test_a_name_holds_one_array():
 
 
 def test_only_what_outputs_need_remains():
-    graph = Graph()
+    graph = OnnxGraph()
     x = graph.read("x", "float32", ("time",))
     body = graph.body()
     step = body.read("step", "float32", None)

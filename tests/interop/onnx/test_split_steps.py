@@ -13,7 +13,7 @@ from lstm_lab.interop.trained_equations import (
     state_vectors,
     trained_equations,
 )
-from tests.interop.test_trained_equations import SPECS, B, D, random_layer
+from tests.helpers.equations import SPECS, B, D, random_layer
 
 
 @pytest.mark.parametrize("name", SPECS)
