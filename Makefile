@@ -75,5 +75,5 @@ $(READY): $(INSTALLED)
 	touch $@
 
 $(PEERS): $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,interop,peers]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,interop,peers,loggers]"
 	touch $@

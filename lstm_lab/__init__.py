@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         grid,
         zipped,
     )
+    from lstm_lab.training.loggers.base import Histogram, Logger, RunInfo
     from lstm_lab.utils.errors import UserError
 
 __version__ = "0.2.0"
@@ -62,6 +63,7 @@ _NAMES = {
         *("Choice", "LogUniform", "Uniform"),
         *("Claim", "Equivalent", "Best", "Matters", "Scores", "Reproduces", "Reference"),
     ),
+    "lstm_lab.training.loggers.base": ("Histogram", "Logger", "RunInfo"),
     "lstm_lab.utils.errors": ("UserError",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
@@ -77,11 +79,14 @@ __all__ = [
     "Choice",
     "Claim",
     "Equivalent",
+    "Histogram",
     "LogUniform",
+    "Logger",
     "Matters",
     "Reference",
     "Reproduces",
     "Run",
+    "RunInfo",
     "Runs",
     "Scores",
     "Search",

@@ -182,6 +182,7 @@ WITHOUT_A_MIRROR = {
     "parity/test_models.py",
     "parity/test_baycomp.py",
     "parity/test_deepsig.py",
+    "parity/test_loggers.py",
     "parity/test_huggingface.py",
     "parity/test_equinox_models.py",
     "parity/test_keras_models.py",

@@ -21,6 +21,8 @@ HOW_TO = (
     *("reading_a_report", "resume", "seeds", "several_hosts", "tensorboard"),
     *("explain", "keras_flax_equinox", "reading_a_report", "resume", "seeds"),
     *("several_hosts", "tensorboard"),
+    *("explain", "model_card", "reading_a_report", "resume", "seeds", "several_hosts"),
+    *("tensorboard", "loggers"),
 )
 ENGLISH = ("quick_start", "glossary", *(f"how_to/{name}" for name in HOW_TO))
 # Each Chinese page by the English one.

@@ -32,6 +32,7 @@ from lstm_lab.studies.study import Study
 from lstm_lab.tasks.readers.download import use_data_dir
 from lstm_lab.training import multihost
 from lstm_lab.training.devices import prepare_devices
+from lstm_lab.training.loggers.choose import Log, logging_to
 from lstm_lab.training.loop import stopping_on_signals, train_run
 from lstm_lab.training.recorder import Status
 from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
@@ -50,6 +51,7 @@ def train(
     data_dir: str | Path | None = None,
     devices: int | None = None,
     trust_code: bool = False,
+    log: Log | None = None,
 ) -> Run | Runs:
     """Trains one run, or several seeds in one program; resumes what was interrupted.
 
@@ -64,12 +66,15 @@ def train(
       devices: the number of CPU cores to use as devices, before JAX is first used; None takes all.
       trust_code: whether a run.json may name a cell or a task in a file of its own, which then
         runs with all your rights.
+      log: where numbers go besides TensorBoard: "wandb", "mlflow", "aim", a class or an object of
+        your own with the methods of `ll.Logger`, or several of them in a list.
 
     Returns:
       A `Run`, or `Runs` if `seeds` is given. A finished run is loaded, not trained again.
 
     Raises:
-      UserError: for a wrong config, setting or folder, for missing data, or if the run failed.
+      UserError: for a wrong config, setting, folder or logger, for missing data, or if the run
+        failed.
       KeyboardInterrupt: if it is interrupted; the same call resumes.
 
     Example:
@@ -80,7 +85,8 @@ def train(
     folder = _data(data_dir)
     spec = load_spec(config, overrides, trust_code)
     recorded = {name: str(value) for name, value in (overrides or {}).items()}
-    return train_spec(spec, seeds, _path(workdir), folder, recorded)
+    with logging_to(log, several=seeds is not None):
+        return train_spec(spec, seeds, _path(workdir), folder, recorded)
 
 
 def train_spec(
@@ -181,6 +187,7 @@ def sweep(
     data_dir: str | Path | None = None,
     devices: int | None = None,
     results: str | Path | None = None,
+    log: Log | None = None,
 ) -> StudyResult:
     """Runs what is missing of a study in this process.
 
@@ -190,6 +197,7 @@ def sweep(
       data_dir: the folder of data sets; None takes $LSTM_LAB_DATA or the user's cache.
       devices: as in `train`.
       results: an archive of `lstm-lab pack` whose results replace training, or None.
+      log: as in `train`; but a class and no object, since every run needs its own.
 
     Returns:
       The results. Runs that failed are in its table, with the reason.
@@ -206,7 +214,8 @@ def sweep(
     data = _data(data_dir)
     loaded = study if isinstance(study, Study) else load_study(str(study))
     folder = _path(workdir) or Path(f"runs/{loaded.name}")
-    status = sweep_study(loaded, folder, data, results=_path(results))
+    with logging_to(log):
+        status = sweep_study(loaded, folder, data, results=_path(results))
     if status == "failed":
         say(f"a run failed: lstm-lab status --workdir={folder} says why")
     # Late, here and below: reports need SciPy's statistics, and training does not.
@@ -247,6 +256,7 @@ def compare(
     workdir: str | Path | None = None,
     data_dir: str | Path | None = None,
     devices: int | None = None,
+    log: Log | None = None,
 ) -> CellComparison:
     """Compares a cell with a baseline on a battery of tasks, with the same tuning for both.
 
@@ -261,6 +271,7 @@ def compare(
       workdir: the folder of the comparison; None chooses runs/compare-CELL-AGAINST-BUDGET.
       data_dir: the folder of data sets; None takes $LSTM_LAB_DATA or the user's cache.
       devices: as in `train`.
+      log: as in `sweep`.
 
     Returns:
       The comparison with its verdict.
@@ -276,9 +287,10 @@ def compare(
     spec: str | Spec = cell.spec if isinstance(cell, BoundCell) else cell
     name = cell_name(spec)
     folder = _path(workdir) or comparison_folder(name, against, str(budget))
-    comparison, status = compare_cells(
-        name, against, list(tasks), str(budget), folder, _data(data_dir)
-    )
+    with logging_to(log):
+        comparison, status = compare_cells(
+            name, against, list(tasks), str(budget), folder, _data(data_dir)
+        )
     if status == "failed":
         say(f"a run failed: lstm-lab status --workdir={folder}/TASK says why")
     return comparison

@@ -32,6 +32,7 @@ EXTRAS = {
     "parquet": "pyarrow",
     "nlp": "sentencepiece",
     "music": "mido",
+    "loggers": "mlflow",
 }
 
 

@@ -173,6 +173,12 @@ devices = flag(
     metavar="N",
     type=COUNT,
 )
+log = flag(
+    "--log",
+    "Also sends numbers to wandb, mlflow or aim, e.g. --log=wandb,mlflow; or to FILE.py:NAME, a "
+    "class of your own.",
+    metavar="A,B",
+)
 run_flag = flag(
     "--run",
     "The run of a study, e.g. --run=1f0c2a9b7d3e. By default its best run on validation.",

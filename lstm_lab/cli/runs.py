@@ -17,6 +17,7 @@ from lstm_lab.cli.options import (
     data_dir,
     devices,
     flag,
+    log,
     named_argument,
     one_of,
     switch,
@@ -60,6 +61,7 @@ Examples:
     " or --hosts=auto.",
     metavar="K/N@ADDRESS:PORT",
 )
+@log
 @trust_code
 @click.pass_obj
 def train(
@@ -73,6 +75,7 @@ def train(
     find_lr: bool,
     replay: int | None,
     hosts: str | None,
+    log: str | None,
     trust_code: bool,
 ) -> int:
     """Trains a model, or resumes an interrupted run.
@@ -85,6 +88,7 @@ def train(
     from lstm_lab.tasks.readers.download import use_data_dir
     from lstm_lab.training import multihost
     from lstm_lab.training.devices import prepare_devices
+    from lstm_lab.training.loggers.choose import logging_to
 
     name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
     # Devices, then hosts, then the config: the first array fixes the devices of JAX, and a config
@@ -102,7 +106,8 @@ def train(
         return _replay(spec, workdir, folder, replay)
     if find_lr:
         return _find_lr(spec, workdir, folder)
-    run = train_spec(spec, seeds, workdir, folder, recorded(settings))
+    with logging_to(log, several=seeds is not None):
+        run = train_spec(spec, seeds, workdir, folder, recorded(settings))
     # Only host 0 has the folder; all hosts need the status for their exit codes.
     status = multihost.broadcast_from_host0(lambda: run.status)
     if multihost.is_primary():

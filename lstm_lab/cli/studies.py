@@ -20,6 +20,7 @@ from lstm_lab.cli.options import (
     devices,
     flag,
     folder,
+    log,
     named_argument,
     one_of,
     required_folder,
@@ -43,6 +44,7 @@ class SweepFlags:
     trials: int | None
     results: Path | None
     rerun: str | None
+    log: str | None
     launcher: str
     slurm: str
     emit: str | None
@@ -141,6 +143,7 @@ def sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
                 "Tries failed runs again, e.g. --rerun=failed.",
                 type=OneOf(["failed"]),
             ),
+            log,
             *PLACE,
             click.option("--worker", is_flag=True, hidden=True),
         )
@@ -179,9 +182,13 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
     from lstm_lab.cli import workers
     from lstm_lab.studies.load import load_study
     from lstm_lab.tasks.readers.download import use_data_dir
+    from lstm_lab.training.loggers.choose import find_loggers, logging_to
 
     flags.check_power()
     in_process = not (flags.jobs or flags.launcher == "slurm" or flags.emit)
+    # Before workers start: a wrong name is then one error here, and not one in each log.
+    if not in_process:
+        find_loggers(flags.log)
     # A parent that only starts workers must not claim the cores for its own JAX.
     if in_process:
         from lstm_lab.training.devices import prepare_devices
@@ -207,7 +214,8 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
         return workers.start(study, name, folder, data, replace(flags, workdir=folder))
     from lstm_lab.api.training import sweep_study
 
-    status = sweep_study(study, folder, data, results=flags.results)
+    with logging_to(flags.log):
+        status = sweep_study(study, folder, data, results=flags.results)
     # Also after failures, which the report names. Not in workers: all would write the same files.
     if not flags.worker:
         print(workers.report_text(folder))
@@ -255,6 +263,7 @@ Examples:
 @workdir
 @data_dir
 @devices
+@log
 def compare(
     cell: str,
     against: str,
@@ -263,6 +272,7 @@ def compare(
     workdir: Path | None,
     data_dir: Path | None,
     devices: int | None,
+    log: str | None,
 ) -> int:
     """Compares a cell with a baseline on several tasks.
 
@@ -273,13 +283,15 @@ def compare(
     from lstm_lab.config.cell_source import cell_name
     from lstm_lab.tasks.readers.download import use_data_dir
     from lstm_lab.training.devices import prepare_devices
+    from lstm_lab.training.loggers.choose import logging_to
 
     prepare_devices(devices)
     name = cell_name(cell)
     folder = workdir or comparison_folder(name, against, budget)
     chosen = [task for task in tasks.split(",") if task]
     place = use_data_dir(data_dir)
-    comparison, status = compare_cells(name, against, chosen, budget, folder, place)
+    with logging_to(log):
+        comparison, status = compare_cells(name, against, chosen, budget, folder, place)
     print(comparison.write_report())
     print(f"\nreport: {folder / 'report' / 'report.html'}")
     return DONE if status == "completed" else FAILED

@@ -43,6 +43,8 @@ def start(study: Study, name: str, folder: Path, data_dir: Path, flags: SweepFla
         arguments.append(f"--trials={flags.trials}")
     if flags.results is not None:
         arguments.append(f"--results={flags.results}")
+    if flags.log is not None:
+        arguments.append(f"--log={flags.log}")
     jobs = flags.jobs or 1
     if flags.emit:
         return _print_commands(arguments, jobs)
@@ -111,6 +113,9 @@ def _submit_to_slurm(
 
 def _absolute(argument: str) -> str:
     name, _, value = argument.partition("=")
+    if name == "--log":
+        parts = [str(Path(k).absolute()) if ":" in k else k for k in value.split(",")]
+        return f"{name}={','.join(parts)}"
     # The name of a study is not a path.
     is_path = name in PATH_FLAGS and (name != "--study" or Path(value).is_file())
     return f"{name}={Path(value).absolute()}" if is_path else argument

@@ -1,4 +1,4 @@
-"""Loads Python files of the user: a cell, a task, a config, a study.
+"""Loads Python files of the user: a cell, a task, a config, a study, a logger.
 
 In: a path. Out: the object that the file defines, or a `UserError` in one line. The file runs with
 all rights of the user, as any Python program does.

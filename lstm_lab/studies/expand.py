@@ -15,7 +15,7 @@ from lstm_lab.studies.axes import Point
 from lstm_lab.studies.claims import Claim, Equivalent, Reproduces, Scores
 from lstm_lab.studies.sizes import match_size
 from lstm_lab.studies.study import Study
-from lstm_lab.tasks import metric_names
+from lstm_lab.tasks import metric_directions
 from lstm_lab.utils.errors import UserError, unknown
 
 
@@ -76,18 +76,15 @@ def variants(study: Study) -> dict[str, Point]:
 
 
 def _check_metrics(study: Study) -> None:
-    """Raises a UserError for a metric that the test split lacks, or a wrong direction."""
-    task = build_spec(study.settings).task
-    metrics = (*metric_names(task.target), *task.final_metric_names)
-    named = {"test_metric": study.test_metric or metrics[0]}
+    """Raises a UserError for a metric that the test split lacks."""
+    metrics = metric_directions(build_spec(study.settings).task)
+    named = {"test_metric": study.ranking_metric}
     for k, claim in enumerate(study.claims):
         if isinstance(claim, (Scores, Reproduces)):
             named[f"claims[{k}].metric"] = claim.metric
     for field_name, metric in named.items():
         if metric not in metrics:
             raise unknown(f"study {study.name}: {field_name}", metric, metrics)
-    # It raises the error of a direction that is missing or wrong.
-    _ = study.ranking_direction
 
 
 def _named_variants(study: Study) -> dict[str, str]:

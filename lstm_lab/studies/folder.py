@@ -6,7 +6,6 @@ in the folder belongs to one run or one cohort, and the cohort's lease decides w
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,8 +27,9 @@ from lstm_lab.studies.plan import plan_cohorts
 from lstm_lab.studies.study import Study
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, fit_layout
+from lstm_lab.training.loggers.base import RunLabel
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import check_workdir, differences, write_json
+from lstm_lab.utils.files import check_workdir, differences, locked, write_json
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
 
@@ -79,11 +79,7 @@ class StudyFolder:
     @contextmanager
     def locked_plan(self) -> Iterator[dict[str, JSON]]:
         """Gives the plan that is on disk now and writes it back; one process at a time."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # A hidden file: if the process is killed here, the folder still counts as empty.
-        with (self.folder / ".lock").open("w") as lock:
-            # The lock is freed when the process dies, so a kill leaves nothing to clean up.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder / ".lock"):
             # Read again under the lock: another process may have added runs or halved lanes.
             self.plan = self._read()
             yield self.plan
@@ -161,11 +157,19 @@ class StudyFolder:
     def _cohort(self, cohort_id: str, runs: list[tuple[str, PlannedRun]], devices: int) -> Cohort:
         """Returns a planned cohort with a layout for the devices of this process."""
         members = tuple(
-            CohortRun(run.spec, self.run_folder(name), run.pruning_thresholds) for name, run in runs
+            CohortRun(run.spec, self.run_folder(name), run.pruning_thresholds, self._label(run))
+            for name, run in runs
         )
         layout = Layout(**self.plan["cohorts"][cohort_id]["layout"])
         layout = fit_layout(layout, members[0].spec.train.batch_size, devices)
         return Cohort(members, layout, self.cohort_folder(cohort_id) / "checkpoints")
+
+    def _label(self, run: PlannedRun) -> RunLabel:
+        """Returns what loggers call a run: variant, seed, and the point of a tuning run."""
+        point = [f"{name}={value}" for name, value in run.point.items()]
+        words = [run.variant, *(["tuning", *point] if run.stage == "tuning" else [])]
+        title = ", ".join([*words, f"seed {run.spec.seed}"])
+        return RunLabel(title, str(self.plan["study"]["name"]), run.variant, self.folder)
 
     def finished_slots(self) -> Counter[RunSlot]:
         """Names the damaged files of finished runs; returns the number of runs with a result, for

@@ -17,8 +17,8 @@ from lstm_lab.config.parsing import build_spec, with_complete_task
 from lstm_lab.config.serialization import to_json
 from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, label, random_points
 from lstm_lab.studies.claims import AnyClaim, Claim, Equivalent, Reference, Reproduces
-from lstm_lab.tasks.metrics import DIRECTIONS
-from lstm_lab.utils.errors import UserError
+from lstm_lab.tasks import metric_directions
+from lstm_lab.utils.errors import UserError, unknown
 from lstm_lab.utils.files import flatten
 
 if TYPE_CHECKING:
@@ -26,18 +26,6 @@ if TYPE_CHECKING:
 
 # The size that all variants share: hidden units, parameters, or FLOP per time step.
 Match = Literal["hidden", "params", "flops"]
-
-# Whether smaller or larger is better, as DIRECTIONS has it for the metrics that may choose
-# checkpoints. These are the final metrics of the tasks of the package.
-FINAL_DIRECTIONS = {
-    "auc": "max",
-    "bleu": "max",
-    "first_failing_n": "max",
-    "long_accuracy": "max",
-    "mase": "min",
-    "piece_nll": "min",
-    "smape": "min",
-}
 
 
 @dataclass(frozen=True)
@@ -221,8 +209,6 @@ class Study:
         equivalence). The report gives the probabilities of better, equal within it, and worse.
       test_metric: the test metric that ranks the variants, such as a task's final metric; None
         means the metric that chooses checkpoints.
-      test_direction: whether larger ("max") or smaller ("min") values of `test_metric` are better;
-        None means the known direction. A metric of your own task has none, and needs it.
       groups: named groups of variants, whose mean scores the report shows.
       sequential: the looks after which decided variants get no more final seeds; `seeds` are then
         the most that a variant gets. None trains all seeds.
@@ -257,7 +243,6 @@ class Study:
     folds: int | None = None
     rope: float = 0.0
     test_metric: str | None = None
-    test_direction: Literal["min", "max"] | None = None
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sequential: Sequential | None = None
 
@@ -308,17 +293,15 @@ class Study:
         """Whether larger ("max") or smaller ("min") values of `ranking_metric` are better.
 
         Raises:
-          UserError: if `test_direction` is missing or contradicts the known direction.
+          UserError: if the task has no such metric.
         """
-        metric, declared = self.ranking_metric, self.test_direction
-        known = {**DIRECTIONS, **FINAL_DIRECTIONS}.get(metric)
-        allowed = ("min", "max") if known is None else (None, known)
-        if declared not in allowed:
-            raise UserError(
-                f"study {self.name}: test_direction: got {declared!r}, expected "
-                f"{' or '.join(map(repr, allowed))} for {metric}"
-            )
-        return str(declared or known)
+        metric, directions = (
+            self.ranking_metric,
+            metric_directions(build_spec(self.settings).task),
+        )
+        if metric not in directions:
+            raise unknown(f"study {self.name}: test_metric", metric, directions)
+        return directions[metric]
 
     @property
     def points(self) -> dict[str, Point]:

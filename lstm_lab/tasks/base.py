@@ -20,6 +20,8 @@ from lstm_lab.tasks.tag_schemes import Scheme
 from lstm_lab.utils.curve import Curve
 from lstm_lab.utils.errors import UserError
 
+# Whether larger or smaller values are better.
+Direction = Literal["max", "min"]
 Measure = Literal[
     "accuracy",
     "last_accuracy",
@@ -151,7 +153,8 @@ class Task:
       reads_whole_input: whether all lines of an input are one sequence, as in forecasting.
       is_stream: whether the splits are streams, along which the state of the model is carried.
       source_vocabulary: vocabulary size of the sequence that an encoder reads; None without one.
-      final_metric_names: metrics that need the outputs of a whole split, see `final_metrics`.
+      final_metric_directions: metrics that need the outputs of a whole split, see `final_metrics`;
+        for each whether larger ("max") or smaller ("min") values are better.
       curve_names: curves of the test split, see `final_curves`.
       sample: key -> one example, for a task that generates its training data; else None.
 
@@ -168,7 +171,7 @@ class Task:
     # the same id.
     files: ClassVar[tuple[str, ...]] = ()
     is_stream: ClassVar[bool] = False
-    final_metric_names: ClassVar[tuple[str, ...]] = ()
+    final_metric_directions: ClassVar[Mapping[str, Direction]] = {}
     curve_names: ClassVar[tuple[str, ...]] = ()
     reads_whole_input: ClassVar[bool] = False
     sha256: str | None = None

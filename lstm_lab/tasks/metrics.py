@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.tasks.base import Bernoulli, Categorical, Real, Target
+from lstm_lab.tasks.base import Bernoulli, Categorical, Direction, Real, Target, Task
 from lstm_lab.tasks.batches import Batch
 from lstm_lab.tasks.examples import IGNORE_INDEX
 from lstm_lab.tasks.span_f1 import span_f1
+from lstm_lab.utils.errors import UserError
 
 MetricSums = dict[str, tuple[jax.Array, jax.Array]]
 
@@ -62,9 +63,9 @@ def class_scores(logits: jax.Array, y: jax.Array) -> ClassScores:
     return ClassScores(nll, -log_p.mean(-1), logits.argmax(-1))
 
 
-# Whether smaller or larger is better. Final metrics such as the AUC are not listed, because they
-# never choose a checkpoint.
-DIRECTIONS = {
+# Whether smaller or larger is better, for the metrics that may choose a checkpoint. A task declares
+# its final metrics, such as the AUC, itself.
+DIRECTIONS: dict[str, Direction] = {
     "nll": "min",
     "mse": "min",
     "mae": "min",
@@ -95,6 +96,28 @@ def metric_names(target: Target) -> tuple[str, ...]:
             return ("nll",)
         case Real():
             return ("mse", "mae")
+
+
+def metric_directions(task: Task) -> dict[str, Direction]:
+    """Returns the metrics of a task's test split, and whether their "max" or "min" is best.
+
+    Args:
+      task: the task.
+
+    Raises:
+      UserError: if a task of a user declares another direction.
+
+    Example:
+      metric_directions(JSB())  # {"nll": "min", "piece_nll": "min"}
+    """
+    for name, direction in task.final_metric_directions.items():
+        if direction not in ("min", "max"):
+            raise UserError(
+                f"task {task.name}: final_metric_directions: {name}: got {direction!r}, expected "
+                "'min' or 'max'"
+            )
+    known = {name: DIRECTIONS[name] for name in metric_names(task.target)}
+    return {**known, **task.final_metric_directions}
 
 
 def ordered_metrics(target: Target, values: Mapping[str, Any]) -> dict[str, float]:

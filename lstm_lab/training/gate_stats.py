@@ -1,8 +1,8 @@
-"""Statistics of gates and states on real sequences, for TensorBoard.
+"""Statistics of gates and states on real sequences, for TensorBoard and other loggers.
 
-In: a member's parameters and a split. Out: `LayerStats` by layer. They are
-measured outside the compiled program of the cohort and by the reference backend, since the fast
-backends return no gates.
+In: a member's parameters and a split. Out: `LayerStats` by layer, and the values and images by name
+that loggers receive. They are measured outside the compiled program of the cohort and by the
+reference backend, since the fast backends return no gates.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model
 from lstm_lab.tasks import Examples, Split, first_examples, longest, rows_that_fit
 from lstm_lab.tasks.examples import Array
+from lstm_lab.training.loggers.base import Histogram, Value
 from lstm_lab.utils.types import PyTree
 
 ROWS = 32  # sequences that are measured: the first ones of the validation split
@@ -136,6 +137,48 @@ def _histogram(values_TBH: jax.Array, real_TB: jax.Array, bounds: tuple[float, f
     bins = jnp.clip((values_TBH - low) / (high - low) * BINS, 0, BINS - 1).astype(jnp.int32)
     real_TBH = jnp.broadcast_to(real_TB[:, :, None], values_TBH.shape)
     return jnp.zeros(BINS, jnp.int32).at[bins].add(real_TBH.astype(jnp.int32))
+
+
+def gate_values(layers: dict[str, LayerStats]) -> dict[str, Value]:
+    """Returns the statistics as numbers and histograms by name, as loggers receive them.
+
+    Args:
+      layers: as `measure_gates` returns them.
+
+    Example:
+      gate_values(layers)["gates/layer_0/f/mean"]
+    """
+    named: dict[str, Value] = {}
+    for layer, stats in layers.items():
+        for gate, values in stats.gates.items():
+            name = f"gates/{layer}/{gate}"
+            named[f"{name}/mean"] = float(values.mean)
+            named[f"{name}/frac_below_0.1"] = float(values.below)
+            named[f"{name}/frac_above_0.9"] = float(values.above)
+            named[f"{name}/values"] = Histogram(np.asarray(values.counts), 0.0, 1.0)
+        if stats.c_norm is not None:
+            named[f"state/{layer}/c_norm"] = float(stats.c_norm)
+        if stats.time_counts is not None:
+            counts = np.asarray(stats.time_counts)
+            named[f"state/{layer}/log10_time_constant"] = Histogram(counts, *LOG10_TIME_RANGE)
+    return named
+
+
+def gate_images(layers: dict[str, LayerStats]) -> dict[str, np.ndarray]:
+    """Returns an image [H,T,3] of each gate over time by name, for one sequence.
+
+    Args:
+      layers: as `measure_gates` returns them.
+
+    Example:
+      gate_images(layers)["gates/layer_0/f"].shape
+    """
+    # Height, width, color: units run down, time runs to the right.
+    return {
+        f"gates/{layer}/{gate}": gate_image(np.asarray(values_TH))
+        for layer, stats in layers.items()
+        for gate, values_TH in stats.maps.items()
+    }
 
 
 def gate_image(values_TH: np.ndarray) -> np.ndarray:

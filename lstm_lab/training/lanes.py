@@ -20,6 +20,7 @@ from lstm_lab.models.summary import Summary
 from lstm_lab.results.run_files import read_result
 from lstm_lab.training import multihost
 from lstm_lab.training.layout import Layout
+from lstm_lab.training.loggers.base import RunLabel
 from lstm_lab.training.recorder import Resumed, RunRecorder, has_rows
 from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON
@@ -36,11 +37,13 @@ class CohortRun:
       folder: where it writes its results.
       pruning_thresholds: validation scores by step. A run whose best score so far is worse than the
         threshold of its step is pruned.
+      label: what loggers call it; None for a run that belongs to no study.
     """
 
     spec: RunSpec
     folder: Path
     pruning_thresholds: Mapping[int, float] = field(default_factory=dict)
+    label: RunLabel | None = None
 
     @property
     def done(self) -> bool:

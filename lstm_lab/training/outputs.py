@@ -67,7 +67,7 @@ def final_scores(
       preprocessing: what the task computed from its training data.
     """
     # Checked first: computing the outputs of a large split takes seconds.
-    if not (spec.task.final_metric_names or spec.task.curve_names):
+    if not (spec.task.final_metric_directions or spec.task.curve_names):
         return FinalScores({}, {})
     if spec.task.source_vocabulary is not None:
         source = test.take(np.arange(test.rows)).source

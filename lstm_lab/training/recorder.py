@@ -1,7 +1,8 @@
-"""The record of one run on disk: run.json, metrics.jsonl, TensorBoard events, result.json.
+"""The record of one run on disk: run.json, metrics.jsonl, result.json; and what its loggers get.
 
 `RunRecorder` is opened when a run gets a lane and finished when the run ends. result.json is
-written last and in one piece, so a run with a result is complete.
+written last and in one piece, so a run with a result is complete. Read `loggers/run_loggers.py`
+next: TensorBoard and other loggers.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from lstm_lab.config.user_code import cell_path, task_path
 from lstm_lab.results.intact import record_files
 from lstm_lab.results.run_files import read_rows, read_settings, write_result
 from lstm_lab.tasks import metric_names
-from lstm_lab.training.gate_stats import LayerStats
+from lstm_lab.training.gate_stats import LayerStats, gate_images, gate_values
 from lstm_lab.training.layout import Layout
-from lstm_lab.training.tensorboard import Events
+from lstm_lab.training.loggers.base import RunInfo, RunLabel, single_label
+from lstm_lab.training.loggers.run_loggers import Delivery, Row, RunLoggers, read_deliveries
 from lstm_lab.utils.allocator import policy
 from lstm_lab.utils.files import (
     ABSENT,
@@ -51,6 +53,8 @@ Status = Literal[
 ]
 SCHEMA = 2  # of run.json
 INITIAL = "initial_weights"  # the key of what came from `model.init_from`
+# Numbers of the optimizer in a row of metrics.jsonl.
+OPTIM = ("lr", "grad_norm", "update_ratio")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "lstm-lab")
 
 
@@ -130,6 +134,7 @@ class RunRecorder:
       head: what run.json holds of the process: `overrides` and `provenance()`.
       parameters: rows (name, shape, count) of the parameter table.
       resumed: where a checkpoint continues the run, or None for a new run.
+      label: what loggers call the run; None for a run that belongs to no study.
     """
 
     def __init__(
@@ -141,19 +146,24 @@ class RunRecorder:
         head: Mapping[str, JSON],
         parameters: list[tuple[str, str, int]],
         resumed: Resumed | None,
+        label: RunLabel | None = None,
     ) -> None:
         self.folder, self.spec = folder, spec
         self.metric_names = metric_names(spec.task.target)
         folder.mkdir(parents=True, exist_ok=True)
         remove_parts(folder)
+        written = read_rows(folder)
         # Rows after the checkpoint come from steps that will be repeated.
-        self.rows = read_rows(folder)[: resumed.rows] if resumed else []
+        self.rows = written[: resumed.rows] if resumed else []
         self._hash = hashlib.sha256(json_lines(self.rows).encode())
         resumed_at = None if resumed is None else resumed.step
         earlier = read_settings(folder) or {}
         # None for a new run: its bits depend on the backend of this process alone.
         self.backend_before: str | None = earlier.get("backend") if resumed else None
+        deliveries = read_deliveries(earlier, [row["step"] for row in written])
         self.head = self._new_head(layout, head, earlier, resumed_at)
+        # Before the rows are cut off, whose number it holds.
+        self.head["loggers"] = {name: known._asdict() for name, known in deliveries.items()}
         # First, since a folder that holds anything else and no run.json is not taken for a run.
         write_json(folder / "run.json", self.head)
         for source, name in (
@@ -167,10 +177,40 @@ class RunRecorder:
         # Kept open: opening a file per row costs more than the row on a network file system.
         mode = "a" if self.rows else "w"
         self._metrics = (folder / "metrics.jsonl").open(mode, encoding="utf-8")
-        self._events = Events(folder, resumed_at)
-        if resumed_at is None:
-            tags = [f"{split}/{name}" for split in ("valid", "test") for name in self.metric_names]
-            self._events.describe(flatten(to_json(spec)), parameters, tags)
+        self._loggers = self._start_loggers(label, parameters, resumed_at, deliveries)
+
+    def _start_loggers(
+        self,
+        label: RunLabel | None,
+        parameters: list[tuple[str, str, int]],
+        resumed_at: int | None,
+        deliveries: dict[str, Delivery],
+    ) -> RunLoggers:
+        run = RunInfo(
+            id=self.head["id"],
+            label=label or single_label(self.spec, self.folder),
+            folder=self.folder,
+            settings=flatten(to_json(self.spec)),
+            parameters=parameters,
+            metrics=tuple(
+                f"{split}/{name}" for split in ("valid", "test") for name in self.metric_names
+            ),
+            resumed_at=resumed_at,
+            external_id=None,
+        )
+        loggers = RunLoggers(run, [self._logged(line) for line in self.rows], deliveries)
+        if self.head["loggers"] != loggers.deliveries():
+            self.head["loggers"] = loggers.deliveries()
+            write_json(self.folder / "run.json", self.head)
+        return loggers
+
+    def _logged(self, line: Mapping[str, JSON]) -> Row:
+        """Returns what loggers receive of a line of metrics.jsonl."""
+        names = {name: f"{line['split']}/{name}" for name in ("loss", *self.metric_names)}
+        names |= {name: f"optim/{name}" for name in OPTIM}
+        # A number that is not finite is null in the line, and has no point on a curve.
+        values = {named: line[k] for k, named in names.items() if line.get(k) is not None}
+        return Row(line["step"], values)
 
     def _new_head(
         self,
@@ -218,25 +258,21 @@ class RunRecorder:
         """Training time of the recorded rows, in all processes of the run."""
         return float(self.rows[-1]["seconds"]) if self.rows else 0.0
 
-    def write(self, row: dict[str, JSON], optim: Mapping[str, float] | None = None) -> None:
-        """Appends a line to metrics.jsonl, and writes the same numbers to TensorBoard.
+    def write(self, row: dict[str, JSON]) -> None:
+        """Appends a line to metrics.jsonl, and gives its numbers to the loggers.
 
         Args:
-          row: `step`, `split`, counters and metrics.
-          optim: numbers of the optimizer, for TensorBoard's group `optim/`.
+          row: `step`, `split`, counters, metrics, and those of `OPTIM` that there are.
         """
-        line = finite({**row, **(optim or {})})
+        line = finite(row)
         self.rows.append(line)
         text = json_lines([line])
         self._hash.update(text.encode())
         self._metrics.write(text)
         # At once, so that a kill loses no line.
         self._metrics.flush()
-        for metric in ("loss", *self.metric_names):
-            if metric in row:
-                self._events.scalar(f"{row['split']}/{metric}", row[metric], row["step"])
-        for name, value in (optim or {}).items():
-            self._events.scalar(f"optim/{name}", value, row["step"])
+        # Only now: a logger must not have more than the record.
+        self._loggers.row(self._logged(line))
 
     def write_rollback(self, entry: dict[str, JSON]) -> None:
         """Adds a rollback to run.json, with the number of rows of metrics.jsonl before it."""
@@ -249,17 +285,17 @@ class RunRecorder:
         write_json(self.folder / "run.json", self.head)
 
     def write_performance(self, step: int, **values: float) -> None:
-        """Writes numbers to TensorBoard's group `perf/`."""
-        for name, value in values.items():
-            self._events.scalar(f"perf/{name}", value, step)
+        """Gives numbers to the loggers, in the group `perf/`."""
+        self._loggers.log(step, {f"perf/{name}": value for name, value in values.items()})
 
     def write_gates(self, step: int, layers: dict[str, LayerStats]) -> None:
-        """Writes the statistics of gates and states to TensorBoard."""
-        self._events.gates(step, layers)
+        """Gives the statistics of gates and states to the loggers."""
+        self._loggers.log(step, gate_values(layers))
 
     def write_gate_images(self, step: int, layers: dict[str, LayerStats]) -> None:
-        """Writes images of the gates over one sequence to TensorBoard."""
-        self._events.gate_images(step, layers)
+        """Gives images of the gates over one sequence to the loggers."""
+        for name, image in gate_images(layers).items():
+            self._loggers.figure(step, name, image)
 
     def valid_at(self, step: int) -> dict[str, float]:
         """Returns the validation metrics of a step; none if there was no evaluation."""
@@ -279,7 +315,7 @@ class RunRecorder:
 
     def close(self) -> None:
         """Closes the files without a word on how the run ended: another process continues it."""
-        self._events.close()
+        self._loggers.end("running", {})
         self._metrics.close()
 
     def finish(self, status: Status, result: dict[str, JSON] | None, reason: str = "") -> None:
@@ -292,17 +328,20 @@ class RunRecorder:
         """
         # They are closed if the end could not be written, and its failure is recorded now.
         if not self._metrics.closed:
-            self._end_events(status, result)
+            self._loggers.end(status, {} if result is None else _scores(result))
             self._metrics.close()
+        self.head["loggers"] = self._loggers.deliveries(ended=True)
         self.head |= {"status": status, "reason": reason, "ended": time.time()}
         write_json(self.folder / "run.json", self.head)
         # Last: a run counts as done as soon as this file exists.
         if result is not None:
             write_result(self.folder, result, record_files(self.folder))
 
-    def _end_events(self, status: Status, result: dict[str, JSON] | None) -> None:
-        """Writes the test metrics and the end to TensorBoard."""
-        if result is not None:
-            for metric, value in result["test"].items():
-                self._events.scalar(f"test/{metric}", value, result["best"]["step"])
-        self._events.end(status)
+
+def _scores(result: Mapping[str, JSON]) -> dict[str, float]:
+    """Returns the scores of a result by name, as `Logger.end` receives them."""
+    best = result["best"]
+    scores = {f"best/{name}": value for name, value in best["valid"].items()}
+    scores |= {f"test/{name}": value for name, value in result["test"].items()}
+    known = {name: value for name, value in scores.items() if value is not None}
+    return {**known, "best/step": best["step"]} if known else {}

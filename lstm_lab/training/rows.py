@@ -12,6 +12,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks import Split, Stream, steps_per_epoch
 from lstm_lab.training.divergence import explain, fault_record
 from lstm_lab.training.lanes import ActiveRun
+from lstm_lab.training.recorder import OPTIM
 from lstm_lab.training.reports import ChunkReport
 from lstm_lab.utils.progress import say
 
@@ -52,9 +53,9 @@ class RowWriter:
         }
         if report.steps:
             train = {name: float(value) for name, value in report.train.items()}
-            optim = {k: float(getattr(report, k)) for k in ("lr", "grad_norm", "update_ratio")}
-            row = {**counters, "split": "train", "loss": float(report.loss), **train}
-            active.recorder.write(row, optim)
+            optim = {k: float(getattr(report, k)) for k in OPTIM}
+            row = {**counters, "split": "train", "loss": float(report.loss), **train, **optim}
+            active.recorder.write(row)
         if evaluating:
             valid = {name: float(value) for name, value in report.valid.items()}
             active.recorder.write({**counters, "split": "valid", **valid})

@@ -148,6 +148,7 @@ class Session:
             head=self.head,
             parameters=summary.parameters,
             resumed=resumed,
+            label=run.label,
         )
         if self.preprocessing is not None:
             write_text(run.folder / "preprocessing.json", self.preprocessing)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lstm_lab.utils.errors import UserError
@@ -107,6 +108,25 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Gives a block that one process at a time runs.
+
+    Args:
+      path: a file for the lock alone. A hidden one: if the process is killed here, the folder still
+        counts as empty.
+
+    Example:
+      with locked(folder / ".lock"):
+          change(folder)
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        # The lock is freed when the process dies, so a kill leaves nothing to clean up.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_json(path: Path, data: JSON) -> None:

@@ -55,6 +55,15 @@ def run(capsys, monkeypatch, tmp_path):
         (["train", "configs/adding.py"], "does not exist; did you mean 'adding'"),
         (["train", "adding:peepole"], "variant: got 'peepole'.*did you mean 'peephole'"),
         (["train", "adding", "--config.task.name=my.py:Task"], "task.name: my.py does not exist"),
+        (["train", "adding", "--log=wanbd"], "log: got 'wanbd'; did you mean 'wandb'"),
+        (["train", "adding", "--log=my.py:Mine"], "log: my.py does not exist"),
+        (
+            ["sweep", "counters", "--log=tensorboard"],
+            "log: got 'tensorboard', expected one of wandb",
+        ),
+        (["sweep", "counters", "--jobs=2", "--log=aimm"], "log: got 'aimm'; did you mean 'aim'"),
+        (["reproduce", "counters", "--log=x"], "log: got 'x', expected one of wandb"),
+        (["compare", "gru", "--log=x"], "log: got 'x', expected one of wandb"),
         (["sweep", "digits_ablatio"], "study: got 'digits_ablatio'; did you mean"),
         (["sweep", "digits_ablation", "--launcher=slrum"], "did you mean 'slurm'"),
         (["sweep", "digits_ablation", "--config.optim.lr=1"], "flag: got '--config.optim.lr'"),
@@ -70,6 +79,7 @@ def run(capsys, monkeypatch, tmp_path):
                 ("--jobs=2", "--jobs"),
                 ("--workdir=there", "--workdir"),
                 ("--rerun=failed", "--rerun"),
+                ("--log=wandb", "--log"),
                 ("--emit=commands", "--emit"),
                 ("--launcher=slurm", "--launcher"),
             )
@@ -99,6 +109,32 @@ def test_wrong_usage_prints_one_line_and_exits_with_2(run, argv, message, tmp_pa
     assert error.startswith("lstm-lab: ")
     assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_users_logger_gets_a_run_and_is_named_to_workers_by_its_path(run):
+    Path("mine.py").write_text(
+        "class Mine:\n"
+        "    def start(self, run):\n"
+        "        print(run.label.title)\n\n"
+        "    def log(self, step, values):\n"
+        "        print('step', step, sorted(values))\n\n"
+        "    def figure(self, step, name, image):\n"
+        "        pass\n\n"
+        "    def end(self, status, metrics):\n"
+        "        print(status)\n\n\n"
+        "class Other(Mine):\n"
+        "    pass\n"
+    )
+    code, out, _ = run("train", ADDING, *TINY, "--log=mine.py:Mine")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "adding, lstm, seed 0"
+    assert "step 2 ['valid/mae', 'valid/mse']" in lines
+    assert lines.index("completed") > lines.index("step 4 ['valid/mae', 'valid/mse']")
+    code, out, _ = run("sweep", "counters", "--emit=commands", "--log=mine.py:Mine,mine.py:Other")
+    assert code == 0
+    here = Path("mine.py").absolute()
+    assert f"--log={here}:Mine,{here}:Other" in out
 
 
 def test_missing_or_damaged_data_creates_no_folder(run, tmp_path, monkeypatch):

@@ -23,8 +23,6 @@ from tests.helpers.explain import random_params, visited, zero_params
 from tests.helpers.training import small_spec
 
 H, T, B = 4, 3, 2
-# Variants that differ from lstm or vanilla in initial weights or in training alone.
-SAME_PROGRAM = {"chrono", "variational", "variational_untied", "semeniuta", "weightdrop", "np"}
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +51,30 @@ def assert_same(found, expected, tolerance=1e-12):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * largest)
 
 
-@pytest.mark.parametrize("cell", sorted(set(CATALOGUE) - SAME_PROGRAM))
-def test_rtrl_gives_the_gradient_of_bptt(cell):
+@pytest.fixture(scope="module")
+def programs():
+    """Compiled gradients by the text of one step, for `both_gradients`."""
+    return {}
+
+
+def both_gradients(losses, programs):
+    """Returns RTRL and BPTT as one compiled function of the weights.
+
+    Compiling takes nearly all of the time. Cells that differ in initial weights or in training
+    alone, such as lstm and chrono, have the same step and therefore share a program.
+    """
+    network, masks = losses.network, everything(losses.network)
+    weights, x_D = network.params["lstm"], losses.inputs[0, 0]
+    step = jax.jit(network.step).lower(weights, network.zero, x_D, jnp.array(True)).as_text()
+    if step not in programs:
+        programs[step] = jax.jit(lambda w: (losses.forward(w, *masks), losses.bptt(w)))
+    return programs[step]
+
+
+@pytest.mark.parametrize("cell", CATALOGUE)
+def test_rtrl_gives_the_gradient_of_bptt(cell, programs):
     losses = loss_of(cell)
-    masks = everything(losses.network)
-    # One program: compiling takes nearly all of the time.
-    both = jax.jit(lambda weights: (losses.forward(weights, *masks), losses.bptt(weights)))
-    assert_same(*both(losses.network.params["lstm"]))
+    assert_same(*both_gradients(losses, programs)(losses.network.params["lstm"]))
 
 
 def test_rtrl_reads_every_step_lengths_and_layers():

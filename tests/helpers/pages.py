@@ -18,10 +18,11 @@ from lstm_lab.config.find import list_files
 from lstm_lab.config.parsing import with_values
 from tests.helpers.docs import run_command, shorten
 
-# Commands that need a network, a cluster or a browser, that never end, or that train a whole study
-# of the package.
+# Commands that need a network, a cluster, a browser or the packages of loggers, that never end, or
+# that train a whole study of the package.
 NOT_RUN = (
-    r"^(pip|git|npm|tensorboard|python -m http.server) |--launcher=slurm|--watch|^until "
+    r"^(pip|git|npm|tensorboard|wandb|mlflow|aim|python -m http.server) "
+    r"|--launcher=slurm|--watch|^until |--log=(wandb|mlflow|aim)"
     # It needs the extra `interop`; tests/parity exports.
     r"|sweep digits_ablation --jobs|export .*--to=(onnx|web)"
 )

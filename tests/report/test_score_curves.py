@@ -8,7 +8,9 @@ import pytest
 from lstm_lab.report.comparison import compare
 from lstm_lab.report.cross_study import compare_pair
 from lstm_lab.report.groups import split_labels
+from lstm_lab.report.render.figures.curves import learning_curves
 from lstm_lab.report.render.figures.score_curves import score_curves
+from lstm_lab.report.render.figures.style import ACCENT, COLORS
 from lstm_lab.report.render.files import build
 from lstm_lab.report.render.tables import groups, score_curve
 from lstm_lab.report.runs import read_study
@@ -101,8 +103,15 @@ def test_variants_of_different_tasks_have_panels(with_curves):
     panels = [axes for axes in drawn.figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in panels] == ["9", "20"]
     lines = [line for axes in panels for line in axes.get_lines()[:1]]
-    # The same cell has the same color in both.
-    assert len({line.get_color() for line in lines}) == 1
+    # The same cell has the same color and dashes in both: those of the baseline, a whole line.
+    assert {(line.get_color(), line.get_linestyle()) for line in lines} == {(ACCENT, "-")}
+    # Where all tasks share axes, it has the same color too, and dashes tell the tasks apart.
+    shared = {line.get_label(): line for line in learning_curves(comparison).figure.axes[0].lines}
+    assert {name: line.get_color() for name, line in shared.items()} == {
+        **dict.fromkeys(("np", "nfg"), ACCENT),
+        "rnn": COLORS[1],
+    }
+    assert shared["np"].get_linestyle() != shared["nfg"].get_linestyle()
     assert [text.get_text() for text in drawn.figure.legends[0].get_texts()] == ["np"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from lstm_lab.api.training import compare
 from lstm_lab.cli import main
 from lstm_lab.studies import battery
-from lstm_lab.tasks import metric_names
+from lstm_lab.tasks import metric_directions
 from lstm_lab.utils.errors import UserError
 from tests.helpers.training import small_spec
 
@@ -95,7 +95,7 @@ def test_the_config_of_every_battery_task_is_valid():
     assert small_spec().task.name == "adding"
     for name, task in battery.named_tasks([*battery.TASKS, *battery.GROUPS]).items():
         spec = build_spec({**task.config})
-        metrics = *metric_names(spec.task.target), *spec.task.final_metric_names
+        metrics = metric_directions(spec.task)
         assert task.test_metric in (None, *metrics), name
 
 

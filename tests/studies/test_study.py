@@ -15,7 +15,6 @@ from lstm_lab.studies.expand import final_runs, tuning_runs, variants
 from lstm_lab.studies.folder import StudyFolder, choose_points
 from lstm_lab.studies.run import launch
 from lstm_lab.studies.status import describe
-from lstm_lab.studies.study import FINAL_DIRECTIONS
 from lstm_lab.tasks import TASKS
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.utils.errors import UserError
@@ -35,10 +34,7 @@ def no_tokens(spec):
         ({"seeds": ()}, "got no runs"),
         ({"axes": (grid("model.cell", ()),)}, "got no runs"),
         ({"baseline": "lstn"}, "baseline: .*'lstn'.*did you mean 'lstm'"),
-        (
-            {"test_metric": "mse", "test_direction": "max"},
-            "test_direction: got 'max', expected None or 'min' for mse",
-        ),
+        ({"test_metric": "mea"}, "test_metric: got 'mea'; did you mean 'mse'"),
         ({"claims": (Scores("gru", "mse"),)}, r"claims\[0\].variant: .*'gru'"),
         (
             {"claims": (Reproduces("gru", "mse", 0.1, 0.05, "a paper"),)},
@@ -146,20 +142,20 @@ def test_a_rope_changes_the_report_and_not_the_results():
         tiny_study(rope=-0.1)
 
 
-def test_the_direction_of_a_test_metric_is_known_or_declared(monkeypatch):
+def test_the_task_declares_the_direction_of_a_final_metric(monkeypatch):
     assert declaration(tiny_study())["test_direction"] == "min"
     study = tiny_study(test_metric="mae")
     assert (study.ranking_direction, declaration(study)["test_direction"]) == ("min", "min")
-    # A final metric of a user's task, which the package does not know.
-    monkeypatch.setattr(TASKS["adding"], "final_metric_names", ("carry",))
-    with pytest.raises(UserError, match="test_direction: got None, expected 'min' or 'max' for"):
+    with pytest.raises(UserError, match="test_metric: got 'carry', expected one of mse, mae"):
         variants(tiny_study(test_metric="carry"))
     for direction in ("min", "max"):
-        own = tiny_study(test_metric="carry", test_direction=direction)
-        assert declaration(own)["test_direction"] == direction
-    monkeypatch.undo()
-    finals = {name for task in TASKS.values() for name in task.final_metric_names}
-    assert finals == set(FINAL_DIRECTIONS)
+        monkeypatch.setattr(TASKS["adding"], "final_metric_directions", {"carry": direction})
+        study = tiny_study(test_metric="carry")
+        assert variants(study)
+        assert declaration(study)["test_direction"] == direction
+    monkeypatch.setattr(TASKS["adding"], "final_metric_directions", {"carry": "large"})
+    with pytest.raises(UserError, match="carry: got 'large', expected 'min' or 'max'"):
+        declaration(tiny_study(test_metric="carry"))
 
 
 def test_a_study_of_an_earlier_version_declares_no_direction(tmp_path):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.tasks.base import Bernoulli, Dataset, Task, Tokens
+from lstm_lab.tasks.base import Bernoulli, Dataset, Direction, Task, Tokens
 from lstm_lab.tasks.datasets.synthetic import check_sizes, fixed_split
 from lstm_lab.tasks.examples import Examples, Stored
 from lstm_lab.utils.curve import Curve
@@ -74,7 +74,7 @@ class CounterLanguage(Task):
 
     name: ClassVar[str] = "counter_language"
     metric: ClassVar[str] = "nll"
-    final_metric_names: ClassVar[tuple[str, ...]] = ("first_failing_n",)
+    final_metric_directions: ClassVar[Mapping[str, Direction]] = {"first_failing_n": "max"}
     curve_names: ClassVar[tuple[str, ...]] = ("accepted_by_n",)
 
     def __post_init__(self) -> None:

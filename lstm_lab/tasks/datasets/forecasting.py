@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Dataset, Real, Task, Vectors
+from lstm_lab.tasks.base import Dataset, Direction, Real, Task, Vectors
 from lstm_lab.tasks.examples import Stored, Windows
 from lstm_lab.tasks.linear_forecast import linear_forecasts
 from lstm_lab.tasks.readers.download import locate
@@ -85,7 +85,7 @@ class Series(SeriesFormat, Task):
 
     name: ClassVar[str] = "series"
     metric: ClassVar[str] = "mse"
-    final_metric_names: ClassVar[tuple[str, ...]] = ("smape", "mase")
+    final_metric_directions: ClassVar[Mapping[str, Direction]] = {"smape": "min", "mase": "min"}
     files: ClassVar[tuple[str, ...]] = ("file", "valid", "test")
     reads_whole_input: ClassVar[bool] = True
 

@@ -6,7 +6,7 @@ test shows whether a model learned the rule or only the trained lengths.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -85,7 +85,7 @@ class Parity(Task):
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws validation and test; `data_dir` is not used."""
-        return fixed_splits(self, replace(self, length=self.test_length or self.length))
+        return fixed_splits(self, length=self.test_length)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Dyck(Task):
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws validation and test; `data_dir` is not used."""
-        return fixed_splits(self, replace(self, length=self.test_length or self.length))
+        return fixed_splits(self, length=self.test_length)
 
     def known_signals(self, examples: Examples) -> dict[str, np.ndarray]:
         """Returns the number of open brackets."""

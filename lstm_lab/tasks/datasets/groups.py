@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
@@ -95,7 +95,7 @@ class WordProblem(Task):
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws validation and test; `data_dir` is not used."""
-        return fixed_splits(self, replace(self, length=self.test_length or self.length))
+        return fixed_splits(self, length=self.test_length)
 
     def final_curves(
         self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Bernoulli, Dataset, Task, Vectors
+from lstm_lab.tasks.base import Bernoulli, Dataset, Direction, Task, Vectors
 from lstm_lab.tasks.examples import Sequences, Stored
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.utils.errors import UserError
@@ -56,7 +56,7 @@ class JSB(Task):
     inputs: ClassVar[Vectors] = Vectors(NOTES)
     target: ClassVar[Bernoulli] = Bernoulli(NOTES, every_step=True)
     metric: ClassVar[str] = "nll"
-    final_metric_names: ClassVar[tuple[str, ...]] = ("piece_nll",)
+    final_metric_directions: ClassVar[Mapping[str, Direction]] = {"piece_nll": "min"}
 
     def load(self, data_dir: Path) -> Dataset:
         """Reads the pieces; the splits are those of the file.

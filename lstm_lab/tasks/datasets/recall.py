@@ -7,7 +7,7 @@ Both are generated on the device, like the tasks of synthetic.py. Most steps hav
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -113,8 +113,7 @@ class MultiQueryRecall(Task):
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws validation and test; `data_dir` is not used."""
-        length, pairs = self.test_length or self.length, self.test_pairs or self.pairs
-        return fixed_splits(self, replace(self, length=length, pairs=pairs))
+        return fixed_splits(self, length=self.test_length, pairs=self.test_pairs)
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ class SelectiveCopy(Task):
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws validation and test; `data_dir` is not used."""
-        return fixed_splits(self, replace(self, length=self.test_length or self.length))
+        return fixed_splits(self, length=self.test_length)
 
     def final_curves(
         self, outputs: np.ndarray, test: Stored, preprocessing: Mapping[str, Any]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -66,8 +66,7 @@ class Adding(Task):
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws validation and test; `data_dir` is not used."""
-        tested = replace(self, length=self.test_length or self.length)
-        return fixed_splits(self, tested)
+        return fixed_splits(self, length=self.test_length)
 
     def known_signals(self, examples: Examples) -> dict[str, np.ndarray]:
         """Returns the sum of the marked numbers so far."""
@@ -126,7 +125,7 @@ class CopyMemory(Task):
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws validation and test; `data_dir` is not used."""
-        return fixed_splits(self, replace(self, delay=self.test_delay or self.delay))
+        return fixed_splits(self, delay=self.test_delay)
 
 
 @dataclass(frozen=True)
@@ -195,8 +194,7 @@ class TemporalOrder(Task):
 
     def load(self, data_dir: Path) -> Dataset:
         """Draws validation and test; `data_dir` is not used."""
-        tested = replace(self, length=self.test_length or self.length)
-        return fixed_splits(self, tested)
+        return fixed_splits(self, length=self.test_length)
 
 
 def check_sizes(
@@ -239,6 +237,9 @@ class Drawn(Protocol):
 class DrawnSplits(Drawn, Protocol):
     """A task that generates its examples, also those of validation and test."""
 
+    # A dataclass, whose options `replace` may change.
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     @property
     def valid_size(self) -> int:
         """Number of validation examples."""
@@ -250,17 +251,23 @@ class DrawnSplits(Drawn, Protocol):
         ...
 
 
-def fixed_splits(task: DrawnSplits, tested: Drawn) -> Dataset:
+def fixed_splits(task: DrawnSplits, **tested: int | None) -> Dataset:
     """Draws validation and test examples.
 
     Args:
-      task: draws the validation examples.
-      tested: draws the test examples; the same task, possibly with another length.
+      task: draws the examples.
+      **tested: options in which the test examples differ, such as their length; None leaves an
+        option as it is in `task`.
 
     Returns:
       The splits as host arrays; there is no training split.
+
+    Example:
+      fixed_splits(Adding(length=50), length=100).splits["test"].x.shape  # (1000, 100, 2)
     """
-    valid, test = fixed_split(task, 0, task.valid_size), fixed_split(tested, 1, task.test_size)
+    different = {option: value for option, value in tested.items() if value is not None}
+    valid = fixed_split(task, 0, task.valid_size)
+    test = fixed_split(replace(task, **different), 1, task.test_size)
     return Dataset({"valid": valid, "test": test})
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Task, Vectors
+from lstm_lab.tasks.base import Categorical, Dataset, Direction, Task, Vectors
 from lstm_lab.tasks.examples import Examples, Stored
 from lstm_lab.tasks.readers.attributes import (
     Column,
@@ -105,7 +105,7 @@ class Table(TableFormat, Task):
     name: ClassVar[str] = "table"
     # The AUC is no sum over batches, so it cannot choose checkpoints.
     metric: ClassVar[str] = "nll"
-    final_metric_names: ClassVar[tuple[str, ...]] = ("auc",)
+    final_metric_directions: ClassVar[Mapping[str, Direction]] = {"auc": "max"}
     files: ClassVar[tuple[str, ...]] = ("file", "valid", "test")
 
     def __post_init__(self) -> None:

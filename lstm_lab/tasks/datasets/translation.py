@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Measure, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Direction, Measure, Task, Tokens
 from lstm_lab.tasks.bleu import bleu, bleu_signature
 from lstm_lab.tasks.examples import Examples, SourceTokens, Split, Stored
 from lstm_lab.tasks.readers.download import locate
@@ -89,7 +89,7 @@ class Translation(Task):
     name: ClassVar[str] = "translation"
     # BLEU needs a beam search over the whole split, which is too slow for every evaluation.
     metric: ClassVar[str] = "perplexity"
-    final_metric_names: ClassVar[tuple[str, ...]] = ("bleu",)
+    final_metric_directions: ClassVar[Mapping[str, Direction]] = {"bleu": "max"}
     files: ClassVar[tuple[str, ...]] = (
         "train_source",
         "train_target",

@@ -98,7 +98,10 @@ def test_the_first_failing_n_is_the_first_one_with_a_wrong_step():
     assert (curve.x, curve.mark) == ((1, 2, 3, 4, 5, 6), 50)
     assert curve.y == (1.0, 1.0, 0.0, 1.0, 0.0, 1.0)
     # A run computes only the curves and metrics that its task names.
-    assert (task.curve_names, task.final_metric_names) == (("accepted_by_n",), ("first_failing_n",))
+    assert (task.curve_names, task.final_metric_directions) == (
+        ("accepted_by_n",),
+        {"first_failing_n": "max"},
+    )
 
 
 @pytest.mark.parametrize(

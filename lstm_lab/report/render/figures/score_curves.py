@@ -20,9 +20,11 @@ from lstm_lab.report.render.figures.style import (
     INK,
     MAX_CURVES,
     MUTED,
+    Dashes,
     ReportFigure,
     add_legend,
     apply_style,
+    label_without_task,
     line_style,
     name_label,
     new_axes,
@@ -93,17 +95,16 @@ def _panels(c: Comparison, name: str) -> Figure:
     for variant, (task, _) in c.labels.items():
         if variant in rows:
             by_task.setdefault(task, []).append(rows[variant])
-    labels = list(dict.fromkeys(_label(c, row) for row in rows.values()))
     n_rows = -(-len(by_task) // COLUMNS)
     figure = Figure(figsize=(10.8, 2.5 * n_rows + 0.4), layout="constrained")
     panels: Sequence[Axes] = list(figure.subplots(n_rows, COLUMNS, squeeze=False).flat)
     drawn: dict[str, Line2D] = {}
     for axes, (task, of_task) in zip(panels, by_task.items(), strict=False):
         for row in of_task[:MAX_CURVES]:
-            turn, place = divmod(labels.index(_label(c, row)), len(COLORS))
-            style = COLORS[place], DASHES[turn % len(DASHES)]
-            label = _label(c, row)
-            drawn[label] = _line(axes, row.score_curves[name], *style, name_label(label))
+            style = line_style(c, row, one_task=True)
+            label = label_without_task(c, row)
+            curve = row.score_curves[name]
+            drawn[label] = _line(axes, curve, style["color"], style["ls"], name_label(label))
         apply_style(axes)
         _finish(axes, [row.score_curves[name] for row in of_task])
         axes.set_title(name_label(task), color=INK, fontsize=9, loc="left")
@@ -121,12 +122,7 @@ def _panels(c: Comparison, name: str) -> Figure:
     return figure
 
 
-def _label(c: Comparison, row: VariantRow) -> str:
-    """Returns the variant without the settings of its task."""
-    return c.labels[row.variant][1] or row.variant
-
-
-def _line(axes: Axes, curve: MeanCurve, color: str, dashes: str, label: str) -> Line2D:
+def _line(axes: Axes, curve: MeanCurve, color: str, dashes: Dashes, label: str) -> Line2D:
     (line,) = axes.plot(curve.x, curve.mean, color=color, ls=dashes, lw=1.4, label=label)
     axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.15, lw=0)
     return line

@@ -43,7 +43,12 @@ COLORS = (
     "#553c9a",
     "#68a02b",
 )
-DASHES = ("-", "--", ":", "-.")
+# A name of matplotlib; or an offset, and lengths of dashes and gaps in units of the line width.
+Dashes = str | tuple[float, tuple[float, ...]]
+DASHES: tuple[Dashes, ...] = (
+    *("-", "--", ":", "-."),
+    *((0, (8, 3)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 3)), (0, (8, 1.5, 3, 1.5))),
+)
 
 
 @dataclass(frozen=True)
@@ -178,23 +183,39 @@ def rows_to_draw(c: Comparison, condition: Callable[[VariantRow], bool]) -> list
     return [*rows[:MAX_CURVES], *extra]
 
 
-def line_style(c: Comparison, row: VariantRow) -> dict[str, Any]:
-    """Returns the color and dashes of a variant, the same in all figures.
+def label_without_task(c: Comparison, row: VariantRow) -> str:
+    """Returns the variant without the settings of its task, such as its cell.
 
-    The baseline has the accent color. Dashes distinguish variants if there are more than colors.
+    Args:
+      c: the comparison.
+      row: the variant.
+    """
+    return c.labels[row.variant][1] or row.variant
+
+
+def line_style(c: Comparison, row: VariantRow, *, one_task: bool = False) -> dict[str, Any]:
+    """Returns the color and dashes of a variant; its color is the same in all figures of a report.
+
+    Variants that differ in their task alone share a color, and have different dashes. The baseline
+    has the accent color. Dashes also tell variants apart if there are more than colors.
 
     Args:
       c: the comparison; the place of the row in it decides.
       row: the variant.
+      one_task: whether the axes show one task only, so that dashes need not tell tasks apart.
 
     Returns:
       Arguments of matplotlib's `plot`.
     """
-    if row.variant == c.baseline:
-        return {"color": ACCENT, "ls": "-"}
-    # By the place among all rows, not among those of one figure: a variant keeps its color.
-    turn, place = divmod([other.variant for other in c.rows].index(row.variant), len(COLORS))
-    return {"color": COLORS[place], "ls": DASHES[turn % len(DASHES)]}
+    # By the place among all rows, not among those of one figure.
+    labels = {other.variant: label_without_task(c, other) for other in c.rows}
+    label = labels[row.variant]
+    alike = [variant for variant in labels if labels[variant] == label]
+    number = 0 if one_task else alike.index(row.variant)
+    if c.baseline in alike:
+        return {"color": ACCENT, "ls": DASHES[number % len(DASHES)]}
+    turn, place = divmod([*dict.fromkeys(labels.values())].index(label), len(COLORS))
+    return {"color": COLORS[place], "ls": DASHES[(turn + number) % len(DASHES)]}
 
 
 def add_legend(axes: Axes, c: Comparison, rows: list[VariantRow]) -> None:

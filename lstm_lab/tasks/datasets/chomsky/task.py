@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.tasks.base import Categorical, Dataset, Task, Tokens
+from lstm_lab.tasks.base import Categorical, Dataset, Direction, Task, Tokens
 from lstm_lab.tasks.datasets.chomsky.context_free import CONTEXT_FREE
 from lstm_lab.tasks.datasets.chomsky.context_sensitive import CONTEXT_SENSITIVE
 from lstm_lab.tasks.datasets.chomsky.problem import Problem
@@ -86,7 +86,7 @@ class Chomsky(Task):
 
     name: ClassVar[str] = "chomsky"
     metric: ClassVar[str] = "accuracy"
-    final_metric_names: ClassVar[tuple[str, ...]] = ("long_accuracy",)
+    final_metric_directions: ClassVar[Mapping[str, Direction]] = {"long_accuracy": "max"}
     curve_names: ClassVar[tuple[str, ...]] = ("accuracy_by_length",)
 
     def __post_init__(self) -> None:
