@@ -289,11 +289,12 @@ outputs, states = model.call(x, lengths, states, True)  # outputs {shape}
 """
 
 _STREAMING = """\
-`streaming.jax_export` computes one time step:
+`streaming.jax_export` computes one time step, for answers while a sequence arrives:
 
 ```python
 streaming = export.deserialize(bytearray(Path("streaming.jax_export").read_bytes()))
-outputs, states = streaming.call(x[:, 0], states, False)
+step = jax.jit(streaming.call)  # compiled at its first call
+outputs, states = step(x[:, 0], states, False)
 ```
 """
 
