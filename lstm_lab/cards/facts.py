@@ -13,6 +13,8 @@ from lstm_lab.cards.data import RunData, run_data
 from lstm_lab.report.single_run import RunRecord, read_run
 from lstm_lab.results.run_files import read_result, read_settings
 from lstm_lab.results.study_file import read_plan, run_folder
+from lstm_lab.tasks import DIRECTIONS, TASKS
+from lstm_lab.tasks.base import Direction
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
 
@@ -89,6 +91,13 @@ class CardFacts:
         settings = self.record.settings
         names = {"cell.py": settings["model.cell"], "task.py": settings["task.name"]}
         return [file for file, name in names.items() if ":" in str(name)]
+
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """For each known metric whether larger or smaller values are better."""
+        # A task of the user's is not loaded for its card: the card runs no foreign code.
+        known = TASKS.get(self.data.task)
+        return {**DIRECTIONS, **(known.final_metric_directions if known else {})}
 
 
 def read_facts(folder: Path) -> CardFacts:

@@ -9,11 +9,7 @@ from __future__ import annotations
 import math
 
 from lstm_lab.cards.facts import CardFacts, SeedGroup
-from lstm_lab.studies.study import FINAL_DIRECTIONS
-from lstm_lab.tasks import DIRECTIONS
-
-# Of metrics that choose checkpoints, and of those that are computed once at the end.
-BETTER = {**DIRECTIONS, **FINAL_DIRECTIONS}
+from lstm_lab.tasks.base import Direction
 
 
 def limits(facts: CardFacts) -> list[str]:
@@ -30,12 +26,14 @@ def limits(facts: CardFacts) -> list[str]:
 
 def _of_scores(facts: CardFacts) -> list[str]:
     """Says which trivial baselines the model does not beat, and what was tested at all."""
-    record = facts.record
+    record, directions = facts.record, facts.directions
     behind = [
         f"{metric} {value:.4g} ({baseline.replace('_', ' ')}: {scores[metric]:.4g})"
         for metric, value in record.test.items()
         for baseline, scores in record.trivial.items()
-        if metric in BETTER and metric in scores and not _is_better(metric, value, scores[metric])
+        if metric in scores
+        and metric in directions
+        and not _is_better(directions[metric], value, scores[metric])
     ]
     sentences = []
     if behind:
@@ -53,11 +51,11 @@ def _of_scores(facts: CardFacts) -> list[str]:
     return sentences
 
 
-def _is_better(metric: str, value: float, other: float) -> bool:
+def _is_better(direction: Direction, value: float, other: float) -> bool:
     """Returns whether a score is better than another one; NaN counts as better, as not behind."""
     # As the card shows them: scores that look equal in its table are equal here.
     value, other = float(f"{value:.4g}"), float(f"{other:.4g}")
-    return not (value <= other if BETTER[metric] == "max" else value >= other)
+    return not (value <= other if direction == "max" else value >= other)
 
 
 def _of_seeds(facts: CardFacts) -> list[str]:

@@ -15,7 +15,6 @@ from typing import Any
 
 from lstm_lab.cards.data import RunData
 from lstm_lab.cards.facts import CardFacts, SeedGroup
-from lstm_lab.cards.limits import BETTER
 from lstm_lab.cells import CATALOGUE, Spec
 from lstm_lab.cells.catalogue import Variant
 from lstm_lab.cells.equations import equations, symbols
@@ -178,7 +177,8 @@ def scores_section(facts: CardFacts) -> str:
     header += [] if several is None else [f"mean test, {len(several.seeds)} seeds", "95 % interval"]
     rows = [[*header, *baselines]]
     for name, value in record.test.items():
-        row = [name, {"min": "lower", "max": "higher"}.get(BETTER.get(name, ""), "")]
+        better = {"min": "lower", "max": "higher"}.get(facts.directions.get(name, ""), "")
+        row = [name, better]
         row += [_number(record.valid.get(name)), _number(value)]
         row += [] if several is None else _over_seeds(several, name)
         rows.append([*row, *(_number(scores.get(name)) for scores in record.trivial.values())])
