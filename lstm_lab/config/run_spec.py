@@ -6,7 +6,7 @@ from a config. It is frozen and hashable, so caches of compiled functions use it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lstm_lab.config.sections import ComputeSpec, ModelSpec, OptimSpec, TrainSpec
 from lstm_lab.config.validation import check
@@ -77,6 +77,17 @@ class RunSpec:
         """The seed of each purpose."""
         seeds = {"init": self.init_seed, "data": self.data_seed, "noise": self.noise_seed}
         return {k: self.seed if v is None else v for k, v in seeds.items()}
+
+    def for_tracing(self) -> RunSpec:
+        """Returns the spec with the backend `scan`, for a model that is traced and never run.
+
+        Parameters and states have the same shapes with every backend, but tracing `native` builds a
+        kernel, which takes seconds.
+
+        Example:
+          spec.for_tracing().compute.backend  # "scan"
+        """
+        return replace(self, compute=replace(self.compute, backend="scan"))
 
     def schedule_steps(self, train: Split | None) -> tuple[int, int]:
         """Returns the number of training steps, and of steps between two evaluations.

@@ -73,7 +73,7 @@ def load_run(folder: Path, trust_code: bool = False) -> Trained:
     except UserError as error:
         # A setting that no user wrote: the file has changed since.
         raise UserError(f"workdir: {folder / 'run.json'}: {error}") from None
-    shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
+    shapes = jax.eval_shape(TrainStep(spec.for_tracing(), 1).init, member_of(spec, 1)).params
     like = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
     params = best_weights(folder, "workdir", like)
     content = read_preprocessing(folder, record, "workdir")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from lstm_lab.config.user_code import without_folder
@@ -56,6 +57,8 @@ def export_run(
     """
     target = find_target(to)
     check_options(to, options)
+    # Kernels are calls into a library of this package, which a program for others does not have.
+    trained = replace(trained, spec=trained.spec.for_tracing())
     if out.exists() and not (out / MARKER).is_file() and (out.is_file() or any(out.iterdir())):
         raise UserError(f"--out: {out} exists and is no export; choose another folder")
     out.parent.mkdir(parents=True, exist_ok=True)

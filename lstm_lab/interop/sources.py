@@ -91,7 +91,7 @@ def import_weights(
     place = Path(path)
     if not place.is_file():
         raise UserError(f"import: {place} does not exist, or is no file")
-    return read(place, load_spec(config), mapping or {})
+    return read(place, load_spec(config).for_tracing(), mapping or {})
 
 
 def missing_weights(weights: Mapping[str, np.ndarray], spec: RunSpec) -> list[str]:
@@ -110,6 +110,6 @@ def missing_weights(weights: Mapping[str, np.ndarray], spec: RunSpec) -> list[st
     from lstm_lab.training.state import member_of
     from lstm_lab.training.step import TrainStep
 
-    shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
+    shapes = jax.eval_shape(TrainStep(spec.for_tracing(), 1).init, member_of(spec, 1)).params
     names = (weight_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(shapes))
     return [name for name in names if name not in weights]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,8 +63,8 @@ def write(trained: Trained, folder: Path, options: ExportOptions) -> str:
     """Writes the programs of a run.
 
     Args:
-      trained: the run. A translation has no program for a stream, nor has a model that needs the
-        end of a sequence.
+      trained: the run, with the backend `scan`. A translation has no program for a stream, nor has
+        a model that needs the end of a sequence.
       folder: an empty folder.
       options: not used.
 
@@ -76,9 +75,6 @@ def write(trained: Trained, folder: Path, options: ExportOptions) -> str:
       write(load_run(Path("runs/adding")), Path("adding_programs"), ExportOptions())
     """
     del options
-    # Kernels of this package are calls into its own library, which other programs do not have.
-    compute = replace(trained.spec.compute, backend="scan")
-    trained = replace(trained, spec=replace(trained.spec, compute=compute))
     if trained.spec.task.source_vocabulary is not None:
         _write_program(translation_program(trained), folder / "model")
         return f"{_TRANSLATION}\n{_OTHERS}"
@@ -293,11 +289,12 @@ outputs, states = model.call(x, lengths, states, True)  # outputs {shape}
 """
 
 _STREAMING = """\
-`streaming.jax_export` computes one time step:
+`streaming.jax_export` computes one time step, for answers while a sequence arrives:
 
 ```python
 streaming = export.deserialize(bytearray(Path("streaming.jax_export").read_bytes()))
-outputs, states = streaming.call(x[:, 0], states, False)
+step = jax.jit(streaming.call)  # compiled at its first call
+outputs, states = step(x[:, 0], states, False)
 ```
 """
 

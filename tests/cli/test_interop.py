@@ -120,6 +120,17 @@ def test_weights_that_left_and_came_back_predict_the_same(folder, tmp_path):
     np.testing.assert_array_equal(again.predict(x_NTD), first.predict(x_NTD))
 
 
+def test_neither_direction_builds_a_kernel(folder, tmp_path, fresh_kernels):
+    def build(text, source="cell.cc"):
+        raise AssertionError("a kernel is built")
+
+    fresh_kernels.setattr("lstm_lab.recurrence.backends.kernel_library.build", build)
+    assert main(["export", str(folder / "one"), "--to=flax", f"--out={tmp_path / 'flax'}"]) == 0
+    file, out = tmp_path / "flax" / "params.msgpack", tmp_path / "mine.safetensors"
+    flags = ["--from=flax", "--config=adding:lstm", *TINY, f"--out={out}"]
+    assert main(["import", str(file), *flags]) == 0
+
+
 def test_an_export_has_the_card_of_the_run(folder):
     out = ll.load_run(folder / "one").export("safetensors")
     text = (out / "README.md").read_text()

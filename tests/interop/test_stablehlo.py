@@ -13,6 +13,7 @@ from jax import export
 
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.cells.masks import default_rates
+from lstm_lab.interop.export import export_run
 from lstm_lab.interop.stablehlo import (
     PLATFORMS,
     export_program,
@@ -227,14 +228,13 @@ def test_a_process_without_the_package_runs_what_the_usage_says(tmp_path):
 def test_a_program_has_no_call_of_ours_and_no_path_of_ours(tmp_path):
     run, limit = run_of(cell="lstm"), jax.config.values["jax_traceback_in_locations_limit"]
     spec = replace(run.spec, compute=replace(run.spec.compute, backend="native"))
-    write(replace(run, spec=spec), tmp_path, NO_OPTIONS)
+    export_run(replace(run, spec=spec), "stablehlo", tmp_path / "out")
     assert jax.config.values["jax_traceback_in_locations_limit"] == limit
-    assert len(list(tmp_path.iterdir())) == 4
-    for path in tmp_path.iterdir():
-        assert b".py" not in path.read_bytes()
-    for name in ("model", "streaming"):
-        content = bytearray((tmp_path / f"{name}.jax_export").read_bytes())
-        text = export.deserialize(content).mlir_module()
+    files = [path for path in (tmp_path / "out").iterdir() if path.suffix != ".json"]
+    assert len(files) == 4
+    assert not any(b".py" in path.read_bytes() for path in files)
+    for path in (tmp_path / "out").glob("*.jax_export"):
+        text = export.deserialize(bytearray(path.read_bytes())).mlir_module()
         # JAX's own check of the shapes.
         assert set(re.findall(r"custom_call @(\w+)", text)) == {"shape_assertion"}
         assert "precision = [HIGHEST, HIGHEST]" in text
