@@ -23,8 +23,9 @@ from lstm_lab.utils.errors import UserError
 if TYPE_CHECKING:
     from lstm_lab.interop.targets import ExportOptions, Form
 
-# 17 is the first with LayerNormalization, which also old runtimes have. The tests run all of them.
-OPSETS = range(17, 23)
+# 17 is the first with LayerNormalization. ONNX Runtime 1.20, the oldest that the extra `interop`
+# allows, ends at 21.
+OPSETS = range(17, 22)
 DEFAULT_OPSET = 17
 
 # Protocol buffers, the format of the file, end at 2 GB.
@@ -133,10 +134,10 @@ def _usage(model: PortableModel) -> str:
         shape = "[batch,time,outputs]"
     streaming = f"There is no `streaming.onnx`: {model.streaming_problem}.\n"
     if model.streaming_problem is None:
-        streaming = _STREAMING.format(final=FINAL, name=name)
-    return _USAGE.format(sizes=sizes, name=name, example=example, shape=shape, final=FINAL) + (
-        f"\n{streaming}"
-    )
+        streaming = _STREAMING.format(name=name)
+    final = FINAL + model.state_names[0]
+    usage = _USAGE.format(sizes=sizes, name=name, example=example, shape=shape, final=final)
+    return f"{usage}\n{streaming}"
 
 
 _USAGE = """`model.onnx` reads whole sequences; batch and time may have any size.
@@ -153,7 +154,7 @@ states = {{name: np.zeros((1, size), np.float32) for name, size in sizes.items()
 logits, *final = session.run(None, {{"{name}": {name}, "lengths": lengths, **states}})
 ```
 
-`logits` are {shape}. The other outputs are the final states, named `{final}...`.
+`logits` are {shape}. The other outputs are the final states, `{final}` and so on.
 `preprocessing.json` has the symbols, labels and scales.
 """
 

@@ -42,7 +42,7 @@ def test_a_cell_of_a_user_is_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("opset", [1, 16, 99])
 def test_an_unknown_opset_is_refused(opset, tmp_path):
-    message = f"--opset: got {opset}, expected 17 to 22"
+    message = f"--opset: got {opset}, expected 17 to 21"
     with pytest.raises(UserError, match=message):
         export_run(trained(small_spec(**SCAN)), "onnx", tmp_path / "out", ExportOptions(opset))
     assert list(tmp_path.iterdir()) == []
