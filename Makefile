@@ -43,7 +43,7 @@ test: $(READY)
 	XLA_FLAGS= $(PARALLEL) -m "not slow and optimized"
 
 parity: $(PEERS)
-	XLA_FLAGS= $(BIN)/python -m pytest tests/parity
+	XLA_FLAGS= $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/parity
 
 # On a machine with an NVIDIA GPU and `pip install jax[cuda13]`. Results are in runs/gpu; started
 # again, it continues with the cases that are missing, except in `errors`. TF32 would hide small errors from the tests.
