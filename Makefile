@@ -46,7 +46,7 @@ test: $(READY)
 parity: $(PEERS)
 	npm install --silent --no-audit --no-fund --ignore-scripts --prefix build/web onnxruntime-web@1.30.0 \
 	|| echo "no runtime from npm: the exported page is not opened"
-	XLA_FLAGS= $(BIN)/python -m pytest tests/parity
+	XLA_FLAGS= $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/parity
 
 # On a machine with an NVIDIA GPU and `pip install jax[cuda13]`. Results are in runs/gpu; started
 # again, it continues with the cases that are missing, except in `errors`. TF32 would hide small errors from the tests.

@@ -91,7 +91,9 @@ def _summarize(spec: RunSpec, T: int) -> Summary:
 
 
 def summarize_program(spec: RunSpec, T: int = 64) -> Summary:
-    """Returns the summary of a run's model, counted once for all runs that share a program.
+    """Returns the summary of a run's model, counted once for all runs with the same sizes.
+
+    Runs that share a program have the same sizes, and so have those that differ in dropout alone.
 
     Args:
       spec: the run.
@@ -100,7 +102,20 @@ def summarize_program(spec: RunSpec, T: int = 64) -> Summary:
     Example:
       summarize_program(spec).total
     """
-    return _summarize(program_spec(spec), T)
+    spec = program_spec(spec)
+    model = replace(
+        spec.model,
+        dropout=_any_rate(spec.model.dropout),
+        dropout_in=_any_rate(spec.model.dropout_in),
+        dropout_out=_any_rate(spec.model.dropout_out),
+        dropout_words=_any_rate(spec.model.dropout_words),
+    )
+    return _summarize(replace(spec, model=model), T)
+
+
+def _any_rate(rate: float) -> float:
+    # Not 0 where there is dropout: the values must pass the checks of the sections.
+    return 0.5 if rate else 0.0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from lstm_lab.config.ids import program_spec, run_id
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import summarize
+from lstm_lab.models.summary import summarize_program
 from lstm_lab.results.looks import due_seeds, look_sizes
 from lstm_lab.studies.axes import label
 from lstm_lab.studies.declaration import declaration
@@ -184,7 +184,8 @@ def _flops(
         for name in cohort.runs:
             spec = runs[name].spec
             tokens = count_tokens(spec, datasets[spec.task])
-            flops += _flops_per_token(_padded_spec(spec, cohort)) * tokens
+            summary = summarize_program(_padded_spec(spec, cohort))
+            flops += summary.training_flops_per_token * tokens
     return flops
 
 
@@ -215,11 +216,6 @@ def _padded_spec(spec: RunSpec, cohort: PlannedCohort) -> RunSpec:
     """Returns a spec at the width at which its cohort computes it, padding included."""
     width = cohort.layout.width or spec.model.hidden
     return program_spec(replace(spec, model=replace(spec.model, hidden=width)))
-
-
-@cache
-def _flops_per_token(spec: RunSpec) -> float:
-    return summarize(spec).training_flops_per_token
 
 
 @cache

@@ -7,11 +7,9 @@ comparison at equal hidden size would measure the number of parameters as well a
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
-from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import summarize
+from lstm_lab.models.summary import summarize_program
 from lstm_lab.studies.study import Match
 from lstm_lab.utils.errors import UserError
 
@@ -52,11 +50,5 @@ def _with_hidden(spec: RunSpec, hidden: int) -> RunSpec:
 
 
 def _size(spec: RunSpec, match: Match) -> float:
-    # Runs that differ only in seeds and rates have one size: `program_spec` makes them one key.
-    return _program_size(program_spec(spec), match)
-
-
-@cache
-def _program_size(spec: RunSpec, match: Match) -> float:
-    summary = summarize(spec)
+    summary = summarize_program(spec)
     return float(summary.total) if match == "params" else summary.flops_per_token

@@ -5,7 +5,8 @@ import pytest
 from lstm_lab.cells import CATALOGUE, CellSpec
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.models.summary import summarize, summarize_layers
+from lstm_lab.models import summary as counting
+from lstm_lab.models.summary import summarize, summarize_layers, summarize_program
 from tests.helpers.training import small_spec
 
 
@@ -42,3 +43,15 @@ def test_tied_and_frozen_parameters_are_counted_once(tied):
     assert sum(layer.flops_per_token for layer in layers) == pytest.approx(summary.flops_per_token)
     assert [layer.frozen for layer in layers] == [240, 0, 0]
     assert layers[2].total == (30 if tied else 30 + 240)
+
+
+def test_runs_that_differ_in_dropout_are_counted_once(monkeypatch):
+    counted = []
+    monkeypatch.setattr(counting, "summarize", lambda *a: counted.append(1) or summarize(*a))
+    counting._summarize.cache_clear()
+    rates = (0.0, 0.1, 0.4)
+    model = {"layers": 2, "locked": True}
+    specs = [small_spec(model={**model, "dropout": rate, "dropout_out": rate}) for rate in rates]
+    found = [summarize_program(spec) for spec in specs]
+    assert len(counted) == 2  # with and without
+    assert found == [summarize(spec) for spec in specs]
