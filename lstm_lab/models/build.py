@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from flax.core import FrozenDict
 
 from lstm_lab.cells.cell import Spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import ModelSpec
-from lstm_lab.config.variant import resolve_cell
+from lstm_lab.config.variant import rates_of, resolve_cell
 from lstm_lab.models.encoder_decoder import EncoderDecoder
 from lstm_lab.models.recurrent import LSTM
 from lstm_lab.models.sequence_model import SequenceModel
@@ -128,6 +129,7 @@ def build_sequence_model(
             return_sequences=every_step,
             backend=backend,
             trace=trace,
+            rates=FrozenDict(rates_of(model)),
         ),
         vocabulary=vocabulary,
         embedding=model.embedding,
@@ -173,6 +175,7 @@ def build_encoder_decoder(
         locked=model.locked,
         residual=model.residual,
         backend="scan" if stepwise else backend,
+        rates=FrozenDict(rates_of(model)),
     )
     return EncoderDecoder(
         encoder=decoder.clone(

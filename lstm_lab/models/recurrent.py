@@ -78,6 +78,8 @@ class LSTM(nn.Module):
       backend: as in `recurrence.unroll`.
       trace: whether to store gates and states of all steps in the collection `traces`.
       clamp: constants that replace gates, by the name of a layer's parameters and by gate.
+      rates: rates of the cell's regularization, for calls whose `regularization` has none. A rate
+        in neither is that of the variant's paper. Zoneout has an effect in evaluation, too.
     """
 
     spec: Spec
@@ -92,6 +94,7 @@ class LSTM(nn.Module):
     backend: Backend = "auto"
     trace: bool = False
     clamp: Mapping[str, Mapping[str, GateValue]] = FrozenDict()
+    rates: Mapping[str, float] = FrozenDict()
 
     @nn.compact
     def __call__(
@@ -112,7 +115,7 @@ class LSTM(nn.Module):
           lengths: number of real steps of each row [B], or None if all rows have T.
           resets: bool [T,B], true where a new segment starts, or None.
           is_start: bool scalar, true to ignore `states` and start from zero; None means false.
-          regularization: rates and keys; None means evaluation at the default rates of the cell.
+          regularization: rates and keys; None means evaluation at `rates`.
 
         Returns:
           Outputs [T,B,H], or [B,H] of the last step without `return_sequences`, and the final
@@ -203,7 +206,7 @@ class LSTM(nn.Module):
         self, params: Params, x_TBD: jax.Array, regularization: Regularization
     ) -> tuple[Params, jax.Array, masks.Noise | None]:
         """Returns the parameters, inputs and noise of a cell, in training or in evaluation."""
-        rates = {**masks.default_rates(self.spec), **regularization.rates}
+        rates = {**masks.default_rates(self.spec), **self.rates, **regularization.rates}
         if regularization.key is None or regularization.keys_B is None:
             return params, x_TBD, masks.expected(self.spec, rates)
         params = masks.drop_weights(rates, regularization.key, params)

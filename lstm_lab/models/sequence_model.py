@@ -99,7 +99,7 @@ class SequenceModel(nn.Module):
         Args:
           x: tokens [B,T] or vectors [B,T,D].
           lengths: number of real steps of each row [B], or None if all rows have T.
-          regularization: rates and keys; None means evaluation at the default rates of the cell.
+          regularization: rates and keys; None means evaluation at the rates of `lstm`.
           states, is_start: as in `LSTM`.
 
         Returns:

@@ -15,9 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_lab.cells.masks import Rates
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.variant import rates_of
 from lstm_lab.models.build import build_model
+from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import Examples, Split, first_examples, longest, rows_that_fit
 from lstm_lab.tasks.examples import Array
 from lstm_lab.training.loggers.base import Histogram, Value
@@ -73,18 +76,22 @@ def measure_gates(spec: RunSpec, params: PyTree, split: Split) -> dict[str, Laye
       Statistics by layer, such as `layer_0` or `layer_0_reverse`; host arrays.
     """
     examples = first_examples(split, rows_that_fit(longest(split), ROWS))
-    stats: dict[str, LayerStats] = jax.device_get(_compiled(program_spec(spec))(params, examples))
+    measure, rates = _compiled(program_spec(spec)), rates_of(spec.model)
+    stats: dict[str, LayerStats] = jax.device_get(measure(params, examples, rates))
     return stats
 
 
 @lru_cache(maxsize=8)
-def _compiled(spec: RunSpec) -> Callable[[PyTree, Examples], dict[str, LayerStats]]:
+def _compiled(spec: RunSpec) -> Callable[[PyTree, Examples, Rates], dict[str, LayerStats]]:
     # Tracing makes the recurrence take the reference backend.
     model = build_model(spec, trace=True)
 
-    def measure(params: PyTree, examples: Examples) -> dict[str, LayerStats]:
+    # The rates are an argument, because runs with other rates share the function.
+    def measure(params: PyTree, examples: Examples, rates: Rates) -> dict[str, LayerStats]:
         x, lengths = examples.x, examples.lengths
-        _, variables = model.apply({"params": params}, x, lengths, mutable=["traces"])
+        _, variables = model.apply(
+            {"params": params}, x, lengths, Regularization(rates), mutable=["traces"]
+        )
         T, B = x.shape[1], x.shape[0]
         length_B = jnp.full(B, T) if lengths is None else lengths
         real_TB = jnp.arange(T)[:, None] < length_B[None]

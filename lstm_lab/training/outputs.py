@@ -13,9 +13,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from lstm_lab.cells.masks import Rates
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.variant import rates_of
 from lstm_lab.models.build import build_model
+from lstm_lab.models.regularization import Regularization
 from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import Stored, Task, rows_that_fit
 from lstm_lab.utils.curve import Curve, plain_curve
@@ -40,13 +43,13 @@ def outputs(spec: RunSpec, params: PyTree, examples: Stored) -> np.ndarray:
       params: its parameters at its own size.
       examples: inputs and lengths; targets are not read.
     """
-    apply, N = _compiled(program_spec(spec)), examples.rows
+    apply, rates, N = _compiled(program_spec(spec)), rates_of(spec.model), examples.rows
     most = min(rows_that_fit(examples.steps, ROWS), N)
     found = None
     for start in range(0, N, most):
         # The last call repeats the last example, so that all calls have one shape.
         batch = examples.take(np.minimum(np.arange(start, start + most), N - 1))
-        values = np.asarray(apply(params, batch.x, batch.lengths))
+        values = np.asarray(apply(params, batch.x, batch.lengths, rates))
         if found is None:
             # Filled and not joined at the end: outputs at every step of a split may take gigabytes.
             found = np.empty((N, *values.shape[1:]), values.dtype)
@@ -99,9 +102,10 @@ def _checked_curves(task: Task, curves: Mapping[str, Curve]) -> dict[str, Curve]
 def _compiled(spec: RunSpec) -> Callable[..., jax.Array]:
     model = build_model(spec)
 
-    def apply(params: PyTree, x: jax.Array, lengths: jax.Array | None) -> jax.Array:
+    # The rates are an argument, because runs with other rates share the function.
+    def apply(params: PyTree, x: jax.Array, lengths: jax.Array | None, rates: Rates) -> jax.Array:
         with jax.default_matmul_precision(spec.model.precision):
-            logits = model.apply({"params": params}, x, lengths)
+            logits = model.apply({"params": params}, x, lengths, Regularization(rates))
         assert isinstance(logits, jax.Array)
         return logits
 

@@ -11,17 +11,20 @@ import pytest
 import sacrebleu
 
 from lstm_lab.config.parsing import build_spec
+from lstm_lab.config.variant import rates_of
 from lstm_lab.inference.load import load_run
 from lstm_lab.inference.predict import predict_stream
 from lstm_lab.inference.translate import translate
 from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search
 from lstm_lab.models.build import build_model
+from lstm_lab.models.regularization import Regularization
 from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import SourceTokens
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from tests.helpers.data import write_pairs
+from tests.helpers.explain import random_params
 from tests.helpers.training import train
 
 FILES = {
@@ -166,27 +169,44 @@ def test_a_beam_with_all_hypotheses_finds_the_best_sequence():
         assert tuple(np.asarray(result[sentence]).tolist()) == best
 
 
+def greedy_translation(spec, params, source, length):
+    """Returns the most probable symbols one by one, with the rates of the run."""
+    module, text = build_model(spec), [BEGIN_NUMBER]
+    for _ in range(length):
+        logits = module.apply(
+            {"params": params},
+            jnp.array([text]),
+            regularization=Regularization(rates_of(spec.model)),
+            source=source,
+        )
+        text.append(int(logits[0, -1, 1:].argmax()) + 1)
+        if text[-1] == END_NUMBER:
+            break
+    return text[1:]
+
+
 def test_a_beam_of_one_is_greedy_search(tmp_path):
     spec = translation_spec(tmp_path)
     train([spec], tmp_path / "run", data_dir=tmp_path)
     trained = load_run(tmp_path / "run" / "0")
     test = spec.task.load(tmp_path).splits["test"]
-    (result,) = translate_tokens(
-        spec, trained.params, jax.tree.map(lambda a: a[:1], test.source), beam=1
-    )
-    module = build_model(spec)
-    text = [BEGIN_NUMBER]
-    for _ in range(len(result)):
-        logits = module.apply(
-            {"params": trained.params},
-            jnp.array([text]),
-            source=jax.tree.map(lambda a: a[:1], test.source),
-        )
-        text.append(int(logits[0, -1, 1:].argmax()) + 1)
-        if text[-1] == END_NUMBER:
-            break
-    np.testing.assert_array_equal(result[: len(text) - 1], text[1:])
-    assert (result[len(text) - 1 :] == END_NUMBER).all()
+    source = jax.tree.map(lambda a: a[:1], test.source)
+    (result,) = translate_tokens(spec, trained.params, source, beam=1)
+    text = greedy_translation(spec, trained.params, source, len(result))
+    np.testing.assert_array_equal(result[: len(text)], text)
+    assert (result[len(text) :] == END_NUMBER).all()
+
+
+def test_a_translation_has_the_zoneout_of_the_run(tmp_path):
+    model = {"cell": "zoneout", "zoneout_c": 0.0, "zoneout_h": 0.9}
+    spec = translation_spec(tmp_path, model=model)
+    params = random_params(spec, scale=1.0)
+    source = jax.tree.map(lambda a: a[:1], spec.task.load(tmp_path).splits["test"].source)
+    (result,) = translate_tokens(spec, params, source, beam=1)
+    text = greedy_translation(spec, params, source, len(result))
+    np.testing.assert_array_equal(result[: len(text)], text)
+    at_paper = replace(spec, model=replace(spec.model, zoneout_c=None, zoneout_h=None))
+    assert greedy_translation(at_paper, params, source, len(result)) != text
 
 
 def test_bleu_of_a_run_matches_its_translations(tmp_path):
