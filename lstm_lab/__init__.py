@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lstm_lab.api.cells import BoundCell, cell, check, unroll
-    from lstm_lab.api.runs import Run, Runs, load_run
+    from lstm_lab.api.runs import Run
+    from lstm_lab.api.seeds import Runs, load_run
     from lstm_lab.api.studies import CellComparison, StudyResult, load_study
     from lstm_lab.api.training import compare, sweep, train
     from lstm_lab.cells import CellSpec, State
@@ -52,7 +53,8 @@ __version__ = "0.2.0"
 # test compares both.
 _NAMES = {
     "lstm_lab.api.training": ("train", "sweep", "compare"),
-    "lstm_lab.api.runs": ("Run", "Runs", "load_run"),
+    "lstm_lab.api.runs": ("Run",),
+    "lstm_lab.api.seeds": ("Runs", "load_run"),
     "lstm_lab.api.studies": ("CellComparison", "StudyResult", "load_study"),
     "lstm_lab.api.cells": ("BoundCell", "cell", "check", "unroll"),
     "lstm_lab.cells": ("CellSpec", "State"),

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_lab.api.cells import BoundCell, CellLike
-from lstm_lab.api.runs import Run, Runs
+from lstm_lab.api.runs import Run
+from lstm_lab.api.seeds import Runs
 from lstm_lab.cells import Spec
 from lstm_lab.config.cell_source import cell_name
 from lstm_lab.config.ids import run_id

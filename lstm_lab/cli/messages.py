@@ -5,7 +5,8 @@ In: results of `api/`. Out: text.
 
 from __future__ import annotations
 
-from lstm_lab.api.runs import Run, Runs
+from lstm_lab.api.runs import Run
+from lstm_lab.api.seeds import Runs
 from lstm_lab.utils.escape import visible
 from lstm_lab.utils.tables import aligned
 

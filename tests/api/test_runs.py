@@ -16,15 +16,7 @@ from lstm_lab.cli import main
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
 from lstm_lab.utils.tables import ResultTable
-
-TINY = {
-    "task.length": 6,
-    "task.valid_size": 9,
-    "task.test_size": 9,
-    "model.hidden": 3,
-    "train.steps": 4,
-    "train.eval_every": 2,
-}
+from tests.helpers.training import TINY
 
 
 @pytest.fixture(autouse=True)
@@ -102,26 +94,6 @@ def test_a_config_can_be_a_name_a_mapping_or_a_record(run):
     }
 
 
-def test_several_seeds_have_means_and_a_best_run():
-    runs = ll.train("adding", seeds=3, overrides=TINY)
-    assert len(runs) == 3
-    values = [run.metrics["mse"] for run in runs]
-    assert runs.metrics["mse"] == pytest.approx(np.mean(values))
-    assert sorted(set(runs.history["seed"])) == [0, 1, 2]
-    valid = [run.record.valid["mse"] for run in runs]
-    assert runs.best.folder == runs[int(np.argmin(valid))].folder
-    assert runs._repr_html_().count("<tr>") == 5
-    again = ll.load_run(runs.folder)
-    assert again.metrics == runs.metrics
-    assert ll.load_study(runs.folder).ranking["n"][0] == 3
-    assert runs.report().is_file()
-    # Of a study on demand, with the interval over its seeds.
-    assert not list(runs.folder.glob("runs/*/MODEL_CARD.md"))
-    card = runs.card()
-    assert card == runs.best.folder / "MODEL_CARD.md"
-    assert "| mean test, 3 seeds | 95 % interval |" in card.read_text()
-
-
 def test_arrays_give_probabilities_or_values(run):
     x_NTD = np.random.default_rng(0).random((5, 6, 2), np.float32)
     values = run.predict(x_NTD)
@@ -182,13 +154,6 @@ def test_other_settings_get_another_folder(run):
 def test_wrong_inputs_of_predict_are_named(run, x, message):
     with pytest.raises(UserError, match=f"predict: .*{message}"):
         run.predict(x)
-
-
-def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds no run"):
-        ll.load_run(tmp_path)
-    with pytest.raises(UserError, match="is not a study"):
-        ll.load_study(tmp_path)
 
 
 SCRIPT = """

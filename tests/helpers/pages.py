@@ -25,6 +25,8 @@ NOT_RUN = (
     r"|--launcher=slurm|--watch|^until |--log=(wandb|mlflow|aim)"
     # It needs the extra `interop`; tests/parity exports.
     r"|sweep digits_ablation --jobs|export .*--to=(onnx|web)"
+    # Their file is one of PyTorch.
+    r"|import theirs.safetensors --from=torch|init_from=mine.safetensors"
 )
 SHORT_STUDY = """
 
