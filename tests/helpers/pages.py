@@ -28,6 +28,8 @@ NOT_RUN = (
     # Their file is one of PyTorch.
     r"|import theirs.safetensors --from=torch|init_from=mine.safetensors"
 )
+# Blocks that need PyTorch or ONNX Runtime; tests/parity runs the same code.
+OTHER_FRAMEWORKS = r"import onnxruntime|from model import load|safetensors\.torch|: Tensor"
 SHORT_STUDY = """
 
 _whole_study = get_study
@@ -89,8 +91,7 @@ def run_page(text, folder, monkeypatch, capsys, is_slow=lambda command: False):
     outputs, script = {}, []
     for language, block in blocks_of(text):
         if language == "python" and not file_name(block):
-            # tests/parity runs what needs ONNX Runtime.
-            script += [] if "import onnxruntime" in block else [block]
+            script += [] if re.search(OTHER_FRAMEWORKS, block) else [block]
         elif language == "sh":
             for command in commands_of(block):
                 if not re.search(NOT_RUN, command) and not is_slow(command):
