@@ -29,7 +29,7 @@ NOT_RUN = (
     r"|import theirs.safetensors --from=torch|init_from=mine.safetensors"
 )
 # Blocks that need PyTorch or ONNX Runtime; tests/parity runs the same code.
-OTHER_FRAMEWORKS = r"import onnxruntime|from model import load|safetensors\.torch|: Tensor"
+OTHER_FRAMEWORKS = r"import onnxruntime|import load  # in the folder|safetensors\.torch|: Tensor"
 SHORT_STUDY = """
 
 _whole_study = get_study
