@@ -11,7 +11,7 @@ from lstm_lab.cards.facts import CardFacts
 from lstm_lab.cards.sections import fenced
 
 
-class Call(NamedTuple):
+class ModelCall(NamedTuple):
     """How a model is called: the same in Python and in a shell.
 
     Attributes:
@@ -29,13 +29,13 @@ class Call(NamedTuple):
 TEXTS = ("text", "tags", "translation")
 # Tasks whose models generate. The flags are there because Python has other defaults.
 GENERATE = {
-    "language": Call(
+    "language": ModelCall(
         "import lstm_lab as ll\nfrom lstm_lab.inference.generate import Sampling, generate",
         'pieces = generate(run.trained, "TEXT", 400, Sampling(temperature=0.8))\n'
         'print("TEXT" + "".join(pieces))',
         "generate --workdir=RUN --prompt=TEXT --length=400 --temperature=0.8",
     ),
-    "jsb": Call(
+    "jsb": ModelCall(
         "from pathlib import Path\n\nimport lstm_lab as ll\n"
         "from lstm_lab.inference.generate import Sampling\n"
         "from lstm_lab.inference.music import compose, write_midi",
@@ -106,16 +106,16 @@ def _in_lstm_lab(facts: CardFacts) -> list[str]:
     return parts
 
 
-def _predict(task: str) -> Call:
+def _predict(task: str) -> ModelCall:
     """Returns how to predict with a model."""
     inputs = '["a text", "another text"]' if task in TEXTS else "x"
     command = "predict --workdir=RUN --input=FILE"
-    return Call("import lstm_lab as ll", f"run.predict({inputs})", command)
+    return ModelCall("import lstm_lab as ll", f"run.predict({inputs})", command)
 
 
 def _inputs(task: str) -> str:
     """Returns the formats of `x` and `FILE`."""
-    file = f"`FILE` has {FILES.get(task, NUMBERS)}."
+    file = f"`FILE` contains {FILES.get(task, NUMBERS)}."
     if task in TEXTS:
         return file
     array = "`x` has the same format as the data of the task: symbols [N,T] or vectors [N,T,D]."

@@ -57,12 +57,24 @@ def test_the_code_for_music_uses_what_the_package_has(run):
 @pytest.mark.parametrize(
     ("task", "call", "file"),
     [
-        ("adding", "run.predict(x)", "`FILE` has one sequence per line, as numbers"),
-        ("text", 'run.predict(["a text", "another text"])', "`FILE` has one text per line."),
-        ("series", "run.predict(x)", "`FILE` has a table with the columns of the training file"),
+        ("adding", "run.predict(x)", "`FILE` contains one sequence per line, as numbers"),
+        ("text", 'run.predict(["a text", "another text"])', "`FILE` contains one text per line."),
+        (
+            "series",
+            "run.predict(x)",
+            "`FILE` contains a table with the columns of the training file",
+        ),
         # A task of the user's may have the name of one of the package.
-        ("mine.py:text", "run.predict(x)", "`FILE` has one input per line, as the task of the"),
-        ("mine.py:language", "run.predict(x)", "`FILE` has one input per line, as the task of the"),
+        (
+            "mine.py:text",
+            "run.predict(x)",
+            "`FILE` contains one input per line, as the task of the",
+        ),
+        (
+            "mine.py:language",
+            "run.predict(x)",
+            "`FILE` contains one input per line, as the task of the",
+        ),
     ],
 )
 def test_the_card_names_the_format_of_the_input(run, task, call, file):
