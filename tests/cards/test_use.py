@@ -68,12 +68,12 @@ def test_the_code_for_music_uses_what_the_package_has(run):
         (
             "mine.py:text",
             "run.predict(x)",
-            "`FILE` contains one input per line, as the task of the",
+            "`FILE` contains one input per line, as the task",
         ),
         (
             "mine.py:language",
             "run.predict(x)",
-            "`FILE` contains one input per line, as the task of the",
+            "`FILE` contains one input per line, as the task",
         ),
     ],
 )
