@@ -26,14 +26,15 @@ def session(proto):
     return onnxruntime.InferenceSession(proto.SerializeToString(), options)
 
 
-def random_inputs(model, padding=0.0):
+def random_inputs(model, padding=0):
     """Returns inputs [B,T] or [B,T,D], whose padding holds a given value."""
     numbers = np.random.default_rng(3)
     if model.vocabulary is not None:
-        return numbers.integers(0, model.vocabulary, (B, T))
-    x_BTD = numbers.normal(size=(B, T, model.features)).astype(np.float32)
-    x_BTD[np.arange(T) >= LENGTHS[:, None]] = padding
-    return x_BTD
+        x = numbers.integers(0, model.vocabulary, (B, T))
+    else:
+        x = numbers.normal(size=(B, T, model.features)).astype(np.float32)
+    x[np.arange(T) >= LENGTHS[:, None]] = padding
+    return x
 
 
 def random_states(model):
@@ -71,7 +72,7 @@ def run_graph(graph, opset, **feeds):
     return session(model_proto(graph, "test", opset, {})).run(None, feeds)
 
 
-def assert_same_sequences(run, opset=17, padding=0.0):
+def assert_same_sequences(run, opset=17, padding=0):
     """Asserts that ragged sequences with initial states give the same numbers in both."""
     model = portable_model(run)
     x, states = random_inputs(model, padding), random_states(model)

@@ -107,6 +107,11 @@ def test_padding_is_never_read(cell):
     assert_same_sequences(trained(small_spec(model=model, **SCAN)), padding=np.nan)
 
 
+@pytest.mark.parametrize("name", ["one-hot symbols", "embedded symbols"])
+def test_padding_may_hold_no_symbol(name):
+    assert_same_sequences(trained(small_spec(**MODELS[name], **SCAN)), padding=-1)
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "mgu"])
 def test_a_batch_without_any_steps_keeps_its_states(cell):
     model = portable_model(trained(small_spec(model={"cell": cell}, **SCAN)))
@@ -142,13 +147,17 @@ def test_minlstm_does_not_divide_zero_by_zero():
 
 
 def test_an_export_holds_models_that_say_what_they_are(tmp_path):
-    run = trained(small_spec(model={"cell": "janet"}, **SCAN))
+    cells = tmp_path / "folders of the author" / "cells.py"
+    cells.parent.mkdir()
+    cells.write_text("from lstm_lab.cells import *\nMINE = get_variant('janet').spec\n")
+    run = trained(small_spec(model={"cell": f"{cells}:MINE"}, **SCAN))
     out = export_run(run, "onnx", tmp_path / "out", ExportOptions(opset=18))
     for name in ("model.onnx", "streaming.onnx"):
         proto = onnx.load(out / name)
         onnx.checker.check_model(proto, full_check=True)
         assert (proto.producer_name, proto.opset_import[0].version) == ("lstm_lab", 18)
-        assert {p.key: p.value for p in proto.metadata_props} == {"task": "adding", "cell": "janet"}
+        notes = {p.key: p.value for p in proto.metadata_props}
+        assert notes == {"task": "adding", "cell": "cells.py:MINE"}
     assert "layer_0.U_f_g" in {tensor.name for tensor in proto.graph.initializer}
     logits = proto.graph.output[0].type.tensor_type.shape.dim
     assert [d.dim_param or d.dim_value for d in logits] == ["batch", 1]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_lab.cells.cell import Spec
+from lstm_lab.config.user_code import without_folder
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.onnx.graph import OnnxGraph
 from lstm_lab.interop.onnx.model import FINAL, model_graph
@@ -114,7 +115,9 @@ def write_graph(trained: Trained, graph: OnnxGraph, path: Path, opset: int) -> N
             f"--to=onnx: the weights have {size / 2**30:.1f} GB, expected at most 2 GB, the limit "
             "of the format; --to=safetensors has none"
         )
-    notes = {"task": trained.spec.task.name, "cell": trained.spec.model.cell}
+    # The names alone: an export is passed on, and the folders of its author say nothing to others.
+    names = {"task": trained.spec.task.name, "cell": trained.spec.model.cell}
+    notes = {key: without_folder(name) for key, name in names.items()}
     path.write_bytes(model_proto(graph, path.stem, opset, notes).SerializeToString())
 
 

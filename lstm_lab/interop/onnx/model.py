@@ -107,6 +107,11 @@ def _integer(graph: OnnxGraph, value: int) -> str:
 
 def _stack_inputs(graph: OnnxGraph, model: PortableModel, data: str, steps: RealSteps) -> str:
     """Returns what the stack reads [B,T,D]: embeddings, one-hot vectors, or vectors."""
+    if model.vocabulary is not None and steps.is_real_TB1:
+        # Padding may hold any number, such as -1; a lookup of it would fail.
+        real_TB = graph.add("Squeeze", (steps.is_real_TB1, graph.axes(2)), "is_real_time_major")
+        real_BT = graph.add("Transpose", (real_TB,), "is_real_token", perm=[1, 0])
+        data = graph.add("Where", (real_BT, data, _integer(graph, 0)), "real_tokens")
     if model.embedding_VE is not None:
         table_VE = graph.constant("embedding", model.embedding_VE)
         return graph.add("Gather", (table_VE, data), "embedded")

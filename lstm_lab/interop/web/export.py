@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lab.config.user_code import without_folder
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.onnx.export import check_opset, form, write_graph
 from lstm_lab.interop.onnx.model import model_graph
@@ -108,7 +109,7 @@ def _settings(trained: Trained, task: Language, model: PortableModel) -> dict[st
         for field, size in layer.state_sizes.items()
     }
     return {
-        "cell": trained.spec.model.cell,
+        "cell": without_folder(trained.spec.model.cell),
         "layers": widths,
         "unit": task.unit,
         "states": sizes,
