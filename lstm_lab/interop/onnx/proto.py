@@ -30,7 +30,7 @@ def load_onnx() -> ModuleType:
         import onnx
     except ImportError:
         raise UserError(
-            '--to=onnx: the package onnx is missing: pip install "lstm-lab[interop]"'
+            "--to=onnx needs onnx: pip install 'lstm-lab[interop]'"
         ) from None
     return onnx
 

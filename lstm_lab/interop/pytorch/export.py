@@ -109,7 +109,7 @@ def _file_of(tensors: dict[str, FloatArray]) -> bytes:
         from safetensors.numpy import save
     except ImportError:
         raise UserError(
-            '--to=torch requires safetensors: pip install "lstm-lab[interop]"'
+            "--to=torch needs safetensors: pip install 'lstm-lab[interop]'"
         ) from None
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     return save(contiguous, metadata={"format": "pt"})

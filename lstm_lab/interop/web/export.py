@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lab.config.user_code import without_folder
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.onnx.export import check_opset, form, write_graph
 from lstm_lab.interop.onnx.model import model_graph
@@ -62,8 +63,8 @@ def write(trained: Trained, folder: Path, options: ExportOptions) -> str:
     task = trained.spec.task
     if not isinstance(task, Language):
         raise UserError(
-            f"--to=web: got a run of {task.name}, expected a run of language, whose page continues "
-            "a text; --to=onnx exports other models"
+            "--to=web needs a language model, such as a run of characters; this run is of "
+            f"{without_folder(task.name)}. --to=onnx exports it."
         )
     model = portable_model(trained)
     if model.streaming_problem is not None:
