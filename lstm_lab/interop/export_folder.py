@@ -86,18 +86,18 @@ def new_export(out: Path) -> Iterator[Path]:
       with new_export(Path("torch_model")) as folder:
           write_files(folder)
     """
-    out = out.resolve()  # behind a link: the link stays
-    check_replaceable(out)
+    shown, out = out, out.resolve()  # behind a link: the link stays
+    _remove_stale(out)
+    check_replaceable(shown)
     missing = [folder for folder in out.parents if not folder.exists()]
     out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(out)
     # Beside `out`: only a rename within one file system is atomic.
     part, earlier = (out.with_name(f"{_hidden(out)}{os.getpid()}{end}") for end in ("", ".old"))
     try:
         part.mkdir()
         yield part
         # Again: writing a large model takes minutes, in which the user may have added a file.
-        check_replaceable(out)
+        check_replaceable(shown)
         if out.exists():
             out.rename(earlier)
         part.rename(out)
@@ -121,7 +121,7 @@ def _hidden(out: Path) -> str:
 def _remove_stale(out: Path) -> None:
     """Removes what exports to the same path left when they were killed on this machine."""
     pattern = re.compile(re.escape(_hidden(out)) + r"(\d+)(\.old)?")
-    for path in out.parent.iterdir():
+    for path in out.parent.glob(".*"):
         found = pattern.fullmatch(path.name)
         if found is None or (int(found[1]) != os.getpid() and process_exists(int(found[1]))):
             continue
