@@ -207,7 +207,8 @@ class Run:
 
         Args:
           to: the target: safetensors, torch, keras, flax, equinox, onnx, web or stablehlo.
-          out: the folder to write; None takes `export/TARGET` in the folder of the run.
+          out: the folder to write; None takes `export/TARGET` in the folder of the run. An
+            earlier export there is replaced, if no file was added or changed.
           **options: `opset`, the version of ONNX' operators; `runtime`, the folder of
             onnxruntime-web's files, for `web`.
 
@@ -217,7 +218,8 @@ class Run:
 
         Raises:
           UserError: for an unknown target or option, a model that the target cannot express, or a
-            folder that holds something else. Nothing is written then.
+            folder that holds something else, such as a file that was added to an earlier export.
+            Nothing is written then.
 
         Example:
           run.export("torch")  # runs/adding/export/torch
@@ -228,9 +230,11 @@ class Run:
         from lstm_lab.interop.targets import export_options
 
         def card(usage: str) -> str:
-            return model_card(self.folder, f"### This folder\n\n{usage}")
+            return model_card(self.folder, usage)
 
         place = self.folder / "export" / to if out is None else Path(out)
+        if self.folder.resolve().is_relative_to(place.resolve()):
+            raise UserError(f"--out: {place} holds the run itself; choose another folder")
         # A run that was interrupted has weights, but no scores for a card.
         written = card if self.status in ENDED else None
         return export_run(self.trained, to, place, export_options(options), written)

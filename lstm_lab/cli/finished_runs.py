@@ -1,15 +1,19 @@
 """The finished run that a verb uses: the folder that the user named, or a run of the study in it.
 
-In: a folder, and perhaps the id of a run. Out: the folder of one run, or the run itself. The verbs
-are in inference.py and interop.py.
+In: a folder, and perhaps the id of a run. Out: the folder of one run, or the run itself; a wrong
+folder gets a hint. The verbs are in inference.py and interop.py.
 """
 
 from __future__ import annotations
 
+import difflib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_lab.cli.options import required_folder
+import click
+
+from lstm_lab.cli.options import Folder, Verb, flag, required_folder
 from lstm_lab.utils.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -18,7 +22,18 @@ if TYPE_CHECKING:
 RUN_EXPECTED = "the folder of a run or a study"
 
 
-def one_folder(folder: Path | None, workdir: Path | None) -> Path | None:
+def run_argument(verb: Verb) -> Verb:
+    """Declares RUN, also as `--workdir`, for a verb of one finished run."""
+    verb = flag(
+        "--workdir",
+        "The same as RUN, e.g. --workdir=runs/first.",
+        metavar="DIR",
+        type=Folder(),
+    )(verb)
+    return click.argument("folder", required=False, metavar="RUN", type=Folder())(verb)
+
+
+def one_folder(folder: Path | None, workdir: Path | None) -> Path:
     """Returns the folder of RUN or of --workdir.
 
     Args:
@@ -26,11 +41,15 @@ def one_folder(folder: Path | None, workdir: Path | None) -> Path | None:
       workdir: the value of --workdir, or None.
 
     Raises:
-      UserError: if both are given.
+      UserError: if both are given, or none.
     """
     if folder is not None and workdir is not None:
         raise UserError(f"RUN: got {str(folder)!r} and --workdir={workdir}, expected one of both")
-    return folder or workdir
+    place = folder or workdir
+    if place is None:
+        verb = click.get_current_context().info_name
+        raise UserError(f"RUN is required: {RUN_EXPECTED}, e.g. lstm-lab {verb} runs/first")
+    return place
 
 
 def run_folder(workdir: Path | None, run: str | None) -> Path:
@@ -41,10 +60,13 @@ def run_folder(workdir: Path | None, run: str | None) -> Path:
       run: the id of a run of the study; None takes its best run on validation.
 
     Raises:
-      UserError: without a folder, for an unknown run, or a run of a folder that is no study.
+      UserError: without a folder, for a folder that holds neither a run nor a study, an unknown
+        run, or a run of a folder that is no study.
     """
     place = required_folder(workdir, RUN_EXPECTED)
     if not (place / "study.json").is_file():
+        if not (place / "run.json").is_file():
+            raise _no_run(place)
         if run is not None:
             raise UserError(f"--run: got {run!r}, but {place} is not a study")
         return place
@@ -58,6 +80,21 @@ def run_folder(workdir: Path | None, run: str | None) -> Path:
     if run not in ids:
         raise unknown("--run", run, ids)
     return run_folder(place, run)
+
+
+def _no_run(place: Path) -> UserError:
+    """Returns the error for a path that holds neither a run nor a study, with the likely one."""
+    # Without `..`, whose parents would include the folder itself.
+    for parent in Path(os.path.normpath(place)).parents:
+        for marker, what in (("run.json", "a run"), ("study.json", "a study")):
+            if place.exists() and (parent / marker).is_file():
+                return UserError(f"{place} is a part of {what}; did you mean {parent}?")
+    if place.exists():
+        return UserError(f"{place} holds no run (run.json is missing); expected {RUN_EXPECTED}")
+    names = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
+    similar = difflib.get_close_matches(place.name, names, 1)
+    hint = f"; did you mean {place.with_name(similar[0])}?" if similar else ""
+    return UserError(f"{place} does not exist{hint}")
 
 
 def load_trained(folder: Path, trust_code: bool) -> Trained:

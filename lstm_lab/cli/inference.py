@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from lstm_lab.cli.finished_runs import load_trained, one_folder, run_folder
+from lstm_lab.cli.finished_runs import load_trained, one_folder, run_argument, run_folder
 from lstm_lab.cli.options import (
     COUNT,
     Folder,
@@ -285,8 +285,7 @@ Examples:
   lstm-lab explain runs/parity
   lstm-lab explain runs/adding --analyses=fixed_points,signals --out=runs/adding/memory"""
 )
-@click.argument("folder", required=False, metavar="RUN", type=Folder())
-@folder
+@run_argument
 @run_flag
 @flag(
     "--analyses",
@@ -338,8 +337,7 @@ Examples:
   lstm-lab card runs/imdb
   lstm-lab card runs/five --run=1f0c2a9b7d3e --out=hub/README.md"""
 )
-@click.argument("folder", required=False, metavar="RUN", type=Folder())
-@folder
+@run_argument
 @run_flag
 @flag(
     "--out",

@@ -33,6 +33,8 @@ EXTRAS = {
     "nlp": "sentencepiece",
     "music": "mido",
     "loggers": "mlflow",
+    "interop": "onnx",
+    "peers": "keras",
 }
 
 

@@ -7,12 +7,13 @@ next.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lstm_lab.cli.finished_runs import RUN_EXPECTED, run_folder
+from lstm_lab.cli.finished_runs import one_folder, run_argument, run_folder
 from lstm_lab.cli.options import COUNT, Folder, OneOf, flag, run_flag, trust_code
 from lstm_lab.cli.runs import CONFIG_EXPECTED
 from lstm_lab.interop.sources import OWN_FILES, SOURCES
@@ -31,7 +32,7 @@ Examples:
   lstm-lab export runs/shakespeare --to=torch
   lstm-lab export runs/study --to=onnx --run=1f0c2a9b7d3e --opset=17 --out=model_onnx"""
 )
-@click.argument("folder", required=False, metavar="RUN", type=Folder())
+@run_argument
 @flag(
     "--to",
     f"The target, required, e.g. --to=torch. One of {', '.join(TARGETS)}.",
@@ -40,7 +41,8 @@ Examples:
 )
 @flag(
     "--out",
-    "The folder to write, e.g. --out=model_torch. By default `export/TARGET` in that of the run.",
+    "The folder to write, e.g. --out=model_torch. By default `export/TARGET` in that of the run. "
+    "An earlier export there is replaced, if no file was added or changed.",
     metavar="DIR",
     type=Folder(),
 )
@@ -55,6 +57,7 @@ Examples:
 @trust_code
 def export(
     folder: Path | None,
+    workdir: Path | None,
     to: str | None,
     out: Path | None,
     run: str | None,
@@ -68,9 +71,7 @@ def export(
     --run names.
     """
     # Before the run is read: a missing flag costs no waiting.
-    if folder is None:
-        example = "lstm-lab export runs/first --to=torch"
-        raise UserError(f"RUN is required: {RUN_EXPECTED}, e.g. {example}")
+    named = one_folder(folder, workdir)
     if to is None:
         raise UserError(f"--to is required: one of {', '.join(TARGETS)}")
     from lstm_lab.api.runs import Run
@@ -78,7 +79,7 @@ def export(
     from lstm_lab.training.devices import prepare_devices
 
     prepare_devices(default=1)
-    place = run_folder(folder, run)
+    place = run_folder(named, run)
     written = Run(place, trust_code).export(to, out, opset=opset, runtime=runtime)
     files = sorted(path for path in written.rglob("*") if path.is_file())
     rows = [[str(path.relative_to(written)), _size(path.stat().st_size)] for path in files]
@@ -159,7 +160,7 @@ def import_(
     if config is None:
         raise UserError(f"--config is required: {CONFIG_EXPECTED}")
     mapping, out = _mapping(names), _checked_out(out, file)
-    from lstm_lab.cli.settings import spec_of
+    from lstm_lab.cli.settings import recorded, spec_of
     from lstm_lab.interop.safetensors_file import write_weights
     from lstm_lab.interop.sources import import_weights, missing_weights
 
@@ -170,7 +171,9 @@ def import_(
     print(aligned([["read", "shape"], *rows]))
     if missing := missing_weights(weights, spec):
         print(f"\nnot in {visible(str(file))}, so drawn at random: {', '.join(missing)}")
-    print(f"\n{visible(str(out))}\nbegin with them: --config.model.init_from={visible(str(out))}")
+    changed = recorded(settings) | {"model.init_from": str(out)}
+    command = [config, *(f"--config.{path}={value}" for path, value in changed.items())]
+    print(f"\n{visible(str(out))}\nnext: lstm-lab train {visible(shlex.join(command))}")
     return DONE
 
 

@@ -72,10 +72,20 @@ def find_file(kind: Kind, name: str, setting: str) -> Path:
     if "/" not in name and path.suffix != ".py":
         files = list_files(kind)
         if name not in files:
+            _refuse_run(path, setting)
             raise unknown(setting, name, [*files, "FILE.py"])
         return files[name]
     if not os.path.isfile(path):
+        _refuse_run(path, setting)
         # Texts of a clone say configs/adding.py; with an installed package, the name is enough.
         known = f"; did you mean {path.stem!r}?" if path.stem in list_files(kind) else ""
         raise UserError(f"{setting}: {path} does not exist{known}")
     return path
+
+
+def _refuse_run(path: Path, setting: str) -> None:
+    """Raises UserError for the folder of a run, whose run.json is a config."""
+    if os.path.isfile(path / "run.json"):
+        raise UserError(
+            f"{setting}: {path} is the folder of a run; did you mean {path / 'run.json'}?"
+        )

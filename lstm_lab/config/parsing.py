@@ -89,6 +89,9 @@ def _weights_hash(init_from: str | None, recorded: str | None) -> str | None:
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a config with dotted fields set; sections are copied.
 
+    The length of training has two units, of which a config sets one. A value of the other one
+    replaces it: with `train.steps`, the config's `train.epochs` becomes None, and vice versa.
+
     Args:
       config: a ConfigDict or a dict; it does not change.
       values: by dotted field, such as "optim.lr" or "seed".
@@ -105,6 +108,9 @@ def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
         target = result.setdefault(section, {}) if section else result
         expect_mapping(section, target)
         target[name] = value
+    for unit, other in (("steps", "epochs"), ("epochs", "steps")):
+        if values.get(f"train.{unit}") is not None and f"train.{other}" not in values:
+            result["train"][other] = None
     return result
 
 

@@ -326,8 +326,10 @@ class TrainSpec:
             )
         # Without a default: the right length depends on the task.
         if (self.steps is None) == (self.epochs is None):
+            other = "set one of them" if self.steps is None else "set the other one to None"
             raise ValueError(
-                f"steps, epochs: got {self.steps} and {self.epochs}, expected exactly one of them"
+                f"steps, epochs: got {self.steps} and {self.epochs}, expected exactly one of them; "
+                f"{other}"
             )
 
     @property

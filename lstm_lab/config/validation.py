@@ -59,7 +59,8 @@ CONFLICTS = (
     ),
     Conflict(
         lambda spec: spec.optim.counts_epochs and spec.train.epochs is None,
-        "optim.decay_unit: got epoch, which needs train.epochs instead of train.steps",
+        "optim.decay_unit: got epoch, which needs train.epochs instead of train.steps; set it to "
+        "update, with optim.decay_steps and decay_begin in updates",
     ),
     Conflict(
         lambda spec: spec.model.embedding is not None and not _reads_tokens(spec),

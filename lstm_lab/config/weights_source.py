@@ -18,6 +18,12 @@ SUFFIX = ".safetensors"
 # Files that may hold pickled objects, which run code when they are read.
 PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".npz", ".npy")
 
+TORCH_FILES = (".pt", ".pth", ".bin", ".ckpt")
+TORCH_HINT = (
+    ", in PyTorch by safetensors.torch.save_file(model.state_dict(), FILE), and convert them: "
+    "lstm-lab import FILE --from=torch"
+)
+
 
 def source_hash(path: Path) -> str:
     """Returns a hash of the weights that `model.init_from` names, in hex.
@@ -40,8 +46,10 @@ def source_hash(path: Path) -> str:
     if not os.path.isfile(path):
         raise UserError(f"model.init_from: {path} does not exist")
     if path.suffix in PICKLED:
+        hint = TORCH_HINT if path.suffix in TORCH_FILES else ""
         raise UserError(
             f"model.init_from: {path} may run code when it is read; save its weights as {SUFFIX}"
+            f"{hint}"
         )
     if path.suffix != SUFFIX:
         raise UserError(

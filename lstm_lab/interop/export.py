@@ -2,31 +2,30 @@
 
 In: the folder of a run and a target. Out: a folder with the files of the target, and next to them
 `export.json` (what it is and where it comes from) and `preprocessing.json` (the symbols, labels and
-scales that inputs and outputs need). The folder appears when it is complete. Read targets.py next.
+scales that inputs and outputs need). Read targets.py next, and export_folder.py for how the folder
+appears and what it may replace.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from lstm_lab.config.user_code import without_folder
 from lstm_lab.inference.load import Trained
+from lstm_lab.interop.export_folder import MARKER, file_hashes, new_export
 from lstm_lab.interop.targets import (
     NO_OPTIONS,
     ExportOptions,
     check_options,
     find_target,
 )
+from lstm_lab.interop.trained_equations import UnknownEquationsError
 from lstm_lab.tasks import Tokens
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json, write_text
 from lstm_lab.utils.types import JSON
-
-MARKER = "export.json"
 
 
 def export_run(
@@ -41,7 +40,7 @@ def export_run(
     Args:
       trained: the run.
       to: the target, one of `targets.TARGETS`.
-      out: the folder to write; an earlier export in it is replaced.
+      out: the folder to write; an earlier export in it is replaced if its files are unchanged.
       options: what the user chose.
       card: how to load the files, as Markdown -> the text of README.md; None writes no README.
 
@@ -50,7 +49,7 @@ def export_run(
 
     Raises:
       UserError: for an unknown target, a model that it cannot express, or a folder that holds
-        something else. Nothing is written then.
+        something else, such as a file that was added to an earlier export. Nothing is written then.
 
     Example:
       export_run(load_run(Path("runs/shakespeare")), "torch", Path("shakespeare_torch"))
@@ -59,23 +58,17 @@ def export_run(
     check_options(to, options)
     # Kernels are calls into a library of this package, which a program for others does not have.
     trained = replace(trained, spec=trained.spec.for_tracing())
-    if out.exists() and not (out / MARKER).is_file() and (out.is_file() or any(out.iterdir())):
-        raise UserError(f"--out: {out} exists and is no export; choose another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside `out` and moved, so that an error or a kill leaves no half of an export there.
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        usage = target.write(trained, part, options)
-        write_json(part / MARKER, _description(trained, to, usage))
-        write_json(part / "preprocessing.json", dict(trained.preprocessing))
+    with new_export(out) as folder:
+        try:
+            usage = target.write(trained, folder, options)
+        except UnknownEquationsError:
+            # The spec of a user's cell does not know the name that the user gave it.
+            raise UnknownEquationsError(_cell_name(trained)) from None
+        write_json(folder / "preprocessing.json", dict(trained.preprocessing))
         if card is not None:
-            write_text(part / "README.md", card(usage))
-        part.chmod(0o755)  # mkdtemp makes folders that only their owner can read
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            write_text(folder / "README.md", card(usage))
+        description = _description(trained, to, usage)
+        write_json(folder / MARKER, {**description, "files": file_hashes(folder)})
     return out
 
 
@@ -93,8 +86,14 @@ def read_usage(folder: Path) -> str:
     """
     description = read_json(folder / MARKER, usage=str)
     if description is None:
-        raise UserError(f"{folder} holds no export ({MARKER} is missing or damaged)")
+        state = "damaged" if (folder / MARKER).is_file() else "missing"
+        raise UserError(f"{folder} holds no export ({MARKER} is {state})")
     return str(description["usage"])
+
+
+def _cell_name(trained: Trained) -> str:
+    """Returns the name of a cell without its file, which is a copy in the folder of the run."""
+    return trained.spec.model.cell.rpartition(":")[2]
 
 
 def _description(trained: Trained, to: str, usage: str) -> dict[str, JSON]:

@@ -1,8 +1,8 @@
 """A trained model as plain data, which all targets of an export read.
 
-In: a finished run. Out: `PortableModel`: its layers with their specs and weights, and what stands
-around them, as NumPy arrays. Nothing here needs JAX at work or the package of a target. Read
-trained_equations.py next: the equations of a layer as a trained model computes them.
+In: a finished run. Out: `PortableModel`: its layers with their specs and weights, the embedding and
+the head. It imports JAX only to convert arrays; the result is NumPy. It needs no package of a
+target. Read trained_equations.py next: the equations of a layer as a trained model computes them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PortableLayer:
 
     @property
     def outputs(self) -> int:
-        """Number of outputs: H, or that of the projection."""
+        """Number of outputs: the number of hidden units, or the size of the projection."""
         return self.state_sizes["h"]
 
 

@@ -3,7 +3,7 @@
 In: a finished run. Out: the whole model, and one step of it for a stream, each as `NAME.jax_export`
 for JAX and as `NAME.mlirbc` (StableHLO) for other programs. Weights are constants of the program;
 the numbers of rows and steps are free. JAX traces the model itself, so every cell works, also a
-user's own. The programs have no derivatives: to train a model further, take `safetensors`.
+user's own. The programs have no gradients; to continue training, export `safetensors`.
 """
 
 from __future__ import annotations
@@ -158,8 +158,8 @@ def translation_program(trained: Trained) -> TypedFunction:
       trained: the run of a translation, with the backend `scan`.
 
     Returns:
-      A program with x: target tokens [b,t], of which the first is that of the start; source:
-      tokens [b,s]; source_lengths [b]; all int32. The float32 logits [b,t,C] belong to the target
+      A program with x: target tokens [b,t], the first one is the start token; source: tokens
+      [b,s]; source_lengths [b]; all int32. The float32 logits [b,t,C] belong to the target
       token after each position.
 
     Example:
@@ -268,7 +268,7 @@ def _model_usage(spec: RunSpec) -> str:
 
 
 _MODEL = """\
-JAX runs the programs on CPU, CUDA or TPU; lstm_lab need not be installed.
+JAX runs the programs on CPU, CUDA or TPU. You do not need lstm_lab to run them.
 
 ```python
 from pathlib import Path
@@ -289,7 +289,7 @@ outputs, states = model.call(x, lengths, states, True)  # outputs {shape}
 """
 
 _STREAMING = """\
-`streaming.jax_export` computes one time step, for answers while a sequence arrives:
+`streaming.jax_export` computes one time step, for streaming input:
 
 ```python
 streaming = export.deserialize(bytearray(Path("streaming.jax_export").read_bytes()))
@@ -299,7 +299,7 @@ outputs, states = step(x[:, 0], states, False)
 """
 
 _TRANSLATION = """\
-JAX runs the program on CPU, CUDA or TPU; lstm_lab need not be installed.
+JAX runs the program on CPU, CUDA or TPU. You do not need lstm_lab to run it.
 
 ```python
 from pathlib import Path

@@ -26,7 +26,7 @@ Form = Literal["layer", "equations", "program", "weights"]
 
 
 class ExportOptions(NamedTuple):
-    """What a user may choose of an export.
+    """Options of an export.
 
     Attributes:
       opset: version of ONNX' operators; None takes the target's default.

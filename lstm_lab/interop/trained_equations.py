@@ -2,7 +2,7 @@
 
 In: a layer of a portable model. Out: its equations in the order of their computation, the arrays
 of their weights, and the names of the state. Targets that lack a cell write these equations in
-their own language (pytorch/, onnx/), so that every variant of the catalogue can leave the package.
+their own language (pytorch/, onnx/), so that every variant of the catalogue can be exported.
 
 Three functions need care in float32: log(sigmoid(x)), which is -inf for x < -104 if computed as it
 is written; the quotients of minLSTM, which are 0 / 0 there; and the exponential forget gate of
@@ -40,6 +40,23 @@ from lstm_lab.utils.errors import UserError
 _MASKS = ("d", "D")
 
 
+class UnknownEquationsError(UserError):
+    """A cell of a user has functions of its own, whose equations the package does not know.
+
+    Args:
+      cell: the name of the cell.
+
+    Example:
+      raise UnknownEquationsError("one_gate")
+    """
+
+    def __init__(self, cell: str) -> None:
+        super().__init__(
+            f"export: the cell {cell} has functions of its own, whose equations are not known, "
+            "expected a cell of lstm_lab; --to=stablehlo exports every cell"
+        )
+
+
 def trained_equations(spec: Spec, rates: Mapping[str, float]) -> tuple[Equation, ...]:
     """Returns the equations of one time step in evaluation.
 
@@ -50,7 +67,7 @@ def trained_equations(spec: Spec, rates: Mapping[str, float]) -> tuple[Equation,
       rates: the rates of its regularization, by name.
 
     Raises:
-      UserError: for a cell of a user, whose equations the package does not know.
+      UnknownEquationsError: for a cell of a user.
 
     Example:
       [e.text for e in trained_equations(CellSpec(gates="f", coupled=True), {})]
@@ -58,10 +75,7 @@ def trained_equations(spec: Spec, rates: Mapping[str, float]) -> tuple[Equation,
     try:
         written = equations(spec)
     except ValueError:
-        raise UserError(
-            f"export: {variant_name(spec)} has functions of its own, whose equations are not "
-            "known, expected a cell of lstm_lab; --to=stablehlo exports every cell"
-        ) from None
+        raise UnknownEquationsError(variant_name(spec)) from None
     plain = tuple(Equation(e.result, _evaluated(e.expression, rates)) for e in written)
     match spec:
         case MinLSTMSpec():
@@ -96,7 +110,7 @@ def equation_weights(layer: PortableLayer) -> dict[str, FloatArray]:
 
 
 def state_vectors(layer: PortableLayer) -> dict[str, tuple[str, slice]]:
-    """Returns where each vector of the step before lies: field of the state, and its units.
+    """Returns where each vector of the previous state is stored: its field, and the units in it.
 
     Args:
       layer: the layer.

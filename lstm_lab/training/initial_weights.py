@@ -1,8 +1,9 @@
 """The weights with which a run begins: drawn from its seed, and replaced by existing ones.
 
 In: a program, a run, and what its task computed from the training data. Out: the state before the
-first step, and what of it came from `model.init_from`. `session.py` asks when a run gets a lane; a
-run that resumes has its weights in a checkpoint. Read `word_vectors.py` for `model.vectors`.
+first step, and what of it came from `model.init_from`. `session.py` calls this when a run starts in
+a lane; a run that resumes has its weights in a checkpoint. Read `word_vectors.py` for
+`model.vectors`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class LoadedWeights(NamedTuple):
     Attributes:
       run: the id of the run that trained the weights; None for a file.
       loaded: the names of the weights that were loaded.
-      drawn: those that the seed gave: the other weights of the model.
+      drawn: weights that were initialized from the seed: the others of the model.
       unmatched: names in the file or run that the model does not have.
     """
 
@@ -123,15 +124,16 @@ def _with_existing_weights(
         if not any(names_part((part,), name) for name in loaded):
             raise unknown("model.init_parts", part, _parts(common))
     if not loaded:
+        hint = "; convert it: lstm-lab import FILE --from=torch" if source.is_file else ""
         raise UserError(
-            f"model.init_from: {path} has {_first(source.weights)}, and the model has "
-            f"{_first(weights)}: expected a weight that both have"
+            f"model.init_from: no weight of {path} has a name of this model: it has "
+            f"{_first(source.weights)}, and the model has {_first(weights)}{hint}"
         )
     problems = _problems(spec, source, {name: weights[name] for name in loaded}, preprocessing)
     if problems:
         name, problem = next(iter(problems.items()))
         fitting = [part for part in _parts(loaded) if part not in _parts(list(problems))]
-        hint = f"; model.init_parts={','.join(fitting)} leaves it out" if fitting else ""
+        hint = f"; --config.model.init_parts={','.join(fitting)} leaves it out" if fitting else ""
         raise UserError(f"model.init_from: {path}: {name} {problem}{hint}")
     weights |= {name: source.weights[name] for name in loaded}
     return tree_of_weights(weights, params), LoadedWeights(
@@ -161,11 +163,13 @@ class _ExistingWeights(NamedTuple):
       weights: arrays by name.
       run: the id of the run that trained them, or None.
       preprocessing: what that run learned from its training data; empty for a file.
+      is_file: whether they come from a file, and not from the folder of a run.
     """
 
     weights: dict[str, np.ndarray]
     run: str | None
     preprocessing: Mapping[str, JSON]
+    is_file: bool
 
 
 # All runs of a cohort start from the same weights.
@@ -175,16 +179,19 @@ def _read_source(path: Path, sha256: str) -> _ExistingWeights:
     now = source_hash(path)
     if now != sha256:
         raise UserError(
-            f"model.init_from: {path} has changed since this run was declared "
-            f"(sha256 {now}, then {sha256})"
+            f"model.init_from: {path} was changed after the run was set up; restore the file, or "
+            f"start a new run (sha256 {now}, then {sha256})"
         )
     what = f"model.init_from: {path}"
     if not path.is_dir():
-        return _ExistingWeights(read_safetensors(path.read_bytes(), what), None, {})
+        return _ExistingWeights(read_safetensors(path.read_bytes(), what), None, {}, is_file=True)
     head = read_settings(path) or {}
     weights = named_weights(best_weights(path, "model.init_from"))
     return _ExistingWeights(
-        weights, head.get("id"), read_preprocessing(path, head, "model.init_from")
+        weights,
+        head.get("id"),
+        read_preprocessing(path, head, "model.init_from"),
+        is_file=False,
     )
 
 
@@ -237,9 +244,9 @@ def _difference(before: JSON, now: JSON) -> str | None:
     # Tasks that generate numbers have no names for them.
     if before is None or now is None or list(before) == list(now):
         return None
-    pairs = zip_longest(map(repr, before), map(repr, now), fillvalue="none")
+    pairs = zip_longest(map(repr, before), map(repr, now), fillvalue="missing")
     number, (old, new) = next((k, pair) for k, pair in enumerate(pairs) if pair[0] != pair[1])
     return (
-        f"belongs to other symbols: {len(before)} there and {len(now)} here; "
-        f"number {number} is {old} there and {new} here"
+        "was trained with another vocabulary: "
+        f"symbol {number} is {old} in the source and {new} in this run"
     )

@@ -62,12 +62,14 @@ def unknown(setting: str, value: object, names: Iterable[str]) -> UserError:
     """Returns the error for a value that is not one of a list of names.
 
     The most similar name stands before the list, where a reader sees it even if the list is long.
+    Upper case makes no difference: ONNX is similar to onnx.
     """
     names = list(names)
     if not names:
         return UserError(f"{setting}: got {value!r}, but there is nothing to choose from")
-    similar = difflib.get_close_matches(str(value), names, 1)
-    hint = f"; did you mean {similar[0]!r}? expected" if similar else ", expected"
+    by_lower_case = {name.lower(): name for name in reversed(names)}
+    similar = difflib.get_close_matches(str(value).lower(), by_lower_case, 1)
+    hint = f"; did you mean {by_lower_case[similar[0]]!r}? expected" if similar else ", expected"
     return UserError(f"{setting}: got {value!r}{hint} one of {', '.join(names)}")
 
 

@@ -88,7 +88,7 @@ def run(capsys, monkeypatch, tmp_path):
         (["list", "variant"], "did you mean 'variants'"),
         (["show", "peepole"], "show: got 'peepole'; did you mean 'peephole'"),
         (["config", "shwo"], "config verb: got 'shwo'; did you mean 'show'"),
-        (["predict", "--workdir=none"], "holds no run"),
+        (["predict", "--workdir=none"], "none does not exist"),
         (["data", "get", "mnits"], "data: got 'mnits'; did you mean 'mnist'"),
         (["data", "get"], "NAME... is required"),
         (["data", "prepare", "imdb", "none.tar.gz"], "data: none.tar.gz does not exist"),

@@ -134,6 +134,7 @@ HOSTILE = "x\x1b[2J\x1b]0;mine\x07\x9b2J\u202e"
 def test_a_foreign_run_controls_no_terminal(tmp_path, monkeypatch, arguments, exact, terminal):
     task = SimpleNamespace(name="text", source_vocabulary=None)
     trained = SimpleNamespace(spec=SimpleNamespace(task=task))
+    (tmp_path / "run.json").write_text("{}")
     answer = {"label": HOSTILE, "probabilities": {HOSTILE: 1.0}}
     monkeypatch.setattr("lstm_lab.cli.inference.load_trained", lambda *_: trained)
     monkeypatch.setattr("lstm_lab.inference.predict.predict_lines", lambda *_: iter([answer]))

@@ -1,6 +1,7 @@
 """`lstm-lab export` and `lstm-lab import`: files, one-line errors, and nothing half-written."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -50,8 +51,8 @@ def test_export_writes_into_the_run_and_says_how_to_load_it(folder, capsys):
     assert read.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(read[name], array)
-    # The folder is still that of a run.
-    assert main(["export", str(folder / "one"), "--to=safetensors"]) == 0
+    # The folder is still that of a run, which --workdir names, too.
+    assert main(["export", f"--workdir={folder / 'one'}", "--to=safetensors"]) == 0
 
 
 def test_of_a_study_the_best_run_is_written_or_the_named_one(folder, tmp_path):
@@ -87,14 +88,24 @@ def test_a_notebook_gets_the_same_errors(folder):
         (["{one}", "--to=stablehlo", "--opset=17"], "--opset: it has no effect with"),
         (["{one}", "--to=stablehlo", "--run=abc"], "--run: got 'abc', but"),
         (["{two}", "--to=stablehlo", "--run=abc"], "--run: got 'abc', expected one of"),
-        (["nowhere", "--to=stablehlo"], "nowhere holds no run"),
-        (["{one}", "--to=stablehlo", "--out={one}"], "exists and is no export"),
+        (["nowhere", "--to=stablehlo"], "nowhere does not exist"),
+        (["{one}/run.json", "--to=stablehlo"], "is a part of a run; did you mean {one}?"),
+        (["{one}/checkpoints", "--to=onnx"], "is a part of a run; did you mean {one}?"),
+        (["{two}/runs", "--to=onnx"], "is a part of a study; did you mean {two}?"),
+        (["{two}/../on", "--to=onnx"], "/on does not exist; did you mean {two}/../one?"),
+        (["{one}/..", "--to=onnx"], "holds no run (run.json is missing)"),
+        (["{one}", "--workdir=elsewhere", "--to=onnx"], "RUN: got"),
+        (["{one}", "--to=ONNX"], "--to: got 'ONNX'; did you mean 'onnx'?"),
+        (["{one}", "--to=stablehlo", "--out={one}"], "holds the run itself; choose another"),
+        (["{one}", "--to=stablehlo", "--out={one}/.."], "holds the run itself; choose another"),
+        (["{one}", "--to=stablehlo", "--out={one}/checkpoints"], "exists and is no export"),
     ],
 )
 def test_export_refuses_wrong_flags_in_one_line(folder, flags, message, capsys):
     before = sorted(folder.rglob("*"))
     places = {name: str(folder / name) for name in ("one", "two")}
-    assert message in error(capsys, "export", *[flag.format(**places) for flag in flags])
+    printed = error(capsys, "export", *[flag.format(**places) for flag in flags])
+    assert message.format(**places) in printed
     assert sorted(folder.rglob("*")) == before
 
 
@@ -107,13 +118,17 @@ def test_a_users_cell_runs_only_with_trust(tmp_path, capsys):
     assert main(["export", str(tmp_path / "w"), "--to=safetensors", "--trust-code"]) == 0
 
 
-def test_weights_that_left_and_came_back_predict_the_same(folder, tmp_path):
+def test_weights_that_left_and_came_back_predict_the_same(folder, tmp_path, capsys):
     assert main(["export", str(folder / "one"), "--to=torch", f"--out={tmp_path / 'torch'}"]) == 0
-    file, out = tmp_path / "torch" / "model.safetensors", tmp_path / "mine.safetensors"
+    file, out = tmp_path / "torch" / "model.safetensors", tmp_path / "my weights.safetensors"
     flags = ["--from=torch", "--config=adding:lstm", *TINY, f"--out={out}"]
+    capsys.readouterr()
     assert main(["import", str(file), *flags]) == 0
-    begin = [f"--config.model.init_from={out}", "--config.train.steps=0"]
-    assert main(["train", "adding:lstm", *TINY, *begin, f"--workdir={tmp_path / 'again'}"]) == 0
+    # The printed command is whole.
+    program, *command = shlex.split(capsys.readouterr().out.splitlines()[-1].removeprefix("next: "))
+    assert (program, command[-1]) == ("lstm-lab", f"--config.model.init_from={out}")
+    begin = ["--config.train.steps=0", f"--workdir={tmp_path / 'again'}"]
+    assert main([*command, *begin]) == 0
     first, again = ll.load_run(folder / "one"), ll.load_run(tmp_path / "again")
     assert again.metrics == first.metrics
     x_NTD = np.random.default_rng(0).normal(size=(3, 6, 2)).astype(np.float32)
@@ -135,7 +150,7 @@ def test_an_export_has_the_card_of_the_run(folder):
     out = ll.load_run(folder / "one").export("safetensors")
     text = (out / "README.md").read_text()
     assert text.startswith("---\n")
-    assert "### This folder\n\nThe names are paths" in text
+    assert "### The files of this folder\n\nThe names are paths" in text
 
 
 @pytest.fixture
@@ -159,7 +174,7 @@ def test_import_writes_our_names_and_says_what_is_missing(reader, tmp_path, caps
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["head/kernel", "3", "x", "1"]
     assert "drawn at random: head/bias, lstm/layer_0/b" in lines[3]
-    assert lines[-1] == f"begin with them: --config.model.init_from={out}"
+    assert lines[-1].startswith("next: lstm-lab train adding:lstm ")
     np.testing.assert_array_equal(load_file(out)["head/kernel"], np.ones((3, 1)))
     with safe_open(out, "numpy") as content:
         assert json.loads(content.metadata()["model"])["hidden"] == 3

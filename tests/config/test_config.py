@@ -285,3 +285,39 @@ def test_a_schedule_in_epochs_needs_a_length_in_epochs():
     optim = {**config()["optim"], "schedule": "exponential", "decay_unit": "epoch"}
     with pytest.raises(UserError, match="optim.decay_unit: got epoch, which needs train.epochs"):
         build_spec({**config(), "optim": optim})
+
+
+@pytest.mark.parametrize(("own", "other"), [("epochs", "steps"), ("steps", "epochs")])
+def test_a_length_of_training_replaces_that_of_the_config_in_the_other_unit(own, other):
+    base = {"task": {"name": "digits"}, "train": {own: 3}}
+    assert load_spec(base, {f"train.{other}": 2}).train.steps == (2 if other == "steps" else None)
+    assert load_spec(base, {f"train.{other}": 2}).train.epochs == (2 if other == "epochs" else None)
+    # Also without training steps: 0 is a number.
+    assert load_spec(base, {"train.steps": 0}).train.steps == 0
+    # No number replaces nothing.
+    assert getattr(load_spec(base, {f"train.{other}": None}).train, own) == 3
+    assert base["train"] == {own: 3}
+
+
+def test_both_lengths_of_training_together_are_an_error_with_a_next_step():
+    message = "train.steps, epochs: got 2 and 3, expected exactly one of them; set the other one"
+    both = {"task": {"name": "digits"}, "train": {"steps": 2, "epochs": 3}}
+    with pytest.raises(UserError, match=message):
+        load_spec(both)
+    with pytest.raises(UserError, match=message):
+        load_spec({"task": {"name": "digits"}}, {"train.steps": 2, "train.epochs": 3})
+    with pytest.raises(UserError, match="got None and None, .*; set one of them"):
+        load_spec({"task": {"name": "digits"}})
+
+
+def test_the_folder_of_a_run_is_no_config_and_its_run_json_is(tmp_path, monkeypatch):
+    folder = tmp_path / "first"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", str(folder)):
+        with pytest.raises(UserError, match=r"is the folder of a run; did you mean .*run.json\?$"):
+            load_spec(name)
+    # A config of this name comes first.
+    folder.rename(tmp_path / "adding")
+    assert load_spec("adding").task.name == "adding"

@@ -81,7 +81,7 @@ def test_a_record_finds_its_weights_changed_or_gone(trained, tmp_path):
     [
         ("nothing", "nothing does not exist"),
         ("x" * 300, "does not exist"),
-        ("model.pt", r"model.pt may run code when it is read; save its weights as .safetensors"),
+        ("model.pt", r"model.pt may run code when it is .* lstm-lab import FILE --from=torch"),
         ("model.npz", r"model.npz may run code when it is read; save its weights as .safetensors"),
         ("model.h5", r"model.h5: expected the folder of a run, or a .safetensors file"),
         ("folder", "folder holds no weights of a finished run"),

@@ -144,7 +144,9 @@ def test_a_file_that_changes_after_the_run_was_declared_is_refused(source, tmp_p
     save_file(weights_of(source), path)
     spec = from_run(path)
     save_file({"head/bias": np.zeros(1, np.float32)}, path)
-    with pytest.raises(UserError, match=r"weights\.safetensors has changed since this run was"):
+    with pytest.raises(
+        UserError, match=r"weights\.safetensors was changed after the run was set up; restore"
+    ):
         start_of(spec)
 
 
@@ -171,7 +173,10 @@ def test_weights_that_do_not_fit_are_named_and_leave_no_folder(
 def test_weights_without_a_common_name_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_file({"rnn.weight_ih_l0": np.zeros((20, 2), np.float32)}, path)
-    message = r"weights.safetensors has rnn.weight_ih_l0, and the model has head/bias: expected"
+    message = (
+        r"no weight of .*weights.safetensors has a name of this model: it has rnn.weight_ih_l0, "
+        r"and the model has head/bias; convert it: lstm-lab import FILE --from=torch$"
+    )
     with pytest.raises(UserError, match=message):
         start_of(from_run(path))
 
@@ -189,12 +194,12 @@ def test_a_vocabulary_of_another_order_is_refused(language, tmp_path):
     train([spec(text)], tmp_path / "same")
     assert read_result(tmp_path / "same" / "0")["test"] == read_result(folder)["test"]
     message = (
-        r"embed/embedding belongs to other symbols: 28 there and 28 here; number \d is ' ' there "
-        r"and 'q' here; model.init_parts=lstm leaves it out$"
+        r"embed/embedding was trained with another vocabulary: symbol \d is ' ' in the source and "
+        r"'q' in this run; --config.model.init_parts=lstm leaves it out$"
     )
     with pytest.raises(UserError, match=message):
         train([spec(other)], tmp_path / "other")
-    with pytest.raises(UserError, match="head/bias belongs to other symbols"):
+    with pytest.raises(UserError, match="head/bias was trained with another vocabulary"):
         train([spec(other, ("head", "lstm"))], tmp_path / "head")
     train([spec(other, ("lstm",))], tmp_path / "lstm")
     assert read_result(tmp_path / "lstm" / "0")["status"] == "completed"
@@ -212,7 +217,7 @@ def test_the_first_layer_of_one_hot_inputs_has_a_vocabulary_too(tmp_path):
         spec = language_spec(other, model=model)
         return start_of(spec, None, spec.task.load(Path("nowhere")).preprocessing)
 
-    with pytest.raises(UserError, match="lstm/layer_0/wx belongs to other symbols"):
+    with pytest.raises(UserError, match="lstm/layer_0/wx was trained with another vocabulary"):
         start("lstm")
     assert start("lstm/layer_0/wh").loaded.loaded == ("lstm/layer_0/wh",)
 
@@ -237,7 +242,8 @@ def test_a_translation_has_two_vocabularies(tmp_path):
     start = start_of(spec, None, learned)
     jax.tree.map(np.testing.assert_array_equal, start.state.params, params)
     message = (
-        r"embed_source/embedding belongs to other symbols: 4 there and 4 here; number 1 is 'b'"
+        r"embed_source/embedding was trained with another vocabulary: symbol 1 is 'b' in the "
+        r"source and 'c' in this run"
     )
     with pytest.raises(UserError, match=message):
         start_of(spec, None, learned | {"sources": ["a", "c", "b", "d"]})

@@ -29,9 +29,7 @@ def load_onnx() -> ModuleType:
     try:
         import onnx
     except ImportError:
-        raise UserError(
-            '--to=onnx: the package onnx is missing: pip install "lstm-lab[interop]"'
-        ) from None
+        raise UserError("--to=onnx needs onnx: pip install 'lstm-lab[interop]'") from None
     return onnx
 
 

@@ -108,9 +108,7 @@ def _file_of(tensors: dict[str, FloatArray]) -> bytes:
     try:
         from safetensors.numpy import save
     except ImportError:
-        raise UserError(
-            '--to=torch requires safetensors: pip install "lstm-lab[interop]"'
-        ) from None
+        raise UserError("--to=torch needs safetensors: pip install 'lstm-lab[interop]'") from None
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     return save(contiguous, metadata={"format": "pt"})
 

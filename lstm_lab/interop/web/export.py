@@ -63,8 +63,8 @@ def write(trained: Trained, folder: Path, options: ExportOptions) -> str:
     task = trained.spec.task
     if not isinstance(task, Language):
         raise UserError(
-            f"--to=web: got a run of {task.name}, expected a run of language, whose page continues "
-            "a text; --to=onnx exports other models"
+            "--to=web needs a language model, such as a run of characters; this run is of "
+            f"{without_folder(task.name)}. --to=onnx exports it."
         )
     model = portable_model(trained)
     if model.streaming_problem is not None:

@@ -29,7 +29,9 @@ def refused(run, out, **options):
 
 def test_only_a_language_model_has_a_page(runtime, tmp_path):
     message = refused(trained(small_spec(**SCAN)), tmp_path / "out", runtime=runtime)
-    assert message.startswith("--to=web: got a run of adding, expected a run of language")
+    assert message.startswith(
+        "--to=web needs a language model, such as a run of characters; this run is of adding."
+    )
 
 
 def test_a_missing_runtime_says_how_to_get_it(runtime, tmp_path):
