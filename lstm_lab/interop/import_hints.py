@@ -168,7 +168,7 @@ def _symbols_hint(spec: RunSpec, size: int) -> str:
     # Their vocabularies begin with `<unk>`.
     if isinstance(spec.task, Language | Tags | Text):
         hint += (
-            " in the order of preprocessing.json, where symbol 0 stands for unknown ones; bring "
-            "the rows of the file into this order"
+            " in the order of an export's preprocessing.json, where symbol 0 stands for unknown "
+            "ones; bring the rows of the file into this order"
         )
     return hint

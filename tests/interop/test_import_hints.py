@@ -78,7 +78,10 @@ def test_the_hidden_size_that_fits_is_named_if_the_shape_says_it():
 
 def test_another_number_of_symbols_says_what_symbol_0_is():
     text = shape_hint(load_spec(TEXT), AXES, (256, 65), (256, 66))
-    assert "the file has 65 symbols, the task 66 in the order of preprocessing.json" in text
+    assert (
+        "the file has 65 symbols, the task 66 in the order of an export's preprocessing.json"
+        in text
+    )
     assert "symbol 0 stands for unknown ones" in text
     # The symbols of this task are not those of a text.
     text = shape_hint(load_spec("dyck"), ("symbols", "embedding"), (9, 3), (5, 3))

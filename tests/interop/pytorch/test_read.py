@@ -1,5 +1,6 @@
 """Weights of PyTorch find their places in our models, or the message says what is in the way."""
 
+import json
 from dataclasses import replace
 
 import jax
@@ -10,6 +11,8 @@ from lstm_lab.interop.portable import portable_model
 from lstm_lab.interop.pytorch import import_weights
 from lstm_lab.interop.pytorch.module import state_dict
 from lstm_lab.utils.errors import UserError
+from tests.helpers.pages import blocks_of
+from tests.helpers.paths import ROOT
 from tests.helpers.torch_runs import make_run
 
 numpy_files = pytest.importorskip("safetensors.numpy")
@@ -215,3 +218,28 @@ def test_our_own_file_needs_no_import(tmp_path):
     run = make_run()
     with pytest.raises(UserError, match=r"names are ours and need no import: --config\.model\.in"):
         read(run, {"lstm/layer_0/wx": np.zeros((2, 4, 4), np.float32)}, tmp_path)
+
+
+def test_the_lines_of_the_page_bring_symbols_into_our_order(tmp_path, monkeypatch):
+    text = (ROOT / "docs/how_to/pytorch.md").read_text()
+    (lines,) = [block for _, block in blocks_of(text) if "my_symbols" in block]
+    monkeypatch.chdir(tmp_path)
+    ours, theirs = ["<unk>", "a", "b", "c", "d"], ["d", "b", "a", "c"]
+    (tmp_path / "preprocessing.json").write_text(json.dumps({"inputs": ours}))
+    run = make_run(embedding=3)
+    rows = {"embedding.weight": 3, "head.weight": 4, "head.bias": 0}
+    tensors = tensors_of(run)
+    for name, width in rows.items():
+        tensors[name] = np.arange(4.0 * max(width, 1), dtype=np.float32).reshape(4, -1)
+    tensors["head.bias"] = tensors["head.bias"][:, 0]
+    own = dict(tensors)
+    with pytest.raises(UserError, match=r"\[4, 3\], expected \[5, 3\] .* the file has 4 symbols"):
+        read(run, tensors, tmp_path)
+    exec(lines, {"my_symbols": theirs, "tensors": tensors})
+    weights = read(run, tensors, tmp_path)
+    for number, symbol in enumerate(theirs):
+        place = ours.index(symbol)
+        row = own["embedding.weight"][number]
+        np.testing.assert_array_equal(weights["embed/embedding"][place], row)
+        np.testing.assert_array_equal(weights["head/kernel"][:, place], own["head.weight"][number])
+        assert weights["head/bias"][place] == own["head.bias"][number]
