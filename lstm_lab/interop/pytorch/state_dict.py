@@ -89,9 +89,11 @@ class StateDict:
             if name not in self.taken and not is_ignored(name, mapping)
         ]
         if left:
+            modules = dict.fromkeys(name.rpartition(".")[0] for name in left)
+            patterns = [f"{module}.*" if module else "NAME" for module in modules][:3]
             raise UserError(
                 f"{self.path}: the model has no place for {shapes_text(self, left)}; "
-                f"--map=ignore={left[0]} leaves a tensor out (: joins several, * is a wildcard)"
+                f"--map=ignore={':'.join(patterns)} leaves such tensors out (* is a wildcard)"
             )
 
 
