@@ -128,8 +128,10 @@ Examples:
     "--map",
     "names",
     metavar="OURS=THEIRS,...",
-    help="Names of the file by parts of our model, where they are not found by themselves, e.g. "
-    "--map=head=classifier,embed=encoder. An empty name leaves a part out.",
+    multiple=True,
+    help="Tells lstm_lab where a part is, if it cannot find it, e.g. --map=head=classifier. Commas "
+    "join several pairs; the flag may also be repeated. An empty name leaves a part out, and "
+    "--map=ignore=NAMES what the model has no place for.",
 )
 @flag(
     "--out",
@@ -144,7 +146,7 @@ def import_(
     file: Path | None,
     framework: str | None,
     config: str | None,
-    names: str | None,
+    names: tuple[str, ...],
     out: Path | None,
     trust_code: bool,
 ) -> int:
@@ -187,11 +189,19 @@ def _checked_out(out: Path | None, file: Path) -> Path:
     return out
 
 
-def _mapping(text: str | None) -> dict[str, str]:
-    """Returns the names of --map: theirs by ours."""
-    pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
+def _mapping(flags: tuple[str, ...]) -> dict[str, str]:
+    """Returns the names of all --map: theirs by ours."""
+    mapping: dict[str, str] = {}
+    pairs = [pair.partition("=") for pair in ",".join(flags).split(",") if pair.strip()]
     for ours, equals, theirs in pairs:
         if not ours.strip() or not equals:
             got = f"{ours}{equals}{theirs}"
             raise UserError(f"--map: got {got!r}, expected OURS=THEIRS, e.g. --map=head=classifier")
-    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+        ours, theirs = ours.strip(), theirs.strip()
+        if ours == "ignore" and ours in mapping:
+            theirs = mapping[ours] = f"{mapping[ours]}:{theirs}"
+        if mapping.setdefault(ours, theirs) != theirs:
+            raise UserError(
+                f"--map: {ours} is both {mapping[ours]!r} and {theirs!r}, expected one name"
+            )
+    return mapping

@@ -1,8 +1,8 @@
 """Export to Equinox: a module whose cells are Equinox' own, or written from their equations.
 
 In: a run. Out: `model.py` (the module), `model.json` (its settings) and `model.eqx` (its weights);
-they need Equinox alone. `to_equinox` returns the module in Python. The gates of Equinox have the
-order i f g o. Read standalone/equinox_model.py next: the module.
+you need only Equinox to load them. `to_equinox` returns the module in Python. The gates of Equinox
+have the order i f g o. Read standalone/equinox_model.py next: the module.
 """
 
 from __future__ import annotations
@@ -202,5 +202,6 @@ logits, states = jax.vmap(lambda x, states: model(x, None, states))(x, states)
 ```
 
 `x` are {inputs}; `lengths` [B] are the real steps of each row. `states` are {state} by layer and
-direction after the last real step; a call may start from them. It needs Equinox alone.
+direction after the last real step; a call may start from them. You need only Equinox to load the
+files.
 """

@@ -1,9 +1,9 @@
 """Export to Flax: a Linen module with its parameters, and our own module as one of NNX.
 
 In: a run. Out: `model.py` (the module), `model.json` (its settings) and `params.msgpack` (its
-parameters); they need Flax alone. A cell that Flax lacks becomes `cell.py`, written from its
-equations. `to_nnx` takes another way: it wraps the module of lstm_lab, so it serves every model.
-Read flax_weights.py next: the weights by the names of Flax, and back.
+parameters); you need only Flax to load them. A cell that Flax lacks becomes `cell.py`, written from
+its equations. `to_nnx` works differently: it wraps the module of lstm_lab, so it serves every
+model. Read flax_weights.py next: the weights by the names of Flax, and back.
 """
 
 from __future__ import annotations
@@ -189,5 +189,6 @@ logits, states = model.apply({{"params": params}}, x, None, states)
 
 `x` are {inputs}; `lengths` [B] are the real steps of each row, or None. `states` are the carries
 {carries} by layer and direction after the last real step; a call may start from them.
-`params.msgpack` is what `flax.serialization.msgpack_restore` reads. It needs Flax alone.
+`params.msgpack` is what `flax.serialization.msgpack_restore` reads. You need only Flax to load the
+files.
 """

@@ -7,8 +7,8 @@
     wx [D,1,H], wh, b                    i {kernel, bias}, h {kernel}
 
 In: a file of parameters, msgpack or safetensors, and the spec of a model. Out: its weights by our
-names, such as `lstm/layer_0/wx`. Neither format holds code. Read imported.py next: what all readers
-share.
+names, such as `lstm/layer_0/wx`. Neither format holds code. Read imported.py next: what the
+readers of Keras and Flax share.
 """
 
 from __future__ import annotations
@@ -23,9 +23,19 @@ from flax import serialization, traverse_util
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.interop.framework_cells import FrameworkCell, importable_cell
+from lstm_lab.interop.import_hints import (
+    check_gates,
+    check_something_read,
+    format_hint,
+    shape_hint,
+)
 from lstm_lab.interop.imported import (
     assign_parts,
+    check_mapping,
     check_shape,
+    choose_layers,
+    choose_one,
+    is_ignored,
     layer_parts,
     named_result,
     natural_order,
@@ -95,14 +105,15 @@ def import_weights(
         whose names are paths with `/` or `.`.
       spec: the spec of the model that takes the weights.
       mapping: modules of the file by part of the model, where the order does not say it:
-        `{"lstm/layer_0_reverse": "backward/cell"}`; an empty name leaves a part out.
+        `{"lstm/layer_0_reverse": "backward/cell"}`; an empty name leaves a part out, and `ignore`
+        has modules that are not read.
 
     Returns:
       float32 arrays by our names. Parts that the file lacks are missing.
 
     Raises:
-      UserError: for a file of another kind, a cell that Flax lacks, another number of layers, or
-        another shape.
+      UserError: for a file of another kind, a cell that Flax lacks, another number of layers,
+        several modules for a part, another shape, or if nothing of the model is in the file.
 
     Example:
       import_weights(Path("params.msgpack"), spec)["lstm/layer_0/wx"].shape
@@ -112,6 +123,7 @@ def import_weights(
         raise UserError(
             "import: Flax has no GRU with the reset before the product, expected reset='after'"
         )
+    mapping = mapping or {}
     arrays = _read(path)
     zeros = zero_weights(spec)
     parts = {
@@ -119,17 +131,29 @@ def import_weights(
         for name, weights in zeros.items()
     }
     layers = [part for directions in layer_parts(spec) for part in directions]
-    found = _find_parts(path, arrays, parts[layers[0]], layers)
+    check_mapping(mapping, parts, _modules(arrays))
+    held = _held_names(arrays, mapping)
+    kinds = _cells(held)
+    cells = [module for module, kind in kinds.items() if kind == cell]
+    if not cells and any(mapping.get(layer) != "" for layer in layers):
+        for module, kind in kinds.items():
+            check_gates(path, module, (len(_GATES[kind]), 1), len(_GATES[cell]))
+    found = choose_layers(path, layers, cells, mapping)
+    for part, names in (("embed", {"embedding"}), ("head", {"kernel", "bias"})):
+        if part in parts and not (part == "head" and spec.model.tied and "bias" in arrays):
+            same = [m for m in held if held[m] == names and _parent(m) not in kinds]
+            found |= choose_one(path, part, same, mapping)
     if spec.model.tied and "bias" in arrays and "embed" in found:
         # The bias of a tied head lies beside the embedding.
         kernel = arrays[f"{found['embed']}/embedding"].T
         arrays |= {"head/kernel": kernel, "head/bias": arrays["bias"]}
         found["head"] = "head"
-    assigned = assign_parts(found, mapping or {}, parts, _modules(arrays))
+    assigned = assign_parts(found, mapping)
     read = {}
     for part, module in assigned.items():
-        taken = dict(_taken(path, arrays, module, parts[part]))
+        taken = dict(_taken(spec, path, arrays, module, part, parts[part]))
         read[part] = from_flax(cell, taken) if part.startswith("lstm/") else taken
+    check_something_read("flax", path, read, list(arrays))
     return named_result(spec, path, read)
 
 
@@ -153,7 +177,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return UserError(
         f"import: {path} cannot be read, expected parameters of Flax as msgpack or safetensors: "
-        f"{reason}"
+        f"{reason}{format_hint('flax', path)}"
     )
 
 
@@ -180,35 +204,26 @@ def _modules(arrays: Mapping[str, np.ndarray]) -> list[str]:
     return sorted(paths - {""}, key=natural_order)
 
 
-def _find_parts(
-    path: Path,
-    arrays: Mapping[str, np.ndarray],
-    cell: Mapping[str, FloatArray],
-    layers: list[str],
-) -> dict[str, str]:
-    """Returns the modules of the parts of a model, by the names of their weights.
+def _held_names(
+    arrays: Mapping[str, np.ndarray], mapping: Mapping[str, str]
+) -> dict[str, set[str]]:
+    """Returns the names of the arrays inside of each module, without modules that are ignored."""
+    return {
+        module: {n.removeprefix(f"{module}/") for n in arrays if n.startswith(f"{module}/")}
+        for module in _modules(arrays)
+        if not is_ignored(module, mapping)
+    }
 
-    Args:
-      path: the file.
-      arrays: its arrays by path.
-      cell: the weights that a cell has, by name.
-      layers: the parts of the stack, in the order of layers and directions.
-    """
-    held: dict[str, set[str]] = {module: set() for module in _modules(arrays)}
-    for module in held:
-        held[module] = {n.removeprefix(f"{module}/") for n in arrays if n.startswith(f"{module}/")}
-    cells = [module for module, names in held.items() if names == set(cell)]
-    if cells and len(cells) != len(layers):
-        raise UserError(
-            f"import: {path} has the recurrent cells {', '.join(cells)}, expected {len(layers)}; "
-            "name them in the mapping"
-        )
-    found = dict(zip(layers, cells, strict=False))
-    for part, weights in (("embed", {"embedding"}), ("head", {"kernel", "bias"})):
-        same = [m for m, names in held.items() if names == weights and _parent(m) not in cells]
-        if len(same) == 1:
-            found[part] = same[0]
-    return found
+
+def _cells(held: Mapping[str, set[str]]) -> dict[str, FrameworkCell]:
+    """Returns the modules that are cells, with their kind, by the names of their weights."""
+    kinds: dict[frozenset[str], FrameworkCell] = {}
+    for kind, gates in _GATES.items():
+        zeros = {name: np.zeros((1, len(gates), 1), np.float32) for name in ("wx", "wh")}
+        zeros |= {"b": zeros["wx"][0], "bn": zeros["wx"][0, 0]}
+        kinds[frozenset(to_flax(kind, zeros))] = kind
+    named = ((module, frozenset(names)) for module, names in held.items())
+    return {module: kinds[names] for module, names in named if names in kinds}
 
 
 def _parent(module: str) -> str:
@@ -216,12 +231,34 @@ def _parent(module: str) -> str:
 
 
 def _taken(
-    path: Path, arrays: Mapping[str, np.ndarray], module: str, expected: Mapping[str, FloatArray]
+    spec: RunSpec,
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    module: str,
+    part: str,
+    expected: Mapping[str, FloatArray],
 ) -> Iterator[tuple[str, FloatArray]]:
     """Yields the arrays of a module with the expected names, float32."""
     for name, like in expected.items():
         tensor = f"{module}/{name}"
         if tensor not in arrays:
             raise UserError(f"import: {path} has no {tensor}, expected {list(like.shape)}")
-        check_shape(path, tensor, arrays[tensor].shape, like.shape)
+        got = arrays[tensor].shape
+        hint = shape_hint(spec, _axes(part, name), got, like.shape)
+        check_shape(path, tensor, got, like.shape, hint)
         yield name, np.asarray(arrays[tensor], np.float32)
+
+
+def _axes(part: str, name: str) -> tuple[str, ...]:
+    """Returns what the axes of an array are."""
+    match part, name:
+        case "embed", _:
+            return ("symbols", "embedding")
+        case "head", "kernel":
+            return ("features", "outputs")
+        case "head", _:
+            return ("outputs",)
+        case _ if name.endswith("bias"):
+            return ("hidden",)
+    # `ii` multiplies the input, `hi` the old h.
+    return ("inputs" if name.startswith("i") else "old hidden", "hidden")

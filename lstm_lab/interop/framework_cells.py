@@ -1,12 +1,13 @@
-"""The cells that Keras, Flax and Equinox have themselves: LSTM, GRU and the simple RNN.
+"""The cells that other frameworks have themselves: LSTM, GRU and the simple RNN.
 
-In: the spec of a variant. Out: which of these cells it is, or None. The equations of a trained
-model decide, so variants that differ only in training or in their initial weights (variational,
-weightdrop, chrono, ...) are plain LSTMs here. Read keras_models.py or flax_models.py next.
+In: the spec of a variant. Out: which of these cells it is, or None. Trained equations are compared,
+so variants that differ only in training or in their initial weights (variational, weightdrop,
+chrono, ...) are plain LSTMs here. Read keras_models.py or pytorch/layers.py next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -20,17 +21,39 @@ from lstm_lab.interop.trained_equations import trained_equations
 from lstm_lab.utils.errors import UserError
 
 FrameworkCell = Literal["lstm", "gru", "gru_reset_before", "rnn"]
+# PyTorch alone has a projection.
+PlainCell = FrameworkCell | Literal["projected_lstm"]
 
-_SPECS: dict[FrameworkCell, Spec] = {
+_SPECS: dict[PlainCell, Spec] = {
     "lstm": CellSpec(),
+    "projected_lstm": CellSpec(projection=0.5),  # its equations are those of every width of h
     "gru": GRUSpec(),
     "gru_reset_before": GRUSpec(reset="before"),
     "rnn": RNNSpec(),
 }
 
 
+def plain_cell(spec: Spec, rates: Mapping[str, float]) -> PlainCell | None:
+    """Returns the plain cell that computes what a trained variant computes, or None.
+
+    Args:
+      spec: the variant.
+      rates: the rates of its regularization; those of zoneout are part of a trained model.
+
+    Raises:
+      UserError: for a cell of a user, whose equations the package does not know.
+
+    Example:
+      plain_cell(get_variant("weightdrop").spec, {"weight_drop": 0.5})  # "lstm"
+    """
+    written = trained_equations(spec, rates)
+    return next(
+        (name for name, plain in _SPECS.items() if trained_equations(plain, {}) == written), None
+    )
+
+
 def framework_cell(spec: Spec) -> FrameworkCell | None:
-    """Returns the cell of other frameworks that a trained variant equals, or None.
+    """Returns the cell of Keras, Flax or Equinox that a trained variant equals, or None.
 
     Args:
       spec: the variant.
@@ -42,10 +65,8 @@ def framework_cell(spec: Spec) -> FrameworkCell | None:
       framework_cell(get_variant("variational").spec)  # "lstm"
       framework_cell(get_variant("peephole").spec)  # None
     """
-    written = trained_equations(spec, default_rates(spec))
-    return next(
-        (name for name, plain in _SPECS.items() if trained_equations(plain, {}) == written), None
-    )
+    cell = plain_cell(spec, default_rates(spec))
+    return None if cell == "projected_lstm" else cell
 
 
 def importable_cell(spec: Spec, framework: str) -> FrameworkCell:

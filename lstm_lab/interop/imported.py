@@ -2,13 +2,14 @@
 
 In: the spec of the model that takes the weights, and what a file has. Out: which part of the file
 belongs to which part of the model, and arrays of the expected shapes. A part is `embed`, `head`, or
-a layer of the stack such as `lstm/layer_0`. Read keras_weights.py next.
+a layer of the stack such as `lstm/layer_0`. Read import_hints.py next: what an error suggests.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from lstm_lab.models.recurrent import parameter_name
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError, unknown
+
+# A key of a mapping that is no part of a model: what is not read.
+IGNORE = "ignore"
 
 
 def zero_weights(spec: RunSpec) -> dict[str, dict[str, FloatArray]]:
@@ -68,46 +72,126 @@ def layer_parts(spec: RunSpec) -> list[list[str]]:
     ]
 
 
-def assign_parts(
-    found: Mapping[str, str], mapping: Mapping[str, str], parts: Iterable[str], names: Iterable[str]
+def is_ignored(name: str, mapping: Mapping[str, str]) -> bool:
+    """Returns whether the user says that a name of a file is not read.
+
+    Args:
+      name: the name of a tensor, a group or a module.
+      mapping: what the user says; `ignore` has names, separated by colons; `*` is a wildcard.
+
+    Example:
+      is_ignored("layers/dense_1", {"ignore": "layers/dense_*:layers/norm"})  # True
+    """
+    return any(fnmatch(name, pattern) for pattern in mapping.get(IGNORE, "").split(":"))
+
+
+def choose_layers(
+    path: Path, layers: Sequence[str], cells: Sequence[str], mapping: Mapping[str, str]
 ) -> dict[str, str]:
+    """Returns what a file has for each layer of the stack, in their order.
+
+    Args:
+      path: the file.
+      layers: the parts of the stack.
+      cells: the recurrent layers of the file.
+      mapping: what the user says; what it names is not chosen again.
+
+    Raises:
+      UserError: if the file has another number of layers.
+
+    Example:
+      choose_layers(path, ["lstm/layer_0"], ["layers/lstm"], {})
+    """
+    open_layers = [layer for layer in layers if layer not in mapping]
+    rest = [name for name in cells if name not in mapping.values()]
+    if open_layers and rest and len(rest) != len(open_layers):
+        advice = f"--map=ignore={rest[-1]} leaves one of the file out"
+        if len(rest) < len(open_layers):
+            advice = f"--map={open_layers[-1]}= leaves one of the model out"
+        raise UserError(
+            f"import: {path} has the recurrent layers {', '.join(rest)}, expected "
+            f"{len(open_layers)} because of model.layers and model.bidirectional; {advice}"
+        )
+    return dict(zip(open_layers, rest, strict=False))
+
+
+def choose_one(
+    path: Path, part: str, candidates: Sequence[str], mapping: Mapping[str, str]
+) -> dict[str, str]:
+    """Returns what a file has for the embedding or the head.
+
+    Args:
+      path: the file.
+      part: the part of the model.
+      candidates: what the file has of its kind.
+      mapping: what the user says.
+
+    Raises:
+      UserError: if there are several, and the user does not say which one it is.
+
+    Example:
+      choose_one(path, "head", ["layers/dense"], {})  # {"head": "layers/dense"}
+    """
+    if part in mapping or not candidates:
+        return {}
+    if len(candidates) > 1:
+        raise UserError(
+            f"import: {path} has {', '.join(candidates)} for {part}; "
+            f"--map={part}={candidates[-1]} chooses one, --map={part}= leaves the part out"
+        )
+    return {part: candidates[0]}
+
+
+def check_mapping(mapping: Mapping[str, str], parts: Iterable[str], names: Iterable[str]) -> None:
+    """Raises UserError for a part or a name that does not exist.
+
+    Args:
+      mapping: what the user says; an empty name leaves a part out.
+      parts: the parts of the model.
+      names: the names that the file has.
+
+    Example:
+      check_mapping({"head": "layers/dense_1"}, ["lstm/layer_0", "head"], groups)
+    """
+    parts, names = list(parts), list(names)
+    for part, name in mapping.items():
+        if part not in (*parts, IGNORE):
+            raise unknown("--map", part, [*parts, IGNORE])
+        if name and part != IGNORE and name not in names:
+            raise unknown(f"--map={part}", name, names)
+
+
+def assign_parts(found: Mapping[str, str], mapping: Mapping[str, str]) -> dict[str, str]:
     """Returns for each part of a model the name of what a file has for it.
 
     Args:
       found: what was found without the user's help.
       mapping: what the user says; an empty name leaves a part out.
-      parts: the parts of the model.
-      names: the names that the file has.
-
-    Raises:
-      UserError: for a part or a name that does not exist.
 
     Example:
-      assign_parts({"head": "layers/dense"}, {"head": "layers/dense_1"}, parts, names)
+      assign_parts({"head": "layers/dense"}, {"head": "layers/dense_1"})
     """
-    parts, names = list(parts), list(names)
-    for part, name in mapping.items():
-        if part not in parts:
-            raise unknown("import: mapping", part, parts)
-        if name and name not in names:
-            raise unknown(f"import: mapping of {part}", name, names)
-    return {part: name for part, name in {**found, **mapping}.items() if name}
+    assigned = {**found, **mapping}
+    return {part: name for part, name in assigned.items() if name and part != IGNORE}
 
 
-def check_shape(path: Path, tensor: str, got: Sequence[int], expected: Sequence[int]) -> None:
+def check_shape(
+    path: Path, tensor: str, got: Sequence[int], expected: Sequence[int], hint: str = ""
+) -> None:
     """Raises UserError if a tensor of a file has another shape than the model expects.
 
     Args:
       path: the file.
       tensor: name of the tensor.
       got, expected: the two shapes.
+      hint: what the user can do, as `import_hints.shape_hint` returns it.
 
     Example:
       check_shape(path, "layers/dense/vars/0 (kernel)", (8, 3), (8, 3))
     """
     if tuple(got) != tuple(expected):
         raise UserError(
-            f"import: {tensor} of {path} has the shape {list(got)}, expected {list(expected)}"
+            f"import: {tensor} of {path} has the shape {list(got)}, expected {list(expected)}{hint}"
         )
 
 

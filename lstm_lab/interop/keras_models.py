@@ -277,6 +277,10 @@ def _usage(model: PortableModel) -> str:
     streaming = "" if model.streaming_problem else ": pass them to the call for the next steps"
     optional = "" if model.subtract_last else ", or None without padding"
     return f"""```python
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"  # or "torch"; the default is TensorFlow
+
 import keras
 {cell}
 model = keras.saving.load_model("model.keras")

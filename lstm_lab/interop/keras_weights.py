@@ -4,8 +4,8 @@
     lstm_lab  wx [D,3,H] r z n, bn [H]    Keras  kernel [D,3H] z r h, bias [2,3H] or [3H]
 
 In: a `.keras` or `.weights.h5` file and the spec of a model. Out: its weights by our names, such as
-`lstm/layer_0/wx`. The file is read as arrays: no layer of it is built, so nothing of it runs. Read
-imported.py next: what all readers share.
+`lstm/layer_0/wx`. The file is read as arrays: no layer of it is built, so no code from the file is
+executed. Read imported.py next: what the readers of Keras and Flax share.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,20 @@ from lstm_lab.interop.framework_cells import (
     importable_cell,
     reorder_gates,
 )
+from lstm_lab.interop.import_hints import (
+    check_gates,
+    check_something_read,
+    format_hint,
+    safetensors_names,
+    shape_hint,
+)
 from lstm_lab.interop.imported import (
     assign_parts,
+    check_mapping,
     check_shape,
+    choose_layers,
+    choose_one,
+    is_ignored,
     layer_parts,
     named_result,
     natural_order,
@@ -46,7 +57,21 @@ _ORDERS: dict[FrameworkCell, tuple[str, str]] = {
     "gru_reset_before": ("rzn", "zrn"),
     "rnn": ("h", "h"),
 }
-_NAMES = ("kernel", "recurrent_kernel", "bias")
+# The arrays of a cell, of the embedding and of the head in the order of Keras, with their axes.
+_Axes = Mapping[str, tuple[str, ...]]
+_CELL_AXES: dict[FrameworkCell, _Axes] = {
+    cell: {
+        "kernel": ("inputs", f"{len(order)} x hidden"),
+        "recurrent_kernel": ("hidden", f"{len(order)} x hidden"),
+        # That of a GRU with the reset after the product has two rows.
+        "bias": (("2", "3 x hidden") if cell == "gru" else (f"{len(order)} x hidden",)),
+    }
+    for cell, (order, _) in _ORDERS.items()
+}
+_PART_AXES: dict[str, _Axes] = {
+    "embed": {"embedding": ("symbols", "embedding")},
+    "head": {"kernel": ("features", "outputs"), "bias": ("outputs",)},
+}
 
 
 def to_keras(cell: FrameworkCell, params: Mapping[str, FloatArray]) -> list[FloatArray]:
@@ -104,26 +129,28 @@ def import_weights(
       path: a `.keras` or `.weights.h5` file of Keras 3.
       spec: the spec of the model that takes the weights.
       mapping: groups of the file by part of the model, where the order does not say it:
-        `{"head": "layers/dense_1"}`; an empty name leaves a part out.
+        `{"head": "layers/dense_1"}`; an empty name leaves a part out, and `ignore` has groups that
+        are not read.
 
     Returns:
       float32 arrays by our names. Parts that the file lacks are missing.
 
     Raises:
-      UserError: for a file of another kind, a cell that Keras lacks, another number of layers, or
-        another shape.
+      UserError: for a file of another kind, a cell that Keras lacks, another number of layers,
+        several groups for a part, another shape, or if nothing of the model is in the file.
 
     Example:
       import_weights(Path("model.keras"), spec)["lstm/layer_0/wx"].shape
     """
     cell = importable_cell(resolve_cell(spec.model), "Keras")
-    zeros, layers = zero_weights(spec), layer_parts(spec)
+    mapping, zeros, layers = mapping or {}, zero_weights(spec), layer_parts(spec)
     # Both directions of a layer are one group of a file.
     parts = [name for name in zeros if not name.endswith("_reverse")]
     with _open(path, spec) as file:
         groups = _groups(path, file)
-        found = _find_parts(path, groups, len(layers))
-        assigned = assign_parts(found, mapping or {}, parts, groups)
+        check_mapping(mapping, parts, groups)
+        assigned = assign_parts(_find_parts(path, groups, parts, mapping), mapping)
+        reader = _Reader(path, file, spec)
         read: dict[str, dict[str, FloatArray]] = {}
         for directions in layers:
             if directions[0] not in assigned:
@@ -131,12 +158,14 @@ def import_weights(
             for part, place in zip(directions, _places(spec), strict=True):
                 expected = to_keras(cell, zeros[part])
                 group = f"{assigned[directions[0]]}{place}/cell/vars"
-                read[part] = from_keras(cell, _arrays(path, file, group, expected, _NAMES))
-        for part, names in (("embed", ("embedding",)), ("head", ("kernel", "bias"))):
-            if part in assigned and part in zeros:
-                expected = [zeros[part][name] for name in names]
-                arrays = _arrays(path, file, f"{assigned[part]}/vars", expected, names)
-                read[part] = dict(zip(names, arrays, strict=True))
+                reader.check_kind(group, len(_ORDERS[cell][0]))
+                read[part] = from_keras(cell, reader.arrays(group, expected, _CELL_AXES[cell]))
+        for part, axes in _PART_AXES.items():
+            if part in assigned:
+                expected = [zeros[part][name] for name in axes]
+                arrays = reader.arrays(f"{assigned[part]}/vars", expected, axes)
+                read[part] = dict(zip(axes, arrays, strict=True))
+        check_something_read("keras", path, read, groups)
     return named_result(spec, path, read)
 
 
@@ -163,9 +192,10 @@ def _open(path: Path, spec: RunSpec) -> Iterator[Any]:
                 yield file
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0]
+        hint = format_hint("keras", path, safetensors_names(path))
         raise UserError(
             f"import: {path} cannot be read, expected a .keras or .weights.h5 file of Keras 3: "
-            f"{reason}"
+            f"{reason}{hint}"
         ) from None
 
 
@@ -226,48 +256,88 @@ def _groups(path: Path, file: Any) -> list[str]:
     return sorted(names, key=natural_order)
 
 
-def _find_parts(path: Path, groups: Sequence[str], layers: int) -> dict[str, str]:
+def _find_parts(
+    path: Path, groups: Sequence[str], parts: Sequence[str], mapping: Mapping[str, str]
+) -> dict[str, str]:
     """Returns the groups of the parts of a model, by the names that Keras gives to layers."""
-    names = [name for name in groups if name.startswith("layers/") and name.count("/") == 1]
+    names = [
+        name
+        for name in groups
+        if name.startswith("layers/") and name.count("/") == 1 and not is_ignored(name, mapping)
+    ]
     recurrent = [
         name for name in names if {f"{name}/cell", f"{name}/forward_layer/cell"} & set(groups)
     ]
-    kinds = {name.rstrip("_0123456789") for name in recurrent}
-    found = {}
-    if recurrent and (len(recurrent) != layers or len(kinds) > 1):
+    layers = [part for part in parts if part.startswith("lstm/")]
+    open_layers = [part for part in layers if part not in mapping]
+    kinds = {_kind(name) for name in recurrent}
+    if open_layers and len(kinds) > 1:
+        # The numbers of Keras do not order layers of several kinds.
         raise UserError(
-            f"import: {path} has the recurrent layers {', '.join(recurrent)}, expected {layers} of "
-            "one kind; name them in the mapping"
+            f"import: {path} has the recurrent layers {', '.join(recurrent)}, expected one kind; "
+            f"--map={open_layers[0]}={recurrent[0]} chooses one"
         )
-    found = {f"lstm/layer_{k}": name for k, name in enumerate(recurrent)}
+    found = choose_layers(path, layers, recurrent, mapping)
     for part, kind in (("embed", "layers/embedding"), ("head", "layers/dense")):
-        same = [name for name in names if name.rstrip("_0123456789") == kind]
-        if len(same) == 1:
-            found[part] = same[0]
+        if part in parts:
+            same = [name for name in names if _kind(name) == kind]
+            found |= choose_one(path, part, same, mapping)
     return found
 
 
-def _arrays(
-    path: Path, file: Any, group: str, expected: Sequence[FloatArray], names: Sequence[str]
-) -> list[FloatArray]:
-    """Returns the arrays of a group; a bias that the layer does not have is zero."""
-    if group not in file:
-        raise UserError(f"import: {path} has no {group}, expected {', '.join(names)} in it")
-    stored = [file[group][key] for key in sorted(file[group], key=natural_order)]
-    arrays = []
-    for number, (name, like) in enumerate(zip(names, expected, strict=True)):
-        if number == len(stored) and name == "bias":
-            arrays.append(np.zeros_like(like))
-            continue
-        if number >= len(stored):
-            raise UserError(f"import: {path} has no {name} in {group}")
-        dataset = stored[number]
-        check_shape(path, f"{group}/{number} ({name})", dataset.shape, like.shape)
-        # Data in another file would be read from the reader's machine.
-        if dataset.external or dataset.dtype.kind != "f":
-            raise UserError(
-                f"import: {group}/{number} ({name}) of {path} is {dataset.dtype}, expected "
-                "floating-point numbers inside the file"
-            )
-        arrays.append(np.asarray(dataset[()], np.float32))
-    return arrays
+def _kind(group: str) -> str:
+    """Returns the kind of a layer: `layers/dense` of `layers/dense_1`."""
+    return group.rstrip("_0123456789")
+
+
+class _Reader(NamedTuple):
+    """Reads the arrays of a file and compares them with those of a model.
+
+    Attributes:
+      path: the file.
+      file: the same, open.
+      spec: the spec of the model.
+    """
+
+    path: Path
+    file: Any
+    spec: RunSpec
+
+    def check_kind(self, group: str, gates: int) -> None:
+        """Raises UserError for the cell of another kind, by the shape of its recurrent kernel."""
+        recurrent = self.file.get(f"{group}/1")
+        if recurrent is not None and len(recurrent.shape) == 2:
+            check_gates(self.path, f"{group}/1", recurrent.shape, gates)
+
+    def arrays(
+        self, group: str, expected: Sequence[FloatArray], axes: Mapping[str, tuple[str, ...]]
+    ) -> list[FloatArray]:
+        """Returns the arrays of a group; a bias that the layer does not have is zero.
+
+        Args:
+          group: the name of the group.
+          expected: arrays of the expected shapes.
+          axes: what the axes of each array are, by its name.
+        """
+        path, names = self.path, ", ".join(axes)
+        if group not in self.file:
+            raise UserError(f"import: {path} has no {group}, expected {names} in it")
+        stored = [self.file[group][key] for key in sorted(self.file[group], key=natural_order)]
+        arrays = []
+        for number, (name, like) in enumerate(zip(axes, expected, strict=True)):
+            if number == len(stored) and name == "bias":
+                arrays.append(np.zeros_like(like))
+                continue
+            if number >= len(stored):
+                raise UserError(f"import: {path} has no {name} in {group}")
+            dataset, tensor = stored[number], f"{group}/{number} ({name})"
+            hint = shape_hint(self.spec, axes[name], dataset.shape, like.shape)
+            check_shape(path, tensor, dataset.shape, like.shape, hint)
+            # Data in another file would be read from the reader's machine.
+            if dataset.external or dataset.dtype.kind != "f":
+                raise UserError(
+                    f"import: {tensor} of {path} is {dataset.dtype}, expected floating-point "
+                    "numbers inside the file"
+                )
+            arrays.append(np.asarray(dataset[()], np.float32))
+        return arrays

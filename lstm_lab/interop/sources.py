@@ -73,8 +73,9 @@ def import_weights(
       path: the file.
       framework: one of `SOURCES`.
       config: the config of the model, as in `ll.train`.
-      mapping: names of the file by parts of our model, for parts that are not found by themselves:
-        `{"head": "classifier"}`.
+      mapping: names of the file by parts of our model; each tells lstm_lab where a part is, if it
+        cannot find it: `{"head": "classifier"}`. An empty name leaves a part out; `ignore` has
+        names of the file that are not read.
 
     Returns:
       Arrays by our names, with the shapes of the model. Parts that the file lacks are missing.

@@ -160,7 +160,7 @@ def reader(monkeypatch):
     def read(path, spec, mapping):
         if not mapping:
             raise UserError("import: fc is [7, 1], expected [3, 1]")
-        assert (spec.model.hidden, mapping) == (3, {"head": "fc", "embed": ""})
+        assert (spec.model.hidden, mapping) == (3, {"head": "fc", "embed": "", "ignore": "a:b.*"})
         return {"head/kernel": np.ones((3, 1), np.float32)}
 
     monkeypatch.setattr(sources, "find_reader", lambda framework: read)
@@ -170,7 +170,9 @@ def test_import_writes_our_names_and_says_what_is_missing(reader, tmp_path, caps
     file, out = tmp_path / "theirs.bin", tmp_path / "new" / "mine.safetensors"
     file.write_text("theirs")
     flags = ["--from=torch", "--config=adding:lstm", *TINY, f"--out={out}"]
-    assert main(["import", str(file), *flags, "--map=head=fc,embed="]) == 0
+    # Commas join pairs, and the flag can be repeated.
+    maps = ["--map=head=fc,embed=", "--map=ignore=a", "--map=ignore=b.*"]
+    assert main(["import", str(file), *flags, *maps]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["head/kernel", "3", "x", "1"]
     assert "drawn at random: head/bias, lstm/layer_0/b" in lines[3]
@@ -207,6 +209,10 @@ FROM, CONFIG, OUT = "--from=torch", "--config=adding", "--out=mine.safetensors"
         (
             ["theirs.bin", FROM, CONFIG, OUT, "--map=head"],
             "--map: got 'head', expected OURS=THEIRS",
+        ),
+        (
+            ["theirs.bin", FROM, CONFIG, OUT, "--map=head=a", "--map=head=b"],
+            "--map: head is both 'a' and 'b', expected one name",
         ),
         (["theirs.bin", FROM, CONFIG, OUT, "--config.model.hiden=3"], "did you mean 'hidden'?"),
         (["none.bin", FROM, CONFIG, OUT], "import: none.bin does not exist"),

@@ -23,13 +23,15 @@ from tests.helpers.docs import run_command, shorten
 NOT_RUN = (
     r"^(pip|git|npm|tensorboard|wandb|mlflow|aim|python -m http.server) "
     r"|--launcher=slurm|--watch|^until |--log=(wandb|mlflow|aim)"
-    # It needs the extra `interop`; tests/parity exports.
-    r"|sweep digits_ablation --jobs|export .*--to=(onnx|web)"
+    # They need the extras `interop` and `peers`; tests/parity exports.
+    r"|sweep digits_ablation --jobs|export .*--to=(onnx|web|keras)"
     # Their file is one of PyTorch.
     r"|import theirs.safetensors --from=torch|init_from=mine.safetensors"
 )
 # Blocks that need PyTorch or ONNX Runtime; tests/parity runs the same code.
-OTHER_FRAMEWORKS = r"import onnxruntime|import load  # in the folder|safetensors\.torch|: Tensor"
+OTHER_FRAMEWORKS = (
+    r"import onnxruntime|import load  # in the folder|safetensors\.torch|: Tensor|my_symbols"
+)
 SHORT_STUDY = """
 
 _whole_study = get_study

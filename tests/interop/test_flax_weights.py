@@ -71,10 +71,15 @@ def test_a_module_of_a_user_gives_the_same_numbers(form, tmp_path):
     ("model", "mapping", "message"),
     [
         ({"hidden": 6}, {}, r"layer_0/ii/kernel of .* \[2, 5\], expected \[2, 6\]"),
-        ({"layers": 2}, {}, "recurrent cells layer_0, expected 2"),
-        ({}, {"head": "heads"}, "mapping of head: got 'heads'; did you mean 'head'"),
+        ({"layers": 2}, {}, "recurrent layers layer_0, expected 2 because of model.layers"),
+        ({}, {"head": "heads"}, "--map=head: got 'heads'; did you mean 'head'"),
         ({}, {"head": "layer_0"}, r"has no layer_0/bias, expected \[1\]"),
-        ({"cell": "gru"}, {"lstm/layer_0": "layer_0"}, "has no layer_0/ir/kernel"),
+        (
+            {"cell": "gru"},
+            {"lstm/layer_0": "layer_0"},
+            r"an LSTM \(4 gates\), and the config has a GRU \(3 gates\)",
+        ),
+        ({"hidden": 6}, {}, r"axes are \[inputs, hidden\]: --config.model.hidden=5 fits"),
         ({"cell": "janet"}, {}, "no cell with the equations of janet"),
     ],
 )
@@ -104,3 +109,47 @@ def test_another_file_is_refused_in_one_line(content, name, tmp_path):
     with pytest.raises(UserError, match="cannot be read, expected parameters of Flax") as error:
         import_weights(tmp_path / name, run_of("lstm").spec)
     assert "\n" not in str(error.value)
+
+
+def test_of_several_modules_one_must_be_named(tmp_path):
+    run = run_of("lstm")
+    params = linen_params(portable_model(run))
+    other = {name: array + 1 for name, array in params["head"].items()}
+    path = saved(tmp_path / "params.msgpack", params | {"Dense_0": other})
+    message = "has Dense_0, head for head; --map=head=head chooses one, --map=head= leaves"
+    with pytest.raises(UserError, match=message):
+        import_weights(path, run.spec)
+    for mapping in ({"head": "head"}, {"ignore": "Dense_*"}):
+        read = import_weights(path, run.spec, mapping)
+        np.testing.assert_array_equal(read["head/kernel"], params["head"]["kernel"])
+    assert "head/kernel" not in import_weights(path, run.spec, {"head": ""})
+
+
+def test_only_the_head_of_another_cell_can_be_read(tmp_path):
+    path = saved(tmp_path / "params.msgpack", linen_params(portable_model(run_of("lstm"))))
+    read = import_weights(path, run_of("gru").spec, {"lstm/layer_0": ""})
+    assert set(read) == {"head/kernel", "head/bias"}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["lstm.weight_ih_l0"], "no part of the model was read .*PyTorch: --from=torch"),
+        (["lstm/layer_0/wx"], "names are ours and need no import: --config.model.init_from="),
+        (["other.thing"], "it has other/thing; --map=lstm/layer_0=NAME says where a part is"),
+    ],
+)
+def test_a_file_of_which_nothing_is_read_is_an_error(names, message, tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "model.safetensors"
+    numpy.save_file({name: np.ones((8, 2), np.float32) for name in names}, path)
+    with pytest.raises(UserError, match=message):
+        import_weights(path, run_of("lstm").spec)
+
+
+def test_our_own_file_is_no_head_of_flax(tmp_path):
+    run, path = run_of("lstm"), tmp_path / "model.safetensors"
+    numpy = pytest.importorskip("safetensors.numpy")
+    numpy.save_file(flatten_dict(jax.tree.map(np.asarray, run.params), sep="/"), path)
+    with pytest.raises(UserError, match="no recurrent layer was read .* the names are ours"):
+        import_weights(path, run.spec)

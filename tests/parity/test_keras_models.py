@@ -11,7 +11,7 @@ import pytest
 from lstm_lab.cells import CATALOGUE, CellSpec, GRUSpec
 from lstm_lab.cells.catalogue import Variant
 from lstm_lab.cells.gated import GATED_LSTM
-from lstm_lab.interop.export import export_run
+from lstm_lab.interop.export import export_run, read_usage
 from lstm_lab.interop.keras_models import cell_source, form, keras_model
 from lstm_lab.interop.portable import portable_model
 from lstm_lab.interop.standalone.export_text import module_of
@@ -30,6 +30,7 @@ from tests.helpers.frameworks import (
     state_arrays,
     states_of,
 )
+from tests.helpers.pages import blocks_of
 
 # Keras 3.15 converts its own variables in a way that NumPy 2 warns about, when it saves a model.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -123,6 +124,17 @@ def test_an_export_runs_without_lstm_lab(cell, backend, tmp_path, monkeypatch):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(outputs["logits"]), logits)
     """
     logits = in_another_process(program, tmp_path / "out", x=inputs_of(run), mask=MASK)
+    assert_equal_outputs(logits, reference(run, inputs_of(run), LENGTHS)[0])
+
+
+def test_the_lines_of_the_usage_run_without_tensorflow(tmp_path, monkeypatch):
+    run = run_of("lstm")
+    folder = export_run(run, "keras", tmp_path / "out")
+    # On a new installation nothing names a backend, and Keras takes TensorFlow.
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    ((_, program),) = blocks_of(read_usage(folder))
+    logits = in_another_process(program, folder, x=inputs_of(run), mask=MASK)
     assert_equal_outputs(logits, reference(run, inputs_of(run), LENGTHS)[0])
 
 

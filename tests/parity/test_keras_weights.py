@@ -93,30 +93,67 @@ def weights_file(tmp_path_factory):
 
 def test_a_part_is_named_where_the_file_has_several(weights_file):
     spec = run_of("lstm").spec
-    assert "head/kernel" not in import_weights(weights_file, spec)
-    found = import_weights(weights_file, spec, {"head": "layers/dense"})
-    assert found["head/kernel"].shape == (5, 1)
-    assert "lstm/layer_0/wx" not in import_weights(weights_file, spec, {"lstm/layer_0": ""})
+    message = "has layers/dense, layers/dense_1 for head; --map=head=layers/dense_1 chooses one"
+    with pytest.raises(UserError, match=message):
+        import_weights(weights_file, spec)
+    assert "head/kernel" not in import_weights(weights_file, spec, {"head": ""})
+    for mapping in ({"head": "layers/dense"}, {"ignore": "layers/dense_*"}):
+        assert import_weights(weights_file, spec, mapping)["head/kernel"].shape == (5, 1)
+    only_head = {"head": "layers/dense", "lstm/layer_0": ""}
+    assert set(import_weights(weights_file, spec, only_head)) == {"head/kernel", "head/bias"}
+    with pytest.raises(UserError, match="no part of the model was read"):
+        import_weights(weights_file, spec, {"head": "", "lstm/layer_0": ""})
+
+
+def test_of_several_layers_one_can_be_chosen_or_left_out(weights_file, tmp_path):
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(weights_file) as old, h5py.File(path, "w") as file:
+        old.copy("layers", file)
+        file.copy("layers/lstm", "layers/lstm_1")
+        file["layers/lstm_1/cell/vars/2"][...] = 7
+    spec = run_of("lstm").spec
+    with pytest.raises(UserError, match="layers/lstm, layers/lstm_1, expected 1 .*--map=ignore="):
+        import_weights(path, spec, {"head": ""})
+    for mapping in ({"lstm/layer_0": "layers/lstm_1"}, {"ignore": "layers/lstm"}):
+        assert import_weights(path, spec, {"head": "", **mapping})["lstm/layer_0/b"].min() == 7
+
+
+def test_a_file_of_another_framework_is_named(tmp_path):
+    path = tmp_path / "model.safetensors"
+    numpy = pytest.importorskip("safetensors.numpy")
+    numpy.save_file({"lstm.weight_ih_l0": np.ones((2, 2), np.float32)}, path)
+    with pytest.raises(UserError, match="look like those of PyTorch: --from=torch"):
+        import_weights(path, run_of("lstm").spec)
 
 
 @pytest.mark.parametrize(
     ("model", "mapping", "message"),
     [
-        ({"hidden": 6}, {}, r"layers/lstm/cell/vars/0 \(kernel\) .*\[2, 20\], expected \[2, 24\]"),
+        ({"cell": "gru"}, {"head": ""}, r"an LSTM \(4 gates\), .* a GRU \(3 gates\)"),
+        ({"hidden": 6}, {"head": ""}, "--config.model.hidden=5 fits"),
+        (
+            {"hidden": 6},
+            {"head": ""},
+            r"layers/lstm/cell/vars/0 \(kernel\) .*\[2, 20\], expected \[2, 24\]",
+        ),
         (
             {},
             {"head": "layers/dense_1"},
             r"dense_1/vars/0 .*\[5, 2\], expected \[5, 1\]",
         ),
-        ({"layers": 2}, {}, "recurrent layers layers/lstm, expected 2"),
-        ({}, {"heads": "layers/dense"}, "got 'heads'; did you mean 'head'"),
-        ({}, {"head": "layers/dense_2"}, "got 'layers/dense_2'; did you mean 'layers/dense_1'"),
-        ({"bidirectional": True}, {}, "has no layers/lstm/forward_layer/cell/vars"),
+        ({"layers": 2}, {}, "recurrent layers layers/lstm, expected 2 because of model.layers"),
+        ({}, {"heads": "layers/dense"}, "--map: got 'heads'; did you mean 'head'"),
+        (
+            {},
+            {"head": "layers/dense_2"},
+            "--map=head: got 'layers/dense_2'; did you mean 'layers/dense_1'",
+        ),
+        ({"bidirectional": True}, {"head": ""}, "has no layers/lstm/forward_layer/cell/vars"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(model, mapping, message, weights_file):
     with pytest.raises(UserError, match=message):
-        import_weights(weights_file, run_of("lstm", **model).spec, mapping)
+        import_weights(weights_file, run_of(**{"cell": "lstm", **model}).spec, mapping)
 
 
 def test_a_cell_that_keras_lacks_is_refused_by_name(weights_file):

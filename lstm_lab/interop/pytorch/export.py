@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _LOAD = """\
 ```python
-# In this folder, or with it in sys.path: pip install torch safetensors
+# It needs PyTorch and safetensors: pip install torch safetensors
+# Run it in this folder, or add the folder to sys.path.
 from model import load
 
 model = load()

@@ -1,9 +1,8 @@
 """Which variants are layers of PyTorch, and in which order PyTorch stores their gates.
 
-In: a variant. Out: `LSTM`, `GRU`, `RNN`, or None if PyTorch lacks the cell. The equations of the
-trained model decide, not the name: `variational`, `semeniuta` and `weightdrop` differ from the
-plain LSTM only while they train, and `np` and `chrono` only in their first weights. Read weights.py
-next.
+In: a variant. Out: `LSTM`, `GRU`, `RNN`, or None if PyTorch lacks the cell. framework_cells.py
+compares the trained equations: `variational`, `semeniuta` and `weightdrop` differ from the plain
+LSTM only while they train, and `np` and `chrono` only in their first weights. Read weights.py next.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from lstm_lab.cells.baselines import GRUSpec, RNNSpec
 from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.spec import CellSpec
-from lstm_lab.interop.trained_equations import trained_equations
+from lstm_lab.interop.framework_cells import PlainCell, plain_cell
 
 TorchLayer = Literal["LSTM", "GRU", "RNN"]
 
@@ -26,12 +24,13 @@ GATE_ORDERS: dict[TorchLayer, tuple[str, str]] = {
     "RNN": ("h", "h"),
 }
 
-_PLAIN: tuple[tuple[TorchLayer, Spec], ...] = (
-    ("LSTM", CellSpec()),
-    ("LSTM", CellSpec(projection=0.5)),  # its equations are those of every width of h
-    ("GRU", GRUSpec()),
-    ("RNN", RNNSpec()),
-)
+# PyTorch has no GRU with the reset before the product.
+_LAYERS: dict[PlainCell | None, TorchLayer] = {
+    "lstm": "LSTM",
+    "projected_lstm": "LSTM",
+    "gru": "GRU",
+    "rnn": "RNN",
+}
 
 
 def torch_layer(spec: Spec, rates: Mapping[str, float]) -> TorchLayer | None:
@@ -47,8 +46,7 @@ def torch_layer(spec: Spec, rates: Mapping[str, float]) -> TorchLayer | None:
     Example:
       torch_layer(get_variant("weightdrop").spec, {"weight_drop": 0.5})  # "LSTM"
     """
-    equations = trained_equations(spec, rates)
-    return next((name for name, plain in _PLAIN if trained_equations(plain, {}) == equations), None)
+    return _LAYERS.get(plain_cell(spec, rates))
 
 
 def layer_for_weights(spec: Spec) -> TorchLayer | None:

@@ -3,7 +3,7 @@
 In: a file of safetensors with a state dict, and the spec of the run that is to start from it. Out:
 weights under our names, such as `lstm/layer_0/wx`. The spec says what is expected: shapes, number
 of layers and directions, and whether there is an embedding. Names in the file may have any prefix.
-Where several modules fit, the user decides with `--map OURS=THEIRS`:
+Where several modules fit, the user decides with `--map=OURS=THEIRS`:
 
     embed=wte  head=classifier      a module with `.weight`, and `.bias` if it has one
     lstm=encoder.rnn                all layers of one module; `.` is the top level
@@ -26,6 +26,12 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
+from lstm_lab.interop.import_hints import (
+    check_gates,
+    check_something_read,
+    format_hint,
+    shape_hint,
+)
 from lstm_lab.interop.portable import FloatArray, variant_name
 from lstm_lab.interop.pytorch.layers import TorchLayer, layer_for_weights
 from lstm_lab.interop.pytorch.state_dict import StateDict, read_state_dict, shapes_text
@@ -99,13 +105,15 @@ def import_weights(
         for layer, place in zip(layers, _find_layers(file, layers, mapping), strict=True):
             for name in (layer, f"{layer}_reverse"):
                 if f"{name}/wx" in shapes:
-                    arrays = from_torch(kind, _layer_tensors(file, place, name, shapes))
+                    tensors = _layer_tensors(file, place, name, shapes, spec)
+                    arrays = from_torch(kind, tensors)
                     weights |= {f"{name}/{key}": array for key, array in arrays.items()}
     if "embed/embedding" in shapes and mapping.get("embed") != "":
-        weights |= _embedding(file, shapes, mapping)
+        weights |= _embedding(file, shapes, mapping, spec)
     if mapping.get("head") != "":
-        weights |= _head(file, shapes, mapping, weights.get("embed/embedding"))
-    file.check_all_taken(mapping.get("ignore", ""))
+        weights |= _head(file, shapes, mapping, weights.get("embed/embedding"), spec)
+    file.check_all_taken(mapping)
+    check_something_read("torch", path, weights, list(file.tensors))
     return weights
 
 
@@ -145,12 +153,13 @@ def _find_layers(
         raise UserError(
             f"{file.path}: no recurrent layer, expected tensors such as lstm.weight_ih_l0; "
             f"it has {shapes_text(file, list(file.tensors))}"
+            f"{format_hint('torch', file.path, file.tensors)}"
         )
     by_label = {place.label: place for place in places}
     chosen = {layer: mapping[layer] for layer in layers if layer in mapping}
     for layer, label in chosen.items():
         if label not in by_label:
-            raise unknown(f"--map {layer}", label, by_label)
+            raise unknown(f"--map={layer}", label, by_label)
     if len(chosen) == len(layers):
         return [by_label[chosen[layer]] for layer in layers]
     rest = [p for p in _choose_places(file, places, mapping) if p.label not in chosen.values()]
@@ -158,8 +167,8 @@ def _find_layers(
         found = ", ".join(place.label for place in rest)
         raise UserError(
             f"{file.path}: {len(rest)} recurrent layers ({found}), expected "
-            f"{len(layers) - len(chosen)} as model.layers says; --map lstm=MODULE or "
-            "--map lstm/layer_0=MODULE.l0 chooses them"
+            f"{len(layers) - len(chosen)} as model.layers says; --map=lstm=MODULE or "
+            f"--map={layers[0]}={places[0].label} chooses them"
         )
     remaining = iter(rest)
     return [by_label[chosen[layer]] if layer in chosen else next(remaining) for layer in layers]
@@ -173,7 +182,7 @@ def _choose_places(
     if "lstm" in mapping:
         module = "" if mapping["lstm"] == "." else f"{mapping['lstm']}."
         if module not in modules:
-            raise unknown("--map lstm", mapping["lstm"], [_shown(name) for name in modules])
+            raise unknown("--map=lstm", mapping["lstm"], [_shown(name) for name in modules])
         return [place for place in places if place.module == module]
     is_list = len({re.sub(r"\d+", "0", module) for module in modules}) == 1
     if is_list:
@@ -181,7 +190,8 @@ def _choose_places(
     names = ", ".join(map(_shown, modules))
     raise UserError(
         f"{file.path}: recurrent layers in several modules ({names}); "
-        "--map lstm=MODULE chooses one, --map lstm/layer_0=MODULE.l0 one for each layer"
+        f"--map=lstm={_shown(modules[0])} chooses one, "
+        f"--map=lstm/layer_0={places[0].label} one for each layer"
     )
 
 
@@ -197,13 +207,15 @@ def _natural(place: LayerInFile) -> tuple[list[str | int], int]:
 
 
 def _layer_tensors(
-    file: StateDict, place: LayerInFile, name: str, shapes: Shapes
+    file: StateDict, place: LayerInFile, name: str, shapes: Shapes, spec: RunSpec
 ) -> dict[str, FloatArray]:
     """Returns the tensors of one layer in one direction, with the shapes that the model needs."""
     D, G, H = shapes[f"{name}/wx"]
     R = shapes[f"{name}/wh"][0]
     needed: dict[str, tuple[int, ...]] = {"weight_ih": (G * H, D), "weight_hh": (G * H, R)}
     ours = {"weight_ih": "wx", "weight_hh": "wh", "weight_hr": "proj"}
+    gates = f"{G} x hidden" if G > 1 else "hidden"
+    axes = {"weight_ih": (gates, "inputs"), "weight_hh": (gates, "old hidden")}
     if f"{name}/proj" in shapes:
         needed["weight_hr"] = (R, H)
     suffix = f"_l{place.layer}{'_reverse' if name.endswith('_reverse') else ''}"
@@ -211,23 +223,42 @@ def _layer_tensors(
         # A module with bias=False has none.
         if f"{place.module}{bias}{suffix}" in file.tensors:
             needed[bias] = (G * H,)
-    return {
-        tensor: file.take(
-            f"{place.module}{tensor}{suffix}", shape, f"{name}/{ours.get(tensor, 'b')}"
-        )
-        for tensor, shape in needed.items()
-    }
+    _check_gates(file, place, suffix, G)
+    taken = {}
+    for tensor, shape in needed.items():
+        theirs = f"{place.module}{tensor}{suffix}"
+        hint = _hint(file, theirs, shape, axes.get(tensor, ()), spec)
+        taken[tensor] = file.take(theirs, shape, f"{name}/{ours.get(tensor, 'b')}", hint)
+    return taken
+
+
+def _check_gates(file: StateDict, place: LayerInFile, suffix: str, gates: int) -> None:
+    """Raises UserError for a layer of another kind, by the shape of `weight_hh` [GH, H]."""
+    name = f"{place.module}weight_hh{suffix}"
+    # With a projection the shape says nothing, but only nn.LSTM has one.
+    shape = file.tensors[name].shape if name in file.tensors else ()
+    if len(shape) == 2 and f"{place.module}weight_hr{suffix}" not in file.tensors:
+        check_gates(file.path, name, shape, gates)
+
+
+def _hint(
+    file: StateDict, name: str, shape: tuple[int, ...], axes: tuple[str, ...], spec: RunSpec
+) -> str:
+    """Returns what to do about a tensor of another shape, or ""."""
+    got = file.tensors[name].shape if name in file.tensors else shape
+    return shape_hint(spec, axes, got, shape)
 
 
 # ---- embedding and head
 
 
 def _embedding(
-    file: StateDict, shapes: Shapes, mapping: Mapping[str, str]
+    file: StateDict, shapes: Shapes, mapping: Mapping[str, str], spec: RunSpec
 ) -> dict[str, FloatArray]:
     shape = shapes["embed/embedding"]
     name = _find(file, "embed", shape, _EMBEDDINGS, mapping)
-    return {"embed/embedding": file.take(name, shape, "embed/embedding")}
+    hint = _hint(file, name, shape, ("symbols", "embedding"), spec)
+    return {"embed/embedding": file.take(name, shape, "embed/embedding", hint)}
 
 
 def _head(
@@ -235,12 +266,14 @@ def _head(
     shapes: Shapes,
     mapping: Mapping[str, str],
     embedding_VE: FloatArray | None,
+    spec: RunSpec,
 ) -> dict[str, FloatArray]:
     if "head/kernel" not in shapes:
         return {"bias": _tied_bias(file, shapes["embed/embedding"], embedding_VE, mapping)}
     K, C = shapes["head/kernel"]
     name = _find(file, "head", (C, K), _HEADS, mapping)
-    kernel = np.ascontiguousarray(file.take(name, (C, K), "head/kernel").T)
+    hint = _hint(file, name, (C, K), ("outputs", "features"), spec)
+    kernel = np.ascontiguousarray(file.take(name, (C, K), "head/kernel", hint).T)
     return {"head/kernel": kernel, "head/bias": _bias(file, _bias_of(name), C, "head/bias")}
 
 
@@ -296,11 +329,13 @@ def _find(
     for candidates in (both, names, fitting):
         if len(candidates) == 1:
             return candidates[0]
-    candidates = both or names or fitting or _matrices(file)
-    listed = shapes_text(file, candidates) or "no matrix outside of recurrent layers"
+    candidates = both or names or fitting
+    module = candidates[-1].removesuffix(".weight") if candidates else "MODULE"
+    listed = shapes_text(file, candidates or _matrices(file))
     raise UserError(
-        f"{file.path}: {ours} needs {list(shape)}, and the file has {listed}; "
-        f"--map {ours}=MODULE chooses one, --map {ours}= leaves it out"
+        f"{file.path}: {ours} needs {list(shape)}, and the file has "
+        f"{listed or 'no matrix outside of recurrent layers'}; "
+        f"--map={ours}={module} chooses one, --map={ours}= leaves the part out"
     )
 
 

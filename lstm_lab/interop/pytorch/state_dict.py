@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_lab.interop.import_hints import format_hint
+from lstm_lab.interop.imported import is_ignored
 from lstm_lab.interop.portable import FloatArray
 from lstm_lab.utils.errors import UserError, unknown
 
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
-_CONVERT = (
-    "from safetensors.torch import save_model; save_model(model, 'model.safetensors') "
-    "writes it in PyTorch"
-)
+
+
+def _conversion(path: Path) -> str:
+    """Returns how to make a file of safetensors, for somebody who has only this file."""
+    return (
+        f"convert it once in PyTorch with save_file of safetensors.torch: "
+        f"`save_file(torch.load({path.name!r}, weights_only=True), '{path.stem}.safetensors')`"
+    )
 
 
 @dataclass
@@ -41,13 +46,14 @@ class StateDict:
     tensors: Mapping[str, FloatArray]
     taken: set[str] = field(default_factory=set)
 
-    def take(self, name: str, shape: Sequence[int], ours: str) -> FloatArray:
+    def take(self, name: str, shape: Sequence[int], ours: str, hint: str = "") -> FloatArray:
         """Returns a tensor in float32.
 
         Args:
           name: its name.
           shape: the shape that the model needs.
           ours: what the model calls it, for the message.
+          hint: what the user can do about another shape, as `shape_hint` returns it.
 
         Raises:
           UserError: if it is missing, has another shape, or holds no floating-point numbers.
@@ -58,7 +64,7 @@ class StateDict:
         if tensor.shape != tuple(shape):
             raise UserError(
                 f"{self.path}: {name} has shape {list(tensor.shape)}, expected {list(shape)} "
-                f"for {ours}"
+                f"for {ours}{hint}"
             )
         # Not by NumPy, to which bfloat16 is no floating-point number.
         if not jnp.issubdtype(tensor.dtype, jnp.floating):
@@ -68,25 +74,26 @@ class StateDict:
         self.taken.add(name)
         return tensor.astype(np.float32)
 
-    def check_all_taken(self, ignored: str) -> None:
+    def check_all_taken(self, mapping: Mapping[str, str]) -> None:
         """Checks that every tensor has a place in the model.
 
         Args:
-          ignored: names of tensors without a place, separated by colons; `*` is a wildcard.
+          mapping: what the user says; `ignore` has the names of tensors without a place.
 
         Raises:
           UserError: if a tensor is left.
         """
-        patterns = [pattern for pattern in ignored.split(":") if pattern]
         left = [
             name
             for name in self.tensors
-            if name not in self.taken and not any(fnmatch(name, pattern) for pattern in patterns)
+            if name not in self.taken and not is_ignored(name, mapping)
         ]
         if left:
+            modules = dict.fromkeys(name.rpartition(".")[0] for name in left)
+            patterns = [f"{module}.*" if module else "NAME" for module in modules][:3]
             raise UserError(
                 f"{self.path}: the model has no place for {shapes_text(self, left)}; "
-                "--map ignore=NAME leaves tensors out (* is a wildcard)"
+                f"--map=ignore={':'.join(patterns)} leaves such tensors out (* is a wildcard)"
             )
 
 
@@ -121,7 +128,7 @@ def read_state_dict(path: Path) -> StateDict:
     if path.suffix.lower() in PICKLES:
         raise UserError(
             f"{path}: pickle can run code and is never read, expected a file of safetensors; "
-            f"{_CONVERT}"
+            f"{_conversion(path)}"
         )
     try:
         from safetensors import SafetensorError
@@ -135,4 +142,5 @@ def read_state_dict(path: Path) -> StateDict:
     try:
         return StateDict(path, load_file(path))
     except SafetensorError as error:
-        raise UserError(f"{path}: no file of safetensors ({error}); {_CONVERT}") from None
+        advice = format_hint("torch", path) or f"; a pickle? {_conversion(path)}"
+        raise UserError(f"{path}: no file of safetensors ({error}){advice}") from None

@@ -25,7 +25,10 @@ def test_the_folder(tmp_path):
     assert files == {"export.json", "model.py", "model.safetensors", "preprocessing.json"}
     tensors = numpy_files.load_file(folder / "model.safetensors")
     assert tensors["layers.1.U.weight"].shape == (16, 4)
-    assert "from model import load" in read_json(folder / "export.json")["usage"]
+    usage = read_json(folder / "export.json")["usage"]
+    assert "from model import load" in usage
+    # What to install, and where to run it, are two comments.
+    assert "pip install torch safetensors\n# Run it in this folder" in usage
 
 
 def test_only_a_model_that_can_stream_says_so(tmp_path):

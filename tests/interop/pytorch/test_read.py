@@ -1,5 +1,6 @@
 """Weights of PyTorch find their places in our models, or the message says what is in the way."""
 
+import json
 from dataclasses import replace
 
 import jax
@@ -10,6 +11,8 @@ from lstm_lab.interop.portable import portable_model
 from lstm_lab.interop.pytorch import import_weights
 from lstm_lab.interop.pytorch.module import state_dict
 from lstm_lab.utils.errors import UserError
+from tests.helpers.pages import blocks_of
+from tests.helpers.paths import ROOT
 from tests.helpers.torch_runs import make_run
 
 numpy_files = pytest.importorskip("safetensors.numpy")
@@ -90,11 +93,11 @@ def test_several_stacks_need_a_choice(tmp_path):
         for name, array in tensors.items()
         if name.startswith("lstm")
     }
-    with pytest.raises(UserError, match=r"several modules \(first, second\); --map lstm=MODULE"):
+    with pytest.raises(UserError, match=r"several modules \(first, second\); --map=lstm=first"):
         read(run, both, tmp_path)
     weights = read(run, both, tmp_path, lstm="first", ignore="second.*")
     assert_same_bits(weights, run)
-    with pytest.raises(UserError, match=r"--map lstm: got 'firstt'; did you mean 'first'"):
+    with pytest.raises(UserError, match=r"--map=lstm: got 'firstt'; did you mean 'first'"):
         read(run, both, tmp_path, lstm="firstt")
     with pytest.raises(UserError, match="model has no place for second"):
         read(run, both, tmp_path, lstm="first")
@@ -110,7 +113,7 @@ def test_single_layers_can_be_chosen_one_by_one(tmp_path):
     }
     mapping = {"lstm__layer_0": "part_a.l0", "lstm__layer_1": "part_b.l0"}
     assert_same_bits(read(run, tensors, tmp_path, **mapping), run)
-    with pytest.raises(UserError, match=r"--map lstm/layer_1: got 'part_c.l0'; did you mean"):
+    with pytest.raises(UserError, match=r"--map=lstm/layer_1: got 'part_c.l0'; did you mean"):
         read(run, tensors, tmp_path, lstm__layer_0="part_a.l0", lstm__layer_1="part_c.l0")
 
 
@@ -119,7 +122,7 @@ def test_ambiguous_heads_need_a_choice(tmp_path):
     tensors = tensors_of(run)
     tensors |= {"fc.weight": tensors["head.weight"] + 1, "fc.bias": tensors["head.bias"] + 1}
     with pytest.raises(
-        UserError, match=r"fc\.weight \[5, 4\], head\.weight \[5, 4\]; --map head=MODULE"
+        UserError, match=r"fc\.weight \[5, 4\], head\.weight \[5, 4\]; --map=head=head c"
     ):
         read(run, tensors, tmp_path)
     weights = read(run, tensors, tmp_path, head="head", ignore="fc.*")
@@ -149,7 +152,8 @@ def test_tied_weights_may_be_stored_twice_if_they_are_equal(tmp_path):
     ("theirs", "message"),
     [
         ({"hidden": 5}, r"lstm\.weight_ih_l0 has shape \[20, 5\], expected \[16, 5\] for .*/wx"),
-        ({"cell": "gru"}, r"gru\.weight_ih_l0 has shape \[12, 5\], expected \[16, 5\]"),
+        ({"cell": "gru"}, r"belongs to a GRU \(3 gates\), and the config has an LSTM \(4 gates\)"),
+        ({"hidden": 5}, r"the axes are \[4 x hidden, inputs\]: --config\.model\.hidden=5 fits"),
         ({"layers": 3}, r"3 recurrent layers \(lstm\.l0, .*\), expected 2 as model\.layers says"),
         ({"bidirectional": True}, r"lstm\.weight_ih_l1 has shape \[16, 8\], expected \[16, 4\]"),
         ({"layers": 1}, r"1 recurrent layers \(lstm\.l0\), expected 2"),
@@ -187,7 +191,7 @@ def test_parts_can_be_left_out(tmp_path):
     run, other = make_run(embedding=3), tensors_of(make_run(embedding=7))
     tensors = {name: a for name, a in tensors_of(run).items() if "head" not in name}
     tensors |= {"embedding.weight": other["embedding.weight"]}
-    with pytest.raises(UserError, match="--map head=MODULE chooses one, --map head= leaves it out"):
+    with pytest.raises(UserError, match="--map=head=MODULE chooses one, --map=head= leaves the"):
         read(run, tensors, tmp_path, embed="", ignore="embedding.*")
     weights = read(run, tensors, tmp_path, embed="", head="", ignore="none:embedding.*")
     assert {name.split("/")[0] for name in weights} == {"lstm"}
@@ -208,3 +212,34 @@ def test_the_head_of_tied_weights_can_be_named(tmp_path):
     tensors = renamed(tensors_of(run), head_bias="last.bias")
     tensors |= {"last.weight": tensors["embedding.weight"]}
     assert_same_bits(read(run, tensors, tmp_path, head="last", embed="embedding"), run)
+
+
+def test_our_own_file_needs_no_import(tmp_path):
+    run = make_run()
+    with pytest.raises(UserError, match=r"names are ours and need no import: --config\.model\.in"):
+        read(run, {"lstm/layer_0/wx": np.zeros((2, 4, 4), np.float32)}, tmp_path)
+
+
+def test_the_lines_of_the_page_bring_symbols_into_our_order(tmp_path, monkeypatch):
+    text = (ROOT / "docs/how_to/pytorch.md").read_text()
+    (lines,) = [block for _, block in blocks_of(text) if "my_symbols" in block]
+    monkeypatch.chdir(tmp_path)
+    ours, theirs = ["<unk>", "a", "b", "c", "d"], ["d", "b", "a", "c"]
+    (tmp_path / "preprocessing.json").write_text(json.dumps({"inputs": ours}))
+    run = make_run(embedding=3)
+    rows = {"embedding.weight": 3, "head.weight": 4, "head.bias": 0}
+    tensors = tensors_of(run)
+    for name, width in rows.items():
+        tensors[name] = np.arange(4.0 * max(width, 1), dtype=np.float32).reshape(4, -1)
+    tensors["head.bias"] = tensors["head.bias"][:, 0]
+    own = dict(tensors)
+    with pytest.raises(UserError, match=r"\[4, 3\], expected \[5, 3\] .* the file has 4 symbols"):
+        read(run, tensors, tmp_path)
+    exec(lines, {"my_symbols": theirs, "tensors": tensors})
+    weights = read(run, tensors, tmp_path)
+    for number, symbol in enumerate(theirs):
+        place = ours.index(symbol)
+        row = own["embedding.weight"][number]
+        np.testing.assert_array_equal(weights["embed/embedding"][place], row)
+        np.testing.assert_array_equal(weights["head/kernel"][:, place], own["head.weight"][number])
+        assert weights["head/bias"][place] == own["head.bias"][number]
