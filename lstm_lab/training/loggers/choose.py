@@ -42,6 +42,7 @@ class ChosenLoggers:
     Attributes:
       makers: for each name, a function that makes the logger of one run.
       off: the names of those that raised an error; they receive no more in this call.
+      lost: those of `off` that could not even be ended.
 
     Example:
       ChosenLoggers({"wandb": Wandb})
@@ -49,6 +50,7 @@ class ChosenLoggers:
 
     makers: dict[str, Maker] = field(default_factory=dict)
     off: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
 
     def switch_off(self, name: str, error: Exception) -> None:
         """Stops using a logger after an error, and says why: the runs are worth more."""
@@ -157,6 +159,25 @@ def _from_object(entry: object, name: str, several: bool) -> tuple[str, Maker]:
     if several:
         raise UserError(f"log: {name} is one object, expected its class: every run needs its own")
     return name, lambda: cast(Logger, entry)
+
+
+def make_logger(maker: Maker) -> Logger:
+    """Returns the logger of one run.
+
+    Args:
+      maker: of `find_loggers`.
+
+    Raises:
+      TypeError: if a function of the user returns something that is no logger.
+
+    Example:
+      make_logger(Wandb)
+    """
+    logger = maker()
+    if missing := _missing(logger):
+        kind = type(logger).__name__
+        raise TypeError(f"got {kind}, which has no {missing[0]}(), expected {', '.join(METHODS)}")
+    return logger
 
 
 def _missing(entry: object) -> list[str]:
