@@ -1,5 +1,6 @@
-"""Model cards: what a trained model is, in the layout of the Hugging Face Hub.
+"""Model cards: descriptions of trained models, in the layout of the Hugging Face Hub.
 
-A card is made from the record of a run alone: no JAX computation, no weights, no code of users.
+A card needs only the record of a run. It reads no weights, computes nothing with JAX, and runs no
+code of users.
 Read `card.py` next.
 """

@@ -1,11 +1,12 @@
 """Writes the card of a model: MODEL_CARD.md, which the Hugging Face Hub shows as README.md.
 
-In: the folder of a run. Out: Markdown with a front matter. `facts.py` reads the folder,
-`sections.py` and `limits.py` write the text, `front_matter.py` what the Hub reads.
+In: the folder of a run. Out: Markdown with a front matter. `facts.py` reads the folder.
+`sections.py`, `limits.py` and `use.py` write the text, `front_matter.py` the fields for the Hub.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from lstm_lab.cards.facts import CardFacts, read_facts
@@ -13,23 +14,25 @@ from lstm_lab.cards.front_matter import front_matter_text, model_name
 from lstm_lab.cards.limits import limits
 from lstm_lab.cards.sections import (
     data_section,
-    fenced,
     model_section,
     provenance_section,
     scores_section,
     settings_section,
 )
+from lstm_lab.cards.use import use_section
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.escape import markdown
 from lstm_lab.utils.files import write_text
+from lstm_lab.utils.progress import say
 
 CARD = "MODEL_CARD.md"
-# How `predict` is called for a task that reads texts; the others read arrays.
-TEXTS = ("text", "tags", "translation")
+# The last line of a card on disk. A page that shows the Markdown does not show it.
+HASH_LINE = "\n<!-- lstm_lab wrote this card. SHA-256 of the text above: "
+OTHER_FILE = "choose another file with --out=FILE, or delete it"
 
 
 def write_card(folder: Path, out: Path | None = None) -> Path:
-    """Writes the card of a run.
+    """Writes the card of a run, and says so if it replaces an older card.
 
     Args:
       folder: the folder of the run.
@@ -39,7 +42,8 @@ def write_card(folder: Path, out: Path | None = None) -> Path:
       The path of the card.
 
     Raises:
-      UserError: for a folder without a run, a run without a result, or a path that is a folder.
+      UserError: for a folder without a run, a run without a result, a path that is a folder, or a
+        file there that is not a card as lstm_lab wrote it.
 
     Example:
       write_card(Path("runs/adding"))  # runs/adding/MODEL_CARD.md
@@ -47,8 +51,37 @@ def write_card(folder: Path, out: Path | None = None) -> Path:
     path = folder / CARD if out is None else out
     if path.is_dir():
         raise UserError(f"out: {path} is a folder, expected a file, e.g. {path / 'README.md'}")
-    write_text(path, model_card(folder))
+    text = with_hash(model_card(folder))
+    replaces = path.exists()
+    if replaces:
+        _check_not_edited(path)
+    write_text(path, text)
+    if replaces:
+        say(f"note: {path} was replaced")
     return path
+
+
+def with_hash(text: str) -> str:
+    """Returns a card with a last line that tells whether somebody edited it.
+
+    Args:
+      text: the card.
+
+    Example:
+      with_hash("# A model\\n").splitlines()[-1]  # "<!-- lstm_lab wrote this card. SHA-256 ... -->"
+    """
+    return f"{text}{HASH_LINE}{hashlib.sha256(text.encode()).hexdigest()} -->\n"
+
+
+def _check_not_edited(path: Path) -> None:
+    """Raises UserError for a file that is not as `write_card` wrote it."""
+    # Bytes: an editor that changes the line ends, or the encoding, has edited the file, too.
+    content = path.read_bytes().decode("utf-8", "replace")
+    text, line, _ = content.rpartition(HASH_LINE)
+    if not line:
+        raise UserError(f"card: {path} is not a card with a hash of lstm_lab; {OTHER_FILE}")
+    if with_hash(text) != content:
+        raise UserError(f"card: {path} was edited; {OTHER_FILE}")
 
 
 def model_card(folder: Path, usage: str = "") -> str:
@@ -75,7 +108,7 @@ def model_card(folder: Path, usage: str = "") -> str:
         "Data": data_section(facts),
         "Scores": scores_section(facts),
         "Limits": sentences,
-        "Use": _use(facts, usage),
+        "Use": use_section(facts, usage),
         "Settings": settings_section(facts),
         "Provenance": provenance_section(facts),
     }
@@ -99,53 +132,3 @@ def _first_paragraph(facts: CardFacts) -> str:
         text += f"; mean over {len(group.seeds)} seeds: {mean:.4g}"
     baseline = record.trivial.get("constant", {}).get(metric)
     return text + (f"; constant prediction: {baseline:.4g}." if baseline is not None else ".")
-
-
-def _use(facts: CardFacts, usage: str) -> str:
-    """Returns how to load the model: in this package, and in others."""
-    files = ["run.json", "result.json", "checkpoints/best", *facts.own_code]
-    files += ["preprocessing.json"] if "preprocessing_sha256" in facts.head else []
-    listed = ", ".join(f"`{name}`" for name in files)
-    run = f"`RUN` stands for the folder of the run, with {listed}."
-    parts = ["### lstm_lab", run, *_in_lstm_lab(facts)]
-    # Those who find the card next to exported files have these files, and perhaps not the run.
-    if usage.strip():
-        parts = ["### The files of this folder", usage.strip(), *parts]
-    else:
-        parts.append(_other_frameworks(bool(facts.own_code)))
-    return "\n\n".join(parts)
-
-
-def _in_lstm_lab(facts: CardFacts) -> list[str]:
-    """Returns how to predict with the run, in Python and on the command line."""
-    trusted = bool(facts.own_code)
-    # A task of the user's may have the name of one of the package.
-    task = "" if "task.py" in facts.own_code else facts.data.task
-    inputs = '["a text", "another text"]' if task in TEXTS else "x"
-    lines = ["import lstm_lab as ll", ""]
-    lines.append(f'run = ll.load_run("RUN"{", trust_code=True" if trusted else ""})')
-    lines.append(f"run.predict({inputs})")
-    flag = " --trust-code" if trusted else ""
-    command = {
-        "language": "generate --workdir=RUN --prompt=TEXT",
-        "jsb": "generate --workdir=RUN --format=midi --out=piece.mid",
-    }.get(task, "predict --workdir=RUN --input=FILE")
-    parts = [fenced("\n".join(lines), "python")]
-    if task not in TEXTS:
-        parts.append(
-            "`x` holds inputs as the splits of the task do: symbols [N,T], or vectors [N,T,D]."
-        )
-    parts.append(fenced(f"lstm-lab {command}{flag}", "sh"))
-    if trusted:
-        parts.append("The run has code of its author, which then runs with all your rights.")
-    return parts
-
-
-def _other_frameworks(trusted: bool) -> str:
-    """Returns the command that exports the run."""
-    # Late: the package of the targets imports what loads a run, which a card does not need.
-    from lstm_lab.interop.targets import TARGETS
-
-    flag = " --trust-code" if trusted else ""
-    command = fenced(f"lstm-lab export RUN --to=torch --out=DIR{flag}", "sh")
-    return f"### Other frameworks\n\n{command}\n\n`--to` is one of {', '.join(TARGETS)}."

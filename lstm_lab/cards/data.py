@@ -1,7 +1,7 @@
-"""The data of a run, as a card describes them.
+"""The data of a run, as its card describes them.
 
 In: run.json and preprocessing.json. Out: `RunData`: what the task is, how many examples it has,
-and the origin and the terms of its data sets. No data are read.
+and the origin and the terms of its data sets. The data themselves are not read.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class RunData:
       task: the name of the task, without the path of a user's file.
       name: the name of the data: of the data set, of the user's file, or of the task.
       text: what the task is, in Markdown; empty for a task of the user's.
-      data_sets: the known data sets that the run read, by name.
-      hashes: SHA-256 that a download of each of their files must have, by path, where it is known.
+      data_sets: the known data sets that the run used, by name.
+      hashes: the SHA-256 of the published files, by path, for the files whose hash is known.
       files: names of the user's own files, without their folders.
       sha256: the hash of the user's own files together, or None.
       examples: number of examples of each split; empty if the record has none.
@@ -55,7 +55,7 @@ class RunData:
 
     @property
     def title(self) -> str:
-        """The data in a line, for people."""
+        """The names of the data for people."""
         titles = "; ".join(data_set.title for data_set in self.data_sets.values())
         return titles or self.name
 
@@ -85,7 +85,7 @@ def run_data(folder: Path, head: Mapping[str, JSON]) -> RunData:
         options[name] for name in (known.files if known else ()) if isinstance(options[name], str)
     ]
     sources = _known_files(options)
-    # Their names alone: a card is published, and the folders of its author say nothing to others.
+    # Without folders: a card is published, and nobody else has a use for the author's folders.
     files = tuple(Path(path).name for path in paths) if options.get("sha256") else ()
     source = (read_json(folder / "preprocessing.json") or {}).get("source") or {}
     examples = head.get("examples") or source.get("examples") or {}
@@ -109,7 +109,7 @@ def run_data(folder: Path, head: Mapping[str, JSON]) -> RunData:
 def _known_files(options: Mapping[str, JSON]) -> dict[str, list[Source]]:
     """Returns the files of known data sets that the options of a task name, by data set."""
     values = [v for name, v in options.items() if name != "name" and isinstance(v, str)]
-    # A collection of music has the name of its data set.
+    # The name of a collection of music is the name of its data set.
     named = {DATA_SET_OF.get(options["name"]), options.get("collection")}
     files = {
         name: [

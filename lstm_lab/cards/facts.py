@@ -1,4 +1,4 @@
-"""What a card says, read from the folder of a run.
+"""The facts for a card, read from the folder of a run.
 
 In: the folder of a run, alone or in a study. Out: `CardFacts`. Read `card.py` next, which writes
 them as Markdown.
@@ -18,23 +18,23 @@ from lstm_lab.tasks.base import Direction
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
 
-# A run with one of these statuses has ended by itself and has weights.
+# A run with one of these statuses was not interrupted, and has weights.
 ENDED = ("completed", "diverged", "pruned")
 
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """The runs of a study that have the settings of one run and other seeds.
+    """The runs of a study that have the same settings and different seeds.
 
     Attributes:
       study: the name of the study.
       seeds: the seeds of the runs that completed, in increasing order.
-      planned: number of runs, with those that did not complete.
+      planned: number of runs, including those that did not complete.
       scores: test scores of the runs that completed, by metric; a metric without a value in some
         of them is left out.
-      stage: "final", or "tuning" for a run that tries settings.
+      stage: "final", or "tuning" for a run that tests settings.
       trials: number of tuning runs of the same variant.
-      tuned: the settings in which the tuning runs differ, by dotted path.
+      tuned: the dotted names of the settings in which the tuning runs differ.
       best: whether the run has the best validation metric of the group.
       folds: number of parts of a cross-validation, or None.
 
@@ -95,7 +95,7 @@ class CardFacts:
     @property
     def directions(self) -> dict[str, Direction]:
         """For each known metric whether larger or smaller values are better."""
-        # A task of the user's is not loaded for its card: the card runs no foreign code.
+        # A task of the user is not loaded: writing a card must not run code of other people.
         known = TASKS.get(self.data.task)
         return {**DIRECTIONS, **(known.final_metric_directions if known else {})}
 
@@ -128,8 +128,8 @@ def read_facts(folder: Path) -> CardFacts:
 
 
 def _read_group(folder: Path, result: dict[str, JSON]) -> SeedGroup | None:
-    """Returns the runs of a study that differ from a run in their seeds alone, or None."""
-    # Resolved, since a user may name the folder `.`.
+    """Returns the runs of a study that differ from a run only in their seeds, or None."""
+    # Resolved, because a user may write the folder as `.`.
     place = folder.resolve()
     workdir = place.parent.parent
     if place.parent.name != "runs" or not (workdir / "study.json").is_file():

@@ -1,6 +1,6 @@
-"""The front matter of a card: what the Hugging Face Hub reads, as YAML.
+"""The front matter of a card: YAML that the Hugging Face Hub reads.
 
-In: `CardFacts`. Out: the mapping, and its text between two lines `---`. The names of the fields
+In: `CardFacts`. Out: a mapping, and its text between two lines `---`. The names of the fields
 are those of the Hub's specification of model cards (`modelcard.md` in huggingface/hub-docs).
 """
 
@@ -14,7 +14,7 @@ import yaml
 from lstm_lab.cards.facts import CardFacts
 from lstm_lab.utils.types import JSON
 
-# The Hub's name for what a task is; "other" is its name for all that it has no name for.
+# The Hub's names of tasks; "other" is the Hub's name for unknown tasks.
 HUB_TASKS = {
     "language": "text-generation",
     "text": "text-classification",
@@ -27,8 +27,7 @@ HUB_TASKS = {
     "spoken_digits": "audio-classification",
 }
 OTHER = "other"
-# The Hub's names of metrics. One that it lacks keeps its own name, since a value under the name of
-# another metric would be wrong.
+# The Hub's names of metrics. A metric that the Hub does not know keeps its own name.
 HUB_METRICS = {
     **{name: name for name in ("accuracy", "perplexity", "mse", "mae", "smape", "mase")},
     **{"macro_f1": "f1", "span_f1": "seqeval", "bleu": "sacrebleu", "auc": "roc_auc"},
@@ -40,8 +39,7 @@ TAGS = ("lstm_lab", "jax", "flax", "recurrent-neural-network", "lstm")
 def front_matter(facts: CardFacts) -> dict[str, JSON]:
     """Returns the metadata of a card.
 
-    A license is not part of it, since the record of a run has none: the author of a model chooses
-    it.
+    It has no license: the author of the model chooses one, and the record of the run has none.
 
     Args:
       facts: the facts of the card.
@@ -53,9 +51,9 @@ def front_matter(facts: CardFacts) -> dict[str, JSON]:
       front_matter(read_facts(Path("runs/imdb")))["pipeline_tag"]  # "text-classification"
     """
     data, test = facts.data, finite_scores(facts.record.test)
-    # A task of the user's may have the name of one of the package.
+    # A task of the user may have the name of a task of the package.
     task = OTHER if "task.py" in facts.own_code else HUB_TASKS.get(data.task, OTHER)
-    # The Hub rejects ids that it does not have.
+    # The Hub rejects ids that it does not know.
     datasets = data.hub_ids
     return {
         "library_name": "lstm_lab",
@@ -98,10 +96,10 @@ def front_matter_text(facts: CardFacts) -> str:
     Example:
       front_matter_text(facts).splitlines()[:2]  # ["---", "library_name: lstm_lab"]
     """
-    # A library and not strings: names of users may hold quotes, colons and line ends.
+    # A library writes the YAML, because names of users may contain quotes, colons and line ends.
     write = partial(yaml.safe_dump, front_matter(facts), sort_keys=False, width=100)
     text = write(allow_unicode=True)
-    # PyYAML writes these line ends as they are and reads them as others, so they are escaped.
+    # PyYAML would read these line ends back as other characters, so they are escaped.
     if any(end in text for end in UNICODE_LINE_ENDS):
         text = write(allow_unicode=False)
     return f"---\n{text}---\n"

@@ -1,7 +1,7 @@
-"""What a card has to say against its model: sentences about this run, computed from its record.
+"""The limits of a model: sentences for its card, computed from the record of its run.
 
-In: `CardFacts`. Out: sentences, the most important ones first. Each one has a condition or a name
-from the record; what is true of every model has no place here.
+In: `CardFacts`. Out: sentences, the most important ones first. Each sentence depends on the record;
+what is true for every model is left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def limits(facts: CardFacts) -> list[str]:
 
 
 def _of_scores(facts: CardFacts) -> list[str]:
-    """Says which trivial baselines the model does not beat, and what was tested at all."""
+    """Returns which trivial baselines the model does not beat, and which data were tested."""
     record, directions = facts.record, facts.directions
     behind = [
         f"{metric} {value:.4g} ({baseline.replace('_', ' ')}: {scores[metric]:.4g})"
@@ -45,8 +45,8 @@ def _of_scores(facts: CardFacts) -> list[str]:
     if missing:
         sentences.append(f"The test split gives no value of {', '.join(missing)}.")
     sentences.append(
-        f"The record has scores on the test split of {facts.data.name} alone; how good the model "
-        "is on other data is not known."
+        f"The model was tested only on the test split of {facts.data.name}. Its performance on "
+        "other data is unknown."
     )
     return sentences
 
@@ -59,15 +59,15 @@ def _is_better(direction: Direction, value: float, other: float) -> bool:
 
 
 def _of_seeds(facts: CardFacts) -> list[str]:
-    """Says how much is known about other seeds."""
+    """Returns how much is known about other seeds."""
     group = facts.group
     if group is None or len(group.seeds) < 2:
-        return ["One seed was trained with these settings, so the spread over seeds is not known."]
+        return ["One seed was trained with these settings, so the spread over seeds is unknown."]
     sentences = []
     if group.best:
         sentences.append(
             f"This run has the best validation {facts.record.metric} of {len(group.seeds)} seeds. "
-            "The mean over the seeds says better what these settings give."
+            "The mean over the seeds is a better estimate."
         )
     failed = group.planned - len(group.seeds)
     if failed:
@@ -78,13 +78,14 @@ def _of_seeds(facts: CardFacts) -> list[str]:
 
 
 def _of_training(facts: CardFacts) -> list[str]:
-    """Says how training ended, and what was chosen on which data."""
+    """Returns how training ended, and which settings the validation data chose."""
     record, group = facts.record, facts.group
     sentences = []
     if record.status != "completed":
         sentences.append(
-            f"The run is {record.status}: {record.reason or 'training stopped early'}. The scores "
-            "are those of its best checkpoint before."
+            f"The status of the run is {record.status}: "
+            f"{record.reason or 'training stopped early'}. The scores are those of the best "
+            "checkpoint before that."
         )
     elif record.reason:
         sentences.append(f"The record is damaged: {record.reason}.")
@@ -106,32 +107,32 @@ def _of_training(facts: CardFacts) -> list[str]:
 
 
 def _of_tuning(group: SeedGroup, metric: str) -> str:
-    """Says that validation data chose settings, whose validation scores then look too good."""
+    """Returns that validation data chose the settings, so that validation scores look too good."""
     names, trials = ", ".join(group.tuned), group.trials
     if group.stage == "tuning":
         return (
             f"This is one of {trials} tuning runs, which differ in {names}. If its validation "
-            f"{metric} chose it, this score looks better than it is."
+            f"{metric} was the reason to choose it, this score is too optimistic."
         )
     return (
-        f"The validation {metric} of {trials} tuning runs chose {names}, so that validation scores "
-        "look better than they are."
+        f"The settings {names} were chosen by the validation {metric} of {trials} tuning runs, so "
+        "validation scores are too optimistic."
     )
 
 
 def _of_inputs(facts: CardFacts) -> list[str]:
-    """Says which inputs the model cannot read as they are."""
+    """Returns which inputs the model cannot read, or reads only in part."""
     settings = facts.record.settings
     sentences = []
     if settings.get("model.bidirectional") and facts.data.task != "translation":
         sentences.append(
-            "The model reads both directions, so it needs the end of a sequence and cannot answer "
-            "step by step."
+            "The model reads a sequence in both directions. It needs the whole sequence and cannot "
+            "answer step by step."
         )
     longest = settings.get("task.max_length")
     if longest is not None and facts.data.task == "text":
         part = settings.get("task.keep")
-        sentences.append(f"Of a longer text, the {part} {longest} symbols are read.")
+        sentences.append(f"The model reads only the {part} {longest} symbols of a longer text.")
     # What the task's reader noted, such as the share of unknown words.
     sentences += [f"{str(note).rstrip('.')}." for note in facts.data.source.get("notes", [])]
     return sentences

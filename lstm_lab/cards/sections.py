@@ -1,7 +1,7 @@
 """The sections of a card as Markdown: the model, its data, scores, settings and provenance.
 
 In: `CardFacts`. Out: the text of each section. `card.py` puts them together. Texts of users, such
-as names of files and labels, are escaped where they enter the Markdown.
+as names of files and labels, are escaped before they become Markdown.
 """
 
 from __future__ import annotations
@@ -28,10 +28,14 @@ from lstm_lab.utils.types import JSON
 
 # How the package is called: from its source, as a module, or as the installed command.
 PROGRAMS = ("__main__.py", "lstm-lab", "lstm_lab")
+# Enough to compare files; run.json and result.json have the whole hashes.
+HASH_LENGTH = 12
+# What a card tells about the machine; run.json has more.
+MACHINE = {"device": "device", "processor": "processor", "threads": "CPU threads"}
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Returns a text as a block of code, which shows the same characters.
+    """Returns a text as a block of code, which shows it without changes.
 
     Args:
       text: the text.
@@ -59,7 +63,7 @@ def model_section(facts: CardFacts) -> str:
     variant = None if "cell.py" in facts.own_code else CATALOGUE.get(facts.cell)
     if variant is None:
         name = markdown(facts.cell)
-        parts = [f"The cell {name} is the author's own. Its source is in `cell.py` of the run."]
+        parts = [f"The cell {name} is the author's own. Its code is in `cell.py` of the run."]
         rates = {}
     else:
         parts = [_about_variant(variant, settings), _equations(variant.spec)]
@@ -86,7 +90,7 @@ def _equations(spec: Spec) -> str:
     """Returns the equations of one time step, with the meaning of their names."""
     lines = fenced("\n".join(equation.text for equation in equations(spec)))
     names = "; ".join(f"{name}: {text}" for name, text in symbols(spec).items())
-    return f"{lines}\n\n{markdown(names)}; h': h of the step before; \\*: elementwise product."
+    return f"{lines}\n\n{markdown(names)}; h': h of the previous step; \\*: elementwise product."
 
 
 def _rate(settings: dict[str, JSON], name: str, of_paper: float) -> str:
@@ -123,7 +127,7 @@ def data_section(facts: CardFacts) -> str:
     """
     data = facts.data
     name = markdown(data.task)
-    own = f"The task {name} is the author's own. Its source is in `task.py` of the run."
+    own = f"The task {name} is the author's own. Its code is in `task.py` of the run."
     parts = [f"Task `{data.task}`: {data.text}" if data.text else own]
     parts += [
         f"Data set {name}: {data_set.title}, from <{data_set.page}>. Terms: {data_set.license}."
@@ -132,7 +136,8 @@ def data_section(facts: CardFacts) -> str:
     if data.files:
         names = ", ".join(map(markdown, data.files))
         parts.append(
-            f"The author's own data: {names} (SHA-256 of all files: {markdown(str(data.sha256))})."
+            f"The author's own data: {names} (SHA-256 of all files: "
+            f"{markdown(str(data.sha256)[:HASH_LENGTH])})."
         )
     if "reads" in data.source:
         parts.append(_columns(data.source))
@@ -199,8 +204,8 @@ def _explained(facts: CardFacts, several: SeedGroup | None) -> str:
     """Returns how to read the table of scores."""
     record = facts.record
     text = (
-        f"The checkpoint is that of step {record.best_step:,}, which has the best validation "
-        f"{record.metric}. Its weights were then scored once on the test split."
+        f"The weights are those of step {record.best_step:,}, which has the best validation "
+        f"{record.metric}. They were then scored once on the test split."
     )
     if record.trivial:
         text += (
@@ -213,16 +218,16 @@ def _explained(facts: CardFacts, several: SeedGroup | None) -> str:
     text += (
         f"\n\nThe mean is over the {len(several.seeds)} completed runs with these settings in the "
         f"study {markdown(several.study)} (seeds {seeds}), and the interval is Student's t for "
-        f"this mean. The weights of this card are those of seed {record.seed}."
+        f"this mean. The weights of this model are those of seed {record.seed}."
     )
     if several.folds:
-        text += f" The seeds test on different parts of the data: there are {several.folds} folds."
+        text += f" Each seed is tested on another part of the data ({several.folds} folds)."
     return text
 
 
 def _number(value: float | None) -> str:
     """Returns a score with four significant digits; nothing if it has no value."""
-    # Significant digits, as an error of 1e-6 is no zero.
+    # Significant digits: an error of 1e-6 is not zero.
     return f"{value:.4g}" if value is not None and math.isfinite(value) else ""
 
 
@@ -238,7 +243,7 @@ def settings_section(facts: CardFacts) -> str:
     rows = [["setting", "value", "default"]]
     defaults = _defaults(facts.record.settings["task.name"])
     for name, value in facts.record.settings.items():
-        # Seeds, which have no section, and hashes stand under Provenance.
+        # Seeds, which belong to no section, and hashes are in the section on provenance.
         elsewhere = "." not in name or name in ("task.name", "task.sha256")
         if elsewhere or value == defaults.get(name, MISSING):
             continue
@@ -249,7 +254,7 @@ def settings_section(facts: CardFacts) -> str:
 
 
 def _defaults(task: str) -> dict[str, JSON]:
-    """Returns the defaults of all settings by dotted name; of a user's task, none are known."""
+    """Returns the defaults of all settings by dotted name; those of a user's task are unknown."""
     classes: dict[str, Any] = {**SECTIONS, "task": TASKS.get(task)}
     return {
         f"{section}.{field.name}": list(default) if isinstance(default, tuple) else default
@@ -262,7 +267,7 @@ def _defaults(task: str) -> dict[str, JSON]:
 
 def _shown(value: JSON) -> str:
     """Returns a setting as text; of a long list the first values."""
-    # The folders on the author's disk say nothing to others.
+    # Other people have no use for the folders of the author.
     if isinstance(value, str) and value.startswith("/"):
         return Path(value).name
     if isinstance(value, list) and len(value) > 8:
@@ -283,20 +288,19 @@ def provenance_section(facts: CardFacts) -> str:
     git, machine = head.get("git") or {}, head.get("machine") or {}
     lanes = head["layout"]["lanes"]
     rows = {
-        "run": record.id,
-        "settings without seeds": head.get("group"),
+        "id of the run": record.id,
         "seeds": _listed(head.get("seeds")),
-        "git commit": git.get("commit"),
+        "git commit": (git.get("commit") or "")[:HASH_LENGTH],
         "changes that are not committed": "yes" if git.get("dirty") else None,
         "versions": _listed(head.get("versions")),
-        "machine": _listed(machine),
+        "machine": _listed({name: machine[key] for key, name in MACHINE.items() if key in machine}),
         "backend of the recurrence": head.get("backend"),
         "started": _date(head["started"]) if head.get("started") else None,
         "steps": f"{record.steps:,}" if record.steps else None,
         "training time, without compiling": duration(record.wall_s) if record.wall_s else None,
         "runs that share this time": f"up to {lanes}" if lanes > 1 else None,
         "resumed at steps": ", ".join(map(str, head.get("resumed_at", []))),
-        **{f"SHA-256 of {name}": value for name, value in _hashes(facts).items()},
+        **{f"SHA-256 of {name}": value[:HASH_LENGTH] for name, value in _hashes(facts).items()},
     }
     table = markdown_table(
         [["fact", "value"], *([name, text] for name, text in rows.items() if text)]
@@ -312,11 +316,15 @@ def _listed(values: dict[str, JSON] | None) -> str:
 
 def _about_hashes(facts: CardFacts) -> str:
     """Returns what the hashes in the table mean."""
-    text = "sha256.json has the hash of each file of the weights."
+    text = (
+        f"Hashes are cut to {HASH_LENGTH} characters. `run.json` and `result.json` have the whole "
+        "hashes, and `sha256.json` has the hash of each file of the weights."
+    )
     if facts.data.hashes:
         text += (
-            " The hashes of data files are those that a download must have; lstm_lab does not hash "
-            "a file again that is already there."
+            " The hashes of data files are those of the published files, as listed in "
+            "`lstm_lab/tasks/readers/sources.py`. lstm_lab checks a file when it downloads it, and "
+            "not again later."
         )
     return text
 
@@ -326,7 +334,7 @@ def _command(words: list[str]) -> str:
     program, *arguments = words
     if program not in PROGRAMS:
         return f"# called from Python: {program}"
-    # The home folder has the name of the user, and a card is published.
+    # The home folder contains the name of the user, and a card is published.
     text = shlex.join(["lstm-lab", *arguments])
     return text.replace(str(Path.home()), "~")
 
@@ -337,7 +345,7 @@ def _date(seconds: float) -> str:
 
 
 def _hashes(facts: CardFacts) -> dict[str, str]:
-    """Returns the hashes of files that the weights depend on, or that hold them."""
+    """Returns the hashes of the weights, and of the files that they depend on."""
     spec = facts.head["spec"]
     of_files = {
         "cell.py": spec.get("cell_sha256"),

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from lstm_lab.cards.card import model_card, write_card
-from lstm_lab.interop import TARGETS
+from lstm_lab.cards.card import model_card, with_hash, write_card
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_json, write_json
 from tests.helpers.paths import ROOT
 
 HEADINGS = ["Model", "Data", "Scores", "Limits", "Use", "Settings", "Provenance"]
@@ -24,16 +24,47 @@ def test_a_card_has_all_sections_and_is_written_next_to_the_run(run):
     text = path.read_text()
     assert text.startswith("---\nlibrary_name: lstm_lab\n")
     assert headings(text) == HEADINGS
-    assert text == model_card(run)
+    assert text == with_hash(model_card(run))
 
 
-def test_the_caller_says_how_exported_files_are_loaded(run):
-    text = model_card(run, "Load `model.pt`.\n")
-    assert "## Use\n\n### The files of this folder\n\nLoad `model.pt`.\n\n### lstm_lab" in text
-    assert "lstm-lab export" not in text
-    without = model_card(run)
-    assert "lstm-lab export RUN --to=torch --out=DIR" in without
-    assert f"`--to` is one of {', '.join(TARGETS)}." in without
+def test_a_card_that_nobody_edited_is_replaced_with_a_note(run, capsys):
+    path = write_card(run)
+    assert capsys.readouterr().err == ""
+    # Another record gives another text; the old card still has the hash of its own text.
+    write_json(run / "run.json", {**read_json(run / "run.json"), "command": ["another.py"]})
+    write_card(run)
+    assert "# called from Python: another.py" in path.read_text()
+    assert capsys.readouterr().err == f"note: {path} was replaced\n"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.replace("\ntags:", "\nlicense: apache-2.0\ntags:"),
+        lambda text: text + "An example.\n",
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.removesuffix("\n"),
+    ],
+)
+def test_an_edited_card_is_not_replaced(run, edit):
+    path = write_card(run)
+    edited = edit(path.read_text()).encode()
+    path.write_bytes(edited)
+    expected = r"^card: .*MODEL_CARD.md was edited; choose another file with --out=FILE, or delete"
+    for out in (None, path):
+        with pytest.raises(UserError, match=expected) as error:
+            write_card(run, out)
+        assert "\n" not in str(error.value)
+        assert path.read_bytes() == edited
+
+
+@pytest.mark.parametrize("content", [b"# Mine\n", b"", b"\xff"])
+def test_a_file_that_is_not_a_card_is_not_replaced(run, tmp_path, content):
+    out = tmp_path / "README.md"
+    out.write_bytes(content)
+    with pytest.raises(UserError, match=r"README.md is not a card with a hash of lstm_lab; choose"):
+        write_card(run, out)
+    assert out.read_bytes() == content
 
 
 def test_the_card_is_written_where_the_user_says(run, tmp_path):
@@ -52,12 +83,6 @@ def test_a_card_needs_neither_weights_nor_metrics(run):
     expected = model_card(run)
     shutil.rmtree(run / "checkpoints")
     assert model_card(run) == expected
-
-
-def test_the_card_of_a_run_of_texts_shows_how_to_predict(run, series):
-    assert "run.predict(x)" in model_card(run)
-    assert "`preprocessing.json`" in model_card(series)
-    assert "`preprocessing.json`" not in model_card(run)
 
 
 def test_a_card_of_a_single_run_starts_no_slow_library(run):

@@ -39,8 +39,8 @@ def changed(facts, **fields):
 
 def test_a_good_run_has_only_the_limit_of_its_data(facts):
     assert limits(facts) == [
-        "The record has scores on the test split of adding alone; how good the model is on other "
-        "data is not known."
+        "The model was tested only on the test split of adding. Its performance on other data is "
+        "unknown."
     ]
 
 
@@ -81,7 +81,7 @@ def test_a_choice_among_seeds_and_settings_is_named(facts):
     text = " ".join(limits(replace(facts, group=group)))
     assert "best validation mse of 3 seeds" in text
     assert "2 of 5 seeds did not complete" in text
-    assert "of 40 tuning runs chose optim.lr" in text
+    assert "optim.lr were chosen by the validation mse of 40 tuning runs" in text
     text = " ".join(limits(replace(facts, group=replace(group, stage="tuning"))))
     assert "one of 40 tuning runs, which differ in optim.lr" in text
 

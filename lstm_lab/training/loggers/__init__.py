@@ -1,1 +1,1 @@
-"""Where the numbers of a run go while it trains. Read `base.py` first."""
+"""Loggers: they receive the numbers of a run while it trains. Read `base.py` first."""

@@ -1,8 +1,8 @@
-"""What a logger is: an object that receives the numbers of one run while it trains.
+"""The interface of a logger: an object that receives the numbers of one run while it trains.
 
 TensorBoard, Weights & Biases, MLflow, Aim and a user's own class are loggers. `run_loggers.py`
-calls those of a run, `choose.py` finds them by name. A logger only receives: it cannot change a
-result, and neither ids nor results depend on it.
+calls the loggers of a run, `choose.py` finds them by name. A logger only receives numbers. It
+cannot change a result, and the id of a run does not depend on it.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ Value = float | Histogram
 
 @dataclass(frozen=True)
 class RunLabel:
-    """What people call a run, and what it belongs to.
+    """Display name and group of a run.
 
     Attributes:
-      title: its name, such as "gru, seed 10".
+      title: its display name, such as "gru, seed 10".
       study: the name of its study; the name of the task for a single run.
       variant: its variant in the study; the cell for a single run.
       workdir: the folder of the study, or of the single run.
@@ -70,24 +70,24 @@ def single_label(spec: RunSpec, folder: Path) -> RunLabel:
       >>> single_label(load_spec("adding:gru"), Path("runs/first")).title
       'adding, gru, seed 0'
     """
-    # Without the folders of a user's files.
+    # Names of a user's files are shown without their folders.
     task, cell = (name.rpartition("/")[2] for name in (spec.task.name, spec.model.cell))
     return RunLabel(f"{task}, {cell}, seed {spec.seed}", task, cell, folder)
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a logger is told when a run starts, or resumes.
+    """Information that a logger receives when a run starts or resumes.
 
     Attributes:
       id: the id of the run in lstm_lab. The same run in two folders has the same id.
       label: its title, study, variant and folder of the study.
       folder: the run's own folder.
-      settings: the whole spec, by dotted name, as `{"model.hidden": 64}`.
+      settings: all settings by dotted name, as `{"model.hidden": 64}`.
       parameters: rows (name, shape, count) of the parameter table.
       metrics: names of the metrics that the logger will receive, as "valid/mse".
       resumed_at: the optimizer step of the checkpoint that training continues from, or None.
-      external_id: what `start` returned in an earlier process of the same run, or None.
+      external_id: the id that `start` returned in an earlier process of the same run, or None.
 
     Example:
       info.label.title, info.settings["optim.lr"]
@@ -104,7 +104,7 @@ class RunInfo:
 
 
 class Logger(Protocol):
-    """Receives one run. Several runs that train at once have a logger each.
+    """Receives the numbers of one run. If several runs train at once, each has its own logger.
 
     Example:
       class Printer:
@@ -122,20 +122,20 @@ class Logger(Protocol):
     """
 
     def start(self, run: RunInfo) -> str | None:
-        """Begins or continues the run; called once, first.
+        """Begins or continues the run; it is called once, before all other methods.
 
         Args:
           run: the run.
 
         Returns:
-          The id under which the service knows the run, or None. The next process of an interrupted
-          run gets it in `run.external_id`.
+          The id of the run in the service, or None. If the run is interrupted, the next process
+          gets this id in `run.external_id`.
         """
 
     def log(self, step: int, values: Mapping[str, Value]) -> None:
         """Receives values.
 
-        After a rollback (`train.on_nan=rollback`) the steps of a run go back.
+        After a rollback (`train.on_nan=rollback`), `step` is smaller than before.
 
         Args:
           step: the optimizer step.
@@ -144,7 +144,7 @@ class Logger(Protocol):
         """
 
     def figure(self, step: int, name: str, image: np.ndarray) -> None:
-        """Receives an image; there are some with `compute.gates`.
+        """Receives an image; only runs with `compute.gates` send images.
 
         Args:
           step: the optimizer step to which it belongs.
@@ -153,18 +153,18 @@ class Logger(Protocol):
         """
 
     def end(self, status: str, metrics: Mapping[str, float]) -> None:
-        """Ends the run in this process; called once, last.
+        """Ends the run in this process; it is called once, after all other methods.
 
         Args:
           status: completed, diverged, pruned, interrupted, out_of_memory or failed; `running` if
             another process has taken the run over.
-          metrics: the scores of a run with a result, as `test/mse`, `best/mse` on validation, and
-            `best/step`, the step of the best weights; otherwise empty.
+          metrics: the scores of a run with a result: `test/mse`, `best/mse` on validation, and
+            `best/step`, the step of the best weights. It is empty for a run without a result.
         """
 
 
 def is_successful(status: str) -> bool:
-    """Returns whether a run ended as it should, for services that know success and failure.
+    """Returns whether a run was successful, for services that record success or failure.
 
     Args:
       status: as in `Logger.end`.

@@ -1,8 +1,8 @@
-"""Which loggers a call uses: names, files and classes become functions that make loggers.
+"""Finds the loggers that the user chose, by name, file or class.
 
 In: the value of `--log`, or of `log=` in Python. Out: `chosen_loggers`, which the records of all
-runs of the call read. It is a context variable and no argument: of the eight functions between the
-call and a run's record, none has a use for it. Read `run_loggers.py` next.
+runs of the call read. It is a context variable, so that eight functions do not have to pass it on.
+Read `run_loggers.py` next.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TypeAlias, cast
 
 from lstm_lab.config.user_code import load_module
@@ -28,9 +29,9 @@ Maker: TypeAlias = Callable[[], Logger]
 LogEntry: TypeAlias = str | Logger | Maker
 Log: TypeAlias = LogEntry | Sequence[LogEntry]
 
-# By the name of the package that each of them needs.
+# By the name of the package that the logger needs.
 SERVICES: dict[str, Maker] = {"wandb": Wandb, "mlflow": MLflow, "aim": Aim}
-# W&B writes a step when the next one begins: it never gets the last step of a killed process.
+# W&B writes a step when the next one begins, so it loses the last step of a killed process.
 LATE = frozenset({"wandb"})
 METHODS = ("start", "log", "figure", "end")
 
@@ -41,8 +42,8 @@ class ChosenLoggers:
 
     Attributes:
       makers: for each name, a function that makes the logger of one run.
-      off: the names of those that raised an error; they receive no more in this call.
-      lost: those of `off` that could not even be ended.
+      off: the names of loggers that raised an error; they receive nothing more in this call.
+      lost: the names of those of `off` whose `end` raised an error, too.
 
     Example:
       ChosenLoggers({"wandb": Wandb})
@@ -53,7 +54,7 @@ class ChosenLoggers:
     lost: set[str] = field(default_factory=set)
 
     def switch_off(self, name: str, error: Exception) -> None:
-        """Stops using a logger after an error, and says why: the runs are worth more."""
+        """Stops using a logger after an error, and prints the reason. Training continues."""
         self.off.add(name)
         place = place_in_user_code(error)
         text = str(error).strip().partition("\n")[0]
@@ -65,7 +66,7 @@ _CHOSEN: ContextVar[ChosenLoggers | None] = ContextVar("chosen loggers", default
 
 
 def chosen_loggers() -> ChosenLoggers:
-    """Returns the loggers of the present call; none outside `logging_to`.
+    """Returns the loggers of the current call; there are none outside `logging_to`.
 
     Example:
       >>> chosen_loggers().makers
@@ -102,10 +103,10 @@ def find_loggers(log: Log | None, several: bool = True) -> dict[str, Maker]:
     Args:
       log: names with commas between them, as "wandb,mlflow" or "my_logger.py:Printer"; a class; a
         function without arguments that returns a logger; a logger; a sequence of these; or None.
-      several: whether several runs may train: then one object cannot serve them.
+      several: whether several runs may train; a logger that is one object is then refused.
 
     Raises:
-      UserError: for an unknown name, a missing package, or something that is no logger.
+      UserError: for an unknown name, a missing package, or an object that is not a logger.
 
     Example:
       >>> list(find_loggers(["mlflow", Printer]))
@@ -118,7 +119,7 @@ def find_loggers(log: Log | None, several: bool = True) -> dict[str, Maker]:
         entries = [cast(LogEntry, log)]
     makers: dict[str, Maker] = {}
     for entry in entries:
-        # A list of names on the command line; a path has no comma there.
+        # The command line has names with commas between them; a path cannot contain a comma.
         for part in entry.split(",") if isinstance(entry, str) else [entry]:
             name, maker = _find(part, several)
             if name in makers:
@@ -134,23 +135,37 @@ def _find(entry: LogEntry, several: bool) -> tuple[str, Maker]:
     path, colon, attribute = entry.rpartition(":")
     if colon:
         module = load_module(Path(path), "log")
-        names = [key for key, value in vars(module).items() if not _missing(value)]
         if not hasattr(module, attribute):
-            raise unknown(f"log: {path}", attribute, names)
-        # Without the folder: it is another one for a process that starts elsewhere.
+            raise unknown(f"log: {path}", attribute, _loggers_in(module))
+        # Without the folder: a process that starts in another folder writes another path.
         return _from_object(getattr(module, attribute), f"{Path(path).name}:{attribute}", several)
+    if entry.lower() == "tensorboard":
+        raise UserError(f"log: got {entry!r}; TensorBoard is always written; leave it out")
+    if entry.endswith(".py"):
+        names = _loggers_in(load_module(Path(entry), "log")) or ["NAME"]
+        expected = " or ".join(f"{entry}:{name}" for name in names)
+        raise UserError(f"log: got {entry!r} without the name of a class, expected {expected}")
     if entry not in SERVICES:
         raise unknown("log", entry, [*SERVICES, "FILE.py:NAME"])
     spec = importlib.util.find_spec(entry)
-    # Without an origin it is a folder of that name: W&B writes its runs to one.
+    # Without an origin it is a folder with this name: W&B writes its runs to `wandb`.
     if spec is None or spec.origin is None:
         raise UserError(f'log: {entry} is not installed: pip install "lstm-lab[loggers]"')
     return entry, SERVICES[entry]
 
 
+def _loggers_in(module: ModuleType) -> list[str]:
+    """Returns the names of the loggers that a file of the user defines, and does not import."""
+    return [
+        key
+        for key, value in vars(module).items()
+        if not _missing(value) and getattr(value, "__module__", "") == module.__name__
+    ]
+
+
 def _from_object(entry: object, name: str, several: bool) -> tuple[str, Maker]:
     missing = _missing(entry)
-    # A function that makes loggers is called when a run starts; a class has the methods.
+    # A class has the methods of a logger; a function that makes loggers has none of them.
     is_maker = isinstance(entry, type) or (callable(entry) and missing == list(METHODS))
     if missing and (isinstance(entry, type) or not is_maker):
         raise UserError(f"log: {name} has no {missing[0]}(), expected {', '.join(METHODS)}")

@@ -1,11 +1,12 @@
 """All loggers of one run: TensorBoard, and those that the user chose.
 
-`recorder.py` calls them. An error of TensorBoard's file is one of the run's folder and ends the
-run. An error of a chosen logger, such as a network that is down, switches that logger off.
+`recorder.py` calls them. If the TensorBoard file cannot be written, the run stops, because its
+folder is not writable. If a chosen logger raises an error, for example because the network is down,
+that logger is switched off.
 
-A chosen logger gets every row of metrics.jsonl once, in any number of processes. run.json holds how
-many rows it has: a process that repeats steps after a kill leaves these out, and a logger that
-missed rows, or that is new, gets them when the run resumes.
+A chosen logger gets every row of metrics.jsonl once, in any number of processes. run.json stores
+how many rows it has. A process that repeats steps after a kill does not send them again. A logger
+that is new, or that missed rows, gets these rows when the run resumes.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ Returned = TypeVar("Returned")
 
 
 class Row(NamedTuple):
-    """What loggers receive of a row of metrics.jsonl: its step, and numbers by name."""
+    """One row of metrics.jsonl for loggers: its step, and numbers by name."""
 
     step: int
     values: dict[str, float]
 
 
 class Delivery(NamedTuple):
-    """How much of a run a logger has, as run.json holds it.
+    """The number of rows that a logger has of a run; run.json stores it.
 
     Attributes:
-      id: the id under which the service knows the run, or None.
-      rows: the rows of metrics.jsonl that it has.
-      open: whether the process that wrote this goes on sending.
+      id: the id of the run in the service, or None.
+      rows: the number of rows of metrics.jsonl that it has.
+      open: whether the process that wrote this still sends rows.
     """
 
     id: str | None
@@ -53,12 +54,12 @@ class Delivery(NamedTuple):
 
 
 def read_deliveries(head: Mapping[str, JSON], steps: Sequence[int]) -> dict[str, Delivery]:
-    """Returns how much each logger has of a run.
+    """Returns how many rows of a run each logger has.
 
     Args:
       head: the content of the run.json of an earlier process, or an empty dict.
-      steps: the step of each row of metrics.jsonl that it wrote. If it was killed, these rows were
-        sent, too.
+      steps: the step of each row of metrics.jsonl that this process wrote. It sent all of these
+        rows, even if it was killed.
 
     Example:
       >>> read_deliveries({"loggers": {"aim": {"id": "5f", "rows": 2, "open": True}}}, [5, 5, 10])
@@ -82,9 +83,9 @@ class RunLoggers:
     """The loggers of one run.
 
     Args:
-      run: what they are told about it.
+      run: the information that they receive about it.
       rows: the rows that the record has when the process begins.
-      earlier: how much each logger has from earlier processes.
+      earlier: how many rows each logger has from earlier processes.
 
     Example:
       loggers = RunLoggers(info, [], {})
@@ -101,7 +102,7 @@ class RunLoggers:
         self._rows = len(rows)
         self._earlier = earlier
         chosen = chosen_loggers()
-        # Other hosts hold copies of the same record.
+        # Other hosts have copies of the same record.
         makers = chosen.makers if multihost.is_primary() else {}
         self._feeds = {
             name: _Feed(name, maker, run, rows, earlier.get(name), chosen)
@@ -110,10 +111,10 @@ class RunLoggers:
         }
 
     def deliveries(self, ended: bool = False) -> dict[str, dict[str, JSON]]:
-        """Returns what run.json holds: how much of the run each logger has.
+        """Returns how many rows of the run each logger has, for run.json.
 
         Args:
-          ended: whether this process sends no more.
+          ended: whether this process sends nothing more.
         """
         now = {name: feed.delivery(ended) for name, feed in self._feeds.items()}
         return {name: delivery._asdict() for name, delivery in {**self._earlier, **now}.items()}
@@ -130,7 +131,7 @@ class RunLoggers:
             feed.row(self._rows, row)
 
     def log(self, step: int, values: Mapping[str, Value]) -> None:
-        """Sends values that metrics.jsonl does not have; they belong to its last row."""
+        """Sends values that are not in metrics.jsonl; they belong to its last row."""
         finite = _finite(values)
         self._tensorboard.log(step, finite)
         for feed in self._feeds.values():
@@ -147,17 +148,17 @@ class RunLoggers:
         finite = _finite(metrics)
         for feed in self._feeds.values():
             feed.end(status, finite)
-        # Last: an error of its file must not leave the others open.
+        # TensorBoard last: an error of its file must not leave the other loggers open.
         self._tensorboard.end(status, finite)
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values that have a point on a curve."""
+    """Returns the finite values."""
     return {k: v for k, v in values.items() if isinstance(v, Histogram) or math.isfinite(v)}
 
 
 class _Feed:
-    """Gives a chosen logger what it does not have yet, and survives its errors."""
+    """Sends a chosen logger what it does not have yet, and catches its errors."""
 
     def __init__(
         self,
@@ -172,7 +173,7 @@ class _Feed:
         known, self._received, _ = earlier or Delivery(None, 0, False)
         self._logger: Logger | None = None  # also after an error
         self._logger = self._attempt(make_logger, maker)
-        # Whether what is measured now is new to the logger, and not repeated after a kill.
+        # False while a process repeats steps that the logger already has.
         self._is_new = len(rows) >= self._received
         if self._logger is not None:
             told = replace(run, external_id=known)
@@ -202,11 +203,11 @@ class _Feed:
                 self._chosen.lost.add(self.name)
 
     def delivery(self, ended: bool) -> Delivery:
-        """Returns how much the logger has of the run."""
+        """Returns how many rows of the run the logger has."""
         return Delivery(self._id, self._received, not ended and self.name not in self._chosen.off)
 
     def row(self, number: int, row: Row) -> None:
-        """Sends the row with a number from 1 on, if it is new to the logger."""
+        """Sends a row if the logger does not have it; the first row has number 1."""
         self._is_new = number > self._received
         if self._is_new:
             self.log(*row)

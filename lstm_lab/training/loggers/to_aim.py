@@ -1,7 +1,7 @@
 """Aim: one Aim run per run, in the experiment of the study, with the variant as a tag.
 
 In: what `base.Logger` receives. Out: a run in the repository that AIM_REPO names (a folder, or
-aim://HOST:PORT); without it in WORKDIR/.aim. Aim itself has no such variable.
+aim://HOST:PORT); without it in WORKDIR/.aim. This variable is ours: Aim does not read it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Aim:
         return str(self._run.hash)
 
     def log(self, step: int, values: Mapping[str, Value]) -> None:
-        """Tracks numbers and histograms at a step. A step that comes again replaces its values."""
+        """Tracks numbers and histograms at a step; a repeated step replaces the old values."""
         import aim
 
         for name, value in values.items():
@@ -74,7 +74,7 @@ class Aim:
 
 
 def _repository(path: str) -> Any:
-    """Returns a repository; a folder without one gets it."""
+    """Opens a repository, or creates it in a folder that has none."""
     import aim
 
     if "://" in path or aim.Repo.exists(path):
@@ -90,13 +90,13 @@ def _open(repository: Any, run: RunInfo) -> Any:
     options = {
         "repo": repository,
         "experiment": run.label.study,
-        # The output and the load of the process belong to no single member.
+        # The output and the load of the process belong to several members at once.
         "system_tracking_interval": None,
         "capture_terminal_logs": False,
     }
     try:
         return aim.Run(run.external_id, **options)
     except (RunLockingError, Timeout):
-        # A process that was killed on another machine left its lock. Ours on the run's folder says
-        # that nobody writes there now.
+        # A process that was killed on another machine left its lock. We hold our own lock on the
+        # run's folder, so no other process writes there now.
         return aim.Run(run.external_id, force_resume=True, **options)

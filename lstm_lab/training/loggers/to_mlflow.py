@@ -2,7 +2,7 @@
 
 In: what `base.Logger` receives. Out: a run on the server of MLFLOW_TRACKING_URI; without it in
 WORKDIR/mlflow.db, with images in WORKDIR/mlruns. The client takes the id of a run with every call,
-so several members can train at once; MLflow's functions with one active run cannot.
+so several members can train at once. MLflow's simpler functions know only one active run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from lstm_lab.training.loggers.base import Histogram, RunInfo, Value, is_successful
 from lstm_lab.utils.files import locked
 
-MOST_PARAMS = 100  # that MLflow takes in one call
+MOST_PARAMS = 100  # MLflow accepts no more in one call
 LONGEST_PARAM = 6000  # characters
 
 
@@ -92,7 +92,7 @@ class MLflow:
 
     def end(self, status: str, metrics: Mapping[str, float]) -> None:
         """Logs the scores at the step of the best weights, and ends the MLflow run."""
-        # Already there if the process was killed between this call and the write of result.json.
+        # They exist if the process was killed between this call and the write of result.json.
         known = self._client.get_run(self._run).data.metrics
         new = {name: value for name, value in metrics.items() if name not in known}
         if new:

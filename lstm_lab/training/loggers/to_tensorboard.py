@@ -1,7 +1,7 @@
 """TensorBoard: a file of events in the run's folder, for every run.
 
-In: what `base.Logger` receives. Out: events.out.tfevents.*. Unlike other loggers it gets the steps
-again that are repeated after a kill, since TensorBoard can hide what an earlier process wrote.
+In: what `base.Logger` receives. Out: events.out.tfevents.*. If a process repeats steps after a
+kill, this logger gets them again, because TensorBoard can hide what the earlier process wrote.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class TensorBoard:
         if run.resumed_at is None:
             for path in run.folder.glob("events.out.tfevents.*"):
                 path.unlink()
-        # Not its SummaryWriter: the thread and the queue cost more than the events of a short run,
-        # and an error of the thread, as of a full disk, leaves the run waiting.
+        # Not SummaryWriter: its thread and its queue cost more than the events of a short run. If
+        # the thread fails, for example on a full disk, the run would wait forever.
         self._writer = EventsWriter(str(run.folder / "events"), f".{os.getpid()}")
         self._flushed = time.monotonic()
         if run.resumed_at is None:

@@ -2,7 +2,7 @@
 
 In: what `base.Logger` receives. Out: a run on the server of the user's account, or with
 WANDB_MODE=offline the folder WORKDIR/wandb, which `wandb sync` uploads. Variables that W&B reads
-(WANDB_PROJECT, WANDB_ENTITY, WANDB_DIR, WANDB_MODE) count before the defaults here.
+(WANDB_PROJECT, WANDB_ENTITY, WANDB_DIR, WANDB_MODE) replace the defaults of this file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from lstm_lab.training.loggers.base import Histogram, RunInfo, Value, is_successful
 
-LONGEST_NAME = 128  # characters that W&B takes
+LONGEST_NAME = 128  # characters; W&B accepts no more
 
 
 def project_name(study: str) -> str:
@@ -47,7 +47,7 @@ class Wandb:
         """Begins a W&B run, or continues the one of an earlier process; returns its id."""
         import wandb
 
-        # The id of lstm_lab alone would mix two folders with the same run.
+        # The same run in two folders has one id of lstm_lab, but needs two runs of W&B.
         name = run.external_id or f"{run.id}-{uuid.uuid4().hex[:6]}"
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or project_name(run.label.study),
@@ -60,11 +60,11 @@ class Wandb:
             # Several members train at once. The default would give them all one run.
             reinit="create_new",
             settings=wandb.Settings(
-                # The output and the load of the process belong to no single member.
+                # The output and the load of the process belong to several members at once.
                 console="off",
                 x_disable_stats=True,
                 silent=True,
-                # Seconds; the default of 15 is what a kill would cost an offline run.
+                # Seconds. With the default, a killed offline run would lose the last 15 seconds.
                 x_transaction_log_flush_interval=1.0,
             ),
         )
@@ -73,8 +73,8 @@ class Wandb:
     def log(self, step: int, values: Mapping[str, Value]) -> None:
         """Logs numbers and histograms at a step.
 
-        W&B cannot go back: after a rollback it gets nothing until the run has passed the step at
-        which it diverged.
+        Steps of W&B cannot become smaller. After a rollback it gets nothing until the run has
+        passed the step at which it diverged.
         """
         import wandb
 

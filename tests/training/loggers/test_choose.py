@@ -76,10 +76,20 @@ def test_a_function_makes_loggers_and_one_object_serves_one_run(file):
         ("FILE:Printr", r"mine.py: got 'Printr'; did you mean 'Printer'\? expected one of Printer"),
         ("FILE:Half", r"Half has no log\(\), expected start, log, figure, end$"),
         ("nothing.py:Printer", r"^log: nothing.py does not exist$"),
+        ("TensorBoard", r"^log: got 'TensorBoard'; TensorBoard is always written; leave it out$"),
+        (
+            "FILE",
+            r"mine.py' without .* class, expected \S+mine.py:Printer or \S+mine.py:printer",
+        ),
+        ("EMPTY", r"empty.py' without the name of a class, expected .*empty.py:NAME$"),
+        ("nothing.py", r"^log: nothing.py does not exist$"),
     ],
 )
 def test_a_wrong_logger_is_one_line(installed, file, log, message):
-    log = log.replace("FILE", str(file)) if isinstance(log, str) else log
+    empty = file.with_name("empty.py")
+    empty.write_text("from lstm_lab import Logger\n")
+    if isinstance(log, str):
+        log = log.replace("FILE", str(file)).replace("EMPTY", str(empty))
     with pytest.raises(UserError, match=message) as error:
         find_loggers(log)
     assert "\n" not in str(error.value)
