@@ -119,7 +119,8 @@ def test_cells_and_recurrence_import_neither_flax_nor_optax():
     assert done.stdout.strip() == "set()", done.stderr
 
 
-SLOW = ("matplotlib", "orbax", "pandas", "requests", "scipy", "sklearn")
+# tensorboardX imports torch wherever it is installed.
+SLOW = ("matplotlib", "orbax", "pandas", "requests", "scipy", "sklearn", "tensorboardX", "torch")
 
 
 @pytest.mark.parametrize(

@@ -199,10 +199,23 @@ class RunRecorder:
             external_id=None,
         )
         loggers = RunLoggers(run, [self._logged(line) for line in self.rows], deliveries)
+        self._receiving = loggers.receiving()
         if self.head["loggers"] != loggers.deliveries():
-            self.head["loggers"] = loggers.deliveries()
-            write_json(self.folder / "run.json", self.head)
+            self._write_deliveries(loggers)
         return loggers
+
+    def _write_deliveries(self, loggers: RunLoggers) -> None:
+        self.head["loggers"] = loggers.deliveries()
+        write_json(self.folder / "run.json", self.head)
+
+    def _note_switched_off(self) -> None:
+        """Writes how much a logger has when it is switched off.
+
+        After a kill, the rows on disk would otherwise count as sent.
+        """
+        if self._loggers.receiving() != self._receiving:
+            self._receiving = self._loggers.receiving()
+            self._write_deliveries(self._loggers)
 
     def _logged(self, line: Mapping[str, JSON]) -> Row:
         """Returns what loggers receive of a line of metrics.jsonl."""
@@ -273,6 +286,7 @@ class RunRecorder:
         self._metrics.flush()
         # Only now: a logger must not have more than the record.
         self._loggers.row(self._logged(line))
+        self._note_switched_off()
 
     def write_rollback(self, entry: dict[str, JSON]) -> None:
         """Adds a rollback to run.json, with the number of rows of metrics.jsonl before it."""
@@ -287,15 +301,18 @@ class RunRecorder:
     def write_performance(self, step: int, **values: float) -> None:
         """Gives numbers to the loggers, in the group `perf/`."""
         self._loggers.log(step, {f"perf/{name}": value for name, value in values.items()})
+        self._note_switched_off()
 
     def write_gates(self, step: int, layers: dict[str, LayerStats]) -> None:
         """Gives the statistics of gates and states to the loggers."""
         self._loggers.log(step, gate_values(layers))
+        self._note_switched_off()
 
     def write_gate_images(self, step: int, layers: dict[str, LayerStats]) -> None:
         """Gives images of the gates over one sequence to the loggers."""
         for name, image in gate_images(layers).items():
             self._loggers.figure(step, name, image)
+        self._note_switched_off()
 
     def valid_at(self, step: int) -> dict[str, float]:
         """Returns the validation metrics of a step; none if there was no evaluation."""

@@ -6,6 +6,7 @@ with its own reader, and compared with metrics.jsonl.
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -14,6 +15,8 @@ import pytest
 
 from lstm_lab.config.serialization import to_json
 from lstm_lab.results.run_files import read_head, read_result
+from lstm_lab.training.loggers.base import RunInfo, RunLabel
+from lstm_lab.training.loggers.to_mlflow import MLflow
 from lstm_lab.training.loggers.to_wandb import project_name
 from tests.helpers.loggers import KILLER, expected_rows
 from tests.helpers.paths import ROOT
@@ -115,6 +118,26 @@ def test_mlflow_holds_each_step_once(study):
         assert run.data.metrics["test/mse"] == read_result(folder)["test"]["mse"]
         images = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
         assert any("layer_0~f" in path for path in images)
+
+
+@pytest.mark.parametrize("name", ["a b%20", "q?x#y"])
+def test_mlflow_writes_into_a_folder_of_any_name(tmp_path, monkeypatch, name):
+    for variable in OWN:
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in OFFLINE.items():
+        monkeypatch.setenv(variable, value)
+    folder = tmp_path / name
+    folder.mkdir()
+    label = RunLabel("lstm, seed 0", "adding", "lstm", folder)
+    logger = MLflow()
+    run = logger.start(RunInfo("5f", label, folder, {"seed": 0}, [], (), None, None))
+    logger.log(5, {"train/loss": 0.5})
+    logger.end("completed", {})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    connection = sqlite3.connect(folder / "mlflow.db")
+    stored = connection.execute("SELECT run_uuid, key, value, step FROM metrics").fetchall()
+    connection.close()
+    assert stored == [(run, "train/loss", 0.5, 5)]
 
 
 def test_aim_holds_each_step_once(study):

@@ -43,6 +43,7 @@ class ChosenLoggers:
     Attributes:
       makers: for each name, a function that makes the logger of one run.
       off: the names of loggers that raised an error; they receive nothing more in this call.
+      lost: the names of those of `off` whose `end` raised an error, too.
 
     Example:
       ChosenLoggers({"wandb": Wandb})
@@ -50,6 +51,7 @@ class ChosenLoggers:
 
     makers: dict[str, Maker] = field(default_factory=dict)
     off: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
 
     def switch_off(self, name: str, error: Exception) -> None:
         """Stops using a logger after an error, and prints the reason. Training continues."""
@@ -172,6 +174,25 @@ def _from_object(entry: object, name: str, several: bool) -> tuple[str, Maker]:
     if several:
         raise UserError(f"log: {name} is one object, expected its class: every run needs its own")
     return name, lambda: cast(Logger, entry)
+
+
+def make_logger(maker: Maker) -> Logger:
+    """Returns the logger of one run.
+
+    Args:
+      maker: of `find_loggers`.
+
+    Raises:
+      TypeError: if a function of the user returns something that is no logger.
+
+    Example:
+      make_logger(Wandb)
+    """
+    logger = maker()
+    if missing := _missing(logger):
+        kind = type(logger).__name__
+        raise TypeError(f"got {kind}, which has no {missing[0]}(), expected {', '.join(METHODS)}")
+    return logger
 
 
 def _missing(entry: object) -> list[str]:

@@ -20,8 +20,13 @@ import numpy as np
 
 from lstm_lab.training import multihost
 from lstm_lab.training.loggers.base import Histogram, Logger, RunInfo, Value
-from lstm_lab.training.loggers.choose import LATE, ChosenLoggers, Maker, chosen_loggers
-from lstm_lab.training.loggers.to_tensorboard import TensorBoard
+from lstm_lab.training.loggers.choose import (
+    LATE,
+    ChosenLoggers,
+    Maker,
+    chosen_loggers,
+    make_logger,
+)
 from lstm_lab.utils.types import JSON
 
 Returned = TypeVar("Returned")
@@ -89,6 +94,9 @@ class RunLoggers:
     """
 
     def __init__(self, run: RunInfo, rows: Sequence[Row], earlier: Mapping[str, Delivery]) -> None:
+        # Late: tensorboardX imports PyTorch where it is installed, which takes a second.
+        from lstm_lab.training.loggers.to_tensorboard import TensorBoard
+
         self._tensorboard = TensorBoard()
         self._tensorboard.start(run)
         self._rows = len(rows)
@@ -110,6 +118,10 @@ class RunLoggers:
         """
         now = {name: feed.delivery(ended) for name, feed in self._feeds.items()}
         return {name: delivery._asdict() for name, delivery in {**self._earlier, **now}.items()}
+
+    def receiving(self) -> list[str]:
+        """Returns the names of the chosen loggers that still receive."""
+        return [name for name, feed in self._feeds.items() if feed.delivery(ended=False).open]
 
     def row(self, row: Row) -> None:
         """Sends a new row of metrics.jsonl."""
@@ -159,7 +171,8 @@ class _Feed:
     ) -> None:
         self.name, self._chosen = name, chosen
         known, self._received, _ = earlier or Delivery(None, 0, False)
-        self._logger: Logger | None = self._attempt(maker)
+        self._logger: Logger | None = None  # also after an error
+        self._logger = self._attempt(make_logger, maker)
         # False while a process repeats steps that the logger already has.
         self._is_new = len(rows) >= self._received
         if self._logger is not None:
@@ -171,13 +184,23 @@ class _Feed:
 
     def _attempt(self, call: Callable[..., Returned], *arguments: Any) -> Returned | None:
         """Calls a method of the logger unless it is off; an error switches it off."""
-        if self.name in self._chosen.off:
-            return None
-        try:
-            return call(*arguments)
-        except Exception as error:
-            self._chosen.switch_off(self.name, error)
-            return None
+        if self.name not in self._chosen.off:
+            try:
+                return call(*arguments)
+            except Exception as error:
+                self._chosen.switch_off(self.name, error)
+        self._abandon()
+        return None
+
+    def _abandon(self) -> None:
+        """Ends the logger after an error, once; its service would otherwise show a live run."""
+        logger, self._logger = self._logger, None
+        # One attempt if it fails: each one can wait for the network for minutes.
+        if logger is not None and self.name not in self._chosen.lost:
+            try:
+                logger.end("failed", {})
+            except Exception:
+                self._chosen.lost.add(self.name)
 
     def delivery(self, ended: bool) -> Delivery:
         """Returns how many rows of the run the logger has."""
@@ -203,5 +226,9 @@ class _Feed:
 
     def end(self, status: str, metrics: Mapping[str, float]) -> None:
         """Ends the logger in this process."""
-        if self._logger is not None:
-            self._attempt(self._logger.end, status, metrics)
+        if self.name in self._chosen.off:
+            self._abandon()
+            return
+        logger, self._logger = self._logger, None
+        if logger is not None:
+            self._attempt(logger.end, status, metrics)

@@ -34,12 +34,16 @@ class MLflow:
     def start(self, run: RunInfo) -> str:
         """Creates an MLflow run, or continues the one of an earlier process; returns its id."""
         from mlflow import MlflowClient
+        from sqlalchemy import URL
 
         own_uri = os.environ.get("MLFLOW_TRACKING_URI")
         workdir = run.label.workdir.absolute()
+        # Escaped, since a folder may be called "q?x". With the driver, since MLflow would otherwise
+        # create the folder under its escaped name.
+        database = URL.create("sqlite+pysqlite", database=str(workdir / "mlflow.db"))
         # Several processes of a study would create the same tables, and the same experiment.
         with locked(workdir / ".mlflow.lock"):
-            self._client = MlflowClient(tracking_uri=own_uri or f"sqlite:///{workdir}/mlflow.db")
+            self._client = MlflowClient(tracking_uri=own_uri or str(database))
             if run.external_id is not None:
                 self._run = run.external_id
                 self._client.update_run(self._run, status="RUNNING")

@@ -15,6 +15,16 @@ from tests.helpers.paths import ROOT
 from tests.helpers.training import StopAfter, assert_same_record, run_record, small_spec, train
 
 SPECS = [small_spec(), small_spec(seed=1)]
+# In a folder beside that of `KILLER`: its network is down until the process is killed.
+DOWN = f"""{KILLER}
+
+class Down(Killer):
+    def log(self, step, values):
+        if step > 10 and not Path(__file__).parent.with_name("killed").exists():
+            raise ConnectionError("no route")
+        if "train/loss" in values or "valid/mse" in values:
+            self.write(step, values)
+"""
 OFTEN = {"checkpoint_seconds": 0.0, "log_every": 5}
 LONG = [small_spec(seed=k, train={"steps": 40}) for k in range(2)]
 
@@ -82,13 +92,16 @@ def test_a_resumed_run_continues_where_its_logger_stopped(tmp_path, checks):
 
 def test_a_killed_process_leaves_no_step_that_comes_twice(tmp_path):
     (tmp_path / "killer.py").write_text(KILLER)
-    name = f"{tmp_path / 'killer.py'}:Killer"
+    down = tmp_path / "down"
+    down.mkdir()
+    (down / "down.py").write_text(DOWN)
+    names = f"{tmp_path / 'killer.py'}:Killer,{down / 'down.py'}:Down"
     config = to_json(small_spec(train={"steps": 40, "eval_every": 20}, compute=OFTEN))
     code = (
         "import json, sys, lstm_lab as ll\n"
         "ll.train(json.loads(sys.argv[1]), seeds=2, workdir=sys.argv[2], log=sys.argv[3])"
     )
-    command = [sys.executable, "-c", code, json.dumps(config), f"{tmp_path / 'study'}", name]
+    command = [sys.executable, "-c", code, json.dumps(config), f"{tmp_path / 'study'}", names]
     codes = [subprocess.run(command, cwd=ROOT, capture_output=True).returncode for _ in range(2)]
     assert codes == [-9, 0]
     files = sorted(tmp_path.glob("*, seed *.jsonl"))
@@ -109,6 +122,11 @@ def test_a_killed_process_leaves_no_step_that_comes_twice(tmp_path):
         received = [tuple(entry) for entry in entries[:-1] if entry[0] != "start"]
         assert received == expected_rows(folder)
         resumed.append(again)
+        # Switched off before the kill: it has neither the rows after that nor any row twice.
+        entries = [json.loads(line) for line in (down / path.name).read_text().splitlines()]
+        assert entries[3:5] == [["failed", {}], ["start", path.stem]]
+        received = [tuple(entry) for entry in entries if isinstance(entry[0], int)]
+        assert received == expected_rows(folder)
     # The first member was told of step 25 before the kill, the second not yet.
     assert sorted(resumed) == [5, 6]
 
@@ -130,8 +148,7 @@ def test_a_logger_that_fails_is_switched_off_and_gets_its_rows_later(tmp_path, c
     assert notes == [
         "note: bad receives no more numbers in this process: ConnectionError: no route"
     ]
-    # Not even told that the run ended.
-    assert bad.made[0].ended is None
+    assert bad.made[0].ended == ("failed", {})
     assert good.made[0].ended == ("interrupted", {})
     recorded = read_head(tmp_path / "0")["loggers"]["bad"]
     assert recorded == {"id": "outside-0", "rows": 2, "open": False}
@@ -175,6 +192,32 @@ def test_a_logger_that_cannot_start_leaves_the_run_alone(tmp_path, capsys):
     err = capsys.readouterr().err
     assert err.count("no account") == 1
     assert read_result(tmp_path / "1")["status"] == "completed"
+
+
+def test_a_function_that_makes_no_logger_leaves_the_run_alone(tmp_path, capsys):
+    with logging_to(lambda: 3):
+        assert train(SPECS[:1], tmp_path).status == "completed"
+    expected = "TypeError: got int, which has no start(), expected start, log, figure, end"
+    assert expected in capsys.readouterr().err
+    assert read_head(tmp_path / "0")["status"] == "completed"
+
+
+def test_a_logger_that_cannot_be_ended_after_an_error_is_tried_once(tmp_path, capsys):
+    ended = []
+
+    class Gone(new_keeper()):
+        def log(self, step, values):
+            raise ConnectionError("no route")
+
+        def end(self, status, metrics):
+            ended.append(status)
+            raise ConnectionError("no route")
+
+    with logging_to(Gone):
+        assert train(SPECS, tmp_path).status == "completed"
+    # Both members have one, and each attempt may wait for the network.
+    assert ended == ["failed"]
+    assert capsys.readouterr().err.count("no route") == 1
 
 
 @pytest.mark.parametrize(
