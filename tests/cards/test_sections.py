@@ -133,6 +133,7 @@ def test_of_a_path_the_last_name_is_published(run, series):
         ("/home/ann", "/home/anna/run", "/home/anna/run"),
         ("/home/ann", "/data/home/ann/run", "/data/home/ann/run"),
         ("/", "--workdir=/data/x", "--workdir=/data/x"),
+        ("/", "--workdir=/", "--workdir=/"),
     ],
 )
 def test_the_home_folder_is_a_tilde_and_other_folders_stay(home, word, shown, run, monkeypatch):
