@@ -42,8 +42,8 @@ def write_card(folder: Path, out: Path | None = None) -> Path:
       The path of the card.
 
     Raises:
-      UserError: for a folder without a run, a run without a result, a path that is a folder, or a
-        file there that is not a card as lstm_lab wrote it.
+      UserError: for a folder without a run, a run without a result, a path that is a folder or does
+        not end in .md, or a file there that is not a card as lstm_lab wrote it.
 
     Example:
       write_card(Path("runs/adding"))  # runs/adding/MODEL_CARD.md
@@ -51,6 +51,9 @@ def write_card(folder: Path, out: Path | None = None) -> Path:
     path = folder / CARD if out is None else out
     if path.is_dir():
         raise UserError(f"out: {path} is a folder, expected a file, e.g. {path / 'README.md'}")
+    # A slip such as --out=RUN/run.json would replace the run.
+    if path.suffix.lower() != ".md":
+        raise UserError(f"out: got {path}, expected a file that ends in .md, e.g. README.md")
     text = with_hash(model_card(folder))
     replaces = path.exists()
     if replaces:
@@ -122,10 +125,11 @@ def _first_paragraph(facts: CardFacts) -> str:
     record, data, group = facts.record, facts.data, facts.group
     metric = record.metric if record.metric in record.test else next(iter(record.test))
     where = "" if data.name == data.task else f", on the data {markdown(data.name)}"
+    score = f"{markdown(metric)} {record.test[metric]:.4g}"
     text = (
         f"A recurrent network with the cell {markdown(facts.cell)} and "
         f"{facts.parameters} parameters, trained with lstm_lab for the task "
-        f"{markdown(data.task)}{where}. Score on the test split: {metric} {record.test[metric]:.4g}"
+        f"{markdown(data.task)}{where}. Score on the test split: {score}"
     )
     if group is not None and len(group.seeds) > 1 and metric in group.scores:
         mean = sum(group.scores[metric]) / len(group.seeds)

@@ -18,6 +18,15 @@ from lstm_lab.tasks.base import Direction
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
 
+# Optional entries of run.json, and what a card can read there.
+KINDS = {
+    "command": "a list of texts",
+    "started": "a number",
+    "group": "a text",
+    "backend": "a text",
+    **dict.fromkeys(("git", "machine", "versions", "seeds"), "an object"),
+    "examples": "an object of whole numbers",
+}
 # A run with one of these statuses was not interrupted, and has weights.
 ENDED = ("completed", "diverged", "pruned")
 
@@ -110,7 +119,8 @@ def read_facts(folder: Path) -> CardFacts:
       The facts.
 
     Raises:
-      UserError: for a folder without a run, or a run without a result.
+      UserError: for a folder without a run, a run without a result, or a run.json with an entry of
+        another type.
 
     Example:
       read_facts(Path("runs/adding")).data.name  # "adding"
@@ -124,7 +134,27 @@ def read_facts(folder: Path) -> CardFacts:
             f"card: {folder}: the run is {record.status}, expected one that has ended with scores"
         )
     head = read_settings(folder) or {}
+    for name, kind in KINDS.items():
+        if head.get(name) is not None and not _is_a(kind, head[name]):
+            raise UserError(
+                f"card: {folder / 'run.json'}: {name}: got {head[name]!r}, expected {kind}"
+            )
     return CardFacts(record, head, result, run_data(folder, head), _read_group(folder, result))
+
+
+def _is_a(kind: str, value: JSON) -> bool:
+    """Returns whether an entry is of a kind of `KINDS`."""
+    match kind:
+        case "a text":
+            return isinstance(value, str)
+        case "a number":
+            return isinstance(value, (int, float))
+        case "a list of texts":
+            return isinstance(value, list) and all(isinstance(word, str) for word in value)
+        case "an object of whole numbers":
+            return isinstance(value, dict) and all(isinstance(n, int) for n in value.values())
+        case _:
+            return isinstance(value, dict)
 
 
 def _read_group(folder: Path, result: dict[str, JSON]) -> SeedGroup | None:

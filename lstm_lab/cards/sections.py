@@ -7,6 +7,7 @@ as names of files and labels, are escaped before they become Markdown.
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import time
 from dataclasses import MISSING, fields
@@ -32,6 +33,8 @@ PROGRAMS = ("__main__.py", "lstm-lab", "lstm_lab")
 HASH_LENGTH = 12
 # What a card tells about the machine; run.json has more.
 MACHINE = {"device": "device", "processor": "processor", "threads": "CPU threads"}
+# Settings that hold paths, next to the `files` of a task.
+PATHS = ("model.cell", "model.vectors", "model.init_from")
 
 
 def fenced(text: str, language: str = "") -> str:
@@ -79,7 +82,7 @@ def _about_variant(variant: Variant, settings: dict[str, JSON]) -> str:
     cell = settings["model.cell"]
     text = f"The cell is `{cell}` of lstm_lab: {variant.change} ({variant.source})."
     changed = [
-        f"{what} {settings[name]}"
+        f"{what} {markdown(str(settings[name]))}"
         for name, what in (("model.forget_bias", "forget bias"), ("model.init", "initializer"))
         if settings.get(name) is not None
     ]
@@ -205,7 +208,7 @@ def _explained(facts: CardFacts, several: SeedGroup | None) -> str:
     record = facts.record
     text = (
         f"The weights are those of step {record.best_step:,}, which has the best validation "
-        f"{record.metric}. They were then scored once on the test split."
+        f"{markdown(str(record.metric))}. They were then scored once on the test split."
     )
     if record.trivial:
         text += (
@@ -241,14 +244,18 @@ def settings_section(facts: CardFacts) -> str:
       print(settings_section(read_facts(Path("runs/adding"))))
     """
     rows = [["setting", "value", "default"]]
-    defaults = _defaults(facts.record.settings["task.name"])
+    task = facts.record.settings["task.name"]
+    defaults, known = _defaults(task), TASKS.get(task)
     for name, value in facts.record.settings.items():
         # Seeds, which belong to no section, and hashes are in the section on provenance.
         elsewhere = "." not in name or name in ("task.name", "task.sha256")
         if elsewhere or value == defaults.get(name, MISSING):
             continue
         default = "required" if name not in defaults else _shown(defaults[name])
-        rows.append([name, _shown(value), default])
+        # The options of the author's own task are not known: all of them may hold paths.
+        options = known.files if known else [name.partition(".")[2]]
+        is_path = name in (*PATHS, *(f"task.{option}" for option in options))
+        rows.append([name, _shown(_without_folders(value, is_path)), default])
     note = "All other settings have the defaults of the package."
     return f"{markdown_table(rows)}\n\n{note}" if len(rows) > 1 else note
 
@@ -265,11 +272,22 @@ def _defaults(task: str) -> dict[str, JSON]:
     }
 
 
+def _without_folders(value: JSON, is_path: bool) -> JSON:
+    """Returns a setting without the folders on the author's disk, which say nothing to others.
+
+    Args:
+      value: the setting.
+      is_path: whether it holds paths; texts that begin with "/" are paths in any case.
+    """
+    if isinstance(value, list):
+        return [_without_folders(part, is_path) for part in value]
+    if isinstance(value, str) and (is_path or value.startswith("/")):
+        return Path(value).name or value
+    return value
+
+
 def _shown(value: JSON) -> str:
     """Returns a setting as text; of a long list the first values."""
-    # Other people have no use for the folders of the author.
-    if isinstance(value, str) and value.startswith("/"):
-        return Path(value).name
     if isinstance(value, list) and len(value) > 8:
         return f"{', '.join(map(str, value[:4]))}, ... ({len(value)} values)"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -336,7 +354,11 @@ def _command(words: list[str]) -> str:
         return f"# called from Python: {program}"
     # The home folder contains the name of the user, and a card is published.
     text = shlex.join(["lstm-lab", *arguments])
-    return text.replace(str(Path.home()), "~")
+    home = str(Path.home())
+    if home == Path(home).anchor:
+        return text
+    # Whole parts of a path alone: /home/ann is not the start of /home/anna.
+    return re.sub(rf"(?<![^\s'\"=,:]){re.escape(home)}(?=[/\s'\",:]|$)", "~", text)
 
 
 def _date(seconds: float) -> str:

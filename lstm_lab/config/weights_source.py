@@ -71,11 +71,31 @@ def _run_hash(folder: Path) -> str:
     if (folder / "study.json").is_file():
         raise UserError(f"model.init_from: {folder} is a study: choose one of {folder / 'runs'}")
     # In the folder of each checkpoint: the hash of each of its files.
-    hashes = list((folder / "checkpoints" / "best").glob("*/sha256.json"))
+    hashes = list((folder / "checkpoints" / "best").glob("[0-9]*/sha256.json"))
     if not hashes:
         raise UserError(f"model.init_from: {folder} holds no weights of a finished run")
-    result = read_json(folder / "result.json", weights_sha256=str)
-    if result is not None:
-        return str(result["weights_sha256"])
+    if not (folder / "result.json").is_file():
+        raise UserError(
+            f"model.init_from: {folder} has no result.json, expected a finished run: train it to "
+            "its end"
+        )
     # A run of an earlier version: that of the files, which differ if it is trained again.
-    return file_hash(max(hashes))
+    return recorded_hash(folder) or file_hash(max(hashes, key=_step))
+
+
+def _step(hashes: Path) -> int:
+    """Returns the step of a checkpoint; as text, 900 would come after 1000."""
+    return int(hashes.parent.name)
+
+
+def recorded_hash(folder: Path) -> str | None:
+    """Returns the hash of the best weights that a run recorded; None in runs of earlier versions.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      recorded_hash(Path("runs/lm"))  # "3b1f..."
+    """
+    result = read_json(folder / "result.json", weights_sha256=str)
+    return None if result is None else str(result["weights_sha256"])

@@ -208,7 +208,12 @@ def export_program(program: TypedFunction, platforms: tuple[str, ...]) -> export
 def _write_program(program: TypedFunction, path: Path) -> None:
     """Writes PATH.jax_export and PATH.mlirbc."""
     # Without derivatives (`vjp_order` is 0): they would need a second program as large as this one.
-    content = export_program(program, PLATFORMS).serialize()
+    try:
+        content = export_program(program, PLATFORMS).serialize()
+    except ImportError:  # JAX imports flatbuffers here, and does not require it
+        raise UserError(
+            "--to=stablehlo needs flatbuffers: pip install 'lstm-lab[interop]'"
+        ) from None
     path.with_suffix(".jax_export").write_bytes(content)
     # One platform, so that its arguments are those of the function alone. The operations of a
     # float32 network are the same on all platforms.

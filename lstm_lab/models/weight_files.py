@@ -6,6 +6,8 @@ read: a pickle (.pt, .pkl, .bin) runs code when it is opened.
 
 from __future__ import annotations
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -55,3 +57,17 @@ def read_safetensors(content: bytes, what: str) -> dict[str, np.ndarray]:
             )
         weights[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
     return weights
+
+
+def safetensors_metadata(content: bytes) -> dict[str, str]:
+    """Returns the metadata of a file of the format safetensors; empty for a file without.
+
+    Args:
+      content: the bytes of a file that `read_safetensors` can read.
+
+    Example:
+      safetensors_metadata(Path("lm.safetensors").read_bytes()).get("cell")  # "lstm"
+    """
+    # The library gives them for a file on disk alone. 8 bytes hold the length of a JSON text.
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]).get("__metadata__", {})

@@ -75,7 +75,7 @@ def tree_of_weights(weights: Mapping[str, np.ndarray], like: PyTree) -> PyTree:
 
     Raises:
       UserError: for a name that is missing or unexpected, another shape, or numbers that are no
-        floating-point numbers.
+        finite floating-point numbers.
 
     Example:
       tree_of_weights(named_weights(params), params)  # the same weights
@@ -96,7 +96,7 @@ def tree_of_weights(weights: Mapping[str, np.ndarray], like: PyTree) -> PyTree:
 def misfit(weight: np.ndarray, like: jax.ShapeDtypeStruct | np.ndarray) -> str | None:
     """Returns why a weight does not fit a place in a model, as the end of a message; or None.
 
-    Floating-point numbers of any precision fit.
+    Floating-point numbers of any precision fit, if they are finite in the dtype of the model.
 
     Args:
       weight: an array.
@@ -107,8 +107,38 @@ def misfit(weight: np.ndarray, like: jax.ShapeDtypeStruct | np.ndarray) -> str |
     """
     # By JAX and not by NumPy, to which bfloat16 is no floating-point number.
     if weight.shape == like.shape and jnp.issubdtype(weight.dtype, jnp.floating):
-        return None
+        return _not_finite(weight, like.dtype)
     return f"is {_text(weight)}, expected {_text(like)}"
+
+
+def check_finite(name: str, array: np.ndarray, what: str) -> None:
+    """Raises an error if a weight has NaN or infinite numbers, or numbers too large for float32.
+
+    Args:
+      name: the name of the weight.
+      array: floating-point numbers.
+      what: the setting and the file, for the error.
+
+    Raises:
+      UserError: if not all numbers are finite; it names the weight and the first of them.
+
+    Example:
+      check_finite("head/bias", np.zeros(3), "model.init_from: mine.safetensors")
+    """
+    if problem := _not_finite(array, np.dtype(np.float32)):
+        raise UserError(f"{what}: {name} {problem}")
+
+
+def _not_finite(array: np.ndarray, dtype: np.dtype) -> str | None:
+    """Returns the first number that is not finite in a dtype, as the end of a message; or None."""
+    # An overflow is what is looked for.
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(dtype))
+    if finite.all():
+        return None
+    place = tuple(int(k) for k in np.argwhere(~finite)[0])
+    at = f" at {list(place)}" if place else ""
+    return f"has {array[place]}{at}, expected finite numbers of {dtype}"
 
 
 def _text(array: jax.ShapeDtypeStruct | np.ndarray) -> str:

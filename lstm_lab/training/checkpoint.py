@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from lstm_lab.config.weights_source import recorded_hash
+from lstm_lab.models.weights import named_weights, weights_hash
 from lstm_lab.results.intact import HASHES, TRAIN_AGAIN
 from lstm_lab.results.run_files import read_head
 from lstm_lab.utils.errors import UserError
@@ -168,7 +170,7 @@ def best_weights(folder: Path, setting: str, like: PyTree = None) -> PyTree:
       like: as in `Checkpoints.restore`.
 
     Raises:
-      UserError: if they are missing or damaged.
+      UserError: if they are missing or damaged, or not those that the run recorded.
 
     Example:
       best_weights(Path("runs/imdb"), "workdir")["head"]["kernel"].shape  # (128, 2)
@@ -181,6 +183,13 @@ def best_weights(folder: Path, setting: str, like: PyTree = None) -> PyTree:
         if status == "completed":
             raise UserError(f"{setting}: the weights of {folder} are missing; {TRAIN_AGAIN}")
         raise UserError(f"{setting}: {folder} has no weights; the run is {status}")
+    # The files of a checkpoint that was put in its place agree with their own hashes.
+    recorded = recorded_hash(folder)
+    if recorded is not None and weights_hash(named_weights(best.tree)) != recorded:
+        raise UserError(
+            f"{setting}: the weights of {folder} are not those that its result.json records; "
+            f"{TRAIN_AGAIN}"
+        )
     return best.tree
 
 

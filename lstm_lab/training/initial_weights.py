@@ -16,13 +16,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lstm_lab.cells import CATALOGUE, Spec
+from lstm_lab.cells.equations import gate_names
+from lstm_lab.cells.spec import CellSpec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.weights_source import source_hash
-from lstm_lab.models.weight_files import read_safetensors
+from lstm_lab.models.weight_files import read_safetensors, safetensors_metadata
 from lstm_lab.models.weights import misfit, named_weights, names_part, tree_of_weights
 from lstm_lab.results.intact import read_preprocessing
 from lstm_lab.results.run_files import read_settings
-from lstm_lab.tasks import Tokens
+from lstm_lab.results.study_file import run_status
+from lstm_lab.tasks import Tokens, Vectors
 from lstm_lab.training import padding
 from lstm_lab.training.checkpoint import best_weights
 from lstm_lab.training.parallel import unpad
@@ -34,6 +38,10 @@ from lstm_lab.utils.types import JSON, PyTree
 
 # Names in a message; the others are counted.
 SHOWN = 5
+# The parts of a model whose weights belong to the gates of a cell.
+RECURRENT = ("lstm", "encoder", "decoder")
+# The names of the columns of a table in preprocessing, in their order.
+COLUMNS = "names"
 
 
 class LoadedWeights(NamedTuple):
@@ -41,12 +49,14 @@ class LoadedWeights(NamedTuple):
 
     Attributes:
       run: the id of the run that trained the weights; None for a file.
+      status: how that run ended; None for a file.
       loaded: the names of the weights that were loaded.
       drawn: weights that were initialized from the seed: the others of the model.
       unmatched: names in the file or run that the model does not have.
     """
 
     run: str | None
+    status: str | None
     loaded: tuple[str, ...]
     drawn: tuple[str, ...]
     unmatched: tuple[str, ...]
@@ -58,7 +68,8 @@ class LoadedWeights(NamedTuple):
           source: the path in `model.init_from`.
         """
         total = len(self.loaded) + len(self.drawn)
-        parts = [f"{source}: weights for {len(self.loaded)} of {total} tensors"]
+        ended = f" ({self.status})" if self.status not in (None, "completed") else ""
+        parts = [f"{source}{ended}: weights for {len(self.loaded)} of {total} tensors"]
         for what, names in (
             ("drawn from the seed", self.drawn),
             ("not in this model", self.unmatched),
@@ -138,6 +149,7 @@ def _with_existing_weights(
     weights |= {name: source.weights[name] for name in loaded}
     return tree_of_weights(weights, params), LoadedWeights(
         run=source.run,
+        status=source.status,
         loaded=tuple(loaded),
         drawn=tuple(name for name in weights if name not in loaded),
         unmatched=tuple(name for name in source.weights if name not in weights),
@@ -162,12 +174,16 @@ class _ExistingWeights(NamedTuple):
     Attributes:
       weights: arrays by name.
       run: the id of the run that trained them, or None.
+      status: how that run ended, or None.
+      cell: the name of their cell; None for a file of others.
       preprocessing: what that run learned from its training data; empty for a file.
       is_file: whether they come from a file, and not from the folder of a run.
     """
 
     weights: dict[str, np.ndarray]
     run: str | None
+    status: str | None
+    cell: str | None
     preprocessing: Mapping[str, JSON]
     is_file: bool
 
@@ -184,13 +200,17 @@ def _read_source(path: Path, sha256: str) -> _ExistingWeights:
         )
     what = f"model.init_from: {path}"
     if not path.is_dir():
-        return _ExistingWeights(read_safetensors(path.read_bytes(), what), None, {}, is_file=True)
+        content = path.read_bytes()
+        weights = read_safetensors(content, what)
+        cell = safetensors_metadata(content).get("cell")
+        return _ExistingWeights(weights, None, None, cell, {}, is_file=True)
     head = read_settings(path) or {}
-    weights = named_weights(best_weights(path, "model.init_from"))
     return _ExistingWeights(
-        weights,
-        head.get("id"),
-        read_preprocessing(path, head, "model.init_from"),
+        weights=named_weights(best_weights(path, "model.init_from")),
+        run=head.get("id"),
+        status=run_status(path)[0],
+        cell=head["spec"]["model"]["cell"] if head else None,
+        preprocessing=read_preprocessing(path, head, "model.init_from"),
         is_file=False,
     )
 
@@ -212,11 +232,15 @@ def _problems(
       drawn: the weights of the model that they would replace.
       preprocessing: what the task computed from its training data.
     """
-    problems = {}
+    problems, gates = {}, _other_gates(source.cell, spec.model.cell)
     for name, like in drawn.items():
-        problem = misfit(source.weights[name], like)
+        # Before the shapes: another number of gates is why they differ.
+        problem = gates if names_part(RECURRENT, name) else None
+        problem = problem or misfit(source.weights[name], like)
         if problem is None and (symbols := _symbols(spec, name, like)):
-            problem = _difference(source.preprocessing.get(symbols), preprocessing.get(symbols))
+            what = "columns" if symbols == COLUMNS else "symbols"
+            pair = (source.preprocessing.get(symbols), preprocessing.get(symbols))
+            problem = _difference(*pair, what)
         if problem is not None:
             problems[name] = problem
     return problems
@@ -233,13 +257,42 @@ def _symbols(spec: RunSpec, name: str, weight: np.ndarray) -> str | None:
         case "head" | "bias":
             return "outputs"
     inputs = spec.task.inputs
-    if isinstance(inputs, Tokens) and spec.model.embedding is None and "layer_0" in name:
+    if "layer_0" not in name:
+        return None
+    match inputs:
         # One-hot inputs: the first layer has a row for each symbol.
-        return "inputs" if weight.shape[0] == inputs.vocabulary else None
+        case Tokens() if spec.model.embedding is None and weight.shape[0] == inputs.vocabulary:
+            return "inputs"
+        # Numbers of a table: the rows are in the order of its columns.
+        case Vectors() if weight.shape[0] == inputs.features:
+            return COLUMNS
     return None
 
 
-def _difference(before: JSON, now: JSON) -> str | None:
+def _other_gates(before: str | None, now: str) -> str | None:
+    """Returns in which gates two cells differ, as the end of a message; None if they do not."""
+    # The gates of a user's own cell are known to its code alone.
+    if before not in CATALOGUE or now not in CATALOGUE:
+        return None
+    old, new = CATALOGUE[before].spec, CATALOGUE[now].spec
+    if type(old) is type(new) and _gates(old) == _gates(new):
+        return None
+    return (
+        f"belongs to a cell with other gates: {before} with {_gates(old)} there and {now} with "
+        f"{_gates(new)} here"
+    )
+
+
+def _gates(spec: Spec) -> str:
+    """Returns the gates of a cell and its candidate, in the order of the arrays."""
+    names = ", ".join(name for name in gate_names(spec) if name) or "none"
+    if not (isinstance(spec, CellSpec) and spec.coupled):
+        return names
+    # Without it, the other gate is the constant 1: the weights learned another equation.
+    return f"{names} and {'f from i' if 'i' in spec.gates else 'i from f'}"
+
+
+def _difference(before: JSON, now: JSON, what: str) -> str | None:
     """Returns in what two vocabularies differ, as the end of a message; None if they do not."""
     # Tasks that generate numbers have no names for them.
     if before is None or now is None or list(before) == list(now):
@@ -247,6 +300,6 @@ def _difference(before: JSON, now: JSON) -> str | None:
     pairs = zip_longest(map(repr, before), map(repr, now), fillvalue="missing")
     number, (old, new) = next((k, pair) for k, pair in enumerate(pairs) if pair[0] != pair[1])
     return (
-        "was trained with another vocabulary: "
-        f"symbol {number} is {old} in the source and {new} in this run"
+        f"was trained with other {what}: "
+        f"number {number} is {old} in the source and {new} in this run"
     )

@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from markdown_it import MarkdownIt
 
 from lstm_lab.cards.card import model_card, with_hash, write_card
+from lstm_lab.results.run_files import read_result, write_result
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
 from tests.helpers.paths import ROOT
@@ -94,3 +96,23 @@ def test_a_card_of_a_single_run_starts_no_slow_library(run):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("name", ["run.json", "result.json", "card"])
+def test_a_card_replaces_no_file_of_the_run(name, run):
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with pytest.raises(UserError, match=rf"^out: got .*{name}, expected a file that ends in \.md"):
+        write_card(run, run / name)
+    assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_the_names_of_metrics_are_shown_and_not_interpreted(run):
+    result, name = read_result(run), "<img src=x>"
+    result |= {"test": {name: 0.5}, "metric": name}
+    result["best"]["valid"] = {name: 0.4}
+    write_result(run, result, result.pop("files"))
+    body = model_card(run).split("---\n")[2]
+    tokens = MarkdownIt("commonmark").enable("table").parse(body)
+    inner = [part for token in tokens for part in (token.children or [token])]
+    assert not [token for token in inner if token.type.startswith("html")]
+    assert f"Score on the test split: {name} 0.5" in "".join(token.content for token in inner)

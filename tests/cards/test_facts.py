@@ -76,3 +76,21 @@ def test_code_of_the_user_is_recognized(run, cell, task, files):
     facts = read_facts(run)
     assert facts.own_code == files
     assert (facts.cell, facts.data.task) == ("lstm", "adding")
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("started", "x"),
+        ("git", ["a"]),
+        ("versions", "1"),
+        ("seeds", 3),
+        ("command", ["a", 1]),
+        ("backend", {}),
+        ("examples", {"test": "many"}),
+    ],
+)
+def test_an_entry_of_another_type_is_named(entry, value, run):
+    write_json(run / "run.json", {**read_json(run / "run.json"), entry: value})
+    with pytest.raises(UserError, match=rf"^card: .*run\.json: {entry}: got .*, expected an? "):
+        read_facts(run)

@@ -112,6 +112,37 @@ def test_folders_of_the_author_are_not_published(series):
     assert str(series.parents[1]) not in text
 
 
+def test_of_a_path_the_last_name_is_published(run, series):
+    secret = "acme/clients/p"
+    facts = changed(read_facts(series), task__file=f"{secret}.csv", task__targets=["/a/load"])
+    facts = changed(facts, model__init_from=f"../{secret}/", model__vectors=f"{secret}.txt")
+    rows = {name: value for name, value, _ in tables(settings_section(facts))[0][1:]}
+    names = ("task.file", "task.targets", "model.init_from", "model.vectors")
+    assert [rows[name] for name in names] == ["p.csv", "load", "p", "p.txt"]
+    own = changed(read_facts(run), task__name=f"{secret}.py:Mine", task__parts=[secret, "b"])
+    own = changed(own, model__cell=f"{secret}.py:cell")
+    rows = {name: value for name, value, _ in tables(settings_section(own))[0][1:]}
+    assert (rows["task.parts"], rows["model.cell"]) == ("p, b", "p.py:cell")
+
+
+@pytest.mark.parametrize(
+    ("home", "word", "shown"),
+    [
+        ("/home/ann", "--workdir=/home/ann/run", "--workdir=~/run"),
+        ("/home/ann", "/home/ann", "~"),
+        ("/home/ann", "/home/anna/run", "/home/anna/run"),
+        ("/home/ann", "/data/home/ann/run", "/data/home/ann/run"),
+        ("/", "--workdir=/data/x", "--workdir=/data/x"),
+        ("/", "--workdir=/", "--workdir=/"),
+    ],
+)
+def test_the_home_folder_is_a_tilde_and_other_folders_stay(home, word, shown, run, monkeypatch):
+    monkeypatch.setenv("HOME", home)
+    facts = read_facts(run)
+    head = {**facts.head, "command": ["lstm-lab", "train", word]}
+    assert f"lstm-lab train {shown}\n" in provenance_section(replace(facts, head=head))
+
+
 def test_a_command_is_shown_as_a_shell_reads_it(run):
     facts = read_facts(run)
     home = str(Path.home())

@@ -7,6 +7,7 @@ import pytest
 from lstm_lab.config.ids import group_id, program_key, program_spec, run_id
 from lstm_lab.config.load import load_spec
 from lstm_lab.config.serialization import from_json, to_json
+from lstm_lab.config.user_code import file_hash
 from lstm_lab.config.weights_source import source_hash
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_json
@@ -54,6 +55,22 @@ def test_a_run_of_an_earlier_version_has_a_hash_of_its_files(trained, tmp_path):
     shutil.copytree(tmp_path / "0", tmp_path / "copy")
     assert source_hash(tmp_path / "copy") == source_hash(tmp_path / "0")
     assert source_hash(tmp_path / "1") != source_hash(tmp_path / "0")
+
+
+def test_the_newest_checkpoint_of_an_earlier_version_counts(tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    for step in (900, 1000):
+        folder = tmp_path / "checkpoints" / "best" / str(step)
+        folder.mkdir(parents=True)
+        (folder / "sha256.json").write_text(f'{{"file": "{step}"}}')
+    assert source_hash(tmp_path) == file_hash(folder / "sha256.json")
+
+
+def test_a_run_that_has_not_ended_is_refused(trained, tmp_path):
+    shutil.copytree(trained / "0", tmp_path / "source")
+    (tmp_path / "source" / "result.json").unlink()
+    with pytest.raises(UserError, match=r"source has no result\.json, expected a finished run"):
+        started_from(tmp_path / "source")
 
 
 def test_a_record_finds_its_weights_changed_or_gone(trained, tmp_path):

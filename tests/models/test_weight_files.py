@@ -7,10 +7,11 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.flax import save as save_flax
 from safetensors.numpy import save
 
-from lstm_lab.models.weight_files import read_safetensors
+from lstm_lab.models.weight_files import read_safetensors, safetensors_metadata
 from lstm_lab.utils.errors import UserError
 
 
@@ -59,3 +60,12 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(UserError, match=r"^file needs safetensors: pip install 'lstm-lab\[interop"):
         read_safetensors(b"", "file")
+
+
+@pytest.mark.parametrize("metadata", [{"cell": "lstm", "größe": "1"}, {}, None])
+def test_the_metadata_are_those_that_the_library_reads(metadata, tmp_path):
+    content = save({"a": np.ones(2)}, metadata=metadata)
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with safe_open(path, "np") as file:
+        assert safetensors_metadata(content) == (file.metadata() or {})

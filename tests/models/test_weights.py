@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.models.build import build_model, zero_inputs
-from lstm_lab.models.weights import named_weights, tree_of_weights
+from lstm_lab.models.weights import check_finite, named_weights, tree_of_weights
 from lstm_lab.utils.errors import UserError
 
 
@@ -56,3 +56,32 @@ def test_weights_that_do_not_fit_are_named(changed, message):
     weights = {k: v for k, v in {**named_weights(params), **changed}.items() if v is not None}
     with pytest.raises(UserError, match=message):
         tree_of_weights(weights, params)
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype", "message"),
+    [
+        (
+            np.nan,
+            np.float32,
+            r"head/kernel has nan at \[1, 0\], expected finite numbers of",
+        ),
+        (np.inf, jnp.bfloat16, r"head/kernel has inf at \[1, 0\]"),
+        (1e39, np.float64, r"head/kernel has 1e\+39 at \[1, 0\]"),
+    ],
+)
+def test_weights_must_be_finite_in_the_dtype_of_the_model(number, dtype, message):
+    weight = np.ones((2, 2)).astype(dtype)
+    weight[1, 0] = number
+    with pytest.raises(UserError, match=f"^weights: {message}"):
+        tree_of_weights({"head/kernel": weight}, {"head/kernel": np.ones((2, 2), np.float32)})
+    with pytest.raises(UserError, match=f"^mine: {message}"):
+        check_finite("head/kernel", weight, "mine")
+
+
+def test_the_largest_numbers_of_a_dtype_are_finite():
+    largest = np.array(np.finfo(np.float32).max, np.float64)
+    check_finite("scale", largest, "mine")
+    assert tree_of_weights({"a": largest * 2}, {"a": np.array(1.0)})["a"] == largest * 2
+    with pytest.raises(UserError, match=r"^mine: scale has \S+, expected finite"):
+        check_finite("scale", largest * 2, "mine")

@@ -12,8 +12,9 @@ from safetensors.numpy import save_file
 from lstm_lab.cli import main
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.inference.load import load_run
+from lstm_lab.interop.safetensors_file import write_weights
 from lstm_lab.models.weights import named_weights
-from lstm_lab.results.run_files import read_result
+from lstm_lab.results.run_files import read_result, write_result
 from lstm_lab.training.checkpoint import Checkpoints, best_weights
 from lstm_lab.training.initial_weights import initial_member
 from lstm_lab.training.layout import Layout
@@ -76,7 +77,8 @@ def test_a_run_without_steps_has_the_scores_of_its_source(source, tmp_path, caps
     assert capsys.readouterr().err.count(f"{source}: weights for 5 of 5 tensors\n") == 1
     recorded = read_json(tmp_path / "0" / "run.json")["initial_weights"]
     names = [*HEAD, *LSTM]
-    assert recorded == {"run": before["id"], "loaded": names, "drawn": [], "unmatched": []}
+    ended = {"run": before["id"], "status": "completed"}
+    assert recorded == {**ended, "loaded": names, "drawn": [], "unmatched": []}
 
 
 def test_a_fine_tuned_run_needs_its_source_no_more(source, tmp_path):
@@ -170,6 +172,82 @@ def test_weights_that_do_not_fit_are_named_and_leave_no_folder(
     assert not (tmp_path / "0").exists()
 
 
+def test_weights_in_the_place_of_those_of_the_run_are_refused(source, tmp_path):
+    folder = shutil.copytree(source, tmp_path / "source")
+    best = folder / "checkpoints" / "best"
+    other = jax.tree.map(lambda weight: weight + 1, best_weights(folder, "test"))
+    shutil.rmtree(best)
+    Checkpoints(best).save(0, other)
+    message = r"source are not those that its result\.json records"
+    with pytest.raises(UserError, match=f"^model.init_from: .*{message}"):
+        start_of(from_run(folder))
+    with pytest.raises(UserError, match=f"^workdir: .*{message}"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("status", ["pruned", "diverged"])
+def test_the_line_says_that_a_run_did_not_complete(status, source, tmp_path):
+    folder = shutil.copytree(source, tmp_path / "source")
+    result = read_result(folder)
+    write_result(folder, {**result, "status": status}, result["files"])
+    loaded = start_of(from_run(folder)).loaded
+    assert loaded.line("there") == f"there ({status}): weights for 5 of 5 tensors"
+
+
+def exported(path, cell):
+    """Writes the first weights of a cell into a file, as an export does."""
+    spec = small_spec(model={"cell": cell})
+    write_weights(path, named_weights(start_of(spec).state.params), spec)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "message"),
+    [
+        ("cifg", "gru", "cifg with i, o, g and f from i there and gru with r, z, n here"),
+        # Equal shapes: without a forget gate, f is 1.
+        ("nfg", "cifg", "nfg with i, o, g there and cifg with i, o, g and f from i here"),
+        ("nig", "nfg", "nig with f, o, g there and nfg with i, o, g here"),
+    ],
+)
+def test_weights_of_a_cell_with_other_gates_are_refused(before, now, message, tmp_path):
+    path = exported(tmp_path / "weights.safetensors", before)
+    whole = f"lstm/layer_0/b belongs to a cell with other gates: {message}; "
+    with pytest.raises(UserError, match=whole):
+        start_of(from_run(path, model={"cell": now}))
+    head = start_of(from_run(path, ("head",), model={"cell": now}))
+    assert head.loaded.loaded == HEAD
+
+
+def test_weights_of_a_run_with_other_gates_are_refused(source):
+    with pytest.raises(UserError, match="gates: lstm with i, f, o, g there and gru with r, z, n"):
+        start_of(from_run(source, model={"cell": "gru"}))
+
+
+@pytest.mark.parametrize("now", ["peephole", "zoneout", "layernorm"])
+def test_cells_with_the_same_gates_take_each_others_weights(now, source):
+    assert set(start_of(from_run(source, model={"cell": now})).loaded.loaded) == {*HEAD, *LSTM}
+
+
+@pytest.mark.parametrize("number", [np.nan, -np.inf, 1e300])
+def test_weights_that_are_not_finite_are_refused(number, source, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file({**weights_of(source), "lstm/layer_0/b": np.full((4, 5), number)}, path)
+    message = r"weights.safetensors: lstm/layer_0/b has \S+ at \[0, 0\], expected finite numbers"
+    with pytest.raises(UserError, match=message):
+        start_of(from_run(path))
+
+
+def test_columns_of_another_order_are_refused(source, tmp_path):
+    folder = shutil.copytree(source, tmp_path / "source")
+    write_json(folder / "preprocessing.json", {"names": ["a", "b"]})
+    spec = from_run(folder)
+    assert start_of(spec, None, {"names": ["a", "b"]}).loaded.drawn == ()
+    message = r"lstm/layer_0/wx was trained with other columns: number 0 is 'a' in the source"
+    with pytest.raises(UserError, match=message):
+        start_of(spec, None, {"names": ["b", "a"]})
+
+
 def test_weights_without_a_common_name_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_file({"rnn.weight_ih_l0": np.zeros((20, 2), np.float32)}, path)
@@ -194,12 +272,12 @@ def test_a_vocabulary_of_another_order_is_refused(language, tmp_path):
     train([spec(text)], tmp_path / "same")
     assert read_result(tmp_path / "same" / "0")["test"] == read_result(folder)["test"]
     message = (
-        r"embed/embedding was trained with another vocabulary: symbol \d is ' ' in the source and "
+        r"embed/embedding was trained with other symbols: number \d is ' ' in the source and "
         r"'q' in this run; --config.model.init_parts=lstm leaves it out$"
     )
     with pytest.raises(UserError, match=message):
         train([spec(other)], tmp_path / "other")
-    with pytest.raises(UserError, match="head/bias was trained with another vocabulary"):
+    with pytest.raises(UserError, match="head/bias was trained with other symbols"):
         train([spec(other, ("head", "lstm"))], tmp_path / "head")
     train([spec(other, ("lstm",))], tmp_path / "lstm")
     assert read_result(tmp_path / "lstm" / "0")["status"] == "completed"
@@ -217,7 +295,7 @@ def test_the_first_layer_of_one_hot_inputs_has_a_vocabulary_too(tmp_path):
         spec = language_spec(other, model=model)
         return start_of(spec, None, spec.task.load(Path("nowhere")).preprocessing)
 
-    with pytest.raises(UserError, match="lstm/layer_0/wx was trained with another vocabulary"):
+    with pytest.raises(UserError, match="lstm/layer_0/wx was trained with other symbols"):
         start("lstm")
     assert start("lstm/layer_0/wh").loaded.loaded == ("lstm/layer_0/wh",)
 
@@ -237,12 +315,13 @@ def test_a_translation_has_two_vocabularies(tmp_path):
     params = start_of(build_spec(config)).state.params
     Checkpoints(tmp_path / "checkpoints" / "best").save(0, params)
     write_json(tmp_path / "preprocessing.json", learned)
+    write_json(tmp_path / "result.json", {})
     config["model"]["init_from"] = str(tmp_path)
     spec = build_spec({**config, "seed": 1})
     start = start_of(spec, None, learned)
     jax.tree.map(np.testing.assert_array_equal, start.state.params, params)
     message = (
-        r"embed_source/embedding was trained with another vocabulary: symbol 1 is 'b' in the "
+        r"embed_source/embedding was trained with other symbols: number 1 is 'b' in the "
         r"source and 'c' in this run"
     )
     with pytest.raises(UserError, match=message):

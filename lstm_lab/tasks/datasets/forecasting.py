@@ -173,6 +173,7 @@ class Series(SeriesFormat, Task):
             splits[split] = self._windows(split, path, part, (part.values - mean_D) / std_D)
         columns = [self.inputs_of.index(name) for name in self.targets]
         preprocessing = {"mean": mean_D.tolist(), "std": std_D.tolist(), "targets": columns}
+        preprocessing["names"] = list(self.inputs_of)
         scaled = (parts["train"].values - mean_D) / std_D
         preprocessing["season_mae"] = self._step_of_a_season(scaled)
         source = describe_columns(tables["train"], self.inputs_of, self)

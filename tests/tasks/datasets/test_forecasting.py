@@ -32,6 +32,7 @@ def test_windows_stay_in_their_split_and_in_order(tmp_path):
     dataset = task.load(tmp_path)
     mean, std = np.array(dataset.preprocessing["mean"]), np.array(dataset.preprocessing["std"])
     np.testing.assert_allclose(mean, [30.5, 305.0])  # of the first 60 rows only
+    assert dataset.preprocessing["names"] == ["one", "ten"]
     for split, rows in (("train", (1, 60)), ("valid", (61, 80)), ("test", (81, 100))):
         part = dense(dataset.splits[split])
         x = part.x * std + mean
