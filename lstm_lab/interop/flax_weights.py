@@ -13,6 +13,7 @@ readers of Keras and Flax share.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def import_weights(
     check_mapping(mapping, parts, _modules(arrays))
     held = _held_names(arrays, mapping)
     kinds = _cells(held)
-    cells = [module for module, kind in kinds.items() if kind == cell]
+    cells = sorted((module for module, kind in kinds.items() if kind == cell), key=_forward_first)
     if not cells and any(mapping.get(layer) != "" for layer in layers):
         for module, kind in kinds.items():
             check_gates(path, module, (len(_GATES[kind]), 1), len(_GATES[cell]))
@@ -224,6 +225,13 @@ def _cells(held: Mapping[str, set[str]]) -> dict[str, FrameworkCell]:
         kinds[frozenset(to_flax(kind, zeros))] = kind
     named = ((module, frozenset(names)) for module, names in held.items())
     return {module: kinds[names] for module, names in named if names in kinds}
+
+
+def _forward_first(module: str) -> tuple[object, int]:
+    """Returns a key that sorts modules by number, and forward before backward in each pair."""
+    # By the alphabet, backward_rnn would stand before forward_rnn.
+    backward = re.search(r"backward|reverse", module)
+    return natural_order(re.sub(r"forward|backward|reversed?", "", module)), int(bool(backward))
 
 
 def _parent(module: str) -> str:

@@ -81,18 +81,23 @@ def import_weights(
       Arrays by our names, with the shapes of the model. Parts that the file lacks are missing.
 
     Raises:
-      UserError: for a file that cannot be read, or that holds another model.
+      UserError: for a file that cannot be read, that holds another model, or whose numbers are not
+        finite in float32.
 
     Example:
       ll.interop.import_weights("lstm.safetensors", "torch", "adding:lstm")["lstm/layer_0/wx"]
     """
     from lstm_lab.config.load import load_spec
+    from lstm_lab.models.weights import check_finite
 
     read = find_reader(framework)
     place = Path(path)
     if not place.is_file():
         raise UserError(f"import: {place} does not exist, or is no file")
-    return read(place, load_spec(config).for_tracing(), mapping or {})
+    weights = read(place, load_spec(config).for_tracing(), mapping or {})
+    for name, array in weights.items():
+        check_finite(name, array, f"import: {place}")
+    return weights
 
 
 def missing_weights(weights: Mapping[str, np.ndarray], spec: RunSpec) -> list[str]:

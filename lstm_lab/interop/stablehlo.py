@@ -26,6 +26,7 @@ from lstm_lab.models.build import build_model
 from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import SourceTokens, Tokens
 from lstm_lab.training.state import zero_states
+from lstm_lab.utils.errors import UserError
 
 if TYPE_CHECKING:
     from lstm_lab.interop.targets import ExportOptions, Form

@@ -8,7 +8,7 @@ from flax import serialization
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lstm_lab.interop.flax_models import linen_params
-from lstm_lab.interop.flax_weights import import_weights
+from lstm_lab.interop.flax_weights import _forward_first, import_weights
 from lstm_lab.interop.portable import portable_model
 from lstm_lab.utils.errors import UserError
 from tests.helpers.frameworks import (
@@ -33,6 +33,21 @@ class OfAUser(nn.Module):
         return nn.Dense(1)(jax.numpy.concatenate([forward, backward], -1))
 
 
+class WithNames(nn.Module):
+    """The same with names; the backward one comes first in the alphabet and in the file."""
+
+    def setup(self):
+        self.embed, self.head = nn.Embed(4, 3), nn.Dense(1)
+        self.backward_rnn = nn.RNN(nn.LSTMCell(5))
+        self.forward_rnn = nn.RNN(nn.LSTMCell(5))
+        self.both = nn.Bidirectional(self.forward_rnn, self.backward_rnn)
+
+    def __call__(self, x, lengths):
+        carries, _ = self.both(self.embed(x), seq_lengths=lengths, return_carry=True)
+        ((_, forward), (_, backward)) = carries
+        return self.head(jax.numpy.concatenate([forward, backward], -1))
+
+
 def saved(path, params):
     path.write_bytes(serialization.msgpack_serialize(params))
     return path
@@ -50,12 +65,13 @@ def test_a_round_trip_is_exact(cell, name, tmp_path):
         np.testing.assert_array_equal(weights[key], array, err_msg=key)
 
 
+@pytest.mark.parametrize("module", [OfAUser, WithNames])
 @pytest.mark.parametrize("form", ["msgpack", "safetensors"])
-def test_a_module_of_a_user_gives_the_same_numbers(form, tmp_path):
+def test_a_module_of_a_user_gives_the_same_numbers(form, module, tmp_path):
     run = run_of("lstm", WORDS, bidirectional=True, embedding=3)
     x, path = inputs_of(run), tmp_path / f"params.{form}"
     with jax.numpy_rank_promotion("allow"):
-        logits, variables = OfAUser().init_with_output(jax.random.key(0), x, LENGTHS)
+        logits, variables = module().init_with_output(jax.random.key(0), x, LENGTHS)
     if form == "safetensors":
         numpy = pytest.importorskip("safetensors.numpy")
         named = flatten_dict(jax.tree.map(np.asarray, variables["params"]), sep=".")
@@ -153,3 +169,10 @@ def test_our_own_file_is_no_head_of_flax(tmp_path):
     numpy.save_file(flatten_dict(jax.tree.map(np.asarray, run.params), sep="/"), path)
     with pytest.raises(UserError, match="no recurrent layer was read .* the names are ours"):
         import_weights(path, run.spec)
+
+
+def test_forward_comes_before_backward_in_each_layer():
+    modules = ["backward_10", "backward_2", "forward_10", "forward_2"]
+    assert sorted(modules, key=_forward_first) == [
+        *("forward_2", "backward_2", "forward_10", "backward_10")
+    ]

@@ -71,3 +71,12 @@ def test_what_a_file_lacks_is_listed():
     names = missing_weights({}, spec)
     assert "lstm/layer_0/wx" in names
     assert missing_weights({name: np.zeros(1) for name in names[1:]}, spec) == names[:1]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_numbers_that_are_not_finite_are_refused(number, reader, tmp_path):
+    path = tmp_path / "mine.bin"
+    path.write_text(number)
+    with pytest.raises(UserError, match=r"import: .*mine.bin: head/bias"):
+        import_weights(path, "torch", "adding")
+    assert reader
