@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,10 @@ _ORDERS: dict[FrameworkCell, tuple[str, str]] = {
     "rnn": ("h", "h"),
 }
 # The arrays of a cell, of the embedding and of the head in the order of Keras, with their axes.
+# What zipfile, zlib, json and h5py raise for a damaged, encrypted or deeply nested file.
+_UNREADABLE = (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# Keras stores without compression. Numbers of weights hardly get smaller, settings a few times.
+_EXPANSION, _SMALL = 20, 1 << 20
 _Axes = Mapping[str, tuple[str, ...]]
 _CELL_AXES: dict[FrameworkCell, _Axes] = {
     cell: {
@@ -187,16 +192,26 @@ def _open(path: Path, spec: RunSpec) -> Iterator[Any]:
                 yield file
             return
         with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive)
             _check_settings(path, json.loads(archive.read("config.json")), spec)
             with archive.open("model.weights.h5") as stream, h5py.File(stream, "r") as file:
                 yield file
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+    except _UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         hint = format_hint("keras", path, safetensors_names(path))
         raise UserError(
             f"import: {path} cannot be read, expected a .keras or .weights.h5 file of Keras 3: "
             f"{reason}{hint}"
         ) from None
+
+
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """Raises ValueError for a member that would fill the memory: a zip bomb."""
+    for name in ("config.json", "model.weights.h5"):
+        member = archive.getinfo(name)
+        most = _EXPANSION * member.compress_size + _SMALL
+        if member.file_size > most:
+            raise ValueError(f"{name} expands to {member.file_size:,} bytes, expected {most:,}")
 
 
 def _check_settings(path: Path, config: JSON, spec: RunSpec) -> None:
@@ -306,7 +321,7 @@ class _Reader(NamedTuple):
     def check_kind(self, group: str, gates: int) -> None:
         """Raises UserError for the cell of another kind, by the shape of its recurrent kernel."""
         recurrent = self.file.get(f"{group}/1")
-        if recurrent is not None and len(recurrent.shape) == 2:
+        if hasattr(recurrent, "shape") and len(recurrent.shape) == 2:
             check_gates(self.path, f"{group}/1", recurrent.shape, gates)
 
     def arrays(
@@ -322,6 +337,8 @@ class _Reader(NamedTuple):
         path, names = self.path, ", ".join(axes)
         if group not in self.file:
             raise UserError(f"import: {path} has no {group}, expected {names} in it")
+        if not hasattr(self.file[group], "keys"):
+            raise UserError(f"import: {group} of {path} is an array, expected a group of arrays")
         stored = [self.file[group][key] for key in sorted(self.file[group], key=natural_order)]
         arrays = []
         for number, (name, like) in enumerate(zip(axes, expected, strict=True)):
@@ -331,6 +348,8 @@ class _Reader(NamedTuple):
             if number >= len(stored):
                 raise UserError(f"import: {path} has no {name} in {group}")
             dataset, tensor = stored[number], f"{group}/{number} ({name})"
+            if hasattr(dataset, "keys"):
+                raise UserError(f"import: {tensor} of {path} is a group, expected an array")
             hint = shape_hint(self.spec, axes[name], dataset.shape, like.shape)
             check_shape(path, tensor, dataset.shape, like.shape, hint)
             # Data in another file would be read from the reader's machine.

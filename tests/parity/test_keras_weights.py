@@ -1,5 +1,7 @@
 """Weights of Keras: round trips are exact, models of users give the same numbers here."""
 
+import zipfile
+
 import h5py
 import keras
 import numpy as np
@@ -168,6 +170,53 @@ def test_another_file_is_refused_in_one_line(content, tmp_path):
     with pytest.raises(UserError, match=r"model.keras cannot be read, expected a .keras") as error:
         import_weights(path, run_of("lstm").spec)
     assert "\n" not in str(error.value)
+
+
+def zipped(path, config=b"null", weights=b""):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", config)
+        archive.writestr("model.weights.h5", weights)
+    return path
+
+
+def encrypted(path):
+    """Sets the flag of encryption in every header."""
+    content = bytearray(zipped(path).read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + offset] |= 1
+            at = content.find(mark, at + 4)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda path: zipped(path, config=b"[" * 200_000), "recursion"),
+        (lambda path: zipped(path, weights=b"\0" * (1 << 26)), "expands to 67,108,864 bytes"),
+        (encrypted, "encrypted"),
+    ],
+)
+def test_a_harmful_or_damaged_archive_is_refused_in_one_line(write, reason, tmp_path):
+    with pytest.raises(UserError, match=f"cannot be read.*{reason}") as error:
+        import_weights(write(tmp_path / "model.keras"), run_of("lstm").spec)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["layers/lstm/cell/vars", "layers/lstm/cell/vars/0"])
+def test_a_group_and_an_array_are_not_confused(name, weights_file, tmp_path):
+    path = tmp_path / "model.weights.h5"
+    path.write_bytes(weights_file.read_bytes())
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        if name.endswith("0"):
+            file.create_group(name)
+        else:
+            file[name] = np.zeros(3)
+    with pytest.raises(UserError, match=f"{name}.* is an? (group|array), expected"):
+        import_weights(path, run_of("lstm").spec, {"head": ""})
 
 
 def test_a_file_that_leads_to_other_files_is_refused(weights_file, tmp_path):
