@@ -59,7 +59,7 @@ def run(capsys, monkeypatch, tmp_path):
         (["train", "adding", "--log=my.py:Mine"], "log: my.py does not exist"),
         (
             ["sweep", "counters", "--log=tensorboard"],
-            "log: got 'tensorboard', expected one of wandb",
+            "TensorBoard is always written; leave it out",
         ),
         (["sweep", "counters", "--jobs=2", "--log=aimm"], "log: got 'aimm'; did you mean 'aim'"),
         (["reproduce", "counters", "--log=x"], "log: got 'x', expected one of wandb"),
