@@ -119,7 +119,7 @@ def test_cells_and_recurrence_import_neither_flax_nor_optax():
     assert done.stdout.strip() == "set()", done.stderr
 
 
-# tensorboardX imports torch wherever it is installed.
+# tensorboardX imports torch if torch is installed.
 SLOW = ("matplotlib", "orbax", "pandas", "requests", "scipy", "sklearn", "tensorboardX", "torch")
 
 

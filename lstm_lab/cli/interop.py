@@ -116,7 +116,7 @@ Examples:
     "framework",
     metavar="FRAMEWORK",
     type=_Framework(SOURCES),
-    help=f"Where the weights come from, required, e.g. --from=torch. One of {', '.join(SOURCES)}.",
+    help=f"The framework of the weights, required, e.g. --from=torch. One of {', '.join(SOURCES)}.",
 )
 @click.option(
     "--config",

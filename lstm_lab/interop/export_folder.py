@@ -1,6 +1,6 @@
 """The folder of an export: it appears whole, and replaces only an earlier, unchanged export.
 
-In: the path of the folder. Out: a hidden folder beside it to write into, which then takes its
+In: the path of the folder. Out: a hidden folder next to it to write into, which then takes its
 place. `export.json` records the SHA-256 of each file, so that a file of the user, or an exported
 file that the user edited, is found and never deleted. Read export.py next.
 """

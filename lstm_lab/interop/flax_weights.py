@@ -145,7 +145,7 @@ def import_weights(
             same = [m for m in held if held[m] == names and _parent(m) not in kinds]
             found |= choose_one(path, part, same, mapping)
     if spec.model.tied and "bias" in arrays and "embed" in found:
-        # The bias of a tied head lies beside the embedding.
+        # The bias of a tied head stands next to the embedding.
         kernel = arrays[f"{found['embed']}/embedding"].T
         arrays |= {"head/kernel": kernel, "head/bias": arrays["bias"]}
         found["head"] = "head"

@@ -19,12 +19,39 @@ import numpy as np
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.interop.portable import FloatArray
 from lstm_lab.models.recurrent import parameter_name
+from lstm_lab.models.weights import weight_name
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.types import PyTree
 
 # A key of a mapping that is no part of a model: what is not read.
 IGNORE = "ignore"
+
+
+def parameter_shapes(spec: RunSpec) -> PyTree:
+    """Returns the shapes of a model's parameters; nothing is computed.
+
+    Args:
+      spec: the spec of the model.
+
+    Example:
+      parameter_shapes(spec)["head"]["bias"].shape  # (C,)
+    """
+    return jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
+
+
+def shapes_by_name(spec: RunSpec) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a model's parameters by our names, such as `lstm/layer_0/wx`.
+
+    Args:
+      spec: the spec of the model.
+
+    Example:
+      shapes_by_name(load_spec("adding:lstm"))["head/bias"]  # (1,)
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(parameter_shapes(spec))
+    return {weight_name(path): leaf.shape for path, leaf in leaves}
 
 
 def zero_weights(spec: RunSpec) -> dict[str, dict[str, FloatArray]]:
@@ -44,8 +71,9 @@ def zero_weights(spec: RunSpec) -> dict[str, dict[str, FloatArray]]:
             "import: a translation model has an encoder, a decoder and an attention, expected a "
             "model with one stack"
         )
-    shapes = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
-    params: dict[str, Any] = jax.tree.map(lambda a: np.zeros(a.shape, np.float32), shapes)
+    params: dict[str, Any] = jax.tree.map(
+        lambda a: np.zeros(a.shape, np.float32), parameter_shapes(spec)
+    )
     layers = {f"lstm/{name}": weights for name, weights in params["lstm"].items()}
     tied = (
         {"kernel": params["embed"]["embedding"].T, "bias": params["bias"]}

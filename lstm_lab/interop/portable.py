@@ -125,17 +125,22 @@ class PortableModel:
         return None
 
     @property
-    def state_names(self) -> tuple[str, ...]:
-        """The names of all parts of the state: `layer_0.h`, `layer_0.c`, ...
+    def state_sizes(self) -> dict[str, int]:
+        """The width of each part of the state: `layer_0.h`, `layer_0.c`, ...
 
         Their order is that of layers, directions and fields.
         """
-        return tuple(
-            f"{layer.name}.{field}"
+        return {
+            f"{layer.name}.{field}": size
             for directions in self.layers
             for layer in directions
-            for field in layer.state_sizes
-        )
+            for field, size in layer.state_sizes.items()
+        }
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The names of all parts of the state, in the order of `state_sizes`."""
+        return tuple(self.state_sizes)
 
 
 def portable_model(trained: Trained) -> PortableModel:

@@ -20,8 +20,8 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.config.user_code import without_folder
 from lstm_lab.inference.load import Trained
+from lstm_lab.models.weight_files import safetensors_content
 from lstm_lab.models.weights import named_weights
-from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_bytes
 
 if TYPE_CHECKING:
@@ -96,16 +96,8 @@ def write_weights(path: Path, weights: Mapping[str, np.ndarray], spec: RunSpec) 
     Example:
       write_weights(Path("mine.safetensors"), named_weights(params), load_spec("adding:lstm"))
     """
-    try:
-        from safetensors.numpy import save
-    except ImportError:
-        raise UserError(
-            "a file of weights needs safetensors: pip install 'lstm-lab[interop]'"
-        ) from None
-    # safetensors reads the memory of an array as it lies. `ascontiguousarray` would also turn a
-    # single number into an array of one.
-    arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}
-    write_bytes(path, save(arrays, _metadata(spec)))
+    content = safetensors_content(weights, _metadata(spec), "a file of weights")
+    write_bytes(path, content)
 
 
 def _metadata(spec: RunSpec) -> dict[str, str]:

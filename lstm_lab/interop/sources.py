@@ -93,7 +93,7 @@ def import_weights(
     read = find_reader(framework)
     place = Path(path)
     if not place.is_file():
-        raise UserError(f"import: {place} does not exist, or is no file")
+        raise UserError(f"import: {place} does not exist, or is not a file")
     weights = read(place, load_spec(config).for_tracing(), mapping or {})
     for name, array in weights.items():
         check_finite(name, array, f"import: {place}")
@@ -110,12 +110,6 @@ def missing_weights(weights: Mapping[str, np.ndarray], spec: RunSpec) -> list[st
     Example:
       missing_weights({}, load_spec("adding:lstm"))[0]  # "head/bias"
     """
-    import jax
+    from lstm_lab.interop.imported import shapes_by_name
 
-    from lstm_lab.models.weights import weight_name
-    from lstm_lab.training.state import member_of
-    from lstm_lab.training.step import TrainStep
-
-    shapes = jax.eval_shape(TrainStep(spec.for_tracing(), 1).init, member_of(spec, 1)).params
-    names = (weight_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(shapes))
-    return [name for name in names if name not in weights]
+    return [name for name in shapes_by_name(spec.for_tracing()) if name not in weights]

@@ -7,6 +7,7 @@ read: a pickle (.pt, .pkl, .bin) runs code when it is opened.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +58,32 @@ def read_safetensors(content: bytes, what: str) -> dict[str, np.ndarray]:
             )
         weights[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
     return weights
+
+
+def safetensors_content(
+    arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], what: str
+) -> bytes:
+    """Returns the content of a file of the format safetensors.
+
+    Args:
+      arrays: arrays by name; their bits stay as they are.
+      metadata: texts by name.
+      what: what is written, for the error.
+
+    Raises:
+      UserError: if safetensors is not installed.
+
+    Example:
+      safetensors_content({"head/bias": np.zeros(3)}, {"format": "pt"}, "--to=torch")
+    """
+    try:
+        from safetensors.numpy import save
+    except ImportError:
+        raise UserError(f"{what} needs safetensors: pip install 'lstm-lab[interop]'") from None
+    # safetensors reads the memory of an array as it lies. `ascontiguousarray` would also turn a
+    # single number into an array of one.
+    ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return save(ordered, dict(metadata))
 
 
 def safetensors_metadata(content: bytes) -> dict[str, str]:

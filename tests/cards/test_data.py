@@ -24,7 +24,7 @@ def describe(tmp_path, **task):
         ({"name": "language", "train": "ptb/ptb.train.txt", "valid": "x"}, ["ptb"], 1),
         # A folder stands for the files in it.
         ({"name": "tags", "train": "atis/train", "test": "atis/test"}, ["atis"], 6),
-        # The name of a task is no path, and a prefix of a name is no folder.
+        # The name of a task is not a path, and a prefix of a name is not a folder.
         ({"name": "series", "file": "ett/ETTh1.csv"}, ["ett"], 1),
         ({"name": "series", "file": "seri"}, [], 0),
     ],

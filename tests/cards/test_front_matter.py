@@ -43,7 +43,7 @@ def test_any_name_and_any_score_come_back(facts, name, score):
     unusual = replace(facts, record=record, data=replace(facts.data, name=name))
     (result,) = parsed(unusual)["model-index"][0]["results"]
     assert result["dataset"]["name"] == name
-    # A metric without a value is left out: YAML's .nan is no number for the Hub.
+    # A metric without a value is left out: YAML's .nan is not a number for the Hub.
     (metric,) = result["metrics"]
     assert metric["value"] == pytest.approx(score, rel=1e-5)
     assert isinstance(metric["value"], float)

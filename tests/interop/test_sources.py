@@ -54,7 +54,7 @@ def test_an_export_and_its_import_are_the_same_bits(framework, file, model, tmp_
 
 def test_a_missing_file_is_named(reader, tmp_path):
     for path in (tmp_path / "none.bin", tmp_path):
-        with pytest.raises(UserError, match=f"import: {path} does not exist, or is no file"):
+        with pytest.raises(UserError, match=f"import: {path} does not exist, or is not a file"):
             import_weights(path, "torch", "adding")
     assert reader == []
 

@@ -123,12 +123,6 @@ def write_graph(trained: Trained, graph: OnnxGraph, path: Path, opset: int) -> N
 
 def _usage(model: PortableModel) -> str:
     """Returns how to run the files, as Markdown."""
-    sizes = {
-        f"{layer.name}.{field}": size
-        for directions in model.layers
-        for layer in directions
-        for field, size in layer.state_sizes.items()
-    }
     name, example = "tokens", "np.array([[1, 1, 1]], np.int64)  # [batch,time]"
     if model.vocabulary is None:
         name, example = "x", f"np.zeros((1, 3, {model.features}), np.float32)"
@@ -139,7 +133,9 @@ def _usage(model: PortableModel) -> str:
     if model.streaming_problem is None:
         streaming = _STREAMING.format(name=name)
     final = FINAL + model.state_names[0]
-    usage = _USAGE.format(sizes=sizes, name=name, example=example, shape=shape, final=final)
+    usage = _USAGE.format(
+        sizes=model.state_sizes, name=name, example=example, shape=shape, final=final
+    )
     return f"{usage}\n{streaming}"
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.inference.load import Trained
-from lstm_lab.interop.portable import FloatArray, PortableModel, portable_model
+from lstm_lab.interop.portable import PortableModel, portable_model
 from lstm_lab.interop.pytorch.layers import torch_layer
 from lstm_lab.interop.pytorch.module import module_text, state_dict
+from lstm_lab.models.weight_files import safetensors_content
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END
-from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -99,19 +97,10 @@ def write(trained: Trained, folder: Path, options: ExportOptions) -> str:
     model = portable_model(trained)
     text = module_text(model, trained.spec.model, trained.spec.task.target)
     # By our own function: that of safetensors makes files that only their owner can read.
-    write_bytes(folder / "model.safetensors", _file_of(state_dict(model)))
+    content = safetensors_content(state_dict(model), {"format": "pt"}, "--to=torch")
+    write_bytes(folder / "model.safetensors", content)
     write_text(folder / "model.py", text)
     return _usage(trained, model)
-
-
-def _file_of(tensors: dict[str, FloatArray]) -> bytes:
-    """Returns the content of a file of safetensors."""
-    try:
-        from safetensors.numpy import save
-    except ImportError:
-        raise UserError("--to=torch needs safetensors: pip install 'lstm-lab[interop]'") from None
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    return save(contiguous, metadata={"format": "pt"})
 
 
 def _usage(trained: Trained, model: PortableModel) -> str:

@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
@@ -32,12 +31,11 @@ from lstm_lab.interop.import_hints import (
     format_hint,
     shape_hint,
 )
+from lstm_lab.interop.imported import shapes_by_name
 from lstm_lab.interop.portable import FloatArray, variant_name
 from lstm_lab.interop.pytorch.layers import TorchLayer, layer_for_weights
 from lstm_lab.interop.pytorch.state_dict import StateDict, read_state_dict, shapes_text
 from lstm_lab.interop.pytorch.weights import from_torch
-from lstm_lab.training.state import member_of
-from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError, unknown
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -92,7 +90,7 @@ def import_weights(
       import_weights(Path("model.safetensors"), spec, {"lstm": "encoder.rnn"})["lstm/layer_0/wx"]
     """
     mapping = dict(mapping or {})
-    shapes, kind = _weight_shapes(spec), _layer(spec)
+    shapes, kind = shapes_by_name(spec), _layer(spec)
     layers = [f"lstm/layer_{number}" for number in range(len(spec.model.layer_widths))]
     known = ["lstm", *layers, "head", "ignore"]
     known += ["embed"] if "embed/embedding" in shapes else []
@@ -115,13 +113,6 @@ def import_weights(
     file.check_all_taken(mapping)
     check_something_read("torch", path, weights, list(file.tensors))
     return weights
-
-
-def _weight_shapes(spec: RunSpec) -> Shapes:
-    """Returns the shapes of all weights of a model by their names."""
-    params = jax.eval_shape(TrainStep(spec, 1).init, member_of(spec, 1)).params
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {"/".join(str(part.key) for part in path): leaf.shape for path, leaf in leaves}
 
 
 def _layer(spec: RunSpec) -> TorchLayer:

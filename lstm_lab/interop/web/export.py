@@ -102,17 +102,11 @@ def _runtime_files(folder: Path | None) -> list[Path]:
 def _settings(trained: Trained, task: Language, model: PortableModel) -> dict[str, object]:
     """Returns what the page must know of the model."""
     widths = [directions[0].units for directions in model.layers]
-    sizes = {
-        f"{layer.name}.{field}": size
-        for directions in model.layers
-        for layer in directions
-        for field, size in layer.state_sizes.items()
-    }
     return {
         "cell": without_folder(trained.spec.model.cell),
         "layers": widths,
         "unit": task.unit,
-        "states": sizes,
+        "states": model.state_sizes,
         # An empty prompt means the start of a line.
         "lineEnd": END if task.unit == "word" else "\n",
     }

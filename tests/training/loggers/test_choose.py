@@ -101,7 +101,7 @@ def test_a_missing_package_names_the_extra(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=expected):
         find_loggers("aim")
     monkeypatch.undo()
-    # A folder of that name beside a script: Python takes it for a package.
+    # A folder of that name next to a script: Python takes it for a package.
     (tmp_path / "aim").mkdir()
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     with pytest.raises(UserError, match=expected):

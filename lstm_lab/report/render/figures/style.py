@@ -210,9 +210,9 @@ def line_style(c: Comparison, row: VariantRow, *, one_task: bool = False) -> dic
     # By the place among all rows, not among those of one figure.
     labels = {other.variant: label_without_task(c, other) for other in c.rows}
     label = labels[row.variant]
-    alike = [variant for variant in labels if labels[variant] == label]
-    number = 0 if one_task else alike.index(row.variant)
-    if c.baseline in alike:
+    same_label = [variant for variant in labels if labels[variant] == label]
+    number = 0 if one_task else same_label.index(row.variant)
+    if c.baseline in same_label:
         return {"color": ACCENT, "ls": DASHES[number % len(DASHES)]}
     turn, place = divmod([*dict.fromkeys(labels.values())].index(label), len(COLORS))
     return {"color": COLORS[place], "ls": DASHES[(turn + number) % len(DASHES)]}
