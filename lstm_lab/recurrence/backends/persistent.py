@@ -1,27 +1,47 @@
-"""A persistent kernel for NVIDIA's Hopper: one launch per layer and direction."""
+"""A persistent kernel for NVIDIA's Hopper: one launch per layer and direction, for every cell.
+
+The recurrent matrices stay in shared memory over all time steps, and the state in registers. The
+step is the graph that `native` is generated from (codegen/), so that the kernel serves the same
+cells, users' own included. The tensor cores multiply bfloat16 numbers and add up in float32: one for
+each number of a bfloat16 input, two or three for each of a float32 input (mosaic/weights.py).
+
+The forward pass stores the states and the values of costly functions. The backward pass walks back
+with the transposed matrices; XLA then gives the weights their gradients, as one product over all
+steps. It has been compiled for the H100 and simulated on CPU, never run on a device, so `auto` does
+not choose it. Read mosaic/plan.py next.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jax.custom_batching import custom_vmap
+import numpy as np
 
 from lstm_lab.cells.cell import Params, Spec, State
-from lstm_lab.recurrence.backends.codegen.emit import Key
+from lstm_lab.recurrence.backends.codegen.emit import Key, generate
+from lstm_lab.recurrence.backends.codegen.graph import UnsupportedError, WeightBlock
 from lstm_lab.recurrence.backends.codegen.layer import LayerPlan, plan
-from lstm_lab.recurrence.backends.codegen.schedule import choose_saved
-from lstm_lab.recurrence.backends.mosaic.kernel import ROWS, Arrays, Static, run
-from lstm_lab.recurrence.backends.mosaic.plan import Layout, StepPlan, make_plan, matrices, vectors
+from lstm_lab.recurrence.backends.codegen.schedule import INPUTS, choose_saved
+from lstm_lab.recurrence.backends.mosaic.plan import ROWS, StepPlan, inputs_of, make_plan
+from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE
+from lstm_lab.recurrence.backends.mosaic.weights import matrices, vectors
 from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
-from lstm_lab.utils.types import PyTree
 
-INTERPRET = False
+# Names in the kinds of devices with these tensor cores. Later generations have other instructions.
+HOPPER = ("H100", "H200", "H800", "H20", "GH200")
+# Bytes of shared memory that a block can use for matrices and their operands: 227 KB, less what
+# sums over the units need.
+SHARED_MEMORY = 232_448 - 4096
+INTERPRET = False  # whether to simulate the kernel on CPU instead; tests set it
 
 
 class PersistentStatic(NamedTuple):
+    """The static arguments of a call, hashable for `custom_vjp`."""
+
     key: Key
     D: int
     reverse: bool
@@ -30,234 +50,289 @@ class PersistentStatic(NamedTuple):
 
 
 class Call(NamedTuple):
+    """The arrays of a call: `zx` has the products with the input [T,B,Z]."""
+
     params: Params
     zx: jax.Array
     state: State
-    is_real: jax.Array | None
-    is_reset: jax.Array | None
+    is_real_TB: jax.Array | None
+    is_reset_TB: jax.Array | None
+
+
+Values = Mapping[int, jax.Array]  # arrays [...,B,units] by node
+Results = tuple[jax.Array, State]  # hidden states, final state
+
+
+def unsupported_reason(
+    spec: Spec,
+    dtype: np.dtype | type,
+    D: int,
+    H: int,
+    clamp: Mapping[str, float] | None = None,
+) -> str | None:
+    """Returns the reason why the backend does not support a call, naming the field, or None.
+
+    Args:
+      spec: the variant.
+      dtype: of the inputs.
+      D, H: input features, hidden units.
+      clamp: constants that replace gates, by name.
+    """
+    if not INTERPRET:
+        device = jax.local_devices()[0]
+        if device.platform != "gpu":
+            return f"platform: got {device.platform}, persistent supports gpu"
+        if not any(name in device.device_kind for name in HOPPER):
+            return f"device: got {device.device_kind}, persistent supports {', '.join(HOPPER)}"
+    if dtype not in (jnp.float32, jnp.bfloat16):
+        return f"dtype: got {jnp.dtype(dtype).name}, persistent supports float32 and bfloat16"
+    try:
+        graph = generate(key := _key(spec, clamp)).graph
+        used = {node.op for node in graph.nodes} - INPUTS
+        missing = sorted(used - {*ELEMENTWISE, "product", "row_sum", "row_max", "integer_pow"})
+        if missing:
+            return f"primitive: got {missing[0]}, persistent has no kernel for it"
+        params = jax.eval_shape(lambda k: spec.cell.init(spec, k, D, H), jax.random.key(0))
+        layer = _layer_plan(key, params, D)
+    except UnsupportedError as reason:
+        return str(reason).replace("native", "persistent")
+    pieces = _pieces(dtype)
+    needed = max(p.shared_memory(pieces) for p in (_forward_plan(layer, True), _backward_plan(layer)))
+    if needed > SHARED_MEMORY:
+        return (
+            f"H: got {H}, whose matrices take {needed // 1024} KB of shared memory, expected at "
+            f"most {SHARED_MEMORY // 1024} KB"
+        )
+    return None
 
 
 def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Options) -> Unrolled:
+    """Runs a layer by the persistent kernel.
+
+    Args:
+      spec: a variant that `unsupported_reason` accepts.
+      params: the cell's parameters.
+      inputs: as in `steps.Inputs`, without noise.
+      state: the initial state.
+      options: direction and clamped gates; a trace is not supported.
+
+    Returns:
+      Hidden states and the final state.
+    """
     x = inputs.x_TBD
-    pieces = 1 if x.dtype == jnp.bfloat16 else 3 if _is_exact() else 2
-    static = PersistentStatic(Key(spec), x.shape[-1], options.reverse, pieces, INTERPRET)
+    clamp = cast("Mapping[str, float] | None", options.clamp)  # `dispatch` lets only numbers through
+    key = _key(spec, clamp)
+    static = PersistentStatic(key, x.shape[-1], options.reverse, _pieces(x.dtype), INTERPRET)
     zx = spec.cell.project(spec, params, x)
     h, final = _layer(static, Call(params, zx, state, inputs.is_real_TB, inputs.is_reset_TB))
     return Unrolled(h, final, {})
 
 
-def _is_exact() -> bool:
+def _key(spec: Spec, clamp: Mapping[str, float] | None) -> Key:
+    return Key(spec, None, tuple(sorted((clamp or {}).items())))
+
+
+def _pieces(dtype: np.dtype | type) -> int:
+    """Returns how many bfloat16 numbers stand for one number in products."""
     named = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    return named in ("highest", "float32")
+    if dtype == jnp.bfloat16 or named in ("bfloat16", "fastest"):
+        return 1
+    return 3 if named in ("highest", "float32") else 2
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _layer(static: PersistentStatic, call: Call):
-    return _forward(static, call, False)[0]
+def _layer_plan(key: Key, params: Params, D: int) -> LayerPlan:
+    leaves, tree = jax.tree.flatten(params)
+    return plan(key, tuple((leaf.shape, leaf.dtype) for leaf in leaves), tree, D)
 
 
-def _layer_plan(static: PersistentStatic, call: Call) -> LayerPlan:
-    leaves, tree = jax.tree.flatten(call.params)
-    return plan(static.key, tuple((a.shape, a.dtype) for a in leaves), tree, static.D)
-
-
-def inputs_of(layer: LayerPlan, op: str) -> list[int]:
-    nodes = layer.kernel.graph.nodes
-    return sorted((k for k, n in enumerate(nodes) if n.op == op), key=lambda k: nodes[k].detail)
-
-
-def forward_plan(layer: LayerPlan, saves: bool) -> StepPlan:
+def _forward_plan(layer: LayerPlan, saves: bool) -> StepPlan:
+    """Plans the step: it stores h alone, or what the backward pass reads."""
     graph = layer.kernel.graph
     carry = [k for blocks in graph.state for k in blocks]
-    stored = carry + choose_saved(graph) if saves else carry[: len(graph.state[0])]
     return make_plan(
-        layer, carried=inputs_of(layer, "state"), given=inputs_of(layer, "zx"), carry=carry, stored=stored
+        layer,
+        carried=inputs_of(graph, "state"),
+        known=inputs_of(graph, "zx"),
+        carry=carry,
+        stored=carry + choose_saved(graph) if saves else graph.state[0],
     )
 
 
-def backward_plan(layer: LayerPlan) -> StepPlan:
+def _backward_plan(layer: LayerPlan) -> StepPlan:
+    """Plans the transposed step: it stores the factors of the weights' gradients."""
     graph = layer.kernel.graph
-    given = choose_saved(graph) + inputs_of(layer, "state")
+    known = [*choose_saved(graph), *inputs_of(graph, "state")]
     wanted = [k for k in graph.d_zx if graph.value(k) is None]
     wanted += [k for outer in graph.outers for k in (outer.source, outer.gradient)]
     wanted += [total.node for total in graph.totals]
     return make_plan(
         layer,
-        carried=inputs_of(layer, "d_state"),
-        given=given,
+        carried=inputs_of(graph, "d_state"),
+        known=known,
         carry=[k for blocks in graph.d_state for k in blocks],
-        stored=[k for k in dict.fromkeys(wanted) if k not in given],
+        stored=[k for k in wanted if k not in known],
     )
 
 
-def pack(layout: Layout, values: dict[int, jax.Array], dtype=jnp.float32) -> jax.Array:
-    """Packs arrays [...,B,units] into one [...,rows,B]."""
-    parts = []
-    for k, slot in layout.slots.items():
-        v = jnp.swapaxes(values[k].astype(dtype), -1, -2)
-        B = v.shape[-1]
-        parts.append(
-            jnp.pad(v, [(0, 0)] * (v.ndim - 2) + [(0, slot.rows - v.shape[-2]), (0, -B % ROWS)])
-        )
-    return jnp.concatenate(parts, -2)
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _layer(static: PersistentStatic, call: Call) -> Results:
+    return _forward(static, False, call)[0]
 
 
-def unpack(p: StepPlan, layout: Layout, array: jax.Array, B: int) -> dict[int, jax.Array]:
-    return {
-        k: jnp.swapaxes(array[..., s.first : s.first + p.units(k), :B], -1, -2)
-        for k, s in layout.slots.items()
-    }
-
-
-def flags(mask, B):
-    if mask is None:
-        return None
-    return jnp.pad(mask.astype(jnp.int32), ((0, 0), (0, -B % ROWS)))
-
-
-def blocks(layer: LayerPlan, op: str, arrays: list[jax.Array]) -> dict[int, jax.Array]:
-    """Returns the blocks of arrays [...,B,units] by node."""
-    graph, ends = layer.kernel.graph, {}
-    result = {}
-    for k in inputs_of(layer, op):
-        number = graph.nodes[k].detail[0]
-        units, start = layer.units(graph.nodes[k].width), ends.get(number, 0)
-        result[k] = arrays[number][..., start : start + units]
-        ends[number] = start + units
-    return result
-
-
-def _call(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
-    one = jax.tree.map(lambda a: a[None], arrays)
-    stored, final = _members(static, one)
-    return stored[0], final[0]
-
-
-def _members(static: Static, arrays: Arrays):
-    @custom_vmap
-    def call(arrays):
-        return run(static, arrays)
-
-    @call.def_vmap
-    def _(size, in_batched, arrays):
-        def merge(a, batched):
-            a = a if batched else jnp.broadcast_to(a[None], (size, *a.shape))
-            return a.reshape(-1, *a.shape[2:])
-
-        out = _members(static, jax.tree.map(merge, arrays, in_batched[0] if isinstance(in_batched, list) else in_batched))
-        return jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), out), (True, True)
-
-    return call(arrays)
-
-
-def _forward(static: PersistentStatic, call: Call, saves: bool):
-    layer = _layer_plan(static, call)
-    graph, B = layer.kernel.graph, call.zx.shape[1]
-    p = forward_plan(layer, saves)
-    weights = layer.weights(call.params, None)
-    fields, tree = jax.tree.flatten(call.state)
-    arrays = Arrays(
-        pack(p.given, blocks(layer, "zx", [call.zx]), call.zx.dtype),
-        None,
-        pack(p.carried, blocks(layer, "state", fields)),
-        flags(call.is_real, B),
-        flags(call.is_reset, B),
-        vectors(p, weights),
-        tuple(matrices(p, weights, static.pieces)),
-    )
-    rounds = call.state.h.dtype == jnp.bfloat16
-    hidden = len(graph.state[0])
-    kernel = Static(p, False, static.reverse, hidden, rounds, static.interpret)
-    stored, last = _call(kernel, arrays)
-    stored = unpack(p, p.stored, stored, B)
-    h = jnp.concatenate([stored[k] for k in graph.state[0]], -1)
-    if call.is_real is not None:
-        h = jnp.where(call.is_real[..., None], h, 0.0)
-    final = unpack(p, p.carried, last, B)
-    ends = []
-    it = iter(final.values())
-    for new, field in zip(graph.state, fields, strict=True):
-        ends.append(jnp.concatenate([next(it) for _ in new], -1).astype(field.dtype))
-    return (h.astype(call.state.h.dtype), jax.tree.unflatten(tree, ends)), stored
-
-
-def _layer_forward(static, call):
-    results, stored = _forward(static, call, True)
+def _layer_forward(static: PersistentStatic, call: Call) -> tuple[Results, Any]:
+    results, stored = _forward(static, True, call)
     return results, (call, stored)
 
 
-def _layer_backward(static: PersistentStatic, residuals, cotangents):
-    call, stored = residuals
-    dh, d_final = cotangents
-    layer = _layer_plan(static, call)
-    graph, B = layer.kernel.graph, call.zx.shape[1]
-    p = backward_plan(layer)
-    weights = layer.weights(call.params, None)
-    fields, tree = jax.tree.flatten(call.state)
-    # the state before each step
-    new = [k for b in graph.state for k in b]
-    before = {}
-    for k, n in zip(inputs_of(layer, "state"), new, strict=True):
-        initial = blocks(layer, "state", [f.astype(jnp.float32) for f in fields])[k][None]
-        after = stored[n]
-        v = jnp.concatenate([after[1:], initial] if static.reverse else [initial, after[:-1]])
-        if call.is_reset is not None:
-            v = jnp.where(call.is_reset[..., None], 0.0, v)
-        before[k] = v
-    known = {**stored, **before}
-    dh = dh.astype(jnp.float32)
-    carried = blocks(layer, "d_state", [f.astype(jnp.float32) for f in jax.tree.leaves(d_final)])
-    hidden = len(graph.state[0])
-    first = Layout(dict(list(p.carried.slots.items())[:hidden]), 0)
-    dh_blocks = {k: v for k, v in blocks(layer, "d_state", [dh] + [jnp.zeros((*dh.shape[:2], f.shape[-1])) for f in fields[1:]]).items()}
-    arrays = Arrays(
-        pack(p.given, known),
-        pack(first, dh_blocks),
-        pack(p.carried, carried),
-        flags(call.is_real, B),
-        flags(call.is_reset, B),
-        vectors(p, weights),
-        tuple(matrices(p, weights, static.pieces)),
+def _forward(static: PersistentStatic, saves: bool, call: Call) -> tuple[Results, Values]:
+    """Computes a layer, and the arrays over time that it stores, by node."""
+    layer = _layer_plan(static.key, call.params, static.D)
+    step, graph = _forward_plan(layer, saves), layer.kernel.graph
+    zx = _blocks(layer, "zx", [call.zx])
+    h = call.state.h
+    stored, last = _run(
+        static,
+        step,
+        call,
+        given=zx,
+        carried=_blocks(layer, "state", [_float32(f) for f in jax.tree.leaves(call.state)]),
+        rounds=h.dtype == jnp.bfloat16,
     )
-    kernel = Static(p, True, not static.reverse, hidden, False, static.interpret)
-    out, last = _call(kernel, arrays)
-    known |= unpack(p, p.stored, out, B)
-    T = call.zx.shape[0]
-    d_zx = []
-    for k, z in zip(graph.d_zx, inputs_of(layer, "zx"), strict=True):
-        units = layer.units(graph.nodes[z].width)
-        v = graph.value(k)
-        d_zx.append(jnp.full((T, B, units), v, jnp.float32) if v is not None else jnp.broadcast_to(known[k], (T, B, units)))
-    d_zx = jnp.concatenate(d_zx, -1).astype(call.zx.dtype)
-    sums = [jnp.zeros(shape) for shape in layer.sum_shapes]
-    for outer in graph.outers:
-        value = jnp.einsum("tbs,tbg->sg", known[outer.source], known[outer.gradient])
-        sums = _add(layer, sums, outer.place, value)
-    for total in graph.totals:
-        sums = _add(layer, sums, total.place, known[total.node].sum((0, 1)))
-    d_params = layer.d_params(call.params, None, sums)
-    d_params = jax.tree.map(lambda d, a: d.astype(a.dtype), d_params, call.params)
-    ends = unpack(p, p.carried, last, B)
-    it = iter(ends.values())
-    d_state = [
-        jnp.concatenate([next(it) for _ in new], -1).astype(f.dtype) for new, f in zip(graph.state, fields, strict=True)
+    h_TBH = jnp.concatenate([stored[k] for k in graph.state[0]], -1).astype(h.dtype)
+    if call.is_real_TB is not None:
+        h_TBH = jnp.where(call.is_real_TB[..., None], h_TBH, jnp.zeros_like(h_TBH))
+    return (h_TBH, _as_state(layer, call.state, last)), stored
+
+
+def _layer_backward(static: PersistentStatic, residuals: Any, cotangents: Results) -> tuple[Call]:
+    (call, stored), (dh, d_final) = residuals, cotangents
+    layer = _layer_plan(static.key, call.params, static.D)
+    step, graph = _backward_plan(layer), layer.kernel.graph
+    known = {**stored, **_states_before(static, layer, call, stored)}
+    # The gradients of h alone reach a state from outside between the first and the last step.
+    hidden = [dh, *(jnp.zeros((*dh.shape[:2], f.shape[-1])) for f in jax.tree.leaves(d_final)[1:])]
+    found, last = _run(
+        static,
+        step,
+        call,
+        given=known,
+        added=_blocks(layer, "d_state", [_float32(f) for f in hidden]),
+        carried=_blocks(layer, "d_state", [_float32(f) for f in jax.tree.leaves(d_final)]),
+    )
+    known |= found
+    T, B, _ = call.zx.shape
+    d_zx = [
+        jnp.broadcast_to(known.get(k, graph.value(k)), (T, B, layer.units(graph.nodes[z].width)))
+        for k, z in zip(graph.d_zx, inputs_of(graph, "zx"), strict=True)
     ]
-    return (Call(d_params, d_zx, jax.tree.unflatten(tree, d_state), None, None),)
-
-
-def _add(layer: LayerPlan, sums, place, value):
-    array = sums[place.array]
-    index, n = [], 0
-    for axis, b in enumerate(place.block):
-        if axis in (place.row, place.column):
-            size = value.shape[n] if place.row < place.column or place.row < 0 else value.shape[1 - n]
-            index.append(slice(b * size, (b + 1) * size))
-            n += 1
-        else:
-            index.append(b)
-    sums = list(sums)
-    sums[place.array] = array.at[tuple(index)].set(value if place.row < place.column else value.T)
-    return sums
+    sums = [jnp.zeros(shape, jnp.float32) for shape in layer.sum_shapes]
+    for outer in graph.outers:
+        product = jnp.einsum("tbs,tbg->sg", known[outer.source], known[outer.gradient])
+        sums[outer.place.array] = _insert(sums[outer.place.array], outer.place, product)
+    for total in graph.totals:
+        vector = known[total.node].sum((0, 1))
+        sums[total.place.array] = _insert(sums[total.place.array], total.place, vector)
+    d_params = layer.d_params(call.params, None, sums)
+    return (
+        Call(
+            jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, dict(call.params)),
+            jnp.concatenate(d_zx, -1).astype(call.zx.dtype),
+            _as_state(layer, call.state, last),
+            None,
+            None,
+        ),
+    )
 
 
 _layer.defvjp(_layer_forward, _layer_backward)
+
+
+def _run(
+    static: PersistentStatic,
+    step: StepPlan,
+    call: Call,
+    *,
+    given: Values,
+    carried: Values,
+    added: Values | None = None,
+    rounds: bool = False,
+) -> tuple[Values, Values]:
+    """Runs a kernel on arrays by node; returns what it stores, and the last carried values."""
+    # Late: importing Pallas takes longer than the rest of this package.
+    from lstm_lab.recurrence.backends.mosaic import kernel
+
+    T, B, _ = call.zx.shape
+    hidden = len(step.layer.kernel.graph.state[0])
+    weights = step.layer.weights(call.params, None)
+    flags = [
+        None if flag is None else jnp.pad(flag.astype(jnp.int32), ((0, 0), (0, -B % ROWS)))
+        for flag in (call.is_real_TB, call.is_reset_TB)
+    ]
+    arrays = kernel.Arrays(
+        step.given.pack(given, (T, B)),
+        None if added is None else step.carried.leading(hidden).pack(added, (T, B)),
+        step.carried.pack(carried, (B,)),
+        *flags,
+        vectors(step, weights),
+        matrices(step, weights, static.pieces),
+    )
+    transposed = added is not None
+    reverse = static.reverse != transposed
+    stored, last = kernel.run(
+        kernel.Static(step, transposed, reverse, hidden, rounds, static.interpret), arrays
+    )
+    return step.stored.unpack(stored, B), step.carried.unpack(last, B)
+
+
+def _states_before(
+    static: PersistentStatic, layer: LayerPlan, call: Call, stored: Values
+) -> dict[int, jax.Array]:
+    """Returns the state before each step [T,B,units], by node."""
+    graph = layer.kernel.graph
+    initial = _blocks(layer, "state", [_float32(f) for f in jax.tree.leaves(call.state)])
+    after = (stored[k] for blocks in graph.state for k in blocks)
+    before = {}
+    for (k, first), states in zip(initial.items(), after, strict=True):
+        ends = [states[1:], first[None]] if static.reverse else [first[None], states[:-1]]
+        before[k] = jnp.concatenate(ends)
+        if call.is_reset_TB is not None:
+            before[k] = jnp.where(call.is_reset_TB[..., None], 0.0, before[k])
+    return before
+
+
+def _blocks(layer: LayerPlan, op: str, arrays: Sequence[jax.Array]) -> dict[int, jax.Array]:
+    """Cuts arrays [...,units] into the blocks of the inputs of one kind."""
+    graph = layer.kernel.graph
+    blocks, ends = dict[int, jax.Array](), [0] * len(arrays)
+    for k in inputs_of(graph, op):
+        array, units = graph.nodes[k].detail[0], layer.units(graph.nodes[k].width)
+        blocks[k] = arrays[array][..., ends[array] : ends[array] + units]
+        ends[array] += units
+    return blocks
+
+
+def _as_state(layer: LayerPlan, like: State, blocks: Values) -> State:
+    """Joins blocks, in the order of the state's, to a state."""
+    fields, tree = jax.tree.flatten(like)
+    parts = iter(blocks.values())
+    joined = [
+        jnp.concatenate([next(parts) for _ in names], -1).astype(field.dtype)
+        for names, field in zip(layer.kernel.graph.state, fields, strict=True)
+    ]
+    return jax.tree.unflatten(tree, joined)
+
+
+def _insert(array: jax.Array, place: WeightBlock, value: jax.Array) -> jax.Array:
+    """Returns an array of sums with one block set."""
+    sizes: Iterable[int] = iter(value.shape)
+    index = tuple(
+        slice(number * (size := next(sizes)), (number + 1) * size)  # type: ignore[call-overload]
+        if axis in (place.row, place.column)
+        else number
+        for axis, number in enumerate(place.block)
+    )
+    return array.at[index].set(value)
+
+
+def _float32(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.float32)

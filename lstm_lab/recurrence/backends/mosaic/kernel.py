@@ -1,38 +1,46 @@
-"""The kernel of a layer: one launch for all time steps, with the weights in shared memory.
+"""The kernel of a layer: one launch for all time steps, with its weights in shared memory.
 
-One block of 128 threads computes `ROWS` rows of one member over all steps. Its matrices are copied
-to shared memory once. The carried values stay in registers, and the inputs of the next step are
-requested before the products of this one, so that they arrive meanwhile.
+A block of 128 threads computes `ROWS` rows of one member. It copies its matrices into shared memory
+once. Carried values stay in registers. What a step reads is requested one step ahead, so that it
+arrives during the products.
+
+In: `Static`, and `Arrays` in the layouts of its plan. Out: what each step stores, and the carried
+values after the last step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_batching import custom_vmap
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from lstm_lab.recurrence.backends.mosaic.plan import Layout, StepPlan
-from lstm_lab.recurrence.backends.mosaic.step import Step, Value
+from lstm_lab.recurrence.backends.mosaic.plan import ROWS, Layout, Slot, StepPlan
+from lstm_lab.recurrence.backends.mosaic.primitives import Value
+from lstm_lab.recurrence.backends.mosaic.step import ROWS_LAYOUT, TILE_LAYOUT, Step, spread
 
-ROWS = 16  # rows of the batch in a tile: the fewest whose bfloat16 numbers fill a swizzled line
+VECTOR_LAYOUT = TILE_LAYOUT.reduce(1)  # how the threads hold a vector of weights
+# Before JAX 0.11, `plgpu.load` takes an index besides the reference.
+_LOAD_INDEX = ((),) if "idx" in inspect.signature(plgpu.load).parameters else ()
 
 
 class Arrays(NamedTuple):
-    """The inputs of a kernel; each has a leading axis of members.
+    """The inputs of a kernel, without the axis of members, which comes first in the kernel.
 
     Attributes:
-      given: what each step reads [M,T,units,B].
-      added: what is added to the first carried values before each step [M,T,units,B], or None.
-      carried: before the first step [M,units,B].
-      is_real, is_reset: flags [M,T,B] as int32, or None.
-      vectors: vectors of weights [M,units].
-      matrices: of each product [M,pieces,units,units].
+      given: what each step reads [T,units,B].
+      added: what is added to h before each step [T,units,B], or None.
+      carried: values before the first step [units,B].
+      is_real: 1 where a step of a row is real, else 0 [T,B]; or None.
+      is_reset: 1 where the state is zero before the step [T,B]; or None.
+      vectors: vectors of weights [units].
+      matrices: of each product [pieces,results,sources].
     """
 
     given: jax.Array
@@ -45,19 +53,19 @@ class Arrays(NamedTuple):
 
 
 class Static(NamedTuple):
-    """What the text of a kernel depends on besides the shapes of its arrays.
+    """What a kernel depends on besides the shapes of its arrays.
 
     Attributes:
       plan: the step.
-      backward: whether the carried values are gradients.
-      reverse: whether the loop starts at the last step.
-      hidden: how many carried nodes are h; they come first.
-      rounds: whether h is rounded to bfloat16 at the end of a step.
+      transposed: whether the step is the transpose of the cell's, and carries gradients.
+      reverse: whether the loop begins with the last step.
+      hidden: how many of the carried nodes are h; they come first.
+      rounds: whether h is rounded to bfloat16 after each step.
       interpret: whether to simulate the kernel on the CPU.
     """
 
     plan: StepPlan
-    backward: bool
+    transposed: bool
     reverse: bool
     hidden: int
     rounds: bool
@@ -65,140 +73,194 @@ class Static(NamedTuple):
 
 
 def run(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
-    """Runs a kernel.
+    """Runs a kernel; `vmap` adds an axis of blocks.
 
     Returns:
-      What each step stores [M,T,units,B], and the carried values after the last step [M,units,B].
+      What each step stores [T,units,B], and the carried values after the last step [units,B].
     """
-    plan = static.plan
-    M, T, _, B = arrays.given.shape
+    stored, last = _run_members(static, jax.tree.map(lambda a: a[None], arrays))
+    return stored[0], last[0]
+
+
+def _run_members(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+    @custom_vmap
+    def call(arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+        return _launch(static, arrays)
+
+    @call.def_vmap
+    def _(size: int, in_batched: list[Any], arrays: Arrays) -> Any:
+        def join(a: jax.Array, is_batched: bool) -> jax.Array:
+            a = a if is_batched else jnp.broadcast_to(a, (size, *a.shape))
+            return a.reshape(-1, *a.shape[2:])
+
+        results = _run_members(static, jax.tree.map(join, arrays, in_batched[0]))
+        return jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), results), (True, True)
+
+    return call(arrays)
+
+
+def _launch(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+    """Launches one block for each member and tile of rows."""
+    plan, (M, T, _, B) = static.plan, arrays.given.shape
     leaves, tree = jax.tree.flatten(arrays)
-    pieces = arrays.matrices[0].shape[1] if arrays.matrices else 1
     scratch: list[Any] = []
-    for product in plan.products:
-        rows, contracted = plan.matrix_shape(product)
-        for _ in range(pieces):
-            scratch += [
-                plgpu.SMEM((rows, contracted), jnp.bfloat16),
-                plgpu.SMEM((contracted, ROWS), jnp.bfloat16),
-            ]
-    kernel = plgpu.kernel(
-        partial(_body, static, tree, pieces, T),
+    for product, matrix in zip(plan.products, arrays.matrices, strict=True):
+        _, pieces, rows, contracted = matrix.shape
+        assert (rows, contracted) == plan.matrix_shape(product)
+        scratch.append([plgpu.SMEM((rows, contracted), jnp.bfloat16)] * pieces)
+        scratch.append([plgpu.SMEM((contracted, ROWS), jnp.bfloat16)] * pieces)
+    copies = sum(matrix.shape[1] for matrix in arrays.matrices)
+    leaves_of_scratch, tree_of_scratch = jax.tree.flatten(scratch)
+
+    def body(*refs: Any) -> None:
+        inputs, outputs = refs[: len(leaves)], refs[len(leaves) : len(leaves) + 2]
+        memory, barrier = refs[len(leaves) + 2 : -1], refs[-1]
+        loop = _Loop(static, T, jax.tree.unflatten(tree, inputs), *outputs)
+        loop.run(jax.tree.unflatten(tree_of_scratch, memory), barrier)
+
+    return plgpu.kernel(
+        body,
         out_type=(
             jax.ShapeDtypeStruct((M, T, plan.stored.rows, B), jnp.float32),
             jax.ShapeDtypeStruct((M, plan.carried.rows, B), jnp.float32),
         ),
-        scratch_types=[*scratch, plgpu.Barrier()],
+        scratch_types=[*leaves_of_scratch, plgpu.Barrier(num_arrivals=max(copies, 1))],
         grid=(M, B // ROWS),
-        grid_names=("member", "rows"),
-        compiler_params=plgpu.CompilerParams(
-            lowering_semantics=plgpu.LoweringSemantics.Warpgroup
-        ),
+        grid_names=("member", "tile"),
+        # The layouts of all values are found from those of loads and products.
+        compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
         interpret=_interpreter() if static.interpret else False,
-    )
-    return kernel(*leaves)
+    )(*leaves)
 
 
 def _interpreter() -> Any:
+    # Late and private: JAX 0.10 does not export it.
     from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams
 
     return InterpretGPUParams(detect_races=True)
 
 
-def _body(static: Static, tree: Any, pieces: int, T: int, *refs: Any) -> None:
-    """The kernel: refs of the inputs, of the two outputs, of shared memory, and a barrier."""
-    plan = static.plan
-    inputs: Arrays = jax.tree.unflatten(tree, refs[: tree.num_leaves])
-    stored, final, *scratch, barrier = refs[tree.num_leaves :]
-    member = lax.axis_index("member")
-    rows = pl.ds(lax.axis_index("rows") * ROWS, ROWS)
-    load = partial(_load, static.interpret)
-    smem = [scratch[k : k + 2 * pieces] for k in range(0, len(scratch), 2 * pieces)]
-    matrices, operands = [s[::2] for s in smem], [s[1::2] for s in smem]
-    for matrix, copies in zip(inputs.matrices, matrices, strict=True):
-        for piece, copy in enumerate(copies):
-            plgpu.copy_gmem_to_smem(matrix.at[member, piece], copy, barrier)
+class _Loop:
+    """The loop over time, inside a kernel."""
+
+    def __init__(self, static: Static, T: int, arrays: Arrays, stored: Any, last: Any) -> None:
+        self.static, self.plan, self.T, self.arrays = static, static.plan, T, arrays
+        self.stored, self.last = stored, last
+        self.member = lax.axis_index("member")
+        self.rows = pl.ds(lax.axis_index("tile") * ROWS, ROWS)
+
+    def run(self, memory: list[list[Any]], barrier: Any) -> None:
+        """Computes all steps.
+
+        Args:
+          memory: shared memory of each product: for the pieces of its matrix, and of its operand.
+          barrier: counts the matrices that have arrived.
+        """
+        plan, matrices, operands = self.plan, memory[::2], memory[1::2]
+        for source, copies in zip(self.arrays.matrices, matrices, strict=True):
+            for piece, copy in enumerate(copies):
+                plgpu.copy_gmem_to_smem(source.at[self.member, piece], copy, barrier)
+        if matrices:
             plgpu.barrier_wait(barrier)
+        weights = {k: self._weight(slot) for k, slot in plan.vectors.slots.items()}
 
-    def tiles(ref: Any, layout: Layout, *index: Any) -> dict[int, Value]:
-        """Loads the vectors of an array [units,B]."""
-        return {
-            k: load(ref, (*index, s.first if s.rows == 1 else pl.ds(s.first, s.rows), rows)).astype(
-                jnp.float32
+        def step(i: Value, loop: tuple[list[Value], Any]) -> tuple[list[Value], Any]:
+            carried, (given, added, real, reset) = loop
+            following = self._read(i + 1)
+            # Only what leaves the step is zeroed in the transposed step, what enters it in the step.
+            before = carried if self.static.transposed else _zero(reset, carried, when=True)
+            entering = [
+                a + b for a, b in zip(before, added, strict=False)
+            ] + before[len(added) :]
+            if self.static.transposed:
+                entering = _zero(real, entering, when=False)
+            values = dict(zip((*plan.carried.slots, *plan.given.slots), entering + given, strict=True))
+            after = self._compute(
+                Step(plan, matrices, operands, values | weights, self.static.interpret),
+                before,
+                real,
+                self._time(i),
             )
-            for k, s in layout.slots.items()
-        }
+            return _zero(reset, after, when=True) if self.static.transposed else after, following
 
-    weights = {
-        k: load(inputs.vectors, (member, pl.ds(s.first, s.rows)))
-        if s.rows > 1
-        else inputs.vectors[member, s.first]
-        for k, s in plan.vectors.slots.items()
-    }
-    weights = {
-        k: lax.broadcast_in_dim(v, (v.shape[0], ROWS), (0,)) if v.ndim else v
-        for k, v in weights.items()
-    }
+        first = self._tiles(self.arrays.carried, plan.carried, self.member)
+        last, _ = lax.fori_loop(0, self.T, step, (first, self._read(0)))
+        for value, slot in zip(last, plan.carried.slots.values(), strict=True):
+            self.last.at[self.member, pl.ds(slot.first, slot.rows), self.rows][...] = value
 
-    def at(i: Value) -> Value:
-        return T - 1 - i if static.reverse else i
+    def _compute(
+        self, step: Step, before: list[Value], real: Value, t: Value
+    ) -> list[Value]:
+        """Computes a step, stores its results, and returns the carried values after it."""
+        static, plan = self.static, self.plan
+        after = [step.tile(k) for k in plan.carry]
+        if static.rounds:
+            rounded = [v.astype(jnp.bfloat16).astype(jnp.float32) for v in after[: static.hidden]]
+            after[: static.hidden] = rounded
+        if real is not None:
+            after = [_choose(real, a, b) for a, b in zip(after, before, strict=True)]
+        # A state is stored as the next step finds it.
+        carry = {} if static.transposed else dict(zip(plan.carry, after, strict=True))
+        for k, slot in plan.stored.slots.items():
+            place = slot.first if slot.rows == 1 else pl.ds(slot.first, slot.rows)
+            value = carry[k] if k in carry else step.tile(k)
+            self.stored.at[self.member, t, place, self.rows][...] = value
+        return after
 
-    added = Layout(dict(list(plan.carried.slots.items())[: static.hidden]), 0)
+    def _time(self, i: Value) -> Value:
+        return self.T - 1 - i if self.static.reverse else i
 
-    def given(i: Value) -> Any:
-        t = at(jnp.minimum(i, T - 1))
-        values = list(tiles(inputs.given, plan.given, member, t).values())
-        more = []
-        if inputs.added is not None:
-            more = list(tiles(inputs.added, added, member, t).values())
-        return values, more, flags(t)
+    def _read(self, i: Value) -> tuple[list[Value], list[Value], Value, Value]:
+        """Reads what a step needs: given tiles, added tiles, and flags."""
+        arrays, plan = self.arrays, self.plan
+        t = self._time(jnp.minimum(i, self.T - 1))
+        added = []
+        if arrays.added is not None:
+            hidden = plan.carried.leading(self.static.hidden)
+            added = self._tiles(arrays.added, hidden, self.member, t)
+        real, reset = (
+            None if flags is None else self._load(flags, (self.member, t, self.rows), ROWS_LAYOUT)
+            for flags in (arrays.is_real, arrays.is_reset)
+        )
+        return self._tiles(arrays.given, plan.given, self.member, t), added, real, reset
 
-    def flags(t: Value) -> list[Value]:
-        return [
-            load(ref, (member, t, rows)) for ref in (inputs.is_real, inputs.is_reset) if ref is not None
-        ]
+    def _tiles(self, ref: Any, layout: Layout, *index: Value) -> list[Value]:
+        """Reads the vectors of an array [...,units,B]."""
+        values = []
+        for slot in layout.slots.values():
+            if slot.rows == 1:
+                value = self._load(ref, (*index, slot.first, self.rows), ROWS_LAYOUT)
+            else:
+                place = (*index, pl.ds(slot.first, slot.rows), self.rows)
+                value = self._load(ref, place, TILE_LAYOUT)
+            values.append(value.astype(jnp.float32))
+        return values
 
-    def step(i: Value, loop: Any) -> Any:
-        carry, (values, more, masks) = loop
-        following = given(i + 1)
-        masks = iter([m != 0 for m in masks])
-        is_real = next(masks) if inputs.is_real is not None else None
-        is_reset = next(masks) if inputs.is_reset is not None else None
-        one = Step(plan, ROWS, pieces, matrices, operands)
-        one.values |= weights | dict(zip(plan.given.slots, values, strict=True))
-        before = list(carry)
-        if is_reset is not None and not static.backward:
-            before = [_choose(is_reset, jnp.zeros_like(v), v) for v in before]
-        new = [a + b for a, b in zip(before, more)] + before[len(more) :]
-        if is_real is not None and static.backward:
-            new = [_choose(is_real, v, jnp.zeros_like(v)) for v in new]
-        one.values |= dict(zip(plan.carried.slots, new, strict=True))
-        after = [one.tile(k) for k in plan.carry]
-        after = [
-            v.astype(jnp.bfloat16).astype(jnp.float32) if static.rounds and n < static.hidden else v
-            for n, v in enumerate(after)
-        ]
-        if is_real is not None:
-            after = [_choose(is_real, a, b) for a, b in zip(after, before, strict=True)]
-        if is_reset is not None and static.backward:
-            after = [_choose(is_reset, jnp.zeros_like(v), v) for v in after]
-        for k, s in plan.stored.slots.items():
-            value = after[plan.carry.index(k)] if k in plan.carry and not static.backward else one.tile(k)
-            place = s.first if s.rows == 1 else pl.ds(s.first, s.rows)
-            stored.at[member, at(i), place, rows][...] = value
-        return after, following
+    def _weight(self, slot: Slot) -> Value:
+        """Reads a vector of weights as a tile whose columns are equal, or one number."""
+        vectors = self.arrays.vectors
+        if slot.rows == 1:
+            return vectors[self.member, slot.first]
+        place = (self.member, pl.ds(slot.first, slot.rows))
+        return lax.broadcast_in_dim(
+            self._load(vectors, place, VECTOR_LAYOUT), (slot.rows, ROWS), (0,)
+        )
 
-    first = list(tiles(inputs.carried, plan.carried, member).values())
-    last, _ = lax.fori_loop(0, T, step, (first, given(0)))
-    for value, s in zip(last, plan.carried.slots.values(), strict=True):
-        final.at[member, pl.ds(s.first, s.rows), rows][...] = value
-
-
-def _load(interpret: bool, ref: Any, index: Any) -> Value:
-    """Loads an array from global memory. The interpreter has no `plgpu.load`."""
-    return ref[index] if interpret else plgpu.load(ref, index, optimized=False)
+    def _load(self, ref: Any, index: Any, layout: Any) -> Value:
+        if self.static.interpret:  # the interpreter of JAX 0.10 has no `plgpu.load`
+            return ref[index]
+        return plgpu.load(ref.at[index], *_LOAD_INDEX, layout=layout, optimized=False)
 
 
-def _choose(mask: Value, a: Value, b: Value) -> Value:
-    """Chooses by row of the batch between two tiles."""
-    return jnp.where(jnp.broadcast_to(mask, a.shape), a, b)
+def _choose(flags: Value, chosen: Value, other: Value) -> Value:
+    """Chooses between two tiles by a flag for each row of the batch."""
+    return jnp.where(spread(flags, chosen.shape[0]) != 0, chosen, other)
+
+
+def _zero(flags: Value, tiles: list[Value], *, when: bool) -> list[Value]:
+    """Sets rows of tiles to zero where their flag is `when`; no flags change nothing."""
+    if flags is None:
+        return tiles
+    zeros = [jnp.zeros_like(tile) for tile in tiles]
+    pairs = zip(zeros, tiles, strict=True) if when else zip(tiles, zeros, strict=True)
+    return [_choose(flags, a, b) for a, b in pairs]
