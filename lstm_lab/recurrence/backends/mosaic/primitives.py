@@ -31,6 +31,16 @@ def _expm1(x: Value) -> Value:
     return jnp.where(is_small, near_zero, u - 1.0)
 
 
+def power(x: Value, exponent: int) -> Value:
+    """Computes x to an integer power, by products; Mosaic GPU has the square alone."""
+    if exponent < 0:
+        return 1.0 / power(x, -exponent)
+    result = 1.0
+    for bit in bin(exponent)[2:]:
+        result = result * result * (x if bit == "1" else 1.0)
+    return result
+
+
 def _sign(x: Value) -> Value:
     return jnp.where(x > 0.0, 1.0, jnp.where(x < 0.0, -1.0, 0.0))
 

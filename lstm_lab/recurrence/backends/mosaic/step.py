@@ -18,7 +18,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from lstm_lab.recurrence.backends.mosaic.plan import ROWS, StepPlan, padded
-from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE, Value
+from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE, Value, power
 from lstm_lab.recurrence.backends.mosaic.weights import PAIRS, cut
 
 # How the threads hold a tile, which is as tensor cores leave it, and numbers of rows.
@@ -74,7 +74,7 @@ class Step:
                 largest = jnp.max(self._without_padding(node.args[0], -math.inf), axis=0)
                 self.values[k] = self._hint(largest, ROWS_LAYOUT)
             case "integer_pow":
-                self.values[k] = lax.integer_pow(self._value(node.args[0]), node.detail)
+                self.values[k] = power(self._value(node.args[0]), node.detail)
             case name:
                 values = [self._value(a) for a in node.args]
                 if node.width != "ONE":
