@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from lstm_lab.cells.cell import GateValue, Params, Spec, State
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native, scan
+from lstm_lab.recurrence.device import DeviceType
 from lstm_lab.recurrence.dispatch import Backend, CallSignature, batched_members, resolve
 from lstm_lab.recurrence.steps import (
     Inputs,
@@ -40,6 +41,7 @@ def unroll(
     clamp: Mapping[str, GateValue] | None = None,
     backend: Backend = "auto",
     precision: str | None = None,
+    device: DeviceType | None = None,
 ) -> Unrolled:
     """Runs a cell over time.
 
@@ -67,6 +69,8 @@ def unroll(
         the fastest, see `dispatch.choose`.
       precision: precision of matrix products, as in `jax.default_matmul_precision`;
         None keeps the one in force.
+      device: the type of device for which the call is compiled, on which the choice of a backend
+        depends; None stands for this process's.
 
     Returns:
       Hidden states h [T,B,H], the final state, and the traced arrays [T,B,H] by name.
@@ -93,6 +97,7 @@ def unroll(
         clamp=tuple(sorted((clamp or {}).items())),
         resets=resets is not None,
         members=batched_members(),
+        device=device,
     )
     compute = _COMPUTE[resolve(backend, call)]
     x_TBD, is_real_TB = hide_padding(x_TBD, lengths)

@@ -6,7 +6,7 @@ In: a `TrainStep` and a `Layout`. Out: a `Program`. Lanes are mapped by `lax.map
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.recurrence import MEMBERS
+from lstm_lab.recurrence import MEMBERS, device_type, own_device_type
 from lstm_lab.tasks import Split
 from lstm_lab.training import padding
 from lstm_lab.training.device_axis import DeviceAxis
@@ -49,36 +49,45 @@ class LaneFunctions(NamedTuple):
     evaluate: Callable[..., dict[str, jax.Array]]
 
 
-def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
+def build_program(
+    spec: RunSpec, total_steps: int, layout: Layout, devices: Sequence[jax.Device] | None = None
+) -> Program:
     """Builds a cohort's functions; equal cohorts share one program, and so one compilation.
 
     Args:
       spec: any member's spec.
       total_steps: optimizer steps of the run.
       layout: how the cohort lies on the devices.
+      devices: the devices for which the functions are compiled, which need not be present; None
+        stands for this process's, or for those of all hosts.
 
     Raises:
       ValueError: if the layout needs more devices than there are.
     """
     length = schedule_length(spec, total_steps)
-    return _build(program_spec(layout.widen(spec)), length, layout)
+    if devices is None:
+        devices = jax.local_devices() if layout.hosts == 1 else jax.devices()
+    if len(devices) < layout.devices:
+        raise ValueError(f"devices: got {len(devices)}, the layout needs {layout.devices}")
+    wide = program_spec(layout.widen(spec))
+    return _build(wide, length, layout, tuple(devices[: layout.devices]))
 
 
 @lru_cache(maxsize=16)  # a compiled program may hold a hundred megabytes
-def _build(spec: RunSpec, length: float, layout: Layout) -> Program:
-    devices = (jax.local_devices() if layout.hosts == 1 else jax.devices())[: layout.devices]
-    if len(devices) < layout.devices:
-        raise ValueError(f"devices: got {len(devices)}, the layout needs {layout.devices}")
-    platform = devices[0].platform
+def _build(
+    spec: RunSpec, length: float, layout: Layout, devices: tuple[jax.Device, ...]
+) -> Program:
+    device = device_type(devices[0])
     train_step = TrainStep(
         spec,
         length,
         padded=layout.width is not None,
         # Under vmap every branch of a switch is computed: cutting would cost more than it saves.
-        cut_to_length=platform == "cpu",
+        cut_to_length=device.platform == "cpu",
         axis=DeviceAxis(AXIS if layout.kind == "batch" else None),
+        device=device,
     )
-    lanes = _lane_functions(train_step, platform)
+    lanes = _lane_functions(train_step, device.platform)
     # One axis: members and batches are never split at the same time.
     mesh = Mesh(np.array(devices), (AXIS,))
     init_member = partial(_init_member, train_step)
@@ -148,7 +157,7 @@ def map_population(one: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree
     Returns:
       A function of arrays [devices, members per device, ...]; the arrays passed are consumed.
     """
-    map_over_lanes = lane_map(jax.local_devices()[0].platform)
+    map_over_lanes = lane_map(own_device_type().platform)
     return jax.pmap(partial(map_over_lanes, one), donate_argnums=0)
 
 

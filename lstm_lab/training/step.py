@@ -18,6 +18,7 @@ from jax import lax
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.regularization import Regularization
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.tasks import (
     Batch,
     Split,
@@ -80,6 +81,8 @@ class TrainStep:
       padded: whether the arrays may have more hidden units than the member.
       cut_to_length: whether small batches are computed only up to their longest sequence.
       axis: the devices that share each batch.
+      device: the type of device for which the functions are compiled; None stands for this
+        process's.
     """
 
     spec: RunSpec
@@ -87,6 +90,7 @@ class TrainStep:
     padded: bool = False
     cut_to_length: bool = False
     axis: DeviceAxis = ONE_DEVICE
+    device: DeviceType | None = None
 
     def init(self, member: Member) -> TrainState:
         """Returns a member's state before its first step.
@@ -97,7 +101,8 @@ class TrainStep:
         # Shapes of parameters do not depend on the batch or the length, so the smallest input will
         # do.
         x = zero_inputs(spec.task, 1, 1)
-        params = build_model(spec).init(jax.random.key(member.init_seed), x)["params"]
+        model = build_model(spec, device=self.device)
+        params = model.init(jax.random.key(member.init_seed), x)["params"]
         optimizer = build_optimizer(spec.optim, member.hparams, self.schedule_length)
         rows, patience = spec.train.batch_size, spec.optim.average
         state = TrainState(
@@ -137,7 +142,9 @@ class TrainStep:
         carry = self.axis.take_rows(state.carry, batch.rows_B)
 
         def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
-            outputs, states, features = forward(spec, params, batch, regularization, carry)
+            outputs, states, features = forward(
+                spec, params, batch, regularization, carry, self.device
+            )
             # A sum, not a mean: see `_reduce`.
             total, count, sums = loss_and_metrics(spec, outputs, batch)
             if spec.train.penalized:
@@ -237,7 +244,9 @@ class TrainStep:
         """
         buckets = length_buckets(self.spec, split) if self.cut_to_length else ()
         regularization = Regularization(regularization_rates(hparams))
-        return evaluate_split(self.spec, params, regularization, split, buckets, self.axis)
+        return evaluate_split(
+            self.spec, params, regularization, split, buckets, self.axis, self.device
+        )
 
     def evaluate_if(
         self, condition: jax.Array, params: PyTree, hparams: dict[str, jax.Array], split: Split
@@ -297,6 +306,7 @@ class TrainStep:
             count,
             state.opt_state,
             state.params,
+            self.device,
         )
         params = updated.params
         # Without averaging it is None, and `and` keeps it None.
