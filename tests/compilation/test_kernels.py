@@ -176,6 +176,15 @@ def test_a_trip_count_that_the_text_does_not_have_is_unknown():
     assert [loop.trip_count for loop in with_marks().loops] == [None, 5]
 
 
+@pytest.fixture
+def names_of_this_code():
+    """A stored program has the names of the code that was compiled first."""
+    jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
+    yield
+    jax.config.update("jax_compilation_cache_include_metadata_in_key", False)
+
+
+@pytest.mark.usefixtures("names_of_this_code")
 @pytest.mark.parametrize("backend", ["scan", "fused"])
 def test_programs_of_this_process(backend):
     spec = get_variant("lstm").spec
