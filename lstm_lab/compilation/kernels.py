@@ -164,7 +164,7 @@ def read_program(text: str) -> CompiledProgram:
     """Reads what a compiled program starts.
 
     A program from JAX's compilation cache has the names of the code that was compiled first, unless
-    `jax_compilation_cache_include_metadata_in_key` is set; loops over time are found by their names.
+    `jax_compilation_cache_include_metadata_in_key` is set. Loops over time are found by names.
 
     Args:
       text: of a compiled module, from `Compiled.as_text()`.
