@@ -27,6 +27,7 @@ ORDER = (
     "statistics",
     "results",
     "training",
+    "compilation",
     "inference",
     "interop",
     "studies",

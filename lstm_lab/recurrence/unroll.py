@@ -26,6 +26,9 @@ from lstm_lab.recurrence.steps import (
 )
 from lstm_lab.utils.types import PyTree
 
+# The name of all operations of `unroll` in a compiled program, by which loops over time are found.
+TIME_SCOPE = "recurrence_over_time"
+
 
 def unroll(
     spec: Spec,
@@ -100,10 +103,13 @@ def unroll(
         device=device,
     )
     compute = _COMPUTE[resolve(backend, call)]
-    x_TBD, is_real_TB = hide_padding(x_TBD, lengths)
-    is_reset_TB = effective_resets(resets, is_real_TB, reverse)
-    inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
-    with jax.default_matmul_precision(precision) if precision else nullcontext():
+    with (
+        jax.default_matmul_precision(precision) if precision else nullcontext(),
+        jax.named_scope(TIME_SCOPE),
+    ):
+        x_TBD, is_real_TB = hide_padding(x_TBD, lengths)
+        is_reset_TB = effective_resets(resets, is_real_TB, reverse)
+        inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
         if state is None:
             # From the hidden padding: a NaN in the first step would make the zero state NaN.
             zx = spec.cell.project(spec, params, x_TBD[0])
