@@ -30,6 +30,7 @@ ORDER = (
     "inference",
     "interop",
     "studies",
+    "compilation",
     "report",
     "cards",
     "explain",

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from lstm_lab.cells.cell import GateValue, Params, Spec, State
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native, scan
+from lstm_lab.recurrence.device import DeviceType
 from lstm_lab.recurrence.dispatch import Backend, CallSignature, batched_members, resolve
 from lstm_lab.recurrence.steps import (
     Inputs,
@@ -24,6 +25,9 @@ from lstm_lab.recurrence.steps import (
     hide_padding,
 )
 from lstm_lab.utils.types import PyTree
+
+# The name of all operations of `unroll` in a compiled program, by which loops over time are found.
+TIME_SCOPE = "recurrence_over_time"
 
 
 def unroll(
@@ -40,6 +44,7 @@ def unroll(
     clamp: Mapping[str, GateValue] | None = None,
     backend: Backend = "auto",
     precision: str | None = None,
+    device: DeviceType | None = None,
 ) -> Unrolled:
     """Runs a cell over time.
 
@@ -67,6 +72,8 @@ def unroll(
         the fastest, see `dispatch.choose`.
       precision: precision of matrix products, as in `jax.default_matmul_precision`;
         None keeps the one in force.
+      device: the type of device for which the call is compiled, on which the choice of a backend
+        depends; None stands for this process's.
 
     Returns:
       Hidden states h [T,B,H], the final state, and the traced arrays [T,B,H] by name.
@@ -93,12 +100,16 @@ def unroll(
         clamp=tuple(sorted((clamp or {}).items())),
         resets=resets is not None,
         members=batched_members(),
+        device=device,
     )
     compute = _COMPUTE[resolve(backend, call)]
-    x_TBD, is_real_TB = hide_padding(x_TBD, lengths)
-    is_reset_TB = effective_resets(resets, is_real_TB, reverse)
-    inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
-    with jax.default_matmul_precision(precision) if precision else nullcontext():
+    with (
+        jax.default_matmul_precision(precision) if precision else nullcontext(),
+        jax.named_scope(TIME_SCOPE),
+    ):
+        x_TBD, is_real_TB = hide_padding(x_TBD, lengths)
+        is_reset_TB = effective_resets(resets, is_real_TB, reverse)
+        inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
         if state is None:
             # From the hidden padding: a NaN in the first step would make the zero state NaN.
             zx = spec.cell.project(spec, params, x_TBD[0])

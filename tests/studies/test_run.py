@@ -24,7 +24,7 @@ from lstm_lab.studies.expand import final_runs, tuning_runs
 from lstm_lab.studies.failures import clear_failures
 from lstm_lab.studies.folder import StudyFolder
 from lstm_lab.studies.local import WorkerProcess, run_jobs
-from lstm_lab.studies.plan import PROGRAM_FLOPS, plan_cohorts
+from lstm_lab.studies.plan import PROGRAM_FLOPS, own_pool, plan_cohorts
 from lstm_lab.studies.run import launch
 from lstm_lab.studies.status import describe
 from lstm_lab.tasks import Adding
@@ -66,10 +66,14 @@ def trials(count, cells=("np", "fgr")):
     )
 
 
+def pool(count):
+    return own_pool()._replace(devices=count)
+
+
 def planned(count, tokens):
     """Plans trials of np of `tokens` time steps each; returns runs, cohorts and padded sizes."""
     runs = {str(k): run for k, run in enumerate(tuning_runs(trials(count, ("np",))))}
-    cohorts = plan_cohorts(runs, 2, lambda spec: tokens)
+    cohorts = plan_cohorts(runs, pool(2), lambda spec: tokens)
     assert sorted(name for cohort in cohorts for name in cohort.runs) == sorted(runs)
     widths = []
     for cohort in cohorts:
@@ -103,7 +107,7 @@ def test_tuning_and_final_runs_share_a_program(devices, lanes):
     planned = []
     for runs in (tuning_runs(tuned), final_runs(tuned, {"np": {"optim.lr": 0.1}})):
         by_id = {str(k): run for k, run in enumerate(runs)}
-        planned += plan_cohorts(by_id, devices, lambda spec: 1e3)
+        planned += plan_cohorts(by_id, pool(devices), lambda spec: 1e3)
     assert [len(cohort.runs) for cohort in planned] == [6, 5]
     assert {cohort.layout.lanes for cohort in planned} == lanes
 
