@@ -2,8 +2,8 @@
 
 The recurrent matrices stay in shared memory over all time steps, and the state in registers. The
 step is the graph that `native` is generated from (codegen/), so that the kernel serves the same
-cells, users' own included. The tensor cores multiply bfloat16 numbers and add up in float32: one for
-each number of a bfloat16 input, two or three for each of a float32 input (mosaic/weights.py).
+cells, users' own included. The tensor cores multiply bfloat16 numbers and add up in float32; two or
+three of them stand for each number of a float32 input (mosaic/weights.py).
 
 The forward pass stores the states and the values of costly functions. The backward pass walks back
 with the transposed matrices; XLA then gives the weights their gradients, as one product over all
@@ -29,6 +29,7 @@ from lstm_lab.recurrence.backends.codegen.schedule import INPUTS, choose_saved
 from lstm_lab.recurrence.backends.mosaic.plan import ROWS, StepPlan, inputs_of, make_plan
 from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE
 from lstm_lab.recurrence.backends.mosaic.weights import matrices, vectors
+from lstm_lab.recurrence.device import DeviceType
 from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
 
 # Names in the kinds of devices with these tensor cores. Later generations have other instructions.
@@ -66,6 +67,7 @@ Results = tuple[jax.Array, State]  # hidden states, final state
 def unsupported_reason(
     spec: Spec,
     dtype: np.dtype | type,
+    device: DeviceType,
     D: int,
     H: int,
     clamp: Mapping[str, float] | None = None,
@@ -75,15 +77,15 @@ def unsupported_reason(
     Args:
       spec: the variant.
       dtype: of the inputs.
+      device: the type of device for which the call is compiled.
       D, H: input features, hidden units.
       clamp: constants that replace gates, by name.
     """
     if not INTERPRET:
-        device = jax.local_devices()[0]
         if device.platform != "gpu":
             return f"platform: got {device.platform}, persistent supports gpu"
-        if not any(name in device.device_kind for name in HOPPER):
-            return f"device: got {device.device_kind}, persistent supports {', '.join(HOPPER)}"
+        if not any(name in device.kind for name in HOPPER):
+            return f"device: got {device.kind}, persistent supports {', '.join(HOPPER)}"
     if dtype not in (jnp.float32, jnp.bfloat16):
         return f"dtype: got {jnp.dtype(dtype).name}, persistent supports float32 and bfloat16"
     try:
@@ -96,8 +98,8 @@ def unsupported_reason(
         layer = _layer_plan(key, params, D)
     except UnsupportedError as reason:
         return str(reason).replace("native", "persistent")
-    pieces = _pieces(dtype)
-    needed = max(p.shared_memory(pieces) for p in (_forward_plan(layer, True), _backward_plan(layer)))
+    plans = (_forward_plan(layer, True), _backward_plan(layer))
+    needed = max(step.shared_memory(_pieces(dtype)) for step in plans)
     if needed > SHARED_MEMORY:
         return (
             f"H: got {H}, whose matrices take {needed // 1024} KB of shared memory, expected at "
@@ -120,8 +122,8 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
       Hidden states and the final state.
     """
     x = inputs.x_TBD
-    clamp = cast("Mapping[str, float] | None", options.clamp)  # `dispatch` lets only numbers through
-    key = _key(spec, clamp)
+    # `dispatch` lets only numbers through.
+    key = _key(spec, cast("Mapping[str, float] | None", options.clamp))
     static = PersistentStatic(key, x.shape[-1], options.reverse, _pieces(x.dtype), INTERPRET)
     zx = spec.cell.project(spec, params, x)
     h, final = _layer(static, Call(params, zx, state, inputs.is_real_TB, inputs.is_reset_TB))
@@ -222,7 +224,10 @@ def _layer_backward(static: PersistentStatic, residuals: Any, cotangents: Result
     known |= found
     T, B, _ = call.zx.shape
     d_zx = [
-        jnp.broadcast_to(known.get(k, graph.value(k)), (T, B, layer.units(graph.nodes[z].width)))
+        jnp.broadcast_to(
+            known[k] if k in known else jnp.float32(graph.value(k)),
+            (T, B, layer.units(graph.nodes[z].width)),
+        )
         for k, z in zip(graph.d_zx, inputs_of(graph, "zx"), strict=True)
     ]
     sums = [jnp.zeros(shape, jnp.float32) for shape in layer.sum_shapes]
@@ -264,15 +269,16 @@ def _run(
     T, B, _ = call.zx.shape
     hidden = len(step.layer.kernel.graph.state[0])
     weights = step.layer.weights(call.params, None)
-    flags = [
+    is_real, is_reset = (
         None if flag is None else jnp.pad(flag.astype(jnp.int32), ((0, 0), (0, -B % ROWS)))
         for flag in (call.is_real_TB, call.is_reset_TB)
-    ]
+    )
     arrays = kernel.Arrays(
         step.given.pack(given, (T, B)),
         None if added is None else step.carried.leading(hidden).pack(added, (T, B)),
         step.carried.pack(carried, (B,)),
-        *flags,
+        is_real,
+        is_reset,
         vectors(step, weights),
         matrices(step, weights, static.pieces),
     )

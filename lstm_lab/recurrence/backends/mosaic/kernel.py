@@ -11,7 +11,7 @@ values after the last step.
 from __future__ import annotations
 
 import inspect
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -140,6 +140,19 @@ def _interpreter() -> Any:
     return InterpretGPUParams(detect_races=True)
 
 
+class _Read(NamedTuple):
+    """What a step reads: tiles, and flags of rows."""
+
+    given: list[Value]
+    added: list[Value]
+    real: Value
+    reset: Value
+
+
+# From the carried values that enter a step, and what it reads, to its values.
+Evaluate = Callable[[list[Value], _Read], Step]
+
+
 class _Loop:
     """The loop over time, inside a kernel."""
 
@@ -159,59 +172,66 @@ class _Loop:
         plan, matrices, operands = self.plan, memory[::2], memory[1::2]
         for source, copies in zip(self.arrays.matrices, matrices, strict=True):
             for piece, copy in enumerate(copies):
-                plgpu.copy_gmem_to_smem(source.at[self.member, piece], copy, barrier)
+                part: Any = source.at[self.member, piece]
+                plgpu.copy_gmem_to_smem(part, copy, barrier)
         if matrices:
             plgpu.barrier_wait(barrier)
         weights = {k: self._weight(slot) for k, slot in plan.vectors.slots.items()}
 
-        def step(i: Value, loop: tuple[list[Value], Any]) -> tuple[list[Value], Any]:
-            carried, (given, added, real, reset) = loop
+        def values(entering: list[Value], now: _Read) -> Step:
+            known = dict(zip(plan.carried.slots, entering, strict=True))
+            known |= dict(zip(plan.given.slots, now.given, strict=True))
+            return Step(plan, matrices, operands, known | weights, self.static.interpret)
+
+        def step(i: Value, loop: tuple[list[Value], _Read]) -> tuple[list[Value], _Read]:
+            carried, now = loop
             following = self._read(i + 1)
-            # Only what leaves the step is zeroed in the transposed step, what enters it in the step.
-            before = carried if self.static.transposed else _zero(reset, carried, when=True)
-            entering = [
-                a + b for a, b in zip(before, added, strict=False)
-            ] + before[len(added) :]
-            if self.static.transposed:
-                entering = _zero(real, entering, when=False)
-            values = dict(zip((*plan.carried.slots, *plan.given.slots), entering + given, strict=True))
-            after = self._compute(
-                Step(plan, matrices, operands, values | weights, self.static.interpret),
-                before,
-                real,
-                self._time(i),
-            )
-            return _zero(reset, after, when=True) if self.static.transposed else after, following
+            one = self._transposed_step if self.static.transposed else self._step
+            return one(values, carried, now, self._time(i)), following
 
         first = self._tiles(self.arrays.carried, plan.carried, self.member)
         last, _ = lax.fori_loop(0, self.T, step, (first, self._read(0)))
         for value, slot in zip(last, plan.carried.slots.values(), strict=True):
             self.last.at[self.member, pl.ds(slot.first, slot.rows), self.rows][...] = value
 
-    def _compute(
-        self, step: Step, before: list[Value], real: Value, t: Value
-    ) -> list[Value]:
-        """Computes a step, stores its results, and returns the carried values after it."""
-        static, plan = self.static, self.plan
-        after = [step.tile(k) for k in plan.carry]
-        if static.rounds:
-            rounded = [v.astype(jnp.bfloat16).astype(jnp.float32) for v in after[: static.hidden]]
-            after[: static.hidden] = rounded
-        if real is not None:
-            after = [_choose(real, a, b) for a, b in zip(after, before, strict=True)]
-        # A state is stored as the next step finds it.
-        carry = {} if static.transposed else dict(zip(plan.carry, after, strict=True))
-        for k, slot in plan.stored.slots.items():
-            place = slot.first if slot.rows == 1 else pl.ds(slot.first, slot.rows)
-            value = carry[k] if k in carry else step.tile(k)
-            self.stored.at[self.member, t, place, self.rows][...] = value
+    def _step(self, values: Evaluate, carried: list[Value], now: _Read, t: Value) -> list[Value]:
+        """Computes the cell's step: state in, state out."""
+        before = _zero(now.reset, carried, when=True)
+        step = values(before, now)
+        after = [step.tile(k) for k in self.plan.carry]
+        if self.static.rounds:
+            hidden = self.static.hidden
+            rounded = [v.astype(jnp.bfloat16).astype(jnp.float32) for v in after[:hidden]]
+            after[:hidden] = rounded
+        if now.real is not None:
+            after = [_choose(now.real, a, b) for a, b in zip(after, before, strict=True)]
+        # The backward pass reads the state as the next step finds it.
+        step.values |= dict(zip(self.plan.carry, after, strict=True))
+        self._store(step, t)
         return after
+
+    def _transposed_step(
+        self, values: Evaluate, carried: list[Value], now: _Read, t: Value
+    ) -> list[Value]:
+        """Computes the transposed step: gradient of the new state in, that of the old one out."""
+        sums = [a + b for a, b in zip(carried[: len(now.added)], now.added, strict=True)]
+        step = values(_zero(now.real, sums + carried[len(sums) :], when=False), now)
+        before = [step.tile(k) for k in self.plan.carry]
+        if now.real is not None:
+            before = [_choose(now.real, a, b) for a, b in zip(before, carried, strict=True)]
+        self._store(step, t)
+        return _zero(now.reset, before, when=True)
+
+    def _store(self, step: Step, t: Value) -> None:
+        for k, slot in self.plan.stored.slots.items():
+            place = slot.first if slot.rows == 1 else pl.ds(slot.first, slot.rows)
+            self.stored.at[self.member, t, place, self.rows][...] = step.tile(k)
 
     def _time(self, i: Value) -> Value:
         return self.T - 1 - i if self.static.reverse else i
 
-    def _read(self, i: Value) -> tuple[list[Value], list[Value], Value, Value]:
-        """Reads what a step needs: given tiles, added tiles, and flags."""
+    def _read(self, i: Value) -> _Read:
+        """Reads what a step needs; there is no step after the last, so that one is read again."""
         arrays, plan = self.arrays, self.plan
         t = self._time(jnp.minimum(i, self.T - 1))
         added = []
@@ -222,7 +242,7 @@ class _Loop:
             None if flags is None else self._load(flags, (self.member, t, self.rows), ROWS_LAYOUT)
             for flags in (arrays.is_real, arrays.is_reset)
         )
-        return self._tiles(arrays.given, plan.given, self.member, t), added, real, reset
+        return _Read(self._tiles(arrays.given, plan.given, self.member, t), added, real, reset)
 
     def _tiles(self, ref: Any, layout: Layout, *index: Value) -> list[Value]:
         """Reads the vectors of an array [...,units,B]."""

@@ -1,7 +1,7 @@
 """What a kernel computes at each time step, as data.
 
-In: the graph of a cell (codegen/graph.py), and which of its nodes are known before the step, carried
-and stored. Out: `StepPlan`: where vectors lie in arrays, and which products share one matrix.
+In: the graph of a cell (codegen/graph.py), and which of its nodes are known before the step,
+carried and stored. Out: `StepPlan`: where vectors lie in arrays, and which products share a matrix.
 
 Vectors lie in arrays [units,B], with rows of the batch as columns: tensor cores take 64 rows of one
 factor and as few as 8 columns of the other, and a layer has more units than a block has rows. So
@@ -21,7 +21,9 @@ from lstm_lab.recurrence.backends.codegen.graph import Graph, Node
 from lstm_lab.recurrence.backends.codegen.layer import LayerPlan
 
 TILE = 64  # units that one instruction of the tensor cores takes
-ROWS = 16  # rows of the batch of a block: 32 bytes in bfloat16, the narrowest operand with a swizzle
+# Rows of the batch that a block computes: in bfloat16 32 bytes, the narrowest operand that Mosaic
+# GPU arranges in shared memory for the tensor cores.
+ROWS = 16
 
 
 class Slot(NamedTuple):

@@ -57,7 +57,7 @@ class Step:
         return self.values[k]
 
     def _compute(self, k: int) -> None:
-        """Computes a node, and what it needs; a product also computes those that share its matrix."""
+        """Computes a node and what it needs; a product, all that share its matrix."""
         node = self.plan.node(k)
         match node.op:
             case "constant":
@@ -103,7 +103,7 @@ class Step:
             return sums[...]
 
         rows, _ = self.plan.matrix_shape(product)
-        sums = pl.run_scoped(add_up, plgpu.ACC((rows, ROWS), jnp.float32))
+        sums = pl.run_scoped(add_up, plgpu.WGMMAAccumulatorRef((rows, ROWS), jnp.float32))
         first = 0
         for k in product.nodes:
             units = padded(self.plan.units(k))
