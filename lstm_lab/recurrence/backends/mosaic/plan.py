@@ -1,7 +1,8 @@
 """What a kernel computes at each time step, as data.
 
 In: the graph of a cell (codegen/graph.py), and which of its nodes are known before the step,
-carried and stored. Out: `StepPlan`: where vectors lie in arrays, and which products share a matrix.
+carried and stored. Out: `StepPlan`: where vectors lie in arrays, and which products share one
+matrix.
 
 Vectors lie in arrays [units,B], with rows of the batch as columns: tensor cores take 64 rows of one
 factor and as few as 8 columns of the other, and a layer has more units than a block has rows. So
