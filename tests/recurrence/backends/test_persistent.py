@@ -4,15 +4,19 @@ No test runs on a device: the interpreter computes what the kernel says, on the 
 """
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstm_lab.cells import CATALOGUE, GATED_LSTM, CellSpec, SLSTMSpec, State, get_variant, masks
 from lstm_lab.cells.gated import pointwise
-from lstm_lab.recurrence import BACKENDS, CallSignature, DeviceType, choose, unroll
+from lstm_lab.compilation.targets import find_target
+from lstm_lab.compilation.topologies import devices_of
+from lstm_lab.recurrence import BACKENDS, CallSignature, DeviceType, choose, device_type, unroll
 from lstm_lab.recurrence import unsupported_reason as reason_of
 from lstm_lab.recurrence.backends import persistent
 from lstm_lab.recurrence.backends.mosaic.weights import _split
@@ -190,3 +194,23 @@ def test_auto_never_chooses_it():
             choose(CallSignature(get_variant(name).spec, jnp.float32, device=H100)) != BACKENDS[-1]
         )
     assert BACKENDS[-1] == "persistent"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vanilla", "layernorm", "slstm"])
+def test_it_compiles_for_the_h100(name, monkeypatch):
+    # The compiler, NVIDIA's assembler included, needs its packages and no GPU.
+    if not any(map(find_spec, ("jax_cuda12_plugin", "jax_cuda13_plugin"))):
+        pytest.skip("needs the extra cuda12 or cuda13")
+    monkeypatch.setattr(persistent, "INTERPRET", False)
+    device = devices_of(find_target("h100"))[0]
+    sharding = NamedSharding(Mesh(np.array([device]), ("x",)), PartitionSpec())
+    spec, params, x, _ = random_layer(name, B=20, H=64)
+
+    def run(params, x):
+        return results("persistent", spec, params, x, "default", device=device_type(device))
+
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (params, x))
+    traced = jax.jit(run, in_shardings=sharding, out_shardings=sharding).trace(*shapes)
+    text = traced.lower(lowering_platforms=("cuda",)).compile().as_text()
+    assert text.count('custom_call_target="mosaic_gpu_v2"') == 2

@@ -1,8 +1,8 @@
 """The kernel of a layer: one launch for all time steps, with its weights in shared memory.
 
 A block of 128 threads computes `ROWS` rows of one member. It copies its matrices into shared memory
-once. Carried values stay in registers. What a step reads is requested one step ahead, so that it
-arrives during the products.
+once. Carried values stay in registers. What a step reads is requested one step ahead if registers
+allow, so that it arrives during the products.
 
 In: `Static`, and `Arrays` in the layouts of its plan. Out: what each step stores, and the carried
 values after the last step.
@@ -26,6 +26,8 @@ from lstm_lab.recurrence.backends.mosaic.primitives import Value
 from lstm_lab.recurrence.backends.mosaic.step import ROWS_LAYOUT, TILE_LAYOUT, Step, spread
 
 VECTOR_LAYOUT = TILE_LAYOUT.reduce(1)  # how the threads hold a vector of weights
+THREADS = 128  # of a block: one warpgroup
+REGISTERS_AHEAD = 64  # of a thread, at most, for what the next step reads
 # Before JAX 0.11, `plgpu.load` takes an index besides the reference.
 _LOAD_INDEX = ((),) if "idx" in inspect.signature(plgpu.load).parameters else ()
 
@@ -127,8 +129,13 @@ def _launch(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
         scratch_types=[*leaves_of_scratch, plgpu.Barrier(num_arrivals=max(copies, 1))],
         grid=(M, B // ROWS),
         grid_names=("member", "tile"),
-        # The layouts of all values are found from those of loads and products.
-        compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
+        compiler_params=plgpu.CompilerParams(
+            # The layouts of all values are found from those of loads and products.
+            lowering_semantics=plgpu.LoweringSemantics.Warpgroup,
+            # A barrier around each load and store is not needed: no thread reads what another
+            # writes, except through a product, and `Step` has the barriers around these.
+            unsafe_no_auto_barriers=True,
+        ),
         interpret=_interpreter() if static.interpret else False,
     )(*leaves)
 
@@ -183,14 +190,19 @@ class _Loop:
             known |= dict(zip(plan.given.slots, now.given, strict=True))
             return Step(plan, matrices, operands, known | weights, self.static.interpret)
 
-        def step(i: Value, loop: tuple[list[Value], _Read]) -> tuple[list[Value], _Read]:
+        # Above this limit, registers would spill into local memory.
+        rows = plan.given.rows + (0 if self.arrays.added is None else self.arrays.added.shape[2])
+        is_ahead = rows * ROWS <= REGISTERS_AHEAD * THREADS
+
+        def step(i: Value, loop: tuple[list[Value], Any]) -> tuple[list[Value], Any]:
             carried, now = loop
-            following = self._read(i + 1)
+            now, following = (now, self._read(i + 1)) if is_ahead else (self._read(i), None)
             one = self._transposed_step if self.static.transposed else self._step
             return one(values, carried, now, self._time(i)), following
 
         first = self._tiles(self.arrays.carried, plan.carried, self.member)
-        last, _ = lax.fori_loop(0, self.T, step, (first, self._read(0)))
+        start = (first, self._read(0) if is_ahead else None)
+        last, _ = lax.fori_loop(0, self.T, step, start)
         for value, slot in zip(last, plan.carried.slots.values(), strict=True):
             self.last.at[self.member, pl.ds(slot.first, slot.rows), self.rows][...] = value
 
