@@ -26,7 +26,7 @@ from lstm_lab.recurrence.backends.codegen.emit import Key, generate
 from lstm_lab.recurrence.backends.codegen.graph import UnsupportedError, WeightBlock
 from lstm_lab.recurrence.backends.codegen.layer import LayerPlan, plan
 from lstm_lab.recurrence.backends.codegen.schedule import INPUTS, choose_saved
-from lstm_lab.recurrence.backends.mosaic.plan import ROWS, StepPlan, inputs_of, make_plan
+from lstm_lab.recurrence.backends.mosaic.plan import StepPlan, inputs_of, make_plan, split_rows
 from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE
 from lstm_lab.recurrence.backends.mosaic.weights import matrices, vectors
 from lstm_lab.recurrence.device import DeviceType
@@ -270,7 +270,7 @@ def _run(
     hidden = len(step.layer.kernel.graph.state[0])
     weights = step.layer.weights(call.params, None)
     is_real, is_reset = (
-        None if flag is None else jnp.pad(flag.astype(jnp.int32), ((0, 0), (0, -B % ROWS)))
+        None if flag is None else split_rows(flag.astype(jnp.int32), 1)
         for flag in (call.is_real_TB, call.is_reset_TB)
     )
     arrays = kernel.Arrays(

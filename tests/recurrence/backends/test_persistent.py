@@ -205,7 +205,7 @@ def test_it_compiles_for_the_h100(name, monkeypatch):
     monkeypatch.setattr(persistent, "INTERPRET", False)
     device = devices_of(find_target("h100"))[0]
     sharding = NamedSharding(Mesh(np.array([device]), ("x",)), PartitionSpec())
-    spec, params, x, _ = random_layer(name, B=20, H=64)
+    spec, params, x, _ = random_layer(name, B=20, D=64, H=64)
 
     def run(params, x):
         return results("persistent", spec, params, x, "default", device=device_type(device))

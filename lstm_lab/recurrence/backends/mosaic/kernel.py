@@ -10,7 +10,6 @@ values after the last step.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,26 +20,30 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from lstm_lab.recurrence.backends.mosaic.memory import (
+    ROWS_LAYOUT,
+    TILE_LAYOUT,
+    VECTOR_LAYOUT,
+    load,
+    store,
+)
 from lstm_lab.recurrence.backends.mosaic.plan import ROWS, Layout, Slot, StepPlan
 from lstm_lab.recurrence.backends.mosaic.primitives import Value
-from lstm_lab.recurrence.backends.mosaic.step import ROWS_LAYOUT, TILE_LAYOUT, Step, spread
+from lstm_lab.recurrence.backends.mosaic.step import Step, spread
 
-VECTOR_LAYOUT = TILE_LAYOUT.reduce(1)  # how the threads hold a vector of weights
 THREADS = 128  # of a block: one warpgroup
 REGISTERS_AHEAD = 64  # of a thread, at most, for what the next step reads
-# Before JAX 0.11, `plgpu.load` takes an index besides the reference.
-_LOAD_INDEX = ((),) if "idx" in inspect.signature(plgpu.load).parameters else ()
 
 
 class Arrays(NamedTuple):
     """The inputs of a kernel, without the axis of members, which comes first in the kernel.
 
     Attributes:
-      given: what each step reads [T,units,B].
-      added: what is added to h before each step [T,units,B], or None.
-      carried: values before the first step [units,B].
-      is_real: 1 where a step of a row is real, else 0 [T,B]; or None.
-      is_reset: 1 where the state is zero before the step [T,B]; or None.
+      given: what each step reads [T,tiles,units,ROWS].
+      added: what is added to h before each step [T,tiles,units,ROWS], or None.
+      carried: values before the first step [tiles,units,ROWS].
+      is_real: 1 where a step of a row is real, else 0 [T,tiles,ROWS]; or None.
+      is_reset: 1 where the state is zero before the step [T,tiles,ROWS]; or None.
       vectors: vectors of weights [units].
       matrices: of each product [pieces,results,sources].
     """
@@ -78,7 +81,8 @@ def run(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
     """Runs a kernel; `vmap` adds an axis of blocks.
 
     Returns:
-      What each step stores [T,units,B], and the carried values after the last step [units,B].
+      What each step stores [T,tiles,units,ROWS], and the carried values after the last step
+      [tiles,units,ROWS].
     """
     stored, last = _run_members(static, jax.tree.map(lambda a: a[None], arrays))
     return stored[0], last[0]
@@ -103,7 +107,7 @@ def _run_members(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
 
 def _launch(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
     """Launches one block for each member and tile of rows."""
-    plan, (M, T, _, B) = static.plan, arrays.given.shape
+    plan, (M, T, tiles, *_) = static.plan, arrays.given.shape
     leaves, tree = jax.tree.flatten(arrays)
     scratch: list[Any] = []
     for product, matrix in zip(plan.products, arrays.matrices, strict=True):
@@ -123,11 +127,11 @@ def _launch(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
     return plgpu.kernel(
         body,
         out_type=(
-            jax.ShapeDtypeStruct((M, T, plan.stored.rows, B), jnp.float32),
-            jax.ShapeDtypeStruct((M, plan.carried.rows, B), jnp.float32),
+            jax.ShapeDtypeStruct((M, T, tiles, plan.stored.rows, ROWS), jnp.float32),
+            jax.ShapeDtypeStruct((M, tiles, plan.carried.rows, ROWS), jnp.float32),
         ),
         scratch_types=[*leaves_of_scratch, plgpu.Barrier(num_arrivals=max(copies, 1))],
-        grid=(M, B // ROWS),
+        grid=(M, tiles),
         grid_names=("member", "tile"),
         compiler_params=plgpu.CompilerParams(
             # The layouts of all values are found from those of loads and products.
@@ -167,7 +171,7 @@ class _Loop:
         self.static, self.plan, self.T, self.arrays = static, static.plan, T, arrays
         self.stored, self.last = stored, last
         self.member = lax.axis_index("member")
-        self.rows = pl.ds(lax.axis_index("tile") * ROWS, ROWS)
+        self.tile = lax.axis_index("tile")
 
     def run(self, memory: list[list[Any]], barrier: Any) -> None:
         """Computes all steps.
@@ -191,7 +195,7 @@ class _Loop:
             return Step(plan, matrices, operands, known | weights, self.static.interpret)
 
         # Above this limit, registers would spill into local memory.
-        rows = plan.given.rows + (0 if self.arrays.added is None else self.arrays.added.shape[2])
+        rows = plan.given.rows + (0 if self.arrays.added is None else self.arrays.added.shape[3])
         is_ahead = rows * ROWS <= REGISTERS_AHEAD * THREADS
 
         def step(i: Value, loop: tuple[list[Value], Any]) -> tuple[list[Value], Any]:
@@ -204,7 +208,7 @@ class _Loop:
         start = (first, self._read(0) if is_ahead else None)
         last, _ = lax.fori_loop(0, self.T, step, start)
         for value, slot in zip(last, plan.carried.slots.values(), strict=True):
-            self.last.at[self.member, pl.ds(slot.first, slot.rows), self.rows][...] = value
+            store(self.last, (self.member, self.tile, pl.ds(slot.first, slot.rows)), value)
 
     def _step(self, values: Evaluate, carried: list[Value], now: _Read, t: Value) -> list[Value]:
         """Computes the cell's step: state in, state out."""
@@ -237,7 +241,7 @@ class _Loop:
     def _store(self, step: Step, t: Value) -> None:
         for k, slot in self.plan.stored.slots.items():
             place = slot.first if slot.rows == 1 else pl.ds(slot.first, slot.rows)
-            self.stored.at[self.member, t, place, self.rows][...] = step.tile(k)
+            store(self.stored, (self.member, t, self.tile, place), step.tile(k))
 
     def _time(self, i: Value) -> Value:
         return self.T - 1 - i if self.static.reverse else i
@@ -251,19 +255,19 @@ class _Loop:
             hidden = plan.carried.leading(self.static.hidden)
             added = self._tiles(arrays.added, hidden, self.member, t)
         real, reset = (
-            None if flags is None else self._load(flags, (self.member, t, self.rows), ROWS_LAYOUT)
+            None if flags is None else self._load(flags, (self.member, t, self.tile), ROWS_LAYOUT)
             for flags in (arrays.is_real, arrays.is_reset)
         )
         return _Read(self._tiles(arrays.given, plan.given, self.member, t), added, real, reset)
 
     def _tiles(self, ref: Any, layout: Layout, *index: Value) -> list[Value]:
-        """Reads the vectors of an array [...,units,B]."""
+        """Reads the vectors of an array [...,tiles,units,ROWS]."""
         values = []
         for slot in layout.slots.values():
             if slot.rows == 1:
-                value = self._load(ref, (*index, slot.first, self.rows), ROWS_LAYOUT)
+                value = self._load(ref, (*index, self.tile, slot.first), ROWS_LAYOUT)
             else:
-                place = (*index, pl.ds(slot.first, slot.rows), self.rows)
+                place = (*index, self.tile, pl.ds(slot.first, slot.rows))
                 value = self._load(ref, place, TILE_LAYOUT)
             values.append(value.astype(jnp.float32))
         return values
@@ -279,9 +283,7 @@ class _Loop:
         )
 
     def _load(self, ref: Any, index: Any, layout: Any) -> Value:
-        if self.static.interpret:  # the interpreter of JAX 0.10 has no `plgpu.load`
-            return ref[index]
-        return plgpu.load(ref.at[index], *_LOAD_INDEX, layout=layout, optimized=False)
+        return load(ref, index, layout, interpret=self.static.interpret)
 
 
 def _choose(flags: Value, chosen: Value, other: Value) -> Value:

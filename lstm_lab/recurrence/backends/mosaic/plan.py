@@ -4,9 +4,10 @@ In: the graph of a cell (codegen/graph.py), and which of its nodes are known bef
 carried and stored. Out: `StepPlan`: where vectors lie in arrays, and which products share one
 matrix.
 
-Vectors lie in arrays [units,B], with rows of the batch as columns: tensor cores take 64 rows of one
-factor and as few as 8 columns of the other, and a layer has more units than a block has rows. So
-the kernel computes W^T h. Read next: weights.py for its matrices, step.py for the step.
+A block of the kernel computes a tile: the units of `ROWS` rows of the batch [units,ROWS], which lie
+one after another in memory. Tensor cores take 64 rows of one factor and as few as 8 columns of the
+other, and a layer has more units than a block has rows of the batch.
+So the kernel computes W^T h. Read next: weights.py for its matrices, step.py for the step.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ ROWS = 16
 
 
 class Slot(NamedTuple):
-    """The place of a vector in an array [units,B].
+    """The place of a vector in a tile.
 
     Attributes:
       first: its first row.
@@ -43,7 +44,7 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Vectors one after another in an array [units,B].
+    """Vectors one after another in a tile.
 
     Attributes:
       slots: the place of each node's vector.
@@ -53,7 +54,7 @@ class Layout:
 
     @property
     def rows(self) -> int:
-        """Rows of the array; at least one, since no kernel takes an empty array."""
+        """Rows of the tile; at least one, since no kernel takes an empty array."""
         return max(sum(slot.rows for slot in self.slots.values()), 1)
 
     def leading(self, count: int) -> Layout:
@@ -61,28 +62,33 @@ class Layout:
         return Layout(dict(list(self.slots.items())[:count]))
 
     def pack(self, values: Mapping[int, jax.Array], like: Sequence[int]) -> jax.Array:
-        """Returns arrays [...,B,units] by node as one array [...,rows,B], padded with zeros.
+        """Returns arrays [...,B,units] by node as one array [...,tiles,rows,ROWS].
 
         Args:
           values: the arrays.
           like: the leading axes [...,B], for a layout without vectors.
         """
         parts = [
-            jnp.pad(
-                jnp.swapaxes(values[k], -1, -2),
-                [(0, 0)] * (len(like) - 1) + [(0, slot.rows - slot.units), (0, -like[-1] % ROWS)],
+            jnp.swapaxes(
+                split_rows(
+                    jnp.pad(values[k], [(0, 0)] * len(like) + [(0, slot.rows - slot.units)]),
+                    len(like) - 1,
+                ),
+                -1,
+                -2,
             )
             for k, slot in self.slots.items()
         ]
         if not parts:
-            return jnp.zeros((*like[:-1], 1, like[-1] + -like[-1] % ROWS), jnp.float32)
+            return jnp.zeros((*like[:-1], -(-like[-1] // ROWS), 1, ROWS), jnp.float32)
         return jnp.concatenate(parts, -2)
 
     def unpack(self, array: jax.Array, B: int) -> dict[int, jax.Array]:
         """Returns arrays [...,B,units] by node, the inverse of `pack`."""
+        by_row = jnp.swapaxes(array, -1, -2)
+        by_row = by_row.reshape(*by_row.shape[:-3], -1, by_row.shape[-1])[..., :B, :]
         return {
-            k: jnp.swapaxes(array[..., slot.first : slot.first + slot.units, :B], -1, -2)
-            for k, slot in self.slots.items()
+            k: by_row[..., slot.first : slot.first + slot.units] for k, slot in self.slots.items()
         }
 
 
@@ -139,6 +145,13 @@ class StepPlan:
         """Returns the bytes of shared memory that matrices and their operands take."""
         shapes = [self.matrix_shape(product) for product in self.products]
         return sum(2 * pieces * contracted * (rows + ROWS) for rows, contracted in shapes)
+
+
+def split_rows(x: jax.Array, axis: int) -> jax.Array:
+    """Returns an array whose axis of rows [B] is split into [tiles,ROWS], padded with zeros."""
+    B = x.shape[axis]
+    missing = [(0, -B % ROWS if k == axis else 0) for k in range(x.ndim)]
+    return jnp.pad(x, missing).reshape(*x.shape[:axis], -1, ROWS, *x.shape[axis + 1 :])
 
 
 def padded(units: int) -> int:

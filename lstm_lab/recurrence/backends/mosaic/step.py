@@ -17,13 +17,10 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from lstm_lab.recurrence.backends.mosaic.memory import ROWS_LAYOUT, TILE_LAYOUT
 from lstm_lab.recurrence.backends.mosaic.plan import ROWS, StepPlan, padded
 from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE, Value, power
 from lstm_lab.recurrence.backends.mosaic.weights import PAIRS, cut
-
-# How the threads hold a tile, which is as tensor cores leave it, and numbers of rows.
-TILE_LAYOUT = plgpu.Layout.WGMMA
-ROWS_LAYOUT = TILE_LAYOUT.reduce(0)
 
 
 @dataclass(eq=False)
