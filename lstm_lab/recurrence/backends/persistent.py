@@ -150,13 +150,13 @@ def _layer_plan(key: Key, params: Params, D: int) -> LayerPlan:
 def _forward_plan(layer: LayerPlan, saves: bool) -> StepPlan:
     """Plans the step: it stores h alone, or what the backward pass reads."""
     graph = layer.kernel.graph
-    carry = [k for blocks in graph.state for k in blocks]
+    state = inputs_of(graph, "state")
     return make_plan(
         layer,
-        carried=inputs_of(graph, "state"),
+        carried=state,
         known=inputs_of(graph, "zx"),
-        carry=carry,
-        stored=carry + choose_saved(graph) if saves else graph.state[0],
+        carry=[k for blocks in graph.state for k in blocks],
+        stored=state + choose_saved(graph) if saves else state[: len(graph.state[0])],
     )
 
 
@@ -187,7 +187,10 @@ def _layer_forward(static: PersistentStatic, call: Call) -> tuple[Results, Any]:
 
 
 def _forward(static: PersistentStatic, saves: bool, call: Call) -> tuple[Results, Values]:
-    """Computes a layer, and the arrays over time that it stores, by node."""
+    """Computes a layer, and the arrays over time that it stores, by node.
+
+    Under a node of the old state it stores the new one.
+    """
     layer = _layer_plan(static.key, call.params, static.D)
     step, graph = _forward_plan(layer, saves), layer.kernel.graph
     zx = _blocks(layer, "zx", [call.zx])
@@ -200,7 +203,8 @@ def _forward(static: PersistentStatic, saves: bool, call: Call) -> tuple[Results
         carried=_blocks(layer, "state", [_float32(f) for f in jax.tree.leaves(call.state)]),
         rounds=h.dtype == jnp.bfloat16,
     )
-    h_TBH = jnp.concatenate([stored[k] for k in graph.state[0]], -1).astype(h.dtype)
+    hidden = inputs_of(graph, "state")[: len(graph.state[0])]
+    h_TBH = jnp.concatenate([stored[k] for k in hidden], -1).astype(h.dtype)
     if call.is_real_TB is not None:
         h_TBH = jnp.where(call.is_real_TB[..., None], h_TBH, jnp.zeros_like(h_TBH))
     return (h_TBH, _as_state(layer, call.state, last)), stored
@@ -293,13 +297,12 @@ def _run(
 def _states_before(
     static: PersistentStatic, layer: LayerPlan, call: Call, stored: Values
 ) -> dict[int, jax.Array]:
-    """Returns the state before each step [T,B,units], by node."""
-    graph = layer.kernel.graph
+    """Returns the state before each step [T,B,units], by node, from that after each step."""
     initial = _blocks(layer, "state", [_float32(f) for f in jax.tree.leaves(call.state)])
-    after = (stored[k] for blocks in graph.state for k in blocks)
     before = {}
-    for (k, first), states in zip(initial.items(), after, strict=True):
-        ends = [states[1:], first[None]] if static.reverse else [first[None], states[:-1]]
+    for k, first in initial.items():
+        after = stored[k]
+        ends = [after[1:], first[None]] if static.reverse else [first[None], after[:-1]]
         before[k] = jnp.concatenate(ends)
         if call.is_reset_TB is not None:
             before[k] = jnp.where(call.is_reset_TB[..., None], 0.0, before[k])

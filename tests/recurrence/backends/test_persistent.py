@@ -21,7 +21,7 @@ from lstm_lab.recurrence import unsupported_reason as reason_of
 from lstm_lab.recurrence.backends import persistent
 from lstm_lab.recurrence.backends.mosaic.weights import _split
 from tests.helpers import against_oracle
-from tests.helpers.recurrence import random_layer
+from tests.helpers.recurrence import LENGTHS, random_layer
 
 H100 = DeviceType("gpu", "NVIDIA H100 80GB HBM3")
 # Masks are refused, and without them these have the equations of `lstm`.
@@ -104,7 +104,16 @@ def test_tiles_of_rows_and_units_equal_scan():
 @pytest.mark.slow
 def test_heads_equal_scan():
     spec, params, x, _ = random_layer(SLSTMSpec(heads=2), H=6)
-    both = (results(backend, spec, params, x) for backend in ("persistent", "scan"))
+    both = (results(backend, spec, params, x, "default") for backend in ("persistent", "scan"))
+    assert largest_error(*both) < 5e-5
+
+
+@pytest.mark.slow
+def test_two_states_with_one_equation_equal_scan():
+    # h and c are equal after a real step, and not before the first one, which comes after padding.
+    spec, params, x, state = random_layer(CellSpec(gates="if", output="identity"))
+    options = {"state": state, "lengths": jnp.array(LENGTHS), "reverse": True}
+    both = (results(backend, spec, params, x, **options) for backend in ("persistent", "scan"))
     assert largest_error(*both) < 1e-5
 
 

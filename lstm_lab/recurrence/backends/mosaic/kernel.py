@@ -221,9 +221,8 @@ class _Loop:
             after[:hidden] = rounded
         if now.real is not None:
             after = [_choose(now.real, a, b) for a, b in zip(after, before, strict=True)]
-        # The backward pass reads the state as the next step finds it.
-        step.values |= dict(zip(self.plan.carry, after, strict=True))
-        self._store(step, t)
+        # A stored state is the one after the step, as the next step finds it.
+        self._store(step, t, dict(zip(self.plan.carried.slots, after, strict=True)))
         return after
 
     def _transposed_step(
@@ -235,13 +234,14 @@ class _Loop:
         before = [step.tile(k) for k in self.plan.carry]
         if now.real is not None:
             before = [_choose(now.real, a, b) for a, b in zip(before, carried, strict=True)]
-        self._store(step, t)
+        self._store(step, t, {})
         return _zero(now.reset, before, when=True)
 
-    def _store(self, step: Step, t: Value) -> None:
+    def _store(self, step: Step, t: Value, states: dict[int, Value]) -> None:
         for k, slot in self.plan.stored.slots.items():
             place = slot.first if slot.rows == 1 else pl.ds(slot.first, slot.rows)
-            store(self.stored, (self.member, t, self.tile, place), step.tile(k))
+            value = states[k] if k in states else step.tile(k)
+            store(self.stored, (self.member, t, self.tile, place), value)
 
     def _time(self, i: Value) -> Value:
         return self.T - 1 - i if self.static.reverse else i

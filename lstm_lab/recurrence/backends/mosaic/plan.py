@@ -113,7 +113,7 @@ class StepPlan:
       carried: the values that the loop carries, before the step.
       given: what is read from memory at each step.
       carry: nodes of the carried values after the step, in the order of `carried`.
-      stored: what is written to memory at each step.
+      stored: what is written to memory at each step; the state under its nodes in `carried`.
       vectors: vectors of weights, and single numbers.
       products: all products.
     """
