@@ -1,4 +1,4 @@
-"""The verb `compile`: what the compiler of a TPU or GPU that is not here says about a run or a study.
+"""The verb `compile`: what the compiler of an absent TPU or GPU says about a run or a study.
 
 In: flags. Out: an exit code and a printed report. Read `compilation/programs.py` next.
 """
@@ -92,7 +92,7 @@ Examples:
 @switch("--json", "Prints the report as JSON, e.g. --json.")
 @trust_code
 @click.pass_obj
-def compile_(settings: Settings, target: str | None, data_dir: Path | None, **flags: Any) -> int:
+def compile_(settings: Settings, /, target: str | None, data_dir: Path | None, **flags: Any) -> int:
     """Compiles a run or a study for a TPU or GPU that is not here.
 
     Prints whether it compiles and fits: memory, kernels, communication, a lower bound of the time.

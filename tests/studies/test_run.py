@@ -382,8 +382,8 @@ def test_a_retry_keeps_the_layout_of_the_devices_here(tmp_path, monkeypatch):
     """The study was planned on four devices, and continues on one."""
     folder = StudyFolder(tmp_path, tiny_study())
     runs = final_runs(tiny_study(), {})
-    folder.plan_runs(runs, 4, lambda spec: 100.0)
-    for _, cohort in folder.plan_runs(runs, 1, lambda spec: 100.0):
+    folder.plan_runs(runs, pool(4), lambda spec: 100.0)
+    for _, cohort in folder.plan_runs(runs, pool(1), lambda spec: 100.0):
         assert folder.with_planned_layout(cohort, 1).layout == cohort.layout
 
 
