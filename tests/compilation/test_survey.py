@@ -24,10 +24,14 @@ def test_every_config_and_every_variant_is_there():
 def test_missing_data_are_a_row_and_done_names_are_left_out(monkeypatch, tmp_path):
     monkeypatch.setattr(surveys, "survey_names", lambda: ["ptb", "adding:np", "adding:gru"])
 
-    def load(self, data_dir):
-        raise UserError("task.data_dir: no file ptb.train.txt")
+    real = surveys.load_spec
 
-    monkeypatch.setattr("lstm_lab.tasks.datasets.language.PTB.load", load)
+    def load(name):
+        if name == "ptb":
+            raise UserError("data_dir: no file ptb.train.txt")
+        return real(name)
+
+    monkeypatch.setattr(surveys, "load_spec", load)
     rows = list(survey(TARGET, jax.local_devices(), tmp_path, done={"adding:gru"}))
     assert [(row["name"], row["target"]) for row in rows] == [("ptb", "cpu"), ("adding:np", "cpu")]
     assert "no file" in rows[0]["refused"]
