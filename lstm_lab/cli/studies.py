@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from lstm_lab.cli.compilation import TARGET_HELP, compile_on_cpu, compile_study
+from lstm_lab.cli.compilation import TARGET_HELP, compile_study, describe_target
 from lstm_lab.cli.options import (
     COUNT,
     OneOf,
@@ -189,8 +189,6 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
     from lstm_lab.training.loggers.choose import find_loggers, logging_to
 
     flags.check_dry_run()
-    if flags.target:
-        compile_on_cpu()
     in_process = not (flags.jobs or flags.launcher == "slurm" or flags.emit)
     # Before workers start: a wrong name is then one error here, and not one in each log.
     if not in_process:
@@ -204,7 +202,7 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
     study = load_study(name, flags.trials)
     folder = flags.workdir or Path(f"runs/{study.name}")
     if flags.target:
-        return compile_study(study, flags.target, data)
+        return compile_study(study, *describe_target(flags.target), data)
     if flags.dry_run:
         from lstm_lab.studies.dry_run import preview
 

@@ -61,7 +61,7 @@ def memory_use(build: Build, layout: Layout, dataset: Dataset, capacity: float) 
       capacity: of the device, in bytes.
 
     Raises:
-      ValueError: for programs that did not compile.
+      ValueError: for programs that did not compile, or whose compiler does not analyze memory.
 
     Example:
       memory_use(built, layout, dataset, target.pool.memory).fits
@@ -72,7 +72,8 @@ def memory_use(build: Build, layout: Layout, dataset: Dataset, capacity: float) 
     state, data = lanes * _bytes(build.member), _bytes(dataset.splits)
     test = _bytes(dataset.splits["test"])
     chunk, evaluate = build.run_chunk.memory_analysis(), build.evaluate.memory_analysis()
-    assert chunk is not None and evaluate is not None, "every platform has the analysis"
+    if chunk is None or evaluate is None:
+        raise ValueError("build: got programs of a compiler that does not say what memory they use")
     padding = max(0.0, chunk.argument_size_in_bytes - (state + data - test))
     # Outputs that are not the donated state, such as reports.
     outputs = max(0.0, chunk.output_size_in_bytes - chunk.alias_size_in_bytes)

@@ -7,8 +7,7 @@ tuned numbers that are arguments of the program do not multiply. Read `report.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,6 @@ from lstm_lab.compilation.kernels import read_program
 from lstm_lab.compilation.launches import StepLaunches, step_launches
 from lstm_lab.compilation.memory import MemoryUse, memory_use
 from lstm_lab.compilation.targets import Target
-from lstm_lab.compilation.topologies import devices_of
 from lstm_lab.config.ids import program_spec, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.recurrence import Backend
@@ -171,7 +169,10 @@ def load_datasets(runs: list[dict[str, PlannedRun]], data_dir: Path) -> dict[Tas
 
 
 def compile_programs(
-    programs: list[PlannedProgram], datasets: Mapping[Task, Dataset], target: Target
+    programs: Sequence[PlannedProgram],
+    datasets: Mapping[Task, Dataset],
+    target: Target,
+    devices: Sequence[jax.Device],
 ) -> Iterator[ProgramReport]:
     """Compiles programs one after another.
 
@@ -179,23 +180,20 @@ def compile_programs(
       programs: from `run_program` or `study_programs`.
       datasets: the data of their tasks.
       target: the machine.
+      devices: from `topologies.devices_of`.
 
     Yields:
       The report of each, as soon as it is there.
 
-    Raises:
-      UserError: if the compiler for the target is not installed.
-
     Example:
-      reports = list(compile_programs(programs, datasets, find_target("h100")))
+      reports = list(compile_programs(programs, datasets, target, devices_of(target)))
     """
-    devices = devices_of(target)
     for program in programs:
         yield _compile(program, datasets[program.spec.task], target, devices)
 
 
 def _compile(
-    program: PlannedProgram, dataset: Dataset, target: Target, devices: tuple[jax.Device, ...]
+    program: PlannedProgram, dataset: Dataset, target: Target, devices: Sequence[jax.Device]
 ) -> ProgramReport:
     spec, layout = program.spec, program.layout
     try:

@@ -18,6 +18,10 @@ from lstm_lab.utils.errors import UserError
 # Before the plugins are loaded: they look for hardware that is not here.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",  # no question to the server that describes a cloud machine
+    # What that server would say; without it, libtpu writes a page of warnings.
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_WORKER_ID": "0",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # several processes may compile; none opens a TPU
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",  # no driver is needed
 }
@@ -42,7 +46,7 @@ def devices_of(target: Target) -> tuple[jax.Device, ...]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if target.chip.config:
-        _expect("jax_cuda12_plugin", "cuda-check", target)
+        _expect(("jax_cuda12_plugin", "jax_cuda13_plugin"), "cuda-check", target)
         described = topologies.get_topology_desc(
             _short_name(target.chip),
             "cuda",
@@ -51,7 +55,7 @@ def devices_of(target: Target) -> tuple[jax.Device, ...]:
             topology=f"1x1x{target.pool.devices}",
         )
     else:
-        _expect("libtpu", "tpu-check", target)
+        _expect(("libtpu",), "tpu-check", target)
         described = topologies.get_topology_desc(
             platform="tpu",
             topology_name=f"{target.name.partition('-')[0]}:{'x'.join(map(str, target.grid))}",
@@ -71,6 +75,8 @@ def _host_grid(target: Target) -> tuple[int, ...]:
     return (2, 2, 1)
 
 
-def _expect(package: str, extra: str, target: Target) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise UserError(f"--target={target.name} needs {package}: pip install 'lstm-lab[{extra}]'")
+def _expect(packages: tuple[str, ...], extra: str, target: Target) -> None:
+    if not any(map(importlib.util.find_spec, packages)):
+        raise UserError(
+            f"--target={target.name} needs {packages[0]}: pip install 'lstm-lab[{extra}]'"
+        )
