@@ -50,7 +50,7 @@ class PersistentStatic(NamedTuple):
     interpret: bool
 
 
-class Call(NamedTuple):
+class LayerArrays(NamedTuple):
     """The arrays of a call: `zx` has the products with the input [T,B,Z]."""
 
     params: Params
@@ -126,7 +126,7 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
     key = _key(spec, cast("Mapping[str, float] | None", options.clamp))
     static = PersistentStatic(key, x.shape[-1], options.reverse, _pieces(x.dtype), INTERPRET)
     zx = spec.cell.project(spec, params, x)
-    h, final = _layer(static, Call(params, zx, state, inputs.is_real_TB, inputs.is_reset_TB))
+    h, final = _layer(static, LayerArrays(params, zx, state, inputs.is_real_TB, inputs.is_reset_TB))
     return Unrolled(h, final, {})
 
 
@@ -177,16 +177,16 @@ def _backward_plan(layer: LayerPlan) -> StepPlan:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _layer(static: PersistentStatic, call: Call) -> Results:
+def _layer(static: PersistentStatic, call: LayerArrays) -> Results:
     return _forward(static, False, call)[0]
 
 
-def _layer_forward(static: PersistentStatic, call: Call) -> tuple[Results, Any]:
+def _layer_forward(static: PersistentStatic, call: LayerArrays) -> tuple[Results, Any]:
     results, stored = _forward(static, True, call)
     return results, (call, stored)
 
 
-def _forward(static: PersistentStatic, saves: bool, call: Call) -> tuple[Results, Values]:
+def _forward(static: PersistentStatic, saves: bool, call: LayerArrays) -> tuple[Results, Values]:
     """Computes a layer, and the arrays over time that it stores, by node.
 
     Under a node of the old state it stores the new one.
@@ -210,7 +210,9 @@ def _forward(static: PersistentStatic, saves: bool, call: Call) -> tuple[Results
     return (h_TBH, _as_state(layer, call.state, last)), stored
 
 
-def _layer_backward(static: PersistentStatic, residuals: Any, cotangents: Results) -> tuple[Call]:
+def _layer_backward(
+    static: PersistentStatic, residuals: Any, cotangents: Results
+) -> tuple[LayerArrays]:
     (call, stored), (dh, d_final) = residuals, cotangents
     layer = _layer_plan(static.key, call.params, static.D)
     step, graph = _backward_plan(layer), layer.kernel.graph
@@ -243,7 +245,7 @@ def _layer_backward(static: PersistentStatic, residuals: Any, cotangents: Result
         sums[total.place.array] = _insert(sums[total.place.array], total.place, vector)
     d_params = layer.d_params(call.params, None, sums)
     return (
-        Call(
+        LayerArrays(
             jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, dict(call.params)),
             jnp.concatenate(d_zx, -1).astype(call.zx.dtype),
             _as_state(layer, call.state, last),
@@ -259,7 +261,7 @@ _layer.defvjp(_layer_forward, _layer_backward)
 def _run(
     static: PersistentStatic,
     step: StepPlan,
-    call: Call,
+    call: LayerArrays,
     *,
     given: Values,
     carried: Values,
@@ -295,7 +297,7 @@ def _run(
 
 
 def _states_before(
-    static: PersistentStatic, layer: LayerPlan, call: Call, stored: Values
+    static: PersistentStatic, layer: LayerPlan, call: LayerArrays, stored: Values
 ) -> dict[int, jax.Array]:
     """Returns the state before each step [T,B,units], by node, from that after each step."""
     initial = _blocks(layer, "state", [_float32(f) for f in jax.tree.leaves(call.state)])

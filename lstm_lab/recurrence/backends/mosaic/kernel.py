@@ -27,7 +27,7 @@ from lstm_lab.recurrence.backends.mosaic.memory import (
     load,
     store,
 )
-from lstm_lab.recurrence.backends.mosaic.plan import ROWS, Layout, Slot, StepPlan
+from lstm_lab.recurrence.backends.mosaic.plan import ROWS, Slot, StepPlan, TileLayout
 from lstm_lab.recurrence.backends.mosaic.primitives import Value
 from lstm_lab.recurrence.backends.mosaic.step import Step, spread
 
@@ -260,7 +260,7 @@ class _Loop:
         )
         return _Read(self._tiles(arrays.given, plan.given, self.member, t), added, real, reset)
 
-    def _tiles(self, ref: Any, layout: Layout, *index: Value) -> list[Value]:
+    def _tiles(self, ref: Any, layout: TileLayout, *index: Value) -> list[Value]:
         """Reads the vectors of an array [...,tiles,units,ROWS]."""
         values = []
         for slot in layout.slots.values():

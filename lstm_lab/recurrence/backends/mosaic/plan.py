@@ -43,7 +43,7 @@ class Slot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class TileLayout:
     """Vectors one after another in a tile.
 
     Attributes:
@@ -57,9 +57,9 @@ class Layout:
         """Rows of the tile; at least one, since no kernel takes an empty array."""
         return max(sum(slot.rows for slot in self.slots.values()), 1)
 
-    def leading(self, count: int) -> Layout:
+    def leading(self, count: int) -> TileLayout:
         """Returns the layout of the first vectors alone."""
-        return Layout(dict(list(self.slots.items())[:count]))
+        return TileLayout(dict(list(self.slots.items())[:count]))
 
     def pack(self, values: Mapping[int, jax.Array], like: Sequence[int]) -> jax.Array:
         """Returns arrays [...,B,units] by node as one array [...,tiles,rows,ROWS].
@@ -92,7 +92,7 @@ class Layout:
         }
 
 
-class Product(NamedTuple):
+class MatrixProduct(NamedTuple):
     """Products that read the same vectors, and so are one product with one matrix.
 
     Attributes:
@@ -119,12 +119,12 @@ class StepPlan:
     """
 
     layer: LayerPlan
-    carried: Layout
-    given: Layout
+    carried: TileLayout
+    given: TileLayout
     carry: tuple[int, ...]
-    stored: Layout
-    vectors: Layout
-    products: tuple[Product, ...]
+    stored: TileLayout
+    vectors: TileLayout
+    products: tuple[MatrixProduct, ...]
 
     def node(self, k: int) -> Node:
         """Returns a node of the graph."""
@@ -134,7 +134,7 @@ class StepPlan:
         """Returns the length of a node's vector."""
         return self.layer.units(self.node(k).width)
 
-    def matrix_shape(self, product: Product) -> tuple[int, int]:
+    def matrix_shape(self, product: MatrixProduct) -> tuple[int, int]:
         """Returns the shape of a product's matrix [units of results,units of sources]."""
         rows, contracted = (
             sum(padded(self.units(k)) for k in nodes) for nodes in (product.nodes, product.sources)
@@ -195,7 +195,7 @@ def make_plan(
         tuple(carry),
         _layout(layer, stored),
         _layout(layer, [k for k in sorted(needed) if nodes[k].op == "weight"]),
-        tuple(Product(sources, tuple(results)) for sources, results in groups.items()),
+        tuple(MatrixProduct(sources, tuple(results)) for sources, results in groups.items()),
     )
 
 
@@ -207,7 +207,7 @@ def inputs_of(graph: Graph, op: str) -> list[int]:
     )
 
 
-def _layout(layer: LayerPlan, nodes: Iterable[int]) -> Layout:
+def _layout(layer: LayerPlan, nodes: Iterable[int]) -> TileLayout:
     """Places vectors: whole tiles first, so that each starts at a multiple of a tile."""
     widths = [node.width for node in layer.kernel.graph.nodes]
     slots, first = dict[int, Slot](), 0
@@ -215,4 +215,4 @@ def _layout(layer: LayerPlan, nodes: Iterable[int]) -> Layout:
         units = layer.units(widths[k])
         slots[k] = Slot(first, padded(units), units)
         first += padded(units)
-    return Layout(slots)
+    return TileLayout(slots)
