@@ -5,7 +5,7 @@ step is the graph that `native` is generated from (codegen/), so that the kernel
 cells, users' own included. The tensor cores multiply bfloat16 numbers and add up in float32; two or
 three of them stand for each number of a float32 input (mosaic/weights.py).
 
-The forward pass stores the states and the values of costly functions. The backward pass walks back
+In: the arguments of every backend. Out: `Unrolled`. The forward pass stores the states and the values of costly functions. The backward pass walks back
 with the transposed matrices; XLA then gives the weights their gradients, as one product over all
 steps. It has been compiled for the H100 and simulated on CPU, never run on a device, so `auto` does
 not choose it. Read mosaic/plan.py next.
@@ -41,7 +41,15 @@ INTERPRET = False  # whether to simulate the kernel on CPU instead; tests set it
 
 
 class PersistentStatic(NamedTuple):
-    """The static arguments of a call, hashable for `custom_vjp`."""
+    """The static arguments of a call, hashable for `custom_vjp`.
+
+    Attributes:
+      key: the variant and its clamped gates.
+      D: input features.
+      reverse: run from the last step to the first.
+      pieces: bfloat16 numbers that stand for one number in products.
+      interpret: whether to simulate the kernel.
+    """
 
     key: Key
     D: int

@@ -118,14 +118,14 @@ def _launch(static: Static, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
     copies = sum(matrix.shape[1] for matrix in arrays.matrices)
     leaves_of_scratch, tree_of_scratch = jax.tree.flatten(scratch)
 
-    def body(*refs: Any) -> None:
+    def persistent_layer(*refs: Any) -> None:
         inputs, outputs = refs[: len(leaves)], refs[len(leaves) : len(leaves) + 2]
         memory, barrier = refs[len(leaves) + 2 : -1], refs[-1]
         loop = _Loop(static, T, jax.tree.unflatten(tree, inputs), *outputs)
         loop.run(jax.tree.unflatten(tree_of_scratch, memory), barrier)
 
     return plgpu.kernel(
-        body,
+        persistent_layer,
         out_type=(
             jax.ShapeDtypeStruct((M, T, tiles, plan.stored.rows, ROWS), jnp.float32),
             jax.ShapeDtypeStruct((M, tiles, plan.carried.rows, ROWS), jnp.float32),
