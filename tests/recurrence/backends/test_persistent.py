@@ -68,7 +68,9 @@ def test_a_variant_equals_the_oracle(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", against_oracle.MODES)
 @pytest.mark.parametrize("name", WITHOUT_MASKS)
-def test_every_variant_equals_the_oracle(name, mode):
+def test_every_variant_equals_the_oracle(name, mode, monkeypatch):
+    # At this precision, fgr fits no device. The interpreter has more memory.
+    monkeypatch.setattr(persistent, "SHARED_MEMORY", 2**20)
     check_against_the_oracle(name, mode)
 
 
@@ -84,7 +86,7 @@ def of_the_users_cell(backend):
         c = jnp.log1p(jnp.square(new.c)) + jnp.expm1(jnp.clip(0.3 * new.c, -1.0, 0.4))
         c = c + jnp.where((c > 0.1) & (new.c < 2.0), jnp.sqrt(jnp.abs(c) + 0.5), jnp.sin(c) ** 3)
         share = jnp.exp(c - c.max(1, keepdims=True))
-        h = jnp.sign(c) * jax.lax.erf(c) * gates["o"] + share / share.sum(1, keepdims=True)
+        h = jnp.sign(c) * jnp.cos(c) * gates["o"] + share / share.sum(1, keepdims=True)
         return new._replace(h=h.astype(state.h.dtype), c=c), gates
 
     spec = CellSpec(cell=replace(GATED_LSTM, pointwise=unusual))
