@@ -5,10 +5,10 @@ step is the graph that `native` is generated from (codegen/), so that the kernel
 cells, users' own included. The tensor cores multiply bfloat16 numbers and add up in float32; two or
 three of them stand for each number of a float32 input (mosaic/weights.py).
 
-In: the arguments of every backend. Out: `Unrolled`. The forward pass stores the states and the values of costly functions. The backward pass walks back
-with the transposed matrices; XLA then gives the weights their gradients, as one product over all
-steps. It has been compiled for the H100 and simulated on CPU, never run on a device, so `auto` does
-not choose it. Read mosaic/plan.py next.
+In: the arguments of every backend. Out: `Unrolled`. The forward pass stores the states and the
+values of costly functions. The backward pass walks back with the transposed matrices; XLA then
+gives the weights their gradients, as one product over all steps. It has been compiled for the H100
+and simulated on CPU, never run on a device, so `auto` does not choose it. Read mosaic/plan.py next.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from jax.custom_batching import custom_vmap
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from lstm_lab.recurrence.backends.codegen.primitives import FLAGS
 from lstm_lab.recurrence.backends.mosaic.memory import (
     ROWS_LAYOUT,
     TILE_LAYOUT,
@@ -191,7 +192,8 @@ class _Loop:
 
         def values(entering: list[Value], now: _Read) -> Step:
             known = dict(zip(plan.carried.slots, entering, strict=True))
-            known |= dict(zip(plan.given.slots, now.given, strict=True))
+            for k, value in zip(plan.given.slots, now.given, strict=True):
+                known[k] = value != 0.0 if plan.node(k).op in FLAGS else value
             return Step(plan, matrices, operands, known | weights, self.static.interpret)
 
         # Above this limit, registers would spill into local memory.

@@ -42,8 +42,12 @@ class Step:
     interpret: bool
 
     def tile(self, k: int) -> Value:
-        """Returns the value of a node as a tile, or as numbers of rows if its width is ONE."""
-        units, value = padded(self.plan.units(k)), jnp.asarray(self._value(k), jnp.float32)
+        """Returns the value of a node as a tile, or as numbers of rows if its width is ONE.
+
+        A flag is 1 or 0.
+        """
+        units, value = padded(self.plan.units(k)), jnp.asarray(self._value(k))
+        value = jnp.where(value, 1.0, 0.0) if value.dtype == bool else value.astype(jnp.float32)
         if value.ndim == 0:
             return jnp.full((ROWS,) if units == 1 else (units, ROWS), value)
         return value
