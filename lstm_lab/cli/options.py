@@ -179,6 +179,13 @@ log = flag(
     "class of your own.",
     metavar="A,B",
 )
+kubernetes = flag(
+    "--kubernetes",
+    "With --emit=kubernetes: image and claim (the volume that all pods share); also name, "
+    "namespace, mount, cpu, memory, gpus, tpu, topology, secret, and hosts of `train`, e.g. "
+    "--kubernetes=image=registry.example/lab:1,claim=lab,gpus=1.",
+    metavar="NAME=VALUE,...",
+)
 run_flag = flag(
     "--run",
     "The run of a study, e.g. --run=1f0c2a9b7d3e. By default its best run on validation.",
