@@ -76,11 +76,9 @@ def initialize_distributed(hosts: str) -> None:
 def _hosts_of_environment() -> str:
     """Returns `K/N@ADDRESS:PORT` from the variables of the environment."""
     names = (_ADDRESS_VARIABLE, *_COUNT_VARIABLES)
-    missing = [name for name in names if name not in os.environ]
-    if missing:
-        raise UserError(
-            f"--hosts=auto: {missing[0]} is missing, expected all of {', '.join(names)}"
-        )
+    for name in names:
+        if name not in os.environ:
+            raise UserError(f"--hosts=auto: {name} is missing, expected all of {', '.join(names)}")
     address, number, index = (os.environ[name] for name in names)
     return f"{index}/{number}@{address}"
 
@@ -92,13 +90,14 @@ def _ask_cluster() -> None:
             # In Kubernetes, JAX warns in several lines if the package `kubernetes` is missing.
             warnings.simplefilter("ignore")
             jax.distributed.initialize()
-    # Among the errors of a cluster's own interface are those of the network, which are OSErrors.
-    except (ValueError, RuntimeError, OSError) as error:
+    # Each kind of cluster has errors of its own: of the network, of the package `kubernetes`, ...
+    except Exception as error:
         # What JAX says if nothing was found is about its own arguments.
-        found = "should be defined" not in str(error) and "must be defined" not in str(error)
+        found = not str(error).endswith("be defined.")
         reason = _one_line(error) if found else "found no SLURM, Open MPI, TPU pod or Kubernetes"
         raise UserError(
-            f"--hosts=auto: {reason}; --hosts=K/N@ADDRESS:PORT names the hosts"
+            f"--hosts=auto: {reason}; --hosts=K/N@ADDRESS:PORT or {_ADDRESS_VARIABLE}, "
+            f"{' and '.join(_COUNT_VARIABLES)} name the hosts"
         ) from error
 
 
