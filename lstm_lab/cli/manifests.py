@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lstm_lab.cli.workers import PATH_FLAGS, as_arguments
+from lstm_lab.cli.options import PATH_FLAGS, as_arguments
 from lstm_lab.studies.kubernetes import run_job_set, to_yaml, worker_job
 from lstm_lab.studies.kubernetes_options import (
     KubernetesOptions,

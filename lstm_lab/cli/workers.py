@@ -6,17 +6,15 @@ In: a study and the flags of `sweep`. Out: an exit code, and tables on standard 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lab.cli.options import PATH_FLAGS, as_arguments
 from lstm_lab.utils.errors import DONE, INTERRUPTED, WRONG_USAGE, Interrupted
 
 if TYPE_CHECKING:
     from lstm_lab.cli.studies import SweepFlags
     from lstm_lab.studies.study import Study
-
-PATH_FLAGS = ("--study", "--workdir", "--data-dir", "--results")
 
 
 def start(study: Study, name: str, folder: Path, data_dir: Path, flags: SweepFlags) -> int:
@@ -53,22 +51,6 @@ def start(study: Study, name: str, folder: Path, data_dir: Path, flags: SweepFla
     if flags.launcher == "slurm":
         return _submit_to_slurm(study, folder, jobs, arguments, flags.slurm)
     return _run_jobs(study, folder, jobs, arguments)
-
-
-def as_arguments(flags: Mapping[str, object]) -> list[str]:
-    """Returns flags as arguments: `--NAME=VALUE`, `--NAME` for True, nothing for None and False.
-
-    Args:
-      flags: the value of each flag, by its name without dashes.
-
-    Example:
-      as_arguments({"jobs": 2, "rerun": None})  # ["--jobs=2"]
-    """
-    return [
-        f"--{name}" if value is True else f"--{name}={value}"
-        for name, value in flags.items()
-        if value is not None and value is not False
-    ]
 
 
 def report_text(folder: Path) -> str:

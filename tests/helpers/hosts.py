@@ -1,7 +1,7 @@
-"""`--hosts=auto` with the variables of each kind of cluster: real processes that find each other.
+"""Hosts of a cluster as processes of this machine, with the variables that the cluster would set.
 
-The variables are those that JAX reads (jax/_src/clusters) and that the cluster would set. A TPU VM
-asks a metadata server of its cloud, which is here a server of the test.
+The variables are those that JAX reads (jax/_src/clusters). A TPU VM asks a metadata server of its
+cloud, which is here a server of the test.
 """
 
 import json
@@ -12,10 +12,6 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import pytest
-
-from lstm_lab.training.multihost import initialize_distributed
-from lstm_lab.utils.errors import UserError
 from tests.helpers.cluster import free_ports
 from tests.helpers.paths import ROOT
 
@@ -89,11 +85,6 @@ def named(number, port):
     }
 
 
-@pytest.mark.parametrize("variables", [slurm, open_mpi_4, named], ids=lambda v: v.__name__)
-def test_hosts_find_each_other_by_the_variables_of_the_cluster(variables):
-    assert found_by_two_hosts(variables) == [[0, 2, "host0"], [1, 2, "host0"]]
-
-
 @contextmanager
 def metadata_server(attributes):
     """A metadata server of Google's cloud with some attributes of its machine."""
@@ -117,69 +108,3 @@ def metadata_server(attributes):
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-@pytest.mark.parametrize("kind", ["a TPU VM", "GKE"])
-def test_the_hosts_of_a_tpu_pod_find_each_other(kind):
-    def attributes(number):
-        known = {"tpu-env": "ACCELERATOR_TYPE: 'v5litepod-8'\n"}
-        workers = {"worker-network-endpoints": "127.0.0.1,127.0.0.2"}
-        own = {"agent-worker-number": str(number)}
-        return {**known, **workers, **own} if kind == "a TPU VM" else known
-
-    with metadata_server(attributes(0)) as first, metadata_server(attributes(1)) as second:
-
-        def variables(number, port):
-            on_gke = {"TPU_WORKER_HOSTNAMES": "127.0.0.1,127.0.0.2", "TPU_WORKER_ID": str(number)}
-            return {
-                "GCE_METADATA_IP": (first, second)[number],
-                "JAX_COORDINATOR_PORT": str(port),
-                # The test's machine has no TPU.
-                "JAX_FORCE_TPU_INIT": "1",
-                **(on_gke if kind == "GKE" else {}),
-            }
-
-        assert found_by_two_hosts(variables) == [[0, 2, "host0"], [1, 2, "host0"]]
-
-
-@pytest.fixture
-def no_cluster(monkeypatch):
-    for name in [name for name in os.environ if name.startswith(VARIABLES)]:
-        monkeypatch.delenv(name)
-    return monkeypatch
-
-
-def test_auto_without_a_cluster_is_an_error_of_one_line(no_cluster):
-    # In Kubernetes, JAX would warn in several lines that a package is missing.
-    no_cluster.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    command = [sys.executable, "-m", "lstm_lab", "train", "adding", "--hosts=auto"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("lstm-lab: --hosts=auto: ")
-    assert "JAX_NUM_PROCESSES and JAX_PROCESS_ID name the hosts" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        ({"JAX_PROCESS_ID": "0"}, "JAX_COORDINATOR_ADDRESS is missing"),
-        (
-            {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2"},
-            "JAX_PROCESS_ID is missing",
-        ),
-        (
-            {
-                "JAX_COORDINATOR_ADDRESS": "a",
-                "JAX_NUM_PROCESSES": "2",
-                "JAX_PROCESS_ID": "1",
-            },
-            "got '1/2@a', expected auto, or K/N@ADDRESS:PORT",
-        ),
-    ],
-)
-def test_variables_that_do_not_name_the_hosts_are_an_error(no_cluster, variables, message):
-    for name, value in variables.items():
-        no_cluster.setenv(name, value)
-    with pytest.raises(UserError, match=message):
-        initialize_distributed("auto")
