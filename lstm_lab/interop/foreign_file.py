@@ -33,7 +33,7 @@ _SEPARATOR = re.compile(r"[./]")
 _SHOWN = 6
 
 
-class Tensor(NamedTuple):
+class StoredTensor(NamedTuple):
     """A tensor of a file, whose numbers are read once its shape is known to fit.
 
     Attributes:
@@ -42,7 +42,7 @@ class Tensor(NamedTuple):
       read: returns its numbers.
 
     Example:
-      Tensor((2, 3), "float32", lambda: np.zeros((2, 3), np.float32))
+      StoredTensor((2, 3), "float32", lambda: np.zeros((2, 3), np.float32))
     """
 
     shape: tuple[int, ...]
@@ -64,7 +64,7 @@ class ForeignFile:
     """
 
     path: Path
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, StoredTensor]
     taken: set[str] = field(default_factory=set)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
@@ -159,7 +159,7 @@ class ForeignFile:
         return ", ".join(parts + more)
 
 
-def tensors_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+def tensors_of(arrays: Mapping[str, np.ndarray]) -> dict[str, StoredTensor]:
     """Returns arrays in memory as tensors of a file.
 
     Args:
@@ -169,7 +169,7 @@ def tensors_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
       tensors_of({"head.bias": np.zeros(3)})["head.bias"].shape  # (3,)
     """
     return {
-        name: Tensor(array.shape, array.dtype.name, partial(np.asarray, array))
+        name: StoredTensor(array.shape, array.dtype.name, partial(np.asarray, array))
         for name, array in arrays.items()
     }
 

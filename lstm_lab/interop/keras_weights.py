@@ -25,7 +25,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.interop.foreign_file import (
     ForeignFile,
-    Tensor,
+    StoredTensor,
     check_unique,
     fits_one,
     is_ignored,
@@ -276,9 +276,9 @@ def _layers(config: JSON) -> Iterator[dict[str, JSON]]:
             yield from _layers(value)
 
 
-def _tensors(path: Path, file: Any) -> dict[str, Tensor]:
+def _tensors(path: Path, file: Any) -> dict[str, StoredTensor]:
     """Returns the tensors of a file, also of layers inside of others."""
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, StoredTensor] = {}
 
     def visit(prefix: str, group: Any) -> None:
         for key in group:
@@ -296,7 +296,7 @@ def _tensors(path: Path, file: Any) -> dict[str, Tensor]:
     return {name: tensors[name] for name in sorted(tensors, key=natural_order)}
 
 
-def _tensor(path: Path, name: str, dataset: Any) -> Tensor:
+def _tensor(path: Path, name: str, dataset: Any) -> StoredTensor:
     """Returns a tensor of a file; its numbers are not read yet."""
     # Numbers in another file would be read from the reader's machine.
     if dataset.external or dataset.is_virtual:
@@ -304,10 +304,12 @@ def _tensor(path: Path, name: str, dataset: Any) -> Tensor:
     shape, dtype = tuple(dataset.shape or ()), dataset.dtype
     # HDF5 has no bfloat16: Keras stores pairs of bytes, and says what they are.
     if dtype == np.dtype("V2") and dataset.attrs.get("dtype") == "bfloat16":
-        return Tensor(shape, "bfloat16", lambda: dataset[()].view(jnp.bfloat16))
+        return StoredTensor(shape, "bfloat16", lambda: dataset[()].view(jnp.bfloat16))
     if dtype.kind == "V":
-        return Tensor(shape, f"bytes ({dtype.itemsize} each) without a dtype", lambda: dataset[()])
-    return Tensor(shape, dtype.name, lambda: dataset[()])
+        return StoredTensor(
+            shape, f"bytes ({dtype.itemsize} each) without a dtype", lambda: dataset[()]
+        )
+    return StoredTensor(shape, dtype.name, lambda: dataset[()])
 
 
 def _groups(file: ForeignFile) -> list[str]:

@@ -57,7 +57,8 @@ def read_safetensors(
         line = str(error).partition("\n")[0]
         raise UserError(f"{what} is damaged, or no safetensors file: {line}") from None
     weights = {}
-    for name, tensor in tensors:
+    # The library returns them in no certain order.
+    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
         if ignored(name):
             continue
         dtype = _DTYPES.get(tensor["dtype"])

@@ -136,7 +136,11 @@ def test_of_several_modules_one_must_be_named(tmp_path):
     message = "has Dense_0, head for head; --map=head=head chooses one, --map=head= leaves"
     with pytest.raises(UserError, match=message):
         import_weights(path, run.spec)
-    for mapping in ({"head": "head"}, {"ignore": "Dense_*"}):
+    with pytest.raises(
+        UserError, match=r"no place for Dense_0/bias \[1\], Dense_0/kernel \[5, 1\]"
+    ):
+        import_weights(path, run.spec, {"head": "head"})
+    for mapping in ({"head": "head", "ignore": "Dense_0"}, {"ignore": "Dense_*"}):
         read = import_weights(path, run.spec, mapping)
         np.testing.assert_array_equal(read["head/kernel"], params["head"]["kernel"])
     left_out = {"head": "", "ignore": "head:Dense_0"}
