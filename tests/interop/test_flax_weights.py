@@ -112,6 +112,9 @@ def test_a_head_of_its_own_is_no_tied_head(tmp_path):
     head = {"kernel": params["embed"]["embedding"].T, "bias": params.pop("bias")}
     path = saved(tmp_path / "params.msgpack", params | {"head": head})
     np.testing.assert_array_equal(import_weights(path, run.spec)["bias"], head["bias"])
+    saved(path, params)  # without a bias, as `Embed.attend` is
+    assert not import_weights(path, run.spec)["bias"].any()
+    assert "bias" not in import_weights(path, run.spec, {"head": ""})
     saved(path, params | {"head": {**head, "kernel": head["kernel"] + 1}})
     with pytest.raises(UserError, match=r"differs from its embedding.* model.tied is true"):
         import_weights(path, run.spec)

@@ -70,6 +70,20 @@ def test_a_model_of_a_user_gives_the_same_numbers_and_none_of_its_code_runs(tmp_
     assert_equal_outputs(reference(run, x)[0], network(x))
 
 
+def test_a_tied_head_without_a_layer_has_no_bias(tmp_path):
+    task, settings = MODELS["tied"]
+    run, path = run_of("gru", task, **settings), tmp_path / "model.weights.h5"
+    keras_model(portable_model(run), None, with_states=False).save_weights(path)
+    with h5py.File(path, "r+") as file:
+        del file["layers/dense"]
+    weights = import_weights(path, run.spec)
+    np.testing.assert_array_equal(
+        weights["embed/embedding"], run.params["embed"]["embedding"], strict=True
+    )
+    assert not weights["bias"].any()
+    assert "bias" not in import_weights(path, run.spec, {"head": ""})
+
+
 def test_biases_of_a_gru_are_added():
     run = run_of("gru")
     network = keras_model(portable_model(run), None, with_states=False)
