@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from lstm_lab.cells.cell import Spec
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell, reorder_gates
+from lstm_lab.interop.fused_step import step_weights
 from lstm_lab.interop.portable import FloatArray, PortableLayer, PortableModel, portable_model
 from lstm_lab.interop.python_step import JAX, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, model_text, module_of
-from lstm_lab.interop.trained_equations import equation_weights
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_json, write_text
 from lstm_lab.utils.types import JSON, PyTree
@@ -151,7 +151,7 @@ def _cell_weights(layer: PortableLayer) -> list[FloatArray]:
     cell = equinox_cell(layer.spec)
     if cell is None:
         # JAX sorts the names of a dict.
-        return [array for _, array in sorted(equation_weights(layer).items())]
+        return [array for _, array in sorted(step_weights(layer).items())]
     if cell == "lstm":
         params = {name: reorder_gates(a, "ifog", "ifgo") for name, a in params.items()}
     matrices = [params[name].reshape(len(params[name]), -1).T for name in ("wx", "wh")]
@@ -182,7 +182,7 @@ def _settings(model: PortableModel) -> dict[str, JSON]:
 def _layer_settings(layer: PortableLayer) -> dict[str, JSON]:
     if form(layer.spec) == "layer":
         return {"inputs": layer.inputs, "units": layer.units}
-    shapes = {name: list(array.shape) for name, array in equation_weights(layer).items()}
+    shapes = {name: list(array.shape) for name, array in step_weights(layer).items()}
     return {"shapes": shapes, "state_sizes": list(layer.state_sizes.values())}
 
 

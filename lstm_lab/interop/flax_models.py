@@ -19,10 +19,10 @@ from lstm_lab.cells.cell import Spec
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.flax_weights import to_flax
 from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell
+from lstm_lab.interop.fused_step import step_weights
 from lstm_lab.interop.portable import FloatArray, PortableLayer, PortableModel, portable_model
 from lstm_lab.interop.python_step import JAX, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, model_text
-from lstm_lab.interop.trained_equations import equation_weights
 from lstm_lab.models.build import build_model
 from lstm_lab.utils.files import write_bytes, write_json, write_text
 from lstm_lab.utils.types import JSON
@@ -127,7 +127,7 @@ def linen_params(model: PortableModel) -> dict[str, Any]:
     named: dict[str, FloatArray] = {}
     for layer in (layer for directions in model.layers for layer in directions):
         weights: dict[str, FloatArray] = (
-            equation_weights(layer) if cell is None else to_flax(cell, layer.params)
+            step_weights(layer) if cell is None else to_flax(cell, layer.params)
         )
         named |= {f"{layer.name}/{name}": array for name, array in weights.items()}
     if model.embedding_VE is not None:
@@ -167,7 +167,7 @@ def _parameter(weight: jax.typing.ArrayLike) -> nnx.Param[jax.Array]:
 
 
 def _cell_settings(layer: PortableLayer) -> dict[str, JSON]:
-    shapes = {name: list(array.shape) for name, array in equation_weights(layer).items()}
+    shapes = {name: list(array.shape) for name, array in step_weights(layer).items()}
     return {"shapes": shapes, "state_sizes": list(layer.state_sizes.values())}
 
 

@@ -18,6 +18,7 @@ from lstm_lab.cells.cell import Spec
 from lstm_lab.config.sections import Merge
 from lstm_lab.inference.load import Trained
 from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell
+from lstm_lab.interop.fused_step import step_weights
 from lstm_lab.interop.keras_weights import to_keras
 from lstm_lab.interop.portable import (
     FloatArray,
@@ -28,7 +29,6 @@ from lstm_lab.interop.portable import (
 )
 from lstm_lab.interop.python_step import KERAS, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, module_of
-from lstm_lab.interop.trained_equations import equation_weights
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_text
 
@@ -210,7 +210,7 @@ def _one_direction(layers: Any, layer: PortableLayer, cells: ModuleType | None) 
         case "rnn":
             return layers.SimpleRNN(layer.units, **settings)
     assert cells is not None
-    shapes = {name: array.shape for name, array in equation_weights(layer).items()}
+    shapes = {name: array.shape for name, array in step_weights(layer).items()}
     cell = cells.KerasEquationCell(shapes, list(layer.state_sizes.values()))
     return layers.RNN(cell, **settings)
 
@@ -228,7 +228,7 @@ def _set_weights(network: Any, model: PortableModel) -> None:
 
 
 def _cell_weights(layer: PortableLayer, cell: FrameworkCell | None) -> list[FloatArray]:
-    return list(equation_weights(layer).values()) if cell is None else to_keras(cell, layer.params)
+    return list(step_weights(layer).values()) if cell is None else to_keras(cell, layer.params)
 
 
 def _merge(layers: Any, outputs: list[Any], merge: Merge) -> Any:
