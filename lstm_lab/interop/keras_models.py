@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lstm_lab.cells.cell import Spec
 from lstm_lab.config.sections import Merge
 from lstm_lab.inference.load import Trained
+from lstm_lab.interop.exported_model import cell_settings, inputs_text
 from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell
 from lstm_lab.interop.fused_step import step_weights
 from lstm_lab.interop.keras_weights import to_keras
@@ -210,8 +211,8 @@ def _one_direction(layers: Any, layer: PortableLayer, cells: ModuleType | None) 
         case "rnn":
             return layers.SimpleRNN(layer.units, **settings)
     assert cells is not None
-    shapes = {name: array.shape for name, array in step_weights(layer).items()}
-    cell = cells.KerasEquationCell(shapes, list(layer.state_sizes.values()))
+    equations = cell_settings(layer)
+    cell = cells.KerasEquationCell(equations["shapes"], equations["state_sizes"])
     return layers.RNN(cell, **settings)
 
 
@@ -272,7 +273,6 @@ def cell_source(layer: PortableLayer) -> str:
 
 def _usage(model: PortableModel) -> str:
     cell = "import cell  # the cell that Keras lacks\n" if form(model.spec) == "equations" else ""
-    inputs = "tokens [B,T]" if model.vocabulary is not None else f"vectors [B,T,{model.features}]"
     states = ", ".join(f"`{name}`" for row in model.layers for name in _state_widths(row))
     streaming = "" if model.streaming_problem else ": pass them to the call for the next steps"
     optional = "" if model.subtract_last else ", or None without padding"
@@ -287,7 +287,7 @@ model = keras.saving.load_model("model.keras")
 logits = model({{"x": x, "mask": mask}})
 ```
 
-`x` are {inputs}; `mask` [B,T] is true at real steps{optional}, and padding comes last.
+`x` are {inputs_text(model)}; `mask` [B,T] is true at real steps{optional}, and padding comes last.
 `with_states.keras` also takes the states {states}, and returns `logits`
 together with the states after the last real step{streaming}. Keras takes NumPy arrays or its own
 tensors, but not both in one call. `model.weights.h5` holds the weights alone.
