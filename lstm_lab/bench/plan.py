@@ -18,7 +18,7 @@ from lstm_lab.utils.tables import aligned
 # cores. A fast machine ends earlier than the estimate says.
 RATE, START, BUILD = 4e10, 5.0, 4.0
 # Work of other kinds in units of a forward pass.
-PASSES = {"forward": 1.0}
+PASSES = {"forward": 1.0, "step": 1.0}
 
 
 @dataclass(frozen=True)
