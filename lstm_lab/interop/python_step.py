@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 from lstm_lab.cells.expressions import (
     Binary,
@@ -68,6 +70,10 @@ class PythonWriter:
     def split(self, code: str, parts: int) -> str:
         """Returns the code that splits a vector into equal parts.
 
+        Args:
+          code: the code of the vector.
+          parts: the number of parts.
+
         Example:
           JAX.split("z", 4)  # "jnp.split(z, 4, axis=-1)"
         """
@@ -82,13 +88,13 @@ class PythonWriter:
         Example:
           TORCH.code(Value("x") @ Weight("W") + Weight("b"))  # "self.W(x)"
         """
-        match expression:
+        match self._without_owned(expression):
             case Value(name):
                 return value_name(name)
             case Old(name):
                 return old_name(name)
-            case Weight():
-                return f"self.{expression.name}" if self.modules else f'w["{expression.name}"]'
+            case Weight() as weight:
+                return f"self.{weight.name}" if self.modules else f'w["{weight.name}"]'
             case Number(value):
                 return f"{value:.12g}"
             case Call("log", Call("sigmoid", argument)):
@@ -98,9 +104,10 @@ class PythonWriter:
                 return f"{self.functions[function]}({self.code(argument)})"
             case Maximum(left, right, stored):
                 return self._maximum(left, right, stored)
-            case Binary("+"):
-                return self._sum(addends_of(expression))
-            case Binary() if (module := self._module(expression)) is not None:
+            case Binary("+") as total:
+                terms = enumerate(addends_of(total))
+                return " + ".join(self._operand(term, "+", is_right=n > 0) for n, term in terms)
+            case Binary() as product if (module := self._module(product)) is not None:
                 return module
             case Binary("-", Number(0.0), right):
                 return f"-{self._operand(right, '-', is_right=True)}"
@@ -110,11 +117,11 @@ class PythonWriter:
             case _:
                 raise AssertionError(f"no code for {expression}")
 
-    def _sum(self, addends: Sequence[Expression]) -> str:
+    def _without_owned(self, expression: Expression) -> Expression:
+        """Returns an expression without the biases that modules add."""
+        addends = addends_of(expression)
         owned = module_biases(addends).values() if self.modules else ()
-        terms = [addend for addend in addends if addend not in owned]
-        first, *others = [self._operand(term, "+", is_right=n > 0) for n, term in enumerate(terms)]
-        return " + ".join([first, *others])
+        return reduce(add, [addend for addend in addends if addend not in owned])
 
     def _module(self, expression: Binary) -> str | None:
         """Returns the call of a module, if it computes the expression."""
@@ -135,11 +142,10 @@ class PythonWriter:
 
     def _operand(self, operand: Expression, operator: str, is_right: bool = False) -> str:
         """Returns an operand, in parentheses where Python or a reader needs them."""
+        operand = self._without_owned(operand)
         code = self.code(operand)
         if not isinstance(operand, Binary) or self._module(operand) is not None:
             return code
-        if self.modules and operand.operator == "+" and " " not in code:
-            return code  # a module and the bias that it adds
         inner, outer = _LEVELS[operand.operator], _LEVELS[operator]
         # A product with a matrix gets them too: x @ w * y would be ambiguous to the eye.
         mixed = inner == outer and "@" in (operand.operator, operator)
