@@ -192,6 +192,7 @@ WITHOUT_A_MIRROR = {
     "parity/test_onnx_export.py",
     "parity/test_torch.py",
     "parity/test_torch_export.py",
+    "parity/test_readers.py",
     "parity/test_web_page.py",
     "recurrence/test_oracle.py",
     "reliability/test_damage.py",

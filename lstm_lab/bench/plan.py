@@ -40,7 +40,7 @@ CPU = Speed(4e10, 5.0, 4.0, False, "2 idle CPU cores")
 # compile a case in TF32 and up to 22 in float32; 15 TFLOP/s at the largest shape.
 GPU = Speed(1e13, 12.0, 12.0, True, "a GPU with 16 CPU cores")
 # Work of other kinds in units of a forward pass.
-PASSES = {"forward": 1.0}
+PASSES = {"forward": 1.0, "step": 1.0}
 
 
 @dataclass(frozen=True)

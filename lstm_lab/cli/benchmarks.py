@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from lstm_lab.bench.choice import CaseChoice
     from lstm_lab.bench.plan import Plan
 
-SUITES = ("layer", "train", "population", "cells", "costs", "trials", "backends", "errors")
+SUITES = (
+    "layer",
+    "train",
+    "population",
+    "cells",
+    "costs",
+    "trials",
+    "backends",
+    "errors",
+    "streaming",
+)
 # Where results go, and where data come from: not what is timed.
 PLACES = ("out", "page", "resume", "limit", "dry_run", "data_dir")
 # The suites whose cases the user can change.
-WITH_CASES = ("layer", "train", "population", "cells", "costs", "backends")
+WITH_CASES = ("layer", "train", "population", "cells", "costs", "backends", "streaming")
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,8 @@ Examples:
 @flag(
     "--suite",
     "What is timed: layers, training steps of whole models, populations, all cells on all "
-    "backends, costs (start, compilation, memory), whole trials, e.g. --suite=train.",
+    "backends, costs (start, compilation, memory), one step of a stream, whole trials, e.g. "
+    "--suite=train.",
     type=OneOf(SUITES),
     default="layer",
     show_default=True,
