@@ -49,15 +49,16 @@ parity: $(PEERS)
 	XLA_FLAGS= $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/parity
 
 # On a machine with an NVIDIA GPU and `pip install jax[cuda13]`: at most ten minutes, of which each
-# part has its share. What is missing then, runs when the command starts again: results are in
-# runs/gpu. A part that fails does not keep the others from running. The log of tests has the name of
-# the commit, because a test that passed says nothing about other code. TF32 would hide small errors
+# part has its share. What is then missing runs when the command starts again: results are in
+# runs/gpu. A part that fails does not keep the others from running. The log of tests is named after
+# the code, because a test that passed says nothing about other code. TF32 would hide small errors
 # from the tests; and trying many kernels, as XLA does, would take most of their time.
 GPU := runs/gpu
-GPU_TESTS := JAX_PLATFORMS=cuda,cpu JAX_DEFAULT_MATMUL_PRECISION=highest \
+CODE = $(shell find lstm_lab tests -name '*.py' | sort | xargs cat | sha256sum | cut -c1-8)
+GPU_TESTS = JAX_PLATFORMS=cuda,cpu JAX_DEFAULT_MATMUL_PRECISION=highest \
 	XLA_FLAGS=--xla_gpu_autotune_level=0 XLA_PYTHON_CLIENT_PREALLOCATE=false \
 	timeout --signal=INT --kill-after=5 135 $(BIN)/python -m pytest --numprocesses=auto \
-	-p tests.helpers.resume --resume-log=$(GPU)/tests-$(shell git describe --always --dirty).txt \
+	-p tests.helpers.resume --resume-log=$(GPU)/tests-$(CODE).txt \
 	tests/recurrence/backends/test_cudnn.py tests/recurrence/test_oracle.py
 GPU_BENCH := $(BIN)/lstm-lab bench --rounds=3 --milliseconds=100 --resume
 GPU_PEERS := --contenders="lstm_lab tf32,lstm_lab fp32,lstm_lab cudnn,torch tf32,torch fp32,torch fp16"

@@ -206,6 +206,7 @@ WITHOUT_A_MIRROR = {
     "test_gradient_flow.py",
     "test_imports.py",
     "test_links.py",
+    "test_make_gpu.py",
     "test_notebooks.py",
     "test_package.py",
     "test_pages.py",
