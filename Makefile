@@ -10,7 +10,7 @@ PEERS := $(VENV)/.peers
 
 PARALLEL := $(BIN)/python -m pytest --ignore=tests/parity --numprocesses=auto --dist=loadfile
 
-.PHONY: ablation check docs gpu lint parity slow spell test texts types
+.PHONY: ablation check cuda-check docs gpu lint parity slow spell test texts tpu-check types
 
 ablation: $(INSTALLED)
 	$(BIN)/lstm-lab sweep digits_ablation --workdir=runs/digits_ablation --jobs=2
@@ -61,6 +61,17 @@ gpu: $(PEERS)
 	$(GPU_BENCH) --suite=train --out=runs/gpu/train.json
 	$(GPU_BENCH) --suite=backends --out=runs/gpu/backends.json
 	$(BIN)/lstm-lab bench --suite=errors --out=runs/gpu/errors.json
+
+# The training step of every config and variant, compiled for a TPU (three layouts, about 20 minutes) or
+# an H100. No device is needed; nothing runs. The compilers take 1 GB and 5 GB.
+COMPILE := XLA_FLAGS= $(BIN)/python -m pytest --numprocesses=auto -m slow tests/compilation/test_accelerators.py
+tpu-check: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[tpu-check]"
+	$(COMPILE) -k tpu
+
+cuda-check: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cuda-check]"
+	$(COMPILE) -k gpu
 
 slow: $(READY)
 	XLA_FLAGS= $(BIN)/python -m pytest -m slow --ignore=tests/parity

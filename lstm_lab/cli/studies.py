@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from lstm_lab.cli.compilation import TARGET_HELP, compile_study, describe_target
 from lstm_lab.cli.options import (
     COUNT,
     OneOf,
@@ -39,6 +40,7 @@ class SweepFlags:
     devices: int | None
     jobs: int | None
     dry_run: bool
+    target: str | None
     std: str | None
     difference: float | None
     trials: int | None
@@ -55,9 +57,10 @@ class SweepFlags:
         """Whether the command itself waits for results."""
         return not (self.dry_run or self.emit or self.launcher == "slurm")
 
-    def check_power(self) -> None:
-        """Raises a UserError for flags of the power that nothing would read."""
+    def check_dry_run(self) -> None:
+        """Raises a UserError for flags of `--dry-run` that nothing would read."""
         for name, value, needed, given in (
+            ("--target", self.target, "--dry-run", self.dry_run),
             ("--std", self.std, "--dry-run", self.dry_run),
             ("--difference", self.difference, "--std", self.std is not None),
         ):
@@ -123,6 +126,7 @@ def sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
                 "Prints runs, programs, memory and time, and which differences the seeds can find, "
                 "e.g. --dry-run.",
             ),
+            flag("--target", f"With --dry-run. {TARGET_HELP}", metavar="TARGET"),
             *POWER,
             flag(
                 "--trials",
@@ -184,7 +188,7 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
     from lstm_lab.tasks.readers.download import use_data_dir
     from lstm_lab.training.loggers.choose import find_loggers, logging_to
 
-    flags.check_power()
+    flags.check_dry_run()
     in_process = not (flags.jobs or flags.launcher == "slurm" or flags.emit)
     # Before workers start: a wrong name is then one error here, and not one in each log.
     if not in_process:
@@ -197,6 +201,8 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
     data = use_data_dir(flags.data_dir)
     study = load_study(name, flags.trials)
     folder = flags.workdir or Path(f"runs/{study.name}")
+    if flags.target:
+        return compile_study(study, *describe_target(flags.target), data)
     if flags.dry_run:
         from lstm_lab.studies.dry_run import preview
 

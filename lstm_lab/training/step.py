@@ -66,6 +66,7 @@ from lstm_lab.training.update import apply_gradients
 from lstm_lab.utils.types import PyTree
 
 Splits = dict[str, Split]
+STEPS_SCOPE = "optimizer_steps"
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,9 @@ class TrainStep:
             before = state.interval
             start = state, before.total, before.fault, self._new_order(train, state)
             # A loop of unknown length in the program: the host waits once per chunk, not per step.
-            state, total, fault, _ = lax.fori_loop(0, steps_left, one_step, start)
+            # Named, so that `lstm-lab compile` finds the loop in the text of a compiled program.
+            with jax.named_scope(STEPS_SCOPE):
+                state, total, fault, _ = lax.fori_loop(0, steps_left, one_step, start)
             params = self._judged_weights(state)
             valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
             interval = RowSoFar(before.steps + steps_left, total, fault)

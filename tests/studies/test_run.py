@@ -24,7 +24,7 @@ from lstm_lab.studies.expand import final_runs, tuning_runs
 from lstm_lab.studies.failures import clear_failures
 from lstm_lab.studies.folder import StudyFolder
 from lstm_lab.studies.local import WorkerProcess, run_jobs
-from lstm_lab.studies.plan import PROGRAM_FLOPS, own_pool, plan_cohorts
+from lstm_lab.studies.plan import PROGRAM_FLOPS, plan_cohorts
 from lstm_lab.studies.run import launch
 from lstm_lab.studies.status import describe
 from lstm_lab.tasks import Adding
@@ -39,6 +39,7 @@ from tests.helpers.sweep import (
     BASE,
     STUDY_FILE,
     TUNED,
+    pool,
     run_records,
     start_sweep,
     tiny_study,
@@ -64,10 +65,6 @@ def trials(count, cells=("np", "fgr")):
         (),
         tuning=Tuning(trials=Trials(count, RANGES, paired=False)),
     )
-
-
-def pool(count):
-    return own_pool()._replace(devices=count)
 
 
 def planned(count, tokens):
@@ -382,8 +379,8 @@ def test_a_retry_keeps_the_layout_of_the_devices_here(tmp_path, monkeypatch):
     """The study was planned on four devices, and continues on one."""
     folder = StudyFolder(tmp_path, tiny_study())
     runs = final_runs(tiny_study(), {})
-    folder.plan_runs(runs, 4, lambda spec: 100.0)
-    for _, cohort in folder.plan_runs(runs, 1, lambda spec: 100.0):
+    folder.plan_runs(runs, pool(4), lambda spec: 100.0)
+    for _, cohort in folder.plan_runs(runs, pool(1), lambda spec: 100.0):
         assert folder.with_planned_layout(cohort, 1).layout == cohort.layout
 
 
