@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from lstm_lab.compilation.hlo import Instruction, Module
-from lstm_lab.recurrence.steps import STEPS_SCOPE, TIME_SCOPE
+from lstm_lab.recurrence.steps import TIME_SCOPE, UNROLLED_SCOPE
 
 Kind = Literal["product", "fusion", "custom-call", "copy", "collective", "scalar", "other"]
 
@@ -52,7 +52,7 @@ _NO_KERNEL = {
 }
 _NO_KERNEL_CALLS = {"AllocateBuffer", "Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
 _SCALAR = re.compile(r"\w+\[\]")
-_UNROLLED = re.compile(rf"{STEPS_SCOPE}(\d+)")
+_UNROLLED = re.compile(rf"{UNROLLED_SCOPE}(\d+)")
 _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 

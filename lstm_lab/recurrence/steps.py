@@ -17,7 +17,7 @@ from lstm_lab.utils.types import PyTree
 
 # Names in a compiled program, by which compilation/kernels.py finds loops over time.
 TIME_SCOPE = "recurrence_over_time"  # everything that `unroll` computes
-STEPS_SCOPE = "steps_per_iteration_"  # followed by the number
+UNROLLED_SCOPE = "unrolled_by_"  # followed by the number
 EVERYTHING = ("*",)  # a value of `trace`: all gates and state fields of a cell
 
 
@@ -82,7 +82,7 @@ class LoopShape(NamedTuple):
         Example:
           final, ys = LoopShape(unrolled=8).scan(body, carry, xs, reverse=False)
         """
-        with jax.named_scope(f"{STEPS_SCOPE}{self.unrolled}"):
+        with jax.named_scope(f"{UNROLLED_SCOPE}{self.unrolled}"):
             return jax.lax.scan(body, carry, xs, reverse=reverse, unroll=self.unrolled)
 
 
