@@ -191,7 +191,7 @@ def _compile(
 
 def _survey(machine: Target, devices: Sequence[jax.Device], folder: Path, out: Path) -> int:
     """Adds the rows that a file lacks; returns an exit code."""
-    from lstm_lab.compilation.survey import survey, survey_names
+    from lstm_lab.compilation.survey import survey, survey_names, survey_table
     from lstm_lab.utils.files import read_lines, write_lines
     from lstm_lab.utils.progress import say
 
@@ -203,5 +203,6 @@ def _survey(machine: Target, devices: Sequence[jax.Device], folder: Path, out: P
         write_lines(out, rows)
         say(f"{row['name']}: {row['refused'] or 'compiles'}")
     own = [row for row in rows if row["target"] == machine.name]
+    print(survey_table(own))
     say(f"{len(own)} of {len(survey_names())} rows of {machine.name} are in {out}")
     return FAILED if any(row["refused"] for row in own) else DONE

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 
+from lstm_lab.compilation.cudnn_memory import estimated_memory
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks import Dataset
 from lstm_lab.training.layout import Layout
@@ -61,15 +62,15 @@ def build(spec: RunSpec, layout: Layout, dataset: Dataset, devices: Sequence[jax
     start = time.monotonic()
     total, _ = spec.schedule_steps(dataset.splits.get("train"))
     program = build_program(spec, total, layout, devices)
-    member = program.member_shapes(member_of(spec, total))
     splits = {name: split for name, split in dataset.splits.items() if name != "test"}
-    try:
+    with estimated_memory(), _own_names():
+        member = program.member_shapes(member_of(spec, total))
         lowered = program.lower(member, splits, dataset.splits["test"])
-        with _own_names():
+        try:
             run_chunk, evaluate = lowered.run_chunk.compile(), lowered.evaluate.compile()
-    except jax.errors.JaxRuntimeError as error:
-        seconds = time.monotonic() - start
-        return Build(member, None, None, seconds, _first_sentence(str(error)))
+        except jax.errors.JaxRuntimeError as error:
+            seconds = time.monotonic() - start
+            return Build(member, None, None, seconds, _first_sentence(str(error)))
     return Build(member, run_chunk, evaluate, time.monotonic() - start)
 
 

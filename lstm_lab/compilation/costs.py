@@ -30,7 +30,8 @@ class StepCost(NamedTuple):
     Attributes:
       flops: of matrix products, at the mean length of the data.
       bytes: that move between memory and chip, at least.
-      xla_flops, xla_bytes: XLA's count for the program, each loop once.
+      xla_flops, xla_bytes: XLA's count for the program, each loop once; None where XLA counts
+        nothing, as for GPUs that are not here.
       seconds: the lower bound; None for a chip without known rates.
       limit: what it comes from: `products`, `memory` or `launches`; "" without a bound.
 
@@ -40,8 +41,8 @@ class StepCost(NamedTuple):
 
     flops: float
     bytes: float
-    xla_flops: float
-    xla_bytes: float
+    xla_flops: float | None
+    xla_bytes: float | None
     seconds: float | None
     limit: str
 
@@ -79,7 +80,7 @@ def step_cost(
     batch = rows * longest(split) * 4.0 * _features(spec)
     total = lanes * (moved + batch)
     counted = {} if build.run_chunk is None else build.run_chunk.cost_analysis() or {}
-    xla = float(counted.get("flops", 0.0)), float(counted.get("bytes accessed", 0.0))
+    xla = counted.get("flops"), counted.get("bytes accessed")
     if chip is None:
         return StepCost(flops, total, *xla, None, "")
     parts = {

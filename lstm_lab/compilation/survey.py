@@ -6,7 +6,7 @@ name. A variant is compiled on the task `adding`, whose config has the variant a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -18,6 +18,7 @@ from lstm_lab.compilation.targets import Target
 from lstm_lab.config.find import list_files
 from lstm_lab.config.load import load_spec
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.tables import markdown_table
 from lstm_lab.utils.types import JSON
 
 
@@ -28,6 +29,38 @@ def survey_names() -> list[str]:
       survey_names()[-1]  # "adding:minlstm"
     """
     return [*list_files("configs"), *(f"adding:{variant}" for variant in CATALOGUE)]
+
+
+def survey_table(rows: Sequence[Mapping[str, JSON]]) -> str:
+    """Returns the rows of a survey as a Markdown table.
+
+    Args:
+      rows: from `survey`.
+
+    Example:
+      print(survey_table(read_lines(Path("v5e.jsonl"))))
+    """
+    head = [*("config or variant", "target", "compiles", "memory", "forward", "backward")]
+    return markdown_table([[*head, "kernels", "collectives", "at least"], *map(_cells, rows)])
+
+
+def _cells(row: Mapping[str, JSON]) -> list[str]:
+    cells = [row["name"], row["target"]]
+    if row["refused"]:
+        return [*cells, str(row["refused"]), *[""] * 6]
+    launches, seconds = row["launches"], row["cost"]["seconds"]
+    collectives = launches["collectives"]
+    if launches["in_time_loops"]:
+        collectives = f"{collectives}, {launches['in_time_loops']} in a time loop"
+    return [
+        *cells,
+        f"{row['seconds']:.0f} s",
+        f"{row['memory']['total'] / 2**20:,.0f} MiB",
+        *(f"{max(launches[side], default=0.0):.3g}" for side in ("forward", "backward")),
+        "" if launches["total"] is None else f"{launches['total']:,.0f}",
+        str(collectives),
+        "" if seconds is None else f"{1000 * seconds:.3g} ms",
+    ]
 
 
 def survey(

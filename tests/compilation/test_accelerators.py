@@ -1,4 +1,4 @@
-"""The training step of every config and variant, compiled for a TPU and a GPU that are absent.
+"""The training step of every config and variant, compiled for a TPU and a GPU that are not here.
 
 `make tpu-check` and `make cuda-check` install the compilers and run all of it; the fast suite
 compiles one variant for each layout if a compiler is there.
@@ -12,6 +12,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lstm_lab.cells import get_variant
+from lstm_lab.compilation.cudnn_memory import estimated_memory
 from lstm_lab.compilation.kernels import read_program, time_loops
 from lstm_lab.compilation.launches import step_launches
 from lstm_lab.compilation.survey import survey_names
@@ -49,10 +50,11 @@ def compile_step(name, layout, target, samples, backend="auto"):
     spec = replace(spec, train=replace(spec.train, batch_size=4))
     dataset = spec.task.load(samples)
     program = build_program(spec, 2, layout, devices_of(find_target(target)))
-    member = program.member_shapes(member_of(spec, 2))
     splits = {k: v for k, v in dataset.splits.items() if k != "test"}
-    lowered = program.lower(member, splits, dataset.splits["test"])
-    return lowered.run_chunk.compile().as_text()
+    with estimated_memory():
+        member = program.member_shapes(member_of(spec, 2))
+        lowered = program.lower(member, splits, dataset.splits["test"])
+        return lowered.run_chunk.compile().as_text()
 
 
 def assert_compiles(name, layout, target, samples):

@@ -1,6 +1,7 @@
 """The compiled programs are those of training: the same numbers, bit for bit, for every layout."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from lstm_lab.compilation.build import build
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.parallel import build_program
-from lstm_lab.training.program import Program
+from lstm_lab.training.program import LoweredProgram
 from lstm_lab.training.reports import EVALUATE
 from tests.helpers.training import small_spec, state_with_runs
 
@@ -38,11 +39,11 @@ def test_what_is_compiled_is_what_training_runs(layout):
 
 
 def test_an_error_of_the_compiler_is_a_result(monkeypatch):
-    def refuse(*_):
+    def refuse():
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory\n  a long table")
 
-    program = build_program(SPEC, 20, Layout("single", 1, 1))._replace(lower=refuse)
-    assert isinstance(program, Program)
+    lowered = LoweredProgram(*[SimpleNamespace(compile=refuse)] * 2)
+    program = build_program(SPEC, 20, Layout("single", 1, 1))._replace(lower=lambda *_: lowered)
     monkeypatch.setattr("lstm_lab.compilation.build.build_program", lambda *_: program)
     built = build(SPEC, Layout("single", 1, 1), DATASET, jax.local_devices())
     assert (built.run_chunk, built.refused) == (None, "RESOURCE_EXHAUSTED: Ran out of memory")

@@ -5,7 +5,7 @@ import pytest
 
 from lstm_lab.cells import CATALOGUE
 from lstm_lab.compilation import survey as surveys
-from lstm_lab.compilation.survey import survey, survey_names
+from lstm_lab.compilation.survey import survey, survey_names, survey_table
 from lstm_lab.compilation.targets import find_target
 from lstm_lab.utils.errors import UserError
 from tests.helpers.paths import ROOT
@@ -36,6 +36,10 @@ def test_missing_data_are_a_row_and_done_names_are_left_out(monkeypatch, tmp_pat
     assert [(row["name"], row["target"]) for row in rows] == [("ptb", "cpu"), ("adding:np", "cpu")]
     assert "no file" in rows[0]["refused"]
     assert rows[1]["compiles"]
+    head, _, missing, compiled = survey_table(rows).splitlines()
+    assert head.count("|") == missing.count("|") == compiled.count("|")
+    assert "no file" in missing
+    assert "MiB" in compiled
 
 
 @pytest.mark.parametrize("name", ["nothing"])
