@@ -10,7 +10,7 @@ PEERS := $(VENV)/.peers
 
 PARALLEL := $(BIN)/python -m pytest --ignore=tests/parity --numprocesses=auto --dist=loadfile
 
-.PHONY: ablation check docs gpu lint parity slow spell test texts types
+.PHONY: ablation check cuda-check docs gpu lint parity slow spell test texts tpu-check types
 
 ablation: $(INSTALLED)
 	$(BIN)/lstm-lab sweep digits_ablation --workdir=runs/digits_ablation --jobs=2
@@ -74,6 +74,17 @@ gpu: $(PEERS)
 	$(BIN)/lstm-lab bench --suite=errors --resume --limit=40 --out=$(GPU)/errors.json || failed=yes; \
 	$(BIN)/lstm-lab bench --collect=$(GPU) --out=docs/benchmarks.md || failed=yes; \
 	test -z "$$failed"
+
+# The training step of every config and variant, compiled for a TPU (three layouts, about 20 minutes) or
+# an H100. No device is needed; nothing runs. The compilers take 1 GB and 5 GB.
+COMPILE := XLA_FLAGS= $(BIN)/python -m pytest --numprocesses=auto -m slow tests/compilation/test_accelerators.py
+tpu-check: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[tpu-check]"
+	$(COMPILE) -k tpu
+
+cuda-check: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cuda-check]"
+	$(COMPILE) -k gpu
 
 slow: $(READY)
 	XLA_FLAGS= $(BIN)/python -m pytest -m slow --ignore=tests/parity

@@ -30,6 +30,7 @@ ORDER = (
     "inference",
     "interop",
     "studies",
+    "compilation",
     "report",
     "cards",
     "explain",
@@ -178,6 +179,7 @@ def test_every_class_name_is_unique():
 
 # Test files that test several files together, or files outside the package.
 WITHOUT_A_MIRROR = {
+    "compilation/test_accelerators.py",
     "configs/test_configs.py",
     "parity/test_jax.py",
     "parity/test_models.py",

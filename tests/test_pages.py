@@ -16,7 +16,7 @@ DOCS = ROOT / "docs"
 HOW_TO = (
     *("clusters", "data", "own_cell", "own_data", "files", "own_study", "own_task", "predict"),
     *("existing_weights", "explain", "model_card", "reading_a_report", "resume", "seeds"),
-    *("several_hosts", "tensorboard", "loggers"),
+    *("several_hosts", "compile", "tensorboard", "loggers"),
     *("export", "pytorch", "keras_flax_equinox", "onnx_and_web"),
 )
 ENGLISH = ("quick_start", "glossary", *(f"how_to/{name}" for name in HOW_TO))

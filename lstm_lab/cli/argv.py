@@ -11,7 +11,7 @@ import click
 from lstm_lab.utils.errors import UserError, unknown
 
 # Verbs that read a config, and so accept --config.PATH=VALUE.
-WITH_SETTINGS = (("train",), ("summary",), ("config", "show"), ("import",))
+WITH_SETTINGS = (("train",), ("summary",), ("compile",), ("config", "show"), ("import",))
 
 
 def with_dashes(arguments: list[str]) -> list[str]:

@@ -48,7 +48,7 @@ _REFUSED = (
 # every start fails with less than `LEAST` bytes of address space, and most succeed with a little
 # more; each core that JAX finds needs some for the stacks of its threads.
 STARTING_JAX = (
-    *("train", "summary", "check", "compare", "sweep", "reproduce"),
+    *("train", "summary", "check", "compile", "compare", "sweep", "reproduce"),
     *("predict", "generate", "explain", "export", "import", "bench"),
 )
 LEAST, AMPLE = 2e9, 4e9

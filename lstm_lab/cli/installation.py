@@ -83,7 +83,7 @@ def _devices() -> list[list[str]]:
     if devices[0].platform == "cpu":
         path, missing = kernel_library.compiler()
         with warnings.catch_warnings(action="ignore"):  # the table says it
-            reason = native.unsupported_reason(CellSpec(), np.float32)
+            reason = native.unsupported_reason(CellSpec(), np.float32, "cpu")
         state = f"{path}: the CPU backend `native` is available"
         hint = "install g++ or clang++" if missing else "XDG_CACHE_HOME and CXX choose others"
         if reason is not None:

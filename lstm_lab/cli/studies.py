@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from lstm_lab.cli.compilation import TARGET_HELP, compile_study, describe_target
 from lstm_lab.cli.options import (
     COUNT,
     OneOf,
@@ -40,6 +41,7 @@ class SweepFlags:
     devices: int | None
     jobs: int | None
     dry_run: bool
+    target: str | None
     std: str | None
     difference: float | None
     trials: int | None
@@ -60,6 +62,7 @@ class SweepFlags:
     def check_read(self) -> None:
         """Raises a UserError for flags that nothing would read."""
         for name, value, needed, given in (
+            ("--target", self.target, "--dry-run", self.dry_run),
             ("--std", self.std, "--dry-run", self.dry_run),
             ("--difference", self.difference, "--std", self.std is not None),
             ("--kubernetes", self.kubernetes, "--emit=kubernetes", self.emit == "kubernetes"),
@@ -128,6 +131,7 @@ def sweep_flags(verb: Callable[..., Any]) -> Callable[..., Any]:
                 "Prints runs, programs, memory and time, and which differences the seeds can find, "
                 "e.g. --dry-run.",
             ),
+            flag("--target", f"With --dry-run. {TARGET_HELP}", metavar="TARGET"),
             *POWER,
             flag(
                 "--trials",
@@ -202,6 +206,8 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
     data = use_data_dir(flags.data_dir)
     study = load_study(name, flags.trials)
     folder = flags.workdir or Path(f"runs/{study.name}")
+    if flags.target:
+        return compile_study(study, *describe_target(flags.target), data)
     if flags.dry_run:
         from lstm_lab.studies.dry_run import preview
 

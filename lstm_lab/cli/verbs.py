@@ -10,6 +10,7 @@ from __future__ import annotations
 import click
 
 from lstm_lab.cli.benchmarks import bench
+from lstm_lab.cli.compilation import compile_
 from lstm_lab.cli.data import data
 from lstm_lab.cli.inference import card, explain, generate, predict
 from lstm_lab.cli.installation import completion, doctor
@@ -20,7 +21,7 @@ from lstm_lab.cli.runs import check, summary, train
 from lstm_lab.cli.studies import compare, pack, report, status, sweep
 
 VERBS = (
-    *(train, summary, config, check),
+    *(train, summary, config, check, compile_),
     *(compare, sweep, reproduce, status, report, pack),
     *(predict, generate, explain, card, export, import_),
     *(list_, show, data, doctor, completion, bench),

@@ -18,17 +18,20 @@ from lstm_lab.config.variant import rates_of, resolve_cell
 from lstm_lab.models.encoder_decoder import EncoderDecoder
 from lstm_lab.models.recurrent import LSTM
 from lstm_lab.models.sequence_model import SequenceModel
-from lstm_lab.recurrence import Backend, CallSignature, resolve
+from lstm_lab.recurrence import Backend, CallSignature, DeviceType, resolve
 from lstm_lab.tasks import Task, Tokens
 from lstm_lab.utils.errors import UserError
 
 
-def build_model(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDecoder:
+def build_model(
+    spec: RunSpec, trace: bool = False, device: DeviceType | None = None
+) -> SequenceModel | EncoderDecoder:
     """Builds the Flax module of a run.
 
     Args:
       spec: the run.
       trace: whether the module stores gates and states of all steps, see `LSTM.trace`.
+      device: the type of device for which the module is compiled; None stands for this process's.
 
     Returns:
       The module, without parameters.
@@ -45,6 +48,7 @@ def build_model(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDe
             source_vocabulary=spec.task.source_vocabulary,
             vocabulary=target.size,
             backend=spec.compute.backend,
+            device=device,
         )
     return build_sequence_model(
         spec.model,
@@ -55,19 +59,23 @@ def build_model(spec: RunSpec, trace: bool = False) -> SequenceModel | EncoderDe
         # The kernels of the other backends return no gates.
         backend="scan" if trace else spec.compute.backend,
         trace=trace,
+        device=device,
     )
 
 
-def backends_for_training(spec: RunSpec, rows: int, members: int = 1) -> list[Backend]:
-    """Returns the distinct backends that training uses on this machine, in the order of the layers.
+def backends_for_training(
+    spec: RunSpec, rows: int, members: int = 1, device: DeviceType | None = None
+) -> list[Backend]:
+    """Returns the distinct backends that training uses, in the order of the layers.
 
     Args:
       spec: the run.
       rows: number of sequences per step and device.
       members: number of members that `vmap` batches on a device.
+      device: as in `build_model`.
 
     Raises:
-      UserError: if `compute.backend` names a backend that cannot serve this run here.
+      UserError: if `compute.backend` names a backend that cannot serve this run there.
     """
     model, inputs = build_model(spec), spec.task.inputs
     features = inputs.vocabulary if isinstance(inputs, Tokens) else inputs.features
@@ -75,7 +83,7 @@ def backends_for_training(spec: RunSpec, rows: int, members: int = 1) -> list[Ba
     stacks = (model.lstm,) if isinstance(model, SequenceModel) else (model.encoder, model.decoder)
     backends: dict[Backend, None] = {}  # a set that keeps its order
     for stack in stacks:
-        first = CallSignature(stack.spec, dtype, rows, D, members=members)
+        first = CallSignature(stack.spec, dtype, rows, D, members=members, device=device)
         for call in stack.call_signatures(first):
             try:
                 backends[resolve(stack.backend, call)] = None
@@ -101,6 +109,7 @@ def build_sequence_model(
     every_step: bool,
     backend: Backend = "auto",
     trace: bool = False,
+    device: DeviceType | None = None,
 ) -> SequenceModel:
     """Builds a model with one recurrent stack, without reference to a task.
 
@@ -112,6 +121,7 @@ def build_sequence_model(
       every_step: whether the head reads every step, or only the last one.
       backend: as in `recurrence.unroll`.
       trace: as in `LSTM`.
+      device: as in `LSTM`.
 
     Returns:
       The module; its parameters come from `init(key, x)`.
@@ -130,6 +140,7 @@ def build_sequence_model(
             backend=backend,
             trace=trace,
             rates=FrozenDict(rates_of(model)),
+            device=device,
         ),
         vocabulary=vocabulary,
         embedding=model.embedding,
@@ -151,6 +162,7 @@ def build_encoder_decoder(
     source_vocabulary: int,
     vocabulary: int,
     backend: Backend = "auto",
+    device: DeviceType | None = None,
 ) -> EncoderDecoder:
     """Builds an encoder and decoder, without reference to a task.
 
@@ -159,6 +171,7 @@ def build_encoder_decoder(
       cell: as in `build_sequence_model`.
       source_vocabulary, vocabulary: number of symbols of the source and of the target.
       backend: as in `recurrence.unroll`.
+      device: as in `LSTM`.
 
     Returns:
       The module.
@@ -176,6 +189,7 @@ def build_encoder_decoder(
         residual=model.residual,
         backend="scan" if stepwise else backend,
         rates=FrozenDict(rates_of(model)),
+        device=device,
     )
     return EncoderDecoder(
         encoder=decoder.clone(

@@ -140,7 +140,8 @@ class EncoderDecoder(nn.Module):
             x, memory.states, memory, lengths, regularization
         )
         weights = self.head.variables["params"]
-        return Outputs(features_TBH, weights["kernel"], weights["bias"]), final_states
+        head = weights["kernel"], weights["bias"]
+        return Outputs(features_TBH, *head, self.decoder.device), final_states
 
     def _encode_source(
         self, x_BT: jax.Array, source: SourceTokens | None, regularization: Regularization | None

@@ -9,14 +9,16 @@ part before it begins the next one, by XLA, or on CPU by a kernel of its own (`n
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from lstm_lab.models import native_head
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.tasks import ClassScores, class_scores
 from lstm_lab.utils.types import PyTree
 
@@ -27,7 +29,9 @@ PART = 2**22
 LEAST_ROWS = 256
 
 
-class Outputs(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Outputs:
     """What a model returns before its head is applied: features, and the weights of the head.
 
         logits = features kernel + bias
@@ -36,11 +40,19 @@ class Outputs(NamedTuple):
       features: outputs of the last layer, [T,B,H] at every step or [B,H] at the last one.
       kernel: weights [H,C], float32; products have the dtype of the features.
       bias: biases [C], float32.
+      device: the type of device for which the program is built, as in `LSTM`.
     """
 
     features: jax.Array
     kernel: jax.Array
     bias: jax.Array
+    # Static: a part of the structure, as the choice of a kernel is one of the program.
+    device: DeviceType | None = field(default=None, metadata={"static": True})
+
+    @property
+    def native(self) -> bool:
+        """Whether the kernel of `native_head.py` computes losses and scores."""
+        return native_head.serves(self.features, self.bias.size, self.device)
 
     def logits(self) -> jax.Array:
         """Returns the float32 logits, batch-major: [B,T,C] or [B,C]."""
@@ -57,7 +69,7 @@ class Outputs(NamedTuple):
           The scores of all predictions, [B,T].
         """
 
-        if native_head.serves(self.features, self.bias.size):
+        if self.native:
             return jax.tree.map(jnp.transpose, _native_scores(self, y_BT.T))
 
         def scores(_: None, features_NH: jax.Array, y_N: jax.Array) -> tuple[None, ClassScores]:
@@ -108,7 +120,7 @@ Summed = tuple[jax.Array, ClassScores]
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _sum(outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float) -> Summed:
-    if native_head.serves(outputs.features, outputs.bias.size):
+    if outputs.native:
         scores_TB = _native_scores(outputs, y_TB)
         return _weighted(scores_TB, weight_TB, smoothing), scores_TB
 
@@ -127,7 +139,7 @@ def _sum_and_gradients(
     outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float
 ) -> tuple[Summed, Outputs]:
     """Returns what `_sum` does, and the gradients of the sum."""
-    if native_head.serves(outputs.features, outputs.bias.size):
+    if outputs.native:
         return _native_gradients(outputs, y_TB, weight_TB, smoothing)
     return _gradients_by_parts(outputs, y_TB, weight_TB, smoothing)
 
@@ -155,7 +167,9 @@ def _gradients_by_parts(
     zeros = jnp.float32(0), jnp.zeros_like(outputs.kernel), jnp.zeros_like(outputs.bias)
     rows = outputs.features, y_TB, weight_TB
     (total, *weights), (scores_TB, features) = _scan_rows(add, zeros, outputs.bias.size, rows)
-    return (total, scores_TB), Outputs(features, *weights)
+    d_kernel, d_bias = weights
+    grads = replace(outputs, features=features, kernel=d_kernel, bias=d_bias)
+    return (total, scores_TB), grads
 
 
 def _scale_gradients(
@@ -217,7 +231,7 @@ def _native_gradients(
     results = _call(outputs, y_TB, weight_TB, smoothing, gradients=True)
     scores_TB = _scores(results, y_TB)
     features = results.features.reshape(outputs.features.shape)
-    grads = Outputs(features, results.kernel, results.bias)
+    grads = replace(outputs, features=features, kernel=results.kernel, bias=results.bias)
     return (_weighted(scores_TB, weight_TB, smoothing), scores_TB), grads
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lstm_lab.recurrence import DeviceType, own_device_type
 from lstm_lab.recurrence.backends import kernel_library
 
 # Classes from which on it is faster than XLA (docs/benchmarks.md).
@@ -39,14 +40,15 @@ class HeadResults(NamedTuple):
     bias: jax.Array
 
 
-def serves(features: jax.Array, classes: int) -> bool:
+def serves(features: jax.Array, classes: int, device: DeviceType | None = None) -> bool:
     """Returns whether the kernel computes a head.
 
     Args:
       features: what the head reads.
       classes: how many there are.
+      device: the type of device for which the head is compiled; None stands for this process's.
     """
-    if jax.default_backend() != "cpu" or features.dtype != jnp.float32:
+    if (device or own_device_type()).platform != "cpu" or features.dtype != jnp.float32:
         return False
     if classes < LEAST_CLASSES or features.size == 0:
         return False

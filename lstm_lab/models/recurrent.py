@@ -21,7 +21,15 @@ from lstm_lab.cells import masks
 from lstm_lab.cells.cell import GateValue, Params, Spec, State
 from lstm_lab.config.sections import Merge
 from lstm_lab.models.regularization import Regularization, dropout, fold_in
-from lstm_lab.recurrence import EVERYTHING, Backend, CallSignature, batched_members, resolve, unroll
+from lstm_lab.recurrence import (
+    EVERYTHING,
+    Backend,
+    CallSignature,
+    DeviceType,
+    batched_members,
+    resolve,
+    unroll,
+)
 from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.recurrence.steps import hide_padding
 
@@ -80,6 +88,7 @@ class LSTM(nn.Module):
       clamp: constants that replace gates, by the name of a layer's parameters and by gate.
       rates: rates of the cell's regularization, for calls whose `regularization` has none. A rate
         in neither is that of the variant's paper. Zoneout has an effect in evaluation, too.
+      device: the type of device for which the program is built, as in `recurrence.unroll`.
     """
 
     spec: Spec
@@ -95,6 +104,7 @@ class LSTM(nn.Module):
     trace: bool = False
     clamp: Mapping[str, Mapping[str, GateValue]] = FrozenDict()
     rates: Mapping[str, float] = FrozenDict()
+    device: DeviceType | None = None
 
     @nn.compact
     def __call__(
@@ -160,6 +170,7 @@ class LSTM(nn.Module):
                     trace=EVERYTHING if self.trace else (),
                     clamp=self.clamp.get(name),
                     backend=self.backend,
+                    device=self.device,
                 )
                 if self.trace:
                     self.sow("traces", name, traced)
@@ -266,6 +277,7 @@ class LSTM(nn.Module):
             trace=self.trace,
             resets=resets is not None,
             members=batched_members(),
+            device=self.device,
         )
         calls = self.call_signatures(first)
         return all(resolve(self.backend, call) == "cudnn" for call in calls)

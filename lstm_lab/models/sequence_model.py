@@ -129,11 +129,13 @@ class SequenceModel(nn.Module):
         features = self._drop(features, regularization)
         self._sow_features("dropped", features)
         if self.tied:
-            return Outputs(features, self.embed.embedding.T, self.bias), final_states
+            head = self.embed.embedding.T, self.bias
+            return Outputs(features, *head, self.lstm.device), final_states
         if self.is_initializing():
             self.head(features)  # draws its weights
         weights = self.head.variables["params"]
-        return Outputs(features, weights["kernel"], weights["bias"]), final_states
+        head = weights["kernel"], weights["bias"]
+        return Outputs(features, *head, self.lstm.device), final_states
 
     def stack_inputs(
         self,

@@ -1,5 +1,6 @@
 """Runs a cell over time: lengths, resets, direction, and the backends that compute it."""
 
+from lstm_lab.recurrence.device import DeviceType, device_type, own_device_type
 from lstm_lab.recurrence.dispatch import (
     BACKENDS,
     MEMBERS,
@@ -19,9 +20,12 @@ __all__ = [
     "MEMBERS",
     "Backend",
     "CallSignature",
+    "DeviceType",
     "Unrolled",
     "batched_members",
     "choose",
+    "device_type",
+    "own_device_type",
     "resolve",
     "unroll",
     "unsupported_reason",

@@ -15,6 +15,7 @@ import numpy as np
 from lstm_lab.cells.cell import GateValue, Spec
 from lstm_lab.cells.spec import CellSpec
 from lstm_lab.recurrence.backends import associative, cudnn, native
+from lstm_lab.recurrence.device import DeviceType, own_device_type
 from lstm_lab.utils.types import JSON
 
 Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn"]
@@ -39,6 +40,7 @@ class CallSignature(NamedTuple):
       noise, trace, resets: whether the call has any.
       clamp: constants that replace gates, by name and sorted.
       members: how many of a population are batched.
+      device: the type of device for which the call is compiled; None stands for this process's.
 
     Example:
       call = CallSignature(CellSpec(), x_TBD.dtype, B=32, D=8, H=16, trace=True)
@@ -54,6 +56,7 @@ class CallSignature(NamedTuple):
     clamp: tuple[tuple[str, GateValue], ...] = ()
     resets: bool = False
     members: int = 1
+    device: DeviceType | None = None
 
 
 def batched_members() -> int:
@@ -101,7 +104,7 @@ def choose(call: CallSignature) -> Backend:
       choose(CallSignature(CellSpec(), jnp.float32, B=32, D=64, H=256))  # differs between devices
       choose(CallSignature(CellSpec(), jnp.bfloat16, trace=True))  # "scan": only it traces bfloat16
     """
-    rows = measured(jax.default_backend(), jax.local_devices()[0].device_kind)
+    rows = measured(*(call.device or own_device_type()))
     same_family = [row for row in rows if row["cell"] == family(call.spec)]
     if not same_family:
         default: tuple[Backend, ...] = ("native", "scan") if rows else ("fused", "scan")
@@ -128,8 +131,9 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
     }
     if len(numbers) < len(call.clamp):
         return f"clamp: {backend} takes numbers, expected the same for all units"
+    platform = (call.device or own_device_type()).platform
     if backend == "native":
-        return native.unsupported_reason(call.spec, call.dtype, numbers, call.noise)
+        return native.unsupported_reason(call.spec, call.dtype, platform, numbers, call.noise)
     if call.trace:
         return f"trace: {backend} returns no gates"
     if backend == "fused":
@@ -142,7 +146,7 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
         case "cudnn":
             if call.resets:
                 return "resets: cudnn does not support them"
-            return cudnn.unsupported_reason(call.spec, call.dtype)
+            return cudnn.unsupported_reason(call.spec, call.dtype, platform)
         case _:
             return associative.unsupported_reason(call.spec)
 

@@ -15,13 +15,16 @@ import jax.numpy as jnp
 
 from lstm_lab.cells.cell import GateValue, Params, Spec, State
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native, scan
+from lstm_lab.recurrence.device import DeviceType, own_device_type
 from lstm_lab.recurrence.dispatch import Backend, CallSignature, batched_members, resolve
 from lstm_lab.recurrence.steps import (
+    TIME_SCOPE,
     Inputs,
     Options,
     Unrolled,
     effective_resets,
     hide_padding,
+    loop_shape,
 )
 from lstm_lab.utils.types import PyTree
 
@@ -40,6 +43,7 @@ def unroll(
     clamp: Mapping[str, GateValue] | None = None,
     backend: Backend = "auto",
     precision: str | None = None,
+    device: DeviceType | None = None,
 ) -> Unrolled:
     """Runs a cell over time.
 
@@ -67,6 +71,8 @@ def unroll(
         the fastest, see `dispatch.choose`.
       precision: precision of matrix products, as in `jax.default_matmul_precision`;
         None keeps the one in force.
+      device: the type of device for which the call is compiled, on which the choice of a backend
+        depends; None stands for this process's.
 
     Returns:
       Hidden states h [T,B,H], the final state, and the traced arrays [T,B,H] by name.
@@ -80,7 +86,8 @@ def unroll(
       traced["f"].shape  # (5, 2, 16) for T=5, B=2 and H=16
     """
     _check_shapes(x_TBD, lengths, resets)
-    options = Options(reverse, clamp, tuple(trace))
+    loop = loop_shape((device or own_device_type()).platform)
+    options = Options(reverse, clamp, tuple(trace), loop)
     _, B, D = x_TBD.shape
     call = CallSignature(
         spec,
@@ -93,12 +100,16 @@ def unroll(
         clamp=tuple(sorted((clamp or {}).items())),
         resets=resets is not None,
         members=batched_members(),
+        device=device,
     )
     compute = _COMPUTE[resolve(backend, call)]
-    x_TBD, is_real_TB = hide_padding(x_TBD, lengths)
-    is_reset_TB = effective_resets(resets, is_real_TB, reverse)
-    inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
-    with jax.default_matmul_precision(precision) if precision else nullcontext():
+    with (
+        jax.default_matmul_precision(precision) if precision else nullcontext(),
+        jax.named_scope(TIME_SCOPE),
+    ):
+        x_TBD, is_real_TB = hide_padding(x_TBD, lengths)
+        is_reset_TB = effective_resets(resets, is_real_TB, reverse)
+        inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
         if state is None:
             # From the hidden padding: a NaN in the first step would make the zero state NaN.
             zx = spec.cell.project(spec, params, x_TBD[0])

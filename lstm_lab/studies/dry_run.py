@@ -26,6 +26,7 @@ from lstm_lab.studies.plan import (
     PlannedCohort,
     count_tokens,
     lane_bytes,
+    own_pool,
     plan_cohorts,
     program_flops,
 )
@@ -131,9 +132,7 @@ def _load_datasets(runs: Mapping[str, PlannedRun], data_dir: Path) -> dict[Task,
 
 
 def _plan(runs: Mapping[str, PlannedRun], datasets: dict[Task, Dataset]) -> list[PlannedCohort]:
-    return plan_cohorts(
-        runs, jax.local_device_count(), lambda spec: count_tokens(spec, datasets[spec.task])
-    )
+    return plan_cohorts(runs, own_pool(), lambda spec: count_tokens(spec, datasets[spec.task]))
 
 
 def _cohort_rows(cohorts: list[PlannedCohort], runs: dict[str, PlannedRun]) -> list[list[str]]:
@@ -203,13 +202,13 @@ def estimate_seconds(study: Study, data_dir: Path, due: Mapping[str, int] | None
     cohorts = _plan(runs, datasets)
     # Both stages of a variant share a program: only the first compiles it.
     programs = {runs[cohort.runs[0]].variant for cohort in cohorts}
-    flops = _flops(cohorts, runs, datasets) + len(programs) * program_flops()
+    flops = _flops(cohorts, runs, datasets) + len(programs) * program_flops(own_pool().type)
     return _seconds(flops)
 
 
 def _seconds(flops: float) -> float:
     """Returns the time of so much training on all devices."""
-    return flops / (EFFICIENCY * _matmul_rate() * jax.local_device_count())
+    return flops / (EFFICIENCY * _matmul_rate() * own_pool().devices)
 
 
 def _padded_spec(spec: RunSpec, cohort: PlannedCohort) -> RunSpec:

@@ -23,7 +23,7 @@ from lstm_lab.studies.archive import RunSlot, identity, slot_of, unpack
 from lstm_lab.studies.axes import Point
 from lstm_lab.studies.declaration import REPORT_ONLY, declaration, results_part, with_defaults
 from lstm_lab.studies.expand import PlannedRun
-from lstm_lab.studies.plan import plan_cohorts
+from lstm_lab.studies.plan import DevicePool, plan_cohorts
 from lstm_lab.studies.study import Study
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout, fit_layout
@@ -93,7 +93,7 @@ class StudyFolder:
     def plan_runs(
         self,
         runs: Sequence[PlannedRun],
-        devices: int,
+        pool: DevicePool,
         tokens: Callable[[RunSpec], float],
         results: Path | None = None,
     ) -> list[tuple[str, Cohort]]:
@@ -101,7 +101,7 @@ class StudyFolder:
 
         Args:
           runs: the runs.
-          devices: the number of local devices. Planned cohorts keep their layout if it fits.
+          pool: the devices of this process. Planned cohorts keep their layout if it fits.
           tokens: the number of time steps that a run reads; not called if all runs have results.
           results: an archive whose results replace training, or None.
 
@@ -131,7 +131,7 @@ class StudyFolder:
             placed = {k for row in plan["cohorts"].values() for k in row["runs"]}
             new = {k: run for k, run in by_id.items() if k not in placed}
             if not all(CohortRun(run.spec, self.run_folder(k)).done for k, run in new.items()):
-                for planned in plan_cohorts(new, devices, tokens):
+                for planned in plan_cohorts(new, pool, tokens):
                     plan["cohorts"][planned.id] = {
                         "layout": asdict(planned.layout),
                         "runs": planned.runs,
@@ -141,7 +141,7 @@ class StudyFolder:
             members = [(k, by_id[k]) for k in row["runs"] if k in by_id]
             if members:
                 name = _cohort_name([run for _, run in members])
-                cohorts.append((name, self._cohort(cohort_id, members, devices)))
+                cohorts.append((name, self._cohort(cohort_id, members, pool.devices)))
         return cohorts
 
     def _refuse_earlier_meanings(self, by_id: Mapping[str, PlannedRun]) -> None:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -20,10 +21,11 @@ import numpy as np
 from lstm_lab.config.ids import program_key
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import summarize_program
+from lstm_lab.recurrence import DeviceType, own_device_type
 from lstm_lab.studies.expand import PlannedRun
 from lstm_lab.tasks import Dataset, mean_steps
 from lstm_lab.training import padding
-from lstm_lab.training.layout import Layout, choose_layout, on_cpu
+from lstm_lab.training.layout import Layout, choose_layout
 
 # Runs per cohort. A cohort is the unit that a worker takes, so a few hundred runs have to make
 # enough cohorts for several workers.
@@ -39,6 +41,30 @@ MAX_LANES_ACCELERATOR = 256
 # Arrays of the size of the parameters that one member keeps: the parameters, two moments of the
 # optimizer, the gradient, and the best parameters so far.
 COPIES = 5
+
+
+class DevicePool(NamedTuple):
+    """The devices for which cohorts are planned.
+
+    Attributes:
+      type: of each device.
+      devices: the number of devices of the process that will train a cohort.
+      memory: of each device, in bytes.
+    """
+
+    type: DeviceType
+    devices: int
+    memory: float
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the devices are CPUs, on which lanes run one after another."""
+        return self.type.platform == "cpu"
+
+
+def own_pool() -> DevicePool:
+    """Returns the devices of this process."""
+    return DevicePool(own_device_type(), jax.local_device_count(), _own_memory())
 
 
 @dataclass(frozen=True)
@@ -57,13 +83,13 @@ class PlannedCohort:
 
 
 def plan_cohorts(
-    runs: Mapping[str, PlannedRun], devices: int, tokens: Callable[[RunSpec], float]
+    runs: Mapping[str, PlannedRun], pool: DevicePool, tokens: Callable[[RunSpec], float]
 ) -> list[PlannedCohort]:
     """Groups runs of one stage that one program can train, in their order.
 
     Args:
       runs: the runs, by id.
-      devices: the number of local devices of the process that will train a cohort.
+      pool: the devices of the process that will train a cohort.
       tokens: the number of time steps that a run reads, as `count_tokens` returns it.
 
     Returns:
@@ -73,13 +99,14 @@ def plan_cohorts(
     groups: dict[tuple[str, str], list[str]] = {}
     for name, run in runs.items():
         groups.setdefault((run.stage, _group_key(run.spec)), []).append(name)
-    cohorts = []
+    cohorts, compiling = [], program_flops(pool.type)
     for names in groups.values():
-        for width, bucket in _buckets({name: runs[name].spec for name in names}, tokens):
+        specs = {name: runs[name].spec for name in names}
+        for width, bucket in _buckets(specs, tokens, compiling):
             for first in range(0, len(bucket), MAX_RUNS):
                 members = tuple(bucket[first : first + MAX_RUNS])
                 spec = runs[members[0]].spec
-                layout = _layout(spec, len(members), width, devices)
+                layout = _layout(spec, len(members), width, pool)
                 cohort_id = hashlib.sha256("".join(members).encode()).hexdigest()[:12]
                 cohorts.append(PlannedCohort(cohort_id, members, layout))
     return cohorts
@@ -96,7 +123,7 @@ def _group_key(spec: RunSpec) -> str:
 
 
 def _buckets(
-    specs: Mapping[str, RunSpec], tokens: Callable[[RunSpec], float]
+    specs: Mapping[str, RunSpec], tokens: Callable[[RunSpec], float], compiling: float
 ) -> list[tuple[int | None, list[str]]]:
     """Splits runs into buckets of similar hidden size, at the least total cost.
 
@@ -106,6 +133,11 @@ def _buckets(
     An optimal bucket holds consecutive sizes, because a size between two others costs least in
     their bucket. So dynamic programming over the sorted sizes finds the optimum:
     best[j + 1] = min over i <= j of best[i] + cost of the bucket sizes[i..j].
+
+    Args:
+      specs: the runs of one group, by name.
+      tokens: as in `plan_cohorts`.
+      compiling: as `program_flops` returns it.
 
     Returns:
       The width of each bucket, None if it has one size and needs no padding, and the names of its
@@ -117,13 +149,12 @@ def _buckets(
     sizes = sorted(load)
     # Any run of the group serves: they differ in seeds, rates and hidden size only.
     flops = _flops_by_width(next(iter(specs.values())), sizes)
-    program = program_flops()
     # Tokens of all sizes before the k-th, so that a bucket's tokens are one difference.
     tokens_before = np.cumsum([0.0, *(load[size] for size in sizes)])
     best, starts = np.zeros(len(sizes) + 1), []
     for last, price in enumerate(flops):
         bucket_tokens = tokens_before[last + 1] - tokens_before[: last + 1]
-        costs = best[: last + 1] + program + price * bucket_tokens
+        costs = best[: last + 1] + compiling + price * bucket_tokens
         starts.append(int(np.argmin(costs)))
         best[last + 1] = costs.min()
     buckets: list[tuple[int | None, list[str]]] = []
@@ -137,9 +168,9 @@ def _buckets(
     return buckets[::-1]
 
 
-def program_flops() -> float:
-    """Returns the cost of compiling one program on this machine's devices, in FLOP."""
-    return PROGRAM_FLOPS.get(jax.default_backend(), PROGRAM_FLOPS_ACCELERATOR)
+def program_flops(device: DeviceType) -> float:
+    """Returns the cost of compiling one program for a type of device, in FLOP."""
+    return PROGRAM_FLOPS.get(device.platform, PROGRAM_FLOPS_ACCELERATOR)
 
 
 def _flops_by_width(spec: RunSpec, sizes: Sequence[int]) -> np.ndarray:
@@ -165,29 +196,26 @@ def count_tokens(spec: RunSpec, dataset: Dataset) -> float:
     return steps * spec.train.batch_size * length
 
 
-def _layout(spec: RunSpec, members: int, width: int | None, devices: int) -> Layout:
-    usable = min(devices, spec.compute.devices or devices)
+def _layout(spec: RunSpec, members: int, width: int | None, pool: DevicePool) -> Layout:
+    usable = min(pool.devices, spec.compute.devices or pool.devices)
     padded = spec if width is None else replace(spec, model=replace(spec.model, hidden=width))
-    most = max(min(lanes_that_fit(padded) // usable, _max_lanes()) * usable, 1)
+    limit = MAX_LANES.get(pool.type.platform, MAX_LANES_ACCELERATOR)
+    most = max(min(lanes_that_fit(padded, pool.memory) // usable, limit) * usable, 1)
     lanes = min(members, most)
-    if on_cpu() and lanes > usable:
+    if pool.on_cpu and lanes > usable:
         # Six tuning runs and five final ones shall share a program, and idle lanes cost nothing.
         per_device = -(-lanes // usable)
         lanes = min(usable * 2 ** (per_device - 1).bit_length(), most)
     return replace(choose_layout(lanes, spec.train.batch_size, usable), width=width)
 
 
-def _max_lanes() -> int:
-    return MAX_LANES.get(jax.default_backend(), MAX_LANES_ACCELERATOR)
-
-
-def lanes_that_fit(spec: RunSpec) -> int:
-    """Returns the number of members whose states fit in half of the memory; at least one.
+def lanes_that_fit(spec: RunSpec, memory: float) -> int:
+    """Returns the number of members whose states fit in half of a memory; at least one.
 
     The other half is for activations. They depend on the backend, so they are not estimated; a
     cohort that runs out of memory is tried again with half the lanes.
     """
-    return max(1, int(_memory() / 2 / lane_bytes(spec)))
+    return max(1, int(memory / 2 / lane_bytes(spec)))
 
 
 def lane_bytes(spec: RunSpec) -> float:
@@ -196,7 +224,7 @@ def lane_bytes(spec: RunSpec) -> float:
 
 
 @cache
-def _memory() -> float:
+def _own_memory() -> float:
     """Returns the memory of the first device, or of the machine if it reports none, in bytes."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 
-import jax
-
 from lstm_lab.config.ids import program_spec, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.results.lease import Lease, acquire_lease
@@ -25,7 +23,7 @@ from lstm_lab.studies.expand import PlannedRun, all_runs, final_runs, tuning_run
 from lstm_lab.studies.failures import RETRIES, FailureLog
 from lstm_lab.studies.folder import StudyFolder, choose_points, without_results
 from lstm_lab.studies.optuna import lost_runs, next_generation
-from lstm_lab.studies.plan import count_tokens
+from lstm_lab.studies.plan import DevicePool, count_tokens, own_pool
 from lstm_lab.studies.sequential import due_runs, record_look
 from lstm_lab.studies.study import Search, Study
 from lstm_lab.tasks import Dataset, Task
@@ -78,7 +76,7 @@ class _Launch:
 
     Attributes:
       folder, datasets, stop, overrides, results: as in `launch`.
-      devices: the number of local devices.
+      pool: the devices of this process.
       meter: the progress bar.
       counted: the folders of finished runs that the meter has counted.
       failures: for each reason, the cohorts that failed for it.
@@ -90,7 +88,7 @@ class _Launch:
     stop: StopRequest
     overrides: dict[str, str] | None
     results: Path | None
-    devices: int
+    pool: DevicePool
     meter: Meter
     counted: set[Path] = field(default_factory=set)
     failures: dict[str, set[str]] = field(default_factory=dict)
@@ -146,8 +144,7 @@ def launch(
     steps = sum(_count_steps(run, datasets) for run in unfinished)
     tuning_failed = False
     with Meter(steps) as meter:
-        devices = jax.local_device_count()
-        state = _Launch(folder, datasets, stop, overrides, results, devices, meter)
+        state = _Launch(folder, datasets, stop, overrides, results, own_pool(), meter)
         if study.tuning:
             status = _tune(state, study)
             if status == "interrupted" or state.abort_reason:
@@ -220,7 +217,7 @@ def run_cohorts(state: _Launch, runs: list[PlannedRun]) -> Status:
     """Plans runs and works on their cohorts until all are done, here or in another process."""
     cohorts = state.folder.plan_runs(
         runs,
-        state.devices,
+        state.pool,
         lambda spec: count_tokens(spec, state.datasets[spec.task]),
         state.results,
     )
@@ -250,7 +247,7 @@ def run_cohorts(state: _Launch, runs: list[PlannedRun]) -> Status:
                 return "failed"
             if attempt is Attempt.RETRY:
                 # Its turn comes again after the other cohorts, perhaps with fewer lanes.
-                left[k] = (name, state.folder.with_planned_layout(cohort, state.devices))
+                left[k] = (name, state.folder.with_planned_layout(cohort, state.pool.devices))
                 continue
             del left[k]
             failed = failed or attempt is Attempt.FAILED

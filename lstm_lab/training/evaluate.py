@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -12,6 +15,7 @@ from jax import lax
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.tasks import (
     Batch,
     MetricSums,
@@ -26,7 +30,7 @@ from lstm_lab.tasks import (
     zero_metrics,
 )
 from lstm_lab.training.device_axis import DeviceAxis
-from lstm_lab.training.forward import forward, metrics, switch_on_length
+from lstm_lab.training.forward import Forward, forward, metrics, switch_on_length
 from lstm_lab.training.state import zero_states
 from lstm_lab.utils.types import PyTree
 
@@ -44,6 +48,7 @@ def evaluate_split(
     split: Split,
     buckets: tuple[int, ...],
     axis: DeviceAxis,
+    device: DeviceType | None = None,
 ) -> dict[str, jax.Array]:
     """Computes the metrics over a split.
 
@@ -55,14 +60,19 @@ def evaluate_split(
       buckets: lengths of batches as `forward.length_buckets` gives them; with them the examples are
         read in order of their length.
       axis: the devices that share each batch.
+      device: as in `forward.forward`.
 
     Returns:
       The mean of each metric over all predictions.
     """
+
+    def run(batch: Batch, states: States | None = None) -> Forward:
+        return forward(spec, params, batch, regularization, states, device)
+
     if isinstance(split, Stream):
-        sums = _sum_over_stream(spec, params, regularization, split, axis)
+        sums = _sum_over_stream(spec, run, partial(zero_states, spec, params), split, axis)
     else:
-        sums = _sum_over_examples(spec, params, regularization, split, buckets, axis)
+        sums = _sum_over_examples(spec, run, split, buckets, axis)
     return means(spec.task.target, axis.sum(sums))
 
 
@@ -73,8 +83,7 @@ def nan_metrics(spec: RunSpec) -> dict[str, jax.Array]:
 
 def _sum_over_examples(
     spec: RunSpec,
-    params: PyTree,
-    regularization: Regularization,
+    run: Callable[[Batch], Forward],
     examples: Stored,
     buckets: tuple[int, ...],
     axis: DeviceAxis,
@@ -89,7 +98,7 @@ def _sum_over_examples(
     rows_B = axis.rows(size)
 
     def measure_batch(batch: Batch) -> MetricSums:
-        return metrics(spec, forward(spec, params, batch, regularization).outputs, batch)
+        return metrics(spec, run(batch).outputs, batch)
 
     measure = switch_on_length(buckets, target.every_step, measure_batch)
 
@@ -102,7 +111,11 @@ def _sum_over_examples(
 
 
 def _sum_over_stream(
-    spec: RunSpec, params: PyTree, regularization: Regularization, stream: Stream, axis: DeviceAxis
+    spec: RunSpec,
+    run: Callable[[Batch, States], Forward],
+    zero: Callable[[int], States],
+    stream: Stream,
+    axis: DeviceAxis,
 ) -> MetricSums:
     """Measures a stream chunk by chunk; the states are carried from one chunk to the next."""
     target = spec.task.target
@@ -114,11 +127,11 @@ def _sum_over_stream(
     ) -> tuple[tuple[MetricSums, States], None]:
         total, states = carry
         batch = chunk(stream, index, rows_B, tracks, whole=steps % stream.T == 0)
-        outputs, states, _ = forward(spec, params, batch, regularization, states)
+        outputs, states, _ = run(batch, states)
         sums = metrics(spec, outputs, batch)
         return (jax.tree.map(jnp.add, total, sums), states), None
 
-    start = zero_metrics(target), zero_states(spec, params, len(rows_B))
+    start = zero_metrics(target), zero(len(rows_B))
     # The last chunk may be short; every symbol counts in an evaluation.
     chunks = jnp.arange(-(-steps // stream.T))
     (total, _), _ = lax.scan(add, axis.vary(start), chunks)

@@ -20,6 +20,7 @@ from lstm_lab.models.build import build_model
 from lstm_lab.models.head import Outputs, cross_entropy
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.regularization import Regularization
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.tasks import (
     Batch,
     Categorical,
@@ -66,6 +67,7 @@ def forward(
     batch: Batch,
     regularization: Regularization,
     states: States | None = None,
+    device: DeviceType | None = None,
 ) -> Forward:
     """Computes the outputs of a batch.
 
@@ -75,13 +77,14 @@ def forward(
       batch: the examples.
       regularization: rates, and keys in training; without keys nothing is drawn.
       states: for a stream, the final states of the chunk before; else None.
+      device: the type of device for which the pass is compiled; None stands for this process's.
 
     Returns:
       Outputs, final states and the last layer's outputs.
     """
     arguments, source = _arguments(batch, regularization, states)
     with jax.default_matmul_precision(spec.model.precision):
-        (outputs, states), variables = build_model(spec).apply(
+        (outputs, states), variables = build_model(spec, device=device).apply(
             {"params": params},
             *arguments,
             method="outputs_and_states",

@@ -9,20 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import jax
-
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import backends_for_training
-from lstm_lab.recurrence import Backend
+from lstm_lab.recurrence import Backend, DeviceType
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import say
 
 Kind = Literal["single", "members", "batch"]
-
-
-def on_cpu() -> bool:
-    """Returns whether the devices are CPUs, on which lanes run one after another."""
-    return jax.local_devices()[0].platform == "cpu"
 
 
 @dataclass(frozen=True)
@@ -51,11 +44,13 @@ class Layout:
             return spec
         return replace(spec, model=replace(spec.model, hidden=self.width))
 
-    def backends(self, spec: RunSpec) -> list[Backend]:
+    def backends(self, spec: RunSpec, device: DeviceType) -> list[Backend]:
         """Returns the backends of one member's training; see `backends_for_training`."""
         rows = spec.train.batch_size // (self.devices if self.kind == "batch" else 1)
         lanes = self.lanes // (self.devices if self.kind == "members" else 1)
-        return backends_for_training(self.widen(spec), rows, 1 if on_cpu() else lanes)
+        # On CPU lanes run one after another: see `parallel.lane_map`.
+        members = 1 if device.platform == "cpu" else lanes
+        return backends_for_training(self.widen(spec), rows, members, device)
 
 
 def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -> Layout:

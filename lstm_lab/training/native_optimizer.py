@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from lstm_lab.config.sections import OptimSpec
+from lstm_lab.recurrence import DeviceType, own_device_type
 from lstm_lab.recurrence.backends import kernel_library
 from lstm_lab.training.optimizer import learning_rate
 from lstm_lab.utils.types import PyTree
@@ -43,16 +44,17 @@ class Updated(NamedTuple):
     weight_norm: jax.Array
 
 
-def serves(spec: OptimSpec, params: PyTree) -> bool:
+def serves(spec: OptimSpec, params: PyTree, device: DeviceType | None = None) -> bool:
     """Returns whether the kernel computes an optimizer's step.
 
     Args:
       spec: the optimizer. Frozen parameters, accumulated gradients and a decay of the weights
         themselves are left to optax.
       params: the parameters.
+      device: the type of device for which the step is compiled; None stands for this process's.
     """
     by_optax = spec.freeze or spec.accumulate > 1 or spec.weight_decay_on == "weights"
-    if jax.default_backend() != "cpu" or by_optax:
+    if (device or own_device_type()).platform != "cpu" or by_optax:
         return False
     if any(leaf.dtype != jnp.float32 or leaf.size == 0 for leaf in jax.tree.leaves(params)):
         return False

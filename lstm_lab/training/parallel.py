@@ -6,23 +6,24 @@ In: a `TrainStep` and a `Layout`. Out: a `Program`. Lanes are mapped by `lax.map
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax import dtypes
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.recurrence import MEMBERS
+from lstm_lab.recurrence import MEMBERS, device_type, own_device_type
 from lstm_lab.tasks import Split
 from lstm_lab.training import padding
 from lstm_lab.training.device_axis import DeviceAxis
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.optimizer import schedule_length
-from lstm_lab.training.program import Program
+from lstm_lab.training.program import LoweredProgram, Program
 from lstm_lab.training.reports import ChunkReport
 from lstm_lab.training.state import Member, TrainState, member_of
 from lstm_lab.training.step import Splits, TrainStep
@@ -49,55 +50,76 @@ class LaneFunctions(NamedTuple):
     evaluate: Callable[..., dict[str, jax.Array]]
 
 
-def build_program(spec: RunSpec, total_steps: int, layout: Layout) -> Program:
+def build_program(
+    spec: RunSpec, total_steps: int, layout: Layout, devices: Sequence[jax.Device] | None = None
+) -> Program:
     """Builds a cohort's functions; equal cohorts share one program, and so one compilation.
 
     Args:
       spec: any member's spec.
       total_steps: optimizer steps of the run.
       layout: how the cohort lies on the devices.
+      devices: the devices for which the functions are compiled, which need not be present; None
+        stands for this process's, or for those of all hosts.
 
     Raises:
       ValueError: if the layout needs more devices than there are.
     """
     length = schedule_length(spec, total_steps)
-    return _build(program_spec(layout.widen(spec)), length, layout)
+    if devices is None:
+        devices = jax.local_devices() if layout.hosts == 1 else jax.devices()
+    if len(devices) < layout.devices:
+        raise ValueError(f"devices: got {len(devices)}, the layout needs {layout.devices}")
+    wide = program_spec(layout.widen(spec))
+    return _build(wide, length, layout, tuple(devices[: layout.devices]))
 
 
 @lru_cache(maxsize=16)  # a compiled program may hold a hundred megabytes
-def _build(spec: RunSpec, length: float, layout: Layout) -> Program:
-    devices = (jax.local_devices() if layout.hosts == 1 else jax.devices())[: layout.devices]
-    if len(devices) < layout.devices:
-        raise ValueError(f"devices: got {len(devices)}, the layout needs {layout.devices}")
-    platform = devices[0].platform
+def _build(
+    spec: RunSpec, length: float, layout: Layout, devices: tuple[jax.Device, ...]
+) -> Program:
+    device = device_type(devices[0])
     train_step = TrainStep(
         spec,
         length,
         padded=layout.width is not None,
         # Under vmap every branch of a switch is computed: cutting would cost more than it saves.
-        cut_to_length=platform == "cpu",
+        cut_to_length=device.platform == "cpu",
         axis=DeviceAxis(AXIS if layout.kind == "batch" else None),
+        device=device,
     )
-    lanes = _lane_functions(train_step, platform)
+    lanes = _lane_functions(train_step, device.platform)
     # One axis: members and batches are never split at the same time.
     mesh = Mesh(np.array(devices), (AXIS,))
-    init_member = partial(_init_member, train_step)
     if layout.hosts > 1:
-        return _hosts_program(layout, mesh, init_member, lanes)
-    if layout.kind == "single":
-        place = partial(jax.device_put, device=devices[0])
-        return Program(
-            layout,
-            place=place,
-            place_data=place,
-            collect=jax.device_get,
-            init_member=init_member,
-            run_chunk=jax.jit(lanes.run_chunk, donate_argnums=0),
-            evaluate=jax.jit(lanes.evaluate),
-        )
-    if layout.kind == "batch":
-        return _batch_program(layout, mesh, init_member, lanes)
-    return _members_program(layout, mesh, init_member, lanes)
+        return _hosts_program(layout, mesh, train_step, lanes)
+    match layout.kind:
+        case "single":
+            return _single_program(layout, devices[0], train_step, lanes)
+        case "batch":
+            return _batch_program(layout, mesh, train_step, lanes)
+        case "members":
+            return _members_program(layout, mesh, train_step, lanes)
+
+
+def _single_program(
+    layout: Layout, device: jax.Device, train_step: TrainStep, lanes: LaneFunctions
+) -> Program:
+    """One device holds all lanes."""
+    place = partial(jax.device_put, device=device)
+    shapes = partial(_shapes, SingleDeviceSharding(device))
+    run_chunk, evaluate = jax.jit(lanes.run_chunk, donate_argnums=0), jax.jit(lanes.evaluate)
+    return Program(
+        layout,
+        place=place,
+        place_data=place,
+        collect=jax.device_get,
+        init_member=partial(_init_member, train_step),
+        run_chunk=run_chunk,
+        evaluate=evaluate,
+        lower=_lowering(layout, run_chunk.lower, evaluate.lower, shapes, shapes),
+        member_shapes=partial(jax.eval_shape, train_step.init),
+    )
 
 
 def _lane_functions(train_step: TrainStep, platform: str) -> LaneFunctions:
@@ -148,7 +170,7 @@ def map_population(one: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree
     Returns:
       A function of arrays [devices, members per device, ...]; the arrays passed are consumed.
     """
-    map_over_lanes = lane_map(jax.local_devices()[0].platform)
+    map_over_lanes = lane_map(own_device_type().platform)
     return jax.pmap(partial(map_over_lanes, one), donate_argnums=0)
 
 
@@ -187,77 +209,133 @@ def unpad(layout: Layout, spec: RunSpec, params: PyTree) -> PyTree:
     return padding.unpad_host(padding.unit_axes(wide), params, spec.model.hidden)
 
 
+# ---- programs that are lowered and not run
+
+
+def _shapes(sharding: Sharding | None, tree: PyTree) -> PyTree:
+    """Returns the shapes of arrays, or of shapes, with the place where the arrays lie."""
+    return jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(
+            np.shape(a), dtypes.canonicalize_dtype(a.dtype), sharding=sharding
+        ),
+        tree,
+    )
+
+
+def _lowering(
+    layout: Layout,
+    run_chunk: Callable[..., jax.stages.Lowered],
+    evaluate: Callable[..., jax.stages.Lowered],
+    lane_shapes: Callable[[PyTree], PyTree],
+    data_shapes: Callable[[PyTree], PyTree],
+) -> Callable[[TrainState, Mapping[str, Split], Split], LoweredProgram]:
+    """Returns `Program.lower`.
+
+    Args:
+      layout: how the cohort lies on the devices.
+      run_chunk, evaluate: lower the functions for the shapes of their arguments.
+      lane_shapes: from shapes [lanes, ...] to those of the arguments; as `Program.place`.
+      data_shapes: the same for arrays without lanes; as `Program.place_data`.
+    """
+
+    def lower(member: TrainState, splits: Mapping[str, Split], test: Split) -> LoweredProgram:
+        def with_lanes(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((layout.lanes, *leaf.shape), leaf.dtype)
+
+        state = lane_shapes(jax.tree.map(with_lanes, member))
+        selected = lane_shapes(jax.ShapeDtypeStruct((layout.lanes,), bool))
+        number = data_shapes(jax.ShapeDtypeStruct((), np.int32))
+        return LoweredProgram(
+            run_chunk(state, data_shapes(dict(splits)), number, number),
+            evaluate(state.best.params, state.hparams, selected, data_shapes(test)),
+        )
+
+    return lower
+
+
 # ---- several devices
 
 
 def _batch_program(
-    layout: Layout,
-    mesh: Mesh,
-    init_member: Callable[[RunSpec, int], TrainState],
-    lanes: LaneFunctions,
+    layout: Layout, mesh: Mesh, train_step: TrainStep, lanes: LaneFunctions
 ) -> Program:
     """Every device holds all lanes and computes its share of each batch."""
     place = partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec()))
+    index = np.arange(layout.devices, dtype=np.int32)
 
-    def replicate(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    def replicate(function: Callable[..., PyTree]) -> Any:
         # pmap needs one argument with a device axis; the others are the same on every device.
         # `out_axes=None`: every device holds the same result, so one copy is enough.
-        mapped = jax.pmap(
+        return jax.pmap(
             lambda _, args: function(*args),
             axis_name=AXIS,
             devices=list(mesh.devices),
             in_axes=(0, None),
             out_axes=None,
         )
-        return lambda *args: mapped(np.arange(layout.devices), args)
 
+    run_chunk, evaluate = replicate(lanes.run_chunk), replicate(lanes.evaluate)
+    shapes = partial(_shapes, None)
     return Program(
         layout,
         place=place,
         place_data=place,
         collect=jax.device_get,
-        init_member=init_member,
-        run_chunk=replicate(lanes.run_chunk),
-        evaluate=replicate(lanes.evaluate),
+        init_member=partial(_init_member, train_step),
+        run_chunk=lambda *args: run_chunk(index, args),
+        evaluate=lambda *args: evaluate(index, args),
+        lower=_lowering(
+            layout,
+            lambda *args: run_chunk.lower(index, args),
+            lambda *args: evaluate.lower(index, args),
+            shapes,
+            shapes,
+        ),
+        member_shapes=partial(jax.eval_shape, train_step.init),
     )
 
 
 def _members_program(
-    layout: Layout,
-    mesh: Mesh,
-    init_member: Callable[[RunSpec, int], TrainState],
-    lanes: LaneFunctions,
+    layout: Layout, mesh: Mesh, train_step: TrainStep, lanes: LaneFunctions
 ) -> Program:
     """Every device holds a share of the lanes: arrays are [devices, lanes per device, ...]."""
     pmap = partial(jax.pmap, axis_name=AXIS, devices=list(mesh.devices))
     sharded = NamedSharding(mesh, PartitionSpec(AXIS))
 
+    def share(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return layout.devices, layout.lanes // layout.devices, *shape[1:]
+
     def place(tree: PyTree) -> PyTree:
-        shares = jax.tree.map(lambda a: np.reshape(a, (layout.devices, -1, *np.shape(a)[1:])), tree)
+        shares = jax.tree.map(lambda a: np.reshape(a, share(np.shape(a))), tree)
         return jax.device_put(shares, sharded)
+
+    def lane_shapes(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(share(a.shape), a.dtype), tree)
 
     def collect(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda a: a.reshape(layout.lanes, *a.shape[2:]), jax.device_get(tree))
 
+    run_chunk = pmap(lanes.run_chunk, in_axes=(0, None, None, None), donate_argnums=0)
     evaluate = pmap(lanes.evaluate, in_axes=(0, 0, 0, None))
     return Program(
         layout,
         place=place,
         place_data=partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec())),
         collect=collect,
-        init_member=init_member,
-        run_chunk=pmap(lanes.run_chunk, in_axes=(0, None, None, None), donate_argnums=0),
+        init_member=partial(_init_member, train_step),
+        run_chunk=run_chunk,
         evaluate=lambda params, hparams, selected, split: evaluate(
             params, hparams, place(selected), split
         ),
+        lower=_lowering(
+            layout, run_chunk.lower, evaluate.lower, lane_shapes, partial(_shapes, None)
+        ),
+        member_shapes=partial(jax.eval_shape, train_step.init),
     )
 
 
 def _hosts_program(
-    layout: Layout,
-    mesh: Mesh,
-    init_member: Callable[[RunSpec, int], TrainState],
-    lanes: LaneFunctions,
+    layout: Layout, mesh: Mesh, train_step: TrainStep, lanes: LaneFunctions
 ) -> Program:
     """Splits each batch over the devices of several hosts; all else is the same on every device."""
     same = PartitionSpec()
@@ -270,19 +348,21 @@ def _hosts_program(
 
         return jax.tree.map(one, tree)
 
-    def split_batch(
-        function: Callable[..., PyTree], donated: tuple[int, ...]
-    ) -> Callable[..., PyTree]:
+    def split_batch(function: Callable[..., PyTree], donated: tuple[int, ...]) -> Any:
         # With check_vma, shard_map would sum the gradients a second time: `TrainStep` already does.
         mapped = jax.shard_map(function, mesh=mesh, in_specs=same, out_specs=same, check_vma=False)
         return jax.jit(mapped, donate_argnums=donated)
 
+    run_chunk, evaluate = split_batch(lanes.run_chunk, (0,)), split_batch(lanes.evaluate, ())
+    shapes = partial(_shapes, replicated)
     return Program(
         layout,
         place=place,
         place_data=place,
         collect=jax.device_get,
-        init_member=init_member,
-        run_chunk=split_batch(lanes.run_chunk, (0,)),
-        evaluate=split_batch(lanes.evaluate, ()),
+        init_member=partial(_init_member, train_step),
+        run_chunk=run_chunk,
+        evaluate=evaluate,
+        lower=_lowering(layout, run_chunk.lower, evaluate.lower, shapes, shapes),
+        member_shapes=partial(jax.eval_shape, train_step.init),
     )

@@ -18,8 +18,19 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.tasks import Split
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.reports import ChunkReport
-from lstm_lab.training.state import IDLE, TrainState
+from lstm_lab.training.state import IDLE, Member, TrainState
 from lstm_lab.utils.types import PyTree
+
+
+class LoweredProgram(NamedTuple):
+    """A cohort's functions before their compilation.
+
+    Attributes:
+      run_chunk, evaluate: as in `Program`, for arguments of given shapes.
+    """
+
+    run_chunk: jax.stages.Lowered
+    evaluate: jax.stages.Lowered
 
 
 class Program(NamedTuple):
@@ -35,6 +46,9 @@ class Program(NamedTuple):
       run_chunk: (state, splits, steps, PAUSE, REPORT or EVALUATE) -> (state, report); consumes the
         state.
       evaluate: (params, hparams, selected lanes, split) -> metrics, NaN in lanes not selected.
+      lower: the shapes of a member's state, of the splits and of the test split -> what `run_chunk`
+        and `evaluate` compile. Nothing runs, so the devices need not be present.
+      member_shapes: a member's first state, at the program's width, as shapes.
     """
 
     layout: Layout
@@ -44,6 +58,8 @@ class Program(NamedTuple):
     init_member: Callable[[RunSpec, int], TrainState]
     run_chunk: Callable[..., tuple[TrainState, ChunkReport]]
     evaluate: Callable[[PyTree, PyTree, np.ndarray, Split], dict[str, jax.Array]]
+    lower: Callable[[TrainState, Mapping[str, Split], Split], LoweredProgram]
+    member_shapes: Callable[[Member], TrainState]
 
     def assign(self, state: TrainState | None, members: Mapping[int, TrainState]) -> TrainState:
         """Returns the state with members in lanes; they replace what was there.

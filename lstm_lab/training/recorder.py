@@ -28,6 +28,7 @@ from lstm_lab.config.ids import group_id, redefinitions, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.config.user_code import cell_path, task_path
+from lstm_lab.recurrence import own_device_type
 from lstm_lab.results.intact import record_files
 from lstm_lab.results.run_files import read_rows, read_settings, write_result
 from lstm_lab.tasks import metric_names
@@ -245,7 +246,7 @@ class RunRecorder:
             "spec": to_json(self.spec),
             "seeds": self.spec.seeds,
             "layout": asdict(layout),
-            "backend": ", ".join(layout.backends(self.spec)),
+            "backend": ", ".join(layout.backends(self.spec, own_device_type())),
             **head,
             "overrides": head["overrides"] or earlier.get("overrides", {}),
             **({INITIAL: earlier[INITIAL]} if resumed and INITIAL in earlier else {}),

@@ -16,6 +16,7 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import summarize_program
+from lstm_lab.recurrence import own_device_type
 from lstm_lab.tasks import Dataset, Split, Stream, longest, trivial_baselines
 from lstm_lab.tasks.source import count_examples, preprocessing_record
 from lstm_lab.training import multihost
@@ -62,7 +63,7 @@ class Session:
         self.layout, self.dataset, self.owns_lease = cohort.layout, dataset, owns_lease
         self.spec = cohort.runs[0].spec
         # Fails now, before anything compiles, if a backend that was named cannot serve the run.
-        self.layout.backends(self.spec)
+        self.layout.backends(self.spec, own_device_type())
         self.train = dataset.splits.get("train")
         self.total, self.eval_every = self.spec.schedule_steps(self.train)
         # Equal cohorts get the same program back, so a study compiles it once.
@@ -239,7 +240,7 @@ class Session:
                 f"{self.layout.lanes}: {len(self.lanes.active)} of its runs continue, the others "
                 "begin at their first step"
             )
-        now = ", ".join(self.layout.backends(self.spec))
+        now = ", ".join(self.layout.backends(self.spec, own_device_type()))
         before = {active.recorder.backend_before for active in self.lanes.active.values()}
         for backend in sorted(before - {None, now}, key=str):
             say(

@@ -166,6 +166,8 @@ def zero_states(spec: RunSpec, params: PyTree, rows: int) -> States:
     x = zero_inputs(spec.task, rows, 1)
     # Shapes alone: running the model would allocate and compile it.
     _, states = jax.eval_shape(
-        partial(build_model(spec).apply, method="logits_and_states"), {"params": params}, x
+        partial(build_model(spec.for_tracing()).apply, method="logits_and_states"),
+        {"params": params},
+        x,
     )
     return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), states)

@@ -18,6 +18,7 @@ from jax import lax
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.regularization import Regularization
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.tasks import (
     Batch,
     Split,
@@ -65,6 +66,7 @@ from lstm_lab.training.update import apply_gradients
 from lstm_lab.utils.types import PyTree
 
 Splits = dict[str, Split]
+STEPS_SCOPE = "optimizer_steps"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class TrainStep:
       padded: whether the arrays may have more hidden units than the member.
       cut_to_length: whether small batches are computed only up to their longest sequence.
       axis: the devices that share each batch.
+      device: the type of device for which the functions are compiled; None stands for this
+        process's.
     """
 
     spec: RunSpec
@@ -87,6 +91,7 @@ class TrainStep:
     padded: bool = False
     cut_to_length: bool = False
     axis: DeviceAxis = ONE_DEVICE
+    device: DeviceType | None = None
 
     def init(self, member: Member) -> TrainState:
         """Returns a member's state before its first step.
@@ -97,7 +102,8 @@ class TrainStep:
         # Shapes of parameters do not depend on the batch or the length, so the smallest input will
         # do.
         x = zero_inputs(spec.task, 1, 1)
-        params = build_model(spec).init(jax.random.key(member.init_seed), x)["params"]
+        model = build_model(spec, device=self.device)
+        params = model.init(jax.random.key(member.init_seed), x)["params"]
         optimizer = build_optimizer(spec.optim, member.hparams, self.schedule_length)
         rows, patience = spec.train.batch_size, spec.optim.average
         state = TrainState(
@@ -137,7 +143,9 @@ class TrainStep:
         carry = self.axis.take_rows(state.carry, batch.rows_B)
 
         def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
-            outputs, states, features = forward(spec, params, batch, regularization, carry)
+            outputs, states, features = forward(
+                spec, params, batch, regularization, carry, self.device
+            )
             # A sum, not a mean: see `_reduce`.
             total, count, sums = loss_and_metrics(spec, outputs, batch)
             if spec.train.penalized:
@@ -200,7 +208,9 @@ class TrainStep:
             before = state.interval
             start = state, before.total, before.fault, self._new_order(train, state)
             # A loop of unknown length in the program: the host waits once per chunk, not per step.
-            state, total, fault, _ = lax.fori_loop(0, steps_left, one_step, start)
+            # Named, so that `lstm-lab compile` finds the loop in the text of a compiled program.
+            with jax.named_scope(STEPS_SCOPE):
+                state, total, fault, _ = lax.fori_loop(0, steps_left, one_step, start)
             params = self._judged_weights(state)
             valid = self.evaluate_if(evaluating, params, state.hparams, splits["valid"])
             interval = RowSoFar(before.steps + steps_left, total, fault)
@@ -237,7 +247,9 @@ class TrainStep:
         """
         buckets = length_buckets(self.spec, split) if self.cut_to_length else ()
         regularization = Regularization(regularization_rates(hparams))
-        return evaluate_split(self.spec, params, regularization, split, buckets, self.axis)
+        return evaluate_split(
+            self.spec, params, regularization, split, buckets, self.axis, self.device
+        )
 
     def evaluate_if(
         self, condition: jax.Array, params: PyTree, hparams: dict[str, jax.Array], split: Split
@@ -297,6 +309,7 @@ class TrainStep:
             count,
             state.opt_state,
             state.params,
+            self.device,
         )
         params = updated.params
         # Without averaging it is None, and `and` keeps it None.

@@ -12,6 +12,7 @@ import jax
 import optax
 
 from lstm_lab.config.sections import OptimSpec
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.training import native_optimizer
 from lstm_lab.training.native_optimizer import Updated
 from lstm_lab.training.optimizer import build_optimizer
@@ -26,6 +27,7 @@ def apply_gradients(
     count: jax.Array,
     opt_state: PyTree,
     params: PyTree,
+    device: DeviceType | None = None,
 ) -> Updated:
     """Does one optimizer step.
 
@@ -37,8 +39,9 @@ def apply_gradients(
       count: what the sum is divided by.
       opt_state: the optimizer's state.
       params: the weights.
+      device: the type of device for which the step is compiled; None stands for this process's.
     """
-    if native_optimizer.serves(spec, params):
+    if native_optimizer.serves(spec, params, device):
         return native_optimizer.apply_gradients(
             spec, hparams, length, grads, count, opt_state, params
         )

@@ -19,8 +19,7 @@ def in_float32(outputs):
 
 def formula(outputs, y_BT, weight_BT, smoothing):
     """The sum, its gradients, the scores; NumPy, float64."""
-    features_TBH, kernel, bias = outputs
-    features = features_TBH.swapaxes(0, 1)
+    features, kernel, bias = outputs.features.swapaxes(0, 1), outputs.kernel, outputs.bias
     logits = features @ kernel + bias
     log_p = logits - logits.max(-1, keepdims=True)
     log_p -= np.log(np.exp(log_p).sum(-1, keepdims=True))

@@ -5,11 +5,17 @@ import sys
 
 from lstm_lab.config.serialization import to_json
 from lstm_lab.studies import Study, Tuning, grid
+from lstm_lab.studies.plan import own_pool
 from tests.helpers.paths import ROOT
 from tests.helpers.training import run_record, small_spec
 
 BASE = to_json(small_spec())
 TUNED = {"tuning": Tuning((grid("optim.lr", (0.1, 0.01)),), (0, 1), {"train.steps": 10})}
+
+
+def pool(devices):
+    """Returns that many devices like those of this process, for a plan."""
+    return own_pool()._replace(devices=devices)
 
 
 def tiny_study(**options):

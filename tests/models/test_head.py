@@ -1,5 +1,7 @@
 """XLA's cross-entropy by parts of the rows: the formula in float64, its gradients, its memory."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,7 +73,7 @@ def test_rows_of_weight_zero_do_not_count_even_if_they_are_nan():
     weight_BT[1, 2] = 0.0
     total, grads, _ = formula(outputs, y_BT, weight_BT, 0.1)
     damaged = in_float32(outputs)
-    damaged = damaged._replace(features=damaged.features.at[2, 1].set(jnp.nan))
+    damaged = replace(damaged, features=damaged.features.at[2, 1].set(jnp.nan))
     (value, _), gradients = jax.value_and_grad(cross_entropy, has_aux=True)(
         damaged, jnp.array(y_BT), jnp.array(weight_BT), 0.1
     )
@@ -94,7 +96,7 @@ def test_lanes_are_independent():
 def test_in_bfloat16_the_products_are_those_of_a_dense_layer():
     outputs, y_BT, weight_BT = draw(0, 5, 4, 8, 6)
     outputs = in_float32(outputs)
-    outputs = outputs._replace(features=outputs.features.astype(jnp.bfloat16))
+    outputs = replace(outputs, features=outputs.features.astype(jnp.bfloat16))
     weight_BT = jnp.array(weight_BT, jnp.float32)
 
     def plain(outputs):
@@ -110,7 +112,7 @@ def test_in_bfloat16_the_products_are_those_of_a_dense_layer():
     # XLA may keep more digits than bfloat16 between product and bias, which has 8 bits.
     np.testing.assert_allclose(by_parts(outputs), plain(outputs), rtol=2**-8)
     found, expected = jax.grad(by_parts)(outputs), jax.grad(plain)(outputs)
-    for gradient, reference in zip(found, expected, strict=True):
+    for gradient, reference in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
         assert gradient.dtype == reference.dtype
         reference = np.asarray(reference, np.float32)
         np.testing.assert_allclose(

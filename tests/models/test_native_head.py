@@ -1,5 +1,7 @@
 """The kernel of a head with many classes: the formula in float64, XLA's head, threads, memory."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from lstm_lab.models import head, native_head
 from lstm_lab.models.head import Outputs, cross_entropy
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.tasks import IGNORE_INDEX
 from tests.helpers.head import assert_close, draw, formula, in_float32
 
@@ -24,7 +27,7 @@ def small_parts(monkeypatch):
 def arrays(seed, sizes):
     outputs, y_BT, weight_BT = draw(seed, *sizes)
     # Small logits: float32 keeps the digits that the comparison with float64 needs.
-    outputs = outputs._replace(kernel=outputs.kernel / np.sqrt(sizes[2]))
+    outputs = replace(outputs, kernel=outputs.kernel / np.sqrt(sizes[2]))
     return outputs, y_BT, weight_BT
 
 
@@ -50,7 +53,7 @@ def test_rows_of_weight_zero_do_not_count_even_if_they_are_nan():
     outputs, y_BT, weight_BT = arrays(0, SIZES[0])
     weight_BT[1, 2] = 0.0
     total, grads, _ = formula(outputs, y_BT, weight_BT, 0.1)
-    damaged = outputs._replace(features=outputs.features.copy())
+    damaged = replace(outputs, features=outputs.features.copy())
     damaged.features[2, 1] = np.nan
     (value, scores), gradients = value_and_gradients(damaged, y_BT, weight_BT, 0.1)
     assert np.isnan(scores.nll[1, 2])
@@ -72,7 +75,7 @@ def test_targets_of_ignore_index_count_neither_in_the_sum_nor_in_gradients(smoot
 
 def test_large_logits_neither_overflow_nor_vanish():
     outputs, y_BT, weight_BT = arrays(0, SIZES[0])
-    outputs = outputs._replace(kernel=300 * outputs.kernel)
+    outputs = replace(outputs, kernel=300 * outputs.kernel)
     total, grads, (nll, _, guess) = formula(outputs, y_BT, weight_BT, 0.0)
     (value, scores), gradients = value_and_gradients(outputs, y_BT, weight_BT)
     np.testing.assert_allclose(value, total, rtol=1e-5)
@@ -149,6 +152,7 @@ def test_few_classes_other_dtypes_and_a_missing_compiler_are_left_to_xla(fresh_k
     assert not native_head.serves(features, least - 1)
     assert not native_head.serves(features.astype(jnp.bfloat16), least)
     assert not native_head.serves(features[:0], least)
+    assert not native_head.serves(features, least, DeviceType("tpu", "TPU v5 lite"))
     fresh_kernels.setenv("CXX", "no-compiler")
     head_kernel = native_head.kernel_library
     head_kernel.compiler.cache_clear()

@@ -11,6 +11,7 @@ from lstm_lab.recurrence import (
     BACKENDS,
     MEMBERS,
     CallSignature,
+    DeviceType,
     batched_members,
     choose,
     dispatch,
@@ -104,6 +105,21 @@ def test_auto_uses_a_default_without_timings(table):
     table()
     assert backend_for("layernorm") == "fused"
     assert backend_for("layernorm", trace=True) == "scan"
+
+
+@pytest.mark.parametrize("platform", ["tpu", "gpu"])
+def test_a_call_is_judged_by_the_device_it_is_compiled_for(platform):
+    """Not by the devices of this process, which are CPUs."""
+    other = DeviceType(platform, "another kind")
+    for name in CATALOGUE:
+        call = CallSignature(get_variant(name).spec, jnp.float32)
+        assert choose(call) == "native"
+        assert choose(call._replace(device=other)) == "fused"
+        assert f"platform: got {platform}" in unsupported_reason(
+            "native", call._replace(device=other)
+        )
+    plain = CallSignature(get_variant("lstm").spec, jnp.float32, device=other)
+    assert (unsupported_reason("cudnn", plain) is None) == (platform == "gpu")
 
 
 def test_the_shipped_timings_cover_every_variant():

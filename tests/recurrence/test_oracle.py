@@ -1,5 +1,6 @@
 """Every variant on every backend equals the oracle: outputs, final states and all gradients."""
 
+import sys
 from functools import cache
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 from lstm_lab.cells import CATALOGUE, get_variant
 from lstm_lab.recurrence import BACKENDS, CallSignature, unroll, unsupported_reason
+from lstm_lab.recurrence.steps import LoopShape
 from tests.helpers import oracle
 from tests.helpers.recurrence import LENGTHS, RESETS, B, H, T, noise_of, random_layer, state_from
 
@@ -41,7 +43,9 @@ STABILIZED = ("slstm",)
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr("lstm_lab.recurrence.backends.fused.CHUNK", 4)
+    # The package's attribute `unroll` is the function, and hides the module.
+    module = sys.modules["lstm_lab.recurrence.unroll"]
+    monkeypatch.setattr(module, "loop_shape", lambda platform: LoopShape(chunk=4))
 
 
 def compiled(name, backend, mode):

@@ -33,7 +33,7 @@ from lstm_lab.studies.status import describe
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
-from tests.helpers.sweep import tiny_study
+from tests.helpers.sweep import pool, tiny_study
 
 BAD_IDS = ["../../victim", "..", ".", "", "/etc", "a/b", "a\\b", "a\0b", "a" * 65, "é", "ab\n"]
 
@@ -56,7 +56,7 @@ def planned(folder):
         claims=CLAIMS_OF_EVERY_KIND,
         references=(Reference("paper", 0.1, "a paper", variant="rnn"),),
     )
-    StudyFolder(folder, study).plan_runs(tuning_runs(study), 1, lambda spec: 0.0)
+    StudyFolder(folder, study).plan_runs(tuning_runs(study), pool(1), lambda spec: 0.0)
     return study
 
 

@@ -21,7 +21,7 @@ from lstm_lab.studies.run import launch
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines, valid_by_step, write_json, write_lines
-from tests.helpers.sweep import BASE, run_records, start_sweep, tiny_study, wait_for_success
+from tests.helpers.sweep import BASE, pool, run_records, start_sweep, tiny_study, wait_for_success
 from tests.helpers.training import StopAfter, assert_same_record, small_spec, train
 
 RANGES = {"optim.lr": LogUniform(1e-4, 1.0), "optim.momentum": Uniform(0.0, 0.9)}
@@ -60,7 +60,7 @@ def run_search(folder, declared, value):
     """Runs a search with written results; returns the number of runs of each generation."""
     sizes, runs = [], next_generation(folder, declared)
     while runs:
-        folder.plan_runs(runs, 1, lambda spec: 0.0)
+        folder.plan_runs(runs, pool(1), lambda spec: 0.0)
         write_results(folder, value)
         sizes.append(len(runs))
         runs = next_generation(folder, declared)
@@ -113,7 +113,7 @@ def test_points_depend_only_on_results(tmp_path, monkeypatch):
         assert [run.point for run in runs] == [run.point for run in other]
         if not runs:
             break
-        folder.plan_runs(runs, 1, lambda spec: 0.0)
+        folder.plan_runs(runs, pool(1), lambda spec: 0.0)
         write_results(folder, parabola)
     assert deaths == 3
     assert points(tmp_path / "a") == points(tmp_path / "b")
@@ -176,7 +176,7 @@ def search_steps(workdir, declared):
     while runs := next_generation(folder, declared, ended):
         yield
         ended = [run_id(run.spec) for run in runs]
-        folder.plan_runs(runs, 1, lambda spec: 0.0)
+        folder.plan_runs(runs, pool(1), lambda spec: 0.0)
         for run in ended:
             yield
             write_results(folder, parabola, {run})
@@ -293,14 +293,14 @@ def test_an_open_cohort_continues_after_some_of_its_trials_have_ended(tmp_path):
     declared = search_study(4, seeds=(0, 1))
     folder = StudyFolder(tmp_path, declared)
     runs = [run_id(run.spec) for run in next_generation(folder, declared)]
-    planned = folder.plan_runs(next_generation(folder, declared), 1, lambda spec: 0.0)
+    planned = folder.plan_runs(next_generation(folder, declared), pool(1), lambda spec: 0.0)
     write_results(folder, parabola, runs[:3])
     for launcher in (folder, StudyFolder(tmp_path, declared)):
-        again = launcher.plan_runs(next_generation(launcher, declared), 1, lambda spec: 0.0)
+        again = launcher.plan_runs(next_generation(launcher, declared), pool(1), lambda spec: 0.0)
         assert again == planned
     # A caller that asks for some of the runs gets these alone.
     some = next_generation(folder, declared)[5:]
-    cohorts = folder.plan_runs(some, 1, lambda spec: 0.0)
+    cohorts = folder.plan_runs(some, pool(1), lambda spec: 0.0)
     assert {run.spec for _, cohort in cohorts for run in cohort.runs} == {r.spec for r in some}
 
 

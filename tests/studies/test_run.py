@@ -39,6 +39,7 @@ from tests.helpers.sweep import (
     BASE,
     STUDY_FILE,
     TUNED,
+    pool,
     run_records,
     start_sweep,
     tiny_study,
@@ -69,7 +70,7 @@ def trials(count, cells=("np", "fgr")):
 def planned(count, tokens):
     """Plans trials of np of `tokens` time steps each; returns runs, cohorts and padded sizes."""
     runs = {str(k): run for k, run in enumerate(tuning_runs(trials(count, ("np",))))}
-    cohorts = plan_cohorts(runs, 2, lambda spec: tokens)
+    cohorts = plan_cohorts(runs, pool(2), lambda spec: tokens)
     assert sorted(name for cohort in cohorts for name in cohort.runs) == sorted(runs)
     widths = []
     for cohort in cohorts:
@@ -103,7 +104,7 @@ def test_tuning_and_final_runs_share_a_program(devices, lanes):
     planned = []
     for runs in (tuning_runs(tuned), final_runs(tuned, {"np": {"optim.lr": 0.1}})):
         by_id = {str(k): run for k, run in enumerate(runs)}
-        planned += plan_cohorts(by_id, devices, lambda spec: 1e3)
+        planned += plan_cohorts(by_id, pool(devices), lambda spec: 1e3)
     assert [len(cohort.runs) for cohort in planned] == [6, 5]
     assert {cohort.layout.lanes for cohort in planned} == lanes
 
@@ -378,8 +379,8 @@ def test_a_retry_keeps_the_layout_of_the_devices_here(tmp_path, monkeypatch):
     """The study was planned on four devices, and continues on one."""
     folder = StudyFolder(tmp_path, tiny_study())
     runs = final_runs(tiny_study(), {})
-    folder.plan_runs(runs, 4, lambda spec: 100.0)
-    for _, cohort in folder.plan_runs(runs, 1, lambda spec: 100.0):
+    folder.plan_runs(runs, pool(4), lambda spec: 100.0)
+    for _, cohort in folder.plan_runs(runs, pool(1), lambda spec: 100.0):
         assert folder.with_planned_layout(cohort, 1).layout == cohort.layout
 
 

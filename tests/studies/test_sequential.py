@@ -23,7 +23,7 @@ from lstm_lab.studies.status import describe
 from lstm_lab.training.loop import CohortOutcome, StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
-from tests.helpers.sweep import tiny_study
+from tests.helpers.sweep import pool, tiny_study
 from tests.helpers.training import StopAfter
 
 THREE = (grid("model.cell", ("lstm", "rnn", "gru")),)
@@ -56,7 +56,7 @@ def steps(workdir, study, value=score):
     folder = StudyFolder(workdir, study)
     while True:
         runs = due_runs(folder, study)
-        folder.plan_runs(runs, 1, lambda spec: 0.0)
+        folder.plan_runs(runs, pool(1), lambda spec: 0.0)
         yield
         for run in runs:
             write_results(folder, [run], value)
@@ -134,7 +134,7 @@ def test_a_variant_without_scores_gets_no_more_seeds(tmp_path):
     study = looks_study(axes=(grid("model.cell", ("lstm", "rnn")),))
     folder = StudyFolder(tmp_path, study)
     runs = due_runs(folder, study)
-    folder.plan_runs(runs, 1, lambda spec: 0.0)
+    folder.plan_runs(runs, pool(1), lambda spec: 0.0)
     write_results(folder, [run for run in runs if run.variant == "lstm"])
     assert record_look(folder, study)  # still waits
     for run in runs:

@@ -19,7 +19,7 @@ from lstm_lab.tasks import TASKS
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
-from tests.helpers.sweep import TUNED, tiny_study
+from tests.helpers.sweep import TUNED, pool, tiny_study
 from tests.helpers.training import StopAfter, run_record
 
 
@@ -108,7 +108,7 @@ def test_results_of_an_earlier_meaning_are_not_counted(tmp_path):
     janet = tiny_study(axes=(grid("model.cell", ("janet",)),), baseline=None)
     runs = final_runs(janet, {})
     folder = StudyFolder(tmp_path, janet)
-    folder.plan_runs(runs, 1, no_tokens)
+    folder.plan_runs(runs, pool(1), no_tokens)
     plan = read_json(tmp_path / "study.json")
     # As a version would have written it in which the same settings had other ids.
     first = run_id(runs[0].spec)
@@ -116,7 +116,7 @@ def test_results_of_an_earlier_meaning_are_not_counted(tmp_path):
     plan["cohorts"] = {}
     write_json(tmp_path / "study.json", plan)
     with pytest.raises(UserError, match="a setting of janet meant something else; choose another"):
-        StudyFolder(tmp_path, janet).plan_runs(runs, 1, no_tokens)
+        StudyFolder(tmp_path, janet).plan_runs(runs, pool(1), no_tokens)
 
 
 def test_a_packed_result_says_what_its_settings_meant(tmp_path):
@@ -175,12 +175,12 @@ def test_the_error_names_an_unknown_setting_of_an_axis():
 def test_seeds_share_a_cohort_and_the_plan_is_made_once(tmp_path):
     folder = StudyFolder(tmp_path, tiny_study())
     runs = final_runs(tiny_study(), {})
-    cohorts = folder.plan_runs(runs, 2, no_tokens)
+    cohorts = folder.plan_runs(runs, pool(2), no_tokens)
     assert [(name, len(c.runs), c.layout.lanes) for name, c in cohorts] == [
         ("final lstm", 3, 4),
         ("final rnn", 3, 4),
     ]
-    again = StudyFolder(tmp_path, tiny_study()).plan_runs(runs, 4, no_tokens)
+    again = StudyFolder(tmp_path, tiny_study()).plan_runs(runs, pool(4), no_tokens)
     assert [c for _, c in again] == [c for _, c in cohorts]
     with pytest.raises(UserError, match="holds another study"):
         StudyFolder(tmp_path, tiny_study(seeds=(10,)))
@@ -237,7 +237,7 @@ def test_tuning_uses_validation_and_a_second_launch_trains_nothing(tmp_path):
 def test_a_diverged_point_loses_and_a_missing_result_delays_the_choice(tmp_path):
     folder = StudyFolder(tmp_path, tiny_study(**TUNED))
     runs = tuning_runs(tiny_study(**TUNED))
-    folder.plan_runs(runs, 1, no_tokens)
+    folder.plan_runs(runs, pool(1), no_tokens)
 
     def result(run, value, status="completed"):
         write_json(

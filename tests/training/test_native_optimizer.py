@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.config.sections import OptimSpec
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.recurrence.backends import kernel_library
 from lstm_lab.training import native_optimizer, update
 from lstm_lab.training.optimizer import build_optimizer, hparams
@@ -114,6 +115,7 @@ def test_what_the_kernel_does_not_serve_is_left_to_optax(fresh_kernels):
     assert serves(spec, params)
     assert not serves(OptimSpec(freeze=("tail",)), params)
     assert not serves(OptimSpec(accumulate=2), params)
+    assert not serves(spec, params, DeviceType("tpu", "TPU v5 lite"))
     assert not serves(OptimSpec(weight_decay=0.1, weight_decay_on="weights"), params)
     assert not serves(spec, {**params, "tail": params["tail"].astype(jnp.bfloat16)})
     assert not serves(spec, {**params, "tail": params["tail"][:0]})

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_lab.recurrence import batched_members, dispatch
+from lstm_lab.recurrence import DeviceType, batched_members, dispatch
 from lstm_lab.training.layout import Layout, choose_layout, fit_layout
 from lstm_lab.training.parallel import _build, build_program
 from lstm_lab.training.reports import EVALUATE, REPORT
@@ -118,11 +118,12 @@ def test_backends_are_chosen_for_the_shapes_on_one_device(monkeypatch, layout, h
     calls = []
     monkeypatch.setattr(dispatch, "choose", lambda call: calls.append(call) or "scan")
     spec = small_spec(model={"layers": 2, "bidirectional": True})
-    assert layout.backends(spec) == ["scan"]
+    assert layout.backends(spec, DeviceType("cpu", "cpu")) == ["scan"]
     assert [(c.B, c.D, c.H) for c in calls] == [(rows, 2, hidden), (rows, 2 * hidden, hidden)]
     assert {call.members for call in calls} == {1}
-    monkeypatch.setattr("lstm_lab.training.layout.on_cpu", lambda: False)
-    layout.backends(spec)
+    gpu = DeviceType("gpu", "NVIDIA H100 80GB HBM3")
+    layout.backends(spec, gpu)
+    assert calls[-1].device == gpu
     assert calls[-1].members == layout.lanes // (2 if layout.kind == "members" else 1)
 
 

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from lstm_lab.config.ids import run_id
+from lstm_lab.recurrence import DeviceType
+from lstm_lab.tasks import CopyMemory
 from lstm_lab.training.layout import Layout
+from lstm_lab.training.state import member_of
+from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError
 from tests.helpers.training import run_steps, small_spec
 
@@ -27,6 +31,24 @@ def test_smoothed_labels_change_the_loss_and_the_update():
     bias, smoothed_bias = params["head"]["bias"], smoothed_params["head"]["bias"]
     assert np.abs(bias - smoothed_bias).max() > 1e-3
     assert jax.tree.structure(params) == jax.tree.structure(smoothed_params)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_program_for_a_tpu_has_no_kernel_of_the_cpu(monkeypatch, native):
+    """Cell, head, optimizer: each asks for which device the program is, not which one is here."""
+    monkeypatch.setattr("lstm_lab.models.native_head.LEAST_CLASSES", 2)
+    spec = replace(small_spec(optim={"name": "adam"}), task=CopyMemory(4, 20, 20))
+    step = TrainStep(spec, 0, device=None if native else DeviceType("tpu", "TPU v5 lite"))
+    splits = spec.task.load(Path("nowhere")).splits
+
+    def train_and_evaluate(member):
+        state = step.init(member)
+        metrics = step.evaluate(state.params, state.hparams, splits["valid"])
+        return step.step(state, step.batch(splits.get("train"), state, None)), metrics
+
+    program = str(jax.make_jaxpr(train_and_evaluate)(member_of(spec, 1)))
+    calls = {"lstm_lab_forward", "lstm_lab_backward", "lstm_lab_head", "lstm_lab_optimizer"}
+    assert {call for call in calls if call in program} == (calls if native else set())
 
 
 def test_invalid_label_smoothing_is_rejected():

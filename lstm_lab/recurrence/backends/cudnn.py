@@ -40,10 +40,16 @@ class CudnnStatic(NamedTuple):
     precision: lax.Precision
 
 
-def unsupported_reason(spec: Spec, dtype: np.dtype | type) -> str | None:
-    """Returns the reason why the backend does not support a variant, naming the field, or None."""
-    if jax.default_backend() != "gpu":
-        return f"platform: got {jax.default_backend()}, cudnn supports gpu"
+def unsupported_reason(spec: Spec, dtype: np.dtype | type, platform: str) -> str | None:
+    """Returns the reason why the backend does not support a variant, naming the field, or None.
+
+    Args:
+      spec: the variant.
+      dtype: of the inputs.
+      platform: of the device for which the call is compiled.
+    """
+    if platform != "gpu":
+        return f"platform: got {platform}, cudnn supports gpu"
     if not isinstance(spec, CellSpec):
         return "cell: cudnn supports only the plain LSTM, np or lstm"
     plain = CellSpec()

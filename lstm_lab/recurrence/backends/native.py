@@ -61,6 +61,7 @@ class Results(NamedTuple):
 def unsupported_reason(
     spec: Spec,
     dtype: np.dtype | type,
+    platform: str,
     clamp: Mapping[str, float] | None = None,
     noise: bool = False,
 ) -> str | None:
@@ -69,11 +70,12 @@ def unsupported_reason(
     Args:
       spec: the variant.
       dtype: of the inputs.
+      platform: of the device for which the call is compiled.
       clamp: constants that replace gates, by name.
       noise: whether masks are given.
     """
-    if jax.default_backend() != "cpu":
-        return f"platform: got {jax.default_backend()}, native supports cpu"
+    if platform != "cpu":
+        return f"platform: got {platform}, native supports cpu"
     if dtype != jnp.float32:
         return f"dtype: got {jnp.dtype(dtype).name}, native supports float32"
     if noise and not masks.is_drawn(spec):

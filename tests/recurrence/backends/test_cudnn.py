@@ -19,7 +19,14 @@ from jax.experimental import rnn
 from lstm_lab.cells import get_variant
 from lstm_lab.models.recurrent import LSTM
 from lstm_lab.models.regularization import Regularization
-from lstm_lab.recurrence import CallSignature, choose, dispatch, unroll, unsupported_reason
+from lstm_lab.recurrence import (
+    CallSignature,
+    DeviceType,
+    choose,
+    dispatch,
+    unroll,
+    unsupported_reason,
+)
 from lstm_lab.recurrence.backends import cudnn
 from lstm_lab.training import parallel
 from lstm_lab.training.layout import Layout
@@ -28,6 +35,7 @@ from tests.helpers.training import assert_close, run_steps, small_spec
 
 SPEC = get_variant("lstm").spec
 H = 6
+GPU = DeviceType("gpu", "NVIDIA H100 80GB HBM3")
 ON_GPU = jax.default_backend() == "gpu"
 
 
@@ -85,7 +93,7 @@ def gpu(monkeypatch):
 
     monkeypatch.setattr(rnn, "lstm_fwd", forward)
     monkeypatch.setattr(rnn, "lstm_bwd", backward)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(dispatch, "own_device_type", lambda: GPU)
     return calls
 
 
@@ -201,8 +209,7 @@ def test_members_under_vmap_call_the_kernel_one_by_one(gpu):
 @pytest.mark.parametrize("members", [1, 2])
 def test_training_with_cudnn_equals_scan(gpu, monkeypatch, members):
     """Complete optimizer steps; the members are mapped as on a GPU."""
-    mapped = parallel.lane_map
-    monkeypatch.setattr(parallel, "lane_map", lambda _: mapped("gpu"))
+    monkeypatch.setattr(parallel, "device_type", lambda _: GPU)
     sections = {"layers": 2, "bidirectional": True}
     parallel._build.cache_clear()
     try:
@@ -342,7 +349,7 @@ def test_a_gpu_program_calls_the_kernel_once(monkeypatch, members):
     _, run = build_stack("cudnn", bidirectional=True)
     arguments = inputs(reference)
     monkeypatch.setattr(rnn, "gpu_rnn", sizes)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(dispatch, "own_device_type", lambda: GPU)
     if members is not None:
         run = jax.vmap(run)
         arguments = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), arguments)

@@ -1,0 +1,208 @@
+"""The verb `compile`: what the compiler of an absent TPU or GPU says about a run or a study.
+
+In: flags. Out: an exit code and a printed report. Read `compilation/programs.py` next.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lstm_lab.cli.options import COUNT, config_argument, data_dir, flag, switch, trust_code
+from lstm_lab.utils.errors import DONE, FAILED, UserError
+
+if TYPE_CHECKING:
+    import jax
+
+    from lstm_lab.cli.settings import Settings
+    from lstm_lab.compilation.programs import PlannedProgram
+    from lstm_lab.compilation.targets import Target
+    from lstm_lab.studies.study import Study
+    from lstm_lab.tasks import Dataset, Task
+
+TARGET_HELP = (
+    "The machine to compile for, e.g. --target=v5e-4: cpu, a slice of a TPU pod (v5e-N, v5p-N, "
+    "v6e-N), or NVIDIA GPUs (h100, h100-8, a100)."
+)
+
+
+@dataclass(frozen=True)
+class CompileFlags:
+    """The flags of `compile` that say what is compiled, and how the report is written."""
+
+    config: str | None
+    config_flag: str | None
+    study: str | None
+    all: bool
+    seeds: int | None
+    out: Path | None
+    json: bool
+    trust_code: bool
+
+    @property
+    def config_name(self) -> str | None:
+        """The config, by argument or by flag."""
+        return self.config if self.config_flag is None else self.config_flag
+
+    def check(self) -> None:
+        """Raises a UserError for flags that exclude each other, or that nothing would read."""
+        chosen = [self.config, self.config_flag, self.study, self.all or None]
+        if sum(value is not None for value in chosen) != 1:
+            raise UserError(
+                "compile: expected one of CONFIG (lstm-lab list configs), --study and --all"
+            )
+        if self.all != (self.out is not None):
+            raise UserError("--all, --out: got one of them, expected both or none")
+        if self.seeds is not None and self.config_name is None:
+            raise UserError(f"--seeds: got {self.seeds}, expected a CONFIG as well")
+        if self.all and self.json:
+            raise UserError("--json: the rows of --all are JSON already, in --out")
+
+
+@click.command(
+    "compile",
+    epilog="""\b
+Examples:
+  lstm-lab compile digits:lstm --target=v5e-4
+  lstm-lab compile ptb --target=h100 --seeds=64 --json
+  lstm-lab compile --study=digits_ablation --target=v5p-8
+  lstm-lab compile --all --target=v5e-1 --out=v5e.jsonl""",
+)
+@config_argument
+@flag(
+    "--study", "Compiles every program of a study, e.g. --study=digits_ablation.", metavar="STUDY"
+)
+@switch("--all", "Compiles every config and every variant, one row of --out each, e.g. --all.")
+@flag("--target", TARGET_HELP, metavar="TARGET")
+@flag("--seeds", "Compiles one program for N seeds, e.g. --seeds=5.", metavar="N", type=COUNT)
+@flag(
+    "--out",
+    "With --all, a file of JSON lines; rows that it has are kept, e.g. --out=v5e.jsonl.",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+)
+@data_dir
+@switch("--json", "Prints the report as JSON, e.g. --json.")
+@trust_code
+@click.pass_obj
+def compile_(settings: Settings, /, target: str | None, data_dir: Path | None, **flags: Any) -> int:
+    """Compiles a run or a study for a TPU or GPU that is not here.
+
+    Prints whether it compiles and fits: memory, kernels, communication, a lower bound of the time.
+    Nothing runs. Exits with 1 if something does not fit.
+    """
+    from lstm_lab.tasks.readers.download import use_data_dir
+
+    what = CompileFlags(**flags)
+    what.check()
+    if target is None:
+        raise UserError("--target is required: cpu, v5e-4, h100 or another machine")
+    machine, devices = describe_target(target)
+    folder = use_data_dir(data_dir)
+    if what.out is not None:
+        return _survey(machine, devices, folder, what.out)
+    if what.study is not None:
+        from lstm_lab.studies.load import load_study
+
+        study = load_study(what.study, None)
+        return compile_study(study, machine, devices, folder, as_json=what.json)
+    from lstm_lab.cli.settings import spec_of
+    from lstm_lab.compilation.programs import run_program
+
+    spec = spec_of(str(what.config_name), settings, what.trust_code)
+    datasets = {spec.task: spec.task.load(folder)}
+    program = run_program(spec, datasets[spec.task], machine, what.seeds or 1)
+    return _compile([program], datasets, machine, devices, as_json=what.json)
+
+
+def describe_target(name: str) -> tuple[Target, tuple[jax.Device, ...]]:
+    """Returns a machine and the descriptions of its devices.
+
+    JAX is kept from opening a TPU or GPU of this machine: the compilers need none.
+
+    Args:
+      name: of the target.
+    """
+    import jax
+
+    from lstm_lab.compilation.targets import find_target
+    from lstm_lab.compilation.topologies import devices_of
+    from lstm_lab.training.devices import prepare_devices
+
+    jax.config.update("jax_platforms", "cpu")
+    prepare_devices()
+    machine = find_target(name)
+    return machine, devices_of(machine)
+
+
+def compile_study(
+    study: Study,
+    machine: Target,
+    devices: Sequence[jax.Device],
+    folder: Path,
+    as_json: bool = False,
+) -> int:
+    """Compiles all programs of a study and prints the report; returns an exit code.
+
+    Args:
+      study: the study.
+      machine, devices: from `describe_target`.
+      folder: the folder of data sets.
+      as_json: whether to print JSON.
+    """
+    from lstm_lab.compilation.programs import load_datasets, study_programs, study_runs
+
+    datasets = load_datasets(study_runs(study), folder)
+    programs = study_programs(study, datasets, machine)
+    return _compile(programs, datasets, machine, devices, as_json=as_json)
+
+
+def _compile(
+    programs: Sequence[PlannedProgram],
+    datasets: Mapping[Task, Dataset],
+    machine: Target,
+    devices: Sequence[jax.Device],
+    as_json: bool,
+) -> int:
+    from lstm_lab.compilation import report
+    from lstm_lab.compilation.programs import compile_programs
+    from lstm_lab.utils.progress import Meter
+
+    reports = []
+    with Meter(len(programs), "programs") as meter:
+        for compiled in compile_programs(programs, datasets, machine, devices):
+            reports.append(compiled)
+            meter.advance(1, f"compiling for {machine.name}")
+    if as_json:
+        print(json.dumps(report.as_json(reports, machine), indent=2))
+    else:
+        # A file or a pipe has no width of its own: it gets the table.
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+        print(report.as_text(reports, machine, width))
+    return DONE if all(one.fits for one in reports) else FAILED
+
+
+def _survey(machine: Target, devices: Sequence[jax.Device], folder: Path, out: Path) -> int:
+    """Adds the rows that a file lacks; returns an exit code."""
+    from lstm_lab.compilation.survey import survey, survey_names, survey_table
+    from lstm_lab.utils.files import read_lines, write_lines
+    from lstm_lab.utils.progress import say
+
+    rows = read_lines(out) if out.exists() else []
+    done = {row["name"] for row in rows if row["target"] == machine.name}
+    for row in survey(machine, devices, folder, done):
+        rows.append(row)
+        # Whole after each row: a survey takes half an hour, and goes on where it was stopped.
+        write_lines(out, rows)
+        say(f"{row['name']}: {row['refused'] or 'compiles'}")
+    own = [row for row in rows if row["target"] == machine.name]
+    print(survey_table(own))
+    say(f"{len(own)} of {len(survey_names())} rows of {machine.name} are in {out}")
+    return FAILED if any(row["refused"] for row in own) else DONE

@@ -1,0 +1,97 @@
+"""Every config and every variant of the catalogue, compiled for a target: one row of a table each.
+
+In: a target, its devices and the folder of data. Out: rows, as `report.as_json` writes them, with a
+name. A variant is compiled on the task `adding`, whose config has the variant as its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import jax
+
+from lstm_lab.cells import CATALOGUE
+from lstm_lab.compilation.programs import compile_programs, run_program
+from lstm_lab.compilation.report import as_json
+from lstm_lab.compilation.targets import Target
+from lstm_lab.config.find import list_files
+from lstm_lab.config.load import load_spec
+from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.tables import markdown_table
+from lstm_lab.utils.types import JSON
+
+
+def survey_names() -> list[str]:
+    """Returns the configs and the variants, as words for `lstm-lab compile`.
+
+    Example:
+      survey_names()[-1]  # "adding:minlstm"
+    """
+    return [*list_files("configs"), *(f"adding:{variant}" for variant in CATALOGUE)]
+
+
+def survey_table(rows: Sequence[Mapping[str, JSON]]) -> str:
+    """Returns the rows of a survey as a Markdown table.
+
+    Args:
+      rows: from `survey`.
+
+    Example:
+      print(survey_table(read_lines(Path("v5e.jsonl"))))
+    """
+    head = [*("config or variant", "target", "compiles", "memory", "forward", "backward")]
+    return markdown_table([[*head, "kernels", "collectives", "at least"], *map(_cells, rows)])
+
+
+def _cells(row: Mapping[str, JSON]) -> list[str]:
+    cells = [row["name"], row["target"]]
+    if row["refused"]:
+        return [*cells, str(row["refused"]), *[""] * 6]
+    launches, seconds = row["launches"], row["cost"]["seconds"]
+    collectives = launches["collectives"]
+    if launches["in_time_loops"]:
+        collectives = f"{collectives}, {launches['in_time_loops']} in a time loop"
+    return [
+        *cells,
+        f"{row['seconds']:.0f} s",
+        f"{row['memory']['total'] / 2**20:,.0f} MiB",
+        *(f"{max(launches[side], default=0.0):.3g}" for side in ("forward", "backward")),
+        "" if launches["total"] is None else f"{launches['total']:,.0f}",
+        str(collectives),
+        "" if seconds is None else f"{1000 * seconds:.3g} ms",
+    ]
+
+
+def survey(
+    target: Target, devices: Sequence[jax.Device], data_dir: Path, done: Collection[str] = ()
+) -> Iterator[dict[str, JSON]]:
+    """Compiles one program after another.
+
+    Args:
+      target: the machine.
+      devices: from `topologies.devices_of`.
+      data_dir: the folder of data sets.
+      done: names to leave out, such as those of an earlier, interrupted survey.
+
+    Yields:
+      A row for each: `name`, `target`, and the values of its program; or `name`, `target` and
+      `refused`, if its data are missing.
+
+    Example:
+      for row in survey(target, devices_of(target), folder):
+          print(row["name"], row["refused"])
+    """
+    for name in survey_names():
+        if name in done:
+            continue
+        try:
+            spec = load_spec(name)
+            dataset = spec.task.load(data_dir)
+        except UserError as error:
+            yield {"name": name, "target": target.name, "refused": str(error)}
+            continue
+        program = run_program(spec, dataset, target)
+        reports = list(compile_programs([program], {spec.task: dataset}, target, devices))
+        (values,) = as_json(reports, target)["programs"]
+        yield {"name": name, "target": target.name, **values}

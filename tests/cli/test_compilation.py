@@ -1,0 +1,57 @@
+"""The verb `compile` and `sweep --dry-run --target`, for the CPU of this machine."""
+
+import json
+
+import pytest
+
+from lstm_lab.cli import main
+from lstm_lab.utils.files import read_lines
+
+SMALL = ["--config.task.length=6", "--config.model.hidden=3", "--config.train.steps=4"]
+SMALL += ["--config.task.valid_size=9", "--config.task.test_size=9"]
+
+
+def test_a_run_is_compiled_and_described(capsys):
+    assert main(["compile", "adding:gru", "--target=cpu", *SMALL]) == 0
+    text = capsys.readouterr().out
+    assert "adding gru H=3: 1 run" in text
+    assert "all fit cpu" in text
+
+
+def test_json_is_printed_alone(capsys):
+    assert main(["compile", "--config=adding", "--target=cpu", "--seeds=4", "--json", *SMALL]) == 0
+    (program,) = json.loads(capsys.readouterr().out)["programs"]
+    assert (program["runs"], program["layout"]["lanes"]) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["adding"], "--target is required: cpu, v5e-4"),
+        (["--target=cpu"], "compile: expected one of CONFIG"),
+        (["adding", "--study=digits_ablation", "--target=cpu"], "compile: expected one of CONFIG"),
+        (["--study=digits_ablation", "--seeds=2", "--target=cpu"], "--seeds: got 2, expected a"),
+        (["--all", "--target=cpu"], "--all, --out: got one of them, expected both"),
+        (["adding", "--target=v5e"], "--target: got 'v5e'; did you mean 'v5e-"),
+    ],
+)
+def test_wrong_flags_are_one_line(capsys, arguments, message):
+    assert main(["compile", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_target_of_a_sweep_needs_a_dry_run(capsys):
+    assert main(["sweep", "digits_ablation", "--target=cpu"]) == 2
+    assert "--target: got cpu, expected --dry-run as well" in capsys.readouterr().err
+
+
+def test_an_interrupted_survey_continues(monkeypatch, tmp_path, capsys):
+    names = ["adding:np", "adding:gru"]
+    monkeypatch.setattr("lstm_lab.compilation.survey.survey_names", lambda: names)
+    out = tmp_path / "rows.jsonl"
+    out.write_text('{"name": "adding:np", "target": "cpu", "refused": ""}\n')
+    assert main(["compile", "--all", "--target=cpu", f"--out={out}"]) == 0
+    assert [row["name"] for row in read_lines(out)] == names
+    assert "adding:np" not in capsys.readouterr().err.splitlines()[0]

@@ -1,0 +1,64 @@
+"""The lower bound of an optimizer step, against formulas written by hand."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+from lstm_lab.compilation.build import build
+from lstm_lab.compilation.chips import CHIPS
+from lstm_lab.compilation.costs import step_cost
+from lstm_lab.training.layout import Layout
+from tests.helpers.training import small_spec
+
+H, T, B = 5, 8, 8
+SPEC = small_spec()
+DATASET = SPEC.task.load(Path("nowhere"))
+CHIP = CHIPS["h100"]
+
+
+def cost(layout, launches=0.0, chip=CHIP, hidden=H):
+    spec = small_spec(model={"hidden": hidden})
+    built = build(spec, layout, DATASET, jax.local_devices())
+    return step_cost(spec, layout, DATASET, built, launches, chip)
+
+
+def test_flops_are_those_of_the_products_of_all_lanes():
+    # Adding has two inputs and one output, after the last step; backward has two products for one.
+    per_row = 3 * 2 * (T * (2 + H) * 4 * H + H)
+    one = cost(Layout("single", 1, 1))
+    assert one.flops == pytest.approx(B * per_row)
+    lanes = cost(Layout("single", 1, 3))
+    assert lanes.flops == pytest.approx(3 * B * per_row)
+    shared = cost(Layout("batch", 4, 1))
+    assert shared.flops == pytest.approx(B * per_row / 4)
+
+
+def test_every_weight_and_its_momentum_are_read_and_written():
+    one = cost(Layout("single", 1, 1), hidden=200)
+    weights = 4 * ((2 + 200 + 1) * 4 * 200 + 201)
+    batch = B * T * 2 * 4
+    # Numbers of a run, such as its step, are little more.
+    assert 4 * weights + batch <= one.bytes <= 1.01 * (4 * weights + batch)
+
+
+@pytest.mark.parametrize(
+    ("chip", "launches", "limit"),
+    [
+        (CHIP, 1000.0, "launches"),
+        (CHIP._replace(bandwidth=1.0), 0.0, "memory"),
+        (CHIP._replace(float32=(1.0, 1.0, 1.0)), 0.0, "products"),
+    ],
+)
+def test_the_bound_names_what_limits_it(chip, launches, limit):
+    bound = cost(Layout("single", 1, 1), launches, chip)
+    products = bound.flops / chip.flops_per_second(SPEC.model)
+    expected = max(products, bound.bytes / chip.bandwidth) + launches * chip.launch_seconds
+    assert bound.seconds == pytest.approx(expected)
+    assert bound.limit == limit
+
+
+def test_a_cpu_has_no_bound():
+    bound = cost(Layout("single", 1, 1), chip=None)
+    assert (bound.seconds, bound.limit) == (None, "")
+    assert bound.xla_flops > 0
