@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from lstm_lab.compilation.hlo import Instruction, Module
-from lstm_lab.recurrence.unroll import TIME_SCOPE
+from lstm_lab.recurrence.steps import TIME_SCOPE, UNROLLED_SCOPE
 
 Kind = Literal["product", "fusion", "custom-call", "copy", "collective", "scalar", "other"]
 
@@ -52,6 +52,7 @@ _NO_KERNEL = {
 }
 _NO_KERNEL_CALLS = {"AllocateBuffer", "Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
 _SCALAR = re.compile(r"\w+\[\]")
+_UNROLLED = re.compile(rf"{UNROLLED_SCOPE}(\d+)")
 _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
@@ -134,11 +135,12 @@ class TimeLoop(NamedTuple):
     """A loop over the time steps of a layer.
 
     Attributes:
-      loop: the innermost loop, one iteration of which is one step (or several, if it is unrolled).
+      loop: the innermost loop, one iteration of which is one step, or several.
       backward: whether it belongs to the backward pass.
       trip_count: how often it runs in all, with the loops over chunks around it; None if unknown.
-      kernels_per_step: what one of its iterations starts, without scalars and with its share of the
-        loop over chunks around it.
+      unrolled: the steps of one iteration.
+      kernels_per_step: what one step starts, without scalars and with its share of the loop over
+        chunks around it.
       scalars_per_step: the same for scalars, such as the counter of the loop.
 
     Example:
@@ -148,6 +150,7 @@ class TimeLoop(NamedTuple):
     loop: Loop
     backward: bool
     trip_count: int | None
+    unrolled: int
     kernels_per_step: float
     scalars_per_step: float
 
@@ -216,7 +219,10 @@ def _time_loop(loop: Loop, by_name: dict[str, Loop]) -> TimeLoop:
             kernels, scalars = kernels + around[0] / trips, scalars + around[1] / trips
         trips = trips * outer.trip_count if trips and outer.trip_count else None
         outer = by_name.get(outer.parent or "")
-    return TimeLoop(loop, "transpose(" in loop.op_name, trips, kernels, scalars)
+    marked = _UNROLLED.search(loop.op_name)
+    steps = int(marked[1]) if marked else 1
+    backward = "transpose(" in loop.op_name
+    return TimeLoop(loop, backward, trips, steps, kernels / steps, scalars / steps)
 
 
 def _numbers(loop: Loop) -> tuple[float, float]:

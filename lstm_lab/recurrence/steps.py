@@ -6,8 +6,8 @@ unroll.py next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,9 @@ import jax.numpy as jnp
 from lstm_lab.cells.cell import GateValue, State
 from lstm_lab.utils.types import PyTree
 
+# Names in a compiled program, by which compilation/kernels.py finds loops over time.
+TIME_SCOPE = "recurrence_over_time"  # everything that `unroll` computes
+UNROLLED_SCOPE = "unrolled_by_"  # followed by the number
 EVERYTHING = ("*",)  # a value of `trace`: all gates and state fields of a cell
 
 
@@ -55,6 +58,46 @@ class Inputs(NamedTuple):
     noise: PyTree = None
 
 
+class LoopShape(NamedTuple):
+    """How the steps are divided into loops; it changes rounding, and nothing else.
+
+    Attributes:
+      unrolled: steps that one iteration computes. What an iteration does once, such as to store the
+        states of its steps and to count, is then shared by several steps.
+      chunk: steps for which `fused` computes one product with the input, and one for each weight
+        gradient, at most.
+
+    Example:
+      LoopShape(unrolled=8, chunk=64)
+    """
+
+    unrolled: int = 1
+    chunk: int = 16
+
+    def scan(self, body: Callable[..., Any], carry: Any, xs: PyTree, reverse: bool) -> Any:
+        """Runs `jax.lax.scan` over the steps with this number of steps in an iteration.
+
+        The number is in the names of the loop's operations, where compilation/kernels.py reads it.
+
+        Example:
+          final, ys = LoopShape(unrolled=8).scan(body, carry, xs, reverse=False)
+        """
+        with jax.named_scope(f"{UNROLLED_SCOPE}{self.unrolled}"):
+            return jax.lax.scan(body, carry, xs, reverse=reverse, unroll=self.unrolled)
+
+
+def loop_shape(platform: str) -> LoopShape:
+    """Returns the division of the steps for a platform: `cpu`, `gpu` or `tpu`.
+
+    A GPU needs a few microseconds to launch a kernel, which is longer than most kernels of one time
+    step take.
+
+    Example:
+      loop_shape("gpu").unrolled  # 8
+    """
+    return LoopShape(unrolled=8, chunk=64) if platform == "gpu" else LoopShape()
+
+
 class Options(NamedTuple):
     """The static choices of a call.
 
@@ -62,11 +105,13 @@ class Options(NamedTuple):
       reverse: run from the last step to the first.
       clamp: constant values for gates, by name.
       trace: names of gates and state fields to return over time.
+      loop: how the steps are divided into loops.
     """
 
     reverse: bool = False
     clamp: Mapping[str, GateValue] | None = None
     trace: tuple[str, ...] = ()
+    loop: LoopShape = LoopShape()
 
 
 class Steps(NamedTuple):
@@ -127,8 +172,8 @@ def apply_reset(now: Steps, state: State) -> State:
     return select(now.is_reset_B, jax.tree.map(jnp.zeros_like, state), state)
 
 
-def select(mask_B: jax.Array, chosen: PyTree, other: PyTree) -> PyTree:
-    """Chooses between two pytrees of [B,...] arrays, row by row."""
+def select(mask: jax.Array, chosen: PyTree, other: PyTree) -> PyTree:
+    """Chooses between two pytrees, row by row: a mask [B] for arrays [B,...], or [T,B] likewise."""
     return jax.tree.map(
-        lambda a, b: jnp.where(jnp.expand_dims(mask_B, range(1, a.ndim)), a, b), chosen, other
+        lambda a, b: jnp.where(jnp.expand_dims(mask, range(mask.ndim, a.ndim)), a, b), chosen, other
     )

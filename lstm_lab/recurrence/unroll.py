@@ -15,19 +15,18 @@ import jax.numpy as jnp
 
 from lstm_lab.cells.cell import GateValue, Params, Spec, State
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native, persistent, scan
-from lstm_lab.recurrence.device import DeviceType
+from lstm_lab.recurrence.device import DeviceType, own_device_type
 from lstm_lab.recurrence.dispatch import Backend, CallSignature, batched_members, resolve
 from lstm_lab.recurrence.steps import (
+    TIME_SCOPE,
     Inputs,
     Options,
     Unrolled,
     effective_resets,
     hide_padding,
+    loop_shape,
 )
 from lstm_lab.utils.types import PyTree
-
-# The name of all operations of `unroll` in a compiled program, by which loops over time are found.
-TIME_SCOPE = "recurrence_over_time"
 
 
 def unroll(
@@ -88,7 +87,8 @@ def unroll(
       traced["f"].shape  # (5, 2, 16) for T=5, B=2 and H=16
     """
     _check_shapes(x_TBD, lengths, resets)
-    options = Options(reverse, clamp, tuple(trace))
+    loop = loop_shape((device or own_device_type()).platform)
+    options = Options(reverse, clamp, tuple(trace), loop)
     _, B, D = x_TBD.shape
     call = CallSignature(
         spec,

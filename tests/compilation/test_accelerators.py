@@ -6,15 +6,20 @@ compiles one variant for each layout if a compiler is there.
 
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from lstm_lab.cells import get_variant
 from lstm_lab.compilation.cudnn_memory import estimated_memory
-from lstm_lab.compilation.kernels import read_program
+from lstm_lab.compilation.kernels import read_program, time_loops
 from lstm_lab.compilation.launches import step_launches
 from lstm_lab.compilation.survey import survey_names
 from lstm_lab.compilation.targets import find_target
 from lstm_lab.compilation.topologies import devices_of
 from lstm_lab.config.load import load_spec
+from lstm_lab.recurrence import DeviceType, unroll
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.parallel import build_program
 from lstm_lab.training.state import member_of
@@ -96,3 +101,43 @@ def test_cudnn_compiles_for_a_gpu(samples, name):
     """Alone, in a stack of any depth, in both directions."""
     text = compile_step(name, LAYOUTS["one device"], "h100", samples, backend="cudnn")
     assert "cudnn_rnn" in text
+
+
+def launches_of_a_layer(name, backend, members):
+    """Returns what each pass starts on an H100 for a time step, with the counter of its loop."""
+    spec = get_variant(name).spec
+    params = jax.eval_shape(lambda key: spec.cell.init(spec, key, 32, 64), jax.random.key(0))
+    x_TBD = jax.ShapeDtypeStruct((256, 16, 32), jnp.float32)
+
+    def loss(params, x_TBD):
+        h_TBH = unroll(spec, params, x_TBD, backend=backend, device=DeviceType("gpu", "")).h
+        return jnp.square(h_TBH).sum()
+
+    gradient, shapes = jax.value_and_grad(loss, (0, 1)), (params, x_TBD)
+    if members:
+        gradient = jax.vmap(gradient)
+        shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct((members, *s.shape), s.dtype), shapes)
+    sharding = NamedSharding(Mesh(devices_of(find_target("h100"))[:1], ("x",)), PartitionSpec())
+    traced = jax.jit(gradient, in_shardings=sharding).trace(*shapes)
+    text = traced.lower(lowering_platforms=("cuda",)).compile().as_text()
+    loops = time_loops(read_program(text))
+    assert [loop.backward for loop in loops] == [False, True]
+    return [loop.kernels_per_step + loop.scalars_per_step for loop in loops]
+
+
+@needs_cuda
+@pytest.mark.slow
+@pytest.mark.parametrize("members", [0, 64])
+@pytest.mark.parametrize(
+    ("name", "backend", "forward", "backward"),
+    [
+        ("lstm", "fused", 2.7, 3.6),
+        ("lstm", "scan", 4, 5),
+        ("vanilla", "fused", 2.7, 5.1),
+    ],
+)
+def test_a_gpu_starts_few_kernels_for_a_time_step(name, backend, forward, backward, members):
+    """Before one iteration computed several steps, lstm by `fused` started 6.6 and 6."""
+    counted = launches_of_a_layer(name, backend, members)
+    assert counted[0] <= forward
+    assert counted[1] <= backward

@@ -14,7 +14,7 @@ import pytest
 
 from lstm_lab.cells.catalogue import get_variant
 from lstm_lab.compilation.kernels import read_program, time_loops
-from lstm_lab.recurrence.unroll import unroll
+from lstm_lab.recurrence import DeviceType, unroll
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -184,18 +184,35 @@ def names_of_this_code():
     jax.config.update("jax_compilation_cache_include_metadata_in_key", False)
 
 
-@pytest.mark.usefixtures("names_of_this_code")
-@pytest.mark.parametrize("backend", ["scan", "fused"])
-def test_programs_of_this_process(backend):
+def gradient_program(backend, device):
     spec = get_variant("lstm").spec
     params = spec.cell.init(spec, jax.random.key(0), 3, 4)
 
     def loss(params, x_TBD):
-        return jnp.square(unroll(spec, params, x_TBD, backend=backend).h).sum()
+        return jnp.square(unroll(spec, params, x_TBD, backend=backend, device=device).h).sum()
 
-    text = jax.jit(jax.grad(loss)).lower(params, jnp.ones((32, 2, 3))).compile().as_text()
-    program = read_program(text)
+    return read_program(
+        jax.jit(jax.grad(loss)).lower(params, jnp.ones((32, 2, 3))).compile().as_text()
+    )
+
+
+@pytest.mark.usefixtures("names_of_this_code")
+@pytest.mark.parametrize("backend", ["scan", "fused"])
+def test_programs_of_this_process(backend):
+    program = gradient_program(backend, None)
     assert [t.backward for t in time_loops(program)] == [False, True]
     assert [t.trip_count for t in time_loops(program)] == [32, 32]
     # `fused` has loops over the steps of a chunk inside loops over the chunks.
     assert len(program.loops) == {"scan": 2, "fused": 4}[backend]
+
+
+@pytest.mark.usefixtures("names_of_this_code")
+@pytest.mark.parametrize("backend", ["scan", "fused"])
+def test_an_iteration_of_several_steps_is_counted_step_by_step(backend):
+    loops = time_loops(gradient_program(backend, DeviceType("gpu", "")))
+    assert [(t.unrolled, t.trip_count) for t in loops] == [(8, 4), (8, 4)]
+    one_step_each = time_loops(gradient_program(backend, None))
+    # Stores of states and the counter serve several steps.
+    for several, one in zip(loops, one_step_each, strict=True):
+        assert 1 < several.kernels_per_step < one.kernels_per_step
+        assert several.scalars_per_step < one.scalars_per_step

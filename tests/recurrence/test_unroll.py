@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_lab.cells import get_variant
-from lstm_lab.recurrence import MEMBERS, CallSignature, unroll
+from lstm_lab.recurrence import MEMBERS, CallSignature, DeviceType, unroll
 from tests.helpers.recurrence import (
     B,
     D,
@@ -22,7 +22,9 @@ from tests.helpers.recurrence import (
     T,
     assert_near,
     loss_and_gradients,
+    noise_of,
     random_layer,
+    state_from,
 )
 
 
@@ -184,3 +186,36 @@ def test_the_choice_of_a_backend_knows_the_call(monkeypatch, name):
         expected._replace(resets=True, trace=True),
         expected._replace(members=2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "reverse"),
+    [("zoneout", "fused", True), ("gru", "fused", False), ("vanilla", "scan", True)],
+)
+def test_the_loops_of_a_gpu_compute_the_same(name, backend, reverse):
+    """19 steps in iterations of 8, and with `fused` in one chunk instead of two."""
+    T = 19
+    spec, params, x, state = random_layer(name, T=T)
+    lengths, resets = np.array([19, 0, 8, 17]), np.zeros((T, 4), bool)
+    resets[[3, 9], [0, 3]] = True
+    state, noise = state_from(spec, params, x, state), noise_of(spec, params, T=T)
+
+    def gradients(platform):
+        def loss(params, x, state):
+            h, final, _ = unroll(
+                spec,
+                params,
+                x,
+                state,
+                lengths=lengths,
+                resets=resets,
+                noise=noise,
+                reverse=reverse,
+                backend=backend,
+                device=DeviceType(platform, ""),
+            )
+            return jnp.square(h).sum() + final.h.sum(), (h, final)
+
+        return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(params, x, state)
+
+    assert_near(gradients("gpu"), gradients("cpu"), 1e-5)

@@ -1,10 +1,10 @@
 """A backward pass written by hand, for every cell: weight gradients once per chunk of time.
 
-The forward pass saves only the carried states. The backward pass goes through chunks of time from
-the last: it recomputes the chunk's pre-activations, as two products over all its steps; walks
-back through the steps, where only the state's gradient has to wait for the step after; and gives
-the weights their gradients as one product for the chunk. So no array of [T,B,4H] ever exists, and
-no weight gradient is accumulated at every step, as plain autodiff does.
+The forward pass saves only the carried states, after each step. The backward pass goes through
+chunks of time from the last: it recomputes the chunk's pre-activations, as two products over all
+its steps; walks back through the steps, where only the state's gradient has to wait for the step
+after; and gives the weights their gradients as one product for the chunk. So no array of [T,B,4H]
+ever exists, and no weight gradient is accumulated at every step, as plain autodiff does.
 
 Both passes are plain JAX, so that their own derivatives exist; forward mode alone needs `scan`.
 """
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from lstm_lab.cells.cell import GateValue, Params, Spec, State, recurrent_product
 from lstm_lab.recurrence.steps import (
     Inputs,
+    LoopShape,
     Options,
     Steps,
     Unrolled,
@@ -29,8 +30,6 @@ from lstm_lab.recurrence.steps import (
 )
 from lstm_lab.utils.types import PyTree
 
-CHUNK = 16  # steps of a chunk, at most
-
 
 class FusedStatic(NamedTuple):
     """The static arguments of a call, hashable for `custom_vjp`."""
@@ -38,6 +37,7 @@ class FusedStatic(NamedTuple):
     spec: Spec
     reverse: bool
     clamp: tuple[tuple[str, GateValue], ...]
+    loop: LoopShape
 
 
 class Chunk(NamedTuple):
@@ -49,7 +49,8 @@ class Chunk(NamedTuple):
     noise: PyTree
 
 
-Residuals = tuple[Params, Chunk, State]  # parameters, inputs, the states before each step
+# Parameters, inputs, the state before the first step, and those after each step.
+Residuals = tuple[Params, Chunk, State, State]
 
 
 def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Options) -> Unrolled:
@@ -68,7 +69,7 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
     T, B, _ = inputs.x_TBD.shape
     is_real_TB = inputs.is_real_TB
     # Chunks of equal length: the last one of a fixed size could be almost all padding.
-    chunks = -(-T // CHUNK)
+    chunks = -(-T // options.loop.chunk)
     steps = -(-T // chunks)
     missing = chunks * steps - T
     if missing and is_real_TB is None:
@@ -79,7 +80,8 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
         return leaf.reshape(chunks, steps, *leaf.shape[1:])
 
     chunked = Chunk(inputs.x_TBD, is_real_TB, inputs.is_reset_TB, over_time(inputs))
-    static = FusedStatic(spec, options.reverse, tuple(sorted((options.clamp or {}).items())))
+    clamp = tuple(sorted((options.clamp or {}).items()))
+    static = FusedStatic(spec, options.reverse, clamp, options.loop)
     h, final = _unroll(static, params, jax.tree.map(split, chunked), state)
     return Unrolled(h.reshape(chunks * steps, *h.shape[2:])[:T], final, {})
 
@@ -95,25 +97,29 @@ def _unroll(
 def _forward(
     static: FusedStatic, params: Params, inputs: Chunk, state: State
 ) -> tuple[jax.Array, State, State]:
-    """Returns the outputs, the state before each step, and the final state."""
+    """Returns the outputs, the state after each step, and the final state."""
     spec = static.spec
 
-    def step(state: State, now: Steps) -> tuple[State, tuple[jax.Array, State]]:
+    def step(state: State, now: Steps) -> tuple[State, tuple[jax.Array | None, State]]:
         state = apply_reset(now, state)
         zh = recurrent_product(spec, params, now.zx, state, now.noise)
         new = _finish(static, params, now.zx, zh, state, now.noise)
         if now.is_real_B is None:
-            return new, (new.h, state)
+            return new, (None, new)
+        # Stored here, although the state has it except in the padding: computed after the loop,
+        # the steps of a GRU take twice as long on CPU, because XLA fuses them in another way.
+        h = select(now.is_real_B, new.h, jnp.zeros_like(new.h))
         carried = select(now.is_real_B, new, state)
-        return carried, (select(now.is_real_B, new.h, jnp.zeros_like(new.h)), state)
+        return carried, (h, carried)
 
-    def chunk(state: State, now: Chunk) -> tuple[State, tuple[jax.Array, State]]:
+    def chunk(state: State, now: Chunk) -> tuple[State, tuple[jax.Array | None, State]]:
         zx = spec.cell.project(spec, params, now.x)
-        steps = Steps(zx, now.real, now.reset, now.noise)
-        return jax.lax.scan(step, state, steps, reverse=static.reverse)
+        return static.loop.scan(
+            step, state, Steps(zx, now.real, now.reset, now.noise), static.reverse
+        )
 
     final, (h, states) = jax.lax.scan(chunk, state, inputs, reverse=static.reverse)
-    return h, states, final
+    return states.h if h is None else h, states, final
 
 
 def _finish(
@@ -130,30 +136,42 @@ def _unroll_forward(
     static: FusedStatic, params: Params, inputs: Chunk, state: State
 ) -> tuple[tuple[jax.Array, State], Residuals]:
     h, states, final = _forward(static, params, inputs, state)
-    return (h, final), (params, inputs, states)
+    return (h, final), (params, inputs, state, states)
 
 
 def _unroll_backward(
     static: FusedStatic, residuals: Residuals, cotangents: tuple[jax.Array, State]
 ) -> tuple[Params, Chunk, State]:
-    params, inputs, states = residuals
+    params, inputs, initial, states = residuals
     dh, d_final = cotangents
 
     def chunk(
-        carry: tuple[Params, State], now: tuple[Chunk, State, jax.Array]
+        carry: tuple[Params, State], now: tuple[Chunk, State, State, jax.Array]
     ) -> tuple[tuple[Params, State], tuple[jax.Array, PyTree]]:
         d_params, d_state = carry
-        inputs, states, dh = now
+        inputs, start, after, dh = now
+        states = jax.tree.map(partial(_before, static.reverse), start, after)
+        if inputs.reset is not None:
+            states = select(inputs.reset, jax.tree.map(jnp.zeros_like, states), states)
         chunk_grads, d_state, d_inputs = _chunk_backward(
             static, params, inputs, states, dh, d_state
         )
         return (jax.tree.map(jnp.add, d_params, chunk_grads), d_state), d_inputs
 
     zeros = jax.tree.map(jnp.zeros_like, params)
+    last = jax.tree.map(lambda a: a[:, 0 if static.reverse else -1], states)
+    starts = jax.tree.map(partial(_before, static.reverse), initial, last)
     (d_params, d_state), (dx, d_noise) = jax.lax.scan(
-        chunk, (zeros, d_final), (inputs, states, dh), reverse=not static.reverse
+        chunk, (zeros, d_final), (inputs, starts, states, dh), reverse=not static.reverse
     )
     return d_params, Chunk(dx, None, None, d_noise), d_state
+
+
+def _before(reverse: bool, initial: jax.Array, after: jax.Array) -> jax.Array:
+    """Returns the states before each step (or chunk) from the initial one and those after each."""
+    if reverse:
+        return jnp.concatenate([after[1:], initial[None]])
+    return jnp.concatenate([initial[None], after[:-1]])
 
 
 def _chunk_backward(
@@ -202,9 +220,7 @@ def _chunk_backward(
         return d_before, (dzx, dzh, d_new, d_noise)
 
     at = (zx, zh.reshape(steps, B, -1), states, now.noise, now.real, now.reset, dh)
-    d_state, (dzx, dzh, d_new, d_noise) = jax.lax.scan(
-        step, d_state, at, reverse=not static.reverse
-    )
+    d_state, (dzx, dzh, d_new, d_noise) = static.loop.scan(step, d_state, at, not static.reverse)
     d_params, dx = project_pull(dzx)
     for grads in (*product_pull(flat(dzh)), *finish_pull(flat(d_new))):
         d_params = jax.tree.map(jnp.add, d_params, grads)
