@@ -48,19 +48,32 @@ parity: $(PEERS)
 	|| echo "no runtime from npm: the exported page is not opened"
 	XLA_FLAGS= $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/parity
 
-# On a machine with an NVIDIA GPU and `pip install jax[cuda13]`. Results are in runs/gpu; started
-# again, it continues with the cases that are missing, except in `errors`. TF32 would hide small errors from the tests.
-GPU_BENCH := $(BIN)/lstm-lab bench --rounds=3 --milliseconds=200 --resume
-gpu: $(PEERS)
-	JAX_PLATFORMS=cuda,cpu JAX_DEFAULT_MATMUL_PRECISION=highest XLA_FLAGS= \
-	XLA_PYTHON_CLIENT_PREALLOCATE=false $(BIN)/python -m pytest --numprocesses=auto \
+# On a machine with an NVIDIA GPU and `pip install jax[cuda13]`: at most ten minutes, of which each
+# part has its share. What is then missing runs when the command starts again: results are in
+# runs/gpu. A part that fails does not keep the others from running. The log of tests is named after
+# the code, because a test that passed says nothing about other code. TF32 would hide small errors
+# from the tests; and trying many kernels, as XLA does, would take most of their time.
+GPU := runs/gpu
+CODE = $(shell find lstm_lab tests -name '*.py' | sort | xargs cat | sha256sum | cut -c1-8)
+GPU_TESTS = JAX_PLATFORMS=cuda,cpu JAX_DEFAULT_MATMUL_PRECISION=highest \
+	XLA_FLAGS=--xla_gpu_autotune_level=0 XLA_PYTHON_CLIENT_PREALLOCATE=false \
+	timeout --signal=INT --kill-after=5 135 $(BIN)/python -m pytest --numprocesses=auto \
+	-p tests.helpers.resume --resume-log=$(GPU)/tests-$(CODE).txt \
 	tests/recurrence/backends/test_cudnn.py tests/recurrence/test_oracle.py
-	mkdir -p runs/gpu
-	$(GPU_BENCH) --suite=layer --work=gradient --out=runs/gpu/layer.json
-	$(GPU_BENCH) --suite=population --out=runs/gpu/population.json
-	$(GPU_BENCH) --suite=train --out=runs/gpu/train.json
-	$(GPU_BENCH) --suite=backends --out=runs/gpu/backends.json
-	$(BIN)/lstm-lab bench --suite=errors --out=runs/gpu/errors.json
+GPU_BENCH := $(BIN)/lstm-lab bench --rounds=3 --milliseconds=100 --resume
+GPU_PEERS := --contenders="lstm_lab tf32,lstm_lab fp32,lstm_lab cudnn,torch tf32,torch fp32,torch fp16"
+GPU_MANY := --contenders="lstm_lab tf32,lstm_lab in turn,torch tf32,torch fp16"
+gpu: $(PEERS)
+	mkdir -p $(GPU)
+	failed=; \
+	$(GPU_TESTS) || failed=yes; \
+	$(GPU_BENCH) --suite=layer --work=gradient $(GPU_PEERS) --limit=130 --out=$(GPU)/layer.json || failed=yes; \
+	$(GPU_BENCH) --suite=population $(GPU_MANY) --limit=60 --out=$(GPU)/population.json || failed=yes; \
+	$(GPU_BENCH) --suite=train $(GPU_PEERS) --limit=65 --out=$(GPU)/train.json || failed=yes; \
+	$(GPU_BENCH) --suite=backends --limit=110 --table=$(GPU)/timings.json --out=$(GPU)/backends.json || failed=yes; \
+	$(BIN)/lstm-lab bench --suite=errors --resume --limit=40 --out=$(GPU)/errors.json || failed=yes; \
+	$(BIN)/lstm-lab bench --collect=$(GPU) --out=docs/benchmarks.md || failed=yes; \
+	test -z "$$failed"
 
 # The training step of every config and variant, compiled for a TPU (three layouts, about 20 minutes) or
 # an H100. No device is needed; nothing runs. The compilers take 1 GB and 5 GB.

@@ -227,12 +227,14 @@ class Run:
         from lstm_lab.cards.card import model_card
         from lstm_lab.cards.facts import ENDED
         from lstm_lab.interop.export import export_run
+        from lstm_lab.interop.export_folder import check_path
         from lstm_lab.interop.targets import export_options
 
         def card(usage: str) -> str:
             return model_card(self.folder, usage)
 
         place = self.folder / "export" / to if out is None else Path(out)
+        check_path(place)
         if self.folder.resolve().is_relative_to(place.resolve()):
             raise UserError(f"--out: {place} holds the run itself; choose another folder")
         # A run that was interrupted has weights, but no scores for a card.

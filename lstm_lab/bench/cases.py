@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-Suite = Literal["layer", "train", "population", "backends", "cells", "costs"]
+Suite = Literal["layer", "train", "population", "backends", "cells", "costs", "streaming"]
 SUITES: tuple[Suite, ...] = get_args(Suite)
-Work = Literal["forward", "gradient", "language", "classifier", "tagger", "population"]
+Work = Literal["forward", "gradient", "language", "classifier", "tagger", "population", "step"]
 MODELS: tuple[Work, ...] = ("language", "classifier", "tagger")
 # The kinds of work of each suite.
 WORKS: dict[Suite, tuple[Work, ...]] = {
@@ -24,6 +24,7 @@ WORKS: dict[Suite, tuple[Work, ...]] = {
     "backends": ("gradient", "population"),
     "cells": ("gradient",),
     "costs": ("gradient", "language"),
+    "streaming": ("step",),
 }
 Shape = tuple[int, int, int, int]  # B, T, D, H
 VOCABULARY, CLASSES, MEMBERS = 10_000, 10, 16
@@ -36,7 +37,8 @@ class Case:
     Attributes:
       work: `forward`: one forward pass; `gradient`: forward and backward pass, with gradients of
         weights and inputs; `language`, `classifier`, `tagger`: one optimizer step of such a model;
-        `population`: one SGD step of each of `members` runs.
+        `population`: one SGD step of each of `members` runs; `step`: one step of a stream, by a
+        language model.
       B, T, D, H: batch size, time steps, input features (of an embedding, if inputs are words),
         hidden units.
       layers: number of layers.
@@ -79,12 +81,12 @@ class Case:
     @property
     def reads_words(self) -> bool:
         """Whether the model has an embedding of words."""
-        return self.work in ("language", "tagger")
+        return self.work in ("language", "tagger", "step")
 
     @property
     def outputs(self) -> int:
         """Number of outputs of the model's head."""
-        return self.vocabulary if self.work == "language" else CLASSES
+        return self.vocabulary if self.work in ("language", "step") else CLASSES
 
     @property
     def every_step(self) -> bool:
@@ -109,7 +111,7 @@ class Case:
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns random inputs and targets of a model: words or vectors, and classes."""
         rng = np.random.default_rng(0)
-        if self.work == "language":
+        if self.work in ("language", "step"):
             words = rng.integers(0, self.vocabulary, (self.B, self.T + 1)).astype(np.int32)
             return words[:, :-1], words[:, 1:]
         shape = (self.B, self.T) if self.every_step else (self.B,)
@@ -162,8 +164,8 @@ POPULATION: tuple[Shape, ...] = (
     # The last three are those for which nothing was tuned.
     *((8, 200, 16, 48), (128, 30, 40, 100), (20, 35, 256, 256)),
 )
-# Small models in large numbers: one of them alone cannot fill a GPU. The suites of a GPU together
-# are to end within ten minutes, most of which is compiling.
+# Small models in large numbers: one of them alone cannot fill a GPU. `make gpu` has ten minutes,
+# most of which is compiling: few cases of each suite, and the most important ones first.
 GPU_POPULATION: tuple[Shape, ...] = tuple((32, 64, 32, H) for H in (64, 256))
 GPU_MEMBERS = (256, 16)
 # Language models with the layers of Zaremba's small and medium ones (but 35 steps, not 20), and
@@ -176,7 +178,11 @@ TRAIN = (
     Case("classifier", 64, 120, 12, 96),
     Case("tagger", 32, 50, 100, 100, bidirectional=True, ragged=True),
 )
-GPU_TRAIN = (*TRAIN, *(Case("language", 20, 35, H, H, layers=2) for H in (650, 1500)))
+GPU_TRAIN = (
+    TRAIN[0],
+    *(Case("language", 20, 35, H, H, layers=2) for H in (650, 1500)),
+    *TRAIN[-2:],
+)
 # For the choice of `auto`: one variant per cost family (see recurrence/dispatch.py), and shapes.
 VARIANTS = (
     *("lstm", "vanilla", "fgr", "layernorm", "lstmp", "multiplicative"),
@@ -189,6 +195,12 @@ COSTS = (
     Case("gradient", 32, 64, 64, 128),
     Case("gradient", 20, 35, 650, 650),
     Case("language", 20, 35, 200, 200, layers=2),
+)
+# Characters of tiny Shakespeare; an operator of ONNX, and a Scan.
+STREAMING = tuple(
+    Case("step", 1, 1, 64, H, vocabulary=66, cell=cell)
+    for cell in ("lstm", "slstm")
+    for H in (128, 256, 512)
 )
 
 
@@ -208,6 +220,8 @@ def cases(suite: Suite, platform: str = "cpu") -> list[Case]:
             return list(GPU_TRAIN if gpu else TRAIN)
         case "costs":
             return list(COSTS)
+        case "streaming":
+            return list(STREAMING)
         case "population":
             return [
                 Case("population", *shape, members=members)

@@ -15,7 +15,7 @@ from lstm_lab.utils.errors import UserError, unknown
 
 # What a suite cannot change: only populations have members, and only models have words.
 WITH_MEMBERS: tuple[Suite, ...] = ("population", "backends")
-WITH_WORDS: tuple[Suite, ...] = ("train", "costs")
+WITH_WORDS: tuple[Suite, ...] = ("train", "costs", "streaming")
 ALL_CELLS = "all"
 
 

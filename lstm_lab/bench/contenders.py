@@ -12,6 +12,7 @@ from lstm_lab.bench.cases import Suite
 
 # Modules of optional dependencies.
 NEEDS = {"torch": "torch", "keras": "keras", "haiku": "haiku", "equinox": "equinox"}
+NEEDS |= {"onnxruntime": "onnxruntime"}
 # Number formats: the dtype, and whether matrix products must not use TF32. The last word of a name
 # selects one.
 NUMBERS = {
@@ -30,7 +31,8 @@ GPU = (
 )
 BACKENDS = tuple(f"lstm_lab {name}" for name in ("scan", "fused", "native", "associative", "cudnn"))
 COSTS = ("lstm_lab", "lstm_lab scan", "torch", "flax", "keras", "haiku", "equinox")
-ALL = tuple(dict.fromkeys((*CPU, *GPU, *BACKENDS)))
+STREAMING = ("lstm_lab", "onnxruntime")
+ALL = tuple(dict.fromkeys((*CPU, *GPU, *BACKENDS, *STREAMING)))
 # Contenders that only a population has.
 FOR_POPULATIONS = ("torch processes", "lstm_lab in turn")
 FOR_LAYERS = ("floor",)
@@ -47,6 +49,8 @@ def default_contenders(suite: Suite, platform: str) -> tuple[str, ...]:
         return BACKENDS if platform == "gpu" else tuple(n for n in BACKENDS if "cudnn" not in n)
     if suite == "costs":
         return COSTS
+    if suite == "streaming":
+        return STREAMING
     # Left out where they would serve no case: their processes would take seconds to start.
     absent: tuple[str, ...] = () if suite == "population" else FOR_POPULATIONS
     absent = (*absent, *FOR_LAYERS) if suite == "train" else absent

@@ -8,6 +8,7 @@ compiled, would hide the costs of the next case.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 
 from lstm_lab.bench.cases import Case
 from lstm_lab.bench.contenders import settings
-from lstm_lab.bench.plan import Plan
+from lstm_lab.bench.plan import Deadline, Plan
 from lstm_lab.bench.run import Keep
 from lstm_lab.bench.table import MODEL_TITLES, error_lines, head
 from lstm_lab.utils.progress import Meter, say
@@ -36,7 +37,14 @@ COLUMNS = {
 }
 
 
-def run_costs(plan: Plan, result: dict[str, Any], *, meter: Meter, keep: Keep) -> dict[str, Any]:
+def run_costs(
+    plan: Plan,
+    result: dict[str, Any],
+    *,
+    meter: Meter,
+    keep: Keep,
+    limit: float = math.inf,
+) -> dict[str, Any]:
     """Measures the costs of all contenders at all cases, in interleaved rounds.
 
     Args:
@@ -44,6 +52,7 @@ def run_costs(plan: Plan, result: dict[str, Any], *, meter: Meter, keep: Keep) -
       result: the result to extend, from `run.new_result` or `run.resumed`.
       meter: counts the cases, each by its share of the time.
       keep: called with the partial result after every case.
+      limit: seconds; no case starts that would probably end later.
 
     Returns:
       The result; each value of a row is a list over rounds.
@@ -51,7 +60,7 @@ def run_costs(plan: Plan, result: dict[str, Any], *, meter: Meter, keep: Keep) -
     missing = plan.without(result["done"])
     share = meter.total / max(sum(map(plan.seconds_of, plan.cases)), 1e-9)
     meter.skip(share * (sum(map(plan.seconds_of, set(plan.cases) - set(missing.cases)))))
-    for case in missing.cases:
+    for case in Deadline(limit).while_time(missing.cases):
         step = share * plan.seconds_of(case) / (plan.rounds * max(len(plan.names), 1))
         values: dict[str, list[dict[str, float]]] = {name: [] for name in plan.names}
         for k in range(plan.rounds):

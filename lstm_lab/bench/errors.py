@@ -7,6 +7,7 @@ table of docs/benchmarks.md. One process is enough, since no time is measured.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from lstm_lab.bench.cases import VARIANTS, Case
 from lstm_lab.bench.contenders import numbers
 from lstm_lab.bench.machine import machine
 from lstm_lab.bench.ours import backend_of, serves
+from lstm_lab.bench.plan import Deadline
 from lstm_lab.bench.table import head
 from lstm_lab.cells import get_variant
 from lstm_lab.recurrence import Backend, unroll
@@ -37,45 +39,76 @@ def cases() -> list[Case]:
     return [Case("gradient", *shape, cell=cell) for shape in SHAPES for cell in VARIANTS]
 
 
+def new_errors(names: list[str], command: str) -> dict[str, Any]:
+    """Returns a result without errors, as `run.new_result` returns one without times.
+
+    Args:
+      names: contenders, all of lstm_lab.
+      command: the command line, for the page.
+    """
+    empty: dict[str, Any] = {"left_out": [], "done": [], "errors": [], "rows": []}
+    return {
+        "suite": "errors",
+        "command": command,
+        "machine": machine(),
+        "contenders": names,
+        **empty,
+    }
+
+
 def run_errors(
-    names: list[str], meter: Meter, keep: Callable[[dict[str, Any]], None]
+    result: dict[str, Any], meter: Meter, keep: Callable[[dict[str, Any]], None], limit: float
 ) -> dict[str, Any]:
     """Compares every contender with the `scan` backend in float64, at every case it serves.
 
     Args:
-      names: contenders, all of lstm_lab.
+      result: the result to extend, from `new_errors` or `run.resumed`.
       meter: counts the cases.
       keep: called with the partial result after every case, so that a killed run loses little.
+      limit: seconds; no case starts that would probably end later.
 
     Returns:
-      JSON-ready: the machine, and one row per case and contender. `outputs` and `gradients` are
-      the maximum absolute error over the maximum magnitude of the reference, for gradients the
-      largest such value over all arrays.
+      The result, with one row per case and contender. `outputs` and `gradients` are the maximum
+      absolute error over the maximum magnitude of the reference, for gradients the largest such
+      value over all arrays.
     """
-    rows: list[dict[str, Any]] = []
-    result = {"suite": "errors", "machine": machine(), "left_out": [], "rows": rows}
-    for case in cases():
-        # Drawn once in float32, then widened: all contenders start from the same numbers, so only
-        # their arithmetic differs.
-        arrays = _arrays(case)
-        with jax.enable_x64(True):
-            reference = _gradients_and_outputs(case, "scan", jax.tree.map(_double, arrays))
-        for name in names:
-            if not serves(name, case):
-                continue
-            dtype, exact = numbers(name)
-            with jax.default_matmul_precision("highest" if exact else "default"):
-                # Only the inputs get the dtype, as in training: parameters stay in float32.
-                params, x_TBD, weights = arrays
-                results = _gradients_and_outputs(
-                    case, backend_of(name), (params, x_TBD.astype(dtype), weights)
-                )
-            gradients, outputs = jax.tree.map(_relative_error, results, reference)
-            row = {"outputs": outputs, "gradients": max(jax.tree.leaves(gradients))}
-            rows.append({"case": case.to_json(), "label": case.label, "contender": name, **row})
+    missing = [case for case in cases() if case.to_json() not in result["done"]]
+    meter.skip(len(cases()) - len(missing))
+    for case in Deadline(limit).while_time(missing):
+        served = [name for name in result["contenders"] if serves(name, case)]
+        for name, error in zip(served, _errors_of(served, case), strict=True):
+            row = {"case": case.to_json(), "label": case.label, "contender": name, **error}
+            result["rows"].append(row)
+        result["done"].append(case.to_json())
         meter.advance(1, case.label)
         keep(result)
     return result
+
+
+def _errors_of(names: list[str], case: Case) -> list[dict[str, float]]:
+    """Returns the errors of each contender at a case."""
+    # Drawn once in float32, then widened: all contenders start from the same numbers, so only
+    # their arithmetic differs.
+    arrays = _arrays(case)
+    with jax.enable_x64(True):
+        reference = _gradients_and_outputs(case, "scan", jax.tree.map(_double, arrays))
+
+    def error_of(name: str) -> dict[str, float]:
+        dtype, exact = numbers(name)
+        with jax.default_matmul_precision("highest" if exact else "default"):
+            # Only the inputs get the dtype, as in training: parameters stay in float32.
+            params, x_TBD, weights = arrays
+            results = _gradients_and_outputs(
+                case, backend_of(name), (params, x_TBD.astype(dtype), weights)
+            )
+        gradients, outputs = jax.tree.map(_relative_error, results, reference)
+        return {"outputs": outputs, "gradients": max(jax.tree.leaves(gradients))}
+
+    if jax.default_backend() != "gpu":
+        return list(map(error_of, names))
+    # In front of a GPU, nearly all of the time is compiling, which threads do at the same time.
+    with ThreadPoolExecutor(len(names) or 1) as pool:
+        return list(pool.map(error_of, names))
 
 
 def _arrays(case: Case) -> tuple[Any, jax.Array, jax.Array]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from lstm_lab.bench.contenders import settings
 
-PACKAGES = ("jax", "jaxlib", "torch", "flax", "keras", "dm-haiku", "equinox")
+PACKAGES = ("jax", "jaxlib", "torch", "flax", "keras", "dm-haiku", "equinox", "onnxruntime")
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.bench.cases import CLASSES, Case
+from lstm_lab.bench.cases import Case
 from lstm_lab.bench.contenders import numbers
 from lstm_lab.bench.jax_peers import Network
 from lstm_lab.cells import Spec, masks
@@ -141,23 +141,21 @@ class TimedTask(Task):
     def target(self) -> Categorical:
         """Words, or classes."""
         assert self.case is not None
-        size = self.case.outputs if self.case.work == "language" else CLASSES
-        return Categorical(size, every_step=self.case.every_step, metrics=(), may_ignore=False)
+        return Categorical(
+            self.case.outputs, every_step=self.case.every_step, metrics=(), may_ignore=False
+        )
 
 
-def training(name: str, case: Case) -> Training:
-    """Returns the training step of `lstm-lab train` for a case.
+def run_spec(name: str, case: Case) -> RunSpec:
+    """Returns the run of a case.
 
     Args:
       name: a contender of lstm_lab.
       case: a case whose work is that of a model.
-
-    Returns:
-      The first state, the data, and a function of both: the next state, and the loss.
     """
     dtype, exact = numbers(name)
     sgd = case.work == "language"
-    spec = RunSpec(
+    return RunSpec(
         TimedTask(case=case),
         ModelSpec(
             cell=case.cell,
@@ -172,6 +170,19 @@ def training(name: str, case: Case) -> Training:
         TrainSpec(batch_size=case.B, steps=1_000_000),
         compute=ComputeSpec(backend=backend_of(name)),
     )
+
+
+def training(name: str, case: Case) -> Training:
+    """Returns the training step of `lstm-lab train` for a case.
+
+    Args:
+      name: a contender of lstm_lab.
+      case: a case whose work is that of a model.
+
+    Returns:
+      The first state, the data, and a function of both: the next state, and the loss.
+    """
+    spec = run_spec(name, case)
     train_step = TrainStep(spec, schedule_length=0.0)
     x, y = (jnp.asarray(array) for array in case.data())
     lengths = None if case.lengths is None else jnp.asarray(case.lengths)

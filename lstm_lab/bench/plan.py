@@ -6,19 +6,41 @@ estimates from operations: they are for progress and for `--dry-run`, not for ta
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from lstm_lab.bench.cases import Case, Suite
 from lstm_lab.bench.contenders import library, missing
-from lstm_lab.utils.progress import duration
+from lstm_lab.utils.progress import duration, say
 from lstm_lab.utils.tables import aligned
 
-# Operations per second of a contender, about, and seconds to start and to prepare a case: on 2 CPU
-# cores. A fast machine ends earlier than the estimate says.
-RATE, START, BUILD = 4e10, 5.0, 4.0
+
+class Speed(NamedTuple):
+    """About how fast a machine is; a fast one ends earlier than the estimate says.
+
+    Attributes:
+      rate: operations per second of a contender.
+      start: seconds to start the process of a contender.
+      build: seconds to prepare a case, above all to compile it.
+      together: whether all contenders start and compile at the same time.
+      machine: which machine that is.
+    """
+
+    rate: float
+    start: float
+    build: float
+    together: bool
+    machine: str
+
+
+CPU = Speed(4e10, 5.0, 4.0, False, "2 idle CPU cores")
+# From the figures of an H200 in docs/benchmarks.md: with ten contenders at once, 4 to 10 s to
+# compile a case in TF32 and up to 22 in float32; 15 TFLOP/s at the largest shape.
+GPU = Speed(1e13, 12.0, 12.0, True, "a GPU with 16 CPU cores")
 # Work of other kinds in units of a forward pass.
-PASSES = {"forward": 1.0}
+PASSES = {"forward": 1.0, "step": 1.0}
 
 
 @dataclass(frozen=True)
@@ -33,6 +55,7 @@ class Plan:
       memory: whether each contender runs with default and with memory settings, see run.py.
       rounds: number of turns of each contender at each case.
       seconds: duration of a turn.
+      speed: the machine for which times are estimated.
     """
 
     suite: Suite
@@ -42,6 +65,7 @@ class Plan:
     memory: tuple[bool, ...]
     rounds: int
     seconds: float
+    speed: Speed = CPU
 
     def seconds_of(self, case: Case) -> float:
         """Returns the estimated seconds of a case, of all contenders.
@@ -50,17 +74,20 @@ class Plan:
           case: the case.
         """
         contenders = len(self.names) * len(self.memory)
-        once = operations(case) / RATE
+        once = operations(case) / self.speed.rate
         if self.suite == "costs":
-            return contenders * self.rounds * (START + BUILD + 4 * once)
+            start = self.speed.start + self.speed.build
+            return contenders * self.rounds * (start + 4 * once)
+        compiling = self.speed.build * (1 if self.speed.together else contenders)
         # The first run, and PyTorch's search for the best number of threads.
-        preparing = BUILD + 5 * once
-        return contenders * (preparing + self.rounds * max(self.seconds, once))
+        preparing = compiling + contenders * 5 * once
+        return preparing + contenders * self.rounds * max(self.seconds, once)
 
     @property
     def total_seconds(self) -> float:
         """The estimated seconds of the whole plan."""
-        start = 0.0 if self.suite == "costs" else START * len(self.names) * len(self.memory)
+        processes = 1 if self.speed.together else len(self.names) * len(self.memory)
+        start = 0.0 if self.suite == "costs" else self.speed.start * processes
         return start + sum(self.seconds_of(case) for case in self.cases)
 
     def without(self, done: list[dict[str, Any]]) -> Plan:
@@ -73,6 +100,32 @@ class Plan:
         return replace(self, cases=cases)
 
 
+class Deadline:
+    """Ends a loop over cases before a limit, so that a machine lent for minutes suffices.
+
+    Args:
+      limit: seconds from now.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.started = limit, time.perf_counter()
+
+    def while_time(self, cases: Sequence[Case]) -> Iterator[Case]:
+        """Yields cases as long as one more, as long as the longest so far, ends in time.
+
+        Args:
+          cases: the cases, the most important first.
+        """
+        longest = 0.0
+        for k, case in enumerate(cases):
+            began = time.perf_counter()
+            if began - self.started + longest > self.limit:
+                say(f"{len(cases) - k} cases are left for lack of time; --resume continues")
+                return
+            yield case
+            longest = max(longest, time.perf_counter() - began)
+
+
 def make_plan(
     suite: Suite,
     cases: list[Case],
@@ -81,6 +134,7 @@ def make_plan(
     memory_settings: bool,
     rounds: int,
     seconds: float,
+    speed: Speed = CPU,
 ) -> Plan:
     """Returns the plan of a suite.
 
@@ -89,7 +143,7 @@ def make_plan(
       cases: what is timed.
       names: contenders; those that are not installed are left out.
       memory_settings: whether to time each contender with the memory settings, too.
-      rounds, seconds: as in `Plan`.
+      rounds, seconds, speed: as in `Plan`.
     """
     # Looked up once for each library: its contenders are all installed, or none is.
     is_missing = {library(name): missing(name) for name in names}
@@ -101,6 +155,7 @@ def make_plan(
         memory=(False, True) if memory_settings else (False,),
         rounds=rounds,
         seconds=seconds,
+        speed=speed,
     )
 
 
@@ -137,6 +192,6 @@ def listing(plan: Plan) -> str:
     count = len(plan.cases)
     lines.append(
         f"{count} case{'' if count == 1 else 's'}, {plan.rounds} rounds: about "
-        f"{duration(plan.total_seconds)} on 2 idle CPU cores"
+        f"{duration(plan.total_seconds)} on {plan.speed.machine}"
     )
     return "\n".join(lines)

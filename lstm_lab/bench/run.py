@@ -7,6 +7,7 @@ of the machine (thermal limits, neighbors) hits all of them. `table.py` makes ta
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import numpy as np
 from lstm_lab.bench.cases import Case, Suite
 from lstm_lab.bench.contenders import settings
 from lstm_lab.bench.machine import machine
-from lstm_lab.bench.plan import Plan
+from lstm_lab.bench.plan import Deadline, Plan
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import differences, read_json
 from lstm_lab.utils.progress import Meter, say
@@ -189,7 +190,14 @@ def resumed(path: Path, new: dict[str, Any]) -> dict[str, Any]:
     return old
 
 
-def run_suite(plan: Plan, result: dict[str, Any], *, meter: Meter, keep: Keep) -> dict[str, Any]:
+def run_suite(
+    plan: Plan,
+    result: dict[str, Any],
+    *,
+    meter: Meter,
+    keep: Keep,
+    limit: float = math.inf,
+) -> dict[str, Any]:
     """Times all contenders at all cases of a plan.
 
     Args:
@@ -197,10 +205,12 @@ def run_suite(plan: Plan, result: dict[str, Any], *, meter: Meter, keep: Keep) -
       result: the result to extend, from `new_result` or `resumed`.
       meter: counts the cases, each by its share of the time.
       keep: called with the partial result after every case, so that a killed run loses little.
+      limit: seconds; no case starts that would probably end later.
 
     Returns:
       The result, with the median milliseconds of each turn in its rows.
     """
+    deadline = Deadline(limit)
     for name in plan.absent:
         say(f"{name}: not installed, left out")
     missing = plan.without(result["done"])
@@ -213,7 +223,7 @@ def run_suite(plan: Plan, result: dict[str, Any], *, meter: Meter, keep: Keep) -
     share = meter.total / max(sum(map(plan.seconds_of, plan.cases)), 1e-9)
     meter.skip(share * (sum(map(plan.seconds_of, set(plan.cases) - set(missing.cases)))))
     try:
-        for case in missing.cases:
+        for case in deadline.while_time(missing.cases):
             cost = share * plan.seconds_of(case)
             text = f"{case.work} {case.label}"
             served = _prepared(contenders, case, result, meter, cost / 2, text)

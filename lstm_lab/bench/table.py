@@ -20,6 +20,7 @@ MODEL_TITLES = {
     "classifier": "Classifier, one optimizer step",
     "tagger": "Tagger, one optimizer step",
     "population": "Population, one SGD step each",
+    "step": "One step of a stream",
     "trials": "Whole trials, one process per core; `torch` is one process with all threads",
 }
 WITH_MEMORY_SETTINGS = ", with the memory settings"

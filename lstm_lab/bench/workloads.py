@@ -41,6 +41,10 @@ def serves(name: str, case: Case) -> bool:
       name: the contender.
       case: the case.
     """
+    if case.work == "step":
+        from lstm_lab.bench import streaming
+
+        return streaming.serves(name, case)
     if name == "floor":
         from lstm_lab.bench import floor
 
@@ -48,7 +52,7 @@ def serves(name: str, case: Case) -> bool:
     if name in ("torch processes", "lstm_lab in turn"):
         return case.work == "population"
     if library(name) != "lstm_lab":
-        return case.cell == "lstm"
+        return case.cell == "lstm" and name != "onnxruntime"
     from lstm_lab.bench import ours
 
     return ours.serves(name, case)
@@ -61,6 +65,10 @@ def build(name: str, case: Case) -> Run:
       name: a contender that serves the case.
       case: the case.
     """
+    if case.work == "step":
+        from lstm_lab.bench import streaming
+
+        return streaming.build(name, case)
     if library(name) == "torch":
         from lstm_lab.bench import torch_peer
 

@@ -1,7 +1,8 @@
 """Writes the card of a model: MODEL_CARD.md, which the Hugging Face Hub shows as README.md.
 
 In: the folder of a run. Out: Markdown with a front matter. `facts.py` reads the folder.
-`sections.py`, `limits.py` and `use.py` write the text, `front_matter.py` the fields for the Hub.
+`sections.py`, `limits.py`, `use.py` and `provenance.py` write the text, `front_matter.py` the
+fields for the Hub.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from pathlib import Path
 from lstm_lab.cards.facts import CardFacts, read_facts
 from lstm_lab.cards.front_matter import front_matter_text, model_name
 from lstm_lab.cards.limits import limits
+from lstm_lab.cards.provenance import provenance_section
 from lstm_lab.cards.sections import (
     data_section,
     model_section,
-    provenance_section,
     scores_section,
     settings_section,
 )

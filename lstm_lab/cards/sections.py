@@ -7,9 +7,6 @@ as names of files and labels, are escaped before they become Markdown.
 from __future__ import annotations
 
 import math
-import re
-import shlex
-import time
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -23,16 +20,11 @@ from lstm_lab.cells.masks import default_rates
 from lstm_lab.config.run_spec import SECTIONS
 from lstm_lab.tasks import TASKS
 from lstm_lab.utils.escape import markdown, visible
-from lstm_lab.utils.progress import duration
 from lstm_lab.utils.tables import markdown_table
 from lstm_lab.utils.types import JSON
 
-# How the package is called: from its source, as a module, or as the installed command.
-PROGRAMS = ("__main__.py", "lstm-lab", "lstm_lab")
 # Enough to compare files; run.json and result.json have the whole hashes.
 HASH_LENGTH = 12
-# What a card tells about the machine; run.json has more.
-MACHINE = {"device": "device", "processor": "processor", "threads": "CPU threads"}
 # Settings that hold paths, next to the `files` of a task.
 PATHS = ("model.cell", "model.vectors", "model.init_from")
 
@@ -245,17 +237,14 @@ def settings_section(facts: CardFacts) -> str:
     """
     rows = [["setting", "value", "default"]]
     task = facts.record.settings["task.name"]
-    defaults, known = _defaults(task), TASKS.get(task)
+    defaults = _defaults(task)
     for name, value in facts.record.settings.items():
         # Seeds, which belong to no section, and hashes are in the section on provenance.
         elsewhere = "." not in name or name in ("task.name", "task.sha256")
         if elsewhere or value == defaults.get(name, MISSING):
             continue
         default = "required" if name not in defaults else _shown(defaults[name])
-        # The options of the author's own task are not known: all of them may hold paths.
-        options = known.files if known else [name.partition(".")[2]]
-        is_path = name in (*PATHS, *(f"task.{option}" for option in options))
-        rows.append([name, _shown(_without_folders(value, is_path)), default])
+        rows.append([name, _shown(_without_folders(value, holds_paths(name, task))), default])
     note = "All other settings have the defaults of the package."
     return f"{markdown_table(rows)}\n\n{note}" if len(rows) > 1 else note
 
@@ -270,6 +259,21 @@ def _defaults(task: str) -> dict[str, JSON]:
         for field in fields(cls)
         if (default := field.default) is not MISSING
     }
+
+
+def holds_paths(name: str, task: str) -> bool:
+    """Returns whether a setting holds paths.
+
+    Args:
+      name: the dotted name of the setting.
+      task: the name of the task.
+
+    Example:
+      holds_paths("task.file", "text")  # True
+    """
+    known, (section, _, option) = TASKS.get(task), name.partition(".")
+    # The options of the author's own task are not known: all of them may hold paths.
+    return name in PATHS or (section == "task" and (known is None or option in known.files))
 
 
 def _without_folders(value: JSON, is_path: bool) -> JSON:
@@ -291,90 +295,3 @@ def _shown(value: JSON) -> str:
     if isinstance(value, list) and len(value) > 8:
         return f"{', '.join(map(str, value[:4]))}, ... ({len(value)} values)"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def provenance_section(facts: CardFacts) -> str:
-    """Returns where the weights come from: command, code, versions, machine, time and hashes.
-
-    Args:
-      facts: the facts of the card.
-
-    Example:
-      print(provenance_section(read_facts(Path("runs/adding"))))
-    """
-    head, record = facts.head, facts.record
-    git, machine = head.get("git") or {}, head.get("machine") or {}
-    lanes = head["layout"]["lanes"]
-    rows = {
-        "id of the run": record.id,
-        "seeds": _listed(head.get("seeds")),
-        "git commit": (git.get("commit") or "")[:HASH_LENGTH],
-        "changes that are not committed": "yes" if git.get("dirty") else None,
-        "versions": _listed(head.get("versions")),
-        "machine": _listed({name: machine[key] for key, name in MACHINE.items() if key in machine}),
-        "backend of the recurrence": head.get("backend"),
-        "started": _date(head["started"]) if head.get("started") else None,
-        "steps": f"{record.steps:,}" if record.steps else None,
-        "training time, without compiling": duration(record.wall_s) if record.wall_s else None,
-        "runs that share this time": f"up to {lanes}" if lanes > 1 else None,
-        "resumed at steps": ", ".join(map(str, head.get("resumed_at", []))),
-        **{f"SHA-256 of {name}": value[:HASH_LENGTH] for name, value in _hashes(facts).items()},
-    }
-    table = markdown_table(
-        [["fact", "value"], *([name, text] for name, text in rows.items() if text)]
-    )
-    command = _command(head.get("command") or ["unknown"])
-    return f"{fenced(command, 'sh')}\n\n{table}\n\n{_about_hashes(facts)}"
-
-
-def _listed(values: dict[str, JSON] | None) -> str:
-    """Returns named values in a line."""
-    return ", ".join(f"{name} {value}" for name, value in (values or {}).items())
-
-
-def _about_hashes(facts: CardFacts) -> str:
-    """Returns what the hashes in the table mean."""
-    text = (
-        f"Hashes are cut to {HASH_LENGTH} characters. `run.json` and `result.json` have the whole "
-        "hashes, and `sha256.json` has the hash of each file of the weights."
-    )
-    if facts.data.hashes:
-        text += (
-            " The hashes of data files are those of the published files, as listed in "
-            "`lstm_lab/tasks/readers/sources.py`. lstm_lab checks a file when it downloads it, and "
-            "not again later."
-        )
-    return text
-
-
-def _command(words: list[str]) -> str:
-    """Returns the command that trained the run, as a shell reads it."""
-    program, *arguments = words
-    if program not in PROGRAMS:
-        return f"# called from Python: {program}"
-    # The home folder contains the name of the user, and a card is published.
-    text = shlex.join(["lstm-lab", *arguments])
-    home = str(Path.home())
-    if home == Path(home).anchor:
-        return text
-    # Whole parts of a path alone: /home/ann is not the start of /home/anna.
-    return re.sub(rf"(?<![^\s'\"=,:]){re.escape(home)}(?=[/\s'\",:]|$)", "~", text)
-
-
-def _date(seconds: float) -> str:
-    # In UTC: the time zone of the machine is not recorded.
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
-
-
-def _hashes(facts: CardFacts) -> dict[str, str]:
-    """Returns the hashes of the weights, and of the files that they depend on."""
-    spec = facts.head["spec"]
-    of_files = {
-        "cell.py": spec.get("cell_sha256"),
-        "task.py": spec.get("task_sha256"),
-        "the word vectors": spec.get("vectors_sha256"),
-        **facts.data.hashes,
-        "preprocessing.json": facts.head.get("preprocessing_sha256"),
-        **{name: entry.get("sha256") for name, entry in facts.result.get("files", {}).items()},
-    }
-    return {name: value for name, value in of_files.items() if value}

@@ -7,6 +7,7 @@ timed), then `bench/run.py` (how).
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -23,11 +24,21 @@ if TYPE_CHECKING:
     from lstm_lab.bench.choice import CaseChoice
     from lstm_lab.bench.plan import Plan
 
-SUITES = ("layer", "train", "population", "cells", "costs", "trials", "backends", "errors")
+SUITES = (
+    "layer",
+    "train",
+    "population",
+    "cells",
+    "costs",
+    "trials",
+    "backends",
+    "errors",
+    "streaming",
+)
 # Where results go, and where data come from: not what is timed.
-PLACES = ("out", "page", "resume", "dry_run", "data_dir")
+PLACES = ("out", "page", "resume", "limit", "dry_run", "data_dir")
 # The suites whose cases the user can change.
-WITH_CASES = ("layer", "train", "population", "cells", "costs", "backends")
+WITH_CASES = ("layer", "train", "population", "cells", "costs", "backends", "streaming")
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,8 @@ class BenchFlags:
     default_memory: bool
     dry_run: bool
     resume: bool
+    limit: int | None
+    collect: Path | None
 
     @property
     def output_path(self) -> Path:
@@ -120,12 +133,15 @@ Examples:
   lstm-lab bench --suite=train --work=language --shapes=20x35x400x650 --vocabulary=30000
   lstm-lab bench --suite=cells --cell=all,my_cell.py:CELL
   lstm-lab bench --suite=train --dry-run
-  lstm-lab bench --suite=backends --table=timings.json"""
+  lstm-lab bench --suite=backends --table=timings.json
+  lstm-lab bench --suite=errors --limit=60 --resume
+  lstm-lab bench --collect=runs/gpu"""
 )
 @flag(
     "--suite",
     "What is timed: layers, training steps of whole models, populations, all cells on all "
-    "backends, costs (start, compilation, memory), whole trials, e.g. --suite=train.",
+    "backends, costs (start, compilation, memory), one step of a stream, whole trials, e.g. "
+    "--suite=train.",
     type=OneOf(SUITES),
     default="layer",
     show_default=True,
@@ -144,6 +160,7 @@ Examples:
 )
 @switch("--dry-run", "Shows cases, contenders and the time they need, e.g. --dry-run.")
 @switch("--resume", "Continues at the missing cases of the file of --out, e.g. --resume.")
+@_number("--limit", "Starts no case that would end after N seconds, e.g. --limit=120.")
 @flag(
     "--out",
     "The JSON file of the times, e.g. --out=layer.json; the tables go next to it.",
@@ -162,16 +179,25 @@ Examples:
     metavar="FILE",
     type=click.Path(path_type=Path),
 )
+@flag(
+    "--collect",
+    "Prints the tables of all results in a folder, and measures nothing, e.g. --collect=runs/gpu. "
+    "With --out=FILE.md they replace what is between the marks of that file.",
+    metavar="DIR",
+    type=Folder(),
+)
 @data_dir
 @_number("--trials", "Trials of the suite trials, e.g. --trials=8.", 16)
 @_number("--epochs", "Epochs of the suite trials, e.g. --epochs=10.", 30)
 def bench(**values: Any) -> int:
     """Times lstm_lab next to other libraries."""
-    from lstm_lab.bench import page, timings
+    from lstm_lab.bench import collect, page, timings
     from lstm_lab.utils.files import write_json, write_text
 
     case_flags = CaseFlags(**{field.name: values.pop(field.name) for field in fields(CaseFlags)})
     flags = BenchFlags(**values)
+    if flags.collect:
+        return _collect(flags.collect, flags.out)
     # Before the suite runs, which takes many minutes.
     _check(flags, case_flags)
     if flags.suite in WITH_CASES:
@@ -181,7 +207,7 @@ def bench(**values: Any) -> int:
         result = _bench_cases(flags, plan)
     else:
         result = _bench_errors(flags) if flags.suite == "errors" else _bench_trials(flags)
-    out, text = flags.output_path, _tables(flags.suite, result)
+    out, text = flags.output_path, collect.tables(result)
     write_json(out, result)
     write_text(out.with_suffix(".md"), text + "\n")
     written = [out, out.with_suffix(".md")]
@@ -203,21 +229,31 @@ def _check(flags: BenchFlags, case_flags: CaseFlags) -> None:
         raise UserError(f"--table: got {case_flags.first}, expected the suite's own cases")
     if flags.suite in WITH_CASES:
         return
-    looking = "--dry-run" if flags.dry_run else "--resume" if flags.resume else None
-    if wrong := case_flags.first or looking:
-        expected = ", ".join(WITH_CASES)
-        raise UserError(f"{wrong}: got --suite={flags.suite}, expected one of {expected}")
+    continued = (*WITH_CASES, "errors")
+    for name, value, suites in (
+        (case_flags.first, True, WITH_CASES),
+        ("--dry-run", flags.dry_run, WITH_CASES),
+        ("--resume", flags.resume, continued),
+        ("--limit", flags.limit, continued),
+    ):
+        if name and value and flags.suite not in suites:
+            expected = ", ".join(suites)
+            raise UserError(f"{name}: got --suite={flags.suite}, expected one of {expected}")
 
 
-def _tables(suite: str, result: dict[str, Any]) -> str:
-    from lstm_lab.bench import cell_table, costs, errors, table
+def _collect(folder: Path, document: Path | None) -> int:
+    """Prints the tables of a folder's results, or puts them into a document."""
+    from lstm_lab.bench.collect import collected, replace_between_marks
 
-    markdown = {
-        "errors": errors.markdown,
-        "cells": cell_table.markdown,
-        "costs": costs.markdown,
-    }.get(suite, table.markdown)
-    return markdown(result)
+    if others := [word for word in _given_flags() if not word.startswith(("--collect", "--out"))]:
+        raise UserError(f"--collect: got {others[0]}, expected --out alone")
+    text = collected(folder)
+    if document is None:
+        print(text)
+        return DONE
+    replace_between_marks(document, text)
+    print(f"written: {document}")
+    return DONE
 
 
 def _show(plan: Plan) -> int:
@@ -256,7 +292,7 @@ def _plan(flags: BenchFlags, case_flags: CaseFlags) -> Plan:
     from lstm_lab.bench.choice import chosen_cases
     from lstm_lab.bench.contenders import ALL, default_contenders
     from lstm_lab.bench.machine import device
-    from lstm_lab.bench.plan import make_plan
+    from lstm_lab.bench.plan import CPU, GPU, make_plan
 
     suite = cast(Suite, flags.suite)
     choice = _choice(case_flags)
@@ -271,6 +307,7 @@ def _plan(flags: BenchFlags, case_flags: CaseFlags) -> Plan:
         memory_settings=compared and not flags.default_memory,
         rounds=flags.rounds,
         seconds=flags.milliseconds / 1e3,
+        speed=GPU if platform == "gpu" else CPU,
     )
 
 
@@ -287,7 +324,13 @@ def _bench_cases(flags: BenchFlags, plan: Plan) -> dict[str, Any]:
     run = run_costs if plan.suite == "costs" else run_suite
     try:
         with Meter(len(plan.cases), "cases") as meter:
-            return run(plan, result, meter=meter, keep=lambda partial: write_json(out, partial))
+            return run(
+                plan,
+                result,
+                meter=meter,
+                keep=lambda partial: write_json(out, partial),
+                limit=math.inf if flags.limit is None else flags.limit,
+            )
     except KeyboardInterrupt:
         if result["done"]:
             say(f"{len(result['done'])} cases are in {out}; --resume continues")
@@ -296,26 +339,35 @@ def _bench_cases(flags: BenchFlags, plan: Plan) -> dict[str, Any]:
 
 def _command() -> str:
     """Returns the command of this process, without the places of its results."""
+    return " ".join(["lstm-lab", "bench", *map(shlex.quote, _given_flags(PLACES))])
+
+
+def _given_flags(without: Sequence[str] = ()) -> list[str]:
+    """Returns the flags of this process as on the command line, except some names."""
     context = click.get_current_context()
-    words = ["lstm-lab", "bench"]
+    words = []
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-        if given and name not in PLACES:
+        if given and name not in without:
             value = context.params[name]
-            text = parameter.opts[0] if value is True else f"{parameter.opts[0]}={value}"
-            words.append(shlex.quote(text))
-    return " ".join(words)
+            words.append(parameter.opts[0] if value is True else f"{parameter.opts[0]}={value}")
+    return words
 
 
 def _bench_errors(flags: BenchFlags) -> dict[str, Any]:
-    from lstm_lab.bench.errors import CONTENDERS, cases, run_errors
+    from lstm_lab.bench.errors import CONTENDERS, cases, new_errors, run_errors
+    from lstm_lab.bench.run import resumed
     from lstm_lab.utils.files import write_json
     from lstm_lab.utils.progress import Meter
 
+    out = flags.output_path
+    result = new_errors(_contenders(flags, CONTENDERS, CONTENDERS), _command())
+    if flags.resume:
+        result = resumed(out, result)
+    limit = math.inf if flags.limit is None else flags.limit
     with Meter(len(cases()), "cases") as meter:
-        names = _contenders(flags, CONTENDERS, CONTENDERS)
-        return run_errors(names, meter, lambda partial: write_json(flags.output_path, partial))
+        return run_errors(result, meter, lambda partial: write_json(out, partial), limit)
 
 
 def _bench_trials(flags: BenchFlags) -> dict[str, Any]:

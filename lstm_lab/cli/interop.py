@@ -131,7 +131,7 @@ Examples:
     multiple=True,
     help="Tells lstm_lab where a part is, if it cannot find it, e.g. --map=head=classifier. Commas "
     "join several pairs; the flag may also be repeated. An empty name leaves a part out, and "
-    "--map=ignore=NAMES what the model has no place for.",
+    "--map=ignore=NAMES leaves out what the model has no place for.",
 )
 @flag(
     "--out",
@@ -172,7 +172,7 @@ def import_(
     rows = [[name, " x ".join(map(str, array.shape))] for name, array in weights.items()]
     print(aligned([["read", "shape"], *rows]))
     if missing := missing_weights(weights, spec):
-        print(f"\nnot in {visible(str(file))}, so drawn at random: {', '.join(missing)}")
+        print(f"\nnot read, so drawn at random: {', '.join(missing)}")
     changed = recorded(settings) | {"model.init_from": str(out)}
     command = [config, *(f"--config.{path}={value}" for path, value in changed.items())]
     print(f"\n{visible(str(out))}\nnext: lstm-lab train {visible(shlex.join(command))}")

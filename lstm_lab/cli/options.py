@@ -6,7 +6,7 @@ In: nothing. Out: decorators of click. Every flag has a help text with an exampl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +65,8 @@ class OneOf(click.Choice[str]):
 
 
 COUNT = Whole(1)
+# The flags of other processes whose values may be paths.
+PATH_FLAGS = ("--study", "--workdir", "--data-dir", "--results")
 
 
 def flag(name: str, help_text: str, **options: Any) -> Callable[[Verb], Verb]:
@@ -179,6 +181,13 @@ log = flag(
     "class of your own.",
     metavar="A,B",
 )
+kubernetes = flag(
+    "--kubernetes",
+    "With --emit=kubernetes: image and claim (the volume that all pods share); also name, "
+    "namespace, mount, cpu, memory, gpus, tpu, topology, secret, and hosts of `train`, e.g. "
+    "--kubernetes=image=registry.example/lab:1,claim=lab,gpus=1.",
+    metavar="NAME=VALUE,...",
+)
 run_flag = flag(
     "--run",
     "The run of a study, e.g. --run=1f0c2a9b7d3e. By default its best run on validation.",
@@ -205,3 +214,19 @@ def required_folder(folder: Path | None, what: str) -> Path:
     if folder is None:
         raise UserError(f"--workdir is required: {what}, e.g. --workdir=runs/first")
     return folder
+
+
+def as_arguments(flags: Mapping[str, object]) -> list[str]:
+    """Returns flags as arguments: `--NAME=VALUE`, `--NAME` for True, nothing for None and False.
+
+    Args:
+      flags: the value of each flag, by its name without dashes.
+
+    Example:
+      as_arguments({"jobs": 2, "rerun": None})  # ["--jobs=2"]
+    """
+    return [
+        f"--{name}" if value is True else f"--{name}={value}"
+        for name, value in flags.items()
+        if value is not None and value is not False
+    ]

@@ -7,16 +7,18 @@ In: flags. Out: an exit code, and a run's folder or a printed table. docs/life_o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lstm_lab.cli.options import (
     COUNT,
+    OneOf,
     config_argument,
     data_dir,
     devices,
     flag,
+    kubernetes,
     log,
     named_argument,
     one_of,
@@ -63,6 +65,12 @@ Examples:
 )
 @log
 @trust_code
+@flag(
+    "--emit",
+    "Prints a manifest for Kubernetes, and starts nothing, e.g. --emit=kubernetes.",
+    type=OneOf(["kubernetes"]),
+)
+@kubernetes
 @click.pass_obj
 def train(
     settings: Settings,
@@ -77,6 +85,8 @@ def train(
     hosts: str | None,
     log: str | None,
     trust_code: bool,
+    emit: str | None,
+    kubernetes: str | None,
 ) -> int:
     """Trains a model, or resumes an interrupted run.
 
@@ -91,6 +101,8 @@ def train(
     from lstm_lab.training.loggers.choose import logging_to
 
     name = one_of(config, config_flag, "config", CONFIG_EXPECTED)
+    if emit or kubernetes:
+        return _print_manifest(name, settings, click.get_current_context().params)
     # Devices, then hosts, then the config: the first array fixes the devices of JAX, and a config
     # file of the user may make one.
     prepare_devices(devices)
@@ -115,6 +127,33 @@ def train(
 
         print(after_training(run))
     return DONE if status == "completed" else FAILED
+
+
+def _print_manifest(name: str, settings: Settings, values: dict[str, Any]) -> int:
+    """Prints the manifest of a run; its pods get the same config, settings and flags."""
+    from lstm_lab.api.training import run_folder
+    from lstm_lab.cli.manifests import print_run
+    from lstm_lab.cli.settings import recorded, spec_of
+
+    kubernetes = values["kubernetes"]
+    if not values["emit"]:
+        raise UserError(f"--kubernetes: got {kubernetes}, expected --emit=kubernetes as well")
+    for flag_name in ("find_lr", "replay", "hosts"):
+        if values[flag_name]:
+            shown = f"--{flag_name.replace('_', '-')}"
+            raise UserError(f"{shown}: expected no {shown} with --emit=kubernetes")
+    # A wrong setting is then one error here, and not one in the log of each pod.
+    spec = spec_of(name, settings, values["trust_code"])
+    folder = values["workdir"] or run_folder(spec)
+    words = [name, *(f"--config.{path}={text}" for path, text in recorded(settings).items())]
+    flags = {
+        "workdir": folder,
+        # The default of this machine is in its user's cache, which pods do not have.
+        "data-dir": values["data_dir"] or "data",
+        "trust-code": values["trust_code"],
+        **{name: values[name] for name in ("seeds", "devices", "log")},
+    }
+    return print_run(words, flags, folder.name, kubernetes)
 
 
 def _replay(spec: RunSpec, workdir: Path | None, data_dir: Path, step: int) -> int:

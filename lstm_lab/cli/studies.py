@@ -21,6 +21,7 @@ from lstm_lab.cli.options import (
     devices,
     flag,
     folder,
+    kubernetes,
     log,
     named_argument,
     one_of,
@@ -50,6 +51,7 @@ class SweepFlags:
     launcher: str
     slurm: str
     emit: str | None
+    kubernetes: str | None
     worker: bool
 
     @property
@@ -57,12 +59,13 @@ class SweepFlags:
         """Whether the command itself waits for results."""
         return not (self.dry_run or self.emit or self.launcher == "slurm")
 
-    def check_dry_run(self) -> None:
-        """Raises a UserError for flags of `--dry-run` that nothing would read."""
+    def check_read(self) -> None:
+        """Raises a UserError for flags that nothing would read."""
         for name, value, needed, given in (
             ("--target", self.target, "--dry-run", self.dry_run),
             ("--std", self.std, "--dry-run", self.dry_run),
             ("--difference", self.difference, "--std", self.std is not None),
+            ("--kubernetes", self.kubernetes, "--emit=kubernetes", self.emit == "kubernetes"),
         ):
             if value is not None and not given:
                 raise UserError(f"{name}: got {value}, expected {needed} as well")
@@ -102,9 +105,11 @@ PLACE = (
     ),
     flag(
         "--emit",
-        "Prints the command of each process for another scheduler, e.g. --emit=commands.",
-        type=OneOf(["commands"]),
+        "Prints the command of each process, or a Job for Kubernetes, and starts nothing, e.g. "
+        "--emit=kubernetes.",
+        type=OneOf(["commands", "kubernetes"]),
     ),
+    kubernetes,
 )
 
 
@@ -188,7 +193,7 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
     from lstm_lab.tasks.readers.download import use_data_dir
     from lstm_lab.training.loggers.choose import find_loggers, logging_to
 
-    flags.check_dry_run()
+    flags.check_read()
     in_process = not (flags.jobs or flags.launcher == "slurm" or flags.emit)
     # Before workers start: a wrong name is then one error here, and not one in each log.
     if not in_process:

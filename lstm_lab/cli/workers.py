@@ -1,7 +1,7 @@
-"""Starts the processes of a study: on this machine, on SLURM, or as commands to print.
+"""Starts the processes of a study: on this machine, on SLURM, or as commands or a Job to print.
 
 In: a study and the flags of `sweep`. Out: an exit code, and tables on standard output. Read
-`studies/local.py` and `studies/slurm.py` next.
+`studies/local.py`, `studies/slurm.py` and `manifests.py` next.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lab.cli.options import PATH_FLAGS, as_arguments
 from lstm_lab.utils.errors import DONE, INTERRUPTED, WRONG_USAGE, Interrupted
 
 if TYPE_CHECKING:
     from lstm_lab.cli.studies import SweepFlags
     from lstm_lab.studies.study import Study
-
-PATH_FLAGS = ("--study", "--workdir", "--data-dir", "--results")
 
 
 def start(study: Study, name: str, folder: Path, data_dir: Path, flags: SweepFlags) -> int:
@@ -34,18 +33,19 @@ def start(study: Study, name: str, folder: Path, data_dir: Path, flags: SweepFla
     Raises:
       UserError: if the folder holds another study or other files; without submitit or SLURM.
     """
+    jobs = flags.jobs or 1
+    optional = {"trials": flags.trials, "results": flags.results, "log": flags.log}
+    optional["devices"] = flags.devices
+    if flags.emit == "kubernetes":
+        from lstm_lab.cli.manifests import print_worker_job
+
+        # The default of this machine is in its user's cache, which pods do not have.
+        named = {"study": name, "workdir": folder, "data-dir": flags.data_dir or "data"}
+        return print_worker_job({**named, **optional}, folder.name, flags.kubernetes, jobs)
     # Folders are named even if they are defaults: the environment of a worker may lack
     # $LSTM_LAB_DATA.
-    arguments = [f"--study={name}", f"--workdir={folder}", f"--data-dir={data_dir}"]
-    if flags.devices is not None:
-        arguments.append(f"--devices={flags.devices}")
-    if flags.trials is not None:
-        arguments.append(f"--trials={flags.trials}")
-    if flags.results is not None:
-        arguments.append(f"--results={flags.results}")
-    if flags.log is not None:
-        arguments.append(f"--log={flags.log}")
-    jobs = flags.jobs or 1
+    named = {"study": name, "workdir": folder, "data-dir": data_dir}
+    arguments = as_arguments({**named, **optional})
     if flags.emit:
         return _print_commands(arguments, jobs)
     if flags.launcher == "slurm":

@@ -200,9 +200,7 @@ def predict_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Predictio
         if not line.strip():
             continue
         x = spec.task.read_line(line, trained.preprocessing)
-        logits, states = _compiled_step(spec)(
-            trained.params, x[None], states, jnp.asarray(is_start)
-        )
+        logits, states = compiled_step(spec)(trained.params, x[None], states, jnp.asarray(is_start))
         is_start = False
         values = np.asarray(logits[0])
         last = values[-1] if spec.task.target.every_step else values
@@ -210,8 +208,15 @@ def predict_stream(trained: Trained, lines: Iterable[str]) -> Iterator[Predictio
 
 
 @lru_cache(maxsize=4)
-def _compiled_step(spec: RunSpec) -> Callable[..., tuple[jax.Array, States]]:
-    """Returns (params, x [1,T,...], states, is_start) -> (logits, states)."""
+def compiled_step(spec: RunSpec) -> Callable[..., tuple[jax.Array, States]]:
+    """Returns the steps of a stream: (params, x [1,T,...], states, is_start) -> (logits, states).
+
+    Args:
+      spec: the spec of a run.
+
+    Example:
+      compiled_step(spec)(params, np.array([[1]]), zero_states(spec, params, 1), jnp.asarray(True))
+    """
     model = build_model(spec)
 
     def step(params: PyTree, x: jax.Array, states: States, is_start: jax.Array) -> PyTree:

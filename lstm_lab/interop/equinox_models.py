@@ -14,11 +14,12 @@ import jax.numpy as jnp
 
 from lstm_lab.cells.cell import Spec
 from lstm_lab.inference.load import Trained
+from lstm_lab.interop.exported_model import cell_settings, inputs_text, shared_settings
 from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell, reorder_gates
+from lstm_lab.interop.fused_step import step_weights
 from lstm_lab.interop.portable import FloatArray, PortableLayer, PortableModel, portable_model
 from lstm_lab.interop.python_step import JAX, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, model_text, module_of
-from lstm_lab.interop.trained_equations import equation_weights
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_json, write_text
 from lstm_lab.utils.types import JSON, PyTree
@@ -151,7 +152,7 @@ def _cell_weights(layer: PortableLayer) -> list[FloatArray]:
     cell = equinox_cell(layer.spec)
     if cell is None:
         # JAX sorts the names of a dict.
-        return [array for _, array in sorted(equation_weights(layer).items())]
+        return [array for _, array in sorted(step_weights(layer).items())]
     if cell == "lstm":
         params = {name: reorder_gates(a, "ifog", "ifgo") for name, a in params.items()}
     matrices = [params[name].reshape(len(params[name]), -1).T for name in ("wx", "wh")]
@@ -169,26 +170,17 @@ def _settings(model: PortableModel) -> dict[str, JSON]:
         "cell": equinox_cell(model.spec) or "equations",
         "layers": [[_layer_settings(layer) for layer in row] for row in model.layers],
         "features": model.kernel_KC.shape[0],
-        "outputs": model.bias_C.size,
-        "vocabulary": model.vocabulary,
-        "embedding": None if model.embedding_VE is None else model.embedding_VE.shape[1],
-        "merge": model.merge,
-        "residual": model.residual,
-        "every_step": model.every_step,
-        "subtract_last": model.subtract_last,
+        **shared_settings(model),
     }
 
 
 def _layer_settings(layer: PortableLayer) -> dict[str, JSON]:
     if form(layer.spec) == "layer":
         return {"inputs": layer.inputs, "units": layer.units}
-    shapes = {name: list(array.shape) for name, array in equation_weights(layer).items()}
-    return {"shapes": shapes, "state_sizes": list(layer.state_sizes.values())}
+    return cell_settings(layer)
 
 
 def _usage(model: PortableModel) -> str:
-    tokens = model.vocabulary is not None
-    inputs = "tokens [B,T]" if tokens else f"vectors [B,T,{model.features}]"
     fields = list(model.layers[0][0].state_sizes)
     is_one = form(model.spec) == "layer" and len(fields) == 1
     state = fields[0] if is_one else f"({', '.join(fields)})"
@@ -201,7 +193,7 @@ logits, states = jax.vmap(model)(x, lengths)
 logits, states = jax.vmap(lambda x, states: model(x, None, states))(x, states)
 ```
 
-`x` are {inputs}; `lengths` [B] are the real steps of each row. `states` are {state} by layer and
-direction after the last real step; a call may start from them. You need only Equinox to load the
-files.
+`x` are {inputs_text(model)}; `lengths` [B] are the real steps of each row. `states` are {state} by
+layer and direction after the last real step; a call may start from them. You need only Equinox to
+load the files.
 """

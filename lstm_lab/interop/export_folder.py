@@ -2,13 +2,14 @@
 
 In: the path of the folder. Out: a hidden folder next to it to write into, which then takes its
 place. `export.json` records the SHA-256 of each file, so that a file of the user, or an exported
-file that the user edited, is found and never deleted. Read export.py next.
+file that the user edited, is found and never deleted. A lock lets one process at a time write to a
+path. Read export.py next.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
-import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lstm_lab.config.user_code import file_hash
-from lstm_lab.results.lease import process_exists
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 
@@ -74,59 +74,105 @@ def new_export(out: Path) -> Iterator[Path]:
     """Gives an empty folder to write into; it becomes `out` if the block ends without an error.
 
     After an error, nothing of it is left, and an earlier export is as before. What a killed export
-    to the same path left is removed.
+    to the same path left is removed. If `out` is a link to a folder, the link stays.
 
     Args:
       out: the folder of the export.
 
     Raises:
-      UserError: as `check_replaceable`.
+      UserError: as `check_replaceable`; for a path through a link to nothing, or through a file; or
+        if another process writes an export to the same path.
 
     Example:
       with new_export(Path("torch_model")) as folder:
           write_files(folder)
     """
-    shown, out = out, out.resolve()  # behind a link: the link stays
-    _remove_stale(out)
-    check_replaceable(shown)
+    check_path(out)
+    shown, out = out, Path(os.path.realpath(out))
     missing = [folder for folder in out.parents if not folder.exists()]
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside `out`: only a rename within one file system is atomic.
-    part, earlier = (out.with_name(f"{_hidden(out)}{os.getpid()}{end}") for end in ("", ".old"))
     try:
-        part.mkdir()
-        yield part
-        # Again: writing a large model takes minutes, in which the user may have added a file.
-        check_replaceable(shown)
-        if out.exists():
-            out.rename(earlier)
-        part.rename(out)
+        with _only_export(shown, out):
+            # Beside `out`: only a rename within one file system is atomic.
+            part, earlier = _hidden(out, "part"), _hidden(out, "old")
+            _remove_stale(out)
+            check_replaceable(shown)
+            try:
+                part.mkdir()
+                yield part
+                # Again: writing a large model takes minutes, and the user may have added a file.
+                check_replaceable(shown)
+                if out.exists():
+                    out.rename(earlier)
+                part.rename(out)
+            except BaseException:
+                if earlier.exists() and not out.exists():
+                    earlier.rename(out)
+                shutil.rmtree(part, ignore_errors=True)
+                raise
+            shutil.rmtree(earlier, ignore_errors=True)
     except BaseException:
-        if earlier.exists() and not out.exists():
-            earlier.rename(out)
-        shutil.rmtree(part, ignore_errors=True)
         for folder in missing:
             with suppress(OSError):
                 folder.rmdir()  # only if nobody else put something there
         raise
-    shutil.rmtree(earlier, ignore_errors=True)
 
 
-def _hidden(out: Path) -> str:
-    # With the name of the machine: a number says nothing about processes of others, which may
-    # share the file system.
-    return f".{out.name}.{socket.gethostname()}."
+def check_path(out: Path) -> None:
+    """Checks that a path leads to a folder, or to where one can be created.
+
+    Args:
+      out: the folder.
+
+    Raises:
+      UserError: for a link to nothing, or a file in place of a folder above it.
+
+    Example:
+      check_path(Path("torch_model"))
+    """
+    for path in (out, *out.parents):
+        if path.is_symlink() and not path.exists():
+            target = os.readlink(path)
+            raise UserError(
+                f"--out: {path} is a link to {target}, which does not exist; choose another folder"
+            )
+        if path != out and path.exists() and not path.is_dir():
+            raise UserError(f"--out: {path} is a file, expected a folder; choose another folder")
+
+
+@contextmanager
+def _only_export(shown: Path, out: Path) -> Iterator[None]:
+    """Gives a block that one process at a time runs for a path; others are refused at once."""
+    path = out.with_name(f".{out.name}.lock")
+    with path.open("a") as lock:
+        # The lock is freed when the process dies. An export that ended in this moment has removed
+        # the file, and a lock on a file without a name excludes nobody.
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.path.samestat(os.fstat(lock.fileno()), path.stat())
+        except (BlockingIOError, FileNotFoundError):
+            is_ours = False
+        if not is_ours:
+            raise UserError(
+                f"--out: another export writes {shown} now; wait until it has ended, or choose "
+                "another folder"
+            )
+        try:
+            yield
+        finally:
+            path.unlink()
+
+
+def _hidden(out: Path, end: str) -> Path:
+    # With the name of the machine: not every shared file system knows the locks of others.
+    return out.with_name(f".{out.name}.{socket.gethostname()}.{end}")
 
 
 def _remove_stale(out: Path) -> None:
-    """Removes what exports to the same path left when they were killed on this machine."""
-    pattern = re.compile(re.escape(_hidden(out)) + r"(\d+)(\.old)?")
-    for path in out.parent.glob(".*"):
-        found = pattern.fullmatch(path.name)
-        if found is None or (int(found[1]) != os.getpid() and process_exists(int(found[1]))):
-            continue
-        # Killed between the two renames: the earlier export is whole and has lost its name.
-        if found[2] and not out.exists():
-            path.rename(out)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+    """Removes what a killed export to the same path left; an earlier export gets its name back."""
+    part, earlier = _hidden(out, "part"), _hidden(out, "old")
+    # Killed between the two renames: the earlier export is whole and has lost its name.
+    if earlier.exists() and not out.exists():
+        earlier.rename(out)
+    for folder in (part, earlier):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -17,12 +17,13 @@ from flax import nnx, serialization, traverse_util
 
 from lstm_lab.cells.cell import Spec
 from lstm_lab.inference.load import Trained
+from lstm_lab.interop.exported_model import cell_settings, inputs_text, shared_settings
 from lstm_lab.interop.flax_weights import to_flax
 from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell
-from lstm_lab.interop.portable import FloatArray, PortableLayer, PortableModel, portable_model
+from lstm_lab.interop.fused_step import step_weights
+from lstm_lab.interop.portable import FloatArray, PortableModel, portable_model
 from lstm_lab.interop.python_step import JAX, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, model_text
-from lstm_lab.interop.trained_equations import equation_weights
 from lstm_lab.models.build import build_model
 from lstm_lab.utils.files import write_bytes, write_json, write_text
 from lstm_lab.utils.types import JSON
@@ -101,16 +102,10 @@ def model_settings(model: PortableModel) -> dict[str, JSON]:
     return {
         "cell": cell or "equations",
         "hidden_sizes": [directions[0].units for directions in model.layers],
-        "outputs": model.bias_C.size,
-        "vocabulary": model.vocabulary,
-        "embedding": None if model.embedding_VE is None else model.embedding_VE.shape[1],
         "bidirectional": model.bidirectional,
-        "merge": model.merge,
-        "residual": model.residual,
         "tied": model.tied,
-        "every_step": model.every_step,
-        "subtract_last": model.subtract_last,
-        "cells": {} if cell else {layer.name: _cell_settings(layer) for layer in layers},
+        "cells": {} if cell else {layer.name: cell_settings(layer) for layer in layers},
+        **shared_settings(model),
     }
 
 
@@ -127,7 +122,7 @@ def linen_params(model: PortableModel) -> dict[str, Any]:
     named: dict[str, FloatArray] = {}
     for layer in (layer for directions in model.layers for layer in directions):
         weights: dict[str, FloatArray] = (
-            equation_weights(layer) if cell is None else to_flax(cell, layer.params)
+            step_weights(layer) if cell is None else to_flax(cell, layer.params)
         )
         named |= {f"{layer.name}/{name}": array for name, array in weights.items()}
     if model.embedding_VE is not None:
@@ -166,14 +161,7 @@ def _parameter(weight: jax.typing.ArrayLike) -> nnx.Param[jax.Array]:
     return nnx.Param(jnp.asarray(weight))
 
 
-def _cell_settings(layer: PortableLayer) -> dict[str, JSON]:
-    shapes = {name: list(array.shape) for name, array in equation_weights(layer).items()}
-    return {"shapes": shapes, "state_sizes": list(layer.state_sizes.values())}
-
-
 def _usage(model: PortableModel) -> str:
-    tokens = model.vocabulary is not None
-    inputs = "tokens [B,T]" if tokens else f"vectors [B,T,{model.features}]"
     carries = {
         "lstm": "(c, h)",
         "gru": "h",
@@ -187,8 +175,8 @@ logits, states = model.apply({{"params": params}}, x, lengths)
 logits, states = model.apply({{"params": params}}, x, None, states)
 ```
 
-`x` are {inputs}; `lengths` [B] are the real steps of each row, or None. `states` are the carries
-{carries} by layer and direction after the last real step; a call may start from them.
+`x` are {inputs_text(model)}; `lengths` [B] are the real steps of each row, or None. `states` are
+the carries {carries} by layer and direction after the last real step; a call may start from them.
 `params.msgpack` is what `flax.serialization.msgpack_restore` reads. You need only Flax to load the
 files.
 """

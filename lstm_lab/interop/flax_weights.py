@@ -8,13 +8,13 @@
 
 In: a file of parameters, msgpack or safetensors, and the spec of a model. Out: its weights by our
 names, such as `lstm/layer_0/wx`. Neither format holds code. Read imported.py next: what the
-readers of Keras and Flax share.
+three readers share.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,26 @@ from flax import serialization, traverse_util
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.interop.framework_cells import FrameworkCell, importable_cell
-from lstm_lab.interop.import_hints import (
-    check_gates,
-    check_something_read,
-    format_hint,
-    shape_hint,
+from lstm_lab.interop.foreign_file import (
+    ForeignFile,
+    check_unique,
+    fits_one,
+    is_ignored,
+    modules_with,
+    read_safetensors_file,
+    tensors_of,
 )
+from lstm_lab.interop.framework_cells import FrameworkCell, importable_cell
+from lstm_lab.interop.import_hints import check_gates, shape_hint, unreadable
 from lstm_lab.interop.imported import (
-    assign_parts,
+    STACK,
     check_mapping,
-    check_shape,
     choose_layers,
     choose_one,
-    is_ignored,
     layer_parts,
     named_result,
     natural_order,
+    needs_tied_head,
     zero_weights,
 )
 from lstm_lab.interop.portable import FloatArray
@@ -53,6 +56,9 @@ _GATES: dict[FrameworkCell, tuple[str, ...]] = {
 }
 # Where Flax has the biases of our `b`: with the recurrent product, or with that of the input.
 _BIAS_SIDE: dict[FrameworkCell, str] = {"lstm": "h", "gru": "i", "rnn": "i"}
+
+# What a train state holds beside the parameters: no output depends on it.
+_TRAINING_ONLY = ("opt_state/*", "step")
 
 
 def to_flax(cell: FrameworkCell, params: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
@@ -110,110 +116,109 @@ def import_weights(
         has modules that are not read.
 
     Returns:
-      float32 arrays by our names. Parts that the file lacks are missing.
+      float32 arrays by our names, without the parts that `mapping` leaves out.
 
     Raises:
       UserError: for a file of another kind, a cell that Flax lacks, another number of layers,
-        several modules for a part, another shape, or if nothing of the model is in the file.
+        no module or several for a part, another shape, or an array without a place in the model.
 
     Example:
       import_weights(Path("params.msgpack"), spec)["lstm/layer_0/wx"].shape
     """
-    cell = importable_cell(resolve_cell(spec.model), "Flax")
-    if cell == "gru_reset_before":
-        raise UserError(
-            "import: Flax has no GRU with the reset before the product, expected reset='after'"
-        )
-    mapping = mapping or {}
-    arrays = _read(path)
-    zeros = zero_weights(spec)
+    cell = importable_cell(resolve_cell(spec.model), "Flax", _GATES)
+    mapping, zeros = mapping or {}, zero_weights(spec)
     parts = {
         name: to_flax(cell, weights) if name.startswith("lstm/") else dict(weights)
         for name, weights in zeros.items()
     }
+    file = ForeignFile(path, tensors_of(_read(path, mapping)))
+    modules = _modules(file)
+    check_mapping(mapping, parts, modules)
+    assigned = _find_parts(file, modules, cell, spec, mapping)
+    read = {part: _take(file, spec, module, part, parts[part]) for part, module in assigned.items()}
+    if needs_tied_head(spec, read, mapping):
+        # The bias of a tied head stands next to the embedding.
+        bias = file.take_or_zeros("bias", parts["head"]["bias"].shape, "bias")
+        read["head"] = {"kernel": read["embed"]["embedding"].T, "bias": bias}
+    file.check_all_taken()
+    layers = {
+        part: from_flax(cell, weights) if part.startswith("lstm/") else weights
+        for part, weights in read.items()
+    }
+    return named_result(spec, path, layers)
+
+
+def _read(path: Path, mapping: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file by their paths, without those that are ignored."""
+
+    def is_left_out(name: str) -> bool:
+        name = _path_of(name)
+        return fits_one(name, _TRAINING_ONLY) or is_ignored(name, mapping)
+
+    if path.suffix == ".safetensors":
+        leaves: list[tuple[str, Any]] = [*read_safetensors_file("flax", path, is_left_out).items()]
+    else:
+        leaves = [(name, leaf) for name, leaf in _read_msgpack(path) if not is_left_out(name)]
+    named = [(_path_of(name), leaf) for name, leaf in leaves]
+    check_unique(path, (name for name, _ in named))
+    for name, leaf in named:
+        if not isinstance(leaf, np.ndarray):
+            raise UserError(
+                f"import: {path}: {name} is of the type {type(leaf).__name__}, expected an array; "
+                f"--map=ignore={name} leaves it out"
+            )
+    return dict(named)
+
+
+def _path_of(name: str) -> str:
+    """Returns the path of an array in the module: the weights are in the collection `params`."""
+    return name.replace(".", "/").removeprefix("params/")
+
+
+def _read_msgpack(path: Path) -> list[tuple[str, Any]]:
+    """Returns the leaves of a file of Flax with their paths."""
+    try:
+        tree = serialization.msgpack_restore(path.read_bytes())
+        return [("/".join(keys), leaf) for keys, leaf in traverse_util.flatten_dict(tree).items()]
+    # msgpack and Flax raise many kinds of errors for data of another kind.
+    except Exception as error:
+        raise unreadable("flax", path, error) from None
+
+
+def _modules(file: ForeignFile) -> list[str]:
+    """Returns the paths of all modules, also of those that hold others."""
+    modules = {module for name in file.tensors for module in modules_with(name)}
+    return sorted(modules, key=natural_order)
+
+
+def _find_parts(
+    file: ForeignFile,
+    modules: Sequence[str],
+    cell: FrameworkCell,
+    spec: RunSpec,
+    mapping: Mapping[str, str],
+) -> dict[str, str]:
+    """Returns the modules of the parts of a model, by the names of their arrays."""
+    held = {
+        module: {n.removeprefix(f"{module}/") for n in file.tensors if n.startswith(f"{module}/")}
+        for module in modules
+    }
     layers = [part for directions in layer_parts(spec) for part in directions]
-    check_mapping(mapping, parts, _modules(arrays))
-    held = _held_names(arrays, mapping)
     kinds = _cells(held)
     cells = sorted((module for module, kind in kinds.items() if kind == cell), key=_forward_first)
-    if not cells and any(mapping.get(layer) != "" for layer in layers):
+    if not cells and mapping.get(STACK) != "" and any(mapping.get(part) != "" for part in layers):
         for module, kind in kinds.items():
-            check_gates(path, module, (len(_GATES[kind]), 1), len(_GATES[cell]))
-    found = choose_layers(path, layers, cells, mapping)
-    for part, names in (("embed", {"embedding"}), ("head", {"kernel", "bias"})):
-        if part in parts and not (part == "head" and spec.model.tied and "bias" in arrays):
-            same = [m for m in held if held[m] == names and _parent(m) not in kinds]
-            found |= choose_one(path, part, same, mapping)
-    if spec.model.tied and "bias" in arrays and "embed" in found:
-        # The bias of a tied head stands next to the embedding.
-        kernel = arrays[f"{found['embed']}/embedding"].T
-        arrays |= {"head/kernel": kernel, "head/bias": arrays["bias"]}
-        found["head"] = "head"
-    assigned = assign_parts(found, mapping)
-    read = {}
-    for part, module in assigned.items():
-        taken = dict(_taken(spec, path, arrays, module, part, parts[part]))
-        read[part] = from_flax(cell, taken) if part.startswith("lstm/") else taken
-    check_something_read("flax", path, read, list(arrays))
-    return named_result(spec, path, read)
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of a file by their paths."""
-    if path.suffix == ".safetensors":
-        named = _read_safetensors(path)
-    else:
-        try:
-            tree = serialization.msgpack_restore(path.read_bytes())
-            named = traverse_util.flatten_dict(tree, sep="/")
-        # msgpack and Flax raise many kinds of errors for data of another kind.
-        except Exception as error:
-            raise _unreadable(path, error) from None
-    # A file may hold all variables of a module; its weights are in the collection `params`.
-    inner = {name.removeprefix("params/"): array for name, array in named.items()}
-    return {name: array for name, array in inner.items() if isinstance(array, np.ndarray)}
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return UserError(
-        f"import: {path} cannot be read, expected parameters of Flax as msgpack or safetensors: "
-        f"{reason}{format_hint('flax', path)}"
-    )
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-    except ImportError:
-        raise UserError(
-            "import of safetensors needs the package: pip install 'lstm-lab[interop]'"
-        ) from None
-    try:
-        return {name.replace(".", "/"): array for name, array in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _modules(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Returns the paths of all modules, also of those that hold others."""
-    paths = {""}
-    for name in arrays:
-        names = name.split("/")
-        paths |= {"/".join(names[:k]) for k in range(1, len(names))}
-    return sorted(paths - {""}, key=natural_order)
-
-
-def _held_names(
-    arrays: Mapping[str, np.ndarray], mapping: Mapping[str, str]
-) -> dict[str, set[str]]:
-    """Returns the names of the arrays inside of each module, without modules that are ignored."""
-    return {
-        module: {n.removeprefix(f"{module}/") for n in arrays if n.startswith(f"{module}/")}
-        for module in _modules(arrays)
-        if not is_ignored(module, mapping)
-    }
+            check_gates(file.path, module, (len(_GATES[kind]), 1), len(_GATES[cell]))
+    found = choose_layers("flax", file, layers, cells, mapping)
+    others = [module for module in modules if module.rpartition("/")[0] not in kinds]
+    if spec.model.embedding is not None:
+        same = [module for module in others if held[module] == {"embedding"}]
+        found |= choose_one(file.path, "embed", same, mapping)
+    same = [module for module in others if held[module] in ({"kernel", "bias"}, {"kernel"})]
+    has_no_head = spec.model.tied and ("bias" in file.tensors or not same)
+    if "head" in mapping or not has_no_head:
+        found |= choose_one(file.path, "head", same, mapping)
+    return found
 
 
 def _cells(held: Mapping[str, set[str]]) -> dict[str, FrameworkCell]:
@@ -234,27 +239,18 @@ def _forward_first(module: str) -> tuple[object, int]:
     return natural_order(re.sub(r"forward|backward|reversed?", "", module)), int(bool(backward))
 
 
-def _parent(module: str) -> str:
-    return module.rpartition("/")[0]
-
-
-def _taken(
-    spec: RunSpec,
-    path: Path,
-    arrays: Mapping[str, np.ndarray],
-    module: str,
-    part: str,
-    expected: Mapping[str, FloatArray],
-) -> Iterator[tuple[str, FloatArray]]:
-    """Yields the arrays of a module with the expected names, float32."""
+def _take(
+    file: ForeignFile, spec: RunSpec, module: str, part: str, expected: Mapping[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """Returns the arrays of a module with the expected names and shapes."""
+    arrays = {}
     for name, like in expected.items():
         tensor = f"{module}/{name}"
-        if tensor not in arrays:
-            raise UserError(f"import: {path} has no {tensor}, expected {list(like.shape)}")
-        got = arrays[tensor].shape
-        hint = shape_hint(spec, _axes(part, name), got, like.shape)
-        check_shape(path, tensor, got, like.shape, hint)
-        yield name, np.asarray(arrays[tensor], np.float32)
+        hint = shape_hint(spec, _axes(part, name), file.shape(tensor) or (), like.shape)
+        # A Dense may have no bias; a cell always has those that are expected.
+        take = file.take_or_zeros if (part, name) == ("head", "bias") else file.take
+        arrays[name] = take(tensor, like.shape, part, hint)
+    return arrays
 
 
 def _axes(part: str, name: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ chrono, ...) are plain LSTMs here. Read keras_models.py or pytorch/layers.py nex
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -17,12 +17,15 @@ from lstm_lab.cells.cell import Spec
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.cells.spec import CellSpec
 from lstm_lab.interop.portable import FloatArray, variant_name
-from lstm_lab.interop.trained_equations import trained_equations
+from lstm_lab.interop.trained_equations import UnknownEquationsError, trained_equations
 from lstm_lab.utils.errors import UserError
 
 FrameworkCell = Literal["lstm", "gru", "gru_reset_before", "rnn"]
 # PyTorch alone has a projection.
 PlainCell = FrameworkCell | Literal["projected_lstm"]
+Cell = TypeVar("Cell", bound=str)
+
+_EXPECTED = "expected model.cell=lstm, gru or rnn, or a variant with their equations in evaluation"
 
 _SPECS: dict[PlainCell, Spec] = {
     "lstm": CellSpec(),
@@ -69,26 +72,43 @@ def framework_cell(spec: Spec) -> FrameworkCell | None:
     return None if cell == "projected_lstm" else cell
 
 
-def importable_cell(spec: Spec, framework: str) -> FrameworkCell:
-    """Returns the cell whose weights a framework can give to a variant.
+def importable_cell(spec: Spec, framework: str, cells: Mapping[Cell, object]) -> Cell:
+    """Returns the cell of a framework whose weights a variant can begin with.
+
+    The variant computes the same with these weights in evaluation. Options that act in training
+    alone, as dropout does, make no difference. Zoneout does, because its expectation stays.
 
     Args:
       spec: the variant of the model that takes the weights.
-      framework: name of the framework, for the error.
+      framework: name of the framework, for errors.
+      cells: the cells that its reader can read.
 
     Raises:
       UserError: if the framework has no cell with the equations of the variant.
 
     Example:
-      importable_cell(get_variant("gru").spec, "Keras")  # "gru"
+      importable_cell(get_variant("gru").spec, "Keras", {"lstm": 4, "gru": 3})  # "gru"
     """
-    cell = framework_cell(spec)
-    if cell is None:
+    try:
+        plain = plain_cell(spec, default_rates(spec))
+    except UnknownEquationsError:
         raise UserError(
-            f"import: {framework} has no cell with the equations of {variant_name(spec)}, "
-            "expected a model of lstm, gru or rnn"
+            f"import: the equations of the cell {variant_name(spec)} are not known, because it has "
+            f"functions of its own, {_EXPECTED}"
+        ) from None
+    found = next((cell for cell in cells if cell == plain), None)
+    if found is not None:
+        return found
+    hint = ""
+    if isinstance(spec, CellSpec) and spec.zoneout:
+        hint = (
+            "; zoneout changes the outputs in evaluation, too: import with "
+            "--config.model.cell=lstm, then train with zoneout and --config.model.init_from"
         )
-    return cell
+    raise UserError(
+        f"import: {framework} has no cell with the equations of {variant_name(spec)}, "
+        f"{_EXPECTED}{hint}"
+    )
 
 
 def reorder_gates(array: FloatArray, order: str, target: str) -> FloatArray:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.models.weight_files import read_safetensors
 from lstm_lab.tasks import Language, Tags, Text, Tokens
 from lstm_lab.utils.errors import UserError
 
@@ -24,6 +25,19 @@ _LOOKS = {
 }
 _TITLES = {"torch": "PyTorch", "keras": "Keras", "flax": "Flax"}
 _ENDINGS = {".keras": "keras", ".h5": "keras", ".msgpack": "flax"}
+# What a reader reads, for errors.
+FORMATS = {
+    "torch": "a file of safetensors with a state dict of PyTorch",
+    "keras": "a .keras or .weights.h5 file of Keras 3",
+    "flax": "parameters of Flax as msgpack or safetensors",
+}
+_EXAMPLES = {
+    "torch": "lstm.weight_ih_l0",
+    "keras": "layers/lstm/cell/vars/0",
+    "flax": "LSTMCell_0/ii/kernel",
+}
+# Endings of pickles; in PyTorch these two are pickles as well.
+_PICKLES, _TORCH_PICKLES = (".pkl", ".pickle", ".pt", ".pth"), (".bin", ".ckpt")
 _CELLS = {4: "an LSTM", 3: "a GRU", 1: "a simple RNN"}
 _CELL_NAMES = {4: "lstm", 3: "gru", 1: "rnn"}
 
@@ -62,43 +76,96 @@ def safetensors_names(path: Path) -> list[str]:
       safetensors_names(Path("model.safetensors"))  # ["lstm.weight_ih_l0", ...]
     """
     try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError:
-        return []
-    try:
-        with safe_open(path, "numpy") as file:
-            return list(file.keys())
-    except (OSError, SafetensorError):
+        return list(read_safetensors(path.read_bytes(), str(path)))
+    except (OSError, UserError):
         return []
 
 
-def check_something_read(
-    framework: str, path: Path, parts: Iterable[str], names: Sequence[str]
-) -> None:
-    """Raises UserError if nothing was read, or if only the head of another format was.
+def check_no_pickle(framework: str, path: Path) -> None:
+    """Raises UserError for a file whose name is that of a pickle: reading it can run any code.
+
+    Args:
+      framework: the framework of the reader.
+      path: the file, which is not opened.
+
+    Example:
+      check_no_pickle("torch", Path("model.safetensors"))
+    """
+    endings = _PICKLES + (_TORCH_PICKLES if framework == "torch" else ())
+    if path.suffix.lower() in endings:
+        raise UserError(
+            f"import: {path}: a pickle can run code and is never read, expected "
+            f"{FORMATS[framework]}; {_conversion(framework, path)}"
+        )
+
+
+def _conversion(framework: str, path: Path) -> str:
+    """Returns how to make a file that can be read, for somebody who has only a pickle."""
+    match framework:
+        case "torch":
+            return (
+                f"convert it once in PyTorch with save_file of safetensors.torch: `save_file("
+                f"torch.load({path.name!r}, weights_only=True), '{path.stem}.safetensors')`"
+            )
+        case "keras":
+            return (
+                "load it with the program that wrote it, and call "
+                f"`model.save('{path.stem}.keras')`"
+            )
+        case _:
+            return (
+                "load it with the program that wrote it, and write the bytes of "
+                f"`flax.serialization.msgpack_serialize(params)` into '{path.stem}.msgpack'"
+            )
+
+
+def unreadable(
+    framework: str, path: Path, error: Exception, names: Iterable[str] = ()
+) -> UserError:
+    """Returns the error for a file that is damaged, or none of the framework.
 
     Args:
       framework: the framework of the reader.
       path: the file.
-      parts: the parts of the model that were read.
+      error: what a library raised; its first line is shown.
+      names: the names that the file has, if they are known.
+
+    Example:
+      raise unreadable("keras", path, error)
+    """
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(
+        f"import: {path} cannot be read, expected {FORMATS[framework]}: {reason}"
+        f"{format_hint(framework, path, names)}"
+    )
+
+
+def check_has_layers(
+    framework: str, path: Path, cells: Sequence[str], names: Sequence[str], shown: str
+) -> None:
+    """Raises UserError for a file without a recurrent layer of its framework.
+
+    Args:
+      framework: the framework of the reader.
+      path: the file.
+      cells: the recurrent layers of the file.
       names: the names that the file has.
+      shown: some of these names with their shapes.
 
     Raises:
       UserError: it shows some of the names, and the framework that they look like.
 
     Example:
-      check_something_read("flax", path, ["head"], ["head/kernel", "head/bias"])
+      check_has_layers("flax", path, ["layer_0"], ["layer_0/ii/kernel"], "")
     """
-    parts = list(parts)
-    hint = format_hint(framework, path, names)
-    if parts and (not hint or any(part.startswith("lstm/") for part in parts)):
+    if cells:
         return
-    shown = ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])]) or "no arrays"
-    if not hint and names:
-        hint = "; --map=lstm/layer_0=NAME says where a part is"
+    hint = format_hint(framework, path, names)
+    if not hint:
+        hint = "; --map=lstm/layer_0=NAME says where a layer is, --map=lstm= leaves them out"
     raise UserError(
-        f"import: no {'recurrent layer' if parts else 'part of the model'} was read from {path}, "
-        f"expected names of {_TITLES[framework]}; it has {shown}{hint}"
+        f"import: {path} has no recurrent layer, expected names of {_TITLES[framework]} such as "
+        f"{_EXAMPLES[framework]}; it has {shown or 'no tensors'}{hint}"
     )
 
 

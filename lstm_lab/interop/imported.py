@@ -1,15 +1,14 @@
-"""What the readers of Keras and Flax weights share: the parts of a model, and checks of arrays.
+"""Which part of a file of another framework belongs to which part of a model.
 
-In: the spec of the model that takes the weights, and what a file has. Out: which part of the file
-belongs to which part of the model, and arrays of the expected shapes. A part is `embed`, `head`, or
-a layer of the stack such as `lstm/layer_0`. Read import_hints.py next: what an error suggests.
+In: the spec of the model that takes the weights, what a file has, and what the user says with
+`--map`. Out: names of the file by part. A part is `embed`, `head`, or a layer of the stack such as
+`lstm/layer_0`. All three readers use it. Read import_hints.py next: what an error suggests.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ import jax
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.interop.foreign_file import IGNORE, ForeignFile, modules_with
+from lstm_lab.interop.import_hints import check_has_layers
 from lstm_lab.interop.portable import FloatArray
 from lstm_lab.models.recurrent import parameter_name
 from lstm_lab.models.weights import weight_name
@@ -25,8 +26,8 @@ from lstm_lab.training.step import TrainStep
 from lstm_lab.utils.errors import UserError, unknown
 from lstm_lab.utils.types import PyTree
 
-# A key of a mapping that is no part of a model: what is not read.
-IGNORE = "ignore"
+# A key of a mapping: all layers of the stack.
+STACK = "lstm"
 
 
 def parameter_shapes(spec: RunSpec) -> PyTree:
@@ -66,11 +67,7 @@ def zero_weights(spec: RunSpec) -> dict[str, dict[str, FloatArray]]:
     Example:
       zero_weights(spec)["lstm/layer_0"]["wx"].shape  # (D, 4, H)
     """
-    if spec.task.source_vocabulary is not None:
-        raise UserError(
-            "import: a translation model has an encoder, a decoder and an attention, expected a "
-            "model with one stack"
-        )
+    check_one_stack(spec)
     params: dict[str, Any] = jax.tree.map(
         lambda a: np.zeros(a.shape, np.float32), parameter_shapes(spec)
     )
@@ -82,6 +79,22 @@ def zero_weights(spec: RunSpec) -> dict[str, dict[str, FloatArray]]:
     )
     parts = {"embed": params.get("embed"), "head": tied or params["head"]}
     return layers | {name: weights for name, weights in parts.items() if weights is not None}
+
+
+def check_one_stack(spec: RunSpec) -> None:
+    """Raises UserError for a translation, which has two stacks.
+
+    Args:
+      spec: the spec of the model.
+
+    Example:
+      check_one_stack(load_spec("adding:lstm"))
+    """
+    if spec.task.source_vocabulary is not None:
+        raise UserError(
+            "import: a translation model has an encoder, a decoder and an attention, expected a "
+            "model with one stack"
+        )
 
 
 def layer_parts(spec: RunSpec) -> list[list[str]]:
@@ -100,47 +113,69 @@ def layer_parts(spec: RunSpec) -> list[list[str]]:
     ]
 
 
-def is_ignored(name: str, mapping: Mapping[str, str]) -> bool:
-    """Returns whether the user says that a name of a file is not read.
-
-    Args:
-      name: the name of a tensor, a group or a module.
-      mapping: what the user says; `ignore` has names, separated by colons; `*` is a wildcard.
-
-    Example:
-      is_ignored("layers/dense_1", {"ignore": "layers/dense_*:layers/norm"})  # True
-    """
-    return any(fnmatch(name, pattern) for pattern in mapping.get(IGNORE, "").split(":"))
-
-
 def choose_layers(
-    path: Path, layers: Sequence[str], cells: Sequence[str], mapping: Mapping[str, str]
+    framework: str,
+    file: ForeignFile,
+    layers: Sequence[str],
+    cells: Sequence[str],
+    mapping: Mapping[str, str],
 ) -> dict[str, str]:
-    """Returns what a file has for each layer of the stack, in their order.
+    """Returns what a file has for each layer of the stack: by the user's words, else in order.
 
     Args:
-      path: the file.
+      framework: the framework of the reader, for errors.
+      file: the file.
       layers: the parts of the stack.
-      cells: the recurrent layers of the file.
-      mapping: what the user says; what it names is not chosen again.
+      cells: the recurrent layers of the file, in their order.
+      mapping: what the user says; `lstm` has a module whose layers alone count.
+
+    Returns:
+      Names of the file by part, without parts that the user leaves out.
 
     Raises:
-      UserError: if the file has another number of layers.
+      UserError: if the file has no layer, or another number of layers.
 
     Example:
-      choose_layers(path, ["lstm/layer_0"], ["layers/lstm"], {})
+      choose_layers("keras", file, ["lstm/layer_0"], ["layers/lstm"], {})
     """
-    open_layers = [layer for layer in layers if layer not in mapping]
-    rest = [name for name in cells if name not in mapping.values()]
-    if open_layers and rest and len(rest) != len(open_layers):
-        advice = f"--map=ignore={rest[-1]} leaves one of the file out"
-        if len(rest) < len(open_layers):
-            advice = f"--map={open_layers[-1]}= leaves one of the model out"
+    chosen = {layer: mapping[layer] for layer in layers if layer in mapping}
+    open_layers = [layer for layer in layers if layer not in chosen]
+    if mapping.get(STACK) == "":
+        open_layers = []
+    if open_layers:
+        names = list(file.tensors)
+        check_has_layers(framework, file.path, cells, names, file.shapes_text(names))
+    rest = [cell for cell in cells_in(cells, mapping) if cell not in chosen.values()]
+    if open_layers and len(rest) != len(open_layers):
+        advice = f"--map={open_layers[-1]}= leaves one of the model out"
+        if len(rest) > len(open_layers):
+            advice = f"--map={open_layers[0]}={rest[0]} chooses one"
         raise UserError(
-            f"import: {path} has the recurrent layers {', '.join(rest)}, expected "
-            f"{len(open_layers)} because of model.layers and model.bidirectional; {advice}"
+            f"import: {file.path}: the number of recurrent layers is {len(rest)} "
+            f"({', '.join(rest) or 'none'}), expected {len(open_layers)} because "
+            f"of model.layers and model.bidirectional; {advice}"
         )
-    return dict(zip(open_layers, rest, strict=False))
+    chosen |= dict(zip(open_layers, rest, strict=False))
+    return {layer: name for layer, name in chosen.items() if name}
+
+
+def cells_in(cells: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
+    """Returns the recurrent layers that lie in the module that the user names for the stack.
+
+    Args:
+      cells: the recurrent layers of a file.
+      mapping: what the user says; `.` is the top level.
+
+    Example:
+      cells_in(["a.l0", "b.l0"], {"lstm": "a"})  # ["a.l0"]
+    """
+    match mapping.get(STACK, ""):
+        case "":
+            return list(cells)
+        case ".":
+            return [cell for cell in cells if not modules_with(cell)]
+        case module:
+            return [cell for cell in cells if module in (cell, *modules_with(cell))]
 
 
 def choose_one(
@@ -154,20 +189,24 @@ def choose_one(
       candidates: what the file has of its kind.
       mapping: what the user says.
 
+    Returns:
+      The name of the file by part; empty if the user leaves the part out.
+
     Raises:
-      UserError: if there are several, and the user does not say which one it is.
+      UserError: if there is none, or if there are several and the user does not say which one.
 
     Example:
       choose_one(path, "head", ["layers/dense"], {})  # {"head": "layers/dense"}
     """
-    if part in mapping or not candidates:
-        return {}
-    if len(candidates) > 1:
-        raise UserError(
-            f"import: {path} has {', '.join(candidates)} for {part}; "
-            f"--map={part}={candidates[-1]} chooses one, --map={part}= leaves the part out"
-        )
-    return {part: candidates[0]}
+    if part in mapping:
+        return {part: mapping[part]} if mapping[part] else {}
+    if len(candidates) == 1:
+        return {part: candidates[0]}
+    name = candidates[-1] if candidates else "NAME"
+    raise UserError(
+        f"import: {path} has {', '.join(candidates) or 'nothing'} for {part}; "
+        f"--map={part}={name} chooses one, --map={part}= leaves the part out"
+    )
 
 
 def check_mapping(mapping: Mapping[str, str], parts: Iterable[str], names: Iterable[str]) -> None:
@@ -176,51 +215,33 @@ def check_mapping(mapping: Mapping[str, str], parts: Iterable[str], names: Itera
     Args:
       mapping: what the user says; an empty name leaves a part out.
       parts: the parts of the model.
-      names: the names that the file has.
+      names: the modules of the file.
 
     Example:
       check_mapping({"head": "layers/dense_1"}, ["lstm/layer_0", "head"], groups)
     """
-    parts, names = list(parts), list(names)
+    known, names = [STACK, *parts, IGNORE], list(names)
     for part, name in mapping.items():
-        if part not in (*parts, IGNORE):
-            raise unknown("--map", part, [*parts, IGNORE])
-        if name and part != IGNORE and name not in names:
+        if part not in known:
+            raise unknown("--map", part, known)
+        # `lstm=.` is the top level.
+        if name and part != IGNORE and name not in names and (part, name) != (STACK, "."):
             raise unknown(f"--map={part}", name, names)
 
 
-def assign_parts(found: Mapping[str, str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """Returns for each part of a model the name of what a file has for it.
+def needs_tied_head(spec: RunSpec, parts: Container[str], mapping: Mapping[str, str]) -> bool:
+    """Returns whether a model takes the matrix of its head from the embedding of a file.
 
     Args:
-      found: what was found without the user's help.
-      mapping: what the user says; an empty name leaves a part out.
+      spec: the spec of the model.
+      parts: the parts that were read.
+      mapping: what the user says.
 
     Example:
-      assign_parts({"head": "layers/dense"}, {"head": "layers/dense_1"})
+      needs_tied_head(spec, {"lstm/layer_0", "embed"}, {"head": ""})  # False
     """
-    assigned = {**found, **mapping}
-    return {part: name for part, name in assigned.items() if name and part != IGNORE}
-
-
-def check_shape(
-    path: Path, tensor: str, got: Sequence[int], expected: Sequence[int], hint: str = ""
-) -> None:
-    """Raises UserError if a tensor of a file has another shape than the model expects.
-
-    Args:
-      path: the file.
-      tensor: name of the tensor.
-      got, expected: the two shapes.
-      hint: what the user can do, as `import_hints.shape_hint` returns it.
-
-    Example:
-      check_shape(path, "layers/dense/vars/0 (kernel)", (8, 3), (8, 3))
-    """
-    if tuple(got) != tuple(expected):
-        raise UserError(
-            f"import: {tensor} of {path} has the shape {list(got)}, expected {list(expected)}{hint}"
-        )
+    is_read = "embed" in parts and "head" not in parts
+    return spec.model.tied and is_read and mapping.get("head") != ""
 
 
 def named_result(
@@ -246,7 +267,8 @@ def named_result(
     }
     if spec.model.tied and "head" in parts:
         kernel, bias = named.pop("head/kernel"), named.pop("head/bias")
-        if not np.array_equal(kernel.T, named.get("embed/embedding", np.zeros(0))):
+        embedding = named.get("embed/embedding")
+        if embedding is not None and not np.array_equal(kernel.T, embedding):
             raise UserError(
                 f"import: the head of {path} differs from its embedding, expected the same matrix "
                 "because model.tied is true"

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from lstm_lab.cells.cell import Spec
 from lstm_lab.config.sections import Merge
 from lstm_lab.inference.load import Trained
+from lstm_lab.interop.exported_model import cell_settings, inputs_text
 from lstm_lab.interop.framework_cells import FrameworkCell, framework_cell
+from lstm_lab.interop.fused_step import step_weights
 from lstm_lab.interop.keras_weights import to_keras
 from lstm_lab.interop.portable import (
     FloatArray,
@@ -28,7 +30,6 @@ from lstm_lab.interop.portable import (
 )
 from lstm_lab.interop.python_step import KERAS, step_source
 from lstm_lab.interop.standalone.export_text import cell_text, module_of
-from lstm_lab.interop.trained_equations import equation_weights
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import write_text
 
@@ -210,8 +211,8 @@ def _one_direction(layers: Any, layer: PortableLayer, cells: ModuleType | None) 
         case "rnn":
             return layers.SimpleRNN(layer.units, **settings)
     assert cells is not None
-    shapes = {name: array.shape for name, array in equation_weights(layer).items()}
-    cell = cells.KerasEquationCell(shapes, list(layer.state_sizes.values()))
+    equations = cell_settings(layer)
+    cell = cells.KerasEquationCell(equations["shapes"], equations["state_sizes"])
     return layers.RNN(cell, **settings)
 
 
@@ -228,7 +229,7 @@ def _set_weights(network: Any, model: PortableModel) -> None:
 
 
 def _cell_weights(layer: PortableLayer, cell: FrameworkCell | None) -> list[FloatArray]:
-    return list(equation_weights(layer).values()) if cell is None else to_keras(cell, layer.params)
+    return list(step_weights(layer).values()) if cell is None else to_keras(cell, layer.params)
 
 
 def _merge(layers: Any, outputs: list[Any], merge: Merge) -> Any:
@@ -272,7 +273,6 @@ def cell_source(layer: PortableLayer) -> str:
 
 def _usage(model: PortableModel) -> str:
     cell = "import cell  # the cell that Keras lacks\n" if form(model.spec) == "equations" else ""
-    inputs = "tokens [B,T]" if model.vocabulary is not None else f"vectors [B,T,{model.features}]"
     states = ", ".join(f"`{name}`" for row in model.layers for name in _state_widths(row))
     streaming = "" if model.streaming_problem else ": pass them to the call for the next steps"
     optional = "" if model.subtract_last else ", or None without padding"
@@ -287,7 +287,7 @@ model = keras.saving.load_model("model.keras")
 logits = model({{"x": x, "mask": mask}})
 ```
 
-`x` are {inputs}; `mask` [B,T] is true at real steps{optional}, and padding comes last.
+`x` are {inputs_text(model)}; `mask` [B,T] is true at real steps{optional}, and padding comes last.
 `with_states.keras` also takes the states {states}, and returns `logits`
 together with the states after the last real step{streaming}. Keras takes NumPy arrays or its own
 tensors, but not both in one call. `model.weights.h5` holds the weights alone.

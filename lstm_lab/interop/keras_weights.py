@@ -5,7 +5,7 @@
 
 In: a `.keras` or `.weights.h5` file and the spec of a model. Out: its weights by our names, such as
 `lstm/layer_0/wx`. The file is read as arrays: no layer of it is built, so no code from the file is
-executed. Read imported.py next: what the readers of Keras and Flax share.
+executed. Read imported.py next: what the three readers share.
 """
 
 from __future__ import annotations
@@ -18,10 +18,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
+from lstm_lab.interop.foreign_file import (
+    ForeignFile,
+    StoredTensor,
+    check_unique,
+    fits_one,
+    is_ignored,
+    modules_with,
+)
 from lstm_lab.interop.framework_cells import (
     FrameworkCell,
     framework_cell,
@@ -29,22 +38,22 @@ from lstm_lab.interop.framework_cells import (
     reorder_gates,
 )
 from lstm_lab.interop.import_hints import (
+    FORMATS,
     check_gates,
-    check_something_read,
-    format_hint,
     safetensors_names,
     shape_hint,
+    unreadable,
 )
 from lstm_lab.interop.imported import (
-    assign_parts,
+    STACK,
+    cells_in,
     check_mapping,
-    check_shape,
     choose_layers,
     choose_one,
-    is_ignored,
     layer_parts,
     named_result,
     natural_order,
+    needs_tied_head,
     zero_weights,
 )
 from lstm_lab.interop.portable import FloatArray
@@ -58,11 +67,13 @@ _ORDERS: dict[FrameworkCell, tuple[str, str]] = {
     "gru_reset_before": ("rzn", "zrn"),
     "rnn": ("h", "h"),
 }
-# The arrays of a cell, of the embedding and of the head in the order of Keras, with their axes.
 # What zipfile, zlib, json and h5py raise for a damaged, encrypted or deeply nested file.
 _UNREADABLE = (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 # Keras stores without compression. Numbers of weights hardly get smaller, settings a few times.
 _EXPANSION, _SMALL = 20, 1 << 20
+# States of the optimizer, of metrics and of random generators, which no output depends on.
+_TRAINING_ONLY = ("optimizer/*", "metrics/*", "*seed_generator*")
+# The arrays of a cell, of the embedding and of the head in the order of Keras, with their axes.
 _Axes = Mapping[str, tuple[str, ...]]
 _CELL_AXES: dict[FrameworkCell, _Axes] = {
     cell: {
@@ -138,24 +149,26 @@ def import_weights(
         are not read.
 
     Returns:
-      float32 arrays by our names. Parts that the file lacks are missing.
+      float32 arrays by our names, without the parts that `mapping` leaves out.
 
     Raises:
       UserError: for a file of another kind, a cell that Keras lacks, another number of layers,
-        several groups for a part, another shape, or if nothing of the model is in the file.
+        no group or several for a part, another shape, or a group without a place in the model.
 
     Example:
       import_weights(Path("model.keras"), spec)["lstm/layer_0/wx"].shape
     """
-    cell = importable_cell(resolve_cell(spec.model), "Keras")
+    cell = importable_cell(resolve_cell(spec.model), "Keras", _ORDERS)
     mapping, zeros, layers = mapping or {}, zero_weights(spec), layer_parts(spec)
     # Both directions of a layer are one group of a file.
     parts = [name for name in zeros if not name.endswith("_reverse")]
-    with _open(path, spec) as file:
-        groups = _groups(path, file)
+    with _open(path, spec) as stored:
+        tensors = _tensors(path, stored).items()
+        file = ForeignFile(path, {k: tensor for k, tensor in tensors if not is_ignored(k, mapping)})
+        groups = _groups(file)
         check_mapping(mapping, parts, groups)
-        assigned = assign_parts(_find_parts(path, groups, parts, mapping), mapping)
-        reader = _Reader(path, file, spec)
+        assigned = _find_parts(file, groups, parts, mapping, is_tied=spec.model.tied)
+        reader = _Reader(file, spec)
         read: dict[str, dict[str, FloatArray]] = {}
         for directions in layers:
             if directions[0] not in assigned:
@@ -164,13 +177,17 @@ def import_weights(
                 expected = to_keras(cell, zeros[part])
                 group = f"{assigned[directions[0]]}{place}/cell/vars"
                 reader.check_kind(group, len(_ORDERS[cell][0]))
-                read[part] = from_keras(cell, reader.arrays(group, expected, _CELL_AXES[cell]))
+                arrays = reader.arrays(part, group, expected, _CELL_AXES[cell])
+                read[part] = from_keras(cell, arrays)
         for part, axes in _PART_AXES.items():
             if part in assigned:
                 expected = [zeros[part][name] for name in axes]
-                arrays = reader.arrays(f"{assigned[part]}/vars", expected, axes)
+                arrays = reader.arrays(part, f"{assigned[part]}/vars", expected, axes)
                 read[part] = dict(zip(axes, arrays, strict=True))
-        check_something_read("keras", path, read, groups)
+        file.check_all_taken()
+    if needs_tied_head(spec, read, mapping):
+        zeros_V = np.zeros_like(zeros["head"]["bias"])
+        read["head"] = {"kernel": read["embed"]["embedding"].T, "bias": zeros_V}
     return named_result(spec, path, read)
 
 
@@ -189,24 +206,30 @@ def _open(path: Path, spec: RunSpec) -> Iterator[Any]:
     try:
         if not zipfile.is_zipfile(path):
             with h5py.File(path, "r") as file:
+                _check_version(path, file)
                 yield file
             return
         with zipfile.ZipFile(path) as archive:
-            _check_sizes(archive)
+            _check_sizes(path, archive)
             _check_settings(path, json.loads(archive.read("config.json")), spec)
             with archive.open("model.weights.h5") as stream, h5py.File(stream, "r") as file:
                 yield file
     except _UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        hint = format_hint("keras", path, safetensors_names(path))
+        raise unreadable("keras", path, error, safetensors_names(path)) from None
+
+
+def _check_version(path: Path, file: Any) -> None:
+    """Raises UserError for a file in the format of Keras 2."""
+    if "model_weights" in file or "layer_names" in file.attrs:
         raise UserError(
-            f"import: {path} cannot be read, expected a .keras or .weights.h5 file of Keras 3: "
-            f"{reason}{hint}"
-        ) from None
+            f"import: {path} has the format of Keras 2, expected {FORMATS['keras']}; load it with "
+            f"Keras, and call `model.save('{path.stem}.keras')`"
+        )
 
 
-def _check_sizes(archive: zipfile.ZipFile) -> None:
+def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
     """Raises ValueError for a member that would fill the memory: a zip bomb."""
+    check_unique(path, archive.namelist())
     for name in ("config.json", "model.weights.h5"):
         member = archive.getinfo(name)
         most = _EXPANSION * member.compress_size + _SMALL
@@ -253,50 +276,74 @@ def _layers(config: JSON) -> Iterator[dict[str, JSON]]:
             yield from _layers(value)
 
 
-def _groups(path: Path, file: Any) -> list[str]:
-    """Returns the names of the layers of a file, also of layers inside of others."""
-    names: list[str] = []
+def _tensors(path: Path, file: Any) -> dict[str, StoredTensor]:
+    """Returns the tensors of a file, also of layers inside of others."""
+    tensors: dict[str, StoredTensor] = {}
 
     def visit(prefix: str, group: Any) -> None:
-        for name in group:
+        for key in group:
+            name = f"{prefix}{key}"
             # A link could lead to a file of the reader's machine.
-            if type(group.get(name, getlink=True)).__name__ != "HardLink":
-                raise UserError(f"import: {prefix}{name} of {path} is a link, expected an array")
-            inner = group.get(name)
-            if name != "vars" and hasattr(inner, "keys"):
-                names.append(f"{prefix}{name}")
-                visit(f"{prefix}{name}/", inner)
+            if type(group.get(key, getlink=True)).__name__ != "HardLink":
+                raise UserError(f"import: {path}: {name} is a link, expected an array")
+            inner = group.get(key)
+            if hasattr(inner, "keys"):
+                visit(f"{name}/", inner)
+            elif not fits_one(name, _TRAINING_ONLY):
+                tensors[name] = _tensor(path, name, inner)
 
     visit("", file)
-    return sorted(names, key=natural_order)
+    return {name: tensors[name] for name in sorted(tensors, key=natural_order)}
+
+
+def _tensor(path: Path, name: str, dataset: Any) -> StoredTensor:
+    """Returns a tensor of a file; its numbers are not read yet."""
+    # Numbers in another file would be read from the reader's machine.
+    if dataset.external or dataset.is_virtual:
+        raise UserError(f"import: {path}: {name} is in another file, expected numbers in this file")
+    shape, dtype = tuple(dataset.shape or ()), dataset.dtype
+    # HDF5 has no bfloat16: Keras stores pairs of bytes, and says what they are.
+    if dtype == np.dtype("V2") and dataset.attrs.get("dtype") == "bfloat16":
+        return StoredTensor(shape, "bfloat16", lambda: dataset[()].view(jnp.bfloat16))
+    if dtype.kind == "V":
+        return StoredTensor(
+            shape, f"bytes ({dtype.itemsize} each) without a dtype", lambda: dataset[()]
+        )
+    return StoredTensor(shape, dtype.name, lambda: dataset[()])
+
+
+def _groups(file: ForeignFile) -> list[str]:
+    """Returns the names of the layers of a file."""
+    groups = {group for name in file.tensors for group in modules_with(name)}
+    return sorted((g for g in groups if not g.endswith("vars")), key=natural_order)
 
 
 def _find_parts(
-    path: Path, groups: Sequence[str], parts: Sequence[str], mapping: Mapping[str, str]
+    file: ForeignFile,
+    groups: Sequence[str],
+    parts: Sequence[str],
+    mapping: Mapping[str, str],
+    is_tied: bool,
 ) -> dict[str, str]:
     """Returns the groups of the parts of a model, by the names that Keras gives to layers."""
-    names = [
-        name
-        for name in groups
-        if name.startswith("layers/") and name.count("/") == 1 and not is_ignored(name, mapping)
-    ]
+    names = [name for name in groups if name.split("/")[-2:-1] == ["layers"]]
     recurrent = [
         name for name in names if {f"{name}/cell", f"{name}/forward_layer/cell"} & set(groups)
     ]
     layers = [part for part in parts if part.startswith("lstm/")]
-    open_layers = [part for part in layers if part not in mapping]
-    kinds = {_kind(name) for name in recurrent}
+    open_layers = [part for part in layers if part not in mapping and mapping.get(STACK) != ""]
+    kinds = {_kind(name) for name in cells_in(recurrent, mapping)}
     if open_layers and len(kinds) > 1:
         # The numbers of Keras do not order layers of several kinds.
         raise UserError(
-            f"import: {path} has the recurrent layers {', '.join(recurrent)}, expected one kind; "
-            f"--map={open_layers[0]}={recurrent[0]} chooses one"
+            f"import: {file.path} has the recurrent layers {', '.join(recurrent)}, expected one "
+            f"kind; --map={open_layers[0]}={recurrent[0]} chooses one"
         )
-    found = choose_layers(path, layers, recurrent, mapping)
-    for part, kind in (("embed", "layers/embedding"), ("head", "layers/dense")):
-        if part in parts:
-            same = [name for name in names if _kind(name) == kind]
-            found |= choose_one(path, part, same, mapping)
+    found = choose_layers("keras", file, layers, recurrent, mapping)
+    for part, kind in (("embed", "embedding"), ("head", "dense")):
+        same = [name for name in names if _kind(name).rpartition("/")[-1] == kind]
+        if part in parts and (same or not (part == "head" and is_tied)):
+            found |= choose_one(file.path, part, same, mapping)
     return found
 
 
@@ -309,54 +356,38 @@ class _Reader(NamedTuple):
     """Reads the arrays of a file and compares them with those of a model.
 
     Attributes:
-      path: the file.
-      file: the same, open.
+      file: the tensors of the file.
       spec: the spec of the model.
     """
 
-    path: Path
-    file: Any
+    file: ForeignFile
     spec: RunSpec
 
     def check_kind(self, group: str, gates: int) -> None:
         """Raises UserError for the cell of another kind, by the shape of its recurrent kernel."""
-        recurrent = self.file.get(f"{group}/1")
-        if hasattr(recurrent, "shape") and len(recurrent.shape) == 2:
-            check_gates(self.path, f"{group}/1", recurrent.shape, gates)
+        shape = self.file.shape(f"{group}/1") or ()
+        if len(shape) == 2:
+            check_gates(self.file.path, f"{group}/1", shape, gates)
 
     def arrays(
-        self, group: str, expected: Sequence[FloatArray], axes: Mapping[str, tuple[str, ...]]
+        self,
+        part: str,
+        group: str,
+        expected: Sequence[FloatArray],
+        axes: Mapping[str, tuple[str, ...]],
     ) -> list[FloatArray]:
         """Returns the arrays of a group; a bias that the layer does not have is zero.
 
         Args:
+          part: the part of our model.
           group: the name of the group.
           expected: arrays of the expected shapes.
           axes: what the axes of each array are, by its name.
         """
-        path, names = self.path, ", ".join(axes)
-        if group not in self.file:
-            raise UserError(f"import: {path} has no {group}, expected {names} in it")
-        if not hasattr(self.file[group], "keys"):
-            raise UserError(f"import: {group} of {path} is an array, expected a group of arrays")
-        stored = [self.file[group][key] for key in sorted(self.file[group], key=natural_order)]
         arrays = []
         for number, (name, like) in enumerate(zip(axes, expected, strict=True)):
-            if number == len(stored) and name == "bias":
-                arrays.append(np.zeros_like(like))
-                continue
-            if number >= len(stored):
-                raise UserError(f"import: {path} has no {name} in {group}")
-            dataset, tensor = stored[number], f"{group}/{number} ({name})"
-            if hasattr(dataset, "keys"):
-                raise UserError(f"import: {tensor} of {path} is a group, expected an array")
-            hint = shape_hint(self.spec, axes[name], dataset.shape, like.shape)
-            check_shape(path, tensor, dataset.shape, like.shape, hint)
-            # Data in another file would be read from the reader's machine.
-            if dataset.external or dataset.dtype.kind != "f":
-                raise UserError(
-                    f"import: {tensor} of {path} is {dataset.dtype}, expected floating-point "
-                    "numbers inside the file"
-                )
-            arrays.append(np.asarray(dataset[()], np.float32))
+            tensor, ours = f"{group}/{number}", f"{name} of {part}"
+            hint = shape_hint(self.spec, axes[name], self.file.shape(tensor) or (), like.shape)
+            take = self.file.take_or_zeros if name == "bias" else self.file.take
+            arrays.append(take(tensor, like.shape, ours, hint))
         return arrays

@@ -1,61 +1,182 @@
-"""The equations of a cell as the source of a Python function, for Keras, Flax and Equinox.
+"""The equations of a cell as lines of Python, for PyTorch, Keras, Flax and Equinox.
 
-In: a layer of a portable model, and how a framework calls its functions. Out: the text of
+In: a trained cell, and how a framework calls its functions (`TORCH`, `KERAS`, `JAX`). Out: one line
+per equation. For PyTorch, matrices and norms are modules of the cell, such as `self.W`; read
+pytorch/cell_code.py next. For the others, the lines are the body of
 
     def step(w, x, state): ...
 
-with the weights `w` by their names in the equations, the input `x` [B,D], and the vectors of the
-state as a tuple. `standalone/` has the cells that call it. Read trained_equations.py for the
-equations themselves.
+with the weights `w` by name, the input `x` [B,D], and the vectors of the state as a tuple;
+`standalone/` has the cells that call it. Read fused_step.py for the equations themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 from lstm_lab.cells.expressions import (
     Binary,
     Call,
-    Equation,
     Expression,
-    Join,
     Maximum,
     Number,
     Old,
-    Part,
     Value,
     Weight,
 )
+from lstm_lab.interop.fused_step import Assignment, fused_step
 from lstm_lab.interop.portable import PortableLayer, variant_name
-from lstm_lab.interop.trained_equations import (
-    is_log_sigmoid,
-    parts,
-    state_vectors,
-    trained_equations,
-)
-
-# The functions that a step calls, by their names in each framework. `normalize` is a function of
-# the file that the step is written to.
-_ELEMENTWISE = ("tanh", "exp", "log", "maximum", "where", "concatenate", "split")
-_NN = ("sigmoid", "relu", "log_sigmoid")
-KERAS = {name: f"ops.{name}" for name in (*_ELEMENTWISE, *_NN)} | {"normalize": "normalize"}
-JAX = (
-    {name: f"jnp.{name}" for name in _ELEMENTWISE}
-    | {name: f"jax.nn.{name}" for name in _NN}
-    | {"normalize": "normalize"}
-)
+from lstm_lab.interop.products import addends_of
+from lstm_lab.interop.trained_equations import state_vectors
 
 _LEVELS = {"+": 1, "-": 1, "*": 2, "/": 2, "@": 2}
-_WIDTH = 100
-_INDENT = "    "
 
 
-def step_source(layer: PortableLayer, functions: Mapping[str, str]) -> str:
+@dataclass(frozen=True)
+class PythonWriter:
+    """Writes expressions as Python for one framework.
+
+    Attributes:
+      functions: our names of functions -> those of the framework.
+      axis: the framework's name of the argument for an axis.
+      modules: whether matrices and norms are modules, which also add their biases: `self.W(x)`
+        instead of `x @ w["W"] + w["b"]`.
+
+    Example:
+      JAX.code(Call("tanh", Value("c")))  # "jnp.tanh(c)"
+    """
+
+    functions: Mapping[str, str]
+    axis: str = "axis"
+    modules: bool = False
+
+    def line(self, assignment: Assignment) -> str:
+        """Returns the line of an assignment.
+
+        Args:
+          assignment: a line of a `FusedStep`.
+
+        Example:
+          JAX.line(Assignment(("h",), Value("o") * Value("c")))  # "h = o * c"
+        """
+        names, code = assignment.names, self.code(assignment.expression)
+        if len(names) > 1:
+            code = self.split(code, len(names))
+        return f"{', '.join(map(value_name, names))} = {code}"
+
+    def split(self, code: str, parts: int) -> str:
+        """Returns the code that splits a vector into equal parts.
+
+        Args:
+          code: the code of the vector.
+          parts: the number of parts.
+
+        Example:
+          JAX.split("z", 4)  # "jnp.split(z, 4, axis=-1)"
+        """
+        return f"{self.functions['split']}({code}, {parts}, {self.axis}=-1)"
+
+    def code(self, expression: Expression) -> str:
+        """Returns an expression as Python.
+
+        Args:
+          expression: an expression of a `FusedStep`; it has no `Part` and no `Join`.
+
+        Example:
+          TORCH.code(Value("x") @ Weight("W") + Weight("b"))  # "self.W(x)"
+        """
+        match self._without_owned(expression):
+            case Value(name):
+                return value_name(name)
+            case Old(name):
+                return old_name(name)
+            case Weight() as weight:
+                return f"self.{weight.name}" if self.modules else f'w["{weight.name}"]'
+            case Number(value):
+                return f"{value:.12g}"
+            case Call("log", Call("sigmoid", argument)):
+                # Not as it is written: log(sigmoid(z)) is -inf in float32 from z < -104 on.
+                return f"{self.functions['log_sigmoid']}({self.code(argument)})"
+            case Call(function, argument):
+                return f"{self.functions[function]}({self.code(argument)})"
+            case Maximum(left, right, stored):
+                return self._maximum(left, right, stored)
+            case Binary("+") as total:
+                terms = enumerate(addends_of(total))
+                return " + ".join(self._operand(term, "+", is_right=n > 0) for n, term in terms)
+            case Binary() as product if (module := self._module(product)) is not None:
+                return module
+            case Binary("-", Number(0.0), right):
+                return f"-{self._operand(right, '-', is_right=True)}"
+            case Binary(operator, left, right):
+                first = self._operand(left, operator)
+                return f"{first} {operator} {self._operand(right, operator, is_right=True)}"
+            case _:
+                raise AssertionError(f"no code for {expression}")
+
+    def _without_owned(self, expression: Expression) -> Expression:
+        """Returns an expression without the biases that modules add."""
+        addends = addends_of(expression)
+        owned = module_biases(addends).values() if self.modules else ()
+        return reduce(add, [addend for addend in addends if addend not in owned])
+
+    def _module(self, expression: Binary) -> str | None:
+        """Returns the call of a module, if it computes the expression."""
+        match expression:
+            case Binary("@", left, Weight() as weight) if self.modules:
+                return f"self.{weight.name}({self.code(left)})"
+            case Binary("*", Weight("gain", what), Call("normalize", argument)) if self.modules:
+                return f"self.{norm_name(what)}({self.code(argument)})"
+            case _:
+                return None
+
+    def _maximum(self, left: Expression, right: Expression, stored: Old | None) -> str:
+        second = self.code(right)
+        larger = f"{self.functions['maximum']}({self.code(left)}, {second})"
+        if stored is None:
+            return larger
+        return f"{self.functions['where']}({self.code(stored)} == 0, {second}, {larger})"
+
+    def _operand(self, operand: Expression, operator: str, is_right: bool = False) -> str:
+        """Returns an operand, in parentheses where Python or a reader needs them."""
+        operand = self._without_owned(operand)
+        code = self.code(operand)
+        if not isinstance(operand, Binary) or self._module(operand) is not None:
+            return code
+        inner, outer = _LEVELS[operand.operator], _LEVELS[operator]
+        # A product with a matrix gets them too: x @ w * y would be ambiguous to the eye.
+        mixed = inner == outer and "@" in (operand.operator, operator)
+        loose = inner < outer or mixed or (is_right and inner == outer)
+        return f"({code})" if loose else code
+
+
+_ARRAYS = ("tanh", "exp", "log", "maximum", "where", "split")
+_NN = ("sigmoid", "relu", "log_sigmoid")
+# `normalize` is a function of the file that the step is written to.
+_OWN = {"normalize": "normalize"}
+KERAS = PythonWriter({name: f"ops.{name}" for name in (*_ARRAYS, *_NN, "concatenate")} | _OWN)
+JAX = PythonWriter(
+    {name: f"jnp.{name}" for name in (*_ARRAYS, "concatenate")}
+    | {name: f"jax.nn.{name}" for name in _NN}
+    | _OWN
+)
+TORCH = PythonWriter(
+    {name: f"torch.{name}" for name in (*_ARRAYS, *_NN)}
+    | {"split": "torch.chunk", "log_sigmoid": "nn.functional.logsigmoid"},
+    axis="dim",
+    modules=True,
+)
+
+
+def step_source(layer: PortableLayer, writer: PythonWriter) -> str:
     """Returns the source of the function that computes one time step of a trained layer.
 
     Args:
       layer: the layer; every layer of a model has the same step.
-      functions: names of functions in the framework: `KERAS` or `JAX`.
+      writer: `KERAS` or `JAX`.
 
     Returns:
       The text of `step(w, x, state)`, which returns the new state; its first vector is h.
@@ -66,127 +187,80 @@ def step_source(layer: PortableLayer, functions: Mapping[str, str]) -> str:
     Example:
       print(step_source(portable_model(run.trained).layers[0][0], JAX))
     """
-    written = trained_equations(layer.spec, layer.rates)
     lines = [
         f'"""Computes one time step of the cell {variant_name(layer.spec)}."""',
-        *_unpacked_state(layer, functions),
+        *_unpacked_state(layer, writer),
+        *(writer.line(line) for line in fused_step(layer.spec, layer.rates).lines),
+        f"return {_new_state(layer, writer)}",
     ]
-    for equation in written:
-        lines += assignment(equation, functions)
-        lines += _split_parts(equation.result.name, written, functions)
-    lines.append(f"return {_new_state(layer, functions)}")
-    return "def step(w, x, state):\n" + "".join(f"{_INDENT}{line}\n" for line in lines)
+    return "def step(w, x, state):\n" + "".join(f"    {line}\n" for line in lines)
 
 
-def _unpacked_state(layer: PortableLayer, functions: Mapping[str, str]) -> list[str]:
-    fields = [f"old_{field}" for field in layer.state_sizes]
+def _unpacked_state(layer: PortableLayer, writer: PythonWriter) -> list[str]:
+    fields = [old_name(field) for field in layer.state_sizes]
     lines = [f"{', '.join(fields) if len(fields) > 1 else f'({fields[0]},)'} = state"]
     if "gates" in layer.state_sizes:
-        lines.append(f"old_i, old_f, old_o = {functions['split']}(old_gates, 3, axis=-1)")
+        lines.append(f"i_old, f_old, o_old = {writer.split('gates_old', 3)}")
     return lines
 
 
-def _new_state(layer: PortableLayer, functions: Mapping[str, str]) -> str:
+def _new_state(layer: PortableLayer, writer: PythonWriter) -> str:
     vectors = state_vectors(layer)
     fields = []
     for field in layer.state_sizes:
-        names = [_identifier(name) for name, (place, _) in vectors.items() if place == field]
-        joined = f"{functions['concatenate']}([{', '.join(names)}], axis=-1)"
+        names = [value_name(name) for name, (place, _) in vectors.items() if place == field]
+        joined = f"{writer.functions['concatenate']}([{', '.join(names)}], {writer.axis}=-1)"
         fields.append(names[0] if len(names) == 1 else joined)
     return f"({', '.join(fields)}{',' if len(fields) == 1 else ''})"
 
 
-def assignment(equation: Equation, functions: Mapping[str, str]) -> list[str]:
-    """Returns the lines of one equation; a long one has one line for each term of its sum.
+def module_biases(addends: Sequence[Expression]) -> dict[str, Weight]:
+    """Returns the biases in a sum that modules add: by the weight of the module, W or the gain.
 
     Args:
-      equation: the equation.
-      functions: as in `step_source`.
+      addends: those of a sum.
 
     Example:
-      assignment(Equation(Value("h"), Value("o") * Value("c")), JAX)  # ["h = o * c"]
+      module_biases([Value("x") @ Weight("W"), Weight("b")])  # {"W": Weight("b")}
     """
-    name, expression = _identifier(equation.result.name), equation.expression
-    line = f"{name} = {_code(expression, functions)}"
-    if len(line) + len(_INDENT) <= _WIDTH:
-        return [line]
-    function, inner = "", expression
-    if isinstance(expression, Call) and not is_log_sigmoid(expression):
-        function, inner = functions[expression.function], expression.argument
-    first, *others = [_operand(term, "+", False, functions) for term in _terms(inner)]
-    terms = [f"{_INDENT}{first}", *(f"{_INDENT}+ {term}" for term in others)]
-    return [f"{name} = {function}(", *terms, ")"]
+    biases = {addend.letter: addend for addend in addends if isinstance(addend, Weight)}
+    found: dict[str, Weight] = {}
+    for addend in addends:
+        match addend:
+            case Binary("@", _, Weight() as weight) if weight.name[0] == "W":
+                letter = weight.name.replace("W", "b")
+            case Binary("*", Weight("gain") as weight, _):
+                letter = "bias"
+            case _:
+                continue
+        if letter in biases:
+            found[weight.name] = biases[letter]
+    return found
 
 
-def _terms(expression: Expression) -> list[Expression]:
-    """Returns the terms of a sum, in the order of their addition."""
-    if isinstance(expression, Binary) and expression.operator == "+":
-        return [*_terms(expression.left), expression.right]
-    return [expression]
+def norm_name(what: str) -> str:
+    """Returns the name of the module that normalizes the product with x or h, or c.
+
+    Example:
+      norm_name("c")  # "norm_c"
+    """
+    return f"norm_{what}"
 
 
-def _split_parts(
-    name: str, written: tuple[Equation, ...], functions: Mapping[str, str]
-) -> list[str]:
-    """Returns the line that splits a vector over all gates, if the equations read its parts."""
-    gates = {
-        part.gates
-        for equation in written
-        for part in parts(equation.expression)
-        if isinstance(part, Part) and part.name == name
-    }
-    return [
-        f"{', '.join(f'{name}_{gate}' for gate in letters)} = "
-        f"{functions['split']}({name}, {len(letters)}, axis=-1)"
-        for letters in gates
-    ]
+def old_name(name: str) -> str:
+    """Returns the name of a vector of the step before in Python.
+
+    Example:
+      old_name("c")  # "c_old"
+    """
+    return f"{value_name(name)}_old"
 
 
-def _identifier(name: str) -> str:
-    """Returns the name of a vector in Python; a tilde over it becomes a word."""
-    return name.replace("~", "_tilde")
+def value_name(name: str) -> str:
+    """Returns the name of a vector in Python; a tilde over it becomes a word.
 
-
-def _code(expression: Expression, functions: Mapping[str, str]) -> str:
-    """Returns an expression as Python."""
-    match expression:
-        case Value(name):
-            return _identifier(name)
-        case Old(name):
-            return f"old_{name}"
-        case Weight():
-            return f'w["{expression.name}"]'
-        case Number(value):
-            return repr(float(value))
-        case Part(name, gate, _):
-            return f"{name}_{gate}"
-        case Join(joined):
-            inner = ", ".join(_code(part, functions) for part in joined)
-            return f"{functions['concatenate']}([{inner}], axis=-1)"
-        case Call("log", Call("sigmoid", argument)):
-            # Not as it is written: log(sigmoid(z)) is -inf in float32 from z < -104 on.
-            return f"{functions['log_sigmoid']}({_code(argument, functions)})"
-        case Call(function, argument):
-            return f"{functions[function]}({_code(argument, functions)})"
-        case Maximum(left, right, stored):
-            second = _code(right, functions)
-            larger = f"{functions['maximum']}({_code(left, functions)}, {second})"
-            if stored is None:
-                return larger
-            is_empty = f"{_code(stored, functions)} == 0.0"
-            return f"{functions['where']}({is_empty}, {second}, {larger})"
-        case Binary(operator, left, right):
-            first = _operand(left, operator, False, functions)
-            return f"{first} {operator} {_operand(right, operator, True, functions)}"
-
-
-def _operand(
-    expression: Expression, operator: str, is_right: bool, functions: Mapping[str, str]
-) -> str:
-    """Returns an operand, in parentheses where Python or a reader needs them."""
-    text = _code(expression, functions)
-    if not isinstance(expression, Binary):
-        return text
-    inner, outer = _LEVELS[expression.operator], _LEVELS[operator]
-    mixed = inner == outer == 2 and expression.operator != operator
-    return f"({text})" if inner < outer or mixed or (is_right and inner == outer) else text
+    Example:
+      value_name("c~")  # "c_tilde"
+    """
+    # The letter l is hard to tell from the digit 1.
+    return "log_f" if name == "l" else name.replace("~", "_tilde")

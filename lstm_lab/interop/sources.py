@@ -75,10 +75,10 @@ def import_weights(
       config: the config of the model, as in `ll.train`.
       mapping: names of the file by parts of our model; each tells lstm_lab where a part is, if it
         cannot find it: `{"head": "classifier"}`. An empty name leaves a part out; `ignore` has
-        names of the file that are not read.
+        tensors and modules of the file that are not read. Nothing else is left out.
 
     Returns:
-      Arrays by our names, with the shapes of the model. Parts that the file lacks are missing.
+      Arrays by our names, with the shapes of the model. Parts that are left out are missing.
 
     Raises:
       UserError: for a file that cannot be read, that holds another model, or whose numbers are not
@@ -88,13 +88,18 @@ def import_weights(
       ll.interop.import_weights("lstm.safetensors", "torch", "adding:lstm")["lstm/layer_0/wx"]
     """
     from lstm_lab.config.load import load_spec
+    from lstm_lab.interop.import_hints import check_no_pickle
     from lstm_lab.models.weights import check_finite
 
     read = find_reader(framework)
     place = Path(path)
     if not place.is_file():
         raise UserError(f"import: {place} does not exist, or is not a file")
+    check_no_pickle(framework, place)
     weights = read(place, load_spec(config).for_tracing(), mapping or {})
+    if not weights:
+        raise UserError(f"import: --map leaves out every part of the model, so {place} is not read")
+    # The sum of two biases may be too large for float32.
     for name, array in weights.items():
         check_finite(name, array, f"import: {place}")
     return weights

@@ -6,8 +6,8 @@ their own language (pytorch/, onnx/), so that every variant of the catalogue can
 
 Three functions need care in float32: log(sigmoid(x)), which is -inf for x < -104 if computed as it
 is written; the quotients of minLSTM, which are 0 / 0 there; and the exponential forget gate of
-sLSTM, which is infinite if its state is empty. `is_log_sigmoid` finds the first, the others are
-written in a stable form.
+sLSTM, which is infinite if its state is empty. Every target has a function for the first. The
+others are written in a stable form. Read fused_step.py next: one product for all gates.
 """
 
 from __future__ import annotations
@@ -147,19 +147,6 @@ def parts(expression: Expression) -> list[Expression]:
         case _:
             inner = []
     return [expression, *(found for part in inner for found in parts(part))]
-
-
-def is_log_sigmoid(expression: Expression) -> bool:
-    """Returns whether an expression is log(sigmoid(x)), which targets compute as one function.
-
-    Example:
-      is_log_sigmoid(Call("log", Call("sigmoid", Value("z"))))  # True
-    """
-    match expression:
-        case Call("log", Call("sigmoid", _)):
-            return True
-        case _:
-            return False
 
 
 def _evaluated(expression: Expression, rates: Mapping[str, float]) -> Expression:

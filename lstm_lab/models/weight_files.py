@@ -7,7 +7,7 @@ read: a pickle (.pt, .pkl, .bin) runs code when it is opened.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,12 +22,20 @@ _DTYPES = {
 }
 
 
-def read_safetensors(content: bytes, what: str) -> dict[str, np.ndarray]:
+def _nothing(name: str) -> bool:
+    del name
+    return False
+
+
+def read_safetensors(
+    content: bytes, what: str, ignored: Callable[[str], bool] = _nothing
+) -> dict[str, np.ndarray]:
     """Returns the arrays of a file of the format safetensors, by name.
 
     Args:
       content: the bytes of the file.
       what: the setting and the file, for errors.
+      ignored: whether the tensor of a name is left out, whatever its dtype is.
 
     Returns:
       Arrays of the dtypes of the file, which cannot be written to.
@@ -49,7 +57,10 @@ def read_safetensors(content: bytes, what: str) -> dict[str, np.ndarray]:
         line = str(error).partition("\n")[0]
         raise UserError(f"{what} is damaged, or no safetensors file: {line}") from None
     weights = {}
-    for name, tensor in tensors:
+    # The library returns them in no certain order.
+    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
+        if ignored(name):
+            continue
         dtype = _DTYPES.get(tensor["dtype"])
         if dtype is None:
             raise UserError(

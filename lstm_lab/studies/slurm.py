@@ -117,10 +117,29 @@ def parse_options(options: str) -> dict[str, int | str]:
     Raises:
       UserError: for a part of another form.
     """
-    parsed: dict[str, int | str] = {}
-    for part in filter(None, options.split(",")):
+    values = named_values("--slurm", options)
+    return {name: int(value) if value.isdigit() else value for name, value in values.items()}
+
+
+def named_values(flag: str, text: str) -> dict[str, str]:
+    """Returns the values of a text "name=value,name=value" by name.
+
+    Args:
+      flag: the flag that has the text, for the error.
+      text: the text.
+
+    Raises:
+      UserError: for a part of another form, or a name that comes twice.
+
+    Example:
+      named_values("--slurm", "timeout_min=60,slurm_partition=gpu")
+    """
+    values: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
         name, separator, value = part.partition("=")
         if not separator or not name:
-            raise UserError(f"--slurm: got {part!r}, expected name=value,name=value")
-        parsed[name] = int(value) if value.isdigit() else value
-    return parsed
+            raise UserError(f"{flag}: got {part!r}, expected name=value,name=value")
+        if name in values:
+            raise UserError(f"{flag}: got {name} twice, expected it once")
+        values[name] = value
+    return values

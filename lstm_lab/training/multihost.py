@@ -7,8 +7,10 @@ the run's folder and broadcasts what it read. With one host nothing is sent.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,36 +29,80 @@ _ADDRESS = re.compile(r"(?P<index>\d+)/(?P<count>\d+)@(?P<address>.+:\d+)")
 
 _LOOPBACK = ("127.", "localhost:", "[::1]:")
 
+# How a cluster may name the hosts. JAX reads the first one only; a JobSet of `--emit=kubernetes`,
+# and Kubeflow's Trainer, set all three.
+_ADDRESS_VARIABLE = "JAX_COORDINATOR_ADDRESS"
+_COUNT_VARIABLES = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
 
 def initialize_distributed(hosts: str) -> None:
     """Makes this process one of several that train together; call it before JAX is first used.
 
     Args:
       hosts: `K/N@ADDRESS:PORT`: the number of this process from 0 to N-1, the number of processes,
-        and the address at which process 0 listens. Or `auto`: SLURM, MPI or the TPU pod know.
+        and the address at which process 0 listens. Or `auto`: the environment has all three, as
+        JAX_PROCESS_ID, JAX_NUM_PROCESSES and JAX_COORDINATOR_ADDRESS; or JAX asks SLURM, Open MPI,
+        the TPU pod or Kubernetes.
 
     Raises:
-      UserError: for another form, or if `auto` finds no such environment.
+      UserError: for another form, or if `auto` finds no cluster.
     """
+    if hosts == "auto":
+        if not any(name in os.environ for name in _COUNT_VARIABLES):
+            _ask_cluster()
+            return
+        hosts = _hosts_of_environment()
     match = _ADDRESS.fullmatch(hosts)
+    if match is None or int(match["index"]) >= int(match["count"]):
+        raise UserError(
+            f"--hosts: got {hosts!r}, expected auto, or K/N@ADDRESS:PORT with K from 0 to N-1"
+        )
+    address = match["address"]
     try:
-        if hosts == "auto":
-            jax.distributed.initialize()
-        elif match is not None and int(match["index"]) < int(match["count"]):
-            address = match["address"]
-            jax.distributed.initialize(
-                address,
-                int(match["count"]),
-                int(match["index"]),
-                # JAX would listen on all addresses. Processes of one machine need only this one.
-                coordinator_bind_address=address if address.startswith(_LOOPBACK) else None,
-            )
-        else:
-            raise UserError(
-                f"--hosts: got {hosts!r}, expected auto, or K/N@ADDRESS:PORT with K from 0 to N-1"
-            )
+        jax.distributed.initialize(
+            address,
+            int(match["count"]),
+            int(match["index"]),
+            # JAX would listen on all addresses. Processes of one machine need only this one.
+            coordinator_bind_address=address if address.startswith(_LOOPBACK) else None,
+            # JAX would still ask for the cluster, which fails in a pod without a token, and gives
+            # each task of SLURM only one of its accelerators.
+            cluster_detection_method="deactivate",
+        )
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"--hosts={hosts}: {error}") from error
+        raise UserError(f"--hosts={hosts}: {_one_line(error)}") from error
+
+
+def _hosts_of_environment() -> str:
+    """Returns `K/N@ADDRESS:PORT` from the variables of the environment."""
+    names = (_ADDRESS_VARIABLE, *_COUNT_VARIABLES)
+    for name in names:
+        if name not in os.environ:
+            raise UserError(f"--hosts=auto: {name} is missing, expected all of {', '.join(names)}")
+    address, number, index = (os.environ[name] for name in names)
+    return f"{index}/{number}@{address}"
+
+
+def _ask_cluster() -> None:
+    """Lets JAX find the hosts of SLURM, Open MPI, a TPU pod or Kubernetes."""
+    try:
+        with warnings.catch_warnings():
+            # In Kubernetes, JAX warns in several lines if the package `kubernetes` is missing.
+            warnings.simplefilter("ignore")
+            jax.distributed.initialize()
+    # Each kind of cluster has errors of its own: of the network, of the package `kubernetes`, ...
+    except Exception as error:
+        # What JAX says if nothing was found is about its own arguments.
+        found = not str(error).endswith("be defined.")
+        reason = _one_line(error) if found else "found no SLURM, Open MPI, TPU pod or Kubernetes"
+        raise UserError(
+            f"--hosts=auto: {reason}; --hosts=K/N@ADDRESS:PORT or {_ADDRESS_VARIABLE}, "
+            f"{' and '.join(_COUNT_VARIABLES)} name the hosts"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def count() -> int:

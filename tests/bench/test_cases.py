@@ -12,7 +12,7 @@ def test_suites_depend_on_the_platform():
         assert set(default_contenders(suite, "cpu")) | set(default_contenders(suite, "gpu")) <= set(
             ALL
         )
-        assert (cases(suite) == cases(suite, "gpu")) == (suite in ("cells", "costs"))
+        assert (cases(suite) == cases(suite, "gpu")) == (suite in ("cells", "costs", "streaming"))
         assert {case.work for case in cases(suite, "gpu")} == set(WORKS[suite])
     assert Case("gradient", 16, 1024, 768, 768) in cases("layer", "gpu")
     population = {(case.members, case.H) for case in cases("population", "gpu")}

@@ -1,8 +1,10 @@
 """Plans: the contenders that are installed, operations, estimates, and what is missing."""
 
+import math
+
 from lstm_lab.bench import plan as plans
 from lstm_lab.bench.cases import Case
-from lstm_lab.bench.plan import listing, make_plan, operations
+from lstm_lab.bench.plan import GPU, Deadline, listing, make_plan, operations
 
 SMALL, LARGE = Case("gradient", 4, 6, 5, 8), Case("gradient", 128, 100, 256, 512)
 
@@ -46,3 +48,30 @@ def test_the_missing_cases_are_those_that_are_not_done():
     plan = plan_of([SMALL, LARGE])
     assert plan.without([SMALL.to_json()]).cases == (LARGE,)
     assert plan.without([]).cases == plan.cases
+
+
+def test_in_front_of_a_gpu_contenders_compile_at_the_same_time():
+    one, two = (
+        plan_of([SMALL], names, speed=GPU) for names in (["lstm_lab"], ["lstm_lab", "flax"])
+    )
+    assert GPU.build < two.seconds_of(SMALL) < one.seconds_of(SMALL) + GPU.build
+    assert two.total_seconds == GPU.start + two.seconds_of(SMALL)
+    assert "on a GPU with 16 CPU cores" in listing(two)
+
+
+def test_no_case_starts_that_would_probably_end_after_the_limit(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(plans.time, "perf_counter", lambda: now)
+    started = []
+    deadline = Deadline(10.0)
+    now = 2.0  # as much as starting the contenders took
+    for case in deadline.while_time([SMALL, LARGE, SMALL, SMALL]):
+        started.append(case)
+        now += 3.0 if case == SMALL else 4.0
+    # After 9 s, a case as long as the longest (4 s) would end after 10 s.
+    assert started == [SMALL, LARGE]
+    assert "2 cases are left for lack of time; --resume continues" in capsys.readouterr().err
+
+
+def test_without_a_limit_all_cases_run():
+    assert list(Deadline(math.inf).while_time([SMALL, LARGE])) == [SMALL, LARGE]

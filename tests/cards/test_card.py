@@ -35,7 +35,7 @@ def test_a_card_that_nobody_edited_is_replaced_with_a_note(run, capsys):
     # Another record gives another text; the old card still has the hash of its own text.
     write_json(run / "run.json", {**read_json(run / "run.json"), "command": ["another.py"]})
     write_card(run)
-    assert "# called from Python: another.py" in path.read_text()
+    assert "another.py, which called lstm_lab from Python" in path.read_text()
     assert capsys.readouterr().err == f"note: {path} was replaced\n"
 
 

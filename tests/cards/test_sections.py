@@ -1,20 +1,17 @@
 """The sections of a card, compared with the files of the run."""
 
-import re
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import scipy.stats
 from markdown_it import MarkdownIt
 
 from lstm_lab.cards.facts import read_facts
+from lstm_lab.cards.provenance import provenance_section
 from lstm_lab.cards.sections import (
     data_section,
     fenced,
     model_section,
-    provenance_section,
     scores_section,
     settings_section,
 )
@@ -22,19 +19,7 @@ from lstm_lab.config.ids import run_id
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.results.run_files import read_result
 from lstm_lab.utils.files import read_json
-
-
-def tables(text):
-    """Returns the tables of a text as rows of cells, read by a Markdown parser."""
-    found, tokens = [], MarkdownIt("commonmark").enable("table").parse(text)
-    for token, inner in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.type == "table_open":
-            found.append([])
-        elif token.type == "tr_open":
-            found[-1].append([])
-        elif token.type in ("td_open", "th_open"):
-            found[-1][-1].append("".join(part.content for part in inner.children))
-    return found
+from tests.helpers.markdown_tables import tables
 
 
 def changed(facts, **settings):
@@ -125,79 +110,9 @@ def test_of_a_path_the_last_name_is_published(run, series):
     assert (rows["task.parts"], rows["model.cell"]) == ("p, b", "p.py:cell")
 
 
-@pytest.mark.parametrize(
-    ("home", "word", "shown"),
-    [
-        ("/home/ann", "--workdir=/home/ann/run", "--workdir=~/run"),
-        ("/home/ann", "/home/ann", "~"),
-        ("/home/ann", "/home/anna/run", "/home/anna/run"),
-        ("/home/ann", "/data/home/ann/run", "/data/home/ann/run"),
-        ("/", "--workdir=/data/x", "--workdir=/data/x"),
-        ("/", "--workdir=/", "--workdir=/"),
-    ],
-)
-def test_the_home_folder_is_a_tilde_and_other_folders_stay(home, word, shown, run, monkeypatch):
-    monkeypatch.setenv("HOME", home)
-    facts = read_facts(run)
-    head = {**facts.head, "command": ["lstm-lab", "train", word]}
-    assert f"lstm-lab train {shown}\n" in provenance_section(replace(facts, head=head))
-
-
-def test_a_command_is_shown_as_a_shell_reads_it(run):
-    facts = read_facts(run)
-    home = str(Path.home())
-    words = ["__main__.py", "train", "adding", f"--workdir={home}/a b"]
-    text = provenance_section(replace(facts, head={**facts.head, "command": words}))
-    assert "lstm-lab train adding '--workdir=~/a b'" in text
-    notebook = ["ipykernel_launcher.py", "-f", f"{home}/kernel.json"]
-    text = provenance_section(replace(facts, head={**facts.head, "command": notebook}))
-    assert "# called from Python: ipykernel_launcher.py\n" in text
-    assert home not in text
-
-
-def test_the_hashes_and_the_commit_are_those_of_the_record(run):
-    facts = read_facts(run)
-    rows = dict(tables(provenance_section(facts))[0])
-    files = read_result(run)["files"]
-    # The first characters: whole hashes would make the table too wide to read.
-    hashes = {f"SHA-256 of {name}": entry["sha256"][:12] for name, entry in files.items()}
-    assert hashes.items() <= rows.items()
-    head = read_json(run / "run.json")
-    assert head["git"]["commit"] is None or rows["git commit"] == head["git"]["commit"][:12]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", rows["started"])
-
-
-def test_the_machine_is_named_in_words_of_the_reader(run):
-    rows = dict(tables(provenance_section(read_facts(run)))[0])
-    machine = read_json(run / "run.json")["machine"]
-    device, processor, threads = (machine[name] for name in ("device", "processor", "threads"))
-    assert rows["machine"] == f"device {device}, processor {processor}, CPU threads {threads}"
-    assert not [name for name in rows if "without seeds" in name]
-
-
 def test_the_hash_of_a_users_data_is_shortened(series):
     facts = read_facts(series)
     assert f"(SHA-256 of all files: {facts.data.sha256[:12]})" in data_section(facts)
-
-
-def test_the_date_does_not_depend_on_the_time_zone(run, monkeypatch):
-    facts = read_facts(run)
-    here = provenance_section(facts)
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
-    time.tzset()
-    try:
-        assert provenance_section(facts) == here
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-
-
-def test_a_record_without_optional_entries_has_a_shorter_table(run):
-    facts = read_facts(run)
-    left_out = ("git", "machine", "command", "versions", "started", "group", "backend", "seeds")
-    head = {name: value for name, value in facts.head.items() if name not in left_out}
-    rows = dict(tables(provenance_section(replace(facts, head=head)))[0])
-    assert not {"git commit", "machine", "started", "seeds"} & set(rows)
 
 
 def test_the_model_says_what_the_run_changed_in_its_variant(run):

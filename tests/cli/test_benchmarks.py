@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from lstm_lab.bench.collect import BEGIN, END
 from lstm_lab.cli import main
 
 TINY = ["--shapes=4x6x5x8", "--rounds=2", "--milliseconds=1", "--default-memory"]
@@ -30,6 +31,9 @@ def in_a_folder(tmp_path, monkeypatch):
         (["--suite=trials", "--shapes=1x1x1x1"], "--shapes: got --suite=trials, expected one of"),
         (["--suite=errors", "--dry-run"], "--dry-run: got --suite=errors, expected one of layer"),
         (["--suite=trials", "--resume"], "--resume: got --suite=trials, expected one of layer"),
+        (["--suite=trials", "--limit=9"], "--limit: got --suite=trials, expected one of layer"),
+        (["--collect=none", "--rounds=2"], "--collect: got --rounds=2, expected --out alone"),
+        (["--collect=none"], "--collect: none has no result of lstm-lab bench"),
         (["--work=population"], "--work: got 'population', expected one of forward, gradient"),
         (["--cell=gru,vanila"], "--cell: got 'vanila'; did you mean 'vanilla'"),
     ],
@@ -69,3 +73,16 @@ def test_times_of_an_own_cell_with_page_and_resume(capsys, tmp_path):
     assert f"\n{command}\n" in (tmp_path / "page" / "layer.md").read_text()
     assert main(["bench", *flags, "--resume"]) == 0
     assert json.loads((tmp_path / "times.json").read_text())["rows"] == result["rows"]
+
+
+def test_tables_of_several_results_go_between_the_marks_of_a_document(capsys, tmp_path):
+    (tmp_path / "page.md").write_text(f"# Page\n\n{BEGIN}\n{END}\n")
+    flags = [*TINY, "--work=forward", "--contenders=lstm_lab scan", "--out=runs/layer.json"]
+    assert main(["bench", *flags, "--limit=600"]) == 0
+    assert "--limit" not in json.loads((tmp_path / "runs/layer.json").read_text())["command"]
+    capsys.readouterr()
+    assert main(["bench", "--collect=runs"]) == 0
+    text = capsys.readouterr().out
+    assert "### One layer and one stack" in text
+    assert main(["bench", "--collect=runs", "--out=page.md"]) == 0
+    assert text.strip() in (tmp_path / "page.md").read_text()

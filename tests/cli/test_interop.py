@@ -167,7 +167,7 @@ def reader(monkeypatch):
 
 
 def test_import_writes_our_names_and_says_what_is_missing(reader, tmp_path, capsys):
-    file, out = tmp_path / "theirs.bin", tmp_path / "new" / "mine.safetensors"
+    file, out = tmp_path / "theirs.dat", tmp_path / "new" / "mine.safetensors"
     file.write_text("theirs")
     flags = ["--from=torch", "--config=adding:lstm", *TINY, f"--out={out}"]
     # Commas join pairs, and the flag can be repeated.
@@ -193,36 +193,36 @@ FROM, CONFIG, OUT = "--from=torch", "--config=adding", "--out=mine.safetensors"
     ("flags", "message"),
     [
         ([], "FILE is required: a file of weights"),
-        (["theirs.bin"], "--from is required: one of torch, keras, flax"),
-        (["theirs.bin", "--from=jax"], "--from: got 'jax', expected one of torch, keras, flax"),
+        (["theirs.dat"], "--from is required: one of torch, keras, flax"),
+        (["theirs.dat", "--from=jax"], "--from: got 'jax', expected one of torch, keras, flax"),
         (
-            ["theirs.bin", "--from=safetensors"],
+            ["theirs.dat", "--from=safetensors"],
             "need no import; train with --config.model.init_from",
         ),
-        (["theirs.bin", FROM], "--config is required: the name of a config"),
-        (["theirs.bin", FROM, CONFIG], "--out is required: the file to write"),
+        (["theirs.dat", FROM], "--config is required: the name of a config"),
+        (["theirs.dat", FROM, CONFIG], "--out is required: the file to write"),
         (
-            ["theirs.bin", FROM, CONFIG, "--out=mine.pt"],
+            ["theirs.dat", FROM, CONFIG, "--out=mine.pt"],
             "expected a name that ends in .safetensors",
         ),
         (["a.safetensors", FROM, CONFIG, "--out=a.safetensors"], "or FILE itself"),
         (
-            ["theirs.bin", FROM, CONFIG, OUT, "--map=head"],
+            ["theirs.dat", FROM, CONFIG, OUT, "--map=head"],
             "--map: got 'head', expected OURS=THEIRS",
         ),
         (
-            ["theirs.bin", FROM, CONFIG, OUT, "--map=head=a", "--map=head=b"],
+            ["theirs.dat", FROM, CONFIG, OUT, "--map=head=a", "--map=head=b"],
             "--map: head is both 'a' and 'b', expected one name",
         ),
-        (["theirs.bin", FROM, CONFIG, OUT, "--config.model.hiden=3"], "did you mean 'hidden'?"),
-        (["none.bin", FROM, CONFIG, OUT], "import: none.bin does not exist"),
+        (["theirs.dat", FROM, CONFIG, OUT, "--config.model.hiden=3"], "did you mean 'hidden'?"),
+        (["none.dat", FROM, CONFIG, OUT], "import: none.dat does not exist"),
     ],
 )
 def test_import_refuses_wrong_flags_in_one_line(
     reader, flags, message, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    for name in ("theirs.bin", "a.safetensors"):
+    for name in ("theirs.dat", "a.safetensors"):
         (tmp_path / name).write_text("theirs")
     assert message in error(capsys, "import", *flags)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "theirs.bin"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "theirs.dat"]

@@ -1,13 +1,26 @@
 """Helpers of the parity tests: random stacks of lstm_lab, and comparison with a reference."""
 
+import importlib
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lstm_lab.models.recurrent import LSTM
 
 T, B, D, H = 9, 5, 6, 20
 LENGTHS = np.array([9, 4, 1, 7, 9])
+
+
+def import_torch():
+    """Returns PyTorch. Python 3.12 and later have no small build of it: tests are skipped there,
+    if nobody installed it by hand.
+    """
+    if sys.version_info >= (3, 12):
+        return pytest.importorskip("torch", reason="PyTorch is installed by hand here")
+    return importlib.import_module("torch")
 
 
 def stack(spec, layers=1, bidirectional=False, backend="auto", H=H):

@@ -1,14 +1,17 @@
 """What the errors of an import suggest."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lstm_lab.config.load import load_spec
 from lstm_lab.interop.import_hints import (
     check_gates,
-    check_something_read,
+    check_has_layers,
+    check_no_pickle,
     format_hint,
     safetensors_names,
     shape_hint,
@@ -49,11 +52,43 @@ def test_without_names_the_ending_shows_it():
     assert safetensors_names(Path("none.safetensors")) == []
 
 
-def test_something_must_be_read():
-    check_something_read("flax", PATH, ["lstm/layer_0"], ["a.weight"])
-    check_something_read("flax", PATH, ["head"], ["head/kernel"])
-    with pytest.raises(UserError, match=r"it has a, b, c, \.\.\.; --map=lstm/layer_0="):
-        check_something_read("keras", PATH, [], list("abcd"))
+@pytest.mark.parametrize("framework", ["torch", "keras", "flax"])
+def test_a_file_without_layers_shows_what_it_has(framework):
+    check_has_layers(framework, PATH, ["a"], ["a.weight"], "a.weight [2]")
+    with pytest.raises(UserError, match=r"it has b \[2\]; --map=lstm/layer_0=NAME says where"):
+        check_has_layers(framework, PATH, [], ["b"], "b [2]")
+    with pytest.raises(UserError, match="it has no tensors; --map="):
+        check_has_layers(framework, PATH, [], [], "")
+    with pytest.raises(UserError, match="names are ours and need no import"):
+        check_has_layers(framework, PATH, [], ["lstm/layer_0/wx"], "lstm/layer_0/wx [2]")
+
+
+@pytest.mark.parametrize(
+    ("framework", "name", "advice"),
+    [
+        ("torch", "a.pt", "`save_file(torch.load('a.pt', weights_only=True), 'a.safetensors')`"),
+        ("torch", "a.BIN", "torch.load('a.BIN'"),
+        ("keras", "a.pickle", "`model.save('a.keras')`"),
+        ("flax", "a.pkl", "`flax.serialization.msgpack_serialize(params)` into 'a.msgpack'"),
+    ],
+)
+def test_a_pickle_is_refused_with_a_way_to_convert_it(framework, name, advice):
+    with pytest.raises(UserError, match=re.escape(advice)) as error:
+        check_no_pickle(framework, Path(name))
+    assert "\n" not in str(error.value)
+
+
+def test_other_endings_are_no_pickles():
+    check_no_pickle("torch", Path("a.safetensors"))
+    check_no_pickle("flax", Path("params.bin"))
+
+
+def test_the_names_in_a_file(tmp_path):
+    numpy_files = pytest.importorskip("safetensors.numpy")
+    numpy_files.save_file({"a.b": np.zeros(2)}, tmp_path / "a")
+    assert safetensors_names(tmp_path / "a") == ["a.b"]
+    (tmp_path / "a").write_bytes(b"text")
+    assert safetensors_names(tmp_path / "a") == []
 
 
 def test_another_number_of_gates_is_named_with_the_cell_that_fits():

@@ -28,7 +28,7 @@ def reader(monkeypatch):
 
 
 def test_weights_are_read_for_the_model_of_a_config(reader, tmp_path):
-    path = tmp_path / "mine.bin"
+    path = tmp_path / "mine.dat"
     path.write_text("1.5")
     read = ll.interop.import_weights(path, "torch", "adding:gru", {"head": "fc"})
     np.testing.assert_array_equal(read["head/bias"], [1.5])
@@ -53,7 +53,7 @@ def test_an_export_and_its_import_are_the_same_bits(framework, file, model, tmp_
 
 
 def test_a_missing_file_is_named(reader, tmp_path):
-    for path in (tmp_path / "none.bin", tmp_path):
+    for path in (tmp_path / "none.dat", tmp_path):
         with pytest.raises(UserError, match=f"import: {path} does not exist, or is not a file"):
             import_weights(path, "torch", "adding")
     assert reader == []
@@ -75,8 +75,8 @@ def test_what_a_file_lacks_is_listed():
 
 @pytest.mark.parametrize("number", ["nan", "inf"])
 def test_numbers_that_are_not_finite_are_refused(number, reader, tmp_path):
-    path = tmp_path / "mine.bin"
+    path = tmp_path / "mine.dat"
     path.write_text(number)
-    with pytest.raises(UserError, match=r"import: .*mine.bin: head/bias"):
+    with pytest.raises(UserError, match=r"import: .*mine.dat: head/bias"):
         import_weights(path, "torch", "adding")
     assert reader

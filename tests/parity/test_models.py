@@ -4,10 +4,10 @@ import math
 
 import jax
 import pytest
-import torch
 
 from lstm_lab.bench import jax_work, torch_peer
 from lstm_lab.bench.cases import MODELS, Case
+from tests.helpers.peers import import_torch
 
 JAX = ("lstm_lab", "flax", "keras", "haiku", "equinox")
 SHAPE = {"B": 4, "T": 6, "D": 5, "H": 8, "layers": 2, "vocabulary": 30}
@@ -50,6 +50,7 @@ def test_jax_libraries_train_the_same_model(name, case):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.work} {case.label}")
 def test_pytorch_trains_the_same_model(case, monkeypatch):
+    torch = import_torch()
     torch.manual_seed(0)
     optimizers, sgd, adam = [], torch.optim.SGD, torch.optim.Adam
     for name, kind in (("SGD", sgd), ("Adam", adam)):
@@ -74,6 +75,8 @@ def test_pytorch_trains_the_same_model(case, monkeypatch):
 @pytest.mark.parametrize("name", ["torch", "keras", "haiku", "equinox"])
 def test_layers_run(name, work):
     case = Case(work, 4, 6, 5, 8, layers=2, bidirectional=True, ragged=True)
+    if name == "torch":
+        import_torch()
     module = torch_peer if name == "torch" else jax_work
     run = module.build(name, case)
     run()

@@ -6,6 +6,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from lstm_lab.bench.cases import Case
+from lstm_lab.bench.streaming import stream, trained_model
 from lstm_lab.cells import CellSpec, State
 from tests.helpers.peers import LENGTHS, B, H, T, assert_close, layer_names, stack, to_peer_layout
 
@@ -87,3 +89,13 @@ def test_a_layer_equals_onnx_runtime(backend, peephole, coupled, bidirectional, 
     )
     assert_close(np.stack([s.h for s in finals]), y_h)
     assert_close(np.stack([s.c for s in finals]), y_c)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "slstm"])
+def test_the_bench_times_steps_that_give_the_same_logits(cell):
+    case = Case("step", 1, 1, 3, 4, vocabulary=7, cell=cell)
+    trained = trained_model(case)
+    ours, theirs = (stream(name, trained) for name in ("lstm_lab", "onnxruntime"))
+    for token in (1, 5, 2):
+        tokens = np.array([[token]])
+        assert_close(theirs(tokens), ours(tokens))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from lstm_lab.cells import CellSpec, get_variant
 from tests.helpers.peers import (
@@ -12,12 +11,15 @@ from tests.helpers.peers import (
     H,
     T,
     assert_close,
+    import_torch,
     layer_names,
     run_ours,
     stack,
     to_peer_layout,
     weights_like,
 )
+
+torch = import_torch()
 
 GATES = {"lstm": ("ifog", "ifgo"), "rnn": ("n", "n"), "gru": ("rzn", "rzn")}
 MODULES = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN, "gru": torch.nn.GRU}

@@ -1,5 +1,6 @@
 """One run on several hosts, here processes of one machine: the same losses as one process."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,14 @@ from lstm_lab.training.layout import Layout, choose_layout, fit_layout
 from lstm_lab.training.multihost import initialize_distributed
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, read_lines
+from tests.helpers.hosts import (
+    VARIABLES,
+    found_by_two_hosts,
+    metadata_server,
+    named,
+    open_mpi_4,
+    slurm,
+)
 from tests.helpers.paths import ROOT
 from tests.helpers.training import assert_same_record, run_record, wait_for_step
 
@@ -80,7 +89,9 @@ def test_two_processes_of_a_machine_listen_on_loopback_alone(monkeypatch, addres
     given = {}
     monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **options: given.update(options))
     initialize_distributed(f"0/2@{address}")
-    assert given == {"coordinator_bind_address": bound}
+    assert given["coordinator_bind_address"] == bound
+    # What the user says is all: no cluster is asked which devices this process may see.
+    assert given["cluster_detection_method"] == "deactivate"
 
 
 def test_two_hosts_give_the_losses_of_one_host(tmp_path):
@@ -152,3 +163,74 @@ def test_a_batch_is_split_over_the_devices_of_all_hosts(capsys):
 def test_an_invalid_hosts_flag_is_an_error(hosts):
     with pytest.raises(UserError, match="expected auto, or K/N@ADDRESS:PORT"):
         multihost.initialize_distributed(hosts)
+
+
+@pytest.mark.parametrize("variables", [slurm, open_mpi_4, named], ids=lambda v: v.__name__)
+def test_hosts_find_each_other_by_the_variables_of_the_cluster(variables):
+    assert found_by_two_hosts(variables) == [[0, 2, "host0"], [1, 2, "host0"]]
+
+
+@pytest.mark.parametrize("kind", ["a TPU VM", "GKE"])
+def test_the_hosts_of_a_tpu_pod_find_each_other(kind):
+    def attributes(number):
+        known = {"tpu-env": "ACCELERATOR_TYPE: 'v5litepod-8'\n"}
+        workers = {"worker-network-endpoints": "127.0.0.1,127.0.0.2"}
+        own = {"agent-worker-number": str(number)}
+        return {**known, **workers, **own} if kind == "a TPU VM" else known
+
+    with metadata_server(attributes(0)) as first, metadata_server(attributes(1)) as second:
+
+        def variables(number, port):
+            on_gke = {"TPU_WORKER_HOSTNAMES": "127.0.0.1,127.0.0.2", "TPU_WORKER_ID": str(number)}
+            return {
+                "GCE_METADATA_IP": (first, second)[number],
+                "JAX_COORDINATOR_PORT": str(port),
+                # The test's machine has no TPU.
+                "JAX_FORCE_TPU_INIT": "1",
+                **(on_gke if kind == "GKE" else {}),
+            }
+
+        assert found_by_two_hosts(variables) == [[0, 2, "host0"], [1, 2, "host0"]]
+
+
+@pytest.fixture
+def no_cluster(monkeypatch):
+    for name in [name for name in os.environ if name.startswith(VARIABLES)]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def test_auto_without_a_cluster_is_an_error_of_one_line(no_cluster):
+    # In Kubernetes, JAX would warn in several lines that a package is missing.
+    no_cluster.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    command = [sys.executable, "-m", "lstm_lab", "train", "adding", "--hosts=auto"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("lstm-lab: --hosts=auto: ")
+    assert "JAX_NUM_PROCESSES and JAX_PROCESS_ID name the hosts" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"JAX_PROCESS_ID": "0"}, "JAX_COORDINATOR_ADDRESS is missing"),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2"},
+            "JAX_PROCESS_ID is missing",
+        ),
+        (
+            {
+                "JAX_COORDINATOR_ADDRESS": "a",
+                "JAX_NUM_PROCESSES": "2",
+                "JAX_PROCESS_ID": "1",
+            },
+            "got '1/2@a', expected auto, or K/N@ADDRESS:PORT",
+        ),
+    ],
+)
+def test_variables_that_do_not_name_the_hosts_are_an_error(no_cluster, variables, message):
+    for name, value in variables.items():
+        no_cluster.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        initialize_distributed("auto")

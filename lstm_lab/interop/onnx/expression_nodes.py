@@ -27,7 +27,7 @@ from lstm_lab.cells.expressions import (
 )
 from lstm_lab.interop.onnx.graph import OnnxGraph
 from lstm_lab.interop.portable import PortableLayer
-from lstm_lab.interop.trained_equations import equation_weights, is_log_sigmoid, parts
+from lstm_lab.interop.trained_equations import equation_weights, parts
 
 _BINARY = {"+": "Add", "-": "Sub", "*": "Mul", "/": "Div"}
 _CALLS: dict[Function, str] = {
@@ -111,7 +111,7 @@ class ExpressionWriter:
             case Binary(operator, left, right):
                 inputs = (self._write(left, f"{name}.left"), self._write(right, f"{name}.right"))
                 return add(_BINARY[operator], inputs, name)
-            case Call(_, Call(_, argument)) if is_log_sigmoid(expression):
+            case Call("log", Call("sigmoid", argument)):
                 # log s(z) = -softplus(-z), which is finite for every z.
                 negative = add("Neg", (self._write(argument, f"{name}.z"),), f"{name}.minus_z")
                 return add("Neg", (add("Softplus", (negative,), f"{name}.softplus"),), name)

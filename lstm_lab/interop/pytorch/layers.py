@@ -8,11 +8,9 @@ LSTM only while they train, and `np` and `chrono` only in their first weights. R
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
 from lstm_lab.cells.cell import Spec
-from lstm_lab.cells.spec import CellSpec
 from lstm_lab.interop.framework_cells import PlainCell, plain_cell
 
 TorchLayer = Literal["LSTM", "GRU", "RNN"]
@@ -25,7 +23,7 @@ GATE_ORDERS: dict[TorchLayer, tuple[str, str]] = {
 }
 
 # PyTorch has no GRU with the reset before the product.
-_LAYERS: dict[PlainCell | None, TorchLayer] = {
+TORCH_LAYERS: dict[PlainCell, TorchLayer] = {
     "lstm": "LSTM",
     "projected_lstm": "LSTM",
     "gru": "GRU",
@@ -46,22 +44,5 @@ def torch_layer(spec: Spec, rates: Mapping[str, float]) -> TorchLayer | None:
     Example:
       torch_layer(get_variant("weightdrop").spec, {"weight_drop": 0.5})  # "LSTM"
     """
-    return _LAYERS.get(plain_cell(spec, rates))
-
-
-def layer_for_weights(spec: Spec) -> TorchLayer | None:
-    """Returns the layer of PyTorch that has the same weights as a variant, or None.
-
-    A variant with zoneout can start from the weights of a plain LSTM, although it computes
-    something else with them.
-
-    Args:
-      spec: the variant.
-
-    Raises:
-      UserError: for a cell of a user, whose equations the package does not know.
-
-    Example:
-      layer_for_weights(get_variant("zoneout").spec)  # "LSTM"
-    """
-    return torch_layer(replace(spec, zoneout=False) if isinstance(spec, CellSpec) else spec, {})
+    cell = plain_cell(spec, rates)
+    return None if cell is None else TORCH_LAYERS.get(cell)

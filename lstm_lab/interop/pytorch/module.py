@@ -17,7 +17,8 @@ from jinja2 import Environment, FileSystemLoader
 from lstm_lab.cells.slstm import SLSTMSpec
 from lstm_lab.config.sections import Merge, ModelSpec
 from lstm_lab.interop.portable import FloatArray, PortableLayer, PortableModel
-from lstm_lab.interop.pytorch.cell_code import cell_code, value_name
+from lstm_lab.interop.python_step import value_name
+from lstm_lab.interop.pytorch.cell_code import cell_code
 from lstm_lab.interop.pytorch.layers import TorchLayer, torch_layer
 from lstm_lab.interop.pytorch.weights import to_torch
 from lstm_lab.interop.trained_equations import state_vectors

@@ -9,7 +9,7 @@ Where several modules fit, the user decides with `--map=OURS=THEIRS`:
     lstm=encoder.rnn                all layers of one module; `.` is the top level
     lstm/layer_1=second.l0          one layer of a module
     head=                           a part of our model that is not read
-    ignore=attention.*:norm.*       tensors without a place in our model
+    ignore=attention:norm*          tensors and modules without a place in our model
 
 Read weights.py next: the tensors of a layer.
 """
@@ -25,16 +25,26 @@ import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.interop.import_hints import (
-    check_gates,
-    check_something_read,
-    format_hint,
-    shape_hint,
+from lstm_lab.interop.foreign_file import (
+    ForeignFile,
+    is_ignored,
+    modules_with,
+    read_safetensors_file,
+    tensors_of,
 )
-from lstm_lab.interop.imported import shapes_by_name
-from lstm_lab.interop.portable import FloatArray, variant_name
-from lstm_lab.interop.pytorch.layers import TorchLayer, layer_for_weights
-from lstm_lab.interop.pytorch.state_dict import StateDict, read_state_dict, shapes_text
+from lstm_lab.interop.framework_cells import importable_cell
+from lstm_lab.interop.import_hints import check_gates, shape_hint
+from lstm_lab.interop.imported import (
+    STACK,
+    cells_in,
+    check_mapping,
+    check_one_stack,
+    choose_layers,
+    natural_order,
+    shapes_by_name,
+)
+from lstm_lab.interop.portable import FloatArray
+from lstm_lab.interop.pytorch.layers import TORCH_LAYERS
 from lstm_lab.interop.pytorch.weights import from_torch
 from lstm_lab.utils.errors import UserError, unknown
 
@@ -89,101 +99,68 @@ def import_weights(
     Example:
       import_weights(Path("model.safetensors"), spec, {"lstm": "encoder.rnn"})["lstm/layer_0/wx"]
     """
-    mapping = dict(mapping or {})
-    shapes, kind = shapes_by_name(spec), _layer(spec)
+    check_one_stack(spec)
+    mapping, shapes = mapping or {}, shapes_by_name(spec)
+    kind = TORCH_LAYERS[importable_cell(resolve_cell(spec.model), "PyTorch", TORCH_LAYERS)]
     layers = [f"lstm/layer_{number}" for number in range(len(spec.model.layer_widths))]
-    known = ["lstm", *layers, "head", "ignore"]
-    known += ["embed"] if "embed/embedding" in shapes else []
-    for part in mapping:
-        if part not in known:
-            raise unknown("--map", part, known)
-    file = read_state_dict(path)
+    parts = [*layers, *(["embed"] if "embed/embedding" in shapes else []), "head"]
+    arrays = read_safetensors_file("torch", path, lambda name: is_ignored(name, mapping))
+    file = ForeignFile(path, tensors_of(arrays))
+    places = _places(file)
+    check_mapping(mapping, parts, [*places, *_modules(file)])
     weights: dict[str, FloatArray] = {}
-    if mapping.get("lstm") != "":
-        for layer, place in zip(layers, _find_layers(file, layers, mapping), strict=True):
-            for name in (layer, f"{layer}_reverse"):
-                if f"{name}/wx" in shapes:
-                    tensors = _layer_tensors(file, place, name, shapes, spec)
-                    arrays = from_torch(kind, tensors)
-                    weights |= {f"{name}/{key}": array for key, array in arrays.items()}
-    if "embed/embedding" in shapes and mapping.get("embed") != "":
+    for layer, place in _find_layers(file, layers, places, mapping).items():
+        for name in (layer, f"{layer}_reverse"):
+            if f"{name}/wx" in shapes:
+                tensors = _layer_tensors(file, place, name, shapes, spec)
+                ours = from_torch(kind, tensors)
+                weights |= {f"{name}/{key}": array for key, array in ours.items()}
+    if "embed" in parts and mapping.get("embed") != "":
         weights |= _embedding(file, shapes, mapping, spec)
     if mapping.get("head") != "":
         weights |= _head(file, shapes, mapping, weights.get("embed/embedding"), spec)
-    file.check_all_taken(mapping)
-    check_something_read("torch", path, weights, list(file.tensors))
+    file.check_all_taken()
     return weights
 
 
-def _layer(spec: RunSpec) -> TorchLayer:
-    if spec.task.source_vocabulary is not None:
-        raise UserError(
-            "--from=torch: a translation model has two stacks and an attention, expected a model "
-            "with one stack"
-        )
-    cell = resolve_cell(spec.model)
-    kind = layer_for_weights(cell)
-    if kind is None:
-        raise UserError(
-            f"--from=torch: PyTorch has no layer with the weights of {variant_name(cell)}, "
-            "expected model.cell=lstm, gru or rnn, or a variant with their weights"
-        )
-    return kind
+def _modules(file: ForeignFile) -> list[str]:
+    """Returns the names of all modules of a file."""
+    return sorted({module for name in file.tensors for module in modules_with(name)})
 
 
 # ---- recurrent layers
 
 
-def _find_layers(
-    file: StateDict, layers: list[str], mapping: Mapping[str, str]
-) -> list[LayerInFile]:
-    """Returns the place of each layer of the model in the file."""
+def _places(file: ForeignFile) -> dict[str, LayerInFile]:
+    """Returns the recurrent layers of a file by their labels; layers.2 stands before layers.10."""
     matches = (_RECURRENT.fullmatch(name) for name in file.tensors)
-    places = sorted({LayerInFile(m["module"], int(m["layer"])) for m in matches if m}, key=_natural)
-    if not places:
-        raise UserError(
-            f"{file.path}: no recurrent layer, expected tensors such as lstm.weight_ih_l0; "
-            f"it has {shapes_text(file, list(file.tensors))}"
-            f"{format_hint('torch', file.path, file.tensors)}"
-        )
-    by_label = {place.label: place for place in places}
-    chosen = {layer: mapping[layer] for layer in layers if layer in mapping}
-    for layer, label in chosen.items():
-        if label not in by_label:
-            raise unknown(f"--map={layer}", label, by_label)
-    if len(chosen) == len(layers):
-        return [by_label[chosen[layer]] for layer in layers]
-    rest = [p for p in _choose_places(file, places, mapping) if p.label not in chosen.values()]
-    if len(rest) + len(chosen) != len(layers):
-        found = ", ".join(place.label for place in rest)
-        raise UserError(
-            f"{file.path}: {len(rest)} recurrent layers ({found}), expected "
-            f"{len(layers) - len(chosen)} as model.layers says; --map=lstm=MODULE or "
-            f"--map={layers[0]}={places[0].label} chooses them"
-        )
-    remaining = iter(rest)
-    return [by_label[chosen[layer]] if layer in chosen else next(remaining) for layer in layers]
+    places = {LayerInFile(m["module"], int(m["layer"])) for m in matches if m}
+    ordered = sorted(places, key=lambda place: (natural_order(place.module), place.layer))
+    return {place.label: place for place in ordered}
 
 
-def _choose_places(
-    file: StateDict, places: list[LayerInFile], mapping: Mapping[str, str]
-) -> list[LayerInFile]:
-    """Returns the layers of one module, or of modules that differ only in their number."""
-    modules = list(dict.fromkeys(place.module for place in places))
-    if "lstm" in mapping:
-        module = "" if mapping["lstm"] == "." else f"{mapping['lstm']}."
-        if module not in modules:
-            raise unknown("--map=lstm", mapping["lstm"], [_shown(name) for name in modules])
-        return [place for place in places if place.module == module]
-    is_list = len({re.sub(r"\d+", "0", module) for module in modules}) == 1
-    if is_list:
-        return places
-    names = ", ".join(map(_shown, modules))
-    raise UserError(
-        f"{file.path}: recurrent layers in several modules ({names}); "
-        f"--map=lstm={_shown(modules[0])} chooses one, "
-        f"--map=lstm/layer_0={places[0].label} one for each layer"
-    )
+def _find_layers(
+    file: ForeignFile,
+    layers: list[str],
+    places: Mapping[str, LayerInFile],
+    mapping: Mapping[str, str],
+) -> dict[str, LayerInFile]:
+    """Returns the place in the file of each layer of the model that is read."""
+    for layer in layers:
+        if mapping.get(layer, "") not in ("", *places):
+            raise unknown(f"--map={layer}", mapping[layer], places)
+    modules = list(dict.fromkeys(places[label].module for label in cells_in([*places], mapping)))
+    # Modules that differ only in their number are the layers of one stack.
+    is_stack = len({re.sub(r"\d+", "0", module) for module in modules}) <= 1
+    is_said = mapping.get(STACK) == "" or all(layer in mapping for layer in layers)
+    if not (is_stack or is_said):
+        raise UserError(
+            f"import: {file.path} has recurrent layers in several modules "
+            f"({', '.join(map(_shown, modules))}); --map=lstm={_shown(modules[0])} chooses one, "
+            f"--map=lstm/layer_0={next(iter(places))} one for each layer"
+        )
+    chosen = choose_layers("torch", file, layers, list(places), mapping)
+    return {layer: places[label] for layer, label in chosen.items()}
 
 
 def _shown(module: str) -> str:
@@ -191,14 +168,8 @@ def _shown(module: str) -> str:
     return module.removesuffix(".") or "."
 
 
-def _natural(place: LayerInFile) -> tuple[list[str | int], int]:
-    """Returns a key by which layers.2 stands before layers.10."""
-    parts = re.split(r"(\d+)", place.module)
-    return [int(part) if part.isdigit() else part for part in parts], place.layer
-
-
 def _layer_tensors(
-    file: StateDict, place: LayerInFile, name: str, shapes: Shapes, spec: RunSpec
+    file: ForeignFile, place: LayerInFile, name: str, shapes: Shapes, spec: RunSpec
 ) -> dict[str, FloatArray]:
     """Returns the tensors of one layer in one direction, with the shapes that the model needs."""
     D, G, H = shapes[f"{name}/wx"]
@@ -210,10 +181,10 @@ def _layer_tensors(
     if f"{name}/proj" in shapes:
         needed["weight_hr"] = (R, H)
     suffix = f"_l{place.layer}{'_reverse' if name.endswith('_reverse') else ''}"
-    for bias in ("bias_ih", "bias_hh"):
-        # A module with bias=False has none.
-        if f"{place.module}{bias}{suffix}" in file.tensors:
-            needed[bias] = (G * H,)
+    biases = ("bias_ih", "bias_hh")
+    # A module with bias=False has none; PyTorch never writes one of them alone.
+    if any(f"{place.module}{bias}{suffix}" in file.tensors for bias in biases):
+        needed |= dict.fromkeys(biases, (G * H,))
     _check_gates(file, place, suffix, G)
     taken = {}
     for tensor, shape in needed.items():
@@ -223,28 +194,27 @@ def _layer_tensors(
     return taken
 
 
-def _check_gates(file: StateDict, place: LayerInFile, suffix: str, gates: int) -> None:
+def _check_gates(file: ForeignFile, place: LayerInFile, suffix: str, gates: int) -> None:
     """Raises UserError for a layer of another kind, by the shape of `weight_hh` [GH, H]."""
     name = f"{place.module}weight_hh{suffix}"
     # With a projection the shape says nothing, but only nn.LSTM has one.
-    shape = file.tensors[name].shape if name in file.tensors else ()
+    shape = file.shape(name) or ()
     if len(shape) == 2 and f"{place.module}weight_hr{suffix}" not in file.tensors:
         check_gates(file.path, name, shape, gates)
 
 
 def _hint(
-    file: StateDict, name: str, shape: tuple[int, ...], axes: tuple[str, ...], spec: RunSpec
+    file: ForeignFile, name: str, shape: tuple[int, ...], axes: tuple[str, ...], spec: RunSpec
 ) -> str:
     """Returns what to do about a tensor of another shape, or ""."""
-    got = file.tensors[name].shape if name in file.tensors else shape
-    return shape_hint(spec, axes, got, shape)
+    return shape_hint(spec, axes, file.shape(name) or shape, shape)
 
 
 # ---- embedding and head
 
 
 def _embedding(
-    file: StateDict, shapes: Shapes, mapping: Mapping[str, str], spec: RunSpec
+    file: ForeignFile, shapes: Shapes, mapping: Mapping[str, str], spec: RunSpec
 ) -> dict[str, FloatArray]:
     shape = shapes["embed/embedding"]
     name = _find(file, "embed", shape, _EMBEDDINGS, mapping)
@@ -253,7 +223,7 @@ def _embedding(
 
 
 def _head(
-    file: StateDict,
+    file: ForeignFile,
     shapes: Shapes,
     mapping: Mapping[str, str],
     embedding_VE: FloatArray | None,
@@ -265,11 +235,12 @@ def _head(
     name = _find(file, "head", (C, K), _HEADS, mapping)
     hint = _hint(file, name, (C, K), ("outputs", "features"), spec)
     kernel = np.ascontiguousarray(file.take(name, (C, K), "head/kernel", hint).T)
-    return {"head/kernel": kernel, "head/bias": _bias(file, _bias_of(name), C, "head/bias")}
+    bias = file.take_or_zeros(_bias_of(name), (C,), "head/bias")
+    return {"head/kernel": kernel, "head/bias": bias}
 
 
 def _tied_bias(
-    file: StateDict,
+    file: ForeignFile,
     shape: tuple[int, ...],
     embedding_VE: FloatArray | None,
     mapping: Mapping[str, str],
@@ -286,26 +257,19 @@ def _tied_bias(
         kernel_CK = file.take(name, shape, "embed/embedding")
         if embedding_VE is not None and not np.array_equal(kernel_CK, embedding_VE):
             raise UserError(
-                f"{file.path}: {name} differs from the embedding, expected the same weights "
-                "because model.tied is set"
+                f"import: {file.path}: {name} differs from the embedding, expected the same "
+                "weights because model.tied is true"
             )
         bias = _bias_of(name)
-    return _bias(file, bias, shape[0], "bias")
+    return file.take_or_zeros(bias, (shape[0],), "bias")
 
 
 def _bias_of(weight: str) -> str:
     return weight.removesuffix("weight") + "bias"
 
 
-def _bias(file: StateDict, name: str, size: int, ours: str) -> FloatArray:
-    """Returns a bias; zeros for a module without one."""
-    if name not in file.tensors:
-        return np.zeros(size, np.float32)
-    return file.take(name, (size,), ours)
-
-
 def _find(
-    file: StateDict,
+    file: ForeignFile,
     ours: str,
     shape: tuple[int, ...],
     usual: re.Pattern[str],
@@ -322,20 +286,21 @@ def _find(
             return candidates[0]
     candidates = both or names or fitting
     module = candidates[-1].removesuffix(".weight") if candidates else "MODULE"
-    listed = shapes_text(file, candidates or _matrices(file))
+    others = [name for name in file.tensors if name not in file.taken]
+    listed = file.shapes_text(candidates or _matrices(file) or others)
     raise UserError(
-        f"{file.path}: {ours} needs {list(shape)}, and the file has "
-        f"{listed or 'no matrix outside of recurrent layers'}; "
+        f"import: {file.path}: {ours} needs {list(shape)}, and the file has "
+        f"{listed or 'no further tensor'}; "
         f"--map={ours}={module} chooses one, --map={ours}= leaves the part out"
     )
 
 
-def _matrices(file: StateDict) -> list[str]:
+def _matrices(file: ForeignFile) -> list[str]:
     """Returns the names of matrices of linear layers and embeddings that have no place yet."""
     return [
         name
         for name, tensor in file.tensors.items()
-        if tensor.ndim == 2
+        if len(tensor.shape) == 2
         and name.endswith("weight")
         and name not in file.taken
         and not _RECURRENT.fullmatch(name)

@@ -56,7 +56,7 @@ class LinenModel(nn.Module):
 
         Args:
           x: tokens [B,T] or vectors [B,T,D].
-          lengths: number of real steps of each row [B], 1 or more, or None if all have T.
+          lengths: number of real steps of each row [B], or None if all have T.
           states: initial carries of Flax' cells by layer and direction, or None for zeros.
 
         Returns:
@@ -71,16 +71,17 @@ class LinenModel(nn.Module):
             outputs, carries = [], []
             for direction, suffix in enumerate(("", "_reverse")[: 1 + self.bidirectional]):
                 rnn = nn.RNN(self._cell(f"layer_{number}{suffix}", units))
+                start = None if states is None else states[number][direction]
                 carry, output = rnn(
                     h,
                     seq_lengths=lengths,
-                    initial_carry=None if states is None else states[number][direction],
+                    initial_carry=start,
                     return_carry=True,
                     reverse=direction == 1,
                     keep_order=True,
                 )
                 outputs.append(output)
-                carries.append(carry)
+                carries.append(carry if lengths is None else _keep_empty(start, carry, lengths))
             residual = self.residual and number > 0
             hidden = [self._hidden(carry) for carry in carries]
             last = self._merge(hidden) + (last if residual else 0.0)
@@ -100,7 +101,7 @@ class LinenModel(nn.Module):
             return x
         if lengths is None:
             return x - x[:, -1:]
-        return x - jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)
+        return x - jnp.take_along_axis(x, jnp.maximum(lengths - 1, 0)[:, None, None], axis=1)
 
     def _cell(self, name, units):
         match self.cell:
@@ -148,6 +149,16 @@ class LinenModel(nn.Module):
 
 def _is_real(x, lengths):
     return (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]
+
+
+def _keep_empty(start, carry, lengths):
+    """Returns carries [B,H]; those of rows without real steps are the ones that they start from.
+
+    `nn.RNN` would take the carry after the last step of the padding.
+    """
+    start = jax.tree.map(jnp.zeros_like, carry) if start is None else start
+    is_empty = (lengths == 0)[:, None]
+    return jax.tree.map(lambda old, new: jnp.where(is_empty, old, new), start, carry)
 
 
 def load(folder=Path(__file__).parent):

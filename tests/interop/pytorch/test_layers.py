@@ -4,7 +4,7 @@ import pytest
 
 from lstm_lab.cells import CATALOGUE, CellSpec, GRUSpec, get_variant
 from lstm_lab.cells.masks import default_rates
-from lstm_lab.interop.pytorch.layers import layer_for_weights, torch_layer
+from lstm_lab.interop.pytorch.layers import torch_layer
 
 PLAIN = {"np", "lstm", "chrono", "variational", "variational_untied", "semeniuta", "weightdrop"}
 
@@ -22,10 +22,3 @@ def test_a_projection_without_peepholes_is_one():
 
 def test_a_gru_with_another_reset_is_none():
     assert torch_layer(GRUSpec(reset="before"), {}) is None
-
-
-def test_zoneout_can_start_from_an_lstm_though_it_is_none():
-    spec = get_variant("zoneout").spec
-    assert torch_layer(spec, default_rates(spec)) is None
-    assert layer_for_weights(spec) == "LSTM"
-    assert layer_for_weights(get_variant("vanilla").spec) is None

@@ -2,7 +2,7 @@
 
 from lstm_lab.cells import CellSpec, MGUSpec, get_variant
 from lstm_lab.cells.expressions import Old, Value, Weight
-from lstm_lab.interop.pytorch.products import GateTerm, addends_of, find_groups, gate_of, term_of
+from lstm_lab.interop.products import GateTerm, addends_of, find_groups, gate_of, term_of
 from lstm_lab.interop.trained_equations import trained_equations
 
 X, U = GateTerm("W", Value("x")), GateTerm("U", Old("h"))

@@ -1,8 +1,8 @@
-"""Which products of a cell's equations PyTorch computes at once.
+"""Which products of a cell's equations are computed at once.
 
 In: the equations of a trained cell. Out: `Group`s of addends, such as x W_i, h' U_i and b_i: they
-stand in the same sums for each gate, so one matrix of all gates computes them. A group is one
-expression of the written module, which `chunk` splits into gates. Read cell_code.py next.
+stand in the same sums for each gate, so one matrix of all gates computes them. Read fused_step.py
+next, which writes a group as one expression that is split into gates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from lstm_lab.cells.expressions import (
     Expression,
     Join,
     Maximum,
+    Old,
     Part,
+    Value,
     Weight,
 )
 
@@ -53,6 +55,16 @@ class Group:
 
     terms: tuple[GateTerm, ...]
     gates: tuple[str, ...]
+
+    @property
+    def prefix(self) -> str:
+        """The letter of its parts: z of a pre-activation, x of a product with x alone."""
+        products = [term for term in self.terms if term.letter != "b"]
+        match products:
+            case [GateTerm(left=Value(name) | Old(name))]:
+                return name
+            case _:
+                return "r" if {term.letter for term in products} == {"R"} else "z"
 
 
 def find_groups(equations: Sequence[Equation], order: Sequence[str]) -> tuple[Group, ...]:
@@ -93,7 +105,7 @@ def term_of(addend: Expression) -> GateTerm | None:
         case Binary("@", left, Weight(letter, gate)):
             # W_m and U_m make the intermediate state, not a gate.
             return GateTerm(f"{letter}_m" if gate == "m" else letter, left)
-        case Weight("b"):
+        case Weight("b", gate) if gate != "hn":  # r multiplies b_hn of a GRU
             return GateTerm("b")
         case Part(name):
             return GateTerm("", name)
