@@ -111,9 +111,9 @@ def _values(report: ProgramReport) -> dict[str, JSON]:
 
 
 def _name(report: ProgramReport) -> str:
-    spec, variants = report.program.spec, report.program.variants
-    named = variants[0] if len(variants) == 1 else f"{len(variants)} variants"
-    return f"{spec.task.name} {named} H={report.program.layout.width or spec.model.hidden}"
+    # All variants of a program have its cell; they differ in numbers.
+    spec, layout = report.program.spec, report.program.layout
+    return f"{spec.task.name} {spec.model.cell} H={layout.width or spec.model.hidden}"
 
 
 def _layout(report: ProgramReport) -> str:

@@ -10,6 +10,20 @@ from lstm_lab.utils.files import read_lines
 SMALL = ["--config.task.length=6", "--config.model.hidden=3", "--config.train.steps=4"]
 SMALL += ["--config.task.valid_size=9", "--config.task.test_size=9"]
 
+STUDY = """
+from lstm_lab.configs import adding
+from lstm_lab.studies import Study, grid
+
+
+def get_study():
+    base = adding.get_config("lstm")
+    base.task.update({"length": 6, "valid_size": 9, "test_size": 9})
+    base.model.hidden = 3
+    base.train.update({"steps": 4, "eval_every": 2})
+    axes = grid("model.cell", ("np", "gru")), grid("optim.lr", (0.1, 0.01))
+    return Study("tiny", base, axes, seeds=(0, 1))
+"""
+
 
 def test_a_run_is_compiled_and_described(capsys):
     assert main(["compile", "adding:gru", "--target=cpu", *SMALL]) == 0
@@ -51,7 +65,22 @@ def test_an_interrupted_survey_continues(monkeypatch, tmp_path, capsys):
     names = ["adding:np", "adding:gru"]
     monkeypatch.setattr("lstm_lab.compilation.survey.survey_names", lambda: names)
     out = tmp_path / "rows.jsonl"
-    out.write_text('{"name": "adding:np", "target": "cpu", "refused": ""}\n')
-    assert main(["compile", "--all", "--target=cpu", f"--out={out}"]) == 0
+    out.write_text('{"name": "adding:np", "target": "cpu", "refused": "no data"}\n')
+    # What was refused stays refused, and is the reason of the exit code.
+    assert main(["compile", "--all", "--target=cpu", f"--out={out}"]) == 1
     assert [row["name"] for row in read_lines(out)] == names
-    assert "adding:np" not in capsys.readouterr().err.splitlines()[0]
+    output = capsys.readouterr()
+    assert "adding:gru: compiles" in output.err
+    assert "adding:np: " not in output.err
+    assert "| adding:np | cpu | no data |" in output.out
+
+
+def test_a_study_is_compiled_program_by_program(tmp_path, capsys):
+    path = tmp_path / "tiny.py"
+    path.write_text(STUDY)
+    assert main(["sweep", str(path), "--dry-run", "--target=cpu"]) == 0
+    head, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert head.startswith("program")
+    # Two learning rates and two seeds share a program; two cells do not.
+    assert first.split()[:4] == ["adding", "np", "H=3", "4"]
+    assert second.split()[:4] == ["adding", "gru", "H=3", "4"]
