@@ -14,11 +14,11 @@ import numpy as np
 
 from lstm_lab.cells.cell import GateValue, Spec
 from lstm_lab.cells.spec import CellSpec
-from lstm_lab.recurrence.backends import associative, cudnn, native
+from lstm_lab.recurrence.backends import associative, cudnn, native, persistent
 from lstm_lab.recurrence.device import DeviceType, own_device_type
 from lstm_lab.utils.types import JSON
 
-Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn"]
+Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn", "persistent"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 NAMED: tuple[Backend, ...] = BACKENDS[1:]
 # Milliseconds forward + backward by platform, cell and shape: `lstm-lab bench --suite=backends`.
@@ -131,22 +131,26 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
     }
     if len(numbers) < len(call.clamp):
         return f"clamp: {backend} takes numbers, expected the same for all units"
-    platform = (call.device or own_device_type()).platform
+    device = call.device or own_device_type()
     if backend == "native":
-        return native.unsupported_reason(call.spec, call.dtype, platform, numbers, call.noise)
+        return native.unsupported_reason(
+            call.spec, call.dtype, device.platform, numbers, call.noise
+        )
     if call.trace:
         return f"trace: {backend} returns no gates"
     if backend == "fused":
         return None
     if call.noise:
         return f"noise: {backend} does not support it"
+    if backend == "persistent":
+        return persistent.unsupported_reason(call.spec, call.dtype, device, call.D, call.H, numbers)
     if call.clamp:
         return f"clamp: {backend} does not support it"
     match backend:
         case "cudnn":
             if call.resets:
                 return "resets: cudnn does not support them"
-            return cudnn.unsupported_reason(call.spec, call.dtype, platform)
+            return cudnn.unsupported_reason(call.spec, call.dtype, device.platform)
         case _:
             return associative.unsupported_reason(call.spec)
 

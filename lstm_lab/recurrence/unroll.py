@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.cells.cell import GateValue, Params, Spec, State
-from lstm_lab.recurrence.backends import associative, cudnn, fused, native, scan
+from lstm_lab.recurrence.backends import associative, cudnn, fused, native, persistent, scan
 from lstm_lab.recurrence.device import DeviceType, own_device_type
 from lstm_lab.recurrence.dispatch import Backend, CallSignature, batched_members, resolve
 from lstm_lab.recurrence.steps import (
@@ -67,7 +67,8 @@ def unroll(
         backend "scan" takes.
       backend: "scan", the reference; "fused", a backward pass written by hand, without forward
         mode; "native", compiled for the CPU from the cell's equations, without forward mode;
-        "associative", for linear cells; "cudnn", for the plain LSTM on NVIDIA's GPUs; "auto" takes
+        "associative", for linear cells; "cudnn", for the plain LSTM on NVIDIA's GPUs;
+        "persistent", one kernel over time for NVIDIA's Hopper, without forward mode; "auto" takes
         the fastest, see `dispatch.choose`.
       precision: precision of matrix products, as in `jax.default_matmul_precision`;
         None keeps the one in force.
@@ -102,11 +103,12 @@ def unroll(
         members=batched_members(),
         device=device,
     )
-    compute = _COMPUTE[resolve(backend, call)]
     with (
         jax.default_matmul_precision(precision) if precision else nullcontext(),
         jax.named_scope(TIME_SCOPE),
     ):
+        # Inside, because the memory that a backend needs may depend on the precision.
+        compute = _COMPUTE[resolve(backend, call)]
         x_TBD, is_real_TB = hide_padding(x_TBD, lengths)
         is_reset_TB = effective_resets(resets, is_real_TB, reverse)
         inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
@@ -124,6 +126,7 @@ _COMPUTE: dict[Backend, Callable[[Any, Params, Inputs, State, Options], Unrolled
     "native": native.unroll,
     "associative": associative.unroll,
     "cudnn": cudnn.unroll,
+    "persistent": persistent.unroll,
 }
 
 
