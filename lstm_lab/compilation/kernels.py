@@ -7,7 +7,7 @@ run.
 
 A kernel is an instruction for which the device starts something: a fusion, a library call, a copy,
 or an operation that stayed alone. Instructions that only name memory are none. One that computes a
-number from numbers is of the kind "scalar": a TPU computes it beside its kernels, a GPU launches
+number from numbers is of the kind "scalar": a TPU computes it next to its kernels, a GPU launches
 it like any other. The condition of a loop is not counted, because a known trip count replaces it.
 
 Read next: hlo.py, the form of the text.

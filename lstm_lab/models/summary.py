@@ -23,6 +23,7 @@ from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.encoder_decoder import EncoderDecoder
 from lstm_lab.models.sequence_model import SequenceModel
 from lstm_lab.models.weights import names_part, weight_name
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.utils.tables import ResultTable
 from lstm_lab.utils.types import PyTree
 
@@ -68,8 +69,9 @@ def summarize(spec: RunSpec, T: int = 64) -> Summary:
 
 def _countable(spec: RunSpec) -> SequenceModel | EncoderDecoder:
     """Returns the model of a run with the reference backend, whose products can be counted."""
-    # A kernel hides its matrix products. And to choose a backend starts XLA, to see its devices.
-    return build_model(replace(spec, compute=replace(spec.compute, backend="scan")))
+    # A kernel hides its matrix products. And to ask for this process's devices starts XLA.
+    reference = replace(spec, compute=replace(spec.compute, backend="scan"))
+    return build_model(reference, device=DeviceType("cpu", "cpu"))
 
 
 def _variables(model: SequenceModel | EncoderDecoder, x: jax.ShapeDtypeStruct) -> PyTree:

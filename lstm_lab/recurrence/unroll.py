@@ -72,7 +72,7 @@ def unroll(
       precision: precision of matrix products, as in `jax.default_matmul_precision`;
         None keeps the one in force.
       device: the type of device for which the call is compiled, on which the choice of a backend
-        depends; None stands for this process's.
+        and the steps per iteration depend; None stands for this process's.
 
     Returns:
       Hidden states h [T,B,H], the final state, and the traced arrays [T,B,H] by name.
