@@ -22,17 +22,14 @@ from lstm_lab.recurrence import DeviceType
 from lstm_lab.tasks import (
     Batch,
     Split,
-    Stored,
-    Stream,
-    epoch_order,
     means,
-    steps_per_epoch,
     train_batch,
     zero_metrics,
 )
 from lstm_lab.training import padding, rollback, weight_averaging
 from lstm_lab.training.activation_penalties import penalty
 from lstm_lab.training.device_axis import ONE_DEVICE, DeviceAxis
+from lstm_lab.training.epochs import next_order, order_of_epoch
 from lstm_lab.training.evaluate import evaluate_split, nan_metrics
 from lstm_lab.training.forward import (
     forward,
@@ -170,7 +167,7 @@ class TrainStep:
         """
         size = self.spec.train.batch_size
         rows_B, sample = self.axis.rows(size), self.spec.task.sample
-        order_N = self._new_order(train, state) if order_N is None else order_N
+        order_N = order_of_epoch(self.spec, train, state) if order_N is None else order_N
         return train_batch(sample, train, state.data_seed, state.step, rows_B, size, order_N)
 
     def run_chunk(
@@ -199,14 +196,14 @@ class TrainStep:
 
             def one_step(_: jax.Array, carry: PyTree) -> PyTree:
                 state, total, fault, order_N = carry
-                order_N = self._order(train, state, order_N)
+                order_N = next_order(spec, train, state, order_N)
                 batch = self.batch(train, state, order_N)
                 state, report, _ = self.step(state, batch)
                 fault = first_fault(fault, state.step, report)
                 return state, jax.tree.map(jnp.add, total, report), fault, order_N
 
             before = state.interval
-            start = state, before.total, before.fault, self._new_order(train, state)
+            start = state, before.total, before.fault, order_of_epoch(spec, train, state)
             # A loop of unknown length in the program: the host waits once per chunk, not per step.
             # Named, so that `lstm-lab compile` finds the loop in the text of a compiled program.
             with jax.named_scope(STEPS_SCOPE):
@@ -322,34 +319,6 @@ class TrainStep:
         return state, report
 
     # ---- the parts of a chunk
-
-    def _reshuffled(self, train: Split | None) -> Stored | None:
-        """Returns the training split if each epoch visits its examples in a new order, or None."""
-        if self.spec.task.sample is not None or isinstance(train, Stream):
-            return None
-        return train
-
-    def _new_order(self, train: Split | None, state: TrainState) -> jax.Array | None:
-        """Returns the order of the examples in the current epoch; None without epochs."""
-        examples, size = self._reshuffled(train), self.spec.train.batch_size
-        if examples is None:
-            return None
-        epoch = state.step // steps_per_epoch(examples, size)
-        bucket = size if self.spec.train.bucket else None
-        return epoch_order(examples, state.data_seed, epoch, bucket)
-
-    def _order(
-        self, train: Split | None, state: TrainState, order_N: jax.Array | None
-    ) -> jax.Array | None:
-        """Returns the order for the next step: a new one at the start of an epoch."""
-        examples = self._reshuffled(train)
-        if examples is None:
-            return order_N
-        # Shuffling is a sort, so it is done once an epoch and not at every step.
-        starts = state.step % steps_per_epoch(examples, self.spec.train.batch_size) == 0
-        return lax.cond(
-            starts, lambda state: self._new_order(train, state), lambda _: order_N, state
-        )
 
     def _no_steps(self) -> RowSoFar:
         zero = jnp.float32(0)
