@@ -35,6 +35,8 @@ EXTRAS = {
     "loggers": "mlflow",
     "interop": "onnx",
     "peers": "keras",
+    "tpu-check": "libtpu",
+    "cuda-check": "jax_cuda12_plugin",
 }
 
 
