@@ -29,7 +29,11 @@ GPU = (
     *("lstm_lab tf32", "lstm_lab fp32", "lstm_lab bf16", "lstm_lab cudnn", "lstm_lab in turn"),
     *("torch tf32", "torch fp32", "torch fp16", "torch bf16", "flax", "keras"),
 )
-BACKENDS = tuple(f"lstm_lab {name}" for name in ("scan", "fused", "native", "associative", "cudnn"))
+ON_GPUS = ("lstm_lab cudnn", "lstm_lab persistent")
+BACKENDS = (
+    *("lstm_lab scan", "lstm_lab fused", "lstm_lab native", "lstm_lab associative"),
+    *ON_GPUS,
+)
 COSTS = ("lstm_lab", "lstm_lab scan", "torch", "flax", "keras", "haiku", "equinox")
 STREAMING = ("lstm_lab", "onnxruntime")
 ALL = tuple(dict.fromkeys((*CPU, *GPU, *BACKENDS, *STREAMING)))
@@ -46,7 +50,7 @@ def default_contenders(suite: Suite, platform: str) -> tuple[str, ...]:
       platform: "cpu" or "gpu", as JAX names it.
     """
     if suite in ("backends", "cells"):
-        return BACKENDS if platform == "gpu" else tuple(n for n in BACKENDS if "cudnn" not in n)
+        return BACKENDS if platform == "gpu" else tuple(n for n in BACKENDS if n not in ON_GPUS)
     if suite == "costs":
         return COSTS
     if suite == "streaming":
