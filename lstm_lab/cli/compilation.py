@@ -81,7 +81,7 @@ Examples:
 )
 @switch("--all", "Compiles every config and every variant, one row of --out each, e.g. --all.")
 @flag("--target", TARGET_HELP, metavar="TARGET")
-@flag("--seeds", "Compiles one program for N seeds, e.g. --seeds=5.", metavar="N", type=COUNT)
+@flag("--seeds", "Compiles the programs of N seeds, e.g. --seeds=5.", metavar="N", type=COUNT)
 @flag(
     "--out",
     "With --all, a file of JSON lines; rows that it has are kept, e.g. --out=v5e.jsonl.",
@@ -114,12 +114,15 @@ def compile_(settings: Settings, /, target: str | None, data_dir: Path | None, *
         study = load_study(what.study, None)
         return compile_study(study, machine, devices, folder, as_json=what.json)
     from lstm_lab.cli.settings import spec_of
-    from lstm_lab.compilation.programs import run_program
+    from lstm_lab.compilation.programs import run_program, seed_programs
 
     spec = spec_of(str(what.config_name), settings, what.trust_code)
     datasets = {spec.task: spec.task.load(folder)}
-    program = run_program(spec, datasets[spec.task], machine, what.seeds or 1)
-    return _compile([program], datasets, machine, devices, as_json=what.json)
+    if what.seeds is None:
+        programs = [run_program(spec, datasets[spec.task], machine)]
+    else:
+        programs = seed_programs(spec, datasets[spec.task], machine, what.seeds)
+    return _compile(programs, datasets, machine, devices, as_json=what.json)
 
 
 def describe_target(name: str) -> tuple[Target, tuple[jax.Device, ...]]:
