@@ -194,18 +194,19 @@ def _compile(
 
 def _survey(machine: Target, devices: Sequence[jax.Device], folder: Path, out: Path) -> int:
     """Adds the rows that a file lacks; returns an exit code."""
-    from lstm_lab.compilation.survey import survey, survey_names, survey_table
+    from lstm_lab.compilation.survey import fits, is_final, survey, survey_names, survey_table
     from lstm_lab.utils.files import read_lines, write_lines
     from lstm_lab.utils.progress import say
 
     rows = read_lines(out) if out.exists() else []
-    done = {row["name"] for row in rows if row["target"] == machine.name}
+    done = {row["name"] for row in rows if row["target"] == machine.name and is_final(row)}
     for row in survey(machine, devices, folder, done):
-        rows.append(row)
-        # Whole after each row: a survey takes half an hour, and goes on where it was stopped.
+        earlier = {"name": row["name"], "target": row["target"]}.items()
+        rows = [*(old for old in rows if not earlier <= old.items()), row]
+        # Whole after each row: a survey takes half an hour, and resumes where it was stopped.
         write_lines(out, rows)
         say(f"{row['name']}: {row['refused'] or 'compiles'}")
     own = [row for row in rows if row["target"] == machine.name]
     print(survey_table(own))
     say(f"{len(own)} of {len(survey_names())} rows of {machine.name} are in {out}")
-    return FAILED if any(row["refused"] for row in own) else DONE
+    return DONE if all(map(fits, own)) else FAILED
