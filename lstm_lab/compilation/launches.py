@@ -20,7 +20,8 @@ class StepLaunches(NamedTuple):
       forward, backward: kernels per time step, for each layer and direction; () without a loop over
         time, as with one kernel per sequence.
       total: kernels of a whole optimizer step; None if the loop over optimizer steps is not in the
-        text. A loop without a known number of iterations counts once.
+        text. A loop without a known number of iterations counts once; of a conditional, the branch
+        with the most kernels counts.
       collectives: operations between devices, in the whole program.
       in_time_loops: those of them that a loop over time repeats.
 

@@ -85,7 +85,10 @@ class ProgramReport(NamedTuple):
 
     @property
     def bound(self) -> float | None:
-        """The least seconds of all its cohorts, one after another; None if unknown."""
+        """The least seconds of all steps of its cohorts, one after another; None if unknown.
+
+        Runs that stop early need fewer steps.
+        """
         if self.cost is None or self.cost.seconds is None:
             return None
         return self.program.calls * self.cost.seconds
@@ -221,7 +224,7 @@ def _compile(
     built = build(spec, layout, dataset, devices)
     if built.run_chunk is None:
         return ProgramReport(program, backends, built.seconds, built.refused)
-    # A TPU computes single numbers beside its kernels; a GPU launches a kernel for each.
+    # A TPU computes single numbers next to its kernels; a GPU launches a kernel for each.
     scalars = target.pool.type.platform == "gpu"
     text = built.run_chunk.as_text()
     assert text is not None, "every compiler gives its program as text"
