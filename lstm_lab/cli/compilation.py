@@ -125,13 +125,17 @@ def compile_(settings: Settings, /, target: str | None, data_dir: Path | None, *
     return _compile(programs, datasets, machine, devices, as_json=what.json)
 
 
-def describe_target(name: str) -> tuple[Target, tuple[jax.Device, ...]]:
+def describe_target(name: str, count: int | None = None) -> tuple[Target, tuple[jax.Device, ...]]:
     """Returns a machine and the descriptions of its devices.
 
     JAX is kept from opening a TPU or GPU of this machine: the compilers need none.
 
     Args:
       name: of the target.
+      count: the number of CPU devices for the target `cpu`; None takes all cores.
+
+    Raises:
+      UserError: for an unknown name, or for a count with another target.
     """
     import jax
 
@@ -140,8 +144,12 @@ def describe_target(name: str) -> tuple[Target, tuple[jax.Device, ...]]:
     from lstm_lab.training.devices import prepare_devices
 
     jax.config.update("jax_platforms", "cpu")
-    prepare_devices()
+    prepare_devices(count)
     machine = find_target(name)
+    if count is not None and machine.chip is not None:
+        raise UserError(
+            f"--devices: got {count}, expected none with --target={name}, whose name says how many"
+        )
     return machine, devices_of(machine)
 
 

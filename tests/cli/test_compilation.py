@@ -63,6 +63,27 @@ def test_a_target_of_a_sweep_needs_a_dry_run(capsys):
     assert "--target: got cpu, expected --dry-run as well" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--target=cpu", "--std=0.1"], "--std: got 0.1, expected --dry-run without"),
+        (["--target=v5e-4", "--devices=4"], "--devices: got 4, expected none with --target=v5e-4"),
+    ],
+)
+def test_a_target_of_a_sweep_excludes_what_it_would_not_read(capsys, flags, message):
+    assert main(["sweep", "digits_ablation", "--dry-run", *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_target_of_a_sweep_has_the_devices_of_the_flag(monkeypatch):
+    # JAX has started here, so its devices cannot change: the last number would count.
+    counts = []
+    monkeypatch.setattr("lstm_lab.training.devices.prepare_devices", counts.append)
+    monkeypatch.setattr("lstm_lab.cli.studies.compile_study", lambda *_: 0)
+    assert main(["sweep", "digits_ablation", "--dry-run", "--target=cpu", "--devices=3"]) == 0
+    assert counts == [3, 3]
+
+
 def test_an_interrupted_survey_continues(monkeypatch, tmp_path, capsys):
     names = ["adding:np", "adding:gru"]
     monkeypatch.setattr("lstm_lab.compilation.survey.survey_names", lambda: names)
