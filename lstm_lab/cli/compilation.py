@@ -100,29 +100,29 @@ def compile_(settings: Settings, /, target: str | None, data_dir: Path | None, *
     """
     from lstm_lab.tasks.readers.download import use_data_dir
 
-    what = CompileFlags(**flags)
-    what.check()
+    selection = CompileFlags(**flags)
+    selection.check()
     if target is None:
         raise UserError("--target is required: cpu, v5e-4, h100 or another machine")
     machine, devices = describe_target(target)
     folder = use_data_dir(data_dir)
-    if what.out is not None:
-        return _survey(machine, devices, folder, what.out)
-    if what.study is not None:
+    if selection.out is not None:
+        return _survey(machine, devices, folder, selection.out)
+    if selection.study is not None:
         from lstm_lab.studies.load import load_study
 
-        study = load_study(what.study, None)
-        return compile_study(study, machine, devices, folder, as_json=what.json)
+        study = load_study(selection.study, None)
+        return compile_study(study, machine, devices, folder, as_json=selection.json)
     from lstm_lab.cli.settings import spec_of
     from lstm_lab.compilation.programs import run_program, seed_programs
 
-    spec = spec_of(str(what.config_name), settings, what.trust_code)
+    spec = spec_of(str(selection.config_name), settings, selection.trust_code)
     datasets = {spec.task: spec.task.load(folder)}
-    if what.seeds is None:
+    if selection.seeds is None:
         programs = [run_program(spec, datasets[spec.task], machine)]
     else:
-        programs = seed_programs(spec, datasets[spec.task], machine, what.seeds)
-    return _compile(programs, datasets, machine, devices, as_json=what.json)
+        programs = seed_programs(spec, datasets[spec.task], machine, selection.seeds)
+    return _compile(programs, datasets, machine, devices, as_json=selection.json)
 
 
 def describe_target(name: str, count: int | None = None) -> tuple[Target, tuple[jax.Device, ...]]:
