@@ -70,7 +70,7 @@ gpu: $(PEERS)
 	$(GPU_BENCH) --suite=layer --work=gradient $(GPU_PEERS) --limit=130 --out=$(GPU)/layer.json || failed=yes; \
 	$(GPU_BENCH) --suite=population $(GPU_MANY) --limit=60 --out=$(GPU)/population.json || failed=yes; \
 	$(GPU_BENCH) --suite=train $(GPU_PEERS) --limit=65 --out=$(GPU)/train.json || failed=yes; \
-	$(GPU_BENCH) --suite=backends --limit=110 --table=$(GPU)/timings.json --out=$(GPU)/backends.json || failed=yes; \
+	$(GPU_BENCH) --suite=backends --limit=113 --table=$(GPU)/timings.json --out=$(GPU)/backends.json || failed=yes; \
 	$(BIN)/lstm-lab bench --suite=errors --resume --limit=40 --out=$(GPU)/errors.json || failed=yes; \
 	$(BIN)/lstm-lab bench --collect=$(GPU) --out=docs/benchmarks.md || failed=yes; \
 	test -z "$$failed"
