@@ -15,8 +15,9 @@ from pathlib import PurePosixPath
 from lstm_lab.studies.slurm import named_values
 from lstm_lab.utils.errors import UserError, unknown
 
-# A name is part of host names (NAME-hosts-0-7), whose labels have at most 63 characters.
-LONGEST_NAME = 48
+# JobSet refuses a name with which that of a pod, NAME-hosts-0-123-abcde, would have more than 63
+# characters.
+LONGEST_NAME = 45
 # The machine types of GKE have 1, 4 or 8 chips of a TPU.
 CHIPS_OF_A_HOST = (1, 4, 8)
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lstm_lab.cli import main
 from lstm_lab.studies.kubernetes import run_job_set, to_yaml, worker_job
-from lstm_lab.studies.kubernetes_options import parse_kubernetes
+from lstm_lab.studies.kubernetes_options import parse_kubernetes, resource_name
 from lstm_lab.utils.errors import DONE, INTERRUPTED
 from lstm_lab.utils.files import read_json
 from tests.helpers.cluster import free_ports
@@ -95,6 +95,16 @@ def test_all_hosts_of_a_run_start_again_together():
     assert (hosts["backoffLimit"], hosts["completions"], hosts["parallelism"]) == (0, 2, 2)
 
 
+def test_the_longest_name_has_pods_that_the_webhook_of_job_set_accepts():
+    """It adds five characters to the name of the last pod, and refuses more than 63 in all."""
+    options = parse_kubernetes(f"{BASE},hosts=1000,name={'a' * 45}")
+    manifest = run_job_set(options, resource_name(options, ""), ["train"])
+    (hosts,) = manifest["spec"]["replicatedJobs"]
+    last = hosts["replicas"] - 1, hosts["template"]["spec"]["completions"] - 1
+    pod = "-".join([manifest["metadata"]["name"], hosts["name"], *map(str, last), "abcde"])
+    assert len(pod) == 63
+
+
 def test_a_tpu_slice_gets_its_nodes_and_its_chips():
     manifest = job_set("tpu=tpu-v5-lite-podslice,topology=4x4,hosts=4")
     assert manifest["metadata"]["annotations"] == {
@@ -131,7 +141,7 @@ def test_a_tpu_slice_gets_its_nodes_and_its_chips():
         (f"{BASE},tpu=t,topology=4x4", "topology: got 4x4 for hosts=1, expected 1, 4 or 8 chips"),
         (f"{BASE},tpu=t,topology=4x4,hosts=3", "topology: got 4x4 for hosts=3"),
         (f"{BASE},hosts=2", "hosts: got 2, expected 1: --jobs=2 starts so many workers"),
-        (f"{BASE},name={'a' * 49}", "a letter first, at most 48; choose one, e.g. name=first"),
+        (f"{BASE},name={'a' * 46}", "a letter first, at most 45; choose one, e.g. name=first"),
     ],
 )
 def test_what_kubernetes_would_refuse_is_an_error_of_one_line(text, message, capsys):
