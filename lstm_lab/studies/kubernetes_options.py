@@ -30,9 +30,10 @@ _FORMS = {
     "claim": (_SUBDOMAIN, "lower-case letters, digits and dashes"),
     "name": (_LABEL, "lower-case letters, digits and dashes, a letter first"),
     "namespace": (_LABEL, "lower-case letters, digits and dashes, a letter first"),
-    "mount": (r"(/[\w.-]+)+", "an absolute path, e.g. /lab"),
+    "mount": (r"(/(?!\.{1,2}(/|$))[\w.-]+)+", "an absolute path without . and .., e.g. /lab"),
     "cpu": (r"[1-9]\d*", "a whole number of cores, e.g. 4"),
-    "memory": (r"[1-9]\d*(\.\d+)?([kMGT]i?)?", "an amount, e.g. 16Gi"),
+    # Without a unit it would be bytes. Ki has a capital letter, and k has none.
+    "memory": (r"[1-9]\d*(\.\d+)?([KMGT]i|[kMGT])", "an amount with its unit, e.g. 16Gi"),
     "gpus": (r"[1-9]\d*", "a whole number, e.g. 1"),
     "tpu": (_LABEL_VALUE, "the name of a TPU, e.g. tpu-v5-lite-podslice"),
     "topology": (r"[1-9]\d*(x[1-9]\d*){1,2}", "the shape of a TPU slice, e.g. 2x4"),
@@ -98,7 +99,8 @@ def parse_kubernetes(text: str) -> KubernetesOptions:
         if name not in known:
             raise unknown("--kubernetes", name, known)
         pattern, expected = _FORMS[name]
-        if not re.fullmatch(pattern, value):
+        # ASCII: \w and \d would have letters and digits of all scripts.
+        if not re.fullmatch(pattern, value, re.ASCII):
             raise UserError(f"--kubernetes: {name}: got {value!r}, expected {expected}")
     for name, default in known.items():
         if default is MISSING and name not in values:

@@ -132,9 +132,15 @@ def test_a_tpu_slice_gets_its_nodes_and_its_chips():
         ("image=Lab 1,claim=lab", "image: got 'Lab 1', expected the name of an image"),
         (f"{BASE},name=My_Study", "name: got 'My_Study', expected lower-case letters"),
         (f"{BASE},namespace=1st", "namespace: got '1st'"),
-        (f"{BASE},mount=lab", "mount: got 'lab', expected an absolute path"),
+        *(
+            (f"{BASE},mount={mount}", f"mount: got '{mount}', expected an absolute path without .")
+            for mount in ("lab", "/../lab", "/lab/..", "/lab/./x", "/läb")
+        ),
         (f"{BASE},cpu=500m", "cpu: got '500m', expected a whole number of cores"),
-        (f"{BASE},memory=16GB", "memory: got '16GB', expected an amount, e.g. 16Gi"),
+        *(
+            (f"{BASE},memory={memory}", f"memory: got '{memory}', expected an amount with its unit")
+            for memory in ("16GB", "16ki", "16K", "16", "1٦Gi")
+        ),
         (f"{BASE},gpus=0", "gpus: got '0'"),
         (f"{BASE},tpu=tpu-v6e-slice", "got one of tpu and topology, expected both"),
         (f"{BASE},tpu=t,topology=2x2,gpus=1", "got tpu and gpus, expected one of them"),
@@ -179,6 +185,16 @@ def test_flags_that_do_not_fit_are_an_error_of_one_line(arguments, message, caps
     assert out == ""
     assert len(error.splitlines()) == 1
     assert message in error
+
+
+@pytest.mark.parametrize("amount", ["16Gi", "512Mi", "16Ki", "2.5G", "1Ti", "800k"])
+def test_amounts_of_memory_that_kubernetes_knows(amount):
+    assert parse_kubernetes(f"{BASE},memory={amount}").memory == amount
+
+
+@pytest.mark.parametrize("mount", ["/lab", "/mnt/lab.1", "/.lab", "/..lab/data"])
+def test_mounts_whose_names_begin_with_a_dot(mount):
+    assert parse_kubernetes(f"{BASE},mount={mount}").mount == mount
 
 
 def wait_until(condition, process):
