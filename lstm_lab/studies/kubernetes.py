@@ -16,7 +16,7 @@ from lstm_lab.utils.errors import FAILED, INTERRUPTED, WRONG_USAGE
 
 Manifest = dict[str, Any]
 
-# Pods that were killed for lack of memory, for example, start again so many times.
+# How often a pod, or all hosts of a run, start again if one was killed, e.g. for lack of memory.
 RETRIES = 3
 # A signal waits for the end of a call (about 2 s), an evaluation or a compilation, then for the
 # checkpoint. Kubernetes' default, 30 s, is short for a large model.
@@ -77,7 +77,7 @@ def run_job_set(options: KubernetesOptions, name: str, arguments: Sequence[str])
       to_yaml(run_job_set(options, "first", ["train", "adding", "--hosts=auto"]))
     """
     hosts = int(options.hosts)
-    # Any pod that ends early ends the Job, because the other hosts cannot go on without it.
+    # Any pod that ends early ends the Job, because the other hosts cannot continue without it.
     rules = [_on_disruption("FailJob"), _on_exit_codes("FailJob", INTERRUPTED)]
     environment = [] if options.tpu else _coordinator(name, hosts)
     spec = {**_indexed(options, arguments, hosts, rules, environment), "backoffLimit": 0}

@@ -27,7 +27,11 @@ _LABEL_VALUE = r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 # What each option must look like, and the same in words.
 _FORMS = {
     "image": (r"[a-z0-9][\w./:@-]*", "the name of an image, e.g. registry.example/lab:1"),
-    "claim": (_SUBDOMAIN, "lower-case letters, digits and dashes"),
+    "claim": (
+        _SUBDOMAIN,
+        "the PersistentVolumeClaim of the shared volume, in lower-case letters, digits and dashes, "
+        "e.g. lab",
+    ),
     "name": (_LABEL, "lower-case letters, digits and dashes, a letter first"),
     "namespace": (_LABEL, "lower-case letters, digits and dashes, a letter first"),
     "mount": (r"(/(?!\.{1,2}(/|$))[\w.-]+)+", "an absolute path without . and .., e.g. /lab"),

@@ -125,7 +125,8 @@ def test_a_tpu_slice_gets_its_nodes_and_its_chips():
     ("text", "message"),
     [
         ("", "image is required: the name of an image"),
-        ("image=lab:1", "claim is required"),
+        ("image=lab:1", "claim is required: the PersistentVolumeClaim of the shared volume"),
+        ("image=lab:1,claim=My_Lab", "claim: got 'My_Lab', expected the PersistentVolumeClaim"),
         ("image=lab:1,clam=lab", "got 'clam'; did you mean 'claim'"),
         ("image", "got 'image', expected name=value"),
         (f"{BASE},claim=b", "got claim twice"),
@@ -146,7 +147,7 @@ def test_a_tpu_slice_gets_its_nodes_and_its_chips():
         (f"{BASE},tpu=t,topology=2x2,gpus=1", "got tpu and gpus, expected one of them"),
         (f"{BASE},tpu=t,topology=4x4", "topology: got 4x4 for hosts=1, expected 1, 4 or 8 chips"),
         (f"{BASE},tpu=t,topology=4x4,hosts=3", "topology: got 4x4 for hosts=3"),
-        (f"{BASE},hosts=2", "hosts: got 2, expected 1: --jobs=2 starts so many workers"),
+        (f"{BASE},hosts=2", "hosts: got 2, expected 1: --jobs=2 starts that many workers"),
         (f"{BASE},name={'a' * 46}", "a letter first, at most 45; choose one, e.g. name=first"),
     ],
 )
@@ -168,7 +169,7 @@ def test_what_kubernetes_would_refuse_is_an_error_of_one_line(text, message, cap
         (["train", "ading", "--emit=kubernetes"], "did you mean 'adding'"),
         (
             ["train", "adding", "--emit=kubernetes", f"--kubernetes={BASE},hosts=2", "--seeds=2"],
-            "--seeds: several hosts train one run",
+            "--seeds: got 2, expected none with hosts=2: several hosts train one run",
         ),
         *(
             (
