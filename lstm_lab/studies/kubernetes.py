@@ -23,6 +23,7 @@ RETRIES = 3
 GRACE_SECONDS = 120
 PORT = 8476
 HOSTS, VOLUME, CONTAINER = "hosts", "shared", "lstm-lab"
+SHARED_MEMORY = "shared-memory"
 GPU, TPU = "nvidia.com/gpu", "google.com/tpu"
 
 
@@ -196,6 +197,14 @@ def _pod(
         (kind,) = accelerator
         pod["tolerations"] = [{"key": kind, "operator": "Exists", "effect": "NoSchedule"}]
     resources |= accelerator
+    mounts: list[Manifest] = [{"name": VOLUME, "mountPath": options.mount}]
+    volumes: list[Manifest] = [
+        {"name": VOLUME, "persistentVolumeClaim": {"claimName": options.claim}}
+    ]
+    if int(options.gpus or 0) > 1:
+        # NCCL may exchange data between GPUs there, and containers have 64 MB of it by default.
+        mounts.append({"name": SHARED_MEMORY, "mountPath": "/dev/shm"})
+        volumes.append({"name": SHARED_MEMORY, "emptyDir": {"medium": "Memory"}})
     container = {
         "name": CONTAINER,
         "image": options.image,
@@ -207,11 +216,10 @@ def _pod(
         "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *environment],
         **({"envFrom": [{"secretRef": {"name": options.secret}}]} if options.secret else {}),
         "resources": {"requests": resources, "limits": dict(resources)},
-        "volumeMounts": [{"name": VOLUME, "mountPath": options.mount}],
+        "volumeMounts": mounts,
         "securityContext": {"allowPrivilegeEscalation": False},
     }
-    volume = {"name": VOLUME, "persistentVolumeClaim": {"claimName": options.claim}}
-    return {**pod, "containers": [container], "volumes": [volume]}
+    return {**pod, "containers": [container], "volumes": volumes}
 
 
 def _coordinator(name: str, hosts: int) -> list[Manifest]:

@@ -121,6 +121,18 @@ def test_a_tpu_slice_gets_its_nodes_and_its_chips():
     assert [entry["name"] for entry in container["env"]] == ["PYTHONUNBUFFERED"]
 
 
+@pytest.mark.parametrize(("resources", "several"), [("gpus=1", False), ("gpus=2", True)])
+def test_several_gpus_share_more_memory_than_a_container_has_by_default(resources, several):
+    pod = pod_of(job(resources))
+    (container,) = pod["containers"]
+    names = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert set(names.values()) == set(volumes)
+    assert ("/dev/shm" in names) == several
+    if several:
+        assert volumes[names["/dev/shm"]]["emptyDir"] == {"medium": "Memory"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
