@@ -129,6 +129,16 @@ def over_time(inputs: Inputs) -> PyTree:
     return jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), inputs.noise)
 
 
+def matmul_precision() -> str | None:
+    """Returns the precision of matrix products in force, as `jax.default_matmul_precision` sets it.
+
+    A backend with a derivative of its own keeps it for the backward pass: JAX traces that one later,
+    when the caller's setting has ended.
+    """
+    precision: str | None = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return precision
+
+
 def hide_padding(x_TBD: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
     """Sets the padding to zero.
 

@@ -25,6 +25,7 @@ from lstm_lab.recurrence.steps import (
     Steps,
     Unrolled,
     apply_reset,
+    matmul_precision,
     over_time,
     select,
 )
@@ -38,6 +39,7 @@ class FusedStatic(NamedTuple):
     reverse: bool
     clamp: tuple[tuple[str, GateValue], ...]
     loop: LoopShape
+    precision: str | None  # of products, in both passes
 
 
 class Chunk(NamedTuple):
@@ -81,7 +83,7 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
 
     chunked = Chunk(inputs.x_TBD, is_real_TB, inputs.is_reset_TB, over_time(inputs))
     clamp = tuple(sorted((options.clamp or {}).items()))
-    static = FusedStatic(spec, options.reverse, clamp, options.loop)
+    static = FusedStatic(spec, options.reverse, clamp, options.loop, matmul_precision())
     h, final = _unroll(static, params, jax.tree.map(split, chunked), state)
     return Unrolled(h.reshape(chunks * steps, *h.shape[2:])[:T], final, {})
 
@@ -135,7 +137,8 @@ def _finish(
 def _unroll_forward(
     static: FusedStatic, params: Params, inputs: Chunk, state: State
 ) -> tuple[tuple[jax.Array, State], Residuals]:
-    h, states, final = _forward(static, params, inputs, state)
+    with jax.default_matmul_precision(static.precision):
+        h, states, final = _forward(static, params, inputs, state)
     return (h, final), (params, inputs, state, states)
 
 
@@ -161,9 +164,10 @@ def _unroll_backward(
     zeros = jax.tree.map(jnp.zeros_like, params)
     last = jax.tree.map(lambda a: a[:, 0 if static.reverse else -1], states)
     starts = jax.tree.map(partial(_before, static.reverse), initial, last)
-    (d_params, d_state), (dx, d_noise) = jax.lax.scan(
-        chunk, (zeros, d_final), (inputs, starts, states, dh), reverse=not static.reverse
-    )
+    with jax.default_matmul_precision(static.precision):
+        (d_params, d_state), (dx, d_noise) = jax.lax.scan(
+            chunk, (zeros, d_final), (inputs, starts, states, dh), reverse=not static.reverse
+        )
     return d_params, Chunk(dx, None, None, d_noise), d_state
 
 

@@ -30,13 +30,15 @@ from lstm_lab.recurrence.backends.mosaic.plan import StepPlan, inputs_of, make_p
 from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE
 from lstm_lab.recurrence.backends.mosaic.weights import matrices, vectors
 from lstm_lab.recurrence.device import DeviceType
-from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
+from lstm_lab.recurrence.steps import Inputs, Options, Unrolled, matmul_precision
 
 # Names in the kinds of devices with these tensor cores. Later generations have other instructions.
 HOPPER = ("H100", "H200", "H800", "H20", "GH200")
 # Bytes of shared memory that a block can use for matrices and their operands: 227 KB, less what
 # sums over the units need.
 SHARED_MEMORY = 232_448 - 4096
+# Precisions of products that ask for float32: three bfloat16 numbers have it.
+EXACT = ("highest", "float32", "F32_F32_F32", "BF16_BF16_F32_X6", "BF16_BF16_F32_X9")
 INTERPRET = False  # whether to simulate the kernel on CPU instead; tests set it
 
 
@@ -47,7 +49,8 @@ class PersistentStatic(NamedTuple):
       key: the variant and its clamped gates.
       D: input features.
       reverse: run from the last step to the first.
-      pieces: bfloat16 numbers that stand for one number in products.
+      pieces: bfloat16 numbers that stand for one number in products of the kernels.
+      precision: of the products that XLA computes.
       interpret: whether to simulate the kernel.
     """
 
@@ -55,6 +58,7 @@ class PersistentStatic(NamedTuple):
     D: int
     reverse: bool
     pieces: int
+    precision: str | None
     interpret: bool
 
 
@@ -132,7 +136,9 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
     x = inputs.x_TBD
     # `dispatch` lets only numbers through.
     key = _key(spec, cast("Mapping[str, float] | None", options.clamp))
-    static = PersistentStatic(key, x.shape[-1], options.reverse, _pieces(x.dtype), INTERPRET)
+    static = PersistentStatic(
+        key, x.shape[-1], options.reverse, _pieces(x.dtype), matmul_precision(), INTERPRET
+    )
     zx = spec.cell.project(spec, params, x)
     h, final = _layer(static, LayerArrays(params, zx, state, inputs.is_real_TB, inputs.is_reset_TB))
     return Unrolled(h, final, {})
@@ -144,10 +150,10 @@ def _key(spec: Spec, clamp: Mapping[str, float] | None) -> Key:
 
 def _pieces(dtype: np.dtype | type) -> int:
     """Returns how many bfloat16 numbers stand for one number in products."""
-    named = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    if dtype == jnp.bfloat16 or named in ("bfloat16", "fastest"):
+    named = matmul_precision()
+    if dtype == jnp.bfloat16 or named in ("bfloat16", "BF16_BF16_F32"):
         return 1
-    return 3 if named in ("highest", "float32") else 2
+    return 3 if named in EXACT else 2
 
 
 def _layer_plan(key: Key, params: Params, D: int) -> LayerPlan:
@@ -190,7 +196,8 @@ def _layer(static: PersistentStatic, call: LayerArrays) -> Results:
 
 
 def _layer_forward(static: PersistentStatic, call: LayerArrays) -> tuple[Results, Any]:
-    results, stored = _forward(static, True, call)
+    with jax.default_matmul_precision(static.precision):
+        results, stored = _forward(static, True, call)
     return results, (call, stored)
 
 
@@ -221,7 +228,13 @@ def _forward(static: PersistentStatic, saves: bool, call: LayerArrays) -> tuple[
 def _layer_backward(
     static: PersistentStatic, residuals: Any, cotangents: Results
 ) -> tuple[LayerArrays]:
-    (call, stored), (dh, d_final) = residuals, cotangents
+    with jax.default_matmul_precision(static.precision):
+        return (_gradients(static, *residuals, *cotangents),)
+
+
+def _gradients(
+    static: PersistentStatic, call: LayerArrays, stored: Values, dh: jax.Array, d_final: State
+) -> LayerArrays:
     layer = _layer_plan(static.key, call.params, static.D)
     step, graph = _backward_plan(layer), layer.kernel.graph
     known = {**stored, **_states_before(static, layer, call, stored)}
@@ -252,14 +265,12 @@ def _layer_backward(
         vector = known[total.node].sum((0, 1))
         sums[total.place.array] = _insert(sums[total.place.array], total.place, vector)
     d_params = layer.d_params(call.params, None, sums)
-    return (
-        LayerArrays(
-            jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, dict(call.params)),
-            jnp.concatenate(d_zx, -1).astype(call.zx.dtype),
-            _as_state(layer, call.state, last),
-            None,
-            None,
-        ),
+    return LayerArrays(
+        jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, dict(call.params)),
+        jnp.concatenate(d_zx, -1).astype(call.zx.dtype),
+        _as_state(layer, call.state, last),
+        None,
+        None,
     )
 
 

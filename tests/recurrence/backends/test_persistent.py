@@ -3,6 +3,7 @@
 No test runs on a device: the interpreter computes what the kernel says, on the CPU.
 """
 
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -162,6 +163,33 @@ def test_precisions(precision, dtype, lowest, highest):
     (_, (h, final)), _ = outputs
     assert (h.dtype, final.h.dtype, final.c.dtype) == (dtype, dtype, jnp.float32)
     assert lowest < largest_error(outputs, expected) < highest
+
+
+def test_products_of_gradients_have_the_precision_of_the_call():
+    spec, params, x, _ = random_layer("rnn", T=2)
+
+    def loss(params, x):
+        return unroll(spec, params, x, backend="persistent", precision="highest").h.sum()
+
+    text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(params, x))
+    assert text.count("dot_general[") == len(re.findall(r"precision=\S*HIGHEST", text)) > 3
+
+
+@pytest.mark.parametrize(
+    ("precision", "pieces"),
+    [
+        (None, 2),
+        ("TF32_TF32_F32", 2),
+        ("BF16_BF16_F32", 1),
+        ("F32_F32_F32", 3),
+        ("BF16_BF16_F32_X6", 3),
+        ("float32", 3),
+    ],
+)
+def test_the_number_of_pieces_follows_from_the_precision(precision, pieces):
+    with jax.default_matmul_precision(precision):
+        assert persistent._pieces(jnp.float32) == pieces
+        assert persistent._pieces(jnp.bfloat16) == 1
 
 
 def test_pieces_add_up_to_the_number():
