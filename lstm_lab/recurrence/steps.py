@@ -132,8 +132,8 @@ def over_time(inputs: Inputs) -> PyTree:
 def matmul_precision() -> str | None:
     """Returns the precision of matrix products in force, as `jax.default_matmul_precision` sets it.
 
-    A backend with a derivative of its own keeps it for the backward pass: JAX traces that one later,
-    when the caller's setting has ended.
+    A backend with a derivative of its own keeps it for the backward pass: JAX traces that one
+    later, when the caller's setting has ended.
     """
     precision: str | None = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     return precision

@@ -228,8 +228,9 @@ def _forward(static: PersistentStatic, saves: bool, call: LayerArrays) -> tuple[
 def _layer_backward(
     static: PersistentStatic, residuals: Any, cotangents: Results
 ) -> tuple[LayerArrays]:
+    call, stored = residuals
     with jax.default_matmul_precision(static.precision):
-        return (_gradients(static, *residuals, *cotangents),)
+        return (_gradients(static, call, stored, *cotangents),)
 
 
 def _gradients(
