@@ -28,6 +28,7 @@ from lstm_lab.recurrence.steps import (
     matmul_precision,
     over_time,
     select,
+    states_before,
 )
 from lstm_lab.utils.types import PyTree
 
@@ -153,9 +154,7 @@ def _unroll_backward(
     ) -> tuple[tuple[Params, State], tuple[jax.Array, PyTree]]:
         d_params, d_state = carry
         inputs, start, after, dh = now
-        states = jax.tree.map(partial(_before, static.reverse), start, after)
-        if inputs.reset is not None:
-            states = select(inputs.reset, jax.tree.map(jnp.zeros_like, states), states)
+        states = states_before(start, after, inputs.reset, static.reverse)
         chunk_grads, d_state, d_inputs = _chunk_backward(
             static, params, inputs, states, dh, d_state
         )
@@ -163,19 +162,12 @@ def _unroll_backward(
 
     zeros = jax.tree.map(jnp.zeros_like, params)
     last = jax.tree.map(lambda a: a[:, 0 if static.reverse else -1], states)
-    starts = jax.tree.map(partial(_before, static.reverse), initial, last)
+    starts = states_before(initial, last, None, static.reverse)  # of the chunks
     with jax.default_matmul_precision(static.precision):
         (d_params, d_state), (dx, d_noise) = jax.lax.scan(
             chunk, (zeros, d_final), (inputs, starts, states, dh), reverse=not static.reverse
         )
     return d_params, Chunk(dx, None, None, d_noise), d_state
-
-
-def _before(reverse: bool, initial: jax.Array, after: jax.Array) -> jax.Array:
-    """Returns the states before each step (or chunk) from the initial one and those after each."""
-    if reverse:
-        return jnp.concatenate([after[1:], initial[None]])
-    return jnp.concatenate([initial[None], after[:-1]])
 
 
 def _chunk_backward(

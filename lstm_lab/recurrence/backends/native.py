@@ -26,7 +26,14 @@ from lstm_lab.recurrence.backends import kernel_library, scan
 from lstm_lab.recurrence.backends.codegen.emit import Key, generate
 from lstm_lab.recurrence.backends.codegen.graph import UnsupportedError
 from lstm_lab.recurrence.backends.codegen.layer import LayerPlan, plan
-from lstm_lab.recurrence.steps import EVERYTHING, Inputs, Options, Unrolled, matmul_precision
+from lstm_lab.recurrence.steps import (
+    EVERYTHING,
+    Inputs,
+    Options,
+    Unrolled,
+    matmul_precision,
+    widths,
+)
 from lstm_lab.utils.types import PyTree
 
 
@@ -102,7 +109,7 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
     Returns:
       Hidden states, the final state, and the traced gates.
     """
-    B, (H, R) = inputs.x_TBD.shape[1], _widths(state)
+    B, (H, R) = inputs.x_TBD.shape[1], widths(state)
     noise = jax.tree.map(partial(_whole_mask, B, H), inputs.noise)
     key = Key(spec, _axes_of_masks(noise, B, H, R), _sorted(options.clamp))
     kernel = generate(key)
@@ -127,12 +134,6 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
 def _sorted(clamp: Mapping[str, GateValue] | None) -> tuple[tuple[str, float], ...]:
     # `dispatch` lets only numbers through.
     return cast("tuple[tuple[str, float], ...]", tuple(sorted((clamp or {}).items())))
-
-
-def _widths(state: State) -> tuple[int, int]:
-    """Returns H and R of a layer."""
-    R = state.h.shape[-1]
-    return (R if state.c is None else state.c.shape[-1]), R
 
 
 def _whole_mask(B: int, H: int, mask: jax.Array) -> jax.Array:

@@ -30,7 +30,7 @@ from lstm_lab.recurrence.backends.mosaic.plan import StepPlan, inputs_of, make_p
 from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE
 from lstm_lab.recurrence.backends.mosaic.weights import matrices, vectors
 from lstm_lab.recurrence.device import DeviceType
-from lstm_lab.recurrence.steps import Inputs, Options, Unrolled, matmul_precision
+from lstm_lab.recurrence.steps import Inputs, Options, Unrolled, matmul_precision, states_before
 
 # Names in the kinds of devices with these tensor cores. Later generations have other instructions.
 HOPPER = ("H100", "H200", "H800", "H20", "GH200")
@@ -109,7 +109,7 @@ def unsupported_reason(
         params = jax.eval_shape(lambda k: spec.cell.init(spec, k, D, H), jax.random.key(0))
         layer = _layer_plan(key, params, D)
     except UnsupportedError as reason:
-        return str(reason).replace("native", "persistent")
+        return str(reason)
     plans = (_forward_plan(layer, True), _backward_plan(layer))
     needed = max(step.shared_memory(_pieces(dtype)) for step in plans)
     if needed > SHARED_MEMORY:
@@ -222,7 +222,7 @@ def _forward(static: PersistentStatic, saves: bool, call: LayerArrays) -> tuple[
     h_TBH = jnp.concatenate([stored[k] for k in hidden], -1).astype(h.dtype)
     if call.is_real_TB is not None:
         h_TBH = jnp.where(call.is_real_TB[..., None], h_TBH, jnp.zeros_like(h_TBH))
-    return (h_TBH, _as_state(layer, call.state, last)), stored
+    return (h_TBH, _as_state(layer, "state", call.state, last)), stored
 
 
 def _layer_backward(
@@ -238,38 +238,40 @@ def _gradients(
 ) -> LayerArrays:
     layer = _layer_plan(static.key, call.params, static.D)
     step, graph = _backward_plan(layer), layer.kernel.graph
-    known = {**stored, **_states_before(static, layer, call, stored)}
-    # The gradients of h alone reach a state from outside between the first and the last step.
-    hidden = [dh, *(jnp.zeros((*dh.shape[:2], f.shape[-1])) for f in jax.tree.leaves(d_final)[1:])]
-    found, last = _run(
+    initial = _blocks(layer, "state", [_float32(f) for f in jax.tree.leaves(call.state)])
+    after = {k: stored[k] for k in initial}
+    before = states_before(initial, after, call.is_reset_TB, static.reverse)
+    inputs_by_node = {**stored, **before}
+    outputs, last = _run(
         static,
         step,
         call,
-        given=known,
-        added=_blocks(layer, "d_state", [_float32(f) for f in hidden]),
+        given=inputs_by_node,
+        # Between the first and the last step, gradients reach h alone from outside.
+        added=_blocks(layer, "d_state", [_float32(dh)]),
         carried=_blocks(layer, "d_state", [_float32(f) for f in jax.tree.leaves(d_final)]),
     )
-    known |= found
+    values = {**inputs_by_node, **outputs}
     T, B, _ = call.zx.shape
     d_zx = [
         jnp.broadcast_to(
-            known[k] if k in known else jnp.float32(graph.value(k)),
+            values[k] if k in values else jnp.float32(graph.value(k)),
             (T, B, layer.units(graph.nodes[z].width)),
         )
         for k, z in zip(graph.d_zx, inputs_of(graph, "zx"), strict=True)
     ]
     sums = [jnp.zeros(shape, jnp.float32) for shape in layer.sum_shapes]
     for outer in graph.outers:
-        product = jnp.einsum("tbs,tbg->sg", known[outer.source], known[outer.gradient])
+        product = jnp.einsum("tbs,tbg->sg", values[outer.source], values[outer.gradient])
         sums[outer.place.array] = _insert(sums[outer.place.array], outer.place, product)
     for total in graph.totals:
-        vector = known[total.node].sum((0, 1))
+        vector = values[total.node].sum((0, 1))
         sums[total.place.array] = _insert(sums[total.place.array], total.place, vector)
     d_params = layer.d_params(call.params, None, sums)
     return LayerArrays(
         jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, dict(call.params)),
         jnp.concatenate(d_zx, -1).astype(call.zx.dtype),
-        _as_state(layer, call.state, last),
+        _as_state(layer, "d_state", call.state, last),
         None,
         None,
     )
@@ -316,36 +318,23 @@ def _run(
     return step.stored.unpack(stored, B), step.carried.unpack(last, B)
 
 
-def _states_before(
-    static: PersistentStatic, layer: LayerPlan, call: LayerArrays, stored: Values
-) -> dict[int, jax.Array]:
-    """Returns the state before each step [T,B,units], by node, from that after each step."""
-    initial = _blocks(layer, "state", [_float32(f) for f in jax.tree.leaves(call.state)])
-    before = {}
-    for k, first in initial.items():
-        after = stored[k]
-        ends = [after[1:], first[None]] if static.reverse else [first[None], after[:-1]]
-        before[k] = jnp.concatenate(ends)
-        if call.is_reset_TB is not None:
-            before[k] = jnp.where(call.is_reset_TB[..., None], 0.0, before[k])
-    return before
-
-
 def _blocks(layer: LayerPlan, op: str, arrays: Sequence[jax.Array]) -> dict[int, jax.Array]:
-    """Cuts arrays [...,units] into the blocks of the inputs of one kind."""
+    """Cuts arrays [...,units], the first fields of the inputs of one kind, into their blocks."""
     graph = layer.kernel.graph
     blocks, ends = dict[int, jax.Array](), [0] * len(arrays)
     for k in inputs_of(graph, op):
         array, units = graph.nodes[k].detail[0], layer.units(graph.nodes[k].width)
+        if array >= len(arrays):
+            break
         blocks[k] = arrays[array][..., ends[array] : ends[array] + units]
         ends[array] += units
     return blocks
 
 
-def _as_state(layer: LayerPlan, like: State, blocks: Values) -> State:
-    """Joins blocks, in the order of the state's, to a state."""
+def _as_state(layer: LayerPlan, op: str, like: State, blocks: Values) -> State:
+    """Joins the blocks of the inputs of one kind to a state, the inverse of `_blocks`."""
     fields, tree = jax.tree.flatten(like)
-    parts = iter(blocks.values())
+    parts = (blocks[k] for k in inputs_of(layer.kernel.graph, op))
     joined = [
         jnp.concatenate([next(parts) for _ in names], -1).astype(field.dtype)
         for names, field in zip(layer.kernel.graph.state, fields, strict=True)

@@ -63,7 +63,7 @@ def _equation(values: Values, eqn: JaxprEqn) -> list[BlockArray]:
         return MOVES[name](values, eqn)
     if name in ELEMENTWISE:
         return [_elementwise(values, eqn)]
-    raise UnsupportedError(f"primitive: got {name}, native has no kernel for it")
+    raise UnsupportedError(f"primitive: got {name}, which no kernel computes")
 
 
 def _elementwise(values: Values, eqn: JaxprEqn) -> BlockArray:
