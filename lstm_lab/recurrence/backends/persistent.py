@@ -1,9 +1,11 @@
-"""A persistent kernel for NVIDIA's Hopper: one launch per layer and direction, for every cell.
+"""A persistent kernel for NVIDIA's Hopper: one launch per layer and direction.
 
 The recurrent matrices stay in shared memory over all time steps, and the state in registers. The
-step is the graph that `native` is generated from (codegen/), so that the kernel serves the same
-cells, users' own included. The tensor cores multiply bfloat16 numbers and add up in float32; two or
-three of them stand for each number of a float32 input (mosaic/weights.py).
+step is the graph that `native` is generated from (codegen/). So the kernel serves the cells of
+`native`, users' own included, whose functions Pallas has and whose matrices fit into shared memory;
+`unsupported_reason` names what a cell has besides. The tensor cores multiply bfloat16 numbers and
+add up in float32; two or three of them stand for each number of a float32 input
+(mosaic/weights.py).
 
 In: the arguments of every backend. Out: `Unrolled`. The forward pass stores the states and the
 values of costly functions. The backward pass walks back with the transposed matrices; XLA then
