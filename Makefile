@@ -51,10 +51,10 @@ parity: $(PEERS)
 # On a machine with an NVIDIA GPU and `pip install jax[cuda13]`: at most ten minutes, of which each
 # part has its share. What is then missing runs when the command starts again: results are in
 # runs/gpu. A part that fails does not keep the others from running. The log of tests is named after
-# the code, because a test that passed says nothing about other code. TF32 would hide small errors
+# the code (Python, C++, tables), because a test that passed says nothing about other code. TF32 would hide small errors
 # from the tests; and trying many kernels, as XLA does, would take most of their time.
 GPU := runs/gpu
-CODE = $(shell find lstm_lab tests -name '*.py' | sort | xargs cat | sha256sum | cut -c1-8)
+CODE = $(shell find lstm_lab tests -type f -not -path '*/__pycache__/*' | sort | xargs cat | sha256sum | cut -c1-8)
 GPU_TESTS = JAX_PLATFORMS=cuda,cpu JAX_DEFAULT_MATMUL_PRECISION=highest \
 	XLA_FLAGS=--xla_gpu_autotune_level=0 XLA_PYTHON_CLIENT_PREALLOCATE=false \
 	timeout --signal=INT --kill-after=5 135 $(BIN)/python -m pytest --numprocesses=auto \
@@ -70,7 +70,7 @@ gpu: $(PEERS)
 	$(GPU_BENCH) --suite=layer --work=gradient $(GPU_PEERS) --limit=130 --out=$(GPU)/layer.json || failed=yes; \
 	$(GPU_BENCH) --suite=population $(GPU_MANY) --limit=60 --out=$(GPU)/population.json || failed=yes; \
 	$(GPU_BENCH) --suite=train $(GPU_PEERS) --limit=65 --out=$(GPU)/train.json || failed=yes; \
-	$(GPU_BENCH) --suite=backends --limit=110 --table=$(GPU)/timings.json --out=$(GPU)/backends.json || failed=yes; \
+	$(GPU_BENCH) --suite=backends --limit=113 --table=$(GPU)/timings.json --out=$(GPU)/backends.json || failed=yes; \
 	$(BIN)/lstm-lab bench --suite=errors --resume --limit=40 --out=$(GPU)/errors.json || failed=yes; \
 	$(BIN)/lstm-lab bench --collect=$(GPU) --out=docs/benchmarks.md || failed=yes; \
 	test -z "$$failed"

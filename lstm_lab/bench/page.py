@@ -21,6 +21,7 @@ TITLES = {
     "backends": "The backends, by cost of the cell",
     "cells": "The backends, cell by cell",
     "costs": "Cold start, compile time and memory",
+    "streaming": "One step of a stream",
     "errors": "Deviations from float64",
     "trials": "Whole trials",
 }

@@ -37,7 +37,7 @@ def print_worker_job(flags: Flags, folder: str, kubernetes: str | None, workers:
     if options.hosts != "1":
         raise UserError(
             f"--kubernetes: hosts: got {options.hosts}, expected 1: --jobs={options.hosts} starts "
-            "so many workers; `train` splits one run over hosts"
+            "that many workers; `train` splits one run over hosts"
         )
     arguments = ["sweep", *_in_pod(flags, options), "--worker"]
     name = resource_name(options, folder)
@@ -66,7 +66,10 @@ def print_run(words: list[str], flags: Flags, folder: str, kubernetes: str | Non
     elif flags["seeds"] is None:
         manifest = run_job_set(options, name, [*arguments, "--hosts=auto"])
     else:
-        raise UserError("--seeds: several hosts train one run; sweep gives each its own")
+        raise UserError(
+            f"--seeds: got {flags['seeds']}, expected none with hosts={options.hosts}: several "
+            "hosts train one run; `sweep` gives each host its own runs"
+        )
     print(to_yaml(manifest), end="")
     return DONE
 

@@ -108,7 +108,10 @@ def train(
     prepare_devices(devices)
     if hosts is not None:
         if seeds is not None:
-            raise UserError("--seeds: several hosts train one run; sweep gives each its own")
+            raise UserError(
+                f"--seeds: got {seeds}, expected none with --hosts: several hosts train one run; "
+                "`sweep` gives each host its own runs"
+            )
         multihost.initialize_distributed(hosts)
     folder = use_data_dir(data_dir)
     spec = spec_of(name, settings, trust_code)

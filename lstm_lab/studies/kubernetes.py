@@ -16,13 +16,14 @@ from lstm_lab.utils.errors import FAILED, INTERRUPTED, WRONG_USAGE
 
 Manifest = dict[str, Any]
 
-# Pods that were killed for lack of memory, for example, start again so many times.
+# How often a pod, or all hosts of a run, start again if one was killed, e.g. for lack of memory.
 RETRIES = 3
 # A signal waits for the end of a call (about 2 s), an evaluation or a compilation, then for the
 # checkpoint. Kubernetes' default, 30 s, is short for a large model.
 GRACE_SECONDS = 120
 PORT = 8476
 HOSTS, VOLUME, CONTAINER = "hosts", "shared", "lstm-lab"
+SHARED_MEMORY = "shared-memory"
 GPU, TPU = "nvidia.com/gpu", "google.com/tpu"
 
 
@@ -77,7 +78,7 @@ def run_job_set(options: KubernetesOptions, name: str, arguments: Sequence[str])
       to_yaml(run_job_set(options, "first", ["train", "adding", "--hosts=auto"]))
     """
     hosts = int(options.hosts)
-    # Any pod that ends early ends the Job, because the other hosts cannot go on without it.
+    # Any pod that ends early ends the Job, because the other hosts cannot continue without it.
     rules = [_on_disruption("FailJob"), _on_exit_codes("FailJob", INTERRUPTED)]
     environment = [] if options.tpu else _coordinator(name, hosts)
     spec = {**_indexed(options, arguments, hosts, rules, environment), "backoffLimit": 0}
@@ -196,6 +197,14 @@ def _pod(
         (kind,) = accelerator
         pod["tolerations"] = [{"key": kind, "operator": "Exists", "effect": "NoSchedule"}]
     resources |= accelerator
+    mounts: list[Manifest] = [{"name": VOLUME, "mountPath": options.mount}]
+    volumes: list[Manifest] = [
+        {"name": VOLUME, "persistentVolumeClaim": {"claimName": options.claim}}
+    ]
+    if int(options.gpus or 0) > 1:
+        # NCCL may exchange data between GPUs there, and containers have 64 MB of it by default.
+        mounts.append({"name": SHARED_MEMORY, "mountPath": "/dev/shm"})
+        volumes.append({"name": SHARED_MEMORY, "emptyDir": {"medium": "Memory"}})
     container = {
         "name": CONTAINER,
         "image": options.image,
@@ -207,11 +216,10 @@ def _pod(
         "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *environment],
         **({"envFrom": [{"secretRef": {"name": options.secret}}]} if options.secret else {}),
         "resources": {"requests": resources, "limits": dict(resources)},
-        "volumeMounts": [{"name": VOLUME, "mountPath": options.mount}],
+        "volumeMounts": mounts,
         "securityContext": {"allowPrivilegeEscalation": False},
     }
-    volume = {"name": VOLUME, "persistentVolumeClaim": {"claimName": options.claim}}
-    return {**pod, "containers": [container], "volumes": [volume]}
+    return {**pod, "containers": [container], "volumes": volumes}
 
 
 def _coordinator(name: str, hosts: int) -> list[Manifest]:

@@ -15,8 +15,9 @@ from pathlib import PurePosixPath
 from lstm_lab.studies.slurm import named_values
 from lstm_lab.utils.errors import UserError, unknown
 
-# A name is part of host names (NAME-hosts-0-7), whose labels have at most 63 characters.
-LONGEST_NAME = 48
+# JobSet refuses a name with which that of a pod, NAME-hosts-0-123-abcde, would have more than 63
+# characters.
+LONGEST_NAME = 45
 # The machine types of GKE have 1, 4 or 8 chips of a TPU.
 CHIPS_OF_A_HOST = (1, 4, 8)
 
@@ -26,12 +27,17 @@ _LABEL_VALUE = r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 # What each option must look like, and the same in words.
 _FORMS = {
     "image": (r"[a-z0-9][\w./:@-]*", "the name of an image, e.g. registry.example/lab:1"),
-    "claim": (_SUBDOMAIN, "lower-case letters, digits and dashes"),
+    "claim": (
+        _SUBDOMAIN,
+        "the PersistentVolumeClaim of the shared volume, in lower-case letters, digits and dashes, "
+        "e.g. lab",
+    ),
     "name": (_LABEL, "lower-case letters, digits and dashes, a letter first"),
     "namespace": (_LABEL, "lower-case letters, digits and dashes, a letter first"),
-    "mount": (r"(/[\w.-]+)+", "an absolute path, e.g. /lab"),
+    "mount": (r"(/(?!\.{1,2}(/|$))[\w.-]+)+", "an absolute path without . and .., e.g. /lab"),
     "cpu": (r"[1-9]\d*", "a whole number of cores, e.g. 4"),
-    "memory": (r"[1-9]\d*(\.\d+)?([kMGT]i?)?", "an amount, e.g. 16Gi"),
+    # Without a unit it would be bytes. Ki has a capital letter, and k has none.
+    "memory": (r"[1-9]\d*(\.\d+)?([KMGT]i|[kMGT])", "an amount with its unit, e.g. 16Gi"),
     "gpus": (r"[1-9]\d*", "a whole number, e.g. 1"),
     "tpu": (_LABEL_VALUE, "the name of a TPU, e.g. tpu-v5-lite-podslice"),
     "topology": (r"[1-9]\d*(x[1-9]\d*){1,2}", "the shape of a TPU slice, e.g. 2x4"),
@@ -97,7 +103,8 @@ def parse_kubernetes(text: str) -> KubernetesOptions:
         if name not in known:
             raise unknown("--kubernetes", name, known)
         pattern, expected = _FORMS[name]
-        if not re.fullmatch(pattern, value):
+        # ASCII: \w and \d would have letters and digits of all scripts.
+        if not re.fullmatch(pattern, value, re.ASCII):
             raise UserError(f"--kubernetes: {name}: got {value!r}, expected {expected}")
     for name, default in known.items():
         if default is MISSING and name not in values:

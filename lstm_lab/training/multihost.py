@@ -93,8 +93,8 @@ def _ask_cluster() -> None:
     # Each kind of cluster has errors of its own: of the network, of the package `kubernetes`, ...
     except Exception as error:
         # What JAX says if nothing was found is about its own arguments.
-        found = not str(error).endswith("be defined.")
-        reason = _one_line(error) if found else "found no SLURM, Open MPI, TPU pod or Kubernetes"
+        detected = not str(error).endswith("be defined.")
+        reason = _one_line(error) if detected else "found no SLURM, Open MPI, TPU pod or Kubernetes"
         raise UserError(
             f"--hosts=auto: {reason}; --hosts=K/N@ADDRESS:PORT or {_ADDRESS_VARIABLE}, "
             f"{' and '.join(_COUNT_VARIABLES)} name the hosts"

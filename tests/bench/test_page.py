@@ -5,8 +5,10 @@ import json
 import pytest
 
 from lstm_lab.bench.cases import cases
-from lstm_lab.bench.page import write_page
+from lstm_lab.bench.collect import collected
+from lstm_lab.bench.page import TITLES, write_page
 from lstm_lab.bench.table import markdown
+from lstm_lab.cli.benchmarks import SUITES
 from tests.helpers.bench import bench_result, bench_row
 
 NAMES = ("lstm_lab", "torch", "flax", "keras", "haiku", "equinox")
@@ -41,6 +43,23 @@ def test_the_same_result_gives_the_same_files(tmp_path, result):
         write_page(tmp_path / folder, result, markdown(result))
     for name in ("layer.md", "layer.json", "layer.png"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_every_suite_has_a_title():
+    assert set(TITLES) == set(SUITES)
+
+
+def test_the_steps_of_a_stream_have_a_page(tmp_path):
+    rows = [
+        bench_row(name, [ms], case)
+        for case in cases("streaming")
+        for name, ms in (("lstm_lab", 1.0), ("onnxruntime", 2.0))
+    ]
+    result = bench_result(rows, "streaming")
+    write_page(tmp_path, result, markdown(result))
+    text = (tmp_path / "streaming.md").read_text()
+    assert text.startswith("# Measured: One step of a stream\n\nsome GPU in a CPU, 2 cores")
+    assert "### One step of a stream\n\n`lstm-lab bench --suite=streaming`" in collected(tmp_path)
 
 
 def test_a_result_without_ratios_has_no_chart(tmp_path):

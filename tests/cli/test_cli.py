@@ -45,6 +45,10 @@ def run(capsys, monkeypatch, tmp_path):
         (["train", ADDING, "--sedes=3"], "train: flag: got '--sedes'; did you mean '--seeds'"),
         (["train", "adding", "--epochs=3"], "did you mean --config.train.epochs=VALUE"),
         (["train", "adding", "--optim.lr=3"], "did you mean --config.optim.lr=VALUE"),
+        (
+            ["train", ADDING, "--seeds=2", "--hosts=0/2@127.0.0.1:1"],
+            "--seeds: got 2, expected none with --hosts: several hosts train one run",
+        ),
         (["train", ADDING, "--seeds=0"], "--seeds: got 0, expected 1 or more"),
         (["train", ADDING, "--stream"], "flag: got '--stream'"),
         (["train", ADDING, "--dry_run"], "flag: got '--dry-run'"),

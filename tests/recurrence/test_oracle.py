@@ -26,10 +26,19 @@ SUPPORTED = [
 
 
 @pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
+def small_loops(monkeypatch):
+    """Loops of the platform's kind for seven steps: two chunks, of several iterations each.
+
+    On a GPU, an iteration computes several steps. Eight of them, as in training, would leave no
+    loop.
+    """
     # The package's attribute `unroll` is the function, and hides the module.
     module = sys.modules["lstm_lab.recurrence.unroll"]
-    monkeypatch.setattr(module, "loop_shape", lambda platform: LoopShape(chunk=4))
+
+    def loop_shape(platform):
+        return LoopShape(unrolled=2 if platform == "gpu" else 1, chunk=4)
+
+    monkeypatch.setattr(module, "loop_shape", loop_shape)
 
 
 @pytest.mark.parametrize("mode", against_oracle.MODES)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lstm_lab.cli import main
 from lstm_lab.studies.kubernetes import run_job_set, to_yaml, worker_job
-from lstm_lab.studies.kubernetes_options import parse_kubernetes
+from lstm_lab.studies.kubernetes_options import parse_kubernetes, resource_name
 from lstm_lab.utils.errors import DONE, INTERRUPTED
 from lstm_lab.utils.files import read_json
 from tests.helpers.cluster import free_ports
@@ -95,6 +95,16 @@ def test_all_hosts_of_a_run_start_again_together():
     assert (hosts["backoffLimit"], hosts["completions"], hosts["parallelism"]) == (0, 2, 2)
 
 
+def test_the_longest_name_has_pods_that_the_webhook_of_job_set_accepts():
+    """It adds five characters to the name of the last pod, and refuses more than 63 in all."""
+    options = parse_kubernetes(f"{BASE},hosts=1000,name={'a' * 45}")
+    manifest = run_job_set(options, resource_name(options, ""), ["train"])
+    (hosts,) = manifest["spec"]["replicatedJobs"]
+    last = hosts["replicas"] - 1, hosts["template"]["spec"]["completions"] - 1
+    pod = "-".join([manifest["metadata"]["name"], hosts["name"], *map(str, last), "abcde"])
+    assert len(pod) == 63
+
+
 def test_a_tpu_slice_gets_its_nodes_and_its_chips():
     manifest = job_set("tpu=tpu-v5-lite-podslice,topology=4x4,hosts=4")
     assert manifest["metadata"]["annotations"] == {
@@ -111,27 +121,46 @@ def test_a_tpu_slice_gets_its_nodes_and_its_chips():
     assert [entry["name"] for entry in container["env"]] == ["PYTHONUNBUFFERED"]
 
 
+@pytest.mark.parametrize(("resources", "several"), [("gpus=1", False), ("gpus=2", True)])
+def test_several_gpus_share_more_memory_than_a_container_has_by_default(resources, several):
+    pod = pod_of(job(resources))
+    (container,) = pod["containers"]
+    names = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert set(names.values()) == set(volumes)
+    assert ("/dev/shm" in names) == several
+    if several:
+        assert volumes[names["/dev/shm"]]["emptyDir"] == {"medium": "Memory"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "image is required: the name of an image"),
-        ("image=lab:1", "claim is required"),
+        ("image=lab:1", "claim is required: the PersistentVolumeClaim of the shared volume"),
+        ("image=lab:1,claim=My_Lab", "claim: got 'My_Lab', expected the PersistentVolumeClaim"),
         ("image=lab:1,clam=lab", "got 'clam'; did you mean 'claim'"),
         ("image", "got 'image', expected name=value"),
         (f"{BASE},claim=b", "got claim twice"),
         ("image=Lab 1,claim=lab", "image: got 'Lab 1', expected the name of an image"),
         (f"{BASE},name=My_Study", "name: got 'My_Study', expected lower-case letters"),
         (f"{BASE},namespace=1st", "namespace: got '1st'"),
-        (f"{BASE},mount=lab", "mount: got 'lab', expected an absolute path"),
+        *(
+            (f"{BASE},mount={mount}", f"mount: got '{mount}', expected an absolute path without .")
+            for mount in ("lab", "/../lab", "/lab/..", "/lab/./x", "/läb")
+        ),
         (f"{BASE},cpu=500m", "cpu: got '500m', expected a whole number of cores"),
-        (f"{BASE},memory=16GB", "memory: got '16GB', expected an amount, e.g. 16Gi"),
+        *(
+            (f"{BASE},memory={memory}", f"memory: got '{memory}', expected an amount with its unit")
+            for memory in ("16GB", "16ki", "16K", "16", "1٦Gi")
+        ),
         (f"{BASE},gpus=0", "gpus: got '0'"),
         (f"{BASE},tpu=tpu-v6e-slice", "got one of tpu and topology, expected both"),
         (f"{BASE},tpu=t,topology=2x2,gpus=1", "got tpu and gpus, expected one of them"),
         (f"{BASE},tpu=t,topology=4x4", "topology: got 4x4 for hosts=1, expected 1, 4 or 8 chips"),
         (f"{BASE},tpu=t,topology=4x4,hosts=3", "topology: got 4x4 for hosts=3"),
-        (f"{BASE},hosts=2", "hosts: got 2, expected 1: --jobs=2 starts so many workers"),
-        (f"{BASE},name={'a' * 49}", "a letter first, at most 48; choose one, e.g. name=first"),
+        (f"{BASE},hosts=2", "hosts: got 2, expected 1: --jobs=2 starts that many workers"),
+        (f"{BASE},name={'a' * 46}", "a letter first, at most 45; choose one, e.g. name=first"),
     ],
 )
 def test_what_kubernetes_would_refuse_is_an_error_of_one_line(text, message, capsys):
@@ -152,7 +181,7 @@ def test_what_kubernetes_would_refuse_is_an_error_of_one_line(text, message, cap
         (["train", "ading", "--emit=kubernetes"], "did you mean 'adding'"),
         (
             ["train", "adding", "--emit=kubernetes", f"--kubernetes={BASE},hosts=2", "--seeds=2"],
-            "--seeds: several hosts train one run",
+            "--seeds: got 2, expected none with hosts=2: several hosts train one run",
         ),
         *(
             (
@@ -169,6 +198,16 @@ def test_flags_that_do_not_fit_are_an_error_of_one_line(arguments, message, caps
     assert out == ""
     assert len(error.splitlines()) == 1
     assert message in error
+
+
+@pytest.mark.parametrize("amount", ["16Gi", "512Mi", "16Ki", "2.5G", "1Ti", "800k"])
+def test_amounts_of_memory_that_kubernetes_knows(amount):
+    assert parse_kubernetes(f"{BASE},memory={amount}").memory == amount
+
+
+@pytest.mark.parametrize("mount", ["/lab", "/mnt/lab.1", "/.lab", "/..lab/data"])
+def test_mounts_whose_names_begin_with_a_dot(mount):
+    assert parse_kubernetes(f"{BASE},mount={mount}").mount == mount
 
 
 def wait_until(condition, process):
