@@ -21,7 +21,6 @@ from lstm_lab.config.ids import run_id
 from lstm_lab.config.load import ConfigLike, load_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import ModelSpec
-from lstm_lab.config.serialization import to_json
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.recurrence.check import check_cell
 from lstm_lab.report.single_run import read_run
@@ -29,7 +28,7 @@ from lstm_lab.results.run_files import read_result
 from lstm_lab.studies.battery import battery_studies, trials_of_budget
 from lstm_lab.studies.load import load_study
 from lstm_lab.studies.run import launch
-from lstm_lab.studies.study import Study
+from lstm_lab.studies.study import Study, study_of_seeds
 from lstm_lab.tasks.readers.download import use_data_dir
 from lstm_lab.training import multihost
 from lstm_lab.training.devices import prepare_devices
@@ -114,11 +113,11 @@ def train_spec(
     if not isinstance(seeds, int) or seeds < 1:
         raise UserError(f"seeds: got {seeds!r}, expected a whole number of 1 or more")
     # Several seeds are a study without variants: the same lanes, report and resuming as in a sweep.
-    numbers = tuple(range(spec.seed, spec.seed + seeds))
     name = f"{_words(spec)}-{seeds}seeds"
     # The id, as in the folder of a single run: other settings are another study.
     folder = workdir or Path(f"runs/{name}-{run_id(spec)}")
-    sweep_study(Study(name, to_json(spec), (), numbers), folder, data_dir, overrides=overrides)
+    study = study_of_seeds(name, spec, seeds)
+    sweep_study(study, folder, data_dir, overrides=overrides)
     return Runs(folder, trust_code=True)
 
 

@@ -81,7 +81,7 @@ Examples:
 )
 @switch("--all", "Compiles every config and every variant, one row of --out each, e.g. --all.")
 @flag("--target", TARGET_HELP, metavar="TARGET")
-@flag("--seeds", "Compiles one program for N seeds, e.g. --seeds=5.", metavar="N", type=COUNT)
+@flag("--seeds", "Compiles the programs of N seeds, e.g. --seeds=5.", metavar="N", type=COUNT)
 @flag(
     "--out",
     "With --all, a file of JSON lines; rows that it has are kept, e.g. --out=v5e.jsonl.",
@@ -100,35 +100,42 @@ def compile_(settings: Settings, /, target: str | None, data_dir: Path | None, *
     """
     from lstm_lab.tasks.readers.download import use_data_dir
 
-    what = CompileFlags(**flags)
-    what.check()
+    selection = CompileFlags(**flags)
+    selection.check()
     if target is None:
         raise UserError("--target is required: cpu, v5e-4, h100 or another machine")
     machine, devices = describe_target(target)
     folder = use_data_dir(data_dir)
-    if what.out is not None:
-        return _survey(machine, devices, folder, what.out)
-    if what.study is not None:
+    if selection.out is not None:
+        return _survey(machine, devices, folder, selection.out)
+    if selection.study is not None:
         from lstm_lab.studies.load import load_study
 
-        study = load_study(what.study, None)
-        return compile_study(study, machine, devices, folder, as_json=what.json)
+        study = load_study(selection.study, None)
+        return compile_study(study, machine, devices, folder, as_json=selection.json)
     from lstm_lab.cli.settings import spec_of
-    from lstm_lab.compilation.programs import run_program
+    from lstm_lab.compilation.programs import run_program, seed_programs
 
-    spec = spec_of(str(what.config_name), settings, what.trust_code)
+    spec = spec_of(str(selection.config_name), settings, selection.trust_code)
     datasets = {spec.task: spec.task.load(folder)}
-    program = run_program(spec, datasets[spec.task], machine, what.seeds or 1)
-    return _compile([program], datasets, machine, devices, as_json=what.json)
+    if selection.seeds is None:
+        programs = [run_program(spec, datasets[spec.task], machine)]
+    else:
+        programs = seed_programs(spec, datasets[spec.task], machine, selection.seeds)
+    return _compile(programs, datasets, machine, devices, as_json=selection.json)
 
 
-def describe_target(name: str) -> tuple[Target, tuple[jax.Device, ...]]:
+def describe_target(name: str, count: int | None = None) -> tuple[Target, tuple[jax.Device, ...]]:
     """Returns a machine and the descriptions of its devices.
 
     JAX is kept from opening a TPU or GPU of this machine: the compilers need none.
 
     Args:
       name: of the target.
+      count: the number of CPU devices for the target `cpu`; None takes all cores.
+
+    Raises:
+      UserError: for an unknown name, or for a count with another target.
     """
     import jax
 
@@ -137,8 +144,12 @@ def describe_target(name: str) -> tuple[Target, tuple[jax.Device, ...]]:
     from lstm_lab.training.devices import prepare_devices
 
     jax.config.update("jax_platforms", "cpu")
-    prepare_devices()
+    prepare_devices(count)
     machine = find_target(name)
+    if count is not None and machine.chip is not None:
+        raise UserError(
+            f"--devices: got {count}, expected none with --target={name}, whose name says how many"
+        )
     return machine, devices_of(machine)
 
 
@@ -191,18 +202,19 @@ def _compile(
 
 def _survey(machine: Target, devices: Sequence[jax.Device], folder: Path, out: Path) -> int:
     """Adds the rows that a file lacks; returns an exit code."""
-    from lstm_lab.compilation.survey import survey, survey_names, survey_table
+    from lstm_lab.compilation.survey import fits, is_final, survey, survey_names, survey_table
     from lstm_lab.utils.files import read_lines, write_lines
     from lstm_lab.utils.progress import say
 
     rows = read_lines(out) if out.exists() else []
-    done = {row["name"] for row in rows if row["target"] == machine.name}
+    done = {row["name"] for row in rows if row["target"] == machine.name and is_final(row)}
     for row in survey(machine, devices, folder, done):
-        rows.append(row)
-        # Whole after each row: a survey takes half an hour, and goes on where it was stopped.
+        earlier = {"name": row["name"], "target": row["target"]}.items()
+        rows = [*(old for old in rows if not earlier <= old.items()), row]
+        # Whole after each row: a survey takes half an hour, and resumes where it was stopped.
         write_lines(out, rows)
         say(f"{row['name']}: {row['refused'] or 'compiles'}")
     own = [row for row in rows if row["target"] == machine.name]
     print(survey_table(own))
     say(f"{len(own)} of {len(survey_names())} rows of {machine.name} are in {out}")
-    return FAILED if any(row["refused"] for row in own) else DONE
+    return DONE if all(map(fits, own)) else FAILED

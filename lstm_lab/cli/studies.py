@@ -64,6 +64,8 @@ class SweepFlags:
         for name, value, needed, given in (
             ("--target", self.target, "--dry-run", self.dry_run),
             ("--std", self.std, "--dry-run", self.dry_run),
+            # With --target, --dry-run compiles programs and counts no seeds.
+            ("--std", self.std, "--dry-run without --target", self.target is None),
             ("--difference", self.difference, "--std", self.std is not None),
             ("--kubernetes", self.kubernetes, "--emit=kubernetes", self.emit == "kubernetes"),
         ):
@@ -207,7 +209,7 @@ def run_sweep(name: str, flags: SweepFlags) -> int:
     study = load_study(name, flags.trials)
     folder = flags.workdir or Path(f"runs/{study.name}")
     if flags.target:
-        return compile_study(study, *describe_target(flags.target), data)
+        return compile_study(study, *describe_target(flags.target, flags.devices), data)
     if flags.dry_run:
         from lstm_lab.studies.dry_run import preview
 

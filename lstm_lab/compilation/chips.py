@@ -19,10 +19,11 @@ GPU_SHARE = 0.75
 # A TPU multiplies float32 as products of bfloat16 parts: 1, 3 or 6 of them, by the precision
 # (https://docs.jax.dev/en/latest/jax.lax.html, Precision).
 TPU_PRODUCTS = {"default": 1, "high": 3, "highest": 6}
-# The time that a kernel costs beyond its work: 3.8 us for one of 2.9 us, launched without waiting
-# (https://developer.nvidia.com/blog/cuda-graphs/). A TPU launches nothing: its cores run the whole
-# program.
-GPU_LAUNCH_SECONDS = 0.9e-6
+# The time that a kernel costs beyond its work: 3.4 us for one of 2.9 us in a CUDA graph, the least
+# of the published figures (https://developer.nvidia.com/blog/cuda-graphs/, on a V100). Without a
+# graph it is 0.9 us. XLA makes graphs of what it can. A TPU launches nothing: its cores run the
+# whole program.
+GPU_LAUNCH_SECONDS = 0.5e-6
 
 
 class Chip(NamedTuple):
@@ -97,14 +98,15 @@ def _gpu_config(name: str, capability: int, numbers: dict[str, int | float]) -> 
 
 
 # TPUs: peak rate and bandwidth from https://cloud.google.com/tpu/docs/v5e, /v5p and /v6e. The
-# memory is what XLA's compiler accepts, a little less than the 16, 95 and 32 GB of these pages.
+# memory is what XLA's compiler accepts, in GiB: for v5e and v6e a quarter and three quarters of a
+# GiB less than on these pages.
 # GPUs: rates without sparsity of NVIDIA's data sheets (TF32 for float32 at the precisions default
 # and high, CUDA cores at highest); other numbers are those of XLA's own descriptions,
 # xla/backends/gpu/target_config/specs in https://github.com/openxla/xla.
 CHIPS = {
     "v5e": _tpu("TPU v5 lite", 15.75, 819e9, 197e12),
     "v5p": _tpu("TPU v5", 95.74, 2765e9, 459e12),
-    "v6e": _tpu("TPU v6 lite", 31.25, 1600e9, 918e12),
+    "v6e": _tpu("TPU v6 lite", 31.25, 1638e9, 918e12),
     "h100": Chip(
         DeviceType("gpu", "NVIDIA H100 80GB HBM3"),
         GPU_SHARE * 84942979072,

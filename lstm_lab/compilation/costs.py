@@ -1,12 +1,14 @@
-"""A lower bound of the time of an optimizer step, from what no program of it can avoid.
+"""A lower bound of the time of an optimizer step of a program.
 
     time >= max(FLOP / peak rate, bytes / bandwidth) + kernels * time between two kernels
 
 In: a spec and the counts of its program. Out: `StepCost`, for one device.
 
-FLOP are those of the matrix products of forward and backward pass (`models/summary.py`). XLA's own
-count is kept beside them; it counts each loop once, whatever its length. Bytes are those that have
-to move at least once: each array of the state is read and written, the batch is read.
+FLOP are those of the matrix products of forward and backward pass (`models/summary.py`), without
+the rows and steps of padding. XLA's own count is kept as well; it counts each loop once, whatever
+its length. Bytes are those that have to move at least once: each array of the state is read and
+written, except frozen weights, which are read, and the batch is read. Only the kernels are those of
+the program itself: another program of the same step may need fewer.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import jax
 
 from lstm_lab.compilation.build import Build
 from lstm_lab.compilation.chips import Chip
+from lstm_lab.compilation.memory import array_bytes
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.models.summary import summarize_program
-from lstm_lab.tasks import Dataset, longest, mean_steps
+from lstm_lab.models.summary import training_flops
+from lstm_lab.tasks import Dataset, Split, Stream, Tokens, longest, mean_steps, steps_per_epoch
 from lstm_lab.training.layout import Layout
+from lstm_lab.training.optimizer import is_frozen
 from lstm_lab.utils.types import PyTree
 
 
@@ -68,17 +72,13 @@ def step_cost(
     Example:
       step_cost(spec, layout, dataset, built, 120.0, CHIPS["h100"]).seconds  # 0.0001
     """
-    wide = layout.widen(spec)
-    lanes = layout.lanes // (layout.devices if layout.kind == "members" else 1)
-    rows = spec.train.batch_size // (layout.devices if layout.kind == "batch" else 1)
-    train = dataset.splits.get("train")
-    split = dataset.splits["valid"] if train is None else train
-    summary = summarize_program(wide, longest(split))
-    flops = lanes * rows * mean_steps(split) * summary.training_flops_per_token
+    lanes, tokens = _share(spec, layout, dataset)
+    flops = step_flops(spec, layout, dataset)
+    member = build.member
     # The best weights change at evaluations only.
-    moved = 2 * (_bytes(build.member) - _bytes(build.member.best))
-    batch = rows * longest(split) * 4.0 * _features(spec)
-    total = lanes * (moved + batch)
+    moved = 2 * (array_bytes(member) - array_bytes(member.best))
+    moved -= _frozen_bytes(spec, member.params)
+    total = lanes * (moved + 4.0 * tokens * _features(spec))
     counted = {} if build.run_chunk is None else build.run_chunk.cost_analysis() or {}
     xla = counted.get("flops"), counted.get("bytes accessed")
     if chip is None:
@@ -92,10 +92,44 @@ def step_cost(
     return StepCost(flops, total, *xla, seconds, max(parts, key=parts.__getitem__))
 
 
+def step_flops(spec: RunSpec, layout: Layout, dataset: Dataset) -> float:
+    """Returns the FLOP of the products of an optimizer step of all lanes, on one device.
+
+    Args:
+      spec, layout, dataset: as in `step_cost`.
+
+    Example:
+      step_flops(spec, Layout("single", 1, 1), dataset)
+    """
+    lanes, tokens = _share(spec, layout, dataset)
+    length = longest(_training_split(dataset))
+    return lanes * tokens * training_flops(layout.widen(spec), length)
+
+
+def _training_split(dataset: Dataset) -> Split:
+    """Returns the split whose lengths are those of training: generated data have none of it."""
+    train = dataset.splits.get("train")
+    return dataset.splits["valid"] if train is None else train
+
+
+def _share(spec: RunSpec, layout: Layout, dataset: Dataset) -> tuple[int, float]:
+    """Returns the lanes of a device, and the time steps that each reads there per optimizer step.
+
+    Both are means over an epoch: its last batch may have fewer rows.
+    """
+    lanes = layout.lanes // (layout.devices if layout.kind == "members" else 1)
+    rows, train = float(spec.train.batch_size), dataset.splits.get("train")
+    if train is not None and not isinstance(train, Stream):
+        rows = train.rows / steps_per_epoch(train, spec.train.batch_size)
+    devices = layout.devices if layout.kind == "batch" else 1
+    return lanes, rows / devices * mean_steps(_training_split(dataset))
+
+
+def _frozen_bytes(spec: RunSpec, params: PyTree) -> float:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return array_bytes([w for path, w in leaves if is_frozen(spec.optim.freeze, path)])
+
+
 def _features(spec: RunSpec) -> int:
     """Returns the numbers of an input at one time step: one for a symbol."""
-    return getattr(spec.task.inputs, "features", 1)
-
-
-def _bytes(tree: PyTree) -> float:
-    return float(sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree)))
+    return 1 if isinstance(spec.task.inputs, Tokens) else spec.task.inputs.features

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lstm_lab.compilation.kernels import CompiledProgram, LaunchedKernel, Loop, TimeLoop, time_loops
+from lstm_lab.recurrence.steps import TIME_SCOPE
 from lstm_lab.training.step import STEPS_SCOPE
 
 
@@ -19,7 +20,8 @@ class StepLaunches(NamedTuple):
       forward, backward: kernels per time step, for each layer and direction; () without a loop over
         time, as with one kernel per sequence.
       total: kernels of a whole optimizer step; None if the loop over optimizer steps is not in the
-        text. A loop without a known number of iterations counts once.
+        text. A loop without a known number of iterations counts once; of a conditional, the branch
+        with the most kernels counts.
       collectives: operations between devices, in the whole program.
       in_time_loops: those of them that a loop over time repeats.
 
@@ -46,15 +48,15 @@ def step_launches(program: CompiledProgram, scalars: bool) -> StepLaunches:
     """
     steps = next((loop for loop in program.loops if STEPS_SCOPE in loop.op_name), None)
     inside = set() if steps is None else _inside(program, steps.name)
-    over_time = time_loops(program)
-    trained = [t for t in over_time if t.loop.name in inside]
-    names = {t.loop.name for t in over_time}
+    trained = [t for t in time_loops(program) if t.loop.name in inside]
+    # Also the loops over chunks, which `time_loops` leaves out.
+    over_time = {loop.name for loop in program.loops if TIME_SCOPE in loop.op_name}
     return StepLaunches(
         tuple(_per_step(t, scalars) for t in trained if not t.backward),
         tuple(_per_step(t, scalars) for t in trained if t.backward),
         None if steps is None else _launches(program, steps, scalars),
         len(program.collectives),
-        sum(collective.loop in names for collective in program.collectives),
+        sum(collective.loop in over_time for collective in program.collectives),
     )
 
 

@@ -69,8 +69,8 @@ def memory_use(build: Build, layout: Layout, dataset: Dataset, capacity: float) 
     if build.run_chunk is None or build.evaluate is None:
         raise ValueError("build: got programs that did not compile")
     lanes = layout.lanes // (layout.devices if layout.kind == "members" else 1)
-    state, data = lanes * _bytes(build.member), _bytes(dataset.splits)
-    test = _bytes(dataset.splits["test"])
+    state, data = lanes * array_bytes(build.member), array_bytes(dataset.splits)
+    test = array_bytes(dataset.splits["test"])
     chunk, evaluate = build.run_chunk.memory_analysis(), build.evaluate.memory_analysis()
     if chunk is None or evaluate is None:
         raise ValueError("build: got programs of a compiler that does not say what memory they use")
@@ -83,12 +83,16 @@ def memory_use(build: Build, layout: Layout, dataset: Dataset, capacity: float) 
     )
     code = chunk.generated_code_size_in_bytes + evaluate.generated_code_size_in_bytes
     total = state + data + padding + temporaries + code
-    parameters = lanes * _bytes(build.member.params)
+    parameters = lanes * array_bytes(build.member.params)
     return MemoryUse(parameters, state, data, padding, temporaries, code, total, capacity)
 
 
-def _bytes(tree: PyTree) -> float:
-    """Returns the size of arrays, or of shapes, as 32-bit programs hold them."""
+def array_bytes(tree: PyTree) -> float:
+    """Returns the size of arrays, or of shapes, as 32-bit programs hold them.
+
+    Example:
+      array_bytes({"w": np.zeros(3)})  # 12.0
+    """
     return float(
         sum(a.size * jax.dtypes.canonicalize_dtype(a.dtype).itemsize for a in jax.tree.leaves(tree))
     )

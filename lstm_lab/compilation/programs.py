@@ -26,9 +26,9 @@ from lstm_lab.results.looks import due_seeds
 from lstm_lab.studies.declaration import declaration
 from lstm_lab.studies.expand import PlannedRun, final_runs, tuning_runs
 from lstm_lab.studies.plan import PlannedCohort, count_tokens, plan_cohorts
-from lstm_lab.studies.study import Study
+from lstm_lab.studies.study import Study, study_of_seeds
 from lstm_lab.tasks import Dataset, Task
-from lstm_lab.training.layout import Layout, choose_layout
+from lstm_lab.training.layout import Layout, choose_layout, usable_devices
 from lstm_lab.training.optimizer import schedule_length
 from lstm_lab.utils.errors import UserError
 
@@ -85,37 +85,58 @@ class ProgramReport(NamedTuple):
 
     @property
     def bound(self) -> float | None:
-        """The least seconds of all its cohorts, one after another; None if unknown."""
+        """The least seconds of all steps of its cohorts, one after another; None if unknown.
+
+        Runs that stop early need fewer steps.
+        """
         if self.cost is None or self.cost.seconds is None:
             return None
         return self.program.calls * self.cost.seconds
 
 
-def run_program(
-    spec: RunSpec, dataset: Dataset, target: Target, members: int = 1
-) -> PlannedProgram:
-    """Returns the program of a single run, or of several seeds of it.
+def run_program(spec: RunSpec, dataset: Dataset, target: Target) -> PlannedProgram:
+    """Returns the program of a single run.
 
     Args:
       spec: the run.
       dataset: the data of its task.
-      target: the machine. One run uses all its hosts.
-      members: the number of seeds.
+      target: the machine. The run uses all its hosts.
 
     Raises:
-      UserError: for a batch that several hosts cannot share, or several seeds on several hosts.
+      UserError: for a batch that several hosts cannot share, or `compute.devices` on several hosts.
 
     Example:
       run_program(spec, dataset, find_target("v5e-4")).layout.kind  # "batch"
     """
-    if members > 1 and target.hosts > 1:
-        raise UserError(
-            "--seeds: several hosts train one run; --study gives each host its own runs"
-        )
-    devices = target.pool.devices * target.hosts
-    layout = choose_layout(members, spec.train.batch_size, devices, target.hosts)
+    devices = usable_devices(spec, target.pool.devices * target.hosts, target.hosts)
+    layout = choose_layout(1, spec.train.batch_size, devices, target.hosts)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
-    return PlannedProgram(spec, layout, (spec.model.cell,), members, steps)
+    return PlannedProgram(spec, layout, (spec.model.cell,), 1, steps)
+
+
+def seed_programs(
+    spec: RunSpec, dataset: Dataset, target: Target, seeds: int
+) -> list[PlannedProgram]:
+    """Returns the programs of several seeds of a run, which training plans as a study.
+
+    Args:
+      spec: the run.
+      dataset: the data of its task.
+      target: the machine.
+      seeds: their number.
+
+    Raises:
+      UserError: for a machine of several hosts, which train one run together.
+
+    Example:
+      len(seed_programs(spec, dataset, find_target("v5e-4"), 100))  # 2: 64 seeds, then 36
+    """
+    if target.hosts > 1:
+        raise UserError(
+            f"--seeds: got {seeds}, expected none with {target.name}: its {target.hosts} hosts "
+            "train one run; `--study` gives each host its own runs"
+        )
+    return study_programs(study_of_seeds("seeds", spec, seeds), {spec.task: dataset}, target)
 
 
 def study_programs(
@@ -203,7 +224,7 @@ def _compile(
     built = build(spec, layout, dataset, devices)
     if built.run_chunk is None:
         return ProgramReport(program, backends, built.seconds, built.refused)
-    # A TPU computes single numbers beside its kernels; a GPU launches a kernel for each.
+    # A TPU computes single numbers next to its kernels; a GPU launches a kernel for each.
     scalars = target.pool.type.platform == "gpu"
     text = built.run_chunk.as_text()
     assert text is not None, "every compiler gives its program as text"

@@ -65,8 +65,8 @@ def verdict(reports: Sequence[ProgramReport], target: Target) -> str:
         # Hosts train cohorts of a study side by side; one run uses all hosts at once.
         shared = all(report.program.layout.hosts == 1 for report in reports)
         hosts = target.hosts if shared else 1
-        among = f" on each of {hosts} hosts" if hosts > 1 else ""
-        lines += f"; at least {_time(seconds / hosts)} of training{among}, without evaluations"
+        among = f" with {hosts} hosts" if hosts > 1 else ""
+        lines += f"; at least {_time(seconds / hosts)} for all steps{among}, without evaluations"
     if target.chip is not None:
         lines += f". Compiled here and not run: no {target.name} was used."
     return lines
@@ -105,7 +105,7 @@ def _values(report: ProgramReport) -> dict[str, JSON]:
         "compiles": not report.refused,
         "refused": report.refused,
         "seconds": report.seconds,
-        "least_training_seconds": report.bound,
+        "least_seconds_of_all_steps": report.bound,
         **parts,
     }
 

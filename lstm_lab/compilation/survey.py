@@ -55,12 +55,35 @@ def _cells(row: Mapping[str, JSON]) -> list[str]:
     return [
         *cells,
         f"{row['seconds']:.0f} s",
-        f"{row['memory']['total'] / 2**20:,.0f} MiB",
+        f"{row['memory']['total'] / 2**20:,.0f} MiB" + ("" if fits(row) else " TOO LARGE"),
         *(f"{max(launches[side], default=0.0):.3g}" for side in ("forward", "backward")),
         "" if launches["total"] is None else f"{launches['total']:,.0f}",
         str(collectives),
-        "" if seconds is None else f"{1000 * seconds:.3g} ms",
+        "" if seconds is None else _microseconds(seconds),
     ]
+
+
+def _microseconds(seconds: float) -> str:
+    number = 1e6 * seconds
+    return f"{number:,.0f} µs" if number >= 100 else f"{number:.3g} µs"
+
+
+def fits(row: Mapping[str, JSON]) -> bool:
+    """Returns whether the program of a row compiles and the chip has room for it.
+
+    Example:
+      all(map(fits, read_lines(Path("v5e.jsonl"))))
+    """
+    return not row["refused"] and bool(row["memory"]["fits"])
+
+
+def is_final(row: Mapping[str, JSON]) -> bool:
+    """Returns whether a compiler has seen the program of a row; missing data may come later.
+
+    Example:
+      is_final({"name": "ptb", "target": "v5e-1", "refused": "no file ptb.train.txt"})  # False
+    """
+    return "compiles" in row
 
 
 def survey(
@@ -76,7 +99,7 @@ def survey(
 
     Yields:
       A row for each: `name`, `target`, and the values of its program; or `name`, `target` and
-      `refused`, if its data are missing.
+      `refused`, if its data are missing or the hosts of the target cannot share its batch.
 
     Example:
       for row in survey(target, devices_of(target), folder):
@@ -88,10 +111,10 @@ def survey(
         try:
             spec = load_spec(name)
             dataset = spec.task.load(data_dir)
+            program = run_program(spec, dataset, target)
         except UserError as error:
             yield {"name": name, "target": target.name, "refused": str(error)}
             continue
-        program = run_program(spec, dataset, target)
         reports = list(compile_programs([program], {spec.task: dataset}, target, devices))
         (values,) = as_json(reports, target)["programs"]
         yield {"name": name, "target": target.name, **values}

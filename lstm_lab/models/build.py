@@ -77,7 +77,7 @@ def backends_for_training(
     Raises:
       UserError: if `compute.backend` names a backend that cannot serve this run there.
     """
-    model, inputs = build_model(spec), spec.task.inputs
+    model, inputs = build_model(spec, device=device), spec.task.inputs
     features = inputs.vocabulary if isinstance(inputs, Tokens) else inputs.features
     D, dtype = spec.model.embedding or features, jnp.dtype(spec.model.dtype)
     stacks = (model.lstm,) if isinstance(model, SequenceModel) else (model.encoder, model.decoder)

@@ -1,8 +1,9 @@
 """The type of device for which a program is built; the choice of a backend depends on it.
 
 A program may be compiled for a device that this process does not have (`lstm-lab compile`). So
-everything that differs between devices asks for the `DeviceType` of its program, and never asks JAX
-which devices are present. `dispatch.py` is the main reader.
+everything that differs between devices takes the `DeviceType` of its program. What is compiled for
+another device never asks JAX which devices are present; None stands for those of this process.
+`dispatch.py` is the main reader.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from lstm_lab.recurrence import DeviceType, own_device_type
 from lstm_lab.studies.expand import PlannedRun
 from lstm_lab.tasks import Dataset, mean_steps
 from lstm_lab.training import padding
-from lstm_lab.training.layout import Layout, choose_layout
+from lstm_lab.training.layout import Layout, choose_layout, usable_devices
 
 # Runs per cohort. A cohort is the unit that a worker takes, so a few hundred runs have to make
 # enough cohorts for several workers.
@@ -197,7 +197,7 @@ def count_tokens(spec: RunSpec, dataset: Dataset) -> float:
 
 
 def _layout(spec: RunSpec, members: int, width: int | None, pool: DevicePool) -> Layout:
-    usable = min(pool.devices, spec.compute.devices or pool.devices)
+    usable = usable_devices(spec, pool.devices)
     padded = spec if width is None else replace(spec, model=replace(spec.model, hidden=width))
     limit = MAX_LANES.get(pool.type.platform, MAX_LANES_ACCELERATOR)
     most = max(min(lanes_that_fit(padded, pool.memory) // usable, limit) * usable, 1)

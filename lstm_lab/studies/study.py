@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lstm_lab.config.load import read_config
 from lstm_lab.config.parsing import build_spec, with_complete_task
+from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, label, random_points
 from lstm_lab.studies.claims import AnyClaim, Claim, Equivalent, Reference, Reproduces
@@ -360,3 +361,17 @@ class Study:
         matters = difference if difference is not None else self.rope or None
         comparisons = len(self.points) - 1
         return power_of_seeds(len(self.seeds), std, matters, alpha, comparisons, power)
+
+
+def study_of_seeds(name: str, spec: RunSpec, seeds: int) -> Study:
+    """Returns a study without variants: several seeds of a run, from its own seed on.
+
+    Args:
+      name: of the study.
+      spec: the run.
+      seeds: their number.
+
+    Example:
+      study_of_seeds("adding-lstm-5seeds", spec, 5).seeds  # (0, 1, 2, 3, 4)
+    """
+    return Study(name, to_json(spec), (), tuple(range(spec.seed, spec.seed + seeds)))

@@ -70,7 +70,9 @@ def evaluate_split(
         return forward(spec, params, batch, regularization, states, device)
 
     if isinstance(split, Stream):
-        sums = _sum_over_stream(spec, run, partial(zero_states, spec, params), split, axis)
+        sums = _sum_over_stream(
+            spec, run, partial(zero_states, spec, params, device=device), split, axis
+        )
     else:
         sums = _sum_over_examples(spec, run, split, buckets, axis)
     return means(spec.task.target, axis.sum(sums))

@@ -82,6 +82,28 @@ def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -
     return Layout("single", 1, members)
 
 
+def usable_devices(spec: RunSpec, available: int, hosts: int = 1) -> int:
+    """Returns how many devices train a run, or a cohort of such runs: all, or `compute.devices`.
+
+    Args:
+      spec: the run.
+      available: devices, of all hosts together.
+      hosts: processes that train together.
+
+    Raises:
+      UserError: if `compute.devices` is set for several hosts.
+
+    Example:
+      usable_devices(spec, 4)  # 2 if compute.devices is 2
+    """
+    if hosts > 1 and spec.compute.devices is not None:
+        raise UserError(
+            f"compute.devices: got {spec.compute.devices}, expected none: a run over several hosts "
+            "uses all their devices"
+        )
+    return min(spec.compute.devices or available, available)
+
+
 def fit_layout(layout: Layout, batch_size: int, devices: int, hosts: int = 1) -> Layout:
     """Returns a recorded layout, or the nearest one if its devices are missing.
 

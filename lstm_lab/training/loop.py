@@ -30,7 +30,7 @@ from lstm_lab.tasks import Dataset
 from lstm_lab.tasks.source import describe_source
 from lstm_lab.training import multihost
 from lstm_lab.training.lanes import Cohort, CohortRun
-from lstm_lab.training.layout import Layout, choose_layout, fit_layout
+from lstm_lab.training.layout import Layout, choose_layout, fit_layout, usable_devices
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError, Session
 from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
@@ -336,14 +336,9 @@ def layout_of(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
       spec: the run.
       head: its run.json, or None.
     """
-    available = jax.device_count()  # of all hosts
-    if multihost.count() > 1 and spec.compute.devices is not None:
-        raise UserError(
-            f"compute.devices: got {spec.compute.devices}, expected none: a run over several hosts "
-            "uses all their devices"
-        )
-    devices = min(spec.compute.devices or available, available)
+    hosts = multihost.count()
+    devices = usable_devices(spec, jax.device_count(), hosts)  # of all hosts
     size = spec.train.batch_size
     if head is None:
-        return choose_layout(1, size, devices, multihost.count())
-    return fit_layout(Layout(**head["layout"]), size, devices, multihost.count())
+        return choose_layout(1, size, devices, hosts)
+    return fit_layout(Layout(**head["layout"]), size, devices, hosts)

@@ -17,6 +17,7 @@ from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import rates_of
 from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.recurrent import States
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.training.optimizer import hparams
 from lstm_lab.training.reports import RowSoFar
 from lstm_lab.training.weight_averaging import Average
@@ -158,15 +159,23 @@ def with_params(state: TrainState, params: PyTree) -> TrainState:
     return state._replace(params=params, best=best, average=average, rollback=rollback)
 
 
-def zero_states(spec: RunSpec, params: PyTree, rows: int) -> States:
+def zero_states(
+    spec: RunSpec, params: PyTree, rows: int, device: DeviceType | None = None
+) -> States:
     """Returns all-zero states of the recurrent layers for `rows` sequences.
 
     The first chunk of a stream sets `Batch.is_start` and ignores them; only their shapes matter.
+
+    Args:
+      spec: the run.
+      params: parameters of the model.
+      rows: number of sequences.
+      device: as in `build_model`.
     """
     x = zero_inputs(spec.task, rows, 1)
     # Shapes alone: running the model would allocate and compile it.
     _, states = jax.eval_shape(
-        partial(build_model(spec.for_tracing()).apply, method="logits_and_states"),
+        partial(build_model(spec.for_tracing(), device=device).apply, method="logits_and_states"),
         {"params": params},
         x,
     )

@@ -109,7 +109,7 @@ class TrainStep:
             units=jnp.int32(spec.model.hidden),
             params=params,
             opt_state=optimizer.init(params),
-            carry=zero_states(spec, params, rows) if spec.task.is_stream else None,
+            carry=zero_states(spec, params, rows, self.device) if spec.task.is_stream else None,
             data_seed=member.data_seed,
             noise_seed=member.noise_seed,
             hparams=member.hparams,

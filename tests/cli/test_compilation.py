@@ -5,6 +5,8 @@ import json
 import pytest
 
 from lstm_lab.cli import main
+from lstm_lab.compilation.targets import find_target
+from lstm_lab.studies.plan import own_pool
 from lstm_lab.utils.files import read_lines
 
 SMALL = ["--config.task.length=6", "--config.model.hidden=3", "--config.train.steps=4"]
@@ -61,18 +63,60 @@ def test_a_target_of_a_sweep_needs_a_dry_run(capsys):
     assert "--target: got cpu, expected --dry-run as well" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--target=cpu", "--std=0.1"], "--std: got 0.1, expected --dry-run without"),
+        (["--target=v5e-4", "--devices=4"], "--devices: got 4, expected none with --target=v5e-4"),
+    ],
+)
+def test_a_target_of_a_sweep_excludes_what_it_would_not_read(capsys, flags, message):
+    assert main(["sweep", "digits_ablation", "--dry-run", *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_target_of_a_sweep_has_the_devices_of_the_flag(monkeypatch):
+    # JAX has started here, so its devices cannot change: the last number would count.
+    counts = []
+    monkeypatch.setattr("lstm_lab.training.devices.prepare_devices", counts.append)
+    monkeypatch.setattr("lstm_lab.cli.studies.compile_study", lambda *_: 0)
+    assert main(["sweep", "digits_ablation", "--dry-run", "--target=cpu", "--devices=3"]) == 0
+    assert counts == [3, 3]
+
+
 def test_an_interrupted_survey_continues(monkeypatch, tmp_path, capsys):
     names = ["adding:np", "adding:gru"]
     monkeypatch.setattr("lstm_lab.compilation.survey.survey_names", lambda: names)
     out = tmp_path / "rows.jsonl"
-    out.write_text('{"name": "adding:np", "target": "cpu", "refused": "no data"}\n')
-    # What was refused stays refused, and is the reason of the exit code.
+    refused = {"name": "adding:np", "target": "cpu", "compiles": False, "refused": "too large"}
+    out.write_text(f"{json.dumps(refused)}\n")
+    # What the compiler refused stays refused, and is the reason of the exit code.
     assert main(["compile", "--all", "--target=cpu", f"--out={out}"]) == 1
     assert [row["name"] for row in read_lines(out)] == names
     output = capsys.readouterr()
     assert "adding:gru: compiles" in output.err
     assert "adding:np: " not in output.err
-    assert "| adding:np | cpu | no data |" in output.out
+    assert "| adding:np | cpu | too large |" in output.out
+
+
+def test_a_survey_tries_again_what_had_no_data(monkeypatch, tmp_path):
+    monkeypatch.setattr("lstm_lab.compilation.survey.survey_names", lambda: ["adding:np"])
+    out = tmp_path / "rows.jsonl"
+    others = {"name": "adding:np", "target": "v5e-1", "refused": "no data"}
+    out.write_text("".join(f"{json.dumps({**others, 'target': t})}\n" for t in ("v5e-1", "cpu")))
+    assert main(["compile", "--all", "--target=cpu", f"--out={out}"]) == 0
+    first, second = read_lines(out)
+    assert first == others
+    assert (second["target"], second["compiles"]) == ("cpu", True)
+
+
+def test_a_program_that_is_too_large_is_a_failure(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("lstm_lab.compilation.survey.survey_names", lambda: ["adding:np"])
+    small = find_target("cpu")._replace(pool=own_pool()._replace(memory=1.0))
+    monkeypatch.setattr("lstm_lab.compilation.targets.find_target", lambda _: small)
+    out = tmp_path / "rows.jsonl"
+    assert main(["compile", "--all", "--target=cpu", f"--out={out}"]) == 1
+    assert "MiB TOO LARGE |" in capsys.readouterr().out
 
 
 def test_a_study_is_compiled_program_by_program(tmp_path, capsys):

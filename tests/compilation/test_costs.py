@@ -1,13 +1,15 @@
 """The lower bound of an optimizer step, against formulas written by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from lstm_lab.compilation.build import build
 from lstm_lab.compilation.chips import CHIPS
-from lstm_lab.compilation.costs import step_cost
+from lstm_lab.compilation.costs import step_cost, step_flops
 from lstm_lab.training.layout import Layout
 from tests.helpers.training import small_spec
 
@@ -24,14 +26,29 @@ def cost(layout, launches=0.0, chip=CHIP, hidden=H):
 
 
 def test_flops_are_those_of_the_products_of_all_lanes():
-    # Adding has two inputs and one output, after the last step; backward has two products for one.
-    per_row = 3 * 2 * (T * (2 + H) * 4 * H + H)
+    # Adding has two inputs and one output, after the last step. Backward has two products for one,
+    # but the inputs of the first layer need no gradient.
+    per_row = 2 * (T * (2 * 2 + 3 * H) * 4 * H + 3 * H)
     one = cost(Layout("single", 1, 1))
     assert one.flops == pytest.approx(B * per_row)
     lanes = cost(Layout("single", 1, 3))
     assert lanes.flops == pytest.approx(3 * B * per_row)
     shared = cost(Layout("batch", 4, 1))
     assert shared.flops == pytest.approx(B * per_row / 4)
+
+
+def test_frozen_weights_cost_no_products_of_theirs():
+    frozen = small_spec(optim={"freeze": ("lstm",)})
+    # Neither weights nor inputs of the layer need a gradient: only its forward products are left.
+    per_row = 2 * (T * (2 + H) * 4 * H + 2 * H)
+    assert step_flops(frozen, Layout("single", 1, 1), DATASET) == pytest.approx(B * per_row)
+
+
+def test_an_epoch_smaller_than_its_batches_counts_its_own_rows():
+    spec, layout = small_spec(), Layout("single", 1, 1)
+    train = DATASET.splits["valid"].take(np.arange(3))
+    few = replace(DATASET, splits={**DATASET.splits, "train": train})
+    assert step_flops(spec, layout, few) == pytest.approx(3 / B * step_flops(spec, layout, DATASET))
 
 
 def test_every_weight_and_its_momentum_are_read_and_written():

@@ -53,6 +53,14 @@ def test_a_collective_is_counted_where_it_is():
     assert step_launches(inside, scalars=True).in_time_loops == 1
 
 
+def test_a_collective_of_a_chunk_is_in_a_time_loop():
+    chunks = Loop("chunks", "steps", 5, (), f"{TIME_SCOPE}/while")
+    inner = FORWARD._replace(parent="chunks")
+    reduce = Collective("all-reduce.1", "all-reduce", "chunks")
+    program = CompiledProgram((STEPS, chunks, inner), (), (reduce,))
+    assert step_launches(program, scalars=True).in_time_loops == 1
+
+
 @pytest.mark.parametrize(
     ("layout", "collectives"), [(Layout("single", 1, 2), False), (Layout("batch", 4, 1), True)]
 )

@@ -1,20 +1,25 @@
 """Runs that share a program, and a report for each program."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
 import pytest
 
+import lstm_lab as ll
 from lstm_lab.compilation.programs import (
     compile_programs,
     load_datasets,
     run_program,
+    seed_programs,
     study_programs,
     study_runs,
 )
 from lstm_lab.compilation.targets import find_target
+from lstm_lab.config.serialization import to_json
 from lstm_lab.studies import Tuning, grid
+from lstm_lab.training.layout import Layout
 from lstm_lab.utils.errors import UserError
 from tests.helpers.sweep import tiny_study
 from tests.helpers.training import small_spec
@@ -61,13 +66,41 @@ def test_one_run_splits_its_batch_over_all_hosts():
     assert (layout.kind, layout.devices, layout.hosts) == ("batch", 16, 4)
     with pytest.raises(UserError, match="batch_size: got 8, expected a multiple of 16"):
         run_program(SPEC, DATASETS[SPEC.task], find_target("v5e-16"))
-    with pytest.raises(UserError, match="--seeds: several hosts train one run"):
-        run_program(wide, DATASETS[SPEC.task], find_target("v5e-16"), members=2)
+    with pytest.raises(UserError, match="--seeds: got 2, expected none with v5e-16: its 4 hosts"):
+        seed_programs(wide, DATASETS[SPEC.task], find_target("v5e-16"), 2)
+
+
+def test_a_run_takes_the_devices_of_its_config():
+    two = replace(SPEC, compute=replace(SPEC.compute, devices=2))
+    layout = run_program(two, DATASETS[SPEC.task], find_target("v5e-4")).layout
+    assert (layout.kind, layout.devices) == ("batch", 2)
+    with pytest.raises(UserError, match="compute.devices: got 2, expected none"):
+        run_program(two, DATASETS[SPEC.task], find_target("v5e-16"))
+
+
+def test_seeds_are_planned_as_a_study():
+    programs = seed_programs(SPEC, DATASETS[SPEC.task], find_target("v5e-4"), 100)
+    # A cohort has 64 runs at most.
+    assert [(p.runs, p.layout) for p in programs] == [
+        (64, Layout("members", 4, 64)),
+        (36, Layout("members", 4, 36)),
+    ]
+    alone = replace(SPEC, compute=replace(SPEC.compute, devices=1))
+    (program,) = seed_programs(alone, DATASETS[SPEC.task], find_target("v5e-4"), 8)
+    assert program.layout == Layout("single", 1, 8)
+
+
+def test_seeds_have_the_layout_with_which_training_begins(tmp_path):
+    # Nine seeds need idle lanes, on any number of devices above one.
+    (program,) = seed_programs(SPEC, DATASETS[SPEC.task], find_target("cpu"), 9)
+    ll.train(to_json(SPEC), seeds=9, workdir=tmp_path)
+    (cohort,) = json.loads((tmp_path / "study.json").read_text())["cohorts"].values()
+    assert cohort["layout"] == asdict(program.layout)
 
 
 def test_a_program_is_compiled_and_measured():
     target = find_target("cpu")
-    program = run_program(SPEC, DATASETS[SPEC.task], target, members=4)
+    (program,) = seed_programs(SPEC, DATASETS[SPEC.task], target, 4)
     (report,) = compile_programs([program], DATASETS, target, jax.local_devices())
     assert report.fits
     assert report.backends == ("native",)

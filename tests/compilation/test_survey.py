@@ -42,6 +42,13 @@ def test_missing_data_are_a_row_and_done_names_are_left_out(monkeypatch, tmp_pat
     assert "MiB" in compiled
 
 
+def test_a_batch_that_hosts_cannot_share_is_a_row(monkeypatch, tmp_path):
+    monkeypatch.setattr(surveys, "survey_names", lambda: ["adding:np"])
+    (row,) = survey(find_target("v5e-16"), (), tmp_path)
+    assert "train.batch_size: got 50, expected a multiple of 16" in row["refused"]
+    assert not surveys.is_final(row)
+
+
 @pytest.mark.parametrize("name", ["nothing"])
 def test_an_unknown_name_is_not_hidden(monkeypatch, tmp_path, name):
     monkeypatch.setattr(surveys, "survey_names", lambda: [name])

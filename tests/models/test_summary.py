@@ -6,7 +6,12 @@ from lstm_lab.cells import CATALOGUE, CellSpec
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models import summary as counting
-from lstm_lab.models.summary import summarize, summarize_layers, summarize_program
+from lstm_lab.models.summary import (
+    summarize,
+    summarize_layers,
+    summarize_program,
+    training_flops,
+)
 from tests.helpers.training import small_spec
 
 
@@ -55,3 +60,14 @@ def test_runs_that_differ_in_dropout_are_counted_once(monkeypatch):
     found = [summarize_program(spec) for spec in specs]
     assert len(counted) == 2  # with and without
     assert found == [summarize(spec) for spec in specs]
+
+
+def test_training_leaves_out_gradients_that_nothing_needs():
+    spec = small_spec()
+    # The products of two inputs with the weights of four gates, whose inputs need no gradient.
+    expected = summarize(spec, 10).training_flops_per_token - 2 * 2 * 4 * spec.model.hidden
+    assert training_flops(spec, 10) == pytest.approx(expected)
+    # All weights are frozen but the head, which reads the last of ten steps.
+    frozen = small_spec(optim={"freeze": ("lstm",)})
+    head = 2 * spec.model.hidden / 10
+    assert training_flops(frozen, 10) == pytest.approx(summarize(spec, 10).flops_per_token + head)

@@ -10,6 +10,7 @@ import pytest
 
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.models import head
+from lstm_lab.recurrence import DeviceType
 from lstm_lab.tasks import Stream
 from lstm_lab.training import parallel
 from lstm_lab.training.layout import Layout
@@ -43,6 +44,19 @@ def test_evaluation_in_chunks_equals_evaluation_in_one_piece(text, tracks):
     rows = np.stack([tokens[k * n : k * n + n + 1] for k in range(tracks)])
     expected = nll_at_once(spec, params, rows).mean()
     np.testing.assert_allclose(metrics["bits"], expected / np.log(2), rtol=1e-6)
+
+
+def test_a_step_for_another_device_does_not_ask_for_the_own_one(text, monkeypatch):
+    def ask():
+        raise AssertionError("asked JAX which devices are present")
+
+    monkeypatch.setattr(jax, "local_devices", ask)
+    spec = language_spec(text)
+    train_step = TrainStep(spec, 0, device=DeviceType("tpu", "TPU v5 lite"))
+    params = jax.eval_shape(train_step.init, member_of(spec, 1)).params
+    stream = Stream(jnp.arange(53) % 40, T, TRACKS)
+    jax.eval_shape(lambda params: train_step.evaluate(params, {}, stream), params)
+    Layout("single", 1, 1).backends(spec, DeviceType("tpu", "TPU v5 lite"))
 
 
 def test_training_carries_the_state_and_resets_it_each_epoch(text):
