@@ -188,6 +188,7 @@ WITHOUT_A_MIRROR = {
     "parity/test_loggers.py",
     "parity/test_huggingface.py",
     "parity/test_equinox_models.py",
+    "parity/test_keras_file.py",
     "parity/test_keras_models.py",
     "parity/test_keras_weights.py",
     "parity/test_onnx.py",

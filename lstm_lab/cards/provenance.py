@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
+from pathlib import PurePath
 
 from lstm_lab.cards.facts import CardFacts
 from lstm_lab.cards.sections import HASH_LENGTH, fenced, holds_paths
@@ -20,6 +21,9 @@ from lstm_lab.utils.types import JSON
 PROGRAMS = ("__main__.py", "lstm-lab", "lstm_lab")
 # What a card tells about the machine; run.json has more.
 MACHINE = {"device": "device", "processor": "processor", "threads": "CPU threads"}
+
+# A text that begins so is a path.
+_PATH_STARTS = ("/", "~", ".")
 
 
 def provenance_section(facts: CardFacts) -> str:
@@ -107,14 +111,25 @@ def _command(facts: CardFacts) -> str | None:
 
 def _published(argument: str, task: str, place: str) -> str:
     """Returns an argument of a command with the last name of each path alone."""
-    flag, _, value = argument.partition("=")
     if argument.startswith("--workdir="):
         return f"--workdir={place}"
+    flag, equals, value = (
+        argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    )
     # The value of another setting may have a slash that is none of a path, such as lstm/layer_0.
     is_path = not flag.startswith("--config.") or holds_paths(flag.partition(".")[2], task)
-    if is_path or value.startswith(("/", "~", ".")):
-        return re.sub(r"[^,:=]*/(?=[^,:=/])", "", argument)
+    if is_path or value.startswith(_PATH_STARTS):
+        # A comma or a colon may be part of a name; before the start of a path, it separates paths.
+        parts = re.split(r"([,:](?=[/~.]))", value)
+        return f"{flag}{equals}{''.join(map(_last_name, parts))}"
     return argument
+
+
+def _last_name(text: str) -> str:
+    """Returns the last name of a path, which may follow the name of a config: `text:ann/a.txt`."""
+    if text.startswith(_PATH_STARTS):
+        return PurePath(text).name or text
+    return re.sub(r"[^,:]*/(?=[^,:/])", "", text)
 
 
 def _date(seconds: float) -> str:

@@ -125,13 +125,14 @@ def check_path(out: Path) -> None:
       out: the folder.
 
     Raises:
-      UserError: for a link to nothing, or a file in place of a folder above it.
+      UserError: for a link to nothing, or a file in place of a folder above it. A link to an export
+        that a killed process has moved away is none to nothing: `new_export` moves it back.
 
     Example:
       check_path(Path("torch_model"))
     """
     for path in (out, *out.parents):
-        if path.is_symlink() and not path.exists():
+        if path.is_symlink() and not path.exists() and not (path == out and _is_moved_away(out)):
             target = os.readlink(path)
             raise UserError(
                 f"--out: {path} is a link to {target}, which does not exist; choose another folder"
@@ -166,6 +167,11 @@ def _only_export(shown: Path, out: Path) -> Iterator[None]:
 def _hidden(out: Path, end: str) -> Path:
     # With the name of the machine: not every shared file system knows the locks of others.
     return out.with_name(f".{out.name}.{socket.gethostname()}.{end}")
+
+
+def _is_moved_away(out: Path) -> bool:
+    """Returns whether a killed export has moved the earlier export away, and nothing back."""
+    return _hidden(Path(os.path.realpath(out)), "old").exists()
 
 
 def _remove_stale(out: Path) -> None:

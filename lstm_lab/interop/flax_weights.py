@@ -57,7 +57,7 @@ _GATES: dict[FrameworkCell, tuple[str, ...]] = {
 # Where Flax has the biases of our `b`: with the recurrent product, or with that of the input.
 _BIAS_SIDE: dict[FrameworkCell, str] = {"lstm": "h", "gru": "i", "rnn": "i"}
 
-# What a train state holds beside the parameters: no output depends on it.
+# What a train state holds beside `params`: no output depends on it.
 _TRAINING_ONLY = ("opt_state/*", "step")
 
 
@@ -152,8 +152,9 @@ def _read(path: Path, mapping: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Returns the arrays of a file by their paths, without those that are ignored."""
 
     def is_left_out(name: str) -> bool:
-        name = _path_of(name)
-        return fits_one(name, _TRAINING_ONLY) or is_ignored(name, mapping)
+        # With `params/`: a module may have a parameter that is called `step`.
+        whole = name.replace(".", "/")
+        return fits_one(whole, _TRAINING_ONLY) or is_ignored(_path_of(name), mapping)
 
     if path.suffix == ".safetensors":
         leaves: list[tuple[str, Any]] = [*read_safetensors_file("flax", path, is_left_out).items()]

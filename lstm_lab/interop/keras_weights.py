@@ -5,45 +5,27 @@
 
 In: a `.keras` or `.weights.h5` file and the spec of a model. Out: its weights by our names, such as
 `lstm/layer_0/wx`. The file is read as arrays: no layer of it is built, so no code from the file is
-executed. Read imported.py next: what the three readers share.
+executed. Read keras_file.py next: the tensors of a file.
 """
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.interop.foreign_file import (
-    ForeignFile,
-    StoredTensor,
-    check_unique,
-    fits_one,
-    is_ignored,
-    modules_with,
-)
+from lstm_lab.interop.foreign_file import ForeignFile, is_ignored, modules_with
 from lstm_lab.interop.framework_cells import (
     FrameworkCell,
     framework_cell,
     importable_cell,
     reorder_gates,
 )
-from lstm_lab.interop.import_hints import (
-    FORMATS,
-    check_gates,
-    safetensors_names,
-    shape_hint,
-    unreadable,
-)
+from lstm_lab.interop.import_hints import check_gates, shape_hint
 from lstm_lab.interop.imported import (
     STACK,
     cells_in,
@@ -56,6 +38,7 @@ from lstm_lab.interop.imported import (
     needs_tied_head,
     zero_weights,
 )
+from lstm_lab.interop.keras_file import damage_is_an_error, open_keras_file
 from lstm_lab.interop.portable import FloatArray
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
@@ -67,12 +50,6 @@ _ORDERS: dict[FrameworkCell, tuple[str, str]] = {
     "gru_reset_before": ("rzn", "zrn"),
     "rnn": ("h", "h"),
 }
-# What zipfile, zlib, json and h5py raise for a damaged, encrypted or deeply nested file.
-_UNREADABLE = (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
-# Keras stores without compression. Numbers of weights hardly get smaller, settings a few times.
-_EXPANSION, _SMALL = 20, 1 << 20
-# States of the optimizer, of metrics and of random generators, which no output depends on.
-_TRAINING_ONLY = ("optimizer/*", "metrics/*", "*seed_generator*")
 # The arrays of a cell, of the embedding and of the head in the order of Keras, with their axes.
 _Axes = Mapping[str, tuple[str, ...]]
 _CELL_AXES: dict[FrameworkCell, _Axes] = {
@@ -162,9 +139,10 @@ def import_weights(
     mapping, zeros, layers = mapping or {}, zero_weights(spec), layer_parts(spec)
     # Both directions of a layer are one group of a file.
     parts = [name for name in zeros if not name.endswith("_reverse")]
-    with _open(path, spec) as stored:
-        tensors = _tensors(path, stored).items()
+    with open_keras_file(path) as stored:
+        tensors = stored.tensors.items()
         file = ForeignFile(path, {k: tensor for k, tensor in tensors if not is_ignored(k, mapping)})
+        _check_settings(path, stored.config, spec, stored.layers_without(file.tensors))
         groups = _groups(file)
         check_mapping(mapping, parts, groups)
         assigned = _find_parts(file, groups, parts, mapping, is_tied=spec.model.tied)
@@ -196,55 +174,16 @@ def _places(spec: RunSpec) -> tuple[str, ...]:
     return ("/forward_layer", "/backward_layer") if spec.model.bidirectional else ("",)
 
 
-@contextmanager
-def _open(path: Path, spec: RunSpec) -> Iterator[Any]:
-    """Opens the HDF5 file of a model; of a `.keras` file also the settings are checked."""
-    try:
-        import h5py
-    except ImportError:
-        raise UserError("import from Keras needs h5py: pip install 'lstm-lab[peers]'") from None
-    try:
-        if not zipfile.is_zipfile(path):
-            with h5py.File(path, "r") as file:
-                _check_version(path, file)
-                yield file
-            return
-        with zipfile.ZipFile(path) as archive:
-            _check_sizes(path, archive)
-            _check_settings(path, json.loads(archive.read("config.json")), spec)
-            with archive.open("model.weights.h5") as stream, h5py.File(stream, "r") as file:
-                yield file
-    except _UNREADABLE as error:
-        raise unreadable("keras", path, error, safetensors_names(path)) from None
-
-
-def _check_version(path: Path, file: Any) -> None:
-    """Raises UserError for a file in the format of Keras 2."""
-    if "model_weights" in file or "layer_names" in file.attrs:
-        raise UserError(
-            f"import: {path} has the format of Keras 2, expected {FORMATS['keras']}; load it with "
-            f"Keras, and call `model.save('{path.stem}.keras')`"
-        )
-
-
-def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raises ValueError for a member that would fill the memory: a zip bomb."""
-    check_unique(path, archive.namelist())
-    for name in ("config.json", "model.weights.h5"):
-        member = archive.getinfo(name)
-        most = _EXPANSION * member.compress_size + _SMALL
-        if member.file_size > most:
-            raise ValueError(f"{name} expands to {member.file_size:,} bytes, expected {most:,}")
-
-
-def _check_settings(path: Path, config: JSON, spec: RunSpec) -> None:
-    """Raises UserError for layers that compute something else than ours."""
+def _check_settings(path: Path, config: JSON, spec: RunSpec, ignored: Collection[str]) -> None:
+    """Raises UserError for layers that are read and compute something else than ours."""
     expected: dict[str, JSON] = {"activation": "tanh", "recurrent_activation": "sigmoid"}
     expected["reset_after"] = framework_cell(resolve_cell(spec.model)) != "gru_reset_before"
     if not spec.model.bidirectional:
         expected["go_backwards"] = False
     modes = {"concat": "concat", "sum": "sum", "mean": "ave", "product": "mul"}
-    for layer in _layers(config):
+    with damage_is_an_error(path):  # a file can be nested deeper than Python calls functions
+        layers = list(_layers(config, ignored))
+    for layer in layers:
         kind, settings = layer["class_name"], layer["config"]
         for name, value in expected.items():
             got = settings.get(name, value)
@@ -264,58 +203,25 @@ def _check_settings(path: Path, config: JSON, spec: RunSpec) -> None:
             )
 
 
-def _layers(config: JSON) -> Iterator[dict[str, JSON]]:
-    """Returns all objects of a saved configuration that describe a layer."""
+def _layers(config: JSON, ignored: Collection[str]) -> Iterator[dict[str, JSON]]:
+    """Returns all objects of a saved configuration that describe a layer which is read."""
     if isinstance(config, dict):
         if isinstance(config.get("class_name"), str) and isinstance(config.get("config"), dict):
+            if str(config["config"].get("name")) in ignored:
+                return
             yield config
         for value in config.values():
-            yield from _layers(value)
+            yield from _layers(value, ignored)
     elif isinstance(config, list):
         for value in config:
-            yield from _layers(value)
-
-
-def _tensors(path: Path, file: Any) -> dict[str, StoredTensor]:
-    """Returns the tensors of a file, also of layers inside of others."""
-    tensors: dict[str, StoredTensor] = {}
-
-    def visit(prefix: str, group: Any) -> None:
-        for key in group:
-            name = f"{prefix}{key}"
-            # A link could lead to a file of the reader's machine.
-            if type(group.get(key, getlink=True)).__name__ != "HardLink":
-                raise UserError(f"import: {path}: {name} is a link, expected an array")
-            inner = group.get(key)
-            if hasattr(inner, "keys"):
-                visit(f"{name}/", inner)
-            elif not fits_one(name, _TRAINING_ONLY):
-                tensors[name] = _tensor(path, name, inner)
-
-    visit("", file)
-    return {name: tensors[name] for name in sorted(tensors, key=natural_order)}
-
-
-def _tensor(path: Path, name: str, dataset: Any) -> StoredTensor:
-    """Returns a tensor of a file; its numbers are not read yet."""
-    # Numbers in another file would be read from the reader's machine.
-    if dataset.external or dataset.is_virtual:
-        raise UserError(f"import: {path}: {name} is in another file, expected numbers in this file")
-    shape, dtype = tuple(dataset.shape or ()), dataset.dtype
-    # HDF5 has no bfloat16: Keras stores pairs of bytes, and says what they are.
-    if dtype == np.dtype("V2") and dataset.attrs.get("dtype") == "bfloat16":
-        return StoredTensor(shape, "bfloat16", lambda: dataset[()].view(jnp.bfloat16))
-    if dtype.kind == "V":
-        return StoredTensor(
-            shape, f"bytes ({dtype.itemsize} each) without a dtype", lambda: dataset[()]
-        )
-    return StoredTensor(shape, dtype.name, lambda: dataset[()])
+            yield from _layers(value, ignored)
 
 
 def _groups(file: ForeignFile) -> list[str]:
     """Returns the names of the layers of a file."""
     groups = {group for name in file.tensors for group in modules_with(name)}
-    return sorted((g for g in groups if not g.endswith("vars")), key=natural_order)
+    # Not those that hold the arrays of a layer: `layers/lstm/cell/vars`.
+    return sorted((g for g in groups if g.rpartition("/")[2] != "vars"), key=natural_order)
 
 
 def _find_parts(

@@ -132,27 +132,26 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
     if len(numbers) < len(call.clamp):
         return f"clamp: {backend} takes numbers, expected the same for all units"
     device = call.device or own_device_type()
-    if backend == "native":
-        return native.unsupported_reason(
-            call.spec, call.dtype, device.platform, numbers, call.noise
-        )
-    if call.trace:
-        return f"trace: {backend} returns no gates"
-    if backend == "fused":
-        return None
-    if call.noise:
-        return f"noise: {backend} does not support it"
-    if backend == "persistent":
-        return persistent.unsupported_reason(call.spec, call.dtype, device, call.D, call.H, numbers)
-    if call.clamp:
-        return f"clamp: {backend} does not support it"
+    spec, dtype, platform = call.spec, call.dtype, device.platform
     match backend:
+        case "native":
+            return native.unsupported_reason(spec, dtype, platform, numbers, call.noise)
+        case _ if call.trace:
+            return f"trace: {backend} returns no gates"
+        case "fused":
+            return None
+        case _ if call.noise:
+            return f"noise: {backend} does not support it"
+        case "persistent":
+            return persistent.unsupported_reason(spec, dtype, device, call.D, call.H, numbers)
+        case _ if call.clamp:
+            return f"clamp: {backend} does not support it"
+        case "cudnn" if call.resets:
+            return "resets: cudnn does not support them"
         case "cudnn":
-            if call.resets:
-                return "resets: cudnn does not support them"
-            return cudnn.unsupported_reason(call.spec, call.dtype, device.platform)
+            return cudnn.unsupported_reason(spec, dtype, platform)
         case _:
-            return associative.unsupported_reason(call.spec)
+            return associative.unsupported_reason(spec)
 
 
 def family(spec: Spec) -> str:

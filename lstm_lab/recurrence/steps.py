@@ -129,6 +129,23 @@ def over_time(inputs: Inputs) -> PyTree:
     return jax.tree.map(lambda a: jnp.broadcast_to(a, (T, *a.shape[1:])), inputs.noise)
 
 
+def widths(state: State) -> tuple[int, int]:
+    """Returns H and R of a layer, its hidden units and the width of h, from the state's shapes."""
+    R = state.h.shape[-1]
+    # A projection makes h narrower; a user's cell may have one number for each row in c.
+    return (R if state.c is None else max(R, state.c.shape[-1])), R
+
+
+def matmul_precision() -> str | None:
+    """Returns the precision of matrix products in force, as `jax.default_matmul_precision` sets it.
+
+    A backend with a derivative of its own keeps it for the backward pass: JAX traces that one
+    later, when the caller's setting has ended.
+    """
+    precision: str | None = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return precision
+
+
 def hide_padding(x_TBD: jax.Array, lengths: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
     """Sets the padding to zero.
 
@@ -170,6 +187,27 @@ def apply_reset(now: Steps, state: State) -> State:
     if now.is_reset_B is None:
         return state
     return select(now.is_reset_B, jax.tree.map(jnp.zeros_like, state), state)
+
+
+def states_before(
+    initial: PyTree, after: PyTree, is_reset_TB: jax.Array | None, reverse: bool
+) -> PyTree:
+    """Returns the state before each step.
+
+    Args:
+      initial: the state before the first step in processing order, arrays [B,...].
+      after: the states after each step [T,B,...].
+      is_reset_TB: the state is zero before this step; or None.
+      reverse: whether the last step is the first in processing order.
+    """
+
+    def shifted(first: jax.Array, rest: jax.Array) -> jax.Array:
+        return jnp.concatenate([rest[1:], first[None]] if reverse else [first[None], rest[:-1]])
+
+    before = jax.tree.map(shifted, initial, after)
+    if is_reset_TB is None:
+        return before
+    return select(is_reset_TB, jax.tree.map(jnp.zeros_like, before), before)
 
 
 def select(mask: jax.Array, chosen: PyTree, other: PyTree) -> PyTree:

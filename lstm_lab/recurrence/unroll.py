@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from lstm_lab.recurrence.steps import (
     effective_resets,
     hide_padding,
     loop_shape,
+    widths,
 )
 from lstm_lab.utils.types import PyTree
 
@@ -89,19 +91,8 @@ def unroll(
     _check_shapes(x_TBD, lengths, resets)
     loop = loop_shape((device or own_device_type()).platform)
     options = Options(reverse, clamp, tuple(trace), loop)
-    _, B, D = x_TBD.shape
-    call = CallSignature(
-        spec,
-        x_TBD.dtype,
-        B,
-        D,
-        params["wx"].shape[-1] if "wx" in params else D,
-        noise=noise is not None,
-        trace=bool(options.trace),
-        clamp=tuple(sorted((clamp or {}).items())),
-        resets=resets is not None,
-        members=batched_members(),
-        device=device,
+    call = _signature(spec, params, x_TBD, state, options)._replace(
+        noise=noise is not None, resets=resets is not None, device=device
     )
     with (
         jax.default_matmul_precision(precision) if precision else nullcontext(),
@@ -114,8 +105,7 @@ def unroll(
         inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
         if state is None:
             # From the hidden padding: a NaN in the first step would make the zero state NaN.
-            zx = spec.cell.project(spec, params, x_TBD[0])
-            state = spec.cell.initial(spec, params, zx, x_TBD.dtype)
+            state = _zero_state(spec, params, x_TBD[0])
         return compute(spec, params, inputs, state, options)
 
 
@@ -128,6 +118,32 @@ _COMPUTE: dict[Backend, Callable[[Any, Params, Inputs, State, Options], Unrolled
     "cudnn": cudnn.unroll,
     "persistent": persistent.unroll,
 }
+
+
+def _zero_state(spec: Spec, params: Params, x_BD: jax.Array) -> State:
+    zx = spec.cell.project(spec, params, x_BD)
+    return spec.cell.initial(spec, params, zx, x_BD.dtype)
+
+
+def _signature(
+    spec: Spec, params: Params, x_TBD: jax.Array, state: State | None, options: Options
+) -> CallSignature:
+    """Describes a call, as if without noise and resets; H is that of the state."""
+    _, B, D = x_TBD.shape
+    if state is None:
+        x_BD = jax.ShapeDtypeStruct((B, D), x_TBD.dtype)
+        state = jax.eval_shape(partial(_zero_state, spec), params, x_BD)
+    H, _ = widths(state)
+    return CallSignature(
+        spec,
+        x_TBD.dtype,
+        B,
+        D,
+        H,
+        trace=bool(options.trace),
+        clamp=tuple(sorted((options.clamp or {}).items())),
+        members=batched_members(),
+    )
 
 
 def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array | None) -> None:

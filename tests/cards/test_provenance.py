@@ -73,6 +73,19 @@ def test_a_run_with_code_of_its_author_needs_the_flag(run):
         ),
         (["train", "--log=ann/mine.py:Mine"], "train --log=mine.py:Mine"),
         (["train", "--workdir=/"], "train --workdir=RUN"),
+        # The signs between paths and names can be part of a folder.
+        (["train", "/home/ann=x/mine.py"], "train mine.py"),
+        (["train", "ann=x/mine.py"], "train mine.py"),
+        (["train", "--config=/home/ann=x/mine.py:lstm"], "train --config=mine.py:lstm"),
+        (["train", "/home/ann, her/mine.py"], "train mine.py"),
+        (["train", "~/ann:x/mine.py:lstm"], "train mine.py:lstm"),
+        (["train", "/home/ann,x/a.txt,/home/ann,x/b.txt"], "train a.txt,b.txt"),
+        (["train", "characters:/home/ann,x/a.txt,../b.txt"], "train characters:a.txt,b.txt"),
+        (
+            ["train", "--config.model.init_from=../ann,x/w.npz"],
+            "train --config.model.init_from=w.npz",
+        ),
+        (["train", "--config.optim.lr=.5"], "train --config.optim.lr=.5"),
     ],
 )
 def test_of_a_path_in_the_command_of_the_author_the_last_name_is_shown(words, shown, run):

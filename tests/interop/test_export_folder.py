@@ -286,6 +286,27 @@ def test_a_kill_between_the_two_renames_keeps_a_file_of_the_user(tmp_path):
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_after_a_kill_between_the_two_renames_a_link_still_leads_to_the_export(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    write(real, model="old")
+    link.symlink_to(real)
+    # The killed process renames the folder itself, which a path without links names.
+    with exporting(real, "between"):
+        pass
+    assert not real.exists()
+    with pytest.raises(UserError, match=r"link is a link to .*, which does not exist"):
+        write(link / "deep", model="new")
+    with pytest.raises(ZeroDivisionError), new_export(link):
+        _ = 1 / 0
+    assert content(real)["model"] == "old"
+    with exporting(real, "between"):
+        pass
+    write(link, model="new")
+    assert content(real)["model"] == "new"
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [link, real]
+
+
 def test_an_export_of_another_machine_is_not_touched(tmp_path):
     elsewhere = tmp_path / ".out.elsewhere.part"
     elsewhere.mkdir()

@@ -151,6 +151,26 @@ def test_of_several_modules_one_must_be_named(tmp_path):
     assert "head/kernel" not in import_weights(path, run.spec, left_out)
 
 
+@pytest.mark.parametrize("form", ["msgpack", "safetensors"])
+@pytest.mark.parametrize("name", ["step", "opt_state"])
+def test_a_parameter_named_like_a_part_of_a_train_state_is_not_left_out(name, form, tmp_path):
+    run, path = run_of("lstm"), tmp_path / f"params.{form}"
+    params = linen_params(portable_model(run))
+    weights = np.zeros(2, np.float32)
+    own = {name: weights if name == "step" else {"w": weights}}
+    # The train state has both names beside `params`, too; these are never read.
+    state = {"params": params | own, "opt_state": {"mu": weights}, "step": weights}
+    if form == "safetensors":
+        numpy = pytest.importorskip("safetensors.numpy")
+        numpy.save_file(flatten_dict(jax.tree.map(np.asarray, state), sep="."), path)
+    else:
+        saved(path, state)
+    with pytest.raises(UserError, match=rf"no place for {name}(/w)? \[2\]; --map=ignore={name} l"):
+        import_weights(path, run.spec)
+    read = import_weights(path, run.spec, {"ignore": name})
+    assert read.keys() == flatten_dict(run.params, sep="/").keys()
+
+
 def test_only_the_head_of_another_cell_can_be_read(tmp_path):
     path = saved(tmp_path / "params.msgpack", linen_params(portable_model(run_of("lstm"))))
     read = import_weights(path, run_of("gru").spec, {"lstm": "", "ignore": "layer_0"})

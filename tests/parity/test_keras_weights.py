@@ -3,11 +3,13 @@
 import zipfile
 
 import h5py
+import jax
 import keras
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from lstm_lab.interop import keras_weights
 from lstm_lab.interop.keras_models import keras_model
 from lstm_lab.interop.keras_weights import from_keras, import_weights
 from lstm_lab.interop.portable import portable_model
@@ -145,6 +147,27 @@ def test_of_several_layers_one_can_be_chosen_or_left_out(weights_file, tmp_path)
         assert import_weights(path, spec, mapping)["lstm/layer_0/b"].min() == 7
 
 
+def test_a_layer_whose_name_ends_in_vars_can_be_named(weights_file, tmp_path):
+    path = tmp_path / "model.weights.h5"
+    path.write_bytes(weights_file.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file.move("layers/dense", "layers/my_vars")
+    mapping = {"head": "layers/my_vars", "ignore": "layers/dense_1"}
+    assert import_weights(path, run_of("lstm").spec, mapping)["head/kernel"].shape == (5, 1)
+    # What holds the arrays of a layer is none.
+    with pytest.raises(UserError, match="--map=head: got 'layers/my_vars/vars'; did you mean"):
+        import_weights(path, run_of("lstm").spec, mapping | {"head": "layers/my_vars/vars"})
+
+
+def test_an_error_of_the_reader_itself_is_not_said_to_be_one_of_the_file(weights_file, monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise KeyError("bug")
+
+    monkeypatch.setattr(keras_weights, "_find_parts", broken)
+    with pytest.raises(KeyError, match="bug"):
+        import_weights(weights_file, run_of("lstm").spec)
+
+
 def test_a_file_of_another_framework_is_named(tmp_path):
     path = tmp_path / "model.safetensors"
     numpy = pytest.importorskip("safetensors.numpy")
@@ -275,3 +298,36 @@ def test_a_layer_that_computes_something_else_is_refused(layer, message, tmp_pat
     model.save(tmp_path / "model.keras")
     with pytest.raises(UserError, match=message):
         import_weights(tmp_path / "model.keras", run_of("lstm").spec)
+
+
+@pytest.fixture(scope="module")
+def three_layers(tmp_path_factory):
+    """Returns a model with an LSTM that computes as ours, and two layers that do not."""
+    x = keras.Input((None, 2))
+    lstm = keras.layers.LSTM
+    relu, ours = lstm(5, activation="relu", name="encoder"), lstm(5, name="ours")
+    both = keras.layers.Bidirectional(lstm(5), merge_mode="sum", name="both")
+    path = tmp_path_factory.mktemp("layers") / "model.keras"
+    with jax.numpy_rank_promotion("allow"):
+        keras.Model(x, [relu(x), ours(x), both(x)]).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ignored", "message"),
+    [
+        ("layers/lstm:layers/bidirectional", None),
+        ("layers/lstm/*:layers/bidirectional", None),
+        ("layers/bidirectional", "activation of encoder .* is 'relu', expected 'tanh'"),
+        ("layers/lstm", "merge_mode of both in .* is 'sum', expected 'concat'"),
+        # A tensor of the layer is still read.
+        ("layers/lstm/cell/vars/0:layers/bidirectional", "activation of encoder .* is 'relu'"),
+    ],
+)
+def test_a_layer_that_is_not_read_may_compute_something_else(ignored, message, three_layers):
+    mapping, spec = {"head": "", "ignore": ignored}, run_of("lstm").spec
+    if message is None:
+        assert import_weights(three_layers, spec, mapping)["lstm/layer_0/wx"].shape == (2, 4, 5)
+        return
+    with pytest.raises(UserError, match=message):
+        import_weights(three_layers, spec, mapping)

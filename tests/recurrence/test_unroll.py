@@ -4,6 +4,7 @@
 it on the whole catalogue.
 """
 
+import re
 from importlib import import_module
 
 import jax
@@ -44,6 +45,25 @@ def test_reverse_equals_forward_on_flipped_rows(lengths, name):
     for b, n in enumerate(lengths):
         np.testing.assert_allclose(h[:n, b], flipped_h[:n, b][::-1], atol=1e-6)
     np.testing.assert_allclose(final.h, flipped_final.h, atol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("backend", ["scan", "fused", "native"])
+def test_products_of_gradients_have_the_precision_of_the_call(backend, compiled):
+    """JAX traces the backward pass, and inside of `jit` the forward one, after the call has ended.
+
+    With layer normalization, XLA computes products for every backend.
+    """
+    spec, params, x, _ = random_layer("layernorm")
+
+    def loss(params, x):
+        return unroll(spec, params, x, backend=backend, precision="highest").h.sum()
+
+    gradient = jax.grad(jax.jit(loss) if compiled else loss, (0, 1))
+    text = str(jax.make_jaxpr(gradient)(params, x))
+    products = text.count("dot_general[")
+    assert products > 3
+    assert products == len(re.findall(r"precision=\S*HIGHEST", text))
 
 
 @pytest.mark.optimized

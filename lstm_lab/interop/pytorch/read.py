@@ -180,6 +180,8 @@ def _layer_tensors(
     axes = {"weight_ih": (gates, "inputs"), "weight_hh": (gates, "old hidden")}
     if f"{name}/proj" in shapes:
         needed["weight_hr"] = (R, H)
+        # No setting has its width, so no hint names one.
+        axes["weight_hh"] = (gates, "projected h")
     suffix = f"_l{place.layer}{'_reverse' if name.endswith('_reverse') else ''}"
     biases = ("bias_ih", "bias_hh")
     # A module with bias=False has none; PyTorch never writes one of them alone.
@@ -250,7 +252,9 @@ def _tied_bias(
     PyTorch may have stored these weights a second time, under the name of the head.
     """
     bias = "head_bias"  # as our own exports call it
-    names = [name for name in _matrices(file) if _HEADS.search(_module(name))]
+    # A matrix of another shape, such as `fc1` of an attention, belongs to something else.
+    matrices = [name for name in _matrices(file) if file.shape(name) == shape]
+    names = [name for name in matrices if _HEADS.search(_module(name))]
     if "head" in mapping:
         names = [f"{mapping['head']}.weight"]
     for name in names:

@@ -22,7 +22,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 
 from lstm_lab.cells.cell import Params, Spec, State
 from lstm_lab.cells.spec import CellSpec
-from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
+from lstm_lab.recurrence.steps import Inputs, Options, Unrolled, matmul_precision
 
 Arrays = tuple[jax.Array, ...]
 
@@ -196,6 +196,5 @@ def flipped(x_TBD: jax.Array, length_B: jax.Array) -> jax.Array:
 
 def _precision() -> lax.Precision:
     """Returns the precision in force, as cuDNN distinguishes them: TF32 or not."""
-    named = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    exact = named in ("highest", "float32")
+    exact = matmul_precision() in ("highest", "float32")
     return lax.Precision.HIGHEST if exact else lax.Precision.HIGH

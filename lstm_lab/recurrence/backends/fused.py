@@ -25,8 +25,10 @@ from lstm_lab.recurrence.steps import (
     Steps,
     Unrolled,
     apply_reset,
+    matmul_precision,
     over_time,
     select,
+    states_before,
 )
 from lstm_lab.utils.types import PyTree
 
@@ -38,6 +40,7 @@ class FusedStatic(NamedTuple):
     reverse: bool
     clamp: tuple[tuple[str, GateValue], ...]
     loop: LoopShape
+    precision: str | None  # of products, in both passes
 
 
 class Chunk(NamedTuple):
@@ -81,7 +84,7 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
 
     chunked = Chunk(inputs.x_TBD, is_real_TB, inputs.is_reset_TB, over_time(inputs))
     clamp = tuple(sorted((options.clamp or {}).items()))
-    static = FusedStatic(spec, options.reverse, clamp, options.loop)
+    static = FusedStatic(spec, options.reverse, clamp, options.loop, matmul_precision())
     h, final = _unroll(static, params, jax.tree.map(split, chunked), state)
     return Unrolled(h.reshape(chunks * steps, *h.shape[2:])[:T], final, {})
 
@@ -135,7 +138,8 @@ def _finish(
 def _unroll_forward(
     static: FusedStatic, params: Params, inputs: Chunk, state: State
 ) -> tuple[tuple[jax.Array, State], Residuals]:
-    h, states, final = _forward(static, params, inputs, state)
+    with jax.default_matmul_precision(static.precision):
+        h, states, final = _forward(static, params, inputs, state)
     return (h, final), (params, inputs, state, states)
 
 
@@ -150,9 +154,7 @@ def _unroll_backward(
     ) -> tuple[tuple[Params, State], tuple[jax.Array, PyTree]]:
         d_params, d_state = carry
         inputs, start, after, dh = now
-        states = jax.tree.map(partial(_before, static.reverse), start, after)
-        if inputs.reset is not None:
-            states = select(inputs.reset, jax.tree.map(jnp.zeros_like, states), states)
+        states = states_before(start, after, inputs.reset, static.reverse)
         chunk_grads, d_state, d_inputs = _chunk_backward(
             static, params, inputs, states, dh, d_state
         )
@@ -160,18 +162,12 @@ def _unroll_backward(
 
     zeros = jax.tree.map(jnp.zeros_like, params)
     last = jax.tree.map(lambda a: a[:, 0 if static.reverse else -1], states)
-    starts = jax.tree.map(partial(_before, static.reverse), initial, last)
-    (d_params, d_state), (dx, d_noise) = jax.lax.scan(
-        chunk, (zeros, d_final), (inputs, starts, states, dh), reverse=not static.reverse
-    )
+    starts = states_before(initial, last, None, static.reverse)  # of the chunks
+    with jax.default_matmul_precision(static.precision):
+        (d_params, d_state), (dx, d_noise) = jax.lax.scan(
+            chunk, (zeros, d_final), (inputs, starts, states, dh), reverse=not static.reverse
+        )
     return d_params, Chunk(dx, None, None, d_noise), d_state
-
-
-def _before(reverse: bool, initial: jax.Array, after: jax.Array) -> jax.Array:
-    """Returns the states before each step (or chunk) from the initial one and those after each."""
-    if reverse:
-        return jnp.concatenate([after[1:], initial[None]])
-    return jnp.concatenate([initial[None], after[:-1]])
 
 
 def _chunk_backward(

@@ -29,6 +29,10 @@ class KernelError(Exception):
     """The kernel cannot be compiled or loaded on this machine; the message says why."""
 
 
+class CellKernelError(KernelError):
+    """The compiler refuses the text of one cell; others may have a kernel."""
+
+
 @cache
 def compiler() -> tuple[str, str | None]:
     """Returns the path of the C++ compiler, or an empty path and the reason."""
@@ -81,8 +85,11 @@ def _load(source: str, text: str, symbols: dict[str, str]) -> Loaded:
         library = ctypes.CDLL(str(build(text, source)))
     except (KernelError, OSError) as error:
         reason = " ".join(str(error).split())
+        missing = "the fast CPU backend `native` is off"
+        if isinstance(error, CellKernelError):
+            missing = "there is no native kernel for this cell"
         warnings.warn(
-            f"the fast CPU backend `native` is off ({reason}); `lstm-lab doctor` says more",
+            f"{missing} ({reason}); `lstm-lab doctor` says more",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -102,6 +109,7 @@ def build(text: str, source: str = "cell.cc") -> Path:
 
     Raises:
       KernelError: if there is no compiler, the compiler fails, or the cache cannot be used.
+        CellKernelError if the compiler fails at a cell's text alone.
     """
     path, missing = compiler()
     folder, unusable = cache_folder("kernel")
@@ -143,7 +151,8 @@ def _compile(command: list[str], folder: Path, name: str, text: str) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         built, cell = Path(temporary) / "kernel.so", Path(temporary) / "cell.h"
         cell.write_text(text)
-        _run([*command, f'-DLSTM_LAB_CELL="{cell}"', "-o", str(built)])
+        failure = CellKernelError if text else KernelError
+        _run([*command, f'-DLSTM_LAB_CELL="{cell}"', "-o", str(built)], failure)
         built.chmod(0o700)
         path = folder / f"{name}.{_hash(built)}.so"
         built.replace(path)
@@ -154,9 +163,11 @@ def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
-def _run(command: list[str]) -> bytes:
+def _run(command: list[str], failure: type[KernelError] = KernelError) -> bytes:
     done = subprocess.run(command, capture_output=True)
     if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().partition("\n")[0]
-        raise KernelError(f"compiler: {command[0]} failed: {reason or 'without a message'}")
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["without a message"]
+        # Lines before the first error name the files that include its own.
+        reason = next((line for line in lines if "error:" in line), lines[0])
+        raise failure(f"compiler: {command[0]} failed: {reason}")
     return done.stdout

@@ -26,7 +26,14 @@ from lstm_lab.recurrence.backends import kernel_library, scan
 from lstm_lab.recurrence.backends.codegen.emit import Key, generate
 from lstm_lab.recurrence.backends.codegen.graph import UnsupportedError
 from lstm_lab.recurrence.backends.codegen.layer import LayerPlan, plan
-from lstm_lab.recurrence.steps import EVERYTHING, Inputs, Options, Unrolled
+from lstm_lab.recurrence.steps import (
+    EVERYTHING,
+    Inputs,
+    Options,
+    Unrolled,
+    matmul_precision,
+    widths,
+)
 from lstm_lab.utils.types import PyTree
 
 
@@ -36,6 +43,7 @@ class NativeStatic(NamedTuple):
     key: Key
     reverse: bool
     trace: tuple[str, ...]
+    precision: str | None  # of the products that XLA computes
 
 
 class Arguments(NamedTuple):
@@ -101,7 +109,7 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
     Returns:
       Hidden states, the final state, and the traced gates.
     """
-    B, (H, R) = inputs.x_TBD.shape[1], _widths(state)
+    B, (H, R) = inputs.x_TBD.shape[1], widths(state)
     noise = jax.tree.map(partial(_whole_mask, B, H), inputs.noise)
     key = Key(spec, _axes_of_masks(noise, B, H, R), _sorted(options.clamp))
     kernel = generate(key)
@@ -119,18 +127,13 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
         inputs.is_real_TB,
         inputs.is_reset_TB,
     )
-    return Unrolled(*_layer(NativeStatic(key, options.reverse, trace), arrays))
+    static = NativeStatic(key, options.reverse, trace, matmul_precision())
+    return Unrolled(*_layer(static, arrays))
 
 
 def _sorted(clamp: Mapping[str, GateValue] | None) -> tuple[tuple[str, float], ...]:
     # `dispatch` lets only numbers through.
     return cast("tuple[tuple[str, float], ...]", tuple(sorted((clamp or {}).items())))
-
-
-def _widths(state: State) -> tuple[int, int]:
-    """Returns H and R of a layer."""
-    R = state.h.shape[-1]
-    return (R if state.c is None else state.c.shape[-1]), R
 
 
 def _whole_mask(B: int, H: int, mask: jax.Array) -> jax.Array:
@@ -177,7 +180,8 @@ def _layer_forward(static: NativeStatic, arrays: Any) -> tuple[Results, Any]:
         return jnp.zeros((int(needed), 0))
 
     values = jax.tree.map(lambda primal: primal.value, arrays, is_leaf=_is_primal)
-    results, saved = _forward(static, True, values)
+    with jax.default_matmul_precision(static.precision):
+        results, saved = _forward(static, True, values)
     return results, (values, results.h, saved, perturbed(arrays.x), perturbed(arrays.noise))
 
 
@@ -193,11 +197,12 @@ def _layer_backward(static: NativeStatic, residuals: Any, cotangents: Any) -> tu
     # JAX passes symbolic zeros for outputs that the loss does not read.
     dense = [jnp.zeros(leaf.shape) if is_zero(leaf) else leaf for leaf in flat]
     cotangents = jax.tree.unflatten(tree, dense)
-    if reads_trace or noise_needed.shape[0]:
-        # Rare, so the kernel has no code for it.
-        _, pull = jax.vjp(partial(_reference, static), arrays)
-        return (pull(cotangents)[0]._replace(lengths=None, is_real_TB=None, is_reset_TB=None),)
-    gradients = _backward(static, bool(x_needed.shape[0]), arrays, h, saved, cotangents)
+    with jax.default_matmul_precision(static.precision):
+        if reads_trace or noise_needed.shape[0]:
+            # Rare, so the kernel has no code for it.
+            _, pull = jax.vjp(partial(_reference, static), arrays)
+            return (pull(cotangents)[0]._replace(lengths=None, is_real_TB=None, is_reset_TB=None),)
+        gradients = _backward(static, bool(x_needed.shape[0]), arrays, h, saved, cotangents)
     d_params, dx, d_state = gradients
     d_noise = jax.tree.map(jnp.zeros_like, arrays.noise)
     return (Arguments(d_params, dx, d_state, d_noise, None, None, None),)

@@ -1,9 +1,11 @@
-"""A persistent kernel for NVIDIA's Hopper: one launch per layer and direction, for every cell.
+"""A persistent kernel for NVIDIA's Hopper: one launch per layer and direction.
 
 The recurrent matrices stay in shared memory over all time steps, and the state in registers. The
-step is the graph that `native` is generated from (codegen/), so that the kernel serves the same
-cells, users' own included. The tensor cores multiply bfloat16 numbers and add up in float32; two or
-three of them stand for each number of a float32 input (mosaic/weights.py).
+step is the graph that `native` is generated from (codegen/). So the kernel serves the cells of
+`native`, users' own included, whose functions Pallas has and whose matrices fit into shared memory;
+`unsupported_reason` names what a cell has besides. The tensor cores multiply bfloat16 numbers and
+add up in float32; two or three of them stand for each number of a float32 input
+(mosaic/weights.py).
 
 In: the arguments of every backend. Out: `Unrolled`. The forward pass stores the states and the
 values of costly functions. The backward pass walks back with the transposed matrices; XLA then
@@ -30,13 +32,15 @@ from lstm_lab.recurrence.backends.mosaic.plan import StepPlan, inputs_of, make_p
 from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE
 from lstm_lab.recurrence.backends.mosaic.weights import matrices, vectors
 from lstm_lab.recurrence.device import DeviceType
-from lstm_lab.recurrence.steps import Inputs, Options, Unrolled
+from lstm_lab.recurrence.steps import Inputs, Options, Unrolled, matmul_precision, states_before
 
 # Names in the kinds of devices with these tensor cores. Later generations have other instructions.
 HOPPER = ("H100", "H200", "H800", "H20", "GH200")
 # Bytes of shared memory that a block can use for matrices and their operands: 227 KB, less what
 # sums over the units need.
 SHARED_MEMORY = 232_448 - 4096
+# Precisions of products that ask for float32: three bfloat16 numbers have it.
+EXACT = ("highest", "float32", "F32_F32_F32", "BF16_BF16_F32_X6", "BF16_BF16_F32_X9")
 INTERPRET = False  # whether to simulate the kernel on CPU instead; tests set it
 
 
@@ -47,7 +51,8 @@ class PersistentStatic(NamedTuple):
       key: the variant and its clamped gates.
       D: input features.
       reverse: run from the last step to the first.
-      pieces: bfloat16 numbers that stand for one number in products.
+      pieces: bfloat16 numbers that stand for one number in products of the kernels.
+      precision: of the products that XLA computes.
       interpret: whether to simulate the kernel.
     """
 
@@ -55,6 +60,7 @@ class PersistentStatic(NamedTuple):
     D: int
     reverse: bool
     pieces: int
+    precision: str | None
     interpret: bool
 
 
@@ -105,7 +111,7 @@ def unsupported_reason(
         params = jax.eval_shape(lambda k: spec.cell.init(spec, k, D, H), jax.random.key(0))
         layer = _layer_plan(key, params, D)
     except UnsupportedError as reason:
-        return str(reason).replace("native", "persistent")
+        return str(reason)
     plans = (_forward_plan(layer, True), _backward_plan(layer))
     needed = max(step.shared_memory(_pieces(dtype)) for step in plans)
     if needed > SHARED_MEMORY:
@@ -132,7 +138,9 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
     x = inputs.x_TBD
     # `dispatch` lets only numbers through.
     key = _key(spec, cast("Mapping[str, float] | None", options.clamp))
-    static = PersistentStatic(key, x.shape[-1], options.reverse, _pieces(x.dtype), INTERPRET)
+    static = PersistentStatic(
+        key, x.shape[-1], options.reverse, _pieces(x.dtype), matmul_precision(), INTERPRET
+    )
     zx = spec.cell.project(spec, params, x)
     h, final = _layer(static, LayerArrays(params, zx, state, inputs.is_real_TB, inputs.is_reset_TB))
     return Unrolled(h, final, {})
@@ -144,10 +152,10 @@ def _key(spec: Spec, clamp: Mapping[str, float] | None) -> Key:
 
 def _pieces(dtype: np.dtype | type) -> int:
     """Returns how many bfloat16 numbers stand for one number in products."""
-    named = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    if dtype == jnp.bfloat16 or named in ("bfloat16", "fastest"):
+    named = matmul_precision()
+    if dtype == jnp.bfloat16 or named in ("bfloat16", "BF16_BF16_F32"):
         return 1
-    return 3 if named in ("highest", "float32") else 2
+    return 3 if named in EXACT else 2
 
 
 def _layer_plan(key: Key, params: Params, D: int) -> LayerPlan:
@@ -190,7 +198,8 @@ def _layer(static: PersistentStatic, call: LayerArrays) -> Results:
 
 
 def _layer_forward(static: PersistentStatic, call: LayerArrays) -> tuple[Results, Any]:
-    results, stored = _forward(static, True, call)
+    with jax.default_matmul_precision(static.precision):
+        results, stored = _forward(static, True, call)
     return results, (call, stored)
 
 
@@ -215,51 +224,58 @@ def _forward(static: PersistentStatic, saves: bool, call: LayerArrays) -> tuple[
     h_TBH = jnp.concatenate([stored[k] for k in hidden], -1).astype(h.dtype)
     if call.is_real_TB is not None:
         h_TBH = jnp.where(call.is_real_TB[..., None], h_TBH, jnp.zeros_like(h_TBH))
-    return (h_TBH, _as_state(layer, call.state, last)), stored
+    return (h_TBH, _as_state(layer, "state", call.state, last)), stored
 
 
 def _layer_backward(
     static: PersistentStatic, residuals: Any, cotangents: Results
 ) -> tuple[LayerArrays]:
-    (call, stored), (dh, d_final) = residuals, cotangents
+    call, stored = residuals
+    with jax.default_matmul_precision(static.precision):
+        return (_gradients(static, call, stored, *cotangents),)
+
+
+def _gradients(
+    static: PersistentStatic, call: LayerArrays, stored: Values, dh: jax.Array, d_final: State
+) -> LayerArrays:
     layer = _layer_plan(static.key, call.params, static.D)
     step, graph = _backward_plan(layer), layer.kernel.graph
-    known = {**stored, **_states_before(static, layer, call, stored)}
-    # The gradients of h alone reach a state from outside between the first and the last step.
-    hidden = [dh, *(jnp.zeros((*dh.shape[:2], f.shape[-1])) for f in jax.tree.leaves(d_final)[1:])]
-    found, last = _run(
+    initial = _blocks(layer, "state", [_float32(f) for f in jax.tree.leaves(call.state)])
+    after = {k: stored[k] for k in initial}
+    before = states_before(initial, after, call.is_reset_TB, static.reverse)
+    inputs_by_node = {**stored, **before}
+    outputs, last = _run(
         static,
         step,
         call,
-        given=known,
-        added=_blocks(layer, "d_state", [_float32(f) for f in hidden]),
+        given=inputs_by_node,
+        # Between the first and the last step, gradients reach h alone from outside.
+        added=_blocks(layer, "d_state", [_float32(dh)]),
         carried=_blocks(layer, "d_state", [_float32(f) for f in jax.tree.leaves(d_final)]),
     )
-    known |= found
+    values = {**inputs_by_node, **outputs}
     T, B, _ = call.zx.shape
     d_zx = [
         jnp.broadcast_to(
-            known[k] if k in known else jnp.float32(graph.value(k)),
+            values[k] if k in values else jnp.float32(graph.value(k)),
             (T, B, layer.units(graph.nodes[z].width)),
         )
         for k, z in zip(graph.d_zx, inputs_of(graph, "zx"), strict=True)
     ]
     sums = [jnp.zeros(shape, jnp.float32) for shape in layer.sum_shapes]
     for outer in graph.outers:
-        product = jnp.einsum("tbs,tbg->sg", known[outer.source], known[outer.gradient])
+        product = jnp.einsum("tbs,tbg->sg", values[outer.source], values[outer.gradient])
         sums[outer.place.array] = _insert(sums[outer.place.array], outer.place, product)
     for total in graph.totals:
-        vector = known[total.node].sum((0, 1))
+        vector = values[total.node].sum((0, 1))
         sums[total.place.array] = _insert(sums[total.place.array], total.place, vector)
     d_params = layer.d_params(call.params, None, sums)
-    return (
-        LayerArrays(
-            jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, dict(call.params)),
-            jnp.concatenate(d_zx, -1).astype(call.zx.dtype),
-            _as_state(layer, call.state, last),
-            None,
-            None,
-        ),
+    return LayerArrays(
+        jax.tree.map(lambda d, p: d.astype(p.dtype), d_params, dict(call.params)),
+        jnp.concatenate(d_zx, -1).astype(call.zx.dtype),
+        _as_state(layer, "d_state", call.state, last),
+        None,
+        None,
     )
 
 
@@ -304,36 +320,23 @@ def _run(
     return step.stored.unpack(stored, B), step.carried.unpack(last, B)
 
 
-def _states_before(
-    static: PersistentStatic, layer: LayerPlan, call: LayerArrays, stored: Values
-) -> dict[int, jax.Array]:
-    """Returns the state before each step [T,B,units], by node, from that after each step."""
-    initial = _blocks(layer, "state", [_float32(f) for f in jax.tree.leaves(call.state)])
-    before = {}
-    for k, first in initial.items():
-        after = stored[k]
-        ends = [after[1:], first[None]] if static.reverse else [first[None], after[:-1]]
-        before[k] = jnp.concatenate(ends)
-        if call.is_reset_TB is not None:
-            before[k] = jnp.where(call.is_reset_TB[..., None], 0.0, before[k])
-    return before
-
-
 def _blocks(layer: LayerPlan, op: str, arrays: Sequence[jax.Array]) -> dict[int, jax.Array]:
-    """Cuts arrays [...,units] into the blocks of the inputs of one kind."""
+    """Cuts arrays [...,units], the first fields of the inputs of one kind, into their blocks."""
     graph = layer.kernel.graph
     blocks, ends = dict[int, jax.Array](), [0] * len(arrays)
     for k in inputs_of(graph, op):
         array, units = graph.nodes[k].detail[0], layer.units(graph.nodes[k].width)
+        if array >= len(arrays):
+            break
         blocks[k] = arrays[array][..., ends[array] : ends[array] + units]
         ends[array] += units
     return blocks
 
 
-def _as_state(layer: LayerPlan, like: State, blocks: Values) -> State:
-    """Joins blocks, in the order of the state's, to a state."""
+def _as_state(layer: LayerPlan, op: str, like: State, blocks: Values) -> State:
+    """Joins the blocks of the inputs of one kind to a state, the inverse of `_blocks`."""
     fields, tree = jax.tree.flatten(like)
-    parts = iter(blocks.values())
+    parts = (blocks[k] for k in inputs_of(layer.kernel.graph, op))
     joined = [
         jnp.concatenate([next(parts) for _ in names], -1).astype(field.dtype)
         for names, field in zip(layer.kernel.graph.state, fields, strict=True)

@@ -216,6 +216,31 @@ def test_the_head_of_tied_weights_can_be_named(tmp_path):
     assert_same_bits(read(run, tensors, tmp_path, head="last", embed="embedding"), run)
 
 
+def test_a_matrix_of_another_shape_is_no_head_of_tied_weights(tmp_path):
+    run = make_run(embedding=4, tied=True)
+    others = {"fc1.weight": np.ones((9, 4), np.float32), "fc1.bias": np.ones(9, np.float32)}
+    tensors = tensors_of(run) | others
+    message = r"no place for fc1\.bias \[9\], fc1\.weight \[9, 4\]; --map=ignore=fc1 leaves"
+    with pytest.raises(UserError, match=message):
+        read(run, tensors, tmp_path)
+    assert_same_bits(read(run, tensors, tmp_path, ignore="fc1"), run)
+    with pytest.raises(UserError, match=r"fc1\.weight has the shape \[9, 4\], expected \[5, 4\]"):
+        read(run, tensors, tmp_path, head="fc1")
+
+
+def test_another_width_of_a_projection_is_not_taken_for_hidden_units(tmp_path):
+    cell = tmp_path / "mine.py"
+    cell.write_text("from lstm_lab.cells import CellSpec\n\nnarrow = CellSpec(projection=0.5)\n")
+    run = make_run(cell=f"{cell}:narrow", layers=1)
+    tensors = tensors_of(run) | {"lstm.weight_hh_l0": np.zeros((16, 3), np.float32)}
+    message = (
+        r"weight_hh_l0 has the shape \[16, 3\], expected \[16, 2\] for lstm/layer_0/wh; the axes "
+        r"are \[4 x hidden, projected h\]$"
+    )
+    with pytest.raises(UserError, match=message):
+        read(run, tensors, tmp_path)
+
+
 def test_our_own_file_needs_no_import(tmp_path):
     run = make_run()
     with pytest.raises(UserError, match=r"names are ours and need no import: --config\.model\.in"):

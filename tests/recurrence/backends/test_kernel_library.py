@@ -48,11 +48,28 @@ def test_without_a_compiler(fresh_kernels):
 
 @pytest.mark.parametrize(
     ("script", "reason"),
-    [("echo 'no such option' >&2; exit 1", "no such option"), ("exit 1", "without a message")],
+    [
+        ("echo 'no such option' >&2; exit 1", "no such option"),
+        ("exit 1", "without a message"),
+        (
+            "printf 'In file included from a.h:1:\\nb.h:2: error: no Vec\\n' >&2; exit 1",
+            "b.h:2: error",
+        ),
+    ],
 )
 def test_a_failing_compiler(cache, fresh_kernels, tmp_path, script, reason):
     write_compiler(fresh_kernels, tmp_path, script)
     expect_fallback(f"fake-cxx failed: {reason}")
+
+
+def test_the_warning_says_whether_one_cell_is_concerned_or_all(cache, fresh_kernels, tmp_path):
+    write_compiler(fresh_kernels, tmp_path, "exit 1")
+    with pytest.warns(RuntimeWarning, match="there is no native kernel for this cell"):
+        kernel_library.load("struct Cell;")
+    fresh_kernels.setenv("CXX", "no-such-compiler")
+    kernel_library.compiler.cache_clear()
+    with pytest.warns(RuntimeWarning, match="the fast CPU backend `native` is off"):
+        kernel_library.load("struct Other;")
 
 
 def test_a_compiler_that_writes_no_library(cache):

@@ -3,6 +3,7 @@
 No test runs on a device: the interpreter computes what the kernel says, on the CPU.
 """
 
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -10,18 +11,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lstm_lab.cells import CATALOGUE, GATED_LSTM, CellSpec, SLSTMSpec, State, get_variant, masks
+from lstm_lab.cells import (
+    CATALOGUE,
+    GATED_LSTM,
+    CellSpec,
+    RNNSpec,
+    SLSTMSpec,
+    State,
+    get_variant,
+    masks,
+)
 from lstm_lab.cells.gated import pointwise
 from lstm_lab.compilation.targets import find_target
 from lstm_lab.compilation.topologies import devices_of
 from lstm_lab.recurrence import BACKENDS, CallSignature, DeviceType, choose, device_type, unroll
 from lstm_lab.recurrence import unsupported_reason as reason_of
 from lstm_lab.recurrence.backends import persistent
+from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE
 from lstm_lab.recurrence.backends.mosaic.weights import _split
 from tests.helpers import against_oracle
-from tests.helpers.recurrence import LENGTHS, random_layer
+from tests.helpers.recurrence import LENGTHS, RESETS, B, D, H, T, random_layer
 
 H100 = DeviceType("gpu", "NVIDIA H100 80GB HBM3")
 # Masks are refused, and without them these have the equations of `lstm`.
@@ -110,6 +122,55 @@ def test_heads_equal_scan():
     assert largest_error(*both) < 5e-5
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("rnn", {"reverse": True, "resets": RESETS}),
+        pytest.param("lstmp", {}, marks=pytest.mark.slow),  # R is 1, too
+    ],
+)
+def test_layers_with_one_unit_equal_scan(name, options):
+    spec, params, x, _ = random_layer(name, H=1)
+    both = (results(b, spec, params, x, **options) for b in ("persistent", "scan"))
+    assert largest_error(*both) < 1e-5
+
+
+@pytest.mark.slow
+def test_heads_of_one_unit_equal_scan():
+    spec, params, x, _ = random_layer(SLSTMSpec(heads=3), H=3)
+    both = (results(backend, spec, params, x, "default") for backend in ("persistent", "scan"))
+    assert largest_error(*both) < 5e-5
+
+
+def test_a_state_of_one_value_per_row_equals_scan():
+    """Its field c lies between h and n, but behind them in the tile of the carried values."""
+
+    def with_a_mean(spec, params, zx, zh, state, noise=None):
+        z = zx + zh
+        c = 0.5 * state.c + jnp.sin(z).mean(-1, keepdims=True)
+        n = jnp.tanh(state.n + z)
+        return State(jnp.tanh(z + c) * n, c, n=n), {}
+
+    def zeros(spec, params, zx, h_dtype):
+        return State(jnp.zeros_like(zx), jnp.zeros_like(zx[:, :1]), n=jnp.zeros_like(zx))
+
+    cell = get_variant("rnn").spec.cell
+    spec = RNNSpec(cell=replace(cell, pointwise=with_a_mean, initial=zeros))
+    params = spec.cell.init(spec, jax.random.key(0), D, H)
+    x = jax.random.normal(jax.random.key(1), (T, B, D))
+    options = {"reverse": True, "resets": RESETS, "lengths": LENGTHS}
+    both = (results(b, spec, params, x, **options) for b in ("persistent", "scan"))
+    assert largest_error(*both) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["sqrt", "sign", "log1p", "expm1"])
+def test_functions_of_unusual_numbers_equal_those_of_jax(name):
+    x = jnp.float32(
+        [-jnp.inf, -2.0, -1.0, -0.0, 0.0, 1e-30, 1e-8, 0.3, 7.0, 3e38, jnp.inf, jnp.nan]
+    )
+    np.testing.assert_allclose(ELEMENTWISE[name](x), getattr(lax, name)(x), rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_two_states_with_one_equation_equal_scan():
     # h and c are equal after a real step, and not before the first one, which comes after padding.
@@ -164,6 +225,33 @@ def test_precisions(precision, dtype, lowest, highest):
     assert lowest < largest_error(outputs, expected) < highest
 
 
+def test_products_of_gradients_have_the_precision_of_the_call():
+    spec, params, x, _ = random_layer("rnn", T=2)
+
+    def loss(params, x):
+        return unroll(spec, params, x, backend="persistent", precision="highest").h.sum()
+
+    text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(params, x))
+    assert text.count("dot_general[") == len(re.findall(r"precision=\S*HIGHEST", text)) > 3
+
+
+@pytest.mark.parametrize(
+    ("precision", "pieces"),
+    [
+        (None, 2),
+        ("TF32_TF32_F32", 2),
+        ("BF16_BF16_F32", 1),
+        ("F32_F32_F32", 3),
+        ("BF16_BF16_F32_X6", 3),
+        ("float32", 3),
+    ],
+)
+def test_the_number_of_pieces_follows_from_the_precision(precision, pieces):
+    with jax.default_matmul_precision(precision):
+        assert persistent._pieces(jnp.float32) == pieces
+        assert persistent._pieces(jnp.bfloat16) == 1
+
+
 def test_pieces_add_up_to_the_number():
     x = jnp.float32(np.random.default_rng(0).normal(size=1000))
     for pieces, digits in ((1, 8), (2, 16), (3, 24)):
@@ -181,6 +269,12 @@ def test_the_reasons_for_an_unsupported_call(monkeypatch):
         return State(jnp.floor(new.h), new.c), gates
 
     floor = CellSpec(cell=replace(GATED_LSTM, pointwise=with_floor))
+
+    def with_rounding(spec, params, zx, zh, state, noise=None):
+        new, gates = pointwise(spec, params, zx, zh, state, noise)
+        return State(new.h.astype(jnp.bfloat16).astype(new.h.dtype), new.c), gates
+
+    rounded = CellSpec(cell=replace(GATED_LSTM, pointwise=with_rounding))
     monkeypatch.setattr(persistent, "INTERPRET", False)
     assert reason() is None
     assert reason(dtype=jnp.bfloat16, H=128) is None
@@ -192,6 +286,7 @@ def test_the_reasons_for_an_unsupported_call(monkeypatch):
         "trace: persistent returns no gates": {"trace": True},
         "noise: persistent does not support it": {"noise": True},
         "H: got 128, whose matrices take 288 KB of shared": {"H": 128},
+        "convert_element_type: got float32 to bfloat16, expected": {"name": rounded},
         "primitive: got floor, persistent has no": {"name": floor},
     }.items():
         assert reason(**given).startswith(expected), reason(**given)

@@ -63,16 +63,18 @@ def _equation(values: Values, eqn: JaxprEqn) -> list[BlockArray]:
         return MOVES[name](values, eqn)
     if name in ELEMENTWISE:
         return [_elementwise(values, eqn)]
-    raise UnsupportedError(f"primitive: got {name}, native has no kernel for it")
+    raise UnsupportedError(f"primitive: got {name}, which no kernel computes")
 
 
 def _elementwise(values: Values, eqn: JaxprEqn) -> BlockArray:
-    name = eqn.primitive.name
+    name, dtype = eqn.primitive.name, aval(eqn.outvars[0]).dtype
     operands = [values[v] for v in eqn.invars]
     with_units = [value for value in operands if value.unit_axis is not None]
     detail: Any = eqn.params.get("y") if name == "integer_pow" else None
     if name == "convert_element_type":
-        detail = (aval(eqn.invars[0]).dtype.kind, eqn.params["new_dtype"].kind)
+        detail = (aval(eqn.invars[0]).dtype, dtype)
+    if name == "select_n" and dtype.kind == "b":
+        name = "choose_flag"
     arrays = np.broadcast_arrays(*(value.blocks for value in operands))
     blocks = np.empty(arrays[0].shape, np.int64)
     for index in np.ndindex(*blocks.shape):

@@ -156,8 +156,13 @@ class Graph:
         match "add" if op == "add_any" else op:
             case "copy" | "stop_gradient":
                 return args[0]
-            case "convert_element_type" if detail[0] == detail[1]:
+            case "convert_element_type" if _keeps_value(*detail):
                 return args[0]
+            case "convert_element_type" if detail[0].kind != "b" or detail[1].kind != "f":
+                before, after = (dtype.name for dtype in detail)
+                raise UnsupportedError(
+                    f"convert_element_type: got {before} to {after}, expected a flag to a number"
+                )
             case "add" if value[0] == 0.0:
                 return args[1]
             case "add" | "sub" if value[1] == 0.0:
@@ -170,6 +175,12 @@ class Graph:
                 return args[2] if value[0] else args[1]
             case "select_n" if args[1] == args[2]:
                 return args[1]
+            case "choose_flag":
+                # By flags alone, which have no place in memory: `select_n` is a vector.
+                which, otherwise, chosen = args
+                chosen = self.operate("and", (which, chosen))
+                otherwise = self.operate("and", (self.operate("not", (which,)), otherwise))
+                return self.operate("or", (otherwise, chosen))
             case name:
                 widths = {self.nodes[k].width for k in args} - {"ONE"}
                 if len(widths) > 1:
@@ -195,3 +206,8 @@ class Graph:
         """Returns the number of an input's block among all blocks of inputs of its kind."""
         node = self.nodes[k]
         return sorted(n.detail for n in self.nodes if n.op == node.op).index(node.detail)
+
+
+def _keeps_value(before: np.dtype, after: np.dtype) -> bool:
+    """Returns whether a conversion changes nothing in a kernel, which computes in float32."""
+    return before.kind == after.kind and after.itemsize >= min(before.itemsize, 4)

@@ -15,7 +15,7 @@ from lstm_lab.recurrence.backends.codegen.values import BlockArray, Values, aval
 def _slice(values: Values, eqn: JaxprEqn) -> list[BlockArray]:
     value, p = values[eqn.invars[0]], eqn.params
     if any(step != 1 for step in p["strides"] or ()):
-        raise UnsupportedError("slice: got strides, native has no kernel for it")
+        raise UnsupportedError("slice: got strides, which no kernel computes")
     cut = tuple(
         slice(values.in_blocks(value, k, a), 1 if b == ROWS else values.in_blocks(value, k, b))
         for k, (a, b) in enumerate(zip(p["start_indices"], p["limit_indices"], strict=True))
@@ -42,7 +42,7 @@ def _pad(values: Values, eqn: JaxprEqn) -> list[BlockArray]:
     fill = values[eqn.invars[1]].blocks.item()
     config = eqn.params["padding_config"]
     if any(inner for _, _, inner in config):
-        raise UnsupportedError("pad: got inner padding, native has no kernel for it")
+        raise UnsupportedError("pad: got inner padding, which no kernel computes")
     ends = [
         (values.in_blocks(value, k, int(low)), values.in_blocks(value, k, int(high)))
         for k, (low, high, _) in enumerate(config)

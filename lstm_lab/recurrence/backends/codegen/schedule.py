@@ -106,13 +106,18 @@ def choose_saved(graph: Graph) -> list[int]:
     for k in direct:
         if len(leaves(k)) == 1:
             saved |= dict.fromkeys(leaves(k))
-    for k in direct:
-        while len(leaves(k)) > 1 and graph.nodes[k].op in FLAGS:
-            # A flag has no place in memory; what it compares has.
+
+    def save(k: int) -> None:
+        missing = leaves(k)
+        if len(missing) > 1 and graph.nodes[k].op in FLAGS:
+            # A flag has no place in memory. What it compares has, if need be through other flags.
             for argument in graph.nodes[k].args:
-                if leaves(argument):
-                    saved[argument] = None
-        saved |= dict.fromkeys([k] if len(leaves(k)) > 1 else leaves(k))
+                save(argument)
+        else:
+            saved.update(dict.fromkeys([k] if len(missing) > 1 else missing))
+
+    for k in direct:
+        save(k)
     return sorted(saved)
 
 

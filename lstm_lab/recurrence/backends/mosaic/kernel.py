@@ -1,7 +1,7 @@
 """The kernel of a layer: one launch for all time steps, with its weights in shared memory.
 
 A block of 128 threads computes `ROWS` rows of one member. It copies its matrices into shared memory
-once. Carried values stay in registers. What a step reads is requested one step ahead if registers
+once. Carried values stay in registers. What a step reads is prefetched one step ahead if registers
 allow, so that it arrives during the products.
 
 In: `Static`, and `Arrays` in the layouts of its plan. Out: what each step stores, and the carried
@@ -22,7 +22,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from lstm_lab.recurrence.backends.codegen.primitives import FLAGS
 from lstm_lab.recurrence.backends.mosaic.memory import (
-    ROWS_LAYOUT,
+    ROW_VALUES_LAYOUT,
     TILE_LAYOUT,
     VECTOR_LAYOUT,
     load,
@@ -33,7 +33,7 @@ from lstm_lab.recurrence.backends.mosaic.primitives import Value
 from lstm_lab.recurrence.backends.mosaic.step import Step, spread
 
 THREADS = 128  # of a block: one warpgroup
-REGISTERS_AHEAD = 64  # of a thread, at most, for what the next step reads
+PREFETCH_REGISTERS = 64  # of a thread, at most, for what the next step reads
 
 
 class Arrays(NamedTuple):
@@ -198,19 +198,19 @@ class _Loop:
 
         # Above this limit, registers would spill into local memory.
         rows = plan.given.rows + (0 if self.arrays.added is None else self.arrays.added.shape[3])
-        is_ahead = rows * ROWS <= REGISTERS_AHEAD * THREADS
+        prefetches = rows * ROWS <= PREFETCH_REGISTERS * THREADS
 
         def step(i: Value, loop: tuple[list[Value], Any]) -> tuple[list[Value], Any]:
             carried, now = loop
-            now, following = (now, self._read(i + 1)) if is_ahead else (self._read(i), None)
+            now, following = (now, self._read(i + 1)) if prefetches else (self._read(i), None)
             one = self._transposed_step if self.static.transposed else self._step
             return one(values, carried, now, self._time(i)), following
 
         first = self._tiles(self.arrays.carried, plan.carried, self.member)
-        start = (first, self._read(0) if is_ahead else None)
+        start = (first, self._read(0) if prefetches else None)
         last, _ = lax.fori_loop(0, self.T, step, start)
         for value, slot in zip(last, plan.carried.slots.values(), strict=True):
-            store(self.last, (self.member, self.tile, pl.ds(slot.first, slot.rows)), value)
+            store(self.last, (self.member, self.tile, _place(slot)), value)
 
     def _step(self, values: Evaluate, carried: list[Value], now: _Read, t: Value) -> list[Value]:
         """Computes the cell's step: state in, state out."""
@@ -241,9 +241,8 @@ class _Loop:
 
     def _store(self, step: Step, t: Value, states: dict[int, Value]) -> None:
         for k, slot in self.plan.stored.slots.items():
-            place = slot.first if slot.rows == 1 else pl.ds(slot.first, slot.rows)
             value = states[k] if k in states else step.tile(k)
-            store(self.stored, (self.member, t, self.tile, place), value)
+            store(self.stored, (self.member, t, self.tile, _place(slot)), value)
 
     def _time(self, i: Value) -> Value:
         return self.T - 1 - i if self.static.reverse else i
@@ -257,7 +256,9 @@ class _Loop:
             hidden = plan.carried.leading(self.static.hidden)
             added = self._tiles(arrays.added, hidden, self.member, t)
         real, reset = (
-            None if flags is None else self._load(flags, (self.member, t, self.tile), ROWS_LAYOUT)
+            None
+            if flags is None
+            else self._load(flags, (self.member, t, self.tile), ROW_VALUES_LAYOUT)
             for flags in (arrays.is_real, arrays.is_reset)
         )
         return _Read(self._tiles(arrays.given, plan.given, self.member, t), added, real, reset)
@@ -266,20 +267,17 @@ class _Loop:
         """Reads the vectors of an array [...,tiles,units,ROWS]."""
         values = []
         for slot in layout.slots.values():
-            if slot.rows == 1:
-                value = self._load(ref, (*index, self.tile, slot.first), ROWS_LAYOUT)
-            else:
-                place = (*index, self.tile, pl.ds(slot.first, slot.rows))
-                value = self._load(ref, place, TILE_LAYOUT)
+            layout_of_value = ROW_VALUES_LAYOUT if slot.rows == 1 else TILE_LAYOUT
+            value = self._load(ref, (*index, self.tile, _place(slot)), layout_of_value)
             values.append(value.astype(jnp.float32))
         return values
 
     def _weight(self, slot: Slot) -> Value:
         """Reads a vector of weights as a tile whose columns are equal, or one number."""
         vectors = self.arrays.vectors
+        place = (self.member, _place(slot))
         if slot.rows == 1:
-            return vectors[self.member, slot.first]
-        place = (self.member, pl.ds(slot.first, slot.rows))
+            return vectors[place]
         return lax.broadcast_in_dim(
             self._load(vectors, place, VECTOR_LAYOUT), (slot.rows, ROWS), (0,)
         )
@@ -288,9 +286,15 @@ class _Loop:
         return load(ref, index, layout, interpret=self.static.interpret)
 
 
+def _place(slot: Slot) -> Any:
+    """Returns the index of a vector in an array [...,rows,ROWS]; one value per row has no axis."""
+    return slot.first if slot.rows == 1 else pl.ds(slot.first, slot.rows)
+
+
 def _choose(flags: Value, chosen: Value, other: Value) -> Value:
-    """Chooses between two tiles by a flag for each row of the batch."""
-    return jnp.where(spread(flags, chosen.shape[0]) != 0, chosen, other)
+    """Chooses between two tiles, or two values per row, by a flag for each row of the batch."""
+    flags = spread(flags, chosen.shape[0]) if chosen.ndim > 1 else flags
+    return jnp.where(flags != 0, chosen, other)
 
 
 def _zero(flags: Value, tiles: list[Value], *, when: bool) -> list[Value]:

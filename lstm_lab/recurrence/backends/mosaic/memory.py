@@ -9,10 +9,10 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from lstm_lab.recurrence.backends.mosaic.primitives import Value
 
-# How the threads hold a tile, which is as tensor cores leave it; numbers of rows of the batch; and
-# a vector of weights.
+# How the threads hold a tile, which is as tensor cores leave it; one value per row of the batch;
+# and a vector of weights.
 TILE_LAYOUT = plgpu.Layout.WGMMA
-ROWS_LAYOUT, VECTOR_LAYOUT = TILE_LAYOUT.reduce(0), TILE_LAYOUT.reduce(1)
+ROW_VALUES_LAYOUT, VECTOR_LAYOUT = TILE_LAYOUT.reduce(0), TILE_LAYOUT.reduce(1)
 # Before JAX 0.11, `load` takes an index besides the reference, and there is no `store`.
 _LOAD_INDEX = ((),) if "idx" in inspect.signature(plgpu.load).parameters else ()
 _STORE = getattr(plgpu, "store", None)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.recurrence.backends.codegen.graph import Graph, Node
+from lstm_lab.recurrence.backends.codegen.graph import Graph, Node, Width
 from lstm_lab.recurrence.backends.codegen.layer import LayerPlan
 
 TILE = 64  # units that one instruction of the tensor cores takes
@@ -33,7 +33,7 @@ class Slot(NamedTuple):
 
     Attributes:
       first: its first row.
-      rows: its number of rows, whole tiles; 1 for one number per row of the batch.
+      rows: its number of rows, whole tiles; 1 for one value per row of the batch.
       units: how many of the rows it uses.
     """
 
@@ -112,7 +112,7 @@ class StepPlan:
       layer: the cell at the sizes of a layer.
       carried: the values that the loop carries, before the step.
       given: what is read from memory at each step.
-      carry: nodes of the carried values after the step, in the order of `carried`.
+      carry: nodes of the carried values after the step, in the order of the slots of `carried`.
       stored: what is written to memory at each step; the state under its nodes in `carried`.
       vectors: vectors of weights, and single numbers.
       products: all products.
@@ -134,10 +134,14 @@ class StepPlan:
         """Returns the length of a node's vector."""
         return self.layer.units(self.node(k).width)
 
+    def rows(self, k: int) -> int:
+        """Returns the rows that a node's vector takes in a tile."""
+        return padded(self.units(k), self.node(k).width)
+
     def matrix_shape(self, product: MatrixProduct) -> tuple[int, int]:
         """Returns the shape of a product's matrix [units of results,units of sources]."""
         rows, contracted = (
-            sum(padded(self.units(k)) for k in nodes) for nodes in (product.nodes, product.sources)
+            sum(map(self.rows, nodes)) for nodes in (product.nodes, product.sources)
         )
         return rows, contracted
 
@@ -154,9 +158,9 @@ def split_rows(x: jax.Array, axis: int) -> jax.Array:
     return jnp.pad(x, missing).reshape(*x.shape[:axis], -1, ROWS, *x.shape[axis + 1 :])
 
 
-def padded(units: int) -> int:
-    """Returns a number of units rounded up to whole tiles; one number needs none."""
-    return units if units == 1 else -(-units // TILE) * TILE
+def padded(units: int, width: Width) -> int:
+    """Returns a number of units rounded up to whole tiles; one value per row needs none."""
+    return 1 if width == "ONE" else -(-units // TILE) * TILE
 
 
 def make_plan(
@@ -173,7 +177,7 @@ def make_plan(
       layer: the cell at the sizes of a layer.
       carried: nodes that the loop carries, before the step.
       known: nodes that memory holds; the step reads those that it needs.
-      carry: nodes of the carried values after the step.
+      carry: nodes of the carried values after the step, in the same order.
       stored: nodes that the step writes to memory.
     """
     nodes = layer.kernel.graph.nodes
@@ -184,15 +188,16 @@ def make_plan(
         if k not in needed:
             needed.add(k)
             waiting += () if k in known or k in carried else nodes[k].args
+    layout, after = _layout(layer, carried), dict(zip(carried, carry, strict=True))
     groups: dict[tuple[int, ...], list[int]] = {}
     for k in sorted(needed.difference(known)):
         if nodes[k].op == "product":
             groups.setdefault(nodes[k].args, []).append(k)
     return StepPlan(
         layer,
-        _layout(layer, carried),
+        layout,
         _layout(layer, [k for k in known if k in needed]),
-        tuple(carry),
+        tuple(after[k] for k in layout.slots),
         _layout(layer, stored),
         _layout(layer, [k for k in sorted(needed) if nodes[k].op == "weight"]),
         tuple(MatrixProduct(sources, tuple(results)) for sources, results in groups.items()),
@@ -213,6 +218,6 @@ def _layout(layer: LayerPlan, nodes: Iterable[int]) -> TileLayout:
     slots, first = dict[int, Slot](), 0
     for k in sorted(dict.fromkeys(nodes), key=lambda k: widths[k] == "ONE"):
         units = layer.units(widths[k])
-        slots[k] = Slot(first, padded(units), units)
-        first += padded(units)
+        slots[k] = Slot(first, padded(units, widths[k]), units)
+        first += slots[k].rows
     return TileLayout(slots)

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-Value = Any  # a tile [units,rows], numbers of rows [rows], or one number
+Value = Any  # a tile [units,rows], one value per row [rows], or one number
 
 
 def _log1p(x: Value) -> Value:
@@ -20,7 +20,8 @@ def _log1p(x: Value) -> Value:
     # Goldberg 1991, What every computer scientist should know about floating-point arithmetic.
     u = 1.0 + x
     is_zero = u == 1.0
-    return jnp.where(is_zero, x, jnp.log(u) * (x / jnp.where(is_zero, 1.0, u - 1.0)))
+    is_itself = is_zero | (u == jnp.inf)
+    return jnp.where(is_itself, x, jnp.log(u) * (x / jnp.where(is_zero, 1.0, u - 1.0)))
 
 
 def _expm1(x: Value) -> Value:
@@ -42,7 +43,12 @@ def power(x: Value, exponent: int) -> Value:
 
 
 def _sign(x: Value) -> Value:
-    return jnp.where(x > 0.0, 1.0, jnp.where(x < 0.0, -1.0, 0.0))
+    return jnp.where(x > 0.0, 1.0, jnp.where(x < 0.0, -1.0, x))  # NaN is its own sign, as zero is
+
+
+def _sqrt(x: Value) -> Value:
+    # The root of zero is not 0 times infinity, and neither is that of infinity.
+    return jnp.where((x == 0.0) | (x == jnp.inf), x, x * lax.rsqrt(x))
 
 
 ELEMENTWISE: dict[str, Callable[..., Value]] = {
@@ -57,8 +63,7 @@ ELEMENTWISE: dict[str, Callable[..., Value]] = {
     "sign": _sign,
     "square": lambda a: a * a,
     "one_minus_square": lambda a: 1.0 - a * a,
-    # The smallest normal number, so that the root of zero is not 0 times infinity.
-    "sqrt": lambda a: a * lax.rsqrt(jnp.maximum(a, 1.2e-38)),
+    "sqrt": _sqrt,
     "rsqrt": lax.rsqrt,
     "logistic": lax.logistic,
     "tanh": jnp.tanh,

@@ -17,8 +17,8 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from lstm_lab.recurrence.backends.mosaic.memory import ROWS_LAYOUT, TILE_LAYOUT
-from lstm_lab.recurrence.backends.mosaic.plan import ROWS, StepPlan, padded
+from lstm_lab.recurrence.backends.mosaic.memory import ROW_VALUES_LAYOUT, TILE_LAYOUT
+from lstm_lab.recurrence.backends.mosaic.plan import ROWS, StepPlan
 from lstm_lab.recurrence.backends.mosaic.primitives import ELEMENTWISE, Value, power
 from lstm_lab.recurrence.backends.mosaic.weights import PAIRS, cut
 
@@ -42,14 +42,14 @@ class Step:
     interpret: bool
 
     def tile(self, k: int) -> Value:
-        """Returns the value of a node as a tile, or as numbers of rows if its width is ONE.
+        """Returns the value of a node as a tile, or as one value per row if its width is ONE.
 
         A flag is 1 or 0.
         """
-        units, value = padded(self.plan.units(k)), jnp.asarray(self._value(k))
+        rows, value = self.plan.rows(k), jnp.asarray(self._value(k))
         value = jnp.where(value, 1.0, 0.0) if value.dtype == bool else value.astype(jnp.float32)
         if value.ndim == 0:
-            return jnp.full((ROWS,) if units == 1 else (units, ROWS), value)
+            return jnp.full((ROWS,) if rows == 1 else (rows, ROWS), value)
         return value
 
     def _value(self, k: int) -> Value:
@@ -70,17 +70,17 @@ class Step:
                 self._multiply(next(n for n, p in enumerate(self.plan.products) if k in p.nodes))
             case "row_sum":
                 total = jnp.sum(self._without_padding(node.args[0], 0.0), axis=0)
-                self.values[k] = self._hint(total, ROWS_LAYOUT)
+                self.values[k] = self._hint(total, ROW_VALUES_LAYOUT)
             case "row_max":
                 largest = jnp.max(self._without_padding(node.args[0], -math.inf), axis=0)
-                self.values[k] = self._hint(largest, ROWS_LAYOUT)
+                self.values[k] = self._hint(largest, ROW_VALUES_LAYOUT)
             case "integer_pow":
                 self.values[k] = power(self._value(node.args[0]), node.detail)
             case name:
                 values = [self._value(a) for a in node.args]
                 if node.width != "ONE":
-                    units = padded(self.plan.units(k))
-                    values = [spread(v, units) if jnp.ndim(v) == 1 else v for v in values]
+                    rows = self.plan.rows(k)
+                    values = [spread(v, rows) if jnp.ndim(v) == 1 else v for v in values]
                 self.values[k] = ELEMENTWISE[name](*values)
 
     def _multiply(self, number: int) -> None:
@@ -107,7 +107,7 @@ class Step:
         sums = pl.run_scoped(add_up, plgpu.WGMMAAccumulatorRef((rows, ROWS), jnp.float32))
         first = 0
         for k in product.nodes:
-            units = padded(self.plan.units(k))
+            units = self.plan.rows(k)
             self.values[k] = self._hint(sums[first : first + units], TILE_LAYOUT)
             first += units
 
@@ -123,9 +123,9 @@ class Step:
         return value if self.interpret else plgpu.layout_cast(value, layout)
 
 
-def spread(numbers: Value, units: int) -> Value:
-    """Returns numbers of rows [ROWS] as a tile [units,ROWS].
+def spread(values: Value, units: int) -> Value:
+    """Returns one value per row [ROWS] as a tile [units,ROWS].
 
     In one operation: the search for layouts fails at the array [1,ROWS] that broadcasting makes.
     """
-    return lax.broadcast_in_dim(numbers, (units, ROWS), (1,))
+    return lax.broadcast_in_dim(values, (units, ROWS), (1,))

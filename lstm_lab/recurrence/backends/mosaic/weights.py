@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lstm_lab.recurrence.backends.codegen.graph import Width
-from lstm_lab.recurrence.backends.mosaic.plan import StepPlan, padded
+from lstm_lab.recurrence.backends.mosaic.plan import StepPlan
 
 # Which pieces of two numbers are multiplied, by the number of pieces. The smallest products are
 # added first.
@@ -42,7 +42,11 @@ def matrices(plan: StepPlan, weights: Sequence[jax.Array], pieces: int) -> tuple
                 widths = {place.row: plan.node(source).width, place.column: plan.node(k).width}
                 block = _block(plan, weights[place.array], place.block, widths)
                 block = block.T if place.row < place.column else block
-                blocks.append(jnp.pad(block, [(0, padded(n) - n) for n in block.shape]))
+                nodes = (k, source)
+                missing = [
+                    (0, plan.rows(node) - n) for node, n in zip(nodes, block.shape, strict=True)
+                ]
+                blocks.append(jnp.pad(block, missing))
             rows.append(jnp.concatenate(blocks, 1))
         results.append(_split(jnp.concatenate(rows, 0), pieces))
     return tuple(results)

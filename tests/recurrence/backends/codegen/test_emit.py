@@ -15,7 +15,8 @@ from lstm_lab.cells.masks import Noise
 from lstm_lab.recurrence import CallSignature, choose, unroll, unsupported_reason
 from lstm_lab.recurrence.backends.codegen.emit import Key, generate
 from lstm_lab.recurrence.backends.codegen.graph import UnsupportedError
-from lstm_lab.recurrence.backends.codegen.primitives import ELEMENTWISE
+from lstm_lab.recurrence.backends.codegen.primitives import ELEMENTWISE, FLAGS
+from lstm_lab.recurrence.backends.codegen.schedule import choose_saved
 from tests.helpers.recurrence import B, D, H, T, assert_near, random_layer
 
 # Primitives that JAX traces only as a part of others or in some versions, or that compute nothing.
@@ -140,6 +141,40 @@ def test_combinations_of_fields_equal_scan(spec):
     assert_near(results(spec, "native", **options), results(spec, "scan", **options), 1e-5)
 
 
+def simple(function):
+    """Returns a simple RNN whose new state is a function of zx and zh."""
+
+    def pointwise(spec, params, zx, zh, state, noise=None):
+        return State(function(zx, zh)), {}
+
+    return Own(replace(ZOO, pointwise=pointwise))
+
+
+# Their flags compare values of which the backward pass needs more than one.
+OF_FLAGS = {
+    "relu6": lambda a, b: jax.nn.relu6(a + b),
+    "hard_sigmoid": lambda a, b: jax.nn.hard_sigmoid(a + b),
+    "clamp": lambda a, b: jax.lax.clamp(-1.0, a + b, 1.0),
+    "not": lambda a, b: jnp.where(~(a > b), a, b),
+    "and": lambda a, b: jnp.where((a > 0) & (b > 0), a, b),
+    "choice": lambda a, b: jnp.where(jnp.where(a > b, a + b < 1, a + b > -1), a, b),
+}
+
+
+@pytest.mark.parametrize("name", OF_FLAGS)
+def test_no_flag_is_saved(name):
+    graph = generate(Key(simple(OF_FLAGS[name]))).graph
+    saved = {graph.nodes[k].op for k in choose_saved(graph)}
+    assert saved
+    assert not saved & FLAGS
+
+
+@pytest.mark.parametrize("name", ["relu6", "choice"])
+def test_a_cell_of_flags_equals_scan(name):
+    spec = simple(OF_FLAGS[name])
+    assert_near(results(spec, "native"), results(spec, "scan"), 1e-5)
+
+
 def test_clamped_gates_equal_scan():
     spec = get_variant("vanilla").spec
     options = {"clamp": {"f": 0.25, "g": 1.0}, "trace": ("f", "c")}
@@ -188,10 +223,22 @@ def with_pointwise(function):
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        (lambda h: jnp.cumsum(h, 1), "primitive: got cumsum, native has no kernel for it"),
-        (jax.lax.digamma, "primitive: got digamma, native has no kernel for it"),
+        (lambda h: jnp.cumsum(h, 1), "primitive: got cumsum, which no kernel computes"),
+        (jax.lax.digamma, "primitive: got digamma, which no kernel computes"),
         (lambda h: jnp.repeat(h[:, ::2], 2, 1), "slice"),
         (lambda h: jnp.roll(h, 1, 1), "slice: got a cut within a vector of units"),
+        (
+            lambda h: h.astype(jnp.bfloat16).astype(jnp.float32),
+            "convert_element_type: got float32 to bfloat16, expected a flag to a number",
+        ),
+        (
+            lambda h: h.astype(jnp.float16).astype(jnp.float32),
+            "convert_element_type: got float32 to float16, expected a flag to a number",
+        ),
+        (
+            lambda h: (4.0 * h).astype(jnp.int32).astype(jnp.float32),
+            "convert_element_type: got float32 to int32, expected a flag to a number",
+        ),
         (lambda h: h * 6720.0, "depend on the number of units"),
     ],
 )
