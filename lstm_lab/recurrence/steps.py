@@ -6,8 +6,9 @@ unroll.py next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import contextlib
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,16 +75,16 @@ class LoopShape(NamedTuple):
     unrolled: int = 1
     chunk: int = 16
 
-    def scan(self, body: Callable[..., Any], carry: Any, xs: PyTree, reverse: bool) -> Any:
-        """Runs `jax.lax.scan` over the steps with this number of steps in an iteration.
+    def scope(self) -> contextlib.AbstractContextManager[None]:
+        """Returns a context that puts `unrolled` into the names of the operations in a loop.
 
-        The number is in the names of the loop's operations, where compilation/kernels.py reads it.
+        compilation/kernels.py reads the number there.
 
         Example:
-          final, ys = LoopShape(unrolled=8).scan(body, carry, xs, reverse=False)
+          with loop.scope():
+            final, ys = jax.lax.scan(body, carry, xs, unroll=loop.unrolled)
         """
-        with jax.named_scope(f"{UNROLLED_SCOPE}{self.unrolled}"):
-            return jax.lax.scan(body, carry, xs, reverse=reverse, unroll=self.unrolled)
+        return jax.named_scope(f"{UNROLLED_SCOPE}{self.unrolled}")
 
 
 def loop_shape(platform: str) -> LoopShape:

@@ -117,9 +117,11 @@ def _forward(
 
     def chunk(state: State, now: Chunk) -> tuple[State, tuple[jax.Array | None, State]]:
         zx = spec.cell.project(spec, params, now.x)
-        return static.loop.scan(
-            step, state, Steps(zx, now.real, now.reset, now.noise), static.reverse
-        )
+        steps = Steps(zx, now.real, now.reset, now.noise)
+        with static.loop.scope():
+            return jax.lax.scan(
+                step, state, steps, reverse=static.reverse, unroll=static.loop.unrolled
+            )
 
     final, (h, states) = jax.lax.scan(chunk, state, inputs, reverse=static.reverse)
     return states.h if h is None else h, states, final
@@ -216,7 +218,10 @@ def _chunk_backward(
         return d_before, (dzx, dzh, d_new, d_noise)
 
     at = (zx, zh.reshape(steps, B, -1), states, now.noise, now.real, now.reset, dh)
-    d_state, (dzx, dzh, d_new, d_noise) = static.loop.scan(step, d_state, at, not static.reverse)
+    with static.loop.scope():
+        d_state, (dzx, dzh, d_new, d_noise) = jax.lax.scan(
+            step, d_state, at, reverse=not static.reverse, unroll=static.loop.unrolled
+        )
     d_params, dx = project_pull(dzx)
     for grads in (*product_pull(flat(dzh)), *finish_pull(flat(d_new))):
         d_params = jax.tree.map(jnp.add, d_params, grads)

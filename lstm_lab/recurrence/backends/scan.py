@@ -36,7 +36,10 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
             outputs = select(now.is_real_B, outputs, jax.tree.map(jnp.zeros_like, outputs))
         return new, outputs
 
-    final, (h_TBH, traced) = options.loop.scan(body, state, steps, options.reverse)
+    with options.loop.scope():
+        final, (h_TBH, traced) = jax.lax.scan(
+            body, state, steps, reverse=options.reverse, unroll=options.loop.unrolled
+        )
     return Unrolled(h_TBH, final, traced)
 
 
