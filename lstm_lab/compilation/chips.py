@@ -21,8 +21,8 @@ GPU_SHARE = 0.75
 TPU_PRODUCTS = {"default": 1, "high": 3, "highest": 6}
 # The time that a kernel costs beyond its work: 3.4 us for one of 2.9 us in a CUDA graph, the least
 # of the published figures (https://developer.nvidia.com/blog/cuda-graphs/, on a V100). Without a
-# graph it is 0.9 us. XLA makes graphs of what it can. A TPU launches nothing: its cores run the
-# whole program.
+# graph it is 0.9 us. These figures are quoted from memory and not checked. XLA makes graphs of what
+# it can. A TPU launches nothing: its cores run the whole program.
 GPU_LAUNCH_SECONDS = 0.5e-6
 
 

@@ -1,4 +1,4 @@
-"""Where the weights come from: the command that trains the model again, and the record."""
+"""The origin of the weights: the command that trains the model again, and the record."""
 
 import re
 import shlex
@@ -32,7 +32,7 @@ def test_the_command_trains_the_same_model_in_any_folder(run, tmp_path, monkeypa
     words = [places.get(word, word) for word in command_of(provenance_section(read_facts(run)))]
     assert words[:2] == ["lstm-lab", "train"]
     assert main(words[1:]) == 0
-    # The same settings and seed; the first run had other lanes beside it, so it rounds differently.
+    # The same settings and seed; the first run shared its program, so it rounds differently.
     assert read_json(elsewhere / "again" / "run.json")["id"] == read_json(run / "run.json")["id"]
     first, again = read_result(run)["test"], read_result(elsewhere / "again")["test"]
     assert again["mse"] == pytest.approx(first["mse"], rel=1e-4)

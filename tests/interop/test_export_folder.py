@@ -206,7 +206,7 @@ def exporting(out, place, name="theirs"):
 
 
 def hidden(out):
-    """Returns the names of what exports have put beside a folder, without the name of the host."""
+    """Returns the names of what exports have put next to a folder, without the name of the host."""
     names = {path.name for path in out.parent.iterdir()} - {out.name}
     return {name.replace(f".{socket.gethostname()}", "") for name in names}
 
