@@ -59,6 +59,15 @@ def test_welch_equals_the_formulas():
     assert welch([1.0, 1.0], [2.0, 2.0], "greater") == 1.0
 
 
+def test_welch_takes_sides_that_do_not_vary():
+    """The mean of three times 0.1 is not 0.1 in floating point; scipy would warn, an error here."""
+    constant = [0.1, 0.1, 0.1]
+    assert np.std(constant) > 0
+    assert welch(constant, constant) == 1.0
+    t = (np.mean(B) - 0.1) / (np.std(B, ddof=1) / np.sqrt(len(B)))
+    np.testing.assert_allclose(welch(constant, B), 2 * scipy.stats.t.sf(abs(t), len(B) - 1))
+
+
 def test_wilcoxon_equals_enumeration_of_all_signs():
     """Without ties the p-value is exact: over all signs of the ranks."""
     difference = np.array([1.1, -0.3, 0.7, 2.0, -0.4, 1.5, 0.9])
