@@ -11,6 +11,7 @@ from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.render.figures.style import (
     ReportFigure,
     add_legend,
+    limit_to_most,
     line_style,
     logarithmic_x,
     name_label,
@@ -71,6 +72,7 @@ def expected_best(c: Comparison) -> ReportFigure | None:
     for row in rows:
         k = np.arange(1, len(row.expected_best) + 1)
         axes.plot(k, row.expected_best, **line_style(c, row), lw=1.6, label=name_label(row.variant))
+    limit_to_most(axes, {name_label(row.variant): np.array(row.expected_best) for row in rows})
     # Most of the gain comes from the first trials.
     logarithmic_x(axes, np.array([1, max(len(row.expected_best) for row in rows)]))
     axes.set_xlabel("trials k")

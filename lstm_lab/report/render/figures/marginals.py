@@ -17,6 +17,7 @@ from lstm_lab.report.render.figures.style import (
     ReportFigure,
     add_legend,
     apply_style,
+    limit_to_most,
     line_style,
     logarithmic_x,
     name_label,
@@ -46,16 +47,14 @@ def marginals(c: Comparison) -> ReportFigure | None:
     for k, path in enumerate(paths):
         axes = panels[k // n_columns][k % n_columns]
         values, scale, label = _axis_values(path, c.ranges[path])
+        curves = {}
         for row in rows:
             by_path = c.importances[row.variant].marginals
             if path in by_path:
-                axes.plot(
-                    values,
-                    by_path[path][0],
-                    **line_style(c, row),
-                    lw=1.4,
-                    label=name_label(row.variant),
-                )
+                name = name_label(row.variant)
+                curves[name] = np.asarray(by_path[path][0])
+                axes.plot(values, curves[name], **line_style(c, row), lw=1.4, label=name)
+        limit_to_most(axes, curves)
         axes.set_xlabel(label)
         if scale == "log":
             logarithmic_x(axes, values)

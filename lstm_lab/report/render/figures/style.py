@@ -7,7 +7,7 @@ replaces the theme colors by CSS variables, so figures follow its light or dark 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ INK, MUTED, ACCENT, GRID_LINE = "#1f2933", "#829ab1", "#c05621", "#e4e7eb"
 # Only these colors change between light and dark mode: `svg` replaces them in its text. Labels and
 # axes must use them; another dark gray would stay dark on a dark page.
 CSS_VARIABLES = {INK: "ink", MUTED: "muted", ACCENT: "accent", GRID_LINE: "line"}
+# A y axis shows most of the curves, not all, if all of them need more than this times its height.
+FLATTENED = 5
 # More curves than this cannot be told apart.
 MAX_CURVES = 8
 # Distinguishable from each other, from ACCENT, and readable on white and on a dark page.
@@ -169,6 +171,33 @@ def logarithmic_x(axes: Axes, values: np.ndarray) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     if few_decades:
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def limit_to_most(axes: Axes, curves: Mapping[str, np.ndarray]) -> None:
+    """Limits the y axis to most of the curves if a few far ones would flatten them.
+
+    Far values lie outside Tukey's fences: 1.5 interquartile ranges beyond the quartiles of the
+    curves' lowest and highest values. A note above the axes names the curves that leave them.
+
+    Args:
+      axes: the axes.
+      curves: the values of each curve, by the name in the note.
+    """
+    lows, highs = (np.array([end(y) for y in curves.values()]) for end in (np.min, np.max))
+    low = lows[lows >= _fences(lows)[0]].min()
+    high = highs[highs <= _fences(highs)[1]].max()
+    if highs.max() - lows.min() <= FLATTENED * (high - low):
+        return
+    margin = 0.05 * (high - low)
+    axes.set_ylim(low - margin, high + margin)
+    outside = [name for name, y in curves.items() if y.min() < low or y.max() > high]
+    axes.set_title(f"partly outside: {', '.join(outside)}", color=INK, fontsize=8, loc="left")
+
+
+def _fences(values: np.ndarray) -> tuple[float, float]:
+    """Returns Tukey's lower and upper fence."""
+    q1, q3 = np.quantile(values, (0.25, 0.75))
+    return q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)
 
 
 def rows_to_draw(c: Comparison, condition: Callable[[VariantRow], bool]) -> list[VariantRow]:
