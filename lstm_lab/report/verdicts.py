@@ -180,10 +180,12 @@ def _judge_share(claim: Mapping[str, Any], importances: Mapping[str, Importance]
     interval = mean_interval([i.main_effects[claim["setting"]] for i in importances.values()])
     if not np.isfinite(interval.low):
         return ClaimVerdict(text, "too few variants", "inconclusive")
-    shares = f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%} over variants)"
-    if low <= interval.low and interval.high <= high:
+    # Student's interval does not know that a share is never below 0 or above 1.
+    lowest, highest = max(interval.low, 0.0), min(interval.high, 1.0)
+    shares = f"{interval.estimate:.1%} ({lowest:.1%} to {highest:.1%} over variants)"
+    if low <= lowest and highest <= high:
         return ClaimVerdict(text, shares, "holds")
-    outside = interval.high < low or interval.low > high
+    outside = highest < low or lowest > high
     return ClaimVerdict(text, shares, "fails" if outside else "inconclusive")
 
 

@@ -90,6 +90,10 @@ def test_a_matters_claim_is_judged_by_its_interval_over_variants():
     assert verdict(claim, importances=effects(0.3, 0.31, 0.32)) == "fails"
     assert verdict(claim, importances=effects(0.3, 0.6, 0.9)) == "inconclusive"
     assert verdict(claim, importances=effects(0.7)) == "inconclusive"
+    # Student's intervals reach from -0.9 % and to 111.5 %; no share does.
+    small, large = effects(0.0002, 0.0004, 0.009), effects(0.8, 0.95, 0.95)
+    assert verdict({**claim, "at_least": 0.0, "at_most": 0.02}, importances=small) == "holds"
+    assert verdict(claim, importances=large) == "holds"
 
 
 def test_a_scores_claim_needs_every_run_within_its_bounds():
