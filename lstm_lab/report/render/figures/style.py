@@ -42,7 +42,6 @@ COLORS = (
     "#0987a0",
     "#b83280",
     "#718096",
-    "#553c9a",
     "#68a02b",
 )
 # A name of matplotlib; or an offset, and lengths of dashes and gaps in units of the line width.
