@@ -12,6 +12,5 @@ from lstm_lab.studies import Study
 def get_study() -> Study:
     """Returns the study."""
     config = adding.get_config()
-    return memory(
-        "memory_adding", "Adding two of many numbers", config, (50, 100, 200), 400, "length"
-    )
+    title = "Adding two of many numbers"
+    return memory("memory_adding", title, config, (50, 100, 200), 400, score="mse")

@@ -12,6 +12,5 @@ from lstm_lab.studies import Study
 def get_study() -> Study:
     """Returns the study."""
     config = copy_memory.get_config()
-    return memory(
-        "memory_copy", "Copying ten symbols after a delay", config, (10, 30, 100), 200, "delay"
-    )
+    title = "Copying ten symbols after a delay"
+    return memory("memory_copy", title, config, (10, 30, 100), 200, of="delay", score="nll")

@@ -12,4 +12,4 @@ from lstm_lab.studies import Study
 def get_study() -> Study:
     """Returns the study."""
     config = dyck.get_config()
-    return memory("memory_dyck", "Which bracket is closed", config, (20, 40, 80), 160, "length")
+    return memory("memory_dyck", "Which bracket is closed", config, (20, 40, 80), 160)

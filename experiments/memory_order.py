@@ -12,4 +12,4 @@ from lstm_lab.studies import Study
 def get_study() -> Study:
     """Returns the study."""
     config = temporal_order.get_config()
-    return memory("memory_order", "Which of two came first", config, (50, 100, 200), 400, "length")
+    return memory("memory_order", "Which of two came first", config, (50, 100, 200), 400)

@@ -12,4 +12,4 @@ from lstm_lab.studies import Study
 def get_study() -> Study:
     """Returns the study."""
     config = parity.get_config()
-    return memory("memory_parity", "Parity at every step", config, (10, 30, 100), 400, "length")
+    return memory("memory_parity", "Parity at every step", config, (10, 30, 100), 400)
