@@ -21,9 +21,9 @@ import numpy as np
 from lstm_lab.bench.cases import Case
 from lstm_lab.bench.contenders import settings
 from lstm_lab.bench.plan import Deadline, Plan
-from lstm_lab.bench.run import Keep
+from lstm_lab.bench.run import Keep, add_error, cases_in_time
 from lstm_lab.bench.table import MODEL_TITLES, error_lines, head
-from lstm_lab.utils.progress import Meter, say
+from lstm_lab.utils.progress import Meter
 from lstm_lab.utils.tables import markdown_table
 
 # The columns of the table: keys of a row, and what they are.
@@ -57,19 +57,14 @@ def run_costs(
     Returns:
       The result; each value of a row is a list over rounds.
     """
-    missing = plan.without(result["done"])
-    share = meter.total / max(sum(map(plan.seconds_of, plan.cases)), 1e-9)
-    meter.skip(share * (sum(map(plan.seconds_of, set(plan.cases) - set(missing.cases)))))
-    for case in Deadline(limit).while_time(missing.cases):
-        step = share * plan.seconds_of(case) / (plan.rounds * max(len(plan.names), 1))
+    for case, cost in cases_in_time(plan, result, meter, keep, Deadline(limit)):
+        step = cost / (plan.rounds * max(len(plan.names), 1))
         values: dict[str, list[dict[str, float]]] = {name: [] for name in plan.names}
         for k in range(plan.rounds):
             for name in plan.names if k % 2 == 0 else plan.names[::-1]:
                 answer = measure(name, case)
                 if isinstance(answer, str):
-                    say(f"{name} at {case.label}: {answer}")
-                    fault = {"label": case.label, "work": case.work, "error": answer}
-                    result["errors"].append({"contender": name, "memory_settings": False, **fault})
+                    add_error(result, name, memory=False, case=case, text=answer)
                 elif answer is not None:
                     values[name].append(answer)
                 meter.advance(step, f"{name} at {case.label}")
@@ -78,8 +73,6 @@ def run_costs(
                 columns = {key: [answer[key] for answer in rounds] for key in COLUMNS}
                 row = {"case": case.to_json(), "label": case.label, "contender": name}
                 result["rows"].append({**row, "memory_settings": False, **columns})
-        result["done"].append(case.to_json())
-        keep(result)
     return result
 
 

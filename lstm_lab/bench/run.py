@@ -11,7 +11,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -190,6 +190,44 @@ def resumed(path: Path, new: dict[str, Any]) -> dict[str, Any]:
     return old
 
 
+def cases_in_time(
+    plan: Plan, result: dict[str, Any], meter: Meter, keep: Keep, deadline: Deadline
+) -> Iterator[tuple[Case, float]]:
+    """Yields the cases that a result lacks, each with its share of the meter.
+
+    A case whose turn is over is noted as done, so that a killed run loses one case at most.
+
+    Args:
+      plan: what to measure.
+      result: the result to extend.
+      meter: counts the cases, each by its share of the time.
+      keep: called with the partial result after every case.
+      deadline: no case starts that would probably end later.
+    """
+    missing = plan.without(result["done"]).cases
+    share = meter.total / max(sum(map(plan.seconds_of, plan.cases)), 1e-9)
+    meter.skip(share * sum(map(plan.seconds_of, set(plan.cases) - set(missing))))
+    for case in deadline.while_time(missing):
+        yield case, share * plan.seconds_of(case)
+        result["done"].append(case.to_json())
+        keep(result)
+
+
+def add_error(result: dict[str, Any], name: str, memory: bool, case: Case, text: str) -> None:
+    """Adds to a result that a contender failed at a case, and says so.
+
+    Args:
+      result: the result to extend.
+      name: the contender.
+      memory: whether it ran with the memory settings.
+      case: the case.
+      text: its message.
+    """
+    say(f"{name} at {case.label}: {text}")
+    fault = {"label": case.label, "work": case.work, "error": text}
+    result["errors"].append({"contender": name, "memory_settings": memory, **fault})
+
+
 def run_suite(
     plan: Plan,
     result: dict[str, Any],
@@ -213,18 +251,14 @@ def run_suite(
     deadline = Deadline(limit)
     for name in plan.absent:
         say(f"{name}: not installed, left out")
-    missing = plan.without(result["done"])
     # Started once, not for each case: starting takes seconds, and turns should be close in time.
     contenders = [
         Contender(name, plan.suite, setting)
-        for name in (plan.names if missing.cases else ())
+        for name in (plan.names if plan.without(result["done"]).cases else ())
         for setting in plan.memory
     ]
-    share = meter.total / max(sum(map(plan.seconds_of, plan.cases)), 1e-9)
-    meter.skip(share * (sum(map(plan.seconds_of, set(plan.cases) - set(missing.cases)))))
     try:
-        for case in deadline.while_time(missing.cases):
-            cost = share * plan.seconds_of(case)
+        for case, cost in cases_in_time(plan, result, meter, keep, deadline):
             text = f"{case.work} {case.label}"
             served = _prepared(contenders, case, result, meter, cost / 2, text)
             turns = _interleaved(
@@ -232,8 +266,6 @@ def run_suite(
             )
             for (contender, facts), times in zip(served, turns, strict=True):
                 result["rows"].append(_row(case, contender.name, contender.memory, times, facts))
-            result["done"].append(case.to_json())
-            keep(result)
     finally:
         for contender in contenders:
             contender.close()
@@ -270,11 +302,7 @@ def _prepared(
         built = list(pool.map(lambda contender: contender.build(case), contenders))
     for contender, facts in zip(contenders, built, strict=True):
         if isinstance(facts, str):
-            say(f"{contender.name} at {case.label}: {facts}")
-            fault = {"label": case.label, "work": case.work, "error": facts}
-            result["errors"].append(
-                {"contender": contender.name, "memory_settings": contender.memory, **fault}
-            )
+            add_error(result, contender.name, contender.memory, case, facts)
         elif facts is not None:
             served.append((contender, facts))
         meter.advance(cost / len(contenders), text)

@@ -32,6 +32,7 @@ _PUBLISHED = {
     "semeniuta_sequence": {"recurrent_dropout": 0.25},
 }
 RATES = ("zoneout_c", "zoneout_h", "recurrent_dropout", "input_dropout", "weight_drop")
+# Their places are folded into keys: a new purpose goes to the end, or all later masks would change.
 _PURPOSES = ("zoneout_c", "zoneout_h", "recurrent", "candidate", "weights", "inputs")
 
 

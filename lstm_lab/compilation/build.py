@@ -62,10 +62,9 @@ def build(spec: RunSpec, layout: Layout, dataset: Dataset, devices: Sequence[jax
     start = time.monotonic()
     total, _ = spec.schedule_steps(dataset.splits.get("train"))
     program = build_program(spec, total, layout, devices)
-    splits = {name: split for name, split in dataset.splits.items() if name != "test"}
     with estimated_memory(), _own_names():
         member = program.member_shapes(member_of(spec, total))
-        lowered = program.lower(member, splits, dataset.splits["test"])
+        lowered = program.lower(member, dataset.training_splits, dataset.splits["test"])
         try:
             run_chunk, evaluate = lowered.run_chunk.compile(), lowered.evaluate.compile()
         except jax.errors.JaxRuntimeError as error:

@@ -17,7 +17,7 @@ from jax import lax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
-from lstm_lab.models.build import build_model
+from lstm_lab.models.build import build_model, jit_with_precision
 from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import Language
 from lstm_lab.tasks.readers.text import END, encode
@@ -165,7 +165,7 @@ def _compiled_read(spec: RunSpec) -> Callable[..., tuple[jax.Array, States]]:
         )
         return logits[0, -1], states
 
-    return jax.jit(read)
+    return jit_with_precision(spec, read)
 
 
 @lru_cache(maxsize=4)
@@ -202,4 +202,4 @@ def _compiled_draw(
         (logits_V, states), symbols = lax.scan(draw_one, (logits_V, states), positions)
         return symbols, logits_V, states
 
-    return jax.jit(draw)
+    return jit_with_precision(spec, draw)

@@ -17,7 +17,7 @@ from jax import lax
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.generate import Sampling
 from lstm_lab.inference.load import Trained
-from lstm_lab.models.build import build_model
+from lstm_lab.models.build import build_model, jit_with_precision
 from lstm_lab.models.recurrent import States
 from lstm_lab.tasks import JSB
 from lstm_lab.training.state import zero_states
@@ -93,7 +93,7 @@ def _compiled_draw(spec: RunSpec, frames: int, sampling: Sampling) -> Callable[.
         _, notes_TD = lax.scan(draw_frame, (silence_D, states), jnp.arange(frames))
         return notes_TD
 
-    return jax.jit(draw)
+    return jit_with_precision(spec, draw)
 
 
 def write_midi(notes_TD: np.ndarray, path: Path) -> None:

@@ -19,7 +19,7 @@ from scipy.special import expit, softmax
 
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.inference.load import Trained
-from lstm_lab.models.build import build_model
+from lstm_lab.models.build import build_model, jit_with_precision
 from lstm_lab.models.recurrent import States
 from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import (
@@ -224,4 +224,4 @@ def compiled_step(spec: RunSpec) -> Callable[..., tuple[jax.Array, States]]:
             {"params": params}, x, None, None, states, is_start, method="logits_and_states"
         )
 
-    return jax.jit(step)
+    return jit_with_precision(spec, step)

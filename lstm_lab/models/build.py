@@ -7,6 +7,10 @@ parameters come from the module's `init`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
@@ -61,6 +65,28 @@ def build_model(
         trace=trace,
         device=device,
     )
+
+
+def jit_with_precision(spec: RunSpec, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function that calls the model of a run, with the run's precision of products.
+
+    The precision of JAX is a setting of the process. A module has none of its own, so a call
+    outside of this context would compute with the default: TF32 on GPUs.
+
+    Args:
+      spec: the run; `model.precision` is read.
+      function: of arrays.
+
+    Example:
+      logits = jit_with_precision(spec, build_model(spec).apply)({"params": params}, x)
+    """
+
+    @wraps(function)
+    def precise(*args: Any) -> Any:
+        with jax.default_matmul_precision(spec.model.precision):
+            return function(*args)
+
+    return jax.jit(precise)
 
 
 def backends_for_training(

@@ -18,7 +18,7 @@ from lstm_lab.cells.cell import State
 from lstm_lab.config.sections import Attention
 from lstm_lab.models.head import Outputs
 from lstm_lab.models.recurrent import LSTM, States
-from lstm_lab.models.regularization import OUTPUT, Regularization, dropout
+from lstm_lab.models.regularization import Regularization, drop_features
 from lstm_lab.tasks import SourceTokens
 
 
@@ -146,6 +146,7 @@ class EncoderDecoder(nn.Module):
     def _encode_source(
         self, x_BT: jax.Array, source: SourceTokens | None, regularization: Regularization | None
     ) -> Memory:
+        # Without a source, as where only shapes or parameters are asked for: one unknown symbol.
         tokens_BS, lengths_B = source or (jnp.zeros((x_BT.shape[0], 1), jnp.int32), None)
         return self.encode(tokens_BS, lengths_B, regularization)
 
@@ -166,6 +167,7 @@ class EncoderDecoder(nn.Module):
         x_SBD = self.embed_source(tokens_BS.T)
         h_SBE, final_states = self.encoder(x_SBD, lengths=lengths_B, regularization=regularization)
         h_BSE = h_SBE.swapaxes(0, 1)
+        # Once per source: they are the same for all steps of the decoder.
         keys_BSA = self.keys(h_BSE) if self.attention != "none" else h_BSE
         real_BS = jnp.ones((B, S), bool)
         if lengths_B is not None:
@@ -236,14 +238,12 @@ class EncoderDecoder(nn.Module):
                 context_BTE = self._attend(score_BTS, memory)
                 joined = jnp.concatenate([context_BTE.swapaxes(0, 1), h_TBH], -1)
                 features_TBH = jnp.tanh(self.mix(joined))
-        if self.dropout_out and regularization is not None and regularization.keys_B is not None:
-            keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, OUTPUT)
-            features_TBH = dropout(features_TBH, self.dropout_out, keys_B)
-        return features_TBH, final_states
+        return drop_features(features_TBH, self.dropout_out, regularization), final_states
 
     def _attend(self, score_BTS: jax.Array, memory: Memory) -> jax.Array:
         """Returns context vectors [B,T,E]: encoder outputs averaged with weights softmax(score)."""
-        # float32 for the softmax: in bfloat16 the weights of a long source would not sum to 1.
+        # float32 for the softmax: in bfloat16 the weights of a long source would not sum to 1. A
+        # row without real steps would give NaN, so tasks give every source at least one symbol.
         masked = jnp.where(memory.real_BS[:, None], score_BTS.astype(jnp.float32), -jnp.inf)
         weight_BTS = jax.nn.softmax(masked).astype(memory.h_BSE.dtype)
         return jnp.einsum("bts,bse->bte", weight_BTS, memory.h_BSE)
@@ -263,6 +263,7 @@ class EncoderDecoder(nn.Module):
             h_1BH, states = module.decoder(joined_BD[None], states)
             return states, jnp.concatenate([h_1BH[0], context_BE], -1)
 
+        # All steps share the parameters, and so the key from which `init` draws them.
         scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
         final_states, features_TBH = scan(self, states, x_TBD)
         return features_TBH, final_states

@@ -74,20 +74,51 @@ def add_noise(x_TBD: jax.Array, regularization: Regularization | None) -> jax.Ar
         or "input_noise" not in regularization.rates
     ):
         return x_TBD
-    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, INPUT_NOISE)
+    keys_B = _fold_each(regularization.keys_B, INPUT_NOISE)
     shape = (x_TBD.shape[0], x_TBD.shape[2])
     noise_BTD = jax.vmap(lambda key: jax.random.normal(key, shape))(keys_B)
     return x_TBD + regularization.rates["input_noise"] * noise_BTD.swapaxes(0, 1)
+
+
+def drop_features(
+    features: jax.Array,
+    rate: float,
+    regularization: Regularization | None,
+    *,
+    locked: bool = False,
+) -> jax.Array:
+    """Applies the dropout before the head; without keys (evaluation) nothing is dropped.
+
+    Args:
+      features: what the head reads, [T,B,H] at every step or [B,H] at the last one.
+      rate: probability of zero.
+      regularization: keys of the step, one per example.
+      locked: as in `dropout`.
+
+    Returns:
+      An array like `features`.
+    """
+    if not rate or regularization is None or regularization.keys_B is None:
+        return features
+    keys_B = _fold_each(regularization.keys_B, OUTPUT)
+    features_TBH = features.reshape(-1, *features.shape[-2:])
+    return dropout(features_TBH, rate, keys_B, locked=locked).reshape(features.shape)
 
 
 def fold_in(regularization: Regularization, index: int) -> Regularization:
     """Returns the same rates with keys that are derived for a layer and direction, by number."""
     if regularization.key is None or regularization.keys_B is None:
         return regularization
-    keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, index)
     return Regularization(
-        regularization.rates, jax.random.fold_in(regularization.key, index), keys_B
+        regularization.rates,
+        jax.random.fold_in(regularization.key, index),
+        _fold_each(regularization.keys_B, index),
     )
+
+
+def _fold_each(keys_B: jax.Array, number: int) -> jax.Array:
+    """Folds a number into the key of each example."""
+    return jax.vmap(jax.random.fold_in, (0, None))(keys_B, number)
 
 
 def drop_words_of_sequences(

@@ -18,12 +18,11 @@ from lstm_lab.cells.initializers import init_matrix, init_vector, sets_memory_bi
 from lstm_lab.models.head import Outputs
 from lstm_lab.models.recurrent import LSTM, States
 from lstm_lab.models.regularization import (
-    OUTPUT,
     Regularization,
     add_noise,
+    drop_features,
     drop_words,
     drop_words_of_sequences,
-    dropout,
 )
 
 
@@ -126,7 +125,9 @@ class SequenceModel(nn.Module):
             x_TBD, states, lengths=lengths, is_start=is_start, regularization=regularization
         )
         self._sow_features("raw", features)
-        features = self._drop(features, regularization)
+        features = drop_features(
+            features, self.dropout_out, regularization, locked=self.lstm.locked
+        )
         self._sow_features("dropped", features)
         if self.tied:
             head = self.embed.embedding.T, self.bias
@@ -163,15 +164,6 @@ class SequenceModel(nn.Module):
             return drop_words_of_sequences(x_TBD, x_T, self.dropout_words, keys_B)
         table_VD = drop_words(self.embed.embedding, self.dropout_words, regularization.key)
         return table_VD.astype(self.dtype)[x_T]
-
-    def _drop(self, features: jax.Array, regularization: Regularization | None) -> jax.Array:
-        """Applies the dropout before the head to features [T,B,H] or [B,H]."""
-        if not self.dropout_out or regularization is None or regularization.keys_B is None:
-            return features
-        keys_B = jax.vmap(jax.random.fold_in, (0, None))(regularization.keys_B, OUTPUT)
-        features_TBH = features.reshape(-1, *features.shape[-2:])
-        dropped = dropout(features_TBH, self.dropout_out, keys_B, locked=self.lstm.locked)
-        return dropped.reshape(features.shape)
 
     def apply_head(self, features: jax.Array) -> jax.Array:
         """Returns the outputs of the head for features [T,B,H] or [B,H]."""

@@ -17,7 +17,7 @@ from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import rates_of
 from lstm_lab.models.beam_search import beam_search
-from lstm_lab.models.build import build_model
+from lstm_lab.models.build import build_model, jit_with_precision
 from lstm_lab.models.encoder_decoder import EncoderDecoder
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import SourceTokens
@@ -82,4 +82,4 @@ def _compiled_search(spec: RunSpec, beam: int, max_length: int) -> Callable[...,
             end=END_NUMBER,
         )
 
-    return jax.jit(search)
+    return jit_with_precision(spec, search)

@@ -133,6 +133,7 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
         return f"clamp: {backend} takes numbers, expected the same for all units"
     device = call.device or own_device_type()
     spec, dtype, platform = call.spec, call.dtype, device.platform
+    # In order: a case without a name refuses what none of the backends after it supports.
     match backend:
         case "native":
             return native.unsupported_reason(spec, dtype, platform, numbers, call.noise)

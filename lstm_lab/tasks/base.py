@@ -136,6 +136,11 @@ class Dataset:
     preprocessing: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def training_splits(self) -> dict[str, Split]:
+        """The splits that training reads: all but the test split."""
+        return {name: split for name, split in self.splits.items() if name != "test"}
+
 
 class Task:
     """The base class of tasks: inputs, target, and the source of the examples.

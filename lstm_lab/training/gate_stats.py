@@ -19,7 +19,7 @@ from lstm_lab.cells.masks import Rates
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import rates_of
-from lstm_lab.models.build import build_model
+from lstm_lab.models.build import build_model, jit_with_precision
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.tasks import Examples, Split, first_examples, longest, rows_that_fit
 from lstm_lab.tasks.examples import Array
@@ -98,7 +98,7 @@ def _compiled(spec: RunSpec) -> Callable[[PyTree, Examples, Rates], dict[str, La
         traces = variables["traces"]["lstm"]
         return {name: _layer_stats(traced, real_TB) for name, (traced,) in traces.items()}
 
-    return jax.jit(measure)
+    return jit_with_precision(spec, measure)
 
 
 def _layer_stats(traced: dict[str, jax.Array], real_TB: jax.Array) -> LayerStats:

@@ -55,7 +55,7 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
     program = build_program(spec, STEPS, Layout("single", 1, 1))
     start = initial_member(program, spec, STEPS, dataset.preprocessing)
     state = program.assign(None, {0: start.state})
-    data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
+    data = program.place_data(dataset.training_splits)
     rates: list[float] = []
     losses: list[float] = []
     mean = 0.0

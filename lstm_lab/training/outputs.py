@@ -17,7 +17,7 @@ from lstm_lab.cells.masks import Rates
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.variant import rates_of
-from lstm_lab.models.build import build_model
+from lstm_lab.models.build import build_model, jit_with_precision
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import Stored, Task, rows_that_fit
@@ -104,9 +104,8 @@ def _compiled(spec: RunSpec) -> Callable[..., jax.Array]:
 
     # The rates are an argument, because runs with other rates share the function.
     def apply(params: PyTree, x: jax.Array, lengths: jax.Array | None, rates: Rates) -> jax.Array:
-        with jax.default_matmul_precision(spec.model.precision):
-            logits = model.apply({"params": params}, x, lengths, Regularization(rates))
+        logits = model.apply({"params": params}, x, lengths, Regularization(rates))
         assert isinstance(logits, jax.Array)
         return logits
 
-    return jax.jit(apply)
+    return jit_with_precision(spec, apply)

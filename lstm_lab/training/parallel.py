@@ -1,14 +1,14 @@
 """The only file that maps: one member's functions over the lanes of a program and its devices.
 
 In: a `TrainStep` and a `Layout`. Out: a `Program`. Lanes are mapped by `lax.map` on CPU and by
-`vmap` elsewhere; devices by `jit` (one), `pmap` (several) or `shard_map` (several hosts).
+`vmap` elsewhere, devices by `shard_map`, those of several hosts included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -42,12 +42,24 @@ class LaneFunctions(NamedTuple):
     """A member's functions, mapped over the lanes of one device.
 
     Attributes:
-      run_chunk: (states, splits, steps, evaluating) -> (states, reports).
+      run_chunk: (states, splits, steps, ending) -> (states, reports).
       evaluate: (params, hparams, selected lanes, split) -> metrics.
     """
 
     run_chunk: Callable[..., tuple[TrainState, ChunkReport]]
     evaluate: Callable[..., dict[str, jax.Array]]
+
+
+class Placement(NamedTuple):
+    """Where the arrays of a program lie.
+
+    Attributes:
+      lanes: arrays with a leading axis of lanes: on each device its share of them, or all.
+      data: arrays without lanes, whole on every device.
+    """
+
+    lanes: Sharding
+    data: Sharding
 
 
 def build_program(
@@ -89,37 +101,60 @@ def _build(
         device=device,
     )
     lanes = _lane_functions(train_step, device.platform)
-    # One axis: members and batches are never split at the same time.
-    mesh = Mesh(np.array(devices), (AXIS,))
-    if layout.hosts > 1:
-        return _hosts_program(layout, mesh, train_step, lanes)
-    match layout.kind:
-        case "single":
-            return _single_program(layout, devices[0], train_step, lanes)
-        case "batch":
-            return _batch_program(layout, mesh, train_step, lanes)
-        case "members":
-            return _members_program(layout, mesh, train_step, lanes)
-
-
-def _single_program(
-    layout: Layout, device: jax.Device, train_step: TrainStep, lanes: LaneFunctions
-) -> Program:
-    """One device holds all lanes."""
-    place = partial(jax.device_put, device=device)
-    shapes = partial(_shapes, SingleDeviceSharding(device))
-    run_chunk, evaluate = jax.jit(lanes.run_chunk, donate_argnums=0), jax.jit(lanes.evaluate)
+    placement, mapped = _over_devices(layout, devices, lanes)
+    # Donated: the new state is written over the old one. An evaluation leaves the state alone.
+    run_chunk, evaluate = jax.jit(mapped.run_chunk, donate_argnums=0), jax.jit(mapped.evaluate)
+    place = partial(_place, placement.lanes)
     return Program(
         layout,
         place=place,
-        place_data=place,
+        place_data=partial(_place, placement.data),
         collect=jax.device_get,
         init_member=partial(_init_member, train_step),
         run_chunk=run_chunk,
-        evaluate=evaluate,
-        lower=_lowering(layout, run_chunk.lower, evaluate.lower, shapes, shapes),
+        evaluate=lambda params, hparams, selected, split: evaluate(
+            params, hparams, place(selected), split
+        ),
+        lower=partial(_lower, layout, placement, run_chunk, evaluate),
         member_shapes=partial(jax.eval_shape, train_step.init),
     )
+
+
+# ---- devices
+
+
+def _over_devices(
+    layout: Layout, devices: tuple[jax.Device, ...], lanes: LaneFunctions
+) -> tuple[Placement, LaneFunctions]:
+    """Maps the functions of one device's lanes over all devices of a layout."""
+    if layout.kind == "single":
+        here = SingleDeviceSharding(devices[0])
+        return Placement(here, here), lanes
+    # One axis: members and batches are never split at the same time.
+    mesh, whole = Mesh(np.array(devices), (AXIS,)), PartitionSpec()
+    # With a split batch, every device holds all lanes and takes its rows of the batch.
+    by_lane = PartitionSpec(AXIS) if layout.kind == "members" else whole
+    # With check_vma, shard_map would sum the gradients a second time: `TrainStep` already does.
+    spread = partial(jax.shard_map, mesh=mesh, out_specs=by_lane, check_vma=False)
+    return Placement(NamedSharding(mesh, by_lane), NamedSharding(mesh, whole)), LaneFunctions(
+        run_chunk=spread(lanes.run_chunk, in_specs=(by_lane, whole, whole, whole)),
+        evaluate=spread(lanes.evaluate, in_specs=(by_lane, by_lane, by_lane, whole)),
+    )
+
+
+def _place(sharding: Sharding, tree: PyTree) -> PyTree:
+    """Puts host arrays, the same on every host, on the devices of this one."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def one(array: np.ndarray) -> jax.Array:
+        array = np.asarray(array)
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    return jax.tree.map(one, tree)
+
+
+# ---- lanes
 
 
 def _lane_functions(train_step: TrainStep, platform: str) -> LaneFunctions:
@@ -154,6 +189,7 @@ def lane_map(platform: str) -> Callable[[Callable[[PyTree], PyTree], PyTree], Py
 
 def _vmap_lanes(one: Callable[[PyTree], PyTree], lanes: PyTree) -> PyTree:
     if jax.tree.leaves(lanes)[0].shape[0] > 1:
+        # By the name of the axis, `recurrence.dispatch` knows how many members a kernel computes.
         return jax.vmap(one, axis_name=MEMBERS)(lanes)
     # Under vmap both branches of a condition are computed. A single lane is spared that.
     single = one(jax.tree.map(lambda a: a[0], lanes))
@@ -212,7 +248,7 @@ def unpad(layout: Layout, spec: RunSpec, params: PyTree) -> PyTree:
 # ---- programs that are lowered and not run
 
 
-def _shapes(sharding: Sharding | None, tree: PyTree) -> PyTree:
+def _shapes(sharding: Sharding, tree: PyTree) -> PyTree:
     """Returns the shapes of arrays, or of shapes, with the place where the arrays lie."""
     return jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(
@@ -222,147 +258,25 @@ def _shapes(sharding: Sharding | None, tree: PyTree) -> PyTree:
     )
 
 
-def _lowering(
+def _lower(
     layout: Layout,
-    run_chunk: Callable[..., jax.stages.Lowered],
-    evaluate: Callable[..., jax.stages.Lowered],
-    lane_shapes: Callable[[PyTree], PyTree],
-    data_shapes: Callable[[PyTree], PyTree],
-) -> Callable[[TrainState, Mapping[str, Split], Split], LoweredProgram]:
-    """Returns `Program.lower`.
+    placement: Placement,
+    run_chunk: jax.stages.Wrapped,
+    evaluate: jax.stages.Wrapped,
+    member: TrainState,
+    splits: Mapping[str, Split],
+    test: Split,
+) -> LoweredProgram:
+    """Lowers the functions of a program; see `Program.lower` for the last three arguments."""
 
-    Args:
-      layout: how the cohort lies on the devices.
-      run_chunk, evaluate: lower the functions for the shapes of their arguments.
-      lane_shapes: from shapes [lanes, ...] to those of the arguments; as `Program.place`.
-      data_shapes: the same for arrays without lanes; as `Program.place_data`.
-    """
+    def with_lanes(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((layout.lanes, *leaf.shape), leaf.dtype)
 
-    def lower(member: TrainState, splits: Mapping[str, Split], test: Split) -> LoweredProgram:
-        def with_lanes(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((layout.lanes, *leaf.shape), leaf.dtype)
-
-        state = lane_shapes(jax.tree.map(with_lanes, member))
-        selected = lane_shapes(jax.ShapeDtypeStruct((layout.lanes,), bool))
-        number = data_shapes(jax.ShapeDtypeStruct((), np.int32))
-        return LoweredProgram(
-            run_chunk(state, data_shapes(dict(splits)), number, number),
-            evaluate(state.best.params, state.hparams, selected, data_shapes(test)),
-        )
-
-    return lower
-
-
-# ---- several devices
-
-
-def _batch_program(
-    layout: Layout, mesh: Mesh, train_step: TrainStep, lanes: LaneFunctions
-) -> Program:
-    """Every device holds all lanes and computes its share of each batch."""
-    place = partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec()))
-    index = np.arange(layout.devices, dtype=np.int32)
-
-    def replicate(function: Callable[..., PyTree]) -> Any:
-        # pmap needs one argument with a device axis; the others are the same on every device.
-        # `out_axes=None`: every device holds the same result, so one copy is enough.
-        return jax.pmap(
-            lambda _, args: function(*args),
-            axis_name=AXIS,
-            devices=list(mesh.devices),
-            in_axes=(0, None),
-            out_axes=None,
-        )
-
-    run_chunk, evaluate = replicate(lanes.run_chunk), replicate(lanes.evaluate)
-    shapes = partial(_shapes, None)
-    return Program(
-        layout,
-        place=place,
-        place_data=place,
-        collect=jax.device_get,
-        init_member=partial(_init_member, train_step),
-        run_chunk=lambda *args: run_chunk(index, args),
-        evaluate=lambda *args: evaluate(index, args),
-        lower=_lowering(
-            layout,
-            lambda *args: run_chunk.lower(index, args),
-            lambda *args: evaluate.lower(index, args),
-            shapes,
-            shapes,
-        ),
-        member_shapes=partial(jax.eval_shape, train_step.init),
-    )
-
-
-def _members_program(
-    layout: Layout, mesh: Mesh, train_step: TrainStep, lanes: LaneFunctions
-) -> Program:
-    """Every device holds a share of the lanes: arrays are [devices, lanes per device, ...]."""
-    pmap = partial(jax.pmap, axis_name=AXIS, devices=list(mesh.devices))
-    sharded = NamedSharding(mesh, PartitionSpec(AXIS))
-
-    def share(shape: tuple[int, ...]) -> tuple[int, ...]:
-        return layout.devices, layout.lanes // layout.devices, *shape[1:]
-
-    def place(tree: PyTree) -> PyTree:
-        shares = jax.tree.map(lambda a: np.reshape(a, share(np.shape(a))), tree)
-        return jax.device_put(shares, sharded)
-
-    def lane_shapes(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(share(a.shape), a.dtype), tree)
-
-    def collect(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda a: a.reshape(layout.lanes, *a.shape[2:]), jax.device_get(tree))
-
-    run_chunk = pmap(lanes.run_chunk, in_axes=(0, None, None, None), donate_argnums=0)
-    evaluate = pmap(lanes.evaluate, in_axes=(0, 0, 0, None))
-    return Program(
-        layout,
-        place=place,
-        place_data=partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec())),
-        collect=collect,
-        init_member=partial(_init_member, train_step),
-        run_chunk=run_chunk,
-        evaluate=lambda params, hparams, selected, split: evaluate(
-            params, hparams, place(selected), split
-        ),
-        lower=_lowering(
-            layout, run_chunk.lower, evaluate.lower, lane_shapes, partial(_shapes, None)
-        ),
-        member_shapes=partial(jax.eval_shape, train_step.init),
-    )
-
-
-def _hosts_program(
-    layout: Layout, mesh: Mesh, train_step: TrainStep, lanes: LaneFunctions
-) -> Program:
-    """Splits each batch over the devices of several hosts; all else is the same on every device."""
-    same = PartitionSpec()
-    replicated = NamedSharding(mesh, same)
-
-    def place(tree: PyTree) -> PyTree:
-        def one(array: np.ndarray) -> jax.Array:
-            array = np.asarray(array)
-            return jax.make_array_from_callback(array.shape, replicated, lambda index: array[index])
-
-        return jax.tree.map(one, tree)
-
-    def split_batch(function: Callable[..., PyTree], donated: tuple[int, ...]) -> Any:
-        # With check_vma, shard_map would sum the gradients a second time: `TrainStep` already does.
-        mapped = jax.shard_map(function, mesh=mesh, in_specs=same, out_specs=same, check_vma=False)
-        return jax.jit(mapped, donate_argnums=donated)
-
-    run_chunk, evaluate = split_batch(lanes.run_chunk, (0,)), split_batch(lanes.evaluate, ())
-    shapes = partial(_shapes, replicated)
-    return Program(
-        layout,
-        place=place,
-        place_data=place,
-        collect=jax.device_get,
-        init_member=partial(_init_member, train_step),
-        run_chunk=run_chunk,
-        evaluate=evaluate,
-        lower=_lowering(layout, run_chunk.lower, evaluate.lower, shapes, shapes),
-        member_shapes=partial(jax.eval_shape, train_step.init),
+    lanes, data = partial(_shapes, placement.lanes), partial(_shapes, placement.data)
+    state = lanes(jax.tree.map(with_lanes, member))
+    selected = lanes(jax.ShapeDtypeStruct((layout.lanes,), bool))
+    number = data(jax.ShapeDtypeStruct((), np.int32))
+    return LoweredProgram(
+        run_chunk.lower(state, data(dict(splits)), number, number),
+        evaluate.lower(state.best.params, state.hparams, selected, data(test)),
     )

@@ -45,7 +45,8 @@ class Program(NamedTuple):
         padded to the program's width.
       run_chunk: (state, splits, steps, PAUSE, REPORT or EVALUATE) -> (state, report); consumes the
         state.
-      evaluate: (params, hparams, selected lanes, split) -> metrics, NaN in lanes not selected.
+      evaluate: (params, hparams, selected lanes as host array, split) -> metrics, NaN in lanes not
+        selected.
       lower: the shapes of a member's state, of the splits and of the test split -> what `run_chunk`
         and `evaluate` compile. Nothing runs, so the devices need not be present.
       member_shapes: a member's first state, at the program's width, as shapes.

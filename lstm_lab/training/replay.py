@@ -105,7 +105,7 @@ def replay(spec: RunSpec, folder: Path, data_dir: Path, step: int) -> Replay:
     first = initial_member(program, spec, total, dataset.preprocessing).state
     state, since = _start(program, first, folder, step)
     start = int(program.collect(state.step)[0])
-    data = program.place_data({k: v for k, v in dataset.splits.items() if k != "test"})
+    data = program.place_data(dataset.training_splits)
     state = _advance(program, state, data, since, every, step - 1)
     before: TrainState = jax.tree.map(lambda a: np.array(a[0]), program.collect(state))
     activation, gradients = _inspect(spec, total, layout, before, train)

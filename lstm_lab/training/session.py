@@ -161,9 +161,8 @@ class Session:
     def open(self) -> None:
         """Puts the data on the devices; continues from the newest checkpoint if there is one."""
         self._state = self._restore()
-        splits = self.dataset.splits
-        self.data = self.program.place_data({k: v for k, v in splits.items() if k != "test"})
-        self.test = self.program.place_data(splits["test"])
+        self.data = self.program.place_data(self.dataset.training_splits)
+        self.test = self.program.place_data(self.dataset.splits["test"])
 
     def save(self) -> None:
         """Writes the checkpoint of all lanes.

@@ -147,8 +147,10 @@ class TrainStep:
             total, count, sums = loss_and_metrics(spec, outputs, batch)
             if spec.train.penalized:
                 total += penalty(spec.train, features, batch)
-            return total, LossParts(count, sums, carry and states)
+            # Only a stream goes on from its states: elsewhere they would be outputs for nothing.
+            return total, LossParts(count, sums, None if carry is None else states)
 
+        # Differentiated inside the switch: what the backward pass reads has the length of a bucket.
         value_and_grad = partial(jax.value_and_grad(loss, has_aux=True), state.params)
         gradients = switch_on_length(self._buckets(batch), target.every_step, value_and_grad)
         (total, parts), grads = gradients(batch)

@@ -23,29 +23,9 @@ from lstm_lab.tasks import SourceTokens
 from lstm_lab.tasks.datasets.translation import BEGIN_NUMBER, END_NUMBER
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
-from tests.helpers.data import write_pairs
 from tests.helpers.explain import random_params
 from tests.helpers.training import train
-
-FILES = {
-    f"{part}_{side}": f"multi30k/{file}.{language}.gz"
-    for part, file in (("train", "train"), ("valid", "val"), ("test", "test_2016_flickr"))
-    for side, language in (("source", "en"), ("target", "de"))
-}
-SIZES = {"source_vocabulary": 9, "vocabulary": 10}
-
-
-def translation_spec(folder, **sections):
-    base = {
-        "task": {"name": "translation", **FILES, **SIZES},
-        "model": {"cell": "lstm", "hidden": 6, "embedding": 5, "layers": 2, "bidirectional": True},
-        "optim": {"name": "adam", "lr": 0.01},
-        "train": {"batch_size": 8, "steps": 20, "eval_every": 10},
-        "compute": {"checkpoint_seconds": 0.0},
-    }
-    if not (folder / "multi30k").exists():
-        write_pairs(folder)
-    return build_spec({k: {**v, **sections.get(k, {})} for k, v in base.items()})
+from tests.helpers.translation import translation_spec
 
 
 def random_model(spec, S=4, T=3, B=2):

@@ -78,7 +78,7 @@ def test_training_carries_the_state_and_resets_it_each_epoch(text):
 
 @pytest.mark.parametrize("cell", ["lstm", "slstm"])
 @pytest.mark.parametrize("lanes", [1, 2])
-def test_pmap_equals_jit_on_streams(text, cell, lanes):
+def test_several_devices_equal_one_on_streams(text, cell, lanes):
     specs = [replace(language_spec(text, model={"cell": cell}), seed=k) for k in range(lanes)]
     dataset = specs[0].task.load(Path())
     lone_runs = [run_steps([spec], Layout("single", 1, 1), dataset) for spec in specs]

@@ -108,7 +108,7 @@ def test_penalties_shrink_the_recurrent_weights(text):
 
 
 @pytest.mark.parametrize("kind", ["batch", "members"])
-def test_pmap_equals_jit_with_averaging_and_penalties(text, kind):
+def test_several_devices_equal_one_with_averaging_and_penalties(text, kind):
     spec = language_spec(
         text,
         task=VARIED,

@@ -8,6 +8,8 @@ loop computes what reads the state. Read scan.py next, which writes both parts a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import NamedTuple
 
 from lstm_lab.cells.expressions import (
@@ -23,6 +25,7 @@ from lstm_lab.cells.expressions import (
     Value,
     Weight,
 )
+from lstm_lab.interop.products import addends_of
 from lstm_lab.interop.trained_equations import parts
 
 
@@ -140,12 +143,12 @@ def _input_terms_first(expression: Expression, without_state: set[str]) -> Expre
     """Writes x W + h' U + b as (x W + b) + h' U, so that x W + b is one part without the state."""
     match expression:
         case Binary("+", _, _):
-            terms = [_input_terms_first(term, without_state) for term in _terms(expression)]
+            terms = [_input_terms_first(term, without_state) for term in addends_of(expression)]
             free = [term for term in terms if not _reads_state(term, without_state)]
             others = [term for term in terms if _reads_state(term, without_state)]
             if not any(map(_has_vectors, free)):
-                return _sum(terms)
-            return _sum([_sum(free), *others])
+                return reduce(add, terms)
+            return reduce(add, [reduce(add, free), *others])
         case Binary(operator, left, right):
             inner = (_input_terms_first(part, without_state) for part in (left, right))
             return Binary(operator, *inner)
@@ -153,18 +156,3 @@ def _input_terms_first(expression: Expression, without_state: set[str]) -> Expre
             return Call(function, _input_terms_first(argument, without_state))
         case _:
             return expression
-
-
-def _terms(expression: Expression) -> list[Expression]:
-    match expression:
-        case Binary("+", left, right):
-            return _terms(left) + _terms(right)
-        case _:
-            return [expression]
-
-
-def _sum(terms: Sequence[Expression]) -> Expression:
-    total = terms[0]
-    for term in terms[1:]:
-        total = Binary("+", total, term)
-    return total

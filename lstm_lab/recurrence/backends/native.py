@@ -38,16 +38,31 @@ from lstm_lab.utils.types import PyTree
 
 
 class NativeStatic(NamedTuple):
-    """The static arguments of a call, hashable for `custom_vjp`."""
+    """The static arguments of a call, hashable for `custom_vjp`.
+
+    Attributes:
+      key: the variant, its masks and its clamped gates: what the kernel's text depends on.
+      reverse: run from the last step to the first.
+      trace: names of the traced gates and state fields.
+      precision: of the products that XLA computes.
+    """
 
     key: Key
     reverse: bool
     trace: tuple[str, ...]
-    precision: str | None  # of the products that XLA computes
+    precision: str | None
 
 
 class Arguments(NamedTuple):
-    """The arrays of a call."""
+    """The arrays of a call.
+
+    Attributes:
+      params, state, noise: as in `unroll`; masks [T,B,...], or [1,1,...] for all steps and rows.
+      x: inputs [T,B,D], float32.
+      lengths: real steps of each row [B], which the kernel reads; or None.
+      is_real_TB: the same as a mask, which the reference reads; or None.
+      is_reset_TB: the state is zero before this step; or None.
+    """
 
     params: Params
     x: jax.Array
@@ -56,14 +71,6 @@ class Arguments(NamedTuple):
     lengths: jax.Array | None
     is_real_TB: jax.Array | None
     is_reset_TB: jax.Array | None
-
-
-class Results(NamedTuple):
-    """The differentiable results of a call."""
-
-    h: jax.Array
-    final: State
-    traced: dict[str, jax.Array]
 
 
 def unsupported_reason(
@@ -128,7 +135,7 @@ def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Op
         inputs.is_reset_TB,
     )
     static = NativeStatic(key, options.reverse, trace, matmul_precision())
-    return Unrolled(*_layer(static, arrays))
+    return _layer(static, arrays)
 
 
 def _sorted(clamp: Mapping[str, GateValue] | None) -> tuple[tuple[str, float], ...]:
@@ -169,11 +176,11 @@ def _drawn_masks(spec: Spec) -> Any:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _layer(static: NativeStatic, arrays: Arguments) -> Results:
+def _layer(static: NativeStatic, arrays: Arguments) -> Unrolled:
     return _forward(static, False, arrays)[0]
 
 
-def _layer_forward(static: NativeStatic, arrays: Any) -> tuple[Results, Any]:
+def _layer_forward(static: NativeStatic, arrays: Any) -> tuple[Unrolled, Any]:
     def perturbed(tree: PyTree) -> jax.Array:
         # What needs a gradient is known when tracing, and carried as the length of an array.
         needed = any(leaf.perturbed for leaf in jax.tree.leaves(tree, is_leaf=_is_primal))
@@ -215,19 +222,19 @@ def _is_symbolic_zero(x: Any) -> bool:
 _layer.defvjp(_layer_forward, _layer_backward, symbolic_zeros=True)
 
 
-def _reference(static: NativeStatic, arrays: Arguments) -> Results:
+def _reference(static: NativeStatic, arrays: Arguments) -> Unrolled:
     """The same by the reference backend, which has derivatives of every order."""
     key, (params, x, state, noise, lengths, is_real, is_reset) = static.key, arrays
     inputs = Inputs(x, lengths, is_real, is_reset, noise)
     options = Options(static.reverse, dict(key.clamp), static.trace)
-    return Results(*scan.unroll(key.spec, params, inputs, state, options))
+    return scan.unroll(key.spec, params, inputs, state, options)
 
 
 # ---- the calls
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _forward(static: NativeStatic, keep: bool, arrays: Arguments) -> tuple[Results, jax.Array]:
+def _forward(static: NativeStatic, keep: bool, arrays: Arguments) -> tuple[Unrolled, jax.Array]:
     """Computes a layer, and with `keep` what its gradient reads again."""
     layer = _plan(static, arrays)
     (T, B), kernel = arrays.x.shape[:2], layer.kernel
@@ -248,7 +255,7 @@ def _forward(static: NativeStatic, keep: bool, arrays: Arguments) -> tuple[Resul
     h, *rest = _call(name, shapes)(*_inputs(layer, arrays), **_attributes(static, layer, arrays))
     final = jax.tree.unflatten(jax.tree.structure(arrays.state), rest[: len(fields)])
     named = dict(zip(kernel.traced, rest[len(fields) : -1], strict=True))
-    return Results(h, final, {name: named[name] for name in static.trace}), rest[-1]
+    return Unrolled(h, final, {name: named[name] for name in static.trace}), rest[-1]
 
 
 @_forward.defjvp
@@ -265,7 +272,7 @@ def _backward(
     arrays: Arguments,
     h: jax.Array,
     saved: jax.Array,
-    cotangents: Results,
+    cotangents: Unrolled,
 ) -> tuple[Params, jax.Array, State]:
     """Computes the gradients of parameters, inputs and initial state."""
     layer = _plan(static, arrays)
@@ -306,8 +313,8 @@ def _backward(
 
 @_backward.defjvp
 def _backward_jvp(static: NativeStatic, x_needed: bool, primals: Any, tangents: Any) -> Any:
-    def gradients(arrays: Arguments, cotangents: Results) -> tuple[Params, jax.Array, State]:
-        def of(params: Params, x: jax.Array, state: State) -> Results:
+    def gradients(arrays: Arguments, cotangents: Unrolled) -> tuple[Params, jax.Array, State]:
+        def of(params: Params, x: jax.Array, state: State) -> Unrolled:
             return _reference(static, arrays._replace(params=params, x=x, state=state))
 
         return jax.vjp(of, arrays.params, arrays.x, arrays.state)[1](cotangents)
