@@ -47,6 +47,7 @@ def config(**sections):
     ("sections", "message"),
     [
         ({"model": {"hiden": 3}}, "model.hiden: got 'hiden'.*did you mean 'hidden'"),
+        ({"optim": {"learning_rate": 3}}, "got 'learning_rate'; did you mean 'optim.lr'"),
         ({"modle": {"hidden": 3}}, "modle: got 'modle'.*did you mean 'model'"),
         ({"model": {"hidden": "big"}}, "model.hidden: got 'big', expected a whole number"),
         ({"model": {"hidden": 3.5}}, "model.hidden: got 3.5, expected a whole number"),
@@ -210,6 +211,10 @@ def test_overrides_are_parsed_by_the_types_of_the_spec():
         ("optim.schedule", "cosin", "did you mean 'cosine'"),
         ("task.lenth", "3", "did you mean 'length'"),
         ("sead", "3", "did you mean 'seed'"),
+        ("optim.learning_rate", "3", "did you mean 'optim.lr'"),
+        ("model.hidden_size", "3", "did you mean 'model.hidden'"),
+        ("train.lr", "3", "did you mean 'optim.lr'"),
+        ("lr", "3", "did you mean 'optim.lr'"),
     ],
 )
 def test_wrong_overrides_are_named_in_the_error(path, text, message):
