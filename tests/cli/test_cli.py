@@ -60,6 +60,7 @@ def run(capsys, monkeypatch, tmp_path):
         (["train", "adding", "--seed=1"], "did you mean --config.seed=VALUE or --seeds"),
         (["train", "adding", "--learning-rate=1"], "did you mean --config.optim.lr=VALUE"),
         (["compare", "lstm", "gru"], "did you mean --against=gru"),
+        (["show", "my_cell.py:mine"], "of a cell in a file, --kernel shows the code"),
         (["sweep", "counters", "runs/mine"], "did you mean --workdir=runs/mine"),
         (["doctor", "now"], "one argument too many; lstm-lab doctor --help explains"),
         (["train", "ading"], "config: got 'ading'; did you mean 'adding'"),
@@ -197,6 +198,10 @@ def test_train_keeps_a_finished_run_and_repeats_it_from_run_json(run):
     code, _, error = run("train", ADDING, *TINY, "--workdir=c")
     assert code == 2
     assert "is not empty and holds no run.json" in error
+    Path("c/study.json").write_text("{}")
+    code, _, error = run("train", ADDING, *TINY, "--workdir=c")
+    assert code == 2
+    assert "c holds a study; choose another folder" in error
     code, _, error = run("train", ADDING, *TINY, "--workdir=c/notes.txt")
     assert code == 2
     assert "is not a folder" in error
@@ -224,6 +229,12 @@ def test_a_run_that_diverges_exits_with_1(run):
     code, out, _ = run("train", ADDING, *TINY, "--config.optim.lr=1e30", "--config.optim.clip=none")
     assert code == 1
     assert "diverged" in out
+    # The command that is offered works.
+    command = re.search(r"lstm-lab (train \S+ \S+ --replay=\d+)", out)
+    assert command is not None
+    code, out, _ = run(*command[1].split())
+    assert code == 0
+    assert "not finite" in out
 
 
 def test_a_users_cell_trains_and_its_source_is_saved(run, tmp_path):
