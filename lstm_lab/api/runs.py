@@ -51,6 +51,11 @@ class Run:
         return read_run(self.folder)
 
     @property
+    def id(self) -> str:
+        """The hash of the settings that differ from their defaults, and of the user's files."""
+        return self.record.id
+
+    @property
     def status(self) -> str:
         """How the run ended: completed, diverged, pruned, failed or interrupted."""
         return self.record.status

@@ -6,6 +6,9 @@ In: the arguments of the process. Out: arguments with dashes in the names of fla
 
 from __future__ import annotations
 
+import difflib
+import re
+
 import click
 
 from lstm_lab.utils.errors import UserError, unknown
@@ -48,12 +51,16 @@ def usage_error(error: click.ClickException) -> UserError:
     verb = context.command_path.removeprefix("lstm-lab").strip() if context else ""
     help_hint = f"lstm-lab {verb} --help" if verb else "lstm-lab --help"
     if isinstance(error, click.NoSuchOption):
-        allowed = _flags(context)
-        if setting := _setting(error.option_name) if (*verb.split(),) in WITH_SETTINGS else None:
-            return UserError(
-                f"{verb}: flag: got {error.option_name!r}; did you mean --config.{setting}=VALUE?"
-            )
-        return unknown(f"{verb}: flag", error.option_name, allowed)
+        allowed, name = _flags(context), error.option_name
+        if name.startswith("--config.") and verb in ("sweep", "reproduce"):
+            expected = "the settings of a study stand in its file (base, axes, tuning)"
+            return UserError(f"{verb}: flag: got {name!r}; {expected}")
+        if setting := _setting(name) if (*verb.split(),) in WITH_SETTINGS else None:
+            # `--seed` may be a slip for `--seeds`, which is something else.
+            similar = difflib.get_close_matches(name, allowed, 1)
+            meant = " or ".join([f"--config.{setting}=VALUE", *similar])
+            return UserError(f"{verb}: flag: got {name!r}; did you mean {meant}?")
+        return unknown(f"{verb}: flag", name, allowed)
     if isinstance(error, click.NoSuchCommand):
         group = context.command if context else None
         verbs = sorted(group.commands) if isinstance(group, click.Group) else []
@@ -65,19 +72,37 @@ def usage_error(error: click.ClickException) -> UserError:
     if isinstance(error, click.BadParameter) and error.param is not None:
         return UserError(f"{where}{error.param.opts[0]}: {error.message}")
     message = " ".join(error.format_message().split()).rstrip(".")
+    # click keeps the arguments in its text alone.
+    if extra := re.fullmatch(r"Got unexpected extra arguments? \((\S+).*\)", message):
+        hint = _hint_for_extra(verb, extra[1], _flags(context))
+        return UserError(f"{where}got {extra[1]!r}, which is one argument too many; {hint}")
     return UserError(f"{where}{message}; {help_hint} explains")
+
+
+def _hint_for_extra(verb: str, argument: str, flags: list[str]) -> str:
+    """Returns what a user may have meant by an argument that the verb does not take."""
+    name, equals, value = argument.partition("=")
+    if (*verb.split(),) in WITH_SETTINGS:
+        if equals:
+            path = _setting(name) or name.removeprefix("config.")
+            return f"did you mean --config.{path}={value}?"
+        return "words of a config follow a colon, as in adding:lstm"
+    if "--against" in flags:
+        return f"did you mean --against={argument}?"
+    if "--workdir" in flags and "/" in argument:
+        return f"did you mean --workdir={argument}?"
+    return f"lstm-lab {verb} --help explains"
 
 
 def _setting(flag: str) -> str | None:
     """Returns the setting that a flag without `--config.` names, as `--epochs` or `--optim.lr`."""
-    from lstm_lab.config.parsing import field_types
-    from lstm_lab.config.run_spec import SECTIONS
+    from lstm_lab.config.parsing import find_setting
 
     section, _, name = flag.lstrip("-").replace("-", "_").rpartition(".")
-    for known, kind in SECTIONS.items():
-        if section in ("", known) and name in field_types(kind):
-            return f"{known}.{name}"
-    return f"task.{name}" if section == "task" else None
+    meant = find_setting(name, section)
+    if section == "task":
+        return f"task.{name}"
+    return meant if meant and section in ("", "config", meant.partition(".")[0]) else None
 
 
 def _flags(context: click.Context | None) -> list[str]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lstm_lab.cli.options import Folder, Verb, flag, required_folder
+from lstm_lab.cli.options import Folder, Verb, flag
 from lstm_lab.utils.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -22,48 +23,63 @@ if TYPE_CHECKING:
 RUN_EXPECTED = "the folder of a run or a study"
 
 
-def run_argument(verb: Verb) -> Verb:
-    """Declares RUN, also as `--workdir`, for a verb of one finished run."""
-    verb = flag(
-        "--workdir",
-        "The same as RUN, e.g. --workdir=runs/first.",
-        metavar="DIR",
-        type=Folder(),
-    )(verb)
-    return click.argument("folder", required=False, metavar="RUN", type=Folder())(verb)
-
-
-def one_folder(folder: Path | None, workdir: Path | None) -> Path:
-    """Returns the folder of RUN or of --workdir.
+def folder_argument(name: str) -> Callable[[Verb], Verb]:
+    """Declares a folder as an argument, also as `--workdir`, for a verb that reads results.
 
     Args:
-      folder: the value of RUN, or None.
+      name: the argument, as it appears in the usage line.
+    """
+
+    def declare(verb: Verb) -> Verb:
+        verb = flag(
+            "--workdir",
+            f"The same as {name}, e.g. --workdir=runs/first.",
+            metavar="DIR",
+            type=Folder(),
+        )(verb)
+        return click.argument("folder", required=False, metavar=name, type=Folder())(verb)
+
+    return declare
+
+
+run_argument = folder_argument("RUN")
+
+
+def one_folder(
+    folder: Path | None, workdir: Path | None, name: str = "RUN", expected: str = RUN_EXPECTED
+) -> Path:
+    """Returns the folder of an argument or of --workdir.
+
+    Args:
+      folder: the value of the argument, or None.
       workdir: the value of --workdir, or None.
+      name: the argument.
+      expected: what the folder holds, for the error.
 
     Raises:
       UserError: if both are given, or none.
     """
     if folder is not None and workdir is not None:
-        raise UserError(f"RUN: got {str(folder)!r} and --workdir={workdir}, expected one of both")
+        given = f"{str(folder)!r} and --workdir={workdir}"
+        raise UserError(f"{name}: got {given}, expected one of both")
     place = folder or workdir
     if place is None:
         verb = click.get_current_context().info_name
-        raise UserError(f"RUN is required: {RUN_EXPECTED}, e.g. lstm-lab {verb} runs/first")
+        raise UserError(f"{name} is required: {expected}, e.g. lstm-lab {verb} runs/first")
     return place
 
 
-def run_folder(workdir: Path | None, run: str | None) -> Path:
+def run_folder(place: Path, run: str | None) -> Path:
     """Returns the folder of a run: the given one, or that of a run of the study in it.
 
     Args:
-      workdir: the folder of a run or a study, or None.
+      place: the folder of a run or a study.
       run: the id of a run of the study; None takes its best run on validation.
 
     Raises:
-      UserError: without a folder, for a folder that holds neither a run nor a study, an unknown
-        run, or a run of a folder that is no study.
+      UserError: for a folder that holds neither a run nor a study, an unknown run, or a run of a
+        folder that is no study.
     """
-    place = required_folder(workdir, RUN_EXPECTED)
     if not (place / "study.json").is_file():
         if not (place / "run.json").is_file():
             raise _no_run(place)

@@ -24,7 +24,6 @@ from lstm_lab.cli.options import (
     Whole,
     data_dir,
     flag,
-    folder,
     run_flag,
     switch,
     trust_code,
@@ -44,7 +43,7 @@ Examples:
   lstm-lab predict --workdir=runs/ecg --input=new.csv --format=csv
   lstm-lab predict --workdir=runs/load --input=load.csv --rolling"""
 )
-@folder
+@run_argument
 @run_flag
 @trust_code
 @flag(
@@ -73,6 +72,7 @@ Examples:
     show_default=True,
 )
 def predict(
+    folder: Path | None,
     workdir: Path | None,
     run: str | None,
     trust_code: bool,
@@ -85,12 +85,13 @@ def predict(
     """Predicts with a trained model, line by line.
 
     The input is read as the training file was: a header is recognized, labels are ignored, and the
-    delimiter is found. The best run of a study answers, or the one that --run names. Empty lines
-    are skipped. A line of vectors has the numbers of one time step after the other.
+    delimiter is found. RUN is the folder of a run or a study; the best run of a study answers, or
+    the one that --run names. Empty lines are skipped. A line of vectors has the numbers of one time
+    step after the other.
     """
     if rolling and stream:
         raise UserError("--rolling, --stream: expected only one of them")
-    trained = load_trained(run_folder(workdir, run), trust_code)
+    trained = load_trained(run_folder(one_folder(folder, workdir), run), trust_code)
     task = trained.spec.task
     if task.source_vocabulary is None:
         _refuse(["beam"], f"a run of {task.name}")
@@ -171,7 +172,7 @@ Examples:
   lstm-lab generate --workdir=runs/shakespeare --prompt="ROMEO:" --length=400
   lstm-lab generate --workdir=runs/jsb --format=midi --out=chorale.mid"""
 )
-@folder
+@run_argument
 @run_flag
 @trust_code
 @flag("--prompt", 'The text to continue, e.g. --prompt="ROMEO:".', metavar="TEXT", default="")
@@ -229,6 +230,7 @@ Examples:
     show_default=True,
 )
 def generate(
+    folder: Path | None,
     workdir: Path | None,
     run: str | None,
     trust_code: bool,
@@ -243,14 +245,15 @@ def generate(
 ) -> int:
     """Generates text or music with a trained model.
 
-    The best run of a study answers, or the one that --run names.
+    RUN is the folder of a run or a study; the best run of a study answers, or the one that --run
+    names.
     """
     _refuse(["prompt", "top_k", "top_p"] if format == "midi" else ["out"], f"--format={format}")
     from lstm_lab.inference.generate import Sampling, generate
 
     # Before the run is read: a wrong number costs no waiting.
     sampling = Sampling(temperature, top_k, top_p, seed)
-    trained = load_trained(run_folder(workdir, run), trust_code)
+    trained = load_trained(run_folder(one_folder(folder, workdir), run), trust_code)
     if format == "midi":
         return _compose(trained, length, sampling, out)
     printer = _Printer()

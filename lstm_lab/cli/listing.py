@@ -111,6 +111,8 @@ def show(variant: str, kernel: bool) -> int:
         print(_kernel_text(variant), end="")
         return DONE
     # Not a file: the equations of a user's function cannot be written down.
+    if ":" in variant:
+        raise UserError(f"show: got {variant!r}; of a cell in a file, --kernel shows the code")
     if variant not in CATALOGUE:
         raise unknown("show", variant, CATALOGUE)
     print(show_text(variant))

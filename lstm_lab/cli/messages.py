@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lstm_lab.api.runs import Run
 from lstm_lab.api.seeds import Runs
+from lstm_lab.results.run_files import read_result
 from lstm_lab.utils.escape import visible
 from lstm_lab.utils.tables import aligned
 
@@ -25,6 +26,12 @@ def after_training(run: Run | Runs) -> str:
     record = run.record
     parts = [visible(record.headline), aligned(record.scores_table()), f"folder: {run.folder}"]
     commands = _commands(run)
+    if record.status == "diverged":
+        divergence = (read_result(run.folder) or {}).get("divergence")
+        if divergence:
+            again = f"lstm-lab train {run.folder / 'run.json'} --workdir={run.folder}"
+            replay = f"{again} --replay={divergence['step']}{_trust(run)}"
+            commands.append((replay, "which outputs and gradients are not finite"))
     if record.status == "completed":
         # By its record: the same settings, however the user gave them.
         again = f"lstm-lab train {run.folder / 'run.json'} --seeds=5{_trust(run)}"
@@ -47,7 +54,12 @@ def _commands(run: Run | Runs) -> list[tuple[str, str]]:
 
 def _trust(run: Run | Runs) -> str:
     """Returns the flag that a run with a cell or a task of the user's own needs, or nothing."""
-    own_code = run.status == "completed" and ":" in run.spec.model.cell + run.spec.task.name
+    if isinstance(run, Run):
+        # Not `spec`, which needs the weights: a run that diverged at its start has none.
+        settings = run.record.settings
+        own_code = ":" in f"{settings['model.cell']}{settings['task.name']}"
+    else:
+        own_code = run.status == "completed" and ":" in run.spec.model.cell + run.spec.task.name
     return " --trust-code" if own_code else ""
 
 

@@ -157,12 +157,6 @@ workdir = flag(
     metavar="DIR",
     type=Folder(),
 )
-folder = flag(
-    "--workdir",
-    "The folder of a run or a study, required, e.g. --workdir=runs/first.",
-    metavar="DIR",
-    type=Folder(),
-)
 data_dir = flag(
     "--data-dir",
     "The folder of data sets, e.g. --data-dir=data. By default $LSTM_LAB_DATA or the user's cache.",
@@ -199,21 +193,6 @@ trust_code = switch(
     "--trust-code",
     "Lets a run.json or a run's folder run the cell or the task in it, e.g. --trust-code.",
 )
-
-
-def required_folder(folder: Path | None, what: str) -> Path:
-    """Returns the folder of `--workdir`.
-
-    Args:
-      folder: the value of the flag.
-      what: what the folder holds, for the error.
-
-    Raises:
-      UserError: without the flag.
-    """
-    if folder is None:
-        raise UserError(f"--workdir is required: {what}, e.g. --workdir=runs/first")
-    return folder
 
 
 def as_arguments(flags: Mapping[str, object]) -> list[str]:

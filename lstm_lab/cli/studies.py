@@ -14,18 +14,18 @@ from typing import Any
 import click
 
 from lstm_lab.cli.compilation import TARGET_HELP, compile_study, describe_target
+from lstm_lab.cli.finished_runs import folder_argument, one_folder
 from lstm_lab.cli.options import (
     COUNT,
+    Folder,
     OneOf,
     data_dir,
     devices,
     flag,
-    folder,
     kubernetes,
     log,
     named_argument,
     one_of,
-    required_folder,
     switch,
     workdir,
 )
@@ -313,29 +313,30 @@ def compare(
 @click.command(
     epilog="""\b
 Example:
-  lstm-lab status --workdir=runs/digits_ablation"""
+  lstm-lab status runs/digits_ablation"""
 )
-@folder
-def status(workdir: Path | None) -> int:
+@folder_argument("FOLDER")
+def status(folder: Path | None, workdir: Path | None) -> int:
     """Shows which runs are done, failed or missing.
 
-    Also why runs failed, and which processes work on the study.
+    Also why runs failed, and which processes work on the study. FOLDER holds a study or a run.
     """
     from lstm_lab.studies.status import describe
 
-    print("\n".join(describe(required_folder(workdir, "the folder of a study or a run"))))
+    print("\n".join(describe(one_folder(folder, workdir, "FOLDER"))))
     return DONE
 
 
 @click.command(
     epilog="""\b
 Examples:
-  lstm-lab report --workdir=runs/digits_ablation --watch
-  lstm-lab report --workdir=runs/a,runs/b --out=runs/both"""
+  lstm-lab report runs/digits_ablation --watch
+  lstm-lab report runs/a runs/b --out=runs/both"""
 )
+@click.argument("folders", nargs=-1, metavar="FOLDER...", type=Folder())
 @flag(
     "--workdir",
-    "The folder of a study or a run, or several studies, e.g. --workdir=runs/a,runs/b.",
+    "The same as FOLDER..., separated by commas, e.g. --workdir=runs/a,runs/b.",
     metavar="DIR[,DIR]",
     default="",
 )
@@ -346,40 +347,39 @@ Examples:
     type=click.Path(path_type=Path),
 )
 @switch("--watch", "Updates the report while the study runs, e.g. --watch.")
-def report(workdir: str, out: Path | None, watch: bool) -> int:
+def report(folders: tuple[Path, ...], workdir: str, out: Path | None, watch: bool) -> int:
     """Writes the report of a run or of studies.
 
-    It has tables, statistics and figures: report.html, and files for papers.
+    Tables, statistics and figures: report.html, and files for papers. FOLDER holds a run or a
+    study; several studies are compared.
     """
-    folders = [Path(name) for name in workdir.split(",") if name]
-    if not folders:
-        required_folder(None, "the folder of a run or a study, or several: A,B")
-    if len(folders) > 1:
+    named = [Path(name) for name in workdir.split(",") if name]
+    first = one_folder(next(iter(folders), None), next(iter(named), None), "FOLDER")
+    if len(places := list(folders) or named) > 1:
         from lstm_lab.report.render.cross_study import build_cross_study_report
 
-        folder = out or Path("runs/report")
-        text = build_cross_study_report(folders, folder, "Several studies")
-        print(f"{text}\n\nreport: {folder / 'report.html'}")
+        target = out or Path("runs/report")
+        text = build_cross_study_report(places, target, "Several studies")
+        print(f"{text}\n\nreport: {target / 'report.html'}")
         return DONE
-    (folder,) = folders
-    if (folder / "run.json").is_file():
+    if (first / "run.json").is_file():
         from lstm_lab.report.render.run_report import build_run_report
 
-        text = build_run_report(folder)
+        text = build_run_report(first)
     else:
         from lstm_lab.report.render import files
 
-        text = files.watch(folder) if watch else files.build(folder)
-    print(f"{text}\n\nreport: {folder / 'report' / 'report.html'}")
+        text = files.watch(first) if watch else files.build(first)
+    print(f"{text}\n\nreport: {first / 'report' / 'report.html'}")
     return DONE
 
 
 @click.command(
     epilog="""\b
 Example:
-  lstm-lab pack --workdir=runs/digits_ablation --out=digits.jsonl.gz"""
+  lstm-lab pack runs/digits_ablation --out=digits.jsonl.gz"""
 )
-@folder
+@folder_argument("STUDY")
 @flag(
     "--out",
     "The file to write, e.g. --out=digits.jsonl.gz.",
@@ -387,12 +387,13 @@ Example:
     required=True,
     type=click.Path(path_type=Path),
 )
-def pack(workdir: Path | None, out: Path) -> int:
+def pack(folder: Path | None, workdir: Path | None, out: Path) -> int:
     """Writes the results of a study to one file.
 
-    `lstm-lab sweep --results=FILE` continues from it.
+    STUDY is the folder of a study. `lstm-lab sweep --results=FILE` continues from it.
     """
     from lstm_lab.studies import archive
 
-    print(f"{archive.pack(required_folder(workdir, 'the folder of a study'), out)} runs: {out}")
+    place = one_folder(folder, workdir, "STUDY", "the folder of a study")
+    print(f"{archive.pack(place, out)} runs: {out}")
     return DONE

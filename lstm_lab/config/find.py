@@ -84,7 +84,12 @@ def find_file(kind: Kind, name: str, setting: str) -> Path:
 
 
 def _refuse_run(path: Path, setting: str) -> None:
-    """Raises UserError for the folder of a run, whose run.json is a config."""
+    """Raises UserError for the folder of a run, whose run.json is a config, or of a study."""
+    if os.path.isfile(path / "study.json"):
+        raise UserError(
+            f"{setting}: {path} is the folder of a study; expected its name or file, and "
+            f"--workdir={path}"
+        )
     if os.path.isfile(path / "run.json"):
         raise UserError(
             f"{setting}: {path} is the folder of a run; did you mean {path / 'run.json'}?"

@@ -11,7 +11,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
-from lstm_lab.config.parsing import coerce, field_types
+from lstm_lab.config.parsing import coerce, field_types, unknown_setting
 from lstm_lab.config.run_spec import SECTIONS, RunSpec
 from lstm_lab.config.user_code import load_task
 from lstm_lab.utils.errors import UserError, unknown
@@ -84,7 +84,7 @@ def _type_of(path: str, task: Any) -> Any:
     else:
         raise unknown(f"config.{path}", section, ["task", *SECTIONS])
     if name not in types_:
-        raise unknown(f"config.{path}", name, types_)
+        raise unknown_setting(f"config.{path}", section, name, types_)
     return types_[name]
 
 

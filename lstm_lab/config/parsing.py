@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from lstm_lab.cells import contract_problem
 from lstm_lab.config.run_spec import SECTIONS, RunSpec
-from lstm_lab.config.sections import is_finite
+from lstm_lab.config.sections import ModelSpec, is_finite
 from lstm_lab.config.user_code import cell_path, file_hash, load_task, task_path
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.config.weights_source import source_hash
@@ -27,6 +28,29 @@ from lstm_lab.utils.errors import UserError, unknown
 # Fields that `build_spec` computes. A run.json contains them; `build_spec` ignores these values,
 # except for weights that are not there any more.
 FILLED_IN = ("cell_sha256", "vectors_sha256", "init_from_sha256", "task_sha256")
+
+# What other libraries call a setting, for hints.
+OTHER_NAMES = {
+    "learning_rate": "lr",
+    "optimizer": "name",
+    "scheduler": "schedule",
+    "grad_clip": "clip",
+    "clip_norm": "clip",
+    "clipnorm": "clip",
+    "max_norm": "clip",
+    "hidden_size": "hidden",
+    "hidden_dim": "hidden",
+    "units": "hidden",
+    "num_layers": "layers",
+    "variant": "cell",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "num_steps": "steps",
+    "max_steps": "steps",
+    "early_stopping": "patience",
+    "random_seed": "seed",
+    "random_state": "seed",
+}
 
 
 def build_spec(config: Mapping[str, Any]) -> RunSpec:
@@ -62,6 +86,10 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     # Only for its errors: a wrong cell is reported now and not at the first compiled step.
     resolve_cell(spec.model)
     cell_file, task_file = cell_path(spec.model), task_path(name)
+    if cell_file is not None:
+        problem = _cell_problem(spec.model.cell, file_hash(cell_file), spec.model.hidden)
+        if problem is not None:
+            raise UserError(f"model.cell: {spec.model.cell}: {problem}")
     vectors = Path(spec.model.vectors) if spec.model.vectors else None
     if vectors is not None and not os.path.isfile(vectors):
         raise UserError(f"model.vectors: {vectors} does not exist")
@@ -72,6 +100,16 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
         init_from_sha256=_weights_hash(spec.model.init_from, recorded),
         task_sha256=file_hash(task_file) if task_file else None,
     )
+
+
+# The specs of a sweep have few cells. The hash makes sure that a changed file is checked again.
+@lru_cache(maxsize=256)
+def _cell_problem(name: str, sha256: str, H: int) -> str | None:
+    """Returns what is wrong with a user's cell; without this check, errors would name our code."""
+    del sha256
+    cell = resolve_cell(ModelSpec(cell=name))
+    # The number of features is not known yet. A cell may need as many as it has units.
+    return contract_problem(cell, 3, H) and contract_problem(cell, H, H)
 
 
 def _weights_hash(init_from: str | None, recorded: str | None) -> str | None:
@@ -181,9 +219,45 @@ def typed(cls: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     built = {}
     for key, value in values.items():
         if key not in types:
-            raise unknown(f"{prefix}{key}", key, types)
+            raise unknown_setting(f"{prefix}{key}", prefix.rstrip("."), key, types)
         built[key] = value if is_dataclass(value) else coerce(f"{prefix}{key}", types[key], value)
     return built
+
+
+def unknown_setting(setting: str, section: str, name: str, names: Iterable[str]) -> UserError:
+    """Returns the error for a setting that does not exist.
+
+    Args:
+      setting: what the user wrote.
+      section: the section in which it was looked for, or an empty text.
+      name: the name of the setting.
+      names: the settings of the section.
+    """
+    names = list(names)
+    meant = find_setting(name, section)
+    # A name of another library, or of another section, is a better hint than a similar spelling.
+    if meant is None:
+        return unknown(setting, name, names)
+    return UserError(
+        f"{setting}: got {name!r}; did you mean {meant!r}? expected one of {', '.join(names)}"
+    )
+
+
+def find_setting(name: str, section: str = "") -> str | None:
+    """Returns the dotted setting that a name means, or None if no setting is called so.
+
+    Args:
+      name: the name, perhaps that of another library.
+      section: the section to look into first.
+
+    Example:
+      find_setting("learning_rate")  # "optim.lr"
+    """
+    name = OTHER_NAMES.get(name, name)
+    for known in sorted(SECTIONS, key=lambda known: known != section):
+        if name in field_types(SECTIONS[known]):
+            return f"{known}.{name}"
+    return name if name in field_types(RunSpec) and name not in (*SECTIONS, "task") else None
 
 
 def field_types(cls: type) -> Mapping[str, Any]:

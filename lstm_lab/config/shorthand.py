@@ -15,11 +15,11 @@ _MODEL = {"bidirectional": {"bidirectional": True}, "stacked": {"layers": 2}}
 
 
 def apply(config: ConfigDict, words: str | None) -> ConfigDict:
-    """Applies comma-separated words to a config: a variant, `bidirectional`, `stacked`.
+    """Applies comma-separated words to a config: a cell, `bidirectional`, `stacked`.
 
     Args:
       config: the config to change, in place.
-      words: the words, or None.
+      words: the words, or None; a cell is a variant or FILE.py:NAME.
 
     Returns:
       The same config.
@@ -31,12 +31,12 @@ def apply(config: ConfigDict, words: str | None) -> ConfigDict:
       apply(config, "gru,bidirectional")
     """
     for word in filter(None, (words or "").split(",")):
-        if word in CATALOGUE:
+        if word in CATALOGUE or ".py:" in word:
             config.model.cell = word
         elif word in _MODEL:
             config.model.update(_MODEL[word])
         else:
-            raise unknown("config: variant", word, [*CATALOGUE, *_MODEL])
+            raise unknown("config: variant", word, [*CATALOGUE, *_MODEL, "FILE.py:NAME"])
     return config
 
 
@@ -47,14 +47,14 @@ def take_files(words: str | None) -> tuple[list[str], str]:
       words: comma-separated words, or None.
 
     Returns:
-      The words with a dot or a slash, and the other words.
+      The words with a dot or a slash, except FILE.py:NAME of a cell, and the other words.
 
     Example:
       take_files("train.csv,test.csv,gru")  # (["train.csv", "test.csv"], "gru")
     """
     # Neither character occurs in the name of a variant.
     listed = (words or "").split(",")
-    files = [word for word in listed if "." in word or "/" in word]
+    files = [word for word in listed if ("." in word or "/" in word) and ".py:" not in word]
     return files, ",".join(word for word in listed if word not in files)
 
 

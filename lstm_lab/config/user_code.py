@@ -54,6 +54,10 @@ def load_cell(path: Path, name: str) -> Spec:
     if not hasattr(cell, "cell") or not is_dataclass(cell) or isinstance(cell, type):
         allowed = [k for k, v in vars(module).items() if is_dataclass(v) and hasattr(v, "cell")]
         specs = [k for k in allowed if not isinstance(vars(module)[k], type)]
+        # Perhaps implied by FILE.py: the user did not write it.
+        if attribute == "cell" and specs:
+            expected = " or ".join(f"{path}:{spec}" for spec in specs)
+            raise UserError(f"model.cell: got '{path}:cell', expected {expected}")
         raise unknown(f"model.cell: {path}", attribute, specs)
     return cast(Spec, cell)
 

@@ -25,6 +25,8 @@ def resolve_cell(model: ModelSpec) -> Spec:
       UserError: for an unknown variant, a file without it, or an option that it does not have.
     """
     path = cell_path(model)
+    if path is None and model.cell.endswith(".py"):
+        raise UserError(f"model.cell: got {model.cell!r}, expected {model.cell}:NAME")
     try:
         cell = get_variant(model.cell).spec if path is None else load_cell(path, model.cell)
         changes = {

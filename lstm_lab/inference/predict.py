@@ -120,7 +120,10 @@ def predict_arrays(trained: Trained, x: Iterable[np.ndarray]) -> list[np.ndarray
     for sequence in sequences:
         shape = sequence.shape
         if sequence.ndim != sequence_rank or not len(sequence):
-            raise UserError(f"predict: got a sequence of shape {shape}, expected {form}")
+            raise UserError(
+                f"predict: got a sequence of shape {shape}, expected {form}; a single sequence is "
+                "passed as x[None]"
+            )
         if isinstance(inputs, Vectors) and shape[1] != inputs.features:
             raise UserError(f"predict: got {shape[1]} features, expected {inputs.features}")
         if isinstance(inputs, Tokens) and not (

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jax.test_util import check_grads
 
 from lstm_lab.cells.cell import Params, Spec, State, step
+from lstm_lab.cells.contract import contract_problem
 from lstm_lab.recurrence.dispatch import Backend, CallSignature, unsupported_reason
 from lstm_lab.recurrence.steps import Unrolled
 from lstm_lab.recurrence.unroll import unroll
@@ -32,6 +33,10 @@ def check_cell(spec: Spec) -> Iterator[tuple[str, str | None]]:
     Yields:
       The property, and the error or None.
     """
+    problem = contract_problem(spec, D, H)
+    if problem is not None:
+        yield "one step runs", problem
+        return
     # In float64, so that a wrong formula cannot hide behind rounding.
     with jax.enable_x64(True):
         try:

@@ -24,6 +24,10 @@ def read_plan(workdir: Path) -> dict[str, JSON]:
     Raises:
       UserError: for a folder without a study.
     """
+    if not workdir.exists():
+        raise UserError(f"workdir: {workdir} does not exist")
+    if not (workdir / "study.json").exists() and (workdir / "run.json").exists():
+        raise UserError(f"workdir: {workdir} is not a study, but a run (in Python, load_run)")
     plan = read_json(workdir / "study.json", study=dict, runs=dict, cohorts=dict, chosen=dict)
     wrong = "" if plan is None else damage(plan)
     if plan is None or wrong:

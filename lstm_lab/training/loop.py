@@ -184,11 +184,15 @@ def _train(
     show(0, "compiling")
     if session.lanes.running:
         session.compile()
-        if meter is not None:
-            meter.leave_out(session.compile_seconds)
+    first = True
     while session.lanes.running and not multihost.any_of(stop.requested):
         session.assign_waiting()
         steps = session.run_chunk()
+        # The first call is short and slow; it would predict hours for minutes.
+        if first and meter is not None:
+            meter.warm_up(steps)
+            steps = 0
+        first = False
         ended = members - len(session.lanes.waiting) - len(session.lanes.active)
         runs = f"{ended}/{members} runs, " if members > 1 else ""
         show(steps, f"{runs}step {session.farthest}/{session.total}")

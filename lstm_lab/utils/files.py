@@ -53,6 +53,10 @@ def check_workdir(folder: Path, marker: str) -> None:
     # A hidden file may be a part that a killed process left.
     foreign = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
     if foreign and not (folder / marker).is_file():
+        others = {"run.json": "a run", "study.json": "a study"}
+        for other, what in others.items():
+            if (folder / other).is_file():
+                raise UserError(f"workdir: {folder} holds {what}; choose another folder")
         raise UserError(f"workdir: {folder} is not empty and holds no {marker}; choose another")
 
 

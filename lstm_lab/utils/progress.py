@@ -45,6 +45,7 @@ class Meter:
     def __init__(self, total: float, unit: str = "steps") -> None:
         self.total, self.done, self.unit = total or 1.0, 0.0, unit
         self._first, self._start = 0.0, time.monotonic()
+        self._worked = self._start
         self._last_line: float | None = None
         console = Console(stderr=True)
         self._bar: Progress | None = None
@@ -87,30 +88,37 @@ class Meter:
         if self._bar:
             self._bar.update(self._task, total=self.total)
 
-    def leave_out(self, seconds: float) -> None:
-        """Does not count time for the rate, such as that of compiling.
+    def warm_up(self, steps: float) -> None:
+        """Counts steps as done; neither they nor the time since the last step count for the rate.
 
-        Otherwise a run whose first step took a minute would seem to need days.
+        For what comes before the steady work: reading data, compiling, the first call of a program.
+        Otherwise a run of two minutes would seem to need an hour at its first step.
         """
-        self._start += seconds
+        now = time.monotonic()
+        self._start += now - self._worked
+        self._worked = now
+        self.skip(steps)
 
     def advance(self, steps: float, text: str) -> None:
         """Counts steps as done and says what is under way."""
         self.done = min(self.done + steps, self.total)
         now = time.monotonic()
+        if steps:
+            self._worked = now
         rate = (self.done - self._first) / max(now - self._start, 1e-9)
         speed = f"{rate:.0f} {self.unit}/s" if rate >= 1 else f"{60 * rate:.3g} {self.unit}/min"
         left = f"{speed}, {duration((self.total - self.done) / rate)} left" if rate else ""
+        shown = f"{text}  {left}".rstrip()
         if self._bar:
             try:
                 self._bar.update(self._task, completed=self.done, description=text, left=left)
             except OSError:
                 discard(sys.stderr)  # the terminal is gone
         elif self._notebook:
-            self._notebook.show(self.done / self.total, f"{text}  {left}")
+            self._notebook.show(self.done / self.total, shown)
         elif self._last_line is None or now - self._last_line >= LOG_SECONDS:
             self._last_line = now
-            say(f"{100 * self.done / self.total:3.0f}%  {text}  {left}")
+            say(f"{100 * self.done / self.total:3.0f}%  {shown}")
 
 
 def shown(items: Iterable[Item], total: int, unit: str, text: str) -> Iterator[Item]:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 import lstm_lab as ll
 from lstm_lab.cli import main
+from lstm_lab.config.ids import run_id
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
 from lstm_lab.utils.tables import ResultTable
@@ -32,6 +33,7 @@ def run():
 
 def test_a_run_has_metrics_history_params_and_a_summary(run):
     assert run.status == "completed"
+    assert run.id == run_id(run.spec)
     result = read_json(run.folder / "result.json")
     assert run.metrics == result["test"]
     history = run.history
@@ -106,7 +108,7 @@ def test_arrays_give_probabilities_or_values(run):
     np.testing.assert_allclose(run.predict(line)["values"], values[0], rtol=1e-5)
     with pytest.raises(UserError, match=r"predict: got 3 features, expected 2"):
         run.predict(np.zeros((1, 6, 3)))
-    with pytest.raises(UserError, match=r"got a sequence of shape \(2,\), expected \[T,D\]"):
+    with pytest.raises(UserError, match=r"shape \(2,\), expected \[T,D\]; .* x\[None\]$"):
         run.predict(np.zeros((6, 2)))
 
 

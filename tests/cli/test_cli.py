@@ -54,7 +54,15 @@ def run(capsys, monkeypatch, tmp_path):
         (["train", ADDING, "--dry_run"], "flag: got '--dry-run'"),
         (["train", ADDING, "--seeds=many"], "--seeds: got 'many', expected a whole number"),
         (["train", "adding", ADDING], "config: got 'adding' and --config=.*expected one of both"),
-        (["train", "adding", "now"], "unexpected extra argument .now.; lstm-lab train --help"),
+        (["train", "adding", "now"], "got 'now', which is one argument too many; words of a"),
+        (["train", "adding", "optim.lr=1"], "did you mean --config.optim.lr=1"),
+        (["train", "adding", "steps=1"], "did you mean --config.train.steps=1"),
+        (["train", "adding", "--seed=1"], "did you mean --config.seed=VALUE or --seeds"),
+        (["train", "adding", "--learning-rate=1"], "did you mean --config.optim.lr=VALUE"),
+        (["compare", "lstm", "gru"], "did you mean --against=gru"),
+        (["show", "my_cell.py:mine"], "of a cell in a file, --kernel shows the code"),
+        (["sweep", "counters", "runs/mine"], "did you mean --workdir=runs/mine"),
+        (["doctor", "now"], "one argument too many; lstm-lab doctor --help explains"),
         (["train", "ading"], "config: got 'ading'; did you mean 'adding'"),
         (["train", "configs/adding.py"], "does not exist; did you mean 'adding'"),
         (["train", "adding:peepole"], "variant: got 'peepole'.*did you mean 'peephole'"),
@@ -70,7 +78,7 @@ def run(capsys, monkeypatch, tmp_path):
         (["compare", "gru", "--log=x"], "log: got 'x', expected one of wandb"),
         (["sweep", "digits_ablatio"], "study: got 'digits_ablatio'; did you mean"),
         (["sweep", "digits_ablation", "--launcher=slrum"], "did you mean 'slurm'"),
-        (["sweep", "digits_ablation", "--config.optim.lr=1"], "flag: got '--config.optim.lr'"),
+        (["sweep", "digits_ablation", "--config.optim.lr=1"], "settings of a study"),
         (["sweep", "counters", "--std=1.0"], "--std: got 1.0, expected --dry-run as well"),
         (["reproduce", "counters", "--difference=2"], "--difference: got 2.0, expected --std"),
         (["sweep", "counters", "--dry-run", "--difference=2"], "--difference: got 2.0, expected"),
@@ -99,9 +107,17 @@ def run(capsys, monkeypatch, tmp_path):
         (["sweep"], "--study is required"),
         (["sweep", "--study=none.py"], "study: none.py does not exist"),
         (["sweep", f"--study={ROOT}/configs/adding.py"], "has no get_study"),
-        (["status"], "--workdir is required"),
+        (["status"], "FOLDER is required: the folder of a run or a study, e.g. lstm-lab status"),
+        (["status", "a", "--workdir=b"], "FOLDER: got 'a' and --workdir=b, expected one of both"),
+        (["report"], "FOLDER is required"),
+        (["report", "a", "--workdir=b"], "FOLDER: got 'a' and --workdir=b, expected one of both"),
+        (["report", "none"], "none does not exist"),
+        (["predict"], "RUN is required"),
+        (["predict", "none"], "none does not exist"),
+        (["generate", "none"], "none does not exist"),
+        (["pack", "--out=a.gz"], "STUDY is required: the folder of a study"),
         (["status", "--workdir=none"], "holds neither a study nor a run"),
-        (["report", "--workdir=none"], "is not a study"),
+        (["report", "--workdir=none"], "none does not exist"),
         (["summary", "--config=x.json"], "x.json is not a run.json"),
     ],
 )
@@ -182,6 +198,10 @@ def test_train_keeps_a_finished_run_and_repeats_it_from_run_json(run):
     code, _, error = run("train", ADDING, *TINY, "--workdir=c")
     assert code == 2
     assert "is not empty and holds no run.json" in error
+    Path("c/study.json").write_text("{}")
+    code, _, error = run("train", ADDING, *TINY, "--workdir=c")
+    assert code == 2
+    assert "c holds a study; choose another folder" in error
     code, _, error = run("train", ADDING, *TINY, "--workdir=c/notes.txt")
     assert code == 2
     assert "is not a folder" in error
@@ -209,6 +229,12 @@ def test_a_run_that_diverges_exits_with_1(run):
     code, out, _ = run("train", ADDING, *TINY, "--config.optim.lr=1e30", "--config.optim.clip=none")
     assert code == 1
     assert "diverged" in out
+    # The command that is offered works.
+    command = re.search(r"lstm-lab (train \S+ \S+ --replay=\d+)", out)
+    assert command is not None
+    code, out, _ = run(*command[1].split())
+    assert code == 0
+    assert "not finite" in out
 
 
 def test_a_users_cell_trains_and_its_source_is_saved(run, tmp_path):

@@ -16,6 +16,7 @@ from lstm_lab.config.serialization import from_json, to_json
 from lstm_lab.config.shorthand import split_options, take_files
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import backends_for_training
+from lstm_lab.studies.load import load_study
 from lstm_lab.utils.errors import UserError
 from tests.helpers.paths import ROOT
 
@@ -47,6 +48,7 @@ def config(**sections):
     ("sections", "message"),
     [
         ({"model": {"hiden": 3}}, "model.hiden: got 'hiden'.*did you mean 'hidden'"),
+        ({"optim": {"learning_rate": 3}}, "got 'learning_rate'; did you mean 'optim.lr'"),
         ({"modle": {"hidden": 3}}, "modle: got 'modle'.*did you mean 'model'"),
         ({"model": {"hidden": "big"}}, "model.hidden: got 'big', expected a whole number"),
         ({"model": {"hidden": 3.5}}, "model.hidden: got 3.5, expected a whole number"),
@@ -166,6 +168,8 @@ def test_a_users_cell_is_identified_by_its_source(tmp_path, monkeypatch):
         from_json(saved)
     for name, message in (
         (f"{path}:mime", "did you mean 'mine'"),
+        (f"{path}:cell", "cells.py:cell', expected .*cells.py:mine$"),
+        (str(path), "expected .*cells.py:NAME$"),
         (f"{tmp_path}/none.py:mine", "does not exist"),
     ):
         with pytest.raises(UserError, match=message):
@@ -210,6 +214,10 @@ def test_overrides_are_parsed_by_the_types_of_the_spec():
         ("optim.schedule", "cosin", "did you mean 'cosine'"),
         ("task.lenth", "3", "did you mean 'length'"),
         ("sead", "3", "did you mean 'seed'"),
+        ("optim.learning_rate", "3", "did you mean 'optim.lr'"),
+        ("model.hidden_size", "3", "did you mean 'model.hidden'"),
+        ("train.lr", "3", "did you mean 'optim.lr'"),
+        ("lr", "3", "did you mean 'optim.lr'"),
     ],
 )
 def test_wrong_overrides_are_named_in_the_error(path, text, message):
@@ -308,6 +316,20 @@ def test_both_lengths_of_training_together_are_an_error_with_a_next_step():
         load_spec({"task": {"name": "digits"}}, {"train.steps": 2, "train.epochs": 3})
     with pytest.raises(UserError, match="got None and None, .*; set one of them"):
         load_spec({"task": {"name": "digits"}})
+
+
+def test_a_word_of_a_config_may_be_a_cell_of_a_file(tmp_path):
+    path = tmp_path / "cells.py"
+    path.write_text(CELL)
+    spec = load_spec(f"adding:{path}:mine,stacked")
+    assert spec == load_spec("adding:stacked", {"model.cell": f"{path}:mine"})
+    assert take_files(f"a.csv,{path}:mine,gru") == (["a.csv"], f"{path}:mine,gru")
+
+
+def test_the_folder_of_a_study_is_not_its_file(tmp_path):
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(UserError, match="is the folder of a study; expected its name or file"):
+        load_study(str(tmp_path))
 
 
 def test_the_folder_of_a_run_is_no_config_and_its_run_json_is(tmp_path, monkeypatch):

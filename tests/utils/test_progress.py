@@ -35,18 +35,26 @@ def test_a_log_gets_an_occasional_line(capsys, monkeypatch):
     assert len(lines) == 3
 
 
-def test_the_time_left_does_not_count_the_time_of_compiling(monkeypatch, capsys):
-    clock = iter([0.0, 60.0, 62.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+def test_the_time_left_does_not_count_what_comes_before_the_steady_work(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     with Meter(100) as meter:
         meter.advance(0, "compiling")
-        meter.leave_out(60.0)
-        meter.advance(0, "")  # no line yet: two seconds after the first
-        monkeypatch.setattr(progress.time, "monotonic", lambda: 80.0)
-        meter.advance(40, "step 40")
+        now = 60.0
+        meter.warm_up(1)  # a first step of a minute
+        meter.advance(0, "step 1")
+        now = 80.0
+        meter.advance(39, "step 40")
+        # The second program of a sweep.
+        now = 140.0
+        meter.warm_up(1)
+        now = 160.0
+        meter.advance(39, "step 80")
     assert capsys.readouterr().err.splitlines() == [
-        "  0%  compiling  ",
-        " 40%  step 40  2 steps/s, 30s left",
+        "  0%  compiling",
+        "  1%  step 1",
+        " 40%  step 40  2 steps/s, 31s left",
+        " 80%  step 80  2 steps/s, 10s left",
     ]
 
 

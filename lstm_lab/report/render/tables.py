@@ -320,10 +320,11 @@ def notes(c: Comparison) -> list[str]:
     if c.sequential:
         lines.append(looks_note(c))
     elif c.baseline is not None:
+        others = len(c.rows) - 1
         lines.append(
             f"p (Welch): two-sided t-test with unequal variances against {c.baseline}. p (Holm): "
-            f"corrected for {len(c.rows) - 1} comparisons; 'differs' means p (Holm) < {ALPHA}. 'no "
-            "difference shown' is not evidence of equality."
+            f"corrected for {others} comparison{'s' * (others != 1)}; 'differs' means p (Holm) < "
+            f"{ALPHA}. 'no difference shown' is not evidence of equality."
         )
     if c.folds:
         lines.append(

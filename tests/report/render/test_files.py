@@ -11,13 +11,14 @@ import pytest
 from pyarrow import parquet
 
 from lstm_lab.report.comparison import compare
+from lstm_lab.report.render.figures.curves import learning_curves
 from lstm_lab.report.render.files import build
 from lstm_lab.report.render.results_table import as_parquet
 from lstm_lab.report.runs import read_study
 from lstm_lab.statistics.bayes import posterior_of_folds, posterior_of_means
 from lstm_lab.statistics.stochastic_order import almost_stochastic_order
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import write_json
+from lstm_lab.utils.files import write_json, write_lines
 from tests.helpers.report import SCORES
 
 
@@ -170,3 +171,20 @@ def test_all_numbers_are_in_a_json_file(folder):
     assert pair["p"] == comparison.pairwise["np", "nfg"]
     assert rows["nfg"]["posterior"]["worse"] == comparison.rows[1].posterior.worse
     assert rows["np"]["p_welch"] is None
+
+
+def test_learning_curves_show_all_of_a_short_curve_and_its_band(folder):
+    rng = np.random.default_rng(0)
+    for path in sorted((folder / "runs").glob("n*")):
+        values = (0.9, 0.2 + 0.2 * rng.random(), 0.1)
+        rows = [
+            {"step": step, "split": "valid", "accuracy": value}
+            for step, value in enumerate(values, 1)
+        ]
+        write_lines(path / "metrics.jsonl", rows)
+    (axes,) = learning_curves(compare(read_study(folder))).figure.axes
+    low, high = axes.get_ylim()
+    bands = [band.get_paths()[0].vertices for band in axes.collections]
+    for points_N2 in (*(line.get_xydata() for line in axes.get_lines()), *bands):
+        assert low < points_N2[:, 1].min()
+        assert points_N2[:, 1].max() < high

@@ -44,9 +44,10 @@ def learning_curves(c: Comparison) -> ReportFigure | None:
         axes.plot(steps, mean, **style, lw=1.6, label=name_label(row.variant))
         axes.fill_between(steps, mean - error, mean + error, color=style["color"], alpha=0.15, lw=0)
         # The worst tenth of each curve may be cut off: the first evaluations, which are the worst,
-        # would compress the rest.
-        lowest.append(np.quantile(mean, 0.0 if c.direction == "min" else 0.1))
-        highest.append(np.quantile(mean, 0.9 if c.direction == "min" else 1.0))
+        # would compress the rest. Of a short curve, nothing is cut off.
+        cut = len(mean) // 10
+        lowest.append(np.sort(mean - error)[cut if c.direction == "max" else 0])
+        highest.append(np.sort(mean + error)[-1 - (cut if c.direction == "min" else 0)])
     margin = 0.05 * (max(highest) - min(lowest) or 1.0)
     axes.set_ylim(min(lowest) - margin, max(highest) + margin)
     axes.set_xlabel("optimizer steps")

@@ -49,7 +49,8 @@ def significance(c: Comparison) -> ReportFigure | None:
     labels = [name_label(name) for name in names]
     axes.set_xticks(range(size), labels, rotation=45, ha="right")
     axes.set_yticks(range(size), labels)
-    axes.set_xlabel(f"p (Welch), Holm over {len(c.pairwise)} pairs; filled: below {ALPHA}")
+    pairs = f"{len(c.pairwise)} pair{'s' * (len(c.pairwise) != 1)}"
+    axes.set_xlabel(f"p (Welch), Holm over {pairs}; filled: below {ALPHA}")
     for spine in axes.spines.values():
         spine.set_visible(False)
     alt = "Matrix of corrected p-values over all pairs of variants."
