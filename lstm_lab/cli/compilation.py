@@ -202,19 +202,19 @@ def _compile(
 
 def _survey(machine: Target, devices: Sequence[jax.Device], folder: Path, out: Path) -> int:
     """Adds the rows that a file lacks; returns an exit code."""
-    from lstm_lab.compilation.survey import fits, is_final, survey, survey_names, survey_table
-    from lstm_lab.utils.files import read_lines, write_lines
+    from lstm_lab.compilation import survey
+    from lstm_lab.utils.files import write_lines
     from lstm_lab.utils.progress import say
 
-    rows = read_lines(out) if out.exists() else []
-    done = {row["name"] for row in rows if row["target"] == machine.name and is_final(row)}
-    for row in survey(machine, devices, folder, done):
+    rows = survey.read_survey(out)
+    done = {row["name"] for row in rows if row["target"] == machine.name and survey.is_final(row)}
+    for row in survey.survey(machine, devices, folder, done):
         earlier = {"name": row["name"], "target": row["target"]}.items()
         rows = [*(old for old in rows if not earlier <= old.items()), row]
         # Whole after each row: a survey takes half an hour, and resumes where it was stopped.
         write_lines(out, rows)
         say(f"{row['name']}: {row['refused'] or 'compiles'}")
     own = [row for row in rows if row["target"] == machine.name]
-    print(survey_table(own))
-    say(f"{len(own)} of {len(survey_names())} rows of {machine.name} are in {out}")
-    return DONE if all(map(fits, own)) else FAILED
+    print(survey.survey_table(own))
+    say(f"{len(own)} of {len(survey.survey_names())} rows of {machine.name} are in {out}")
+    return DONE if all(map(survey.fits, own)) else FAILED
