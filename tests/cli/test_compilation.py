@@ -46,10 +46,21 @@ def test_json_is_printed_alone(capsys):
     ("arguments", "message"),
     [
         (["adding"], "--target is required: cpu, v5e-4"),
-        (["--target=cpu"], "compile: expected one of CONFIG"),
-        (["adding", "--study=digits_ablation", "--target=cpu"], "compile: expected one of CONFIG"),
+        (["--target=cpu"], "compile: got nothing, expected one of CONFIG (lstm-lab list configs)"),
+        (["adding", "--study=digits_ablation", "--target=cpu"], "got CONFIG and --study, expected"),
         (["--study=digits_ablation", "--seeds=2", "--target=cpu"], "--seeds: got 2, expected a"),
-        (["--all", "--target=cpu"], "--all, --out: got one of them, expected both"),
+        (
+            ["--study=digits_ablation", "--config.train.batch_size=4", "--target=cpu"],
+            "--config.train.batch_size: got 4, expected a CONFIG as well",
+        ),
+        (
+            ["--all", "--out=a.jsonl", "--config.train.bucket", "--target=cpu"],
+            "--config.train.bucket: got true, expected a CONFIG as well",
+        ),
+        (["--study=digits_ablation", "--trust-code", "--target=cpu"], "--trust-code: got True, ex"),
+        (["--all", "--target=cpu"], "--all: got no --out, expected --out=FILE as well"),
+        (["adding", "--out=a.jsonl", "--target=cpu"], "--out: got a.jsonl, expected --all as well"),
+        (["--all", "--out=a.jsonl", "--json", "--target=cpu"], "--json: got --all, expected no"),
         (["adding", "--target=v5e"], "--target: got 'v5e'; did you mean 'v5e-"),
     ],
 )
