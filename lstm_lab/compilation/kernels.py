@@ -90,6 +90,18 @@ class Block(NamedTuple):
     loops: tuple[Loop, ...] = ()
     conditionals: tuple[tuple[Block, ...], ...] = ()
 
+    def joined(self, other: Block) -> Block:
+        """Returns a block that starts what both start.
+
+        Example:
+          Block().joined(block) == block  # True
+        """
+        return Block(
+            self.kernels + other.kernels,
+            self.loops + other.loops,
+            self.conditionals + other.conditionals,
+        )
+
     def all_loops(self, around: tuple[Loop, ...] = ()) -> Iterator[tuple[Loop, tuple[Loop, ...]]]:
         """Yields every loop, each with the loops around it, the innermost last.
 
@@ -138,7 +150,7 @@ class Block(NamedTuple):
         block = Block(self.kernels, loops)
         for branches in self.conditionals:
             taken = min(branches, key=lambda branch: branch.launches(scalars)).cheapest(scalars)
-            block = Block(block.kernels + taken.kernels, block.loops + taken.loops)
+            block = block.joined(taken)
         return block
 
 
@@ -329,7 +341,7 @@ class _LaunchReader:
                     self._read_collectives(instruction, opcode, loop)
                 case _:
                     continue
-            block = Block(*(own + more for own, more in zip(block, new, strict=True)))
+            block = block.joined(new)
         return block
 
     def _loop(self, computation: str, instruction: Instruction) -> Loop:

@@ -124,11 +124,12 @@ def parse_kubernetes(text: str) -> KubernetesOptions:
 def _check_topology(options: KubernetesOptions) -> None:
     """Raises UserError for a TPU slice that GKE does not have."""
     hosts = int(options.hosts)
-    possible, expected = CHIPS_OF_ONE_HOST, "1, 2, 4 or 8 chips"
-    if hosts > 1:
+    if hosts == 1:
+        exists, expected = options.slice_chips in CHIPS_OF_ONE_HOST, "1, 2, 4 or 8 chips"
+    else:
         chips = CHIPS_OF_EACH_HOST * hosts
-        possible, expected = (chips,), f"{chips} chips, {CHIPS_OF_EACH_HOST} for each host"
-    if options.slice_chips not in possible:
+        exists, expected = options.slice_chips == chips, f"{chips} chips, 4 for each host"
+    if not exists:
         raise UserError(
             f"--kubernetes: topology: got {options.topology} for hosts={hosts}, expected {expected}"
         )
