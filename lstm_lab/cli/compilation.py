@@ -51,19 +51,39 @@ class CompileFlags:
         """The config, by argument or by flag."""
         return self.config if self.config_flag is None else self.config_flag
 
-    def check(self) -> None:
-        """Raises a UserError for flags that exclude each other, or that nothing would read."""
-        chosen = [self.config, self.config_flag, self.study, self.all or None]
-        if sum(value is not None for value in chosen) != 1:
+    def check(self, settings: Settings) -> None:
+        """Raises a UserError for flags that exclude each other, or that nothing would read.
+
+        Args:
+          settings: the settings `--config.PATH=VALUE`.
+        """
+        chosen = {
+            "CONFIG": self.config,
+            "--config": self.config_flag,
+            "--study": self.study,
+            "--all": self.all or None,
+        }
+        names = [name for name, value in chosen.items() if value is not None]
+        if len(names) != 1:
             raise UserError(
-                "compile: expected one of CONFIG (lstm-lab list configs), --study and --all"
+                f"compile: got {' and '.join(names) or 'nothing'}, expected one of CONFIG "
+                "(lstm-lab list configs), --study and --all"
             )
-        if self.all != (self.out is not None):
-            raise UserError("--all, --out: got one of them, expected both or none")
-        if self.seeds is not None and self.config_name is None:
-            raise UserError(f"--seeds: got {self.seeds}, expected a CONFIG as well")
+        if self.all and self.out is None:
+            raise UserError("--all: got no --out, expected --out=FILE as well, e.g. v5e.jsonl")
         if self.all and self.json:
-            raise UserError("--json: the rows of --all are JSON already, in --out")
+            raise UserError("--json: got --all, expected no --json: --out has its rows as JSON")
+        if self.out is not None and not self.all:
+            raise UserError(f"--out: got {self.out}, expected --all as well")
+        # A study and the configs of --all are compiled as they are declared.
+        read_by_config = {
+            **{f"--config.{path}": text or "true" for path, text in settings.items()},
+            "--seeds": self.seeds,
+            "--trust-code": self.trust_code or None,
+        }
+        for name, value in read_by_config.items():
+            if value is not None and self.config_name is None:
+                raise UserError(f"{name}: got {value}, expected a CONFIG as well")
 
 
 @click.command(
@@ -101,7 +121,7 @@ def compile_(settings: Settings, /, target: str | None, data_dir: Path | None, *
     from lstm_lab.tasks.readers.download import use_data_dir
 
     selection = CompileFlags(**flags)
-    selection.check()
+    selection.check(settings)
     if target is None:
         raise UserError("--target is required: cpu, v5e-4, h100 or another machine")
     machine, devices = describe_target(target)
@@ -202,19 +222,19 @@ def _compile(
 
 def _survey(machine: Target, devices: Sequence[jax.Device], folder: Path, out: Path) -> int:
     """Adds the rows that a file lacks; returns an exit code."""
-    from lstm_lab.compilation.survey import fits, is_final, survey, survey_names, survey_table
-    from lstm_lab.utils.files import read_lines, write_lines
+    from lstm_lab.compilation import survey
+    from lstm_lab.utils.files import write_lines
     from lstm_lab.utils.progress import say
 
-    rows = read_lines(out) if out.exists() else []
-    done = {row["name"] for row in rows if row["target"] == machine.name and is_final(row)}
-    for row in survey(machine, devices, folder, done):
+    rows = survey.read_survey(out)
+    done = {row["name"] for row in rows if row["target"] == machine.name and survey.is_final(row)}
+    for row in survey.survey(machine, devices, folder, done):
         earlier = {"name": row["name"], "target": row["target"]}.items()
         rows = [*(old for old in rows if not earlier <= old.items()), row]
         # Whole after each row: a survey takes half an hour, and resumes where it was stopped.
         write_lines(out, rows)
         say(f"{row['name']}: {row['refused'] or 'compiles'}")
     own = [row for row in rows if row["target"] == machine.name]
-    print(survey_table(own))
-    say(f"{len(own)} of {len(survey_names())} rows of {machine.name} are in {out}")
-    return DONE if all(map(fits, own)) else FAILED
+    print(survey.survey_table(own))
+    say(f"{len(own)} of {len(survey.survey_names())} rows of {machine.name} are in {out}")
+    return DONE if all(map(survey.fits, own)) else FAILED

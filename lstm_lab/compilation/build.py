@@ -69,7 +69,7 @@ def build(spec: RunSpec, layout: Layout, dataset: Dataset, devices: Sequence[jax
             run_chunk, evaluate = lowered.run_chunk.compile(), lowered.evaluate.compile()
         except jax.errors.JaxRuntimeError as error:
             seconds = time.monotonic() - start
-            return Build(member, None, None, seconds, _first_sentence(str(error)))
+            return Build(member, None, None, seconds, _first_line(str(error)))
     return Build(member, run_chunk, evaluate, time.monotonic() - start)
 
 
@@ -85,6 +85,6 @@ def _own_names() -> Iterator[None]:
         jax.config.update(setting, before)
 
 
-def _first_sentence(text: str) -> str:
-    """Returns the first line of a compiler's error, without what a terminal cannot show."""
+def _first_line(text: str) -> str:
+    """Returns the first line of a compiler's error, with single spaces."""
     return " ".join(text.strip().partition("\n")[0].split())

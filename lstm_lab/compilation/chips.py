@@ -19,10 +19,12 @@ GPU_SHARE = 0.75
 # A TPU multiplies float32 as products of bfloat16 parts: 1, 3 or 6 of them, by the precision
 # (https://docs.jax.dev/en/latest/jax.lax.html, Precision).
 TPU_PRODUCTS = {"default": 1, "high": 3, "highest": 6}
-# The time that a kernel costs beyond its work: 3.4 us for one of 2.9 us in a CUDA graph, the least
-# of the published figures (https://developer.nvidia.com/blog/cuda-graphs/, on a V100). Without a
-# graph it is 0.9 us. These figures are quoted from memory and not checked. XLA makes graphs of what
-# it can. A TPU launches nothing: its cores run the whole program.
+# VMEM of a chip; v5p has two cores with half of it each (jax/_src/pallas/mosaic/tpu_info.py).
+TPU_CACHE = 128 * 2.0**20
+# The time that a kernel costs beyond its work, an assumption: 3.4 us for one of 2.9 us in a CUDA
+# graph (https://developer.nvidia.com/blog/cuda-graphs/, on a V100; quoted from memory and not
+# checked). Without a graph it is 0.9 us. XLA makes graphs of what it can. A TPU launches nothing:
+# its cores run the whole program.
 GPU_LAUNCH_SECONDS = 0.5e-6
 
 
@@ -33,9 +35,11 @@ class Chip(NamedTuple):
       device: what JAX calls it.
       memory: bytes that a program can use.
       bandwidth: of the memory, bytes per second.
+      cache: bytes that can stay on the chip from one optimizer step to the next: in the L2 cache of
+        a GPU, in the vector memory (VMEM) of a TPU.
       bfloat16: FLOP per second of products of bfloat16.
       float32: the same of float32 at the precisions default, high and highest.
-      launch_seconds: the least time between two kernels.
+      launch_seconds: the time that a kernel costs beyond its work.
       config: for the compiler of a GPU that is not present, a GpuTargetConfig as text; "" for TPUs.
 
     Example:
@@ -45,6 +49,7 @@ class Chip(NamedTuple):
     device: DeviceType
     memory: float
     bandwidth: float
+    cache: float
     bfloat16: float
     float32: tuple[float, float, float]
     launch_seconds: float = 0.0
@@ -69,7 +74,7 @@ class Chip(NamedTuple):
 def _tpu(kind: str, gib: float, bandwidth: float, bfloat16: float) -> Chip:
     default, high, highest = (bfloat16 / n for n in TPU_PRODUCTS.values())
     float32 = (default, high, highest)
-    return Chip(DeviceType("tpu", kind), gib * GIB, bandwidth, bfloat16, float32)
+    return Chip(DeviceType("tpu", kind), gib * GIB, bandwidth, TPU_CACHE, bfloat16, float32)
 
 
 def _gpu_config(name: str, capability: int, numbers: dict[str, int | float]) -> str:
@@ -111,6 +116,7 @@ CHIPS = {
         DeviceType("gpu", "NVIDIA H100 80GB HBM3"),
         GPU_SHARE * 84942979072,
         3352e9,
+        52428800,
         989.4e12,
         (494.7e12, 494.7e12, 66.9e12),
         GPU_LAUNCH_SECONDS,
@@ -133,6 +139,7 @@ CHIPS = {
         DeviceType("gpu", "NVIDIA A100-SXM4-80GB"),
         GPU_SHARE * 85100068864,
         2039e9,
+        41943040,
         312e12,
         (156e12, 156e12, 19.5e12),
         GPU_LAUNCH_SECONDS,

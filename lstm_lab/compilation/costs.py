@@ -1,14 +1,15 @@
 """A lower bound of the time of an optimizer step of a program.
 
-    time >= max(FLOP / peak rate, bytes / bandwidth) + kernels * time between two kernels
+    time >= max(FLOP / peak rate, (bytes - 2 cache) / bandwidth) + kernels * time of a launch
 
 In: a spec and the counts of its program. Out: `StepCost`, for one device.
 
 FLOP are those of the matrix products of forward and backward pass (`models/summary.py`), without
 the rows and steps of padding. XLA's own count is kept as well; it counts each loop once, whatever
-its length. Bytes are those that have to move at least once: each array of the state is read and
-written, except frozen weights, which are read, and the batch is read. Only the kernels are those of
-the program itself: another program of the same step may need fewer.
+its length. Bytes are those of the state: each array of it is read and written, except frozen
+weights, which are read. What the chip holds from step to step need not move, so up to the size of
+its cache is neither read nor written. Only the kernels are those of the program itself: another
+program of the same step may need fewer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lstm_lab.compilation.chips import Chip
 from lstm_lab.compilation.memory import array_bytes
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.summary import training_flops
-from lstm_lab.tasks import Dataset, Split, Stream, Tokens, longest, mean_steps, steps_per_epoch
+from lstm_lab.tasks import Dataset, Split, Stream, longest, mean_steps, steps_per_epoch
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.optimizer import is_frozen
 from lstm_lab.utils.types import PyTree
@@ -33,7 +34,7 @@ class StepCost(NamedTuple):
 
     Attributes:
       flops: of matrix products, at the mean length of the data.
-      bytes: that move between memory and chip, at least.
+      bytes: of the state, read and written.
       xla_flops, xla_bytes: XLA's count for the program, each loop once; None where XLA counts
         nothing, as for GPUs that are not here.
       seconds: the lower bound; None for a chip without known rates.
@@ -72,20 +73,19 @@ def step_cost(
     Example:
       step_cost(spec, layout, dataset, built, 120.0, CHIPS["h100"]).seconds  # 0.0001
     """
-    lanes, tokens = _share(spec, layout, dataset)
+    lanes, _ = _share(spec, layout, dataset)
     flops = step_flops(spec, layout, dataset)
     member = build.member
     # The best weights change at evaluations only.
-    moved = 2 * (array_bytes(member) - array_bytes(member.best))
-    moved -= _frozen_bytes(spec, member.params)
-    total = lanes * (moved + 4.0 * tokens * _features(spec))
+    changed = array_bytes(member) - array_bytes(member.best)
+    total = lanes * (2 * changed - _frozen_bytes(spec, member.params))
     counted = {} if build.run_chunk is None else build.run_chunk.cost_analysis() or {}
     xla = counted.get("flops"), counted.get("bytes accessed")
     if chip is None:
         return StepCost(flops, total, *xla, None, "")
     parts = {
         "products": flops / chip.flops_per_second(spec.model),
-        "memory": total / chip.bandwidth,
+        "memory": max(0.0, total - 2 * chip.cache) / chip.bandwidth,
         "launches": (launches or 0.0) * chip.launch_seconds,
     }
     seconds = max(parts["products"], parts["memory"]) + parts["launches"]
@@ -128,8 +128,3 @@ def _share(spec: RunSpec, layout: Layout, dataset: Dataset) -> tuple[int, float]
 def _frozen_bytes(spec: RunSpec, params: PyTree) -> float:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return array_bytes([w for path, w in leaves if is_frozen(spec.optim.freeze, path)])
-
-
-def _features(spec: RunSpec) -> int:
-    """Returns the numbers of an input at one time step: one for a symbol."""
-    return 1 if isinstance(spec.task.inputs, Tokens) else spec.task.inputs.features

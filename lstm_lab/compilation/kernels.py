@@ -1,16 +1,16 @@
 """Counts what a compiled program launches: in its loops, outside of them, and between devices.
 
-In: the text of a compiled HLO module for CPU, GPU or TPU. Out: `CompiledProgram`: its loops with
-their trip counts, the kernels of one iteration of each, the kernels outside of loops, and the
-collectives. `time_loops` selects the loops over time. All of it is read from the text; nothing is
-run.
+In: the text of a compiled HLO module for CPU, GPU or TPU. Out: `CompiledProgram`: its kernels, its
+loops with their trip counts, the branches of its conditionals, each a `Block` of the same form, and
+the collectives. `time_loops` selects the loops over time. All of it is read from the text; nothing
+is run.
 
 A kernel is an instruction for which the device starts something: a fusion, a library call, a copy,
 or an operation that stayed alone. Instructions that only name memory are none. One that computes a
 number from numbers is of the kind "scalar": a TPU computes it next to its kernels, a GPU launches
 it like any other. The condition of a loop is not counted, because a known trip count replaces it.
 
-Read next: hlo.py, the form of the text.
+Read next: hlo.py, the form of the text, and trip_counts.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from lstm_lab.compilation.hlo import Instruction, Module
+from lstm_lab.compilation.trip_counts import trip_count
 from lstm_lab.recurrence.steps import TIME_SCOPE, UNROLLED_SCOPE
 
 Kind = Literal["product", "fusion", "custom-call", "copy", "collective", "scalar", "other"]
@@ -53,7 +54,6 @@ _NO_KERNEL = {
 _NO_KERNEL_CALLS = {"AllocateBuffer", "Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape"}
 _SCALAR = re.compile(r"\w+\[\]")
 _UNROLLED = re.compile(rf"{UNROLLED_SCOPE}(\d+)")
-_TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
 class LaunchedKernel(NamedTuple):
@@ -74,24 +74,102 @@ class LaunchedKernel(NamedTuple):
     op_name: str = ""
 
 
+class Block(NamedTuple):
+    """What runs together: a whole program, the body of a loop, or a branch of a conditional.
+
+    Attributes:
+      kernels: what it starts once, outside of its loops and branches.
+      loops: those that no other loop or branch of it contains.
+      conditionals: the branches of each conditional, of which one runs.
+
+    Example:
+      len(program.main.loops[0].body.kernels)  # 3
+    """
+
+    kernels: tuple[LaunchedKernel, ...] = ()
+    loops: tuple[Loop, ...] = ()
+    conditionals: tuple[tuple[Block, ...], ...] = ()
+
+    def joined(self, other: Block) -> Block:
+        """Returns a block that starts what both start.
+
+        Example:
+          Block().joined(block) == block  # True
+        """
+        return Block(
+            self.kernels + other.kernels,
+            self.loops + other.loops,
+            self.conditionals + other.conditionals,
+        )
+
+    def all_loops(self, around: tuple[Loop, ...] = ()) -> Iterator[tuple[Loop, tuple[Loop, ...]]]:
+        """Yields every loop, each with the loops around it, the innermost last.
+
+        Args:
+          around: the loops around this block.
+
+        Example:
+          [loop.trip_count for loop, _ in program.main.all_loops()]  # [3, 5]
+        """
+        for loop in self.loops:
+            yield loop, around
+            yield from loop.body.all_loops((*around, loop))
+        for branches in self.conditionals:
+            for branch in branches:
+                yield from branch.all_loops(around)
+
+    def launches(self, scalars: bool) -> float:
+        """Returns what it starts at least: of a conditional, the branch with the fewest kernels.
+
+        A loop without a known trip count counts once.
+
+        Args:
+          scalars: whether the device starts something for a single number, as a GPU does.
+
+        Example:
+          program.main.launches(scalars=True)  # 124.0
+        """
+        own = sum(scalars or kernel.kind != "scalar" for kernel in self.kernels)
+        loops = sum(
+            (1 if loop.trip_count is None else loop.trip_count) * loop.body.launches(scalars)
+            for loop in self.loops
+        )
+        taken = sum(min(b.launches(scalars) for b in branches) for branches in self.conditionals)
+        return own + loops + taken
+
+    def cheapest(self, scalars: bool) -> Block:
+        """Returns the block with the branches that `launches` counts in place of conditionals.
+
+        Args:
+          scalars: as in `launches`.
+
+        Example:
+          program.main.cheapest(scalars=True).conditionals  # ()
+        """
+        loops = tuple(loop._replace(body=loop.body.cheapest(scalars)) for loop in self.loops)
+        block = Block(self.kernels, loops)
+        for branches in self.conditionals:
+            taken = min(branches, key=lambda branch: branch.launches(scalars)).cheapest(scalars)
+            block = block.joined(taken)
+        return block
+
+
 class Loop(NamedTuple):
     """A `while` of the program.
 
     Attributes:
       name: of the instruction.
-      parent: the name of the loop that contains it, or None.
       trip_count: how often its body runs, or None if the text does not say.
-      kernels: what one iteration starts, without the loops inside it.
+      body: what one iteration starts.
       op_name: where it comes from in the JAX program.
 
     Example:
-      len(program.loops[0].kernels)  # 3
+      program.main.loops[0].trip_count  # 20
     """
 
     name: str
-    parent: str | None
     trip_count: int | None
-    kernels: tuple[LaunchedKernel, ...]
+    body: Block
     op_name: str = ""
 
 
@@ -118,17 +196,15 @@ class CompiledProgram(NamedTuple):
     """What a compiled program starts.
 
     Attributes:
-      loops: an outer loop comes before the loops inside it.
-      kernels: those outside of all loops.
-      collectives: in the order of the text.
+      main: its kernels, loops and conditionals.
+      collectives: those of all branches.
 
     Example:
       program = read_program(jax.jit(f).lower(x).compile().as_text())
     """
 
-    loops: tuple[Loop, ...]
-    kernels: tuple[LaunchedKernel, ...]
-    collectives: tuple[Collective, ...]
+    main: Block
+    collectives: tuple[Collective, ...] = ()
 
 
 class TimeLoop(NamedTuple):
@@ -160,7 +236,7 @@ class TimeLoop(NamedTuple):
         Example:
           time_loop.count("copy")  # 0
         """
-        return sum(kernel.kind in kinds for kernel in self.loop.kernels)
+        return sum(kernel.kind in kinds for kernel in self.loop.body.kernels)
 
 
 def read_program(text: str) -> CompiledProgram:
@@ -173,52 +249,51 @@ def read_program(text: str) -> CompiledProgram:
       text: of a compiled module, from `Compiled.as_text()`.
 
     Returns:
-      Its loops, its kernels outside of loops, and its collectives.
+      Its kernels, loops, conditionals and collectives.
 
     Raises:
       ValueError: if the text is no compiled HLO module.
 
     Example:
       program = read_program(jax.jit(f).lower(x).compile().as_text())
-      len(program.kernels), [loop.trip_count for loop in program.loops]  # (4, [20])
+      len(program.main.kernels), [loop.trip_count for loop in program.main.loops]  # (4, [20])
     """
     reader = _LaunchReader(Module(text))
-    kernels = reader.read(reader.module.entry, None)
-    return CompiledProgram(tuple(reader.loops), kernels, tuple(reader.collectives))
+    main = reader.read(reader.module.entry, None)
+    return CompiledProgram(main, tuple(reader.collectives))
 
 
-def time_loops(program: CompiledProgram) -> list[TimeLoop]:
+def time_loops(block: Block) -> list[TimeLoop]:
     """Selects the loops over time, which `unroll` marks with a name.
 
     Args:
-      program: from `read_program`.
+      block: of a program; kernels in conditionals inside of a loop over time are not counted.
 
     Returns:
       One entry for each innermost loop of a recurrent layer, in the order of the program. A
       backend without a loop over time, such as one kernel per sequence, has none.
 
     Example:
-      [(t.backward, t.kernels_per_step) for t in time_loops(program)]  # [(False, 2.0), (True, 4.0)]
+      [(t.backward, t.kernels_per_step) for t in time_loops(program.main)]
+      # [(False, 2.0), (True, 4.0)]
     """
-    by_name = {loop.name: loop for loop in program.loops}
-    parents = {loop.parent for loop in program.loops}
     return [
-        _time_loop(loop, by_name)
-        for loop in program.loops
-        if TIME_SCOPE in loop.op_name and loop.name not in parents
+        _time_loop(loop, around)
+        for loop, around in block.all_loops()
+        if TIME_SCOPE in loop.op_name and not any(loop.body.all_loops())
     ]
 
 
-def _time_loop(loop: Loop, by_name: dict[str, Loop]) -> TimeLoop:
+def _time_loop(loop: Loop, around: tuple[Loop, ...]) -> TimeLoop:
     trips = loop.trip_count
     kernels, scalars = _numbers(loop)
-    outer = by_name.get(loop.parent or "")
-    while outer is not None and TIME_SCOPE in outer.op_name:
+    for outer in reversed(around):
+        if TIME_SCOPE not in outer.op_name:
+            break
         if trips:
-            around = _numbers(outer)
-            kernels, scalars = kernels + around[0] / trips, scalars + around[1] / trips
+            share = _numbers(outer)
+            kernels, scalars = kernels + share[0] / trips, scalars + share[1] / trips
         trips = trips * outer.trip_count if trips and outer.trip_count else None
-        outer = by_name.get(outer.parent or "")
     marked = _UNROLLED.search(loop.op_name)
     steps = int(marked[1]) if marked else 1
     backward = "transpose(" in loop.op_name
@@ -227,21 +302,26 @@ def _time_loop(loop: Loop, by_name: dict[str, Loop]) -> TimeLoop:
 
 def _numbers(loop: Loop) -> tuple[float, float]:
     """Returns how many kernels one iteration starts, and how many scalars."""
-    scalars = sum(kernel.kind == "scalar" for kernel in loop.kernels)
-    return float(len(loop.kernels) - scalars), float(scalars)
+    kernels = loop.body.kernels
+    scalars = sum(kernel.kind == "scalar" for kernel in kernels)
+    return float(len(kernels) - scalars), float(scalars)
 
 
 class _LaunchReader:
-    """Goes through the computations of a module and collects loops and collectives."""
+    """Goes through the computations of a module; collects collectives on the way."""
 
     def __init__(self, module: Module) -> None:
         self.module = module
-        self.loops: list[Loop] = []
         self.collectives: list[Collective] = []
 
-    def read(self, computation: str, loop: str | None) -> tuple[LaunchedKernel, ...]:
-        """Returns the kernels that a computation starts outside of its loops."""
-        kernels: list[LaunchedKernel] = []
+    def read(self, computation: str, loop: str | None) -> Block:
+        """Returns what a computation starts.
+
+        Args:
+          computation: its name.
+          loop: the name of the innermost loop around it, or None.
+        """
+        block = Block()
         shapes = {i.name: i.shape for i in self.module.instructions(computation)}
         for instruction in self.module.instructions(computation):
             if instruction.opcode.endswith(("-done", "-update")):
@@ -249,25 +329,25 @@ class _LaunchReader:
             opcode = instruction.opcode.removesuffix("-start")
             match opcode:
                 case "while":
-                    self._read_loop(computation, instruction, loop)
+                    new = Block(loops=(self._loop(computation, instruction),))
                 case "call" | "async":
-                    for called in instruction.called:
-                        kernels += self.read(called, loop)
+                    (called,) = instruction.called
+                    new = self.read(called, loop)
                 case "conditional":
-                    # Only one branch runs: the one with the most kernels is the bound.
                     branches = [self.read(called, loop) for called in instruction.called]
-                    kernels += sorted(branches, key=len)[-1]
+                    new = Block(conditionals=(tuple(branches),))
                 case _ if kind := self._kind(instruction, opcode, shapes):
-                    kernels.append(LaunchedKernel(instruction.name, kind, instruction.op_name))
+                    new = Block((LaunchedKernel(instruction.name, kind, instruction.op_name),))
                     self._read_collectives(instruction, opcode, loop)
-        return tuple(kernels)
+                case _:
+                    continue
+            block = block.joined(new)
+        return block
 
-    def _read_loop(self, computation: str, instruction: Instruction, parent: str | None) -> None:
-        place = len(self.loops)
-        kernels = self.read(instruction.attribute("body"), instruction.name)
-        trips = _trip_count(self.module, computation, instruction)
-        loop = Loop(instruction.name, parent, trips, kernels, instruction.op_name)
-        self.loops.insert(place, loop)  # before the loops inside it
+    def _loop(self, computation: str, instruction: Instruction) -> Loop:
+        body = self.read(instruction.attribute("body"), instruction.name)
+        trips = trip_count(self.module, computation, instruction)
+        return Loop(instruction.name, trips, body, instruction.op_name)
 
     def _read_collectives(self, instruction: Instruction, opcode: str, loop: str | None) -> None:
         if opcode in COLLECTIVES:
@@ -310,51 +390,3 @@ class _LaunchReader:
             for inner in self.module.instructions(called):
                 yield inner.opcode
                 yield from self._inside(inner)
-
-
-def _trip_count(module: Module, computation: str, loop: Instruction) -> int | None:
-    """Returns the trip count that the compiler wrote down, or that of a count in steps of 1."""
-    known = _TRIP_COUNT.search(loop.attributes)
-    if known:
-        return int(known[1])
-    limit = _limit(module, loop.attribute("condition"))
-    if limit is None or not _steps_by_one(module, loop.attribute("body"), limit[0]):
-        return None
-    index, end = limit
-    start = _initial(module, computation, loop, index)
-    return None if start is None else max(0, end - start)
-
-
-def _limit(module: Module, condition: str) -> tuple[int, int] | None:
-    """Returns the place of the counter in the carry and its limit, if the condition is i < n."""
-    instructions = module.by_name(condition)
-    compare = module.instructions(condition)[-1]
-    if compare.opcode != "compare" or compare.attribute("direction") != "LT":
-        return None
-    counter, limit = (instructions[name] for name in compare.operands)
-    if counter.opcode != "get-tuple-element" or limit.opcode != "constant":
-        return None
-    return int(counter.attribute("index")), int(limit.arguments)
-
-
-def _steps_by_one(module: Module, body: str, index: int) -> bool:
-    """Returns whether the body adds the constant 1 to the counter."""
-    instructions = module.by_name(body)
-    carry = module.instructions(body)[-1]
-    if carry.opcode != "tuple":
-        return False
-    step = instructions[carry.operands[index]]
-    added = [instructions[name] for name in step.operands] if step.opcode == "add" else []
-    return any(i.opcode == "constant" and i.arguments == "1" for i in added)
-
-
-def _initial(module: Module, computation: str, loop: Instruction, index: int) -> int | None:
-    """Returns the constant with which a value of the carry begins, or None."""
-    instructions = module.by_name(computation)
-    carry = instructions[loop.operands[0]]
-    if carry.opcode != "tuple":
-        return None
-    value = instructions[carry.operands[index]]
-    while value.opcode in ("copy", "bitcast"):
-        value = instructions[value.operands[0]]
-    return int(value.arguments) if value.opcode == "constant" else None

@@ -1,14 +1,16 @@
 """What a compiled training program starts for one optimizer step, and for each time step.
 
 In: the text of the program, as `kernels.py` reads it. Out: `StepLaunches`. A loop over time belongs
-to training if the loop over optimizer steps contains it; those of evaluations do not.
+to training if the loop over optimizer steps contains it; those of evaluations do not. A step may
+have conditionals, such as one that shuffles the examples once an epoch: what is counted starts at
+every step, so each conditional takes its shortest branch.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from lstm_lab.compilation.kernels import CompiledProgram, LaunchedKernel, Loop, TimeLoop, time_loops
+from lstm_lab.compilation.kernels import CompiledProgram, TimeLoop, time_loops
 from lstm_lab.recurrence.steps import TIME_SCOPE
 from lstm_lab.training.step import STEPS_SCOPE
 
@@ -19,9 +21,8 @@ class StepLaunches(NamedTuple):
     Attributes:
       forward, backward: kernels per time step, for each layer and direction; () without a loop over
         time, as with one kernel per sequence.
-      total: kernels of a whole optimizer step; None if the loop over optimizer steps is not in the
-        text. A loop without a known number of iterations counts once; of a conditional, the branch
-        with the most kernels counts.
+      total: kernels that every optimizer step starts; None if the loop over optimizer steps is not
+        in the text. A loop without a known number of iterations counts once.
       collectives: operations between devices, in the whole program.
       in_time_loops: those of them that a loop over time repeats.
 
@@ -46,15 +47,17 @@ def step_launches(program: CompiledProgram, scalars: bool) -> StepLaunches:
     Example:
       step_launches(program, scalars=False).in_time_loops  # 0
     """
-    steps = next((loop for loop in program.loops if STEPS_SCOPE in loop.op_name), None)
-    inside = set() if steps is None else _inside(program, steps.name)
-    trained = [t for t in time_loops(program) if t.loop.name in inside]
+    loops = [loop for loop, _ in program.main.all_loops()]
+    step = next(
+        (loop.body.cheapest(scalars) for loop in loops if STEPS_SCOPE in loop.op_name), None
+    )
+    trained = [] if step is None else time_loops(step)
     # Also the loops over chunks, which `time_loops` leaves out.
-    over_time = {loop.name for loop in program.loops if TIME_SCOPE in loop.op_name}
+    over_time = {loop.name for loop in loops if TIME_SCOPE in loop.op_name}
     return StepLaunches(
         tuple(_per_step(t, scalars) for t in trained if not t.backward),
         tuple(_per_step(t, scalars) for t in trained if t.backward),
-        None if steps is None else _launches(program, steps, scalars),
+        None if step is None else step.launches(scalars),
         len(program.collectives),
         sum(collective.loop in over_time for collective in program.collectives),
     )
@@ -62,27 +65,3 @@ def step_launches(program: CompiledProgram, scalars: bool) -> StepLaunches:
 
 def _per_step(loop: TimeLoop, scalars: bool) -> float:
     return loop.kernels_per_step + (loop.scalars_per_step if scalars else 0.0)
-
-
-def _inside(program: CompiledProgram, name: str) -> set[str]:
-    """Returns the names of the loops inside a loop."""
-    names = {name}
-    # An outer loop comes before the loops inside it.
-    for loop in program.loops:
-        if loop.parent in names:
-            names.add(loop.name)
-    return names - {name}
-
-
-def _launches(program: CompiledProgram, loop: Loop, scalars: bool) -> float:
-    """Returns what one iteration of a loop starts, with the loops inside it."""
-    inner = sum(
-        (child.trip_count or 1) * _launches(program, child, scalars)
-        for child in program.loops
-        if child.parent == loop.name
-    )
-    return inner + sum(_counts(kernel, scalars) for kernel in loop.kernels)
-
-
-def _counts(kernel: LaunchedKernel, scalars: bool) -> bool:
-    return scalars or kernel.kind != "scalar"

@@ -1,6 +1,6 @@
 """The memory that a cohort needs on one device, against what a chip has.
 
-    total = state + data + test split + padding + temporaries + code
+    total = state + data + padding + temporaries + code
 
 In: a `Build`. Out: `MemoryUse`. The state stays where it is from call to call, because its arrays
 are donated; temporaries are those of the program that needs more of them.
@@ -74,7 +74,11 @@ def memory_use(build: Build, layout: Layout, dataset: Dataset, capacity: float) 
     chunk, evaluate = build.run_chunk.memory_analysis(), build.evaluate.memory_analysis()
     if chunk is None or evaluate is None:
         raise ValueError("build: got programs of a compiler that does not say what memory they use")
+    # The arguments of both: all splits but the test split, and the test split. The best weights are
+    # arguments of both as well, so their padding counts twice, which is little.
     padding = max(0.0, chunk.argument_size_in_bytes - (state + data - test))
+    evaluated = lanes * array_bytes((build.member.best.params, build.member.hparams)) + test
+    padding += max(0.0, evaluate.argument_size_in_bytes - evaluated)
     # Outputs that are not the donated state, such as reports.
     outputs = max(0.0, chunk.output_size_in_bytes - chunk.alias_size_in_bytes)
     temporaries = max(

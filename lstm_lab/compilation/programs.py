@@ -43,17 +43,17 @@ class PlannedProgram(NamedTuple):
       layout: how a cohort lies on the devices of one process.
       variants: names of the variants that it trains.
       runs: the number of runs.
-      calls: optimizer steps of all its cohorts, one after another.
+      steps: optimizer steps of all its cohorts, one after another.
 
     Example:
-      planned_programs(study, datasets, target)[0].runs  # 30
+      study_programs(study, datasets, target)[0].runs  # 30
     """
 
     spec: RunSpec
     layout: Layout
     variants: tuple[str, ...]
     runs: int
-    calls: int
+    steps: int
 
 
 class ProgramReport(NamedTuple):
@@ -91,7 +91,7 @@ class ProgramReport(NamedTuple):
         """
         if self.cost is None or self.cost.seconds is None:
             return None
-        return self.program.calls * self.cost.seconds
+        return self.program.steps * self.cost.seconds
 
 
 def run_program(spec: RunSpec, dataset: Dataset, target: Target) -> PlannedProgram:
@@ -242,16 +242,16 @@ def _program_of(
         run.spec.schedule_steps(datasets[run.spec.task].splits.get("train"))[0] for run in members
     ]
     # Runs take the lanes in turn: the last one ends when the mean lane does, or later.
-    calls = max(max(steps), -(-sum(steps) // cohort.layout.lanes))
+    in_turn = max(max(steps), -(-sum(steps) // cohort.layout.lanes))
     variants = tuple(dict.fromkeys(run.variant for run in members))
-    return PlannedProgram(members[0].spec, cohort.layout, variants, len(members), calls)
+    return PlannedProgram(members[0].spec, cohort.layout, variants, len(members), in_turn)
 
 
 def _joined(first: PlannedProgram, second: PlannedProgram) -> PlannedProgram:
     return first._replace(
         variants=tuple(dict.fromkeys((*first.variants, *second.variants))),
         runs=first.runs + second.runs,
-        calls=first.calls + second.calls,
+        steps=first.steps + second.steps,
     )
 
 

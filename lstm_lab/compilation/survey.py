@@ -18,6 +18,7 @@ from lstm_lab.compilation.targets import Target
 from lstm_lab.config.find import list_files
 from lstm_lab.config.load import load_spec
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.files import read_lines
 from lstm_lab.utils.tables import markdown_table
 from lstm_lab.utils.types import JSON
 
@@ -31,6 +32,27 @@ def survey_names() -> list[str]:
     return [*list_files("configs"), *(f"adding:{variant}" for variant in CATALOGUE)]
 
 
+def read_survey(path: Path) -> list[dict[str, JSON]]:
+    """Returns the rows of an earlier survey; none if the file does not exist.
+
+    Args:
+      path: the file of `compile --all --out`.
+
+    Raises:
+      UserError: if the file has anything else, which the next row would replace.
+
+    Example:
+      survey_table(read_survey(Path("v5e.jsonl")))
+    """
+    rows = read_lines(path, name=str, target=str, refused=str)
+    if path.exists() and len(rows) != len(path.read_bytes().splitlines()):
+        raise UserError(
+            f"--out: {path} has lines that are no rows of `compile --all`, expected its file or a "
+            "new one"
+        )
+    return rows
+
+
 def survey_table(rows: Sequence[Mapping[str, JSON]]) -> str:
     """Returns the rows of a survey as a Markdown table.
 
@@ -38,7 +60,7 @@ def survey_table(rows: Sequence[Mapping[str, JSON]]) -> str:
       rows: from `survey`.
 
     Example:
-      print(survey_table(read_lines(Path("v5e.jsonl"))))
+      print(survey_table(read_survey(Path("v5e.jsonl"))))
     """
     head = [*("config or variant", "target", "compiles", "memory", "forward", "backward")]
     return markdown_table([[*head, "kernels", "collectives", "at least"], *map(_cells, rows)])
@@ -72,7 +94,7 @@ def fits(row: Mapping[str, JSON]) -> bool:
     """Returns whether the program of a row compiles and the chip has room for it.
 
     Example:
-      all(map(fits, read_lines(Path("v5e.jsonl"))))
+      all(map(fits, read_survey(Path("v5e.jsonl"))))
     """
     return not row["refused"] and bool(row["memory"]["fits"])
 

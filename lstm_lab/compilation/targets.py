@@ -1,6 +1,7 @@
-"""What a program is compiled for: a number of chips, by the name under which a cloud offers them.
+"""What a program is compiled for: a number of chips.
 
-In: a name such as `v5e-4`. Out: a `Target`. `topologies.py` describes its devices to JAX.
+In: a name such as `v5e-4` or `h100-8`; slices of TPUs also by their accelerator type in Google
+Cloud, such as `v5litepod-4`. Out: a `Target`. `topologies.py` describes its devices to JAX.
 """
 
 from __future__ import annotations
@@ -35,13 +36,15 @@ _CUBIC_SLICES: _Slices = {
 }
 _SLICES = {"v5e": _FLAT_SLICES, "v5p": _CUBIC_SLICES, "v6e": _FLAT_SLICES}
 _GPUS = (1, 2, 4, 8)  # in one host
+# The accelerator type of v5e in `gcloud`; those of v5p and v6e are their names here.
+_CLOUD_V5E = "v5litepod-"
 
 
 class Target(NamedTuple):
     """A machine that need not be here.
 
     Attributes:
-      name: as the user writes it.
+      name: one of `target_names()`.
       pool: the devices of one process: on a TPU pod, those of one host.
       hosts: processes that the machine has room for.
       chip: its chips; None for CPUs, which are those of this machine.
@@ -72,12 +75,17 @@ def target_names() -> list[str]:
 def find_target(name: str) -> Target:
     """Returns the target of a name.
 
+    Args:
+      name: one of `target_names()`, or `v5litepod-N` for `v5e-N`.
+
     Raises:
       UserError: for an unknown name, with the known ones.
 
     Example:
       find_target("v5p-8").pool.devices  # 4: the names of v5p count cores
     """
+    if name.startswith(_CLOUD_V5E):
+        name = f"v5e-{name.removeprefix(_CLOUD_V5E)}"
     if name not in target_names():
         raise unknown("--target", name, target_names())
     if name == "cpu":

@@ -10,11 +10,17 @@ import importlib.util
 import os
 
 import jax
+from jax.experimental import topologies
 
 from lstm_lab.compilation.chips import Chip
 from lstm_lab.compilation.targets import Target
 from lstm_lab.utils.errors import UserError
 
+# The compilers that each extra installs, or one of them.
+_PACKAGES = {
+    "tpu-check": ("libtpu",),
+    "cuda-check": ("jax_cuda12_plugin", "jax_cuda13_plugin"),
+}
 # Before the plugins are loaded: they look for hardware that is not here.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",  # no question to the server that describes a cloud machine
@@ -34,38 +40,42 @@ def devices_of(target: Target) -> tuple[jax.Device, ...]:
       target: the machine.
 
     Raises:
-      UserError: if the compiler for its chips is not installed.
+      UserError: if the compiler for its chips is not installed, or does not know them.
 
     Example:
       len(devices_of(find_target("v5e-4")))  # 4
     """
-    from jax.experimental import topologies
-
     if target.chip is None:
         return tuple(jax.local_devices()[: target.pool.devices])
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if target.chip.config:
-        _expect(("jax_cuda12_plugin", "jax_cuda13_plugin"), "cuda-check", target)
-        described = topologies.get_topology_desc(
-            _short_name(target.chip),
-            "cuda",
-            target_config=target.chip.config,
-            # Slices, hosts of a slice, GPUs of a host.
-            topology=f"1x1x{target.pool.devices}",
-        )
-    else:
-        _expect(("libtpu",), "tpu-check", target)
-        described = topologies.get_topology_desc(
-            platform="tpu",
-            topology_name=f"{target.name.partition('-')[0]}:{'x'.join(map(str, target.grid))}",
-            chips_per_host_bounds=_host_grid(target),
-        )
+    extra = "cuda-check" if target.chip.config else "tpu-check"
+    _expect(extra, target)
+    try:
+        described = _describe(target, target.chip)
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"--target={target.name}: the compiler refuses it ({reason}); pip install --upgrade "
+            f"'lstm-lab[{extra}]' installs one for this JAX"
+        ) from error
     return tuple(described.devices)
 
 
-def _short_name(chip: Chip) -> str:
-    return chip.device.kind.split()[1].lower()
+def _describe(target: Target, chip: Chip) -> topologies.TopologyDescription:
+    if chip.config:
+        return topologies.get_topology_desc(
+            target.name,
+            "cuda",
+            target_config=chip.config,
+            # Slices, hosts of a slice, GPUs of a host.
+            topology=f"1x1x{target.pool.devices}",
+        )
+    return topologies.get_topology_desc(
+        platform="tpu",
+        topology_name=f"{target.name.partition('-')[0]}:{'x'.join(map(str, target.grid))}",
+        chips_per_host_bounds=_host_grid(target),
+    )
 
 
 def _host_grid(target: Target) -> tuple[int, ...]:
@@ -75,7 +85,8 @@ def _host_grid(target: Target) -> tuple[int, ...]:
     return (2, 2, 1)
 
 
-def _expect(packages: tuple[str, ...], extra: str, target: Target) -> None:
+def _expect(extra: str, target: Target) -> None:
+    packages = _PACKAGES[extra]
     if not any(map(importlib.util.find_spec, packages)):
         raise UserError(
             f"--target={target.name} needs {packages[0]}: pip install 'lstm-lab[{extra}]'"

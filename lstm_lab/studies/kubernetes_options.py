@@ -18,8 +18,10 @@ from lstm_lab.utils.errors import UserError, unknown
 # JobSet refuses a name with which that of a pod, NAME-hosts-0-123-abcde, would have more than 63
 # characters.
 LONGEST_NAME = 45
-# The machine types of GKE have 1, 4 or 8 chips of a TPU.
-CHIPS_OF_A_HOST = (1, 4, 8)
+# Chips of a host: GKE's machine types have 1, 2, 4 or 8, and those of slices with several hosts 4
+# (https://cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus).
+CHIPS_OF_ONE_HOST = (1, 2, 4, 8)
+CHIPS_OF_EACH_HOST = 4
 
 _LABEL = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
@@ -114,13 +116,23 @@ def parse_kubernetes(text: str) -> KubernetesOptions:
         raise UserError("--kubernetes: got one of tpu and topology, expected both or none")
     if options.tpu and options.gpus:
         raise UserError("--kubernetes: got tpu and gpus, expected one of them")
-    possible = [chips * int(options.hosts) for chips in CHIPS_OF_A_HOST]
-    if options.tpu and options.slice_chips not in possible:
-        raise UserError(
-            f"--kubernetes: topology: got {options.topology} for hosts={options.hosts}, expected "
-            "1, 4 or 8 chips for each host"
-        )
+    if options.tpu:
+        _check_topology(options)
     return options
+
+
+def _check_topology(options: KubernetesOptions) -> None:
+    """Raises UserError for a TPU slice that GKE does not have."""
+    hosts = int(options.hosts)
+    if hosts == 1:
+        exists, expected = options.slice_chips in CHIPS_OF_ONE_HOST, "1, 2, 4 or 8 chips"
+    else:
+        chips = CHIPS_OF_EACH_HOST * hosts
+        exists, expected = options.slice_chips == chips, f"{chips} chips, 4 for each host"
+    if not exists:
+        raise UserError(
+            f"--kubernetes: topology: got {options.topology} for hosts={hosts}, expected {expected}"
+        )
 
 
 def resource_name(options: KubernetesOptions, folder: str) -> str:

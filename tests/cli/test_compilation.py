@@ -12,6 +12,8 @@ from lstm_lab.utils.files import read_lines
 SMALL = ["--config.task.length=6", "--config.model.hidden=3", "--config.train.steps=4"]
 SMALL += ["--config.task.valid_size=9", "--config.task.test_size=9"]
 
+ROW = '{"name": "adding:np", "target": "cpu", "refused": "no data"}\n'
+
 STUDY = """
 from lstm_lab.configs import adding
 from lstm_lab.studies import Study, grid
@@ -44,10 +46,21 @@ def test_json_is_printed_alone(capsys):
     ("arguments", "message"),
     [
         (["adding"], "--target is required: cpu, v5e-4"),
-        (["--target=cpu"], "compile: expected one of CONFIG"),
-        (["adding", "--study=digits_ablation", "--target=cpu"], "compile: expected one of CONFIG"),
+        (["--target=cpu"], "compile: got nothing, expected one of CONFIG (lstm-lab list configs)"),
+        (["adding", "--study=digits_ablation", "--target=cpu"], "got CONFIG and --study, expected"),
         (["--study=digits_ablation", "--seeds=2", "--target=cpu"], "--seeds: got 2, expected a"),
-        (["--all", "--target=cpu"], "--all, --out: got one of them, expected both"),
+        (
+            ["--study=digits_ablation", "--config.train.batch_size=4", "--target=cpu"],
+            "--config.train.batch_size: got 4, expected a CONFIG as well",
+        ),
+        (
+            ["--all", "--out=a.jsonl", "--config.train.bucket", "--target=cpu"],
+            "--config.train.bucket: got true, expected a CONFIG as well",
+        ),
+        (["--study=digits_ablation", "--trust-code", "--target=cpu"], "--trust-code: got True, ex"),
+        (["--all", "--target=cpu"], "--all: got no --out, expected --out=FILE as well"),
+        (["adding", "--out=a.jsonl", "--target=cpu"], "--out: got a.jsonl, expected --all as well"),
+        (["--all", "--out=a.jsonl", "--json", "--target=cpu"], "--json: got --all, expected no"),
         (["adding", "--target=v5e"], "--target: got 'v5e'; did you mean 'v5e-"),
     ],
 )
@@ -97,6 +110,17 @@ def test_an_interrupted_survey_continues(monkeypatch, tmp_path, capsys):
     assert "adding:gru: compiles" in output.err
     assert "adding:np: " not in output.err
     assert "| adding:np | cpu | too large |" in output.out
+
+
+@pytest.mark.parametrize("text", ["# Notes\n", '{"a": 1}\n', ROW + "# Notes\n", "\xff\n"])
+def test_a_survey_replaces_no_other_file(tmp_path, capsys, text):
+    out = tmp_path / "notes.md"
+    out.write_bytes(text.encode("latin-1"))
+    assert main(["compile", "--all", "--target=cpu", f"--out={out}"]) == 2
+    error = capsys.readouterr().err
+    assert "notes.md has lines that are no rows of `compile --all`" in error
+    assert error.count("\n") == 1
+    assert out.read_bytes() == text.encode("latin-1")
 
 
 def test_a_survey_tries_again_what_had_no_data(monkeypatch, tmp_path):

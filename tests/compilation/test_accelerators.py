@@ -120,7 +120,7 @@ def launches_of_a_layer(name, backend, members):
     sharding = NamedSharding(Mesh(devices_of(find_target("h100"))[:1], ("x",)), PartitionSpec())
     traced = jax.jit(gradient, in_shardings=sharding).trace(*shapes)
     text = traced.lower(lowering_platforms=("cuda",)).compile().as_text()
-    loops = time_loops(read_program(text))
+    loops = time_loops(read_program(text).main)
     assert [loop.backward for loop in loops] == [False, True]
     return [loop.kernels_per_step + loop.scalars_per_step for loop in loops]
 

@@ -30,5 +30,6 @@ def test_the_description_of_a_gpu_has_the_memory_and_bandwidth_of_its_chip():
         fields = dict(re.findall(r"(\w+): (\d+)\b", chip.config))
         assert chip.memory == share * int(fields["device_memory_size"])
         assert chip.bandwidth == pytest.approx(int(fields["memory_bandwidth"]), rel=1e-3)
+        assert chip.cache == int(fields["l2_cache_size"])
         assert f'"{chip.device.kind}"' in chip.config
         assert chip.config.count("{") == chip.config.count("}")

@@ -54,23 +54,31 @@ def test_an_epoch_smaller_than_its_batches_counts_its_own_rows():
 def test_every_weight_and_its_momentum_are_read_and_written():
     one = cost(Layout("single", 1, 1), hidden=200)
     weights = 4 * ((2 + 200 + 1) * 4 * 200 + 201)
-    batch = B * T * 2 * 4
     # Numbers of a run, such as its step, are little more.
-    assert 4 * weights + batch <= one.bytes <= 1.01 * (4 * weights + batch)
+    assert 4 * weights <= one.bytes <= 1.01 * 4 * weights
+
+
+def test_what_the_cache_holds_need_not_move():
+    slow = CHIP._replace(bandwidth=1.0)
+    cached = cost(Layout("single", 1, 1), 0.0, slow)
+    assert cached.seconds == cached.flops / slow.flops_per_second(SPEC.model)
+    half = cost(Layout("single", 1, 1), 0.0, slow._replace(cache=cached.bytes / 4))
+    assert half.seconds == pytest.approx(cached.bytes / 2)
 
 
 @pytest.mark.parametrize(
     ("chip", "launches", "limit"),
     [
         (CHIP, 1000.0, "launches"),
-        (CHIP._replace(bandwidth=1.0), 0.0, "memory"),
+        (CHIP._replace(bandwidth=1.0, cache=100.0), 0.0, "memory"),
         (CHIP._replace(float32=(1.0, 1.0, 1.0)), 0.0, "products"),
     ],
 )
 def test_the_bound_names_what_limits_it(chip, launches, limit):
     bound = cost(Layout("single", 1, 1), launches, chip)
     products = bound.flops / chip.flops_per_second(SPEC.model)
-    expected = max(products, bound.bytes / chip.bandwidth) + launches * chip.launch_seconds
+    moved = max(0.0, bound.bytes - 2 * chip.cache)
+    expected = max(products, moved / chip.bandwidth) + launches * chip.launch_seconds
     assert bound.seconds == pytest.approx(expected)
     assert bound.limit == limit
 

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import pytest
 
 from lstm_lab.cells.catalogue import get_variant
-from lstm_lab.compilation.kernels import read_program, time_loops
+from lstm_lab.compilation.kernels import Block, read_program, time_loops
 from lstm_lab.recurrence import DeviceType, unroll
 
 PROGRAMS = Path(__file__).parent / "programs"
 
 
 def kinds(loop):
-    return sorted(kernel.kind for kernel in loop.kernels)
+    return sorted(kernel.kind for kernel in loop.body.kernels)
 
 
 def stored(name):
@@ -29,19 +29,19 @@ def stored(name):
 
 def test_a_program_for_a_gpu():
     program = stored("h100_grad")
-    forward, backward = time_loops(program)
+    forward, backward = time_loops(program.main)
     assert (forward.backward, backward.backward) == (False, True)
     assert (forward.trip_count, backward.trip_count) == (6, 6)
     # The product, tanh, and three arrays over time; backward a second product, and its sum.
     assert kinds(forward.loop) == ["fusion"] * 4 + ["product", "scalar"]
     assert kinds(backward.loop) == ["fusion"] * 3 + ["product"] * 2 + ["scalar"]
     assert (forward.kernels_per_step, forward.scalars_per_step) == (5, 1)
-    assert len(program.kernels) == 5
+    assert len(program.main.kernels) == 5
     assert not program.collectives
 
 
 def test_a_program_for_a_tpu_has_its_trip_count_in_its_condition():
-    (loop,) = time_loops(stored("v5e_forward"))
+    (loop,) = time_loops(stored("v5e_forward").main)
     assert loop.trip_count == 6
     # One kernel has the product, tanh and the store. Allocations of memory are no kernels.
     assert (loop.kernels_per_step, loop.count("product"), loop.count("copy")) == (2, 1, 1)
@@ -51,7 +51,7 @@ def test_collectives_have_the_loop_in_which_they_lie():
     program = stored("v5e_split_units")
     inside = [c for c in program.collectives if c.loop is not None]
     outside = [c for c in program.collectives if c.loop is None]
-    assert {c.loop for c in inside} == {time_loops(program)[0].loop.name}
+    assert {c.loop for c in inside} == {time_loops(program.main)[0].loop.name}
     # A pair of start and done is one collective.
     assert [c.opcode for c in inside] == ["collective-permute"] * 5
     assert [c.opcode for c in outside] == ["all-reduce"]
@@ -139,22 +139,37 @@ def written(name="jit(f)/transpose(jvp(recurrence_over_time))/while"):
 
 def test_a_loop_inside_a_loop_is_counted_once_and_has_its_share_of_the_outer_one():
     program = written()
-    outer, inner = program.loops
-    assert (outer.name, outer.parent, outer.trip_count) == ("outer", None, 3)
-    assert (inner.name, inner.parent, inner.trip_count) == ("inner", "outer", 5)
+    (outer, around), (inner, around_inner) = program.main.all_loops()
+    assert (outer.name, around, outer.trip_count) == ("outer", (), 3)
+    assert (inner.name, around_inner, inner.trip_count) == ("inner", (outer,), 5)
     assert kinds(outer) == ["copy"]
     assert kinds(inner) == ["collective", "product", "scalar"]
-    (time_loop,) = time_loops(program)
+    (time_loop,) = time_loops(program.main)
     assert time_loop.backward
     assert time_loop.trip_count == 15
     assert time_loop.kernels_per_step == pytest.approx(2 + 1 / 5)
 
 
-def test_a_branch_counts_as_the_longest_one_and_fusions_may_hide_collectives():
+def test_branches_are_kept_apart_and_fusions_may_hide_collectives():
     program = written()
-    assert [kernel.name for kernel in program.kernels] == ["all-gather-start.1", "negate"]
+    assert not program.main.kernels
+    ((few, many),) = program.main.conditionals
+    assert not few.kernels
+    assert [kernel.name for kernel in many.kernels] == ["all-gather-start.1", "negate"]
     found = [(c.opcode, c.loop) for c in program.collectives]
     assert found == [("all-reduce", "inner"), ("all-gather", None)]
+
+
+def test_what_a_program_starts_at_least_has_the_shortest_branch():
+    main = written().main
+    # The copy of three iterations, and the three kernels of five iterations in each.
+    assert main.launches(scalars=True) == 3 * (1 + 5 * 3)
+    assert main.launches(scalars=False) == 3 * (1 + 5 * 2)
+    _, many = main.conditionals[0]
+    longer = main._replace(conditionals=((many, many._replace(loops=main.loops)),))
+    assert longer.launches(scalars=True) == main.launches(scalars=True) + 2
+    assert longer.cheapest(scalars=True) == Block(many.kernels, main.loops)
+    assert main.cheapest(scalars=True) == Block((), main.loops)
 
 
 def test_a_sum_over_an_array_is_no_scalar():
@@ -164,16 +179,17 @@ def test_a_sum_over_an_array_is_no_scalar():
     )
     text = WRITTEN.replace("MARK", "").replace("CONFIG", "")
     program = read_program(text.replace(negate, f"{lines}\n  ROOT %p.5 = f32[] sqrt(%norm)"))
-    assert [kernel.kind for kernel in program.kernels] == ["collective", "other", "other", "scalar"]
+    _, many = program.main.conditionals[0]
+    assert [kernel.kind for kernel in many.kernels] == ["collective", "other", "other", "scalar"]
 
 
 def test_other_loops_are_no_loops_over_time():
-    assert not time_loops(written("jit(f)/while"))
+    assert not time_loops(written("jit(f)/while").main)
 
 
 def test_a_trip_count_that_the_text_does_not_have_is_unknown():
     # The outer loop does not add 1 to its counter.
-    assert [loop.trip_count for loop in with_marks().loops] == [None, 5]
+    assert [loop.trip_count for loop, _ in with_marks().main.all_loops()] == [None, 5]
 
 
 @pytest.fixture
@@ -200,18 +216,18 @@ def gradient_program(backend, device):
 @pytest.mark.parametrize("backend", ["scan", "fused"])
 def test_programs_of_this_process(backend):
     program = gradient_program(backend, None)
-    assert [t.backward for t in time_loops(program)] == [False, True]
-    assert [t.trip_count for t in time_loops(program)] == [32, 32]
+    assert [t.backward for t in time_loops(program.main)] == [False, True]
+    assert [t.trip_count for t in time_loops(program.main)] == [32, 32]
     # `fused` has loops over the steps of a chunk inside loops over the chunks.
-    assert len(program.loops) == {"scan": 2, "fused": 4}[backend]
+    assert len(list(program.main.all_loops())) == {"scan": 2, "fused": 4}[backend]
 
 
 @pytest.mark.usefixtures("names_of_this_code")
 @pytest.mark.parametrize("backend", ["scan", "fused"])
 def test_an_iteration_of_several_steps_is_counted_step_by_step(backend):
-    loops = time_loops(gradient_program(backend, DeviceType("gpu", "")))
+    loops = time_loops(gradient_program(backend, DeviceType("gpu", "")).main)
     assert [(t.unrolled, t.trip_count) for t in loops] == [(8, 4), (8, 4)]
-    one_step_each = time_loops(gradient_program(backend, None))
+    one_step_each = time_loops(gradient_program(backend, None).main)
     # Stores of states and the counter serve several steps.
     for several, one in zip(loops, one_step_each, strict=True):
         assert 1 < several.kernels_per_step < one.kernels_per_step

@@ -7,6 +7,7 @@ import pytest
 
 from lstm_lab.compilation.build import build
 from lstm_lab.compilation.kernels import (
+    Block,
     Collective,
     CompiledProgram,
     LaunchedKernel,
@@ -24,41 +25,65 @@ def kernels(*kinds):
     return tuple(LaunchedKernel(f"k{n}", kind) for n, kind in enumerate(kinds))
 
 
-STEPS = Loop("steps", None, None, kernels("fusion", "scalar"), f"jit(f)/{STEPS_SCOPE}/while")
-FORWARD = Loop("fwd", "steps", 10, kernels("product", "fusion", "scalar"), f"{TIME_SCOPE}/while")
-BACKWARD = Loop("bwd", "steps", 10, kernels(*["product"] * 3), f"transpose({TIME_SCOPE})/while")
-EVALUATION = Loop("eval", None, 10, kernels(*["fusion"] * 9), f"{TIME_SCOPE}/while")
-PROGRAM = CompiledProgram((STEPS, FORWARD, BACKWARD, EVALUATION), kernels("copy"), ())
+FORWARD = Loop("fwd", 10, Block(kernels("product", "fusion", "scalar")), f"{TIME_SCOPE}/while")
+BACKWARD = Loop("bwd", 10, Block(kernels(*["product"] * 3)), f"transpose({TIME_SCOPE})/while")
+EVALUATION = Loop("eval", 10, Block(kernels(*["fusion"] * 9)), f"{TIME_SCOPE}/while")
+STEP = Block(kernels("fusion", "scalar"), (FORWARD, BACKWARD))
+STEPS = Loop("steps", None, STEP, f"jit(f)/{STEPS_SCOPE}/while")
+
+
+def program(steps=STEPS, *collectives):
+    return CompiledProgram(Block(kernels("copy"), (steps, EVALUATION)), collectives)
 
 
 def test_loops_are_counted_as_often_as_they_run_and_evaluations_are_left_out():
-    with_scalars = step_launches(PROGRAM, scalars=True)
+    with_scalars = step_launches(program(), scalars=True)
     assert with_scalars.total == 2 + 10 * 3 + 10 * 3
     assert (with_scalars.forward, with_scalars.backward) == ((3.0,), (3.0,))
-    without = step_launches(PROGRAM, scalars=False)
+    without = step_launches(program(), scalars=False)
     assert without.total == 1 + 10 * 2 + 10 * 3
     assert without.forward == (2.0,)
 
 
+def test_what_only_some_steps_start_is_left_out():
+    shuffle = Block(kernels("fusion", "other"))
+    once_an_epoch = STEPS._replace(body=STEP._replace(conditionals=((Block(), shuffle),)))
+    assert step_launches(program(once_an_epoch), True) == step_launches(program(), True)
+
+
+def test_a_batch_of_several_possible_lengths_counts_as_the_shortest():
+    shorter = Block(loops=tuple(loop._replace(trip_count=4) for loop in STEP.loops))
+    lengths = Block(STEP.kernels, (), ((shorter, Block(loops=STEP.loops)),))
+    counted = step_launches(program(STEPS._replace(body=lengths)), scalars=True)
+    # Each layer once, and not once for each length.
+    assert (counted.forward, counted.backward) == ((3.0,), (3.0,))
+    assert counted.total == 2 + 4 * 3 + 4 * 3
+
+
+def test_the_loop_over_steps_may_lie_in_a_branch():
+    """A lane that has stopped does nothing."""
+    stopped = CompiledProgram(Block(conditionals=((Block(), program().main),)))
+    assert step_launches(stopped, scalars=True) == step_launches(program(), scalars=True)
+
+
 def test_a_program_without_a_named_loop_has_no_total():
-    unnamed = CompiledProgram((STEPS._replace(op_name="jit(f)/while"),), (), ())
+    unnamed = program(STEPS._replace(op_name="jit(f)/while"))
     assert step_launches(unnamed, scalars=True).total is None
 
 
 def test_a_collective_is_counted_where_it_is():
     reduce = Collective("all-reduce.1", "all-reduce", "steps")
-    counted = step_launches(PROGRAM._replace(collectives=(reduce,)), scalars=True)
+    counted = step_launches(program(STEPS, reduce), scalars=True)
     assert (counted.collectives, counted.in_time_loops) == (1, 0)
-    inside = PROGRAM._replace(collectives=(reduce, reduce._replace(loop="fwd")))
+    inside = program(STEPS, reduce, reduce._replace(loop="fwd"))
     assert step_launches(inside, scalars=True).in_time_loops == 1
 
 
 def test_a_collective_of_a_chunk_is_in_a_time_loop():
-    chunks = Loop("chunks", "steps", 5, (), f"{TIME_SCOPE}/while")
-    inner = FORWARD._replace(parent="chunks")
+    chunks = Loop("chunks", 5, Block(loops=(FORWARD,)), f"{TIME_SCOPE}/while")
     reduce = Collective("all-reduce.1", "all-reduce", "chunks")
-    program = CompiledProgram((STEPS, chunks, inner), (), (reduce,))
-    assert step_launches(program, scalars=True).in_time_loops == 1
+    chunked = program(STEPS._replace(body=Block(loops=(chunks,))), reduce)
+    assert step_launches(chunked, scalars=True).in_time_loops == 1
 
 
 @pytest.mark.parametrize(

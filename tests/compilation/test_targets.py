@@ -47,6 +47,12 @@ def test_the_cpu_is_that_of_this_machine():
     assert target.pool.type.platform == "cpu"
 
 
+def test_a_slice_of_v5e_may_have_its_name_in_the_cloud():
+    assert find_target("v5litepod-16") == find_target("v5e-16")
+    with pytest.raises(UserError, match=r"--target: got 'v5e-2'; did you mean 'v5e-"):
+        find_target("v5litepod-2")
+
+
 def test_an_unknown_name_is_one_line_with_the_known_ones():
     with pytest.raises(UserError, match=r"--target: got 'h10'; did you mean 'h100'\?") as error:
         find_target("h10")

@@ -22,6 +22,25 @@ def test_a_missing_compiler_is_one_line_with_the_extra(monkeypatch, name, extra)
         devices_of(find_target(name))
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (jax.errors.JaxRuntimeError("UNKNOWN: no such topology\n  a trace"), "no such topology"),
+        (NotImplementedError("UNIMPLEMENTED: compile only"), "UNIMPLEMENTED: compile only"),
+    ],
+)
+def test_what_the_compiler_refuses_is_one_line(monkeypatch, error, reason):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(topologies.topologies, "get_topology_desc", refuse)
+    with pytest.raises(UserError, match=r"--target=v5e-4: the compiler refuses it \(") as line:
+        devices_of(find_target("v5e-4"))
+    assert reason in str(line.value)
+    assert "\n" not in str(line.value)
+
+
 def test_the_devices_of_the_cpu_are_those_of_this_process():
     assert devices_of(find_target("cpu")) == tuple(jax.local_devices())
 

@@ -40,6 +40,14 @@ def printed(capsys, *arguments):
     return yaml.safe_load(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("topology", "chips"), [("1x1", "1"), ("2x1x1", "2"), ("2x2", "4"), ("2x4", "8")]
+)
+def test_a_pod_on_one_host_has_all_chips_of_its_slice(topology, chips):
+    manifest = job(f"tpu=tpu-v5p-slice,topology={topology}")
+    assert pod_of(manifest)["containers"][0]["resources"]["limits"]["google.com/tpu"] == chips
+
+
 @pytest.mark.parametrize("resources", RESOURCES)
 def test_the_published_schemas_accept_every_manifest(resources):
     for manifest in (job(RESOURCES[resources]), job_set(f"hosts=2,{RESOURCES[resources]}")):
@@ -157,8 +165,12 @@ def test_several_gpus_share_more_memory_than_a_container_has_by_default(resource
         (f"{BASE},gpus=0", "gpus: got '0'"),
         (f"{BASE},tpu=tpu-v6e-slice", "got one of tpu and topology, expected both"),
         (f"{BASE},tpu=t,topology=2x2,gpus=1", "got tpu and gpus, expected one of them"),
-        (f"{BASE},tpu=t,topology=4x4", "topology: got 4x4 for hosts=1, expected 1, 4 or 8 chips"),
-        (f"{BASE},tpu=t,topology=4x4,hosts=3", "topology: got 4x4 for hosts=3"),
+        (
+            f"{BASE},tpu=t,topology=4x4",
+            "topology: got 4x4 for hosts=1, expected 1, 2, 4 or 8 chips",
+        ),
+        (f"{BASE},tpu=t,topology=4x4,hosts=3", "got 4x4 for hosts=3, expected 12 chips, 4 for"),
+        (f"{BASE},tpu=t,topology=4x4,hosts=2", "got 4x4 for hosts=2, expected 8 chips, 4 for"),
         (f"{BASE},hosts=2", "hosts: got 2, expected 1: --jobs=2 starts that many workers"),
         (f"{BASE},name={'a' * 46}", "a letter first, at most 45; choose one, e.g. name=first"),
     ],
