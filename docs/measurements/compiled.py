@@ -16,7 +16,7 @@ from lstm_lab.utils.tables import markdown_table
 from lstm_lab.utils.types import JSON
 
 HERE = Path(__file__).parent
-HEAD = "config or variant,compiles,memory,forward,backward,kernels,collectives,at least"
+HEAD = "config or variant,compiles,memory (MiB),forward,backward,kernels,collectives,at least"
 Row = Mapping[str, JSON]
 
 
@@ -35,11 +35,11 @@ def cells(row: Row, before: Row | None) -> list[str]:
     if row["refused"]:
         return [row["name"], str(row["refused"]), *[""] * 6]
     now, collectives = counts(row), str(row["launches"]["collectives"])
-    earlier = counts(before) if before else ["none"] * len(now)
-    pairs = [f"{old} → {new}" for old, new in zip(earlier, now, strict=True)]
+    if before:
+        now = [f"{old} → {new}" for old, new in zip(counts(before), now, strict=True)]
     bound = 1e6 * row["cost"]["seconds"]
     least = f"{bound:,.0f} µs" if bound >= 100 else f"{bound:.3g} µs"
-    return [row["name"], f"{row['seconds']:.0f} s", *pairs, collectives, least]
+    return [row["name"], f"{row['seconds']:.0f} s", *now, collectives, least]
 
 
 def table(target: str) -> str:
