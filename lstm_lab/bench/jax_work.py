@@ -213,12 +213,12 @@ def _population(name: str, case: Case) -> Callable[[], None]:
         return jax.tree.map(lambda p, g: p - 0.01 * g, params, jax.grad(loss)(params))
 
     if library(name) == "lstm_lab" and "in turn" not in name:
-        step_all = map_population(step)
         # Each device trains equally many members, so the number of devices has to divide them.
-        devices = gcd(case.members, jax.local_device_count())
+        count = gcd(case.members, jax.local_device_count())
+        step_all = map_population(step, jax.local_devices()[:count])
 
         def stack(leaf: jax.Array) -> jax.Array:
-            return jnp.tile(leaf, (devices, case.members // devices, *(1 for _ in leaf.shape)))
+            return jnp.tile(leaf, (case.members, *(1 for _ in leaf.shape)))
 
         stacked = [jax.tree.map(stack, params)]
 

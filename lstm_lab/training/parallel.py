@@ -1,7 +1,8 @@
 """The only file that maps: one member's functions over the lanes of a program and its devices.
 
 In: a `TrainStep` and a `Layout`. Out: a `Program`. Lanes are mapped by `lax.map` on CPU and by
-`vmap` elsewhere, devices by `shard_map`, those of several hosts included.
+`vmap` elsewhere, devices by `shard_map`, those of several hosts included. (`jax.pmap` is made of
+`shard_map` since JAX 0.8, with an axis of devices that several hosts cannot share.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.recurrence import MEMBERS, device_type, own_device_type
+from lstm_lab.recurrence import MEMBERS, device_type
 from lstm_lab.tasks import Split
 from lstm_lab.training import padding
 from lstm_lab.training.device_axis import DeviceAxis
@@ -196,18 +197,22 @@ def _vmap_lanes(one: Callable[[PyTree], PyTree], lanes: PyTree) -> PyTree:
     return jax.tree.map(lambda a: a[None], single)
 
 
-def map_population(one: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree]:
-    """Compiles a member's function for a population: spread over the local devices, and mapped over
-    the members of each.
+def map_population(
+    one: Callable[[PyTree], PyTree], devices: Sequence[jax.Device]
+) -> Callable[[PyTree], PyTree]:
+    """Compiles a member's function for a population, as a cohort's members are spread.
 
     Args:
       one: a function of one member's arrays that returns arrays of the same shapes.
+      devices: the devices, whose number divides that of the members.
 
     Returns:
-      A function of arrays [devices, members per device, ...]; the arrays passed are consumed.
+      A function of arrays [members, ...]; the arrays passed are consumed.
     """
-    map_over_lanes = lane_map(own_device_type().platform)
-    return jax.pmap(partial(map_over_lanes, one), donate_argnums=0)
+    lanes = partial(lane_map(devices[0].platform), one)
+    mesh, by_member = Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS)
+    specs = {"in_specs": by_member, "out_specs": by_member}
+    return jax.jit(jax.shard_map(lanes, mesh=mesh, **specs, check_vma=False), donate_argnums=0)
 
 
 # ---- members of different width
