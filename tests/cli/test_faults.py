@@ -112,7 +112,8 @@ def test_a_cell_that_raises_in_a_step_is_one_line(capsys, monkeypatch, tmp_path)
     code, error = one_line(
         capsys, "train", "adding", "--config.model.cell=mine.py:mine", "--config.train.steps=2"
     )
-    assert (code, error) == (2, "lstm-lab: mine.py line 4: RuntimeError: not finished\n")
+    line = "mine.py line 4: RuntimeError: not finished (with B=2, D=64, H=64)"
+    assert (code, error) == (2, f"lstm-lab: model.cell: mine.py:mine: {line}\n")
 
 
 def test_a_bug_of_the_package_keeps_its_traceback(monkeypatch):
