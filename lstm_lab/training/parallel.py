@@ -211,8 +211,8 @@ def map_population(
     """
     lanes = partial(lane_map(devices[0].platform), one)
     mesh, by_member = Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS)
-    specs = {"in_specs": by_member, "out_specs": by_member}
-    return jax.jit(jax.shard_map(lanes, mesh=mesh, **specs, check_vma=False), donate_argnums=0)
+    spread = partial(jax.shard_map, mesh=mesh, out_specs=by_member, check_vma=False)
+    return jax.jit(spread(lanes, in_specs=by_member), donate_argnums=0)
 
 
 # ---- members of different width
