@@ -52,7 +52,7 @@ class LaneFunctions(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """Where the arrays of a program lie.
+    """The places of a program's arrays.
 
     Attributes:
       lanes: arrays with a leading axis of lanes: on each device its share of them, or all.

@@ -147,7 +147,7 @@ class TrainStep:
             total, count, sums = loss_and_metrics(spec, outputs, batch)
             if spec.train.penalized:
                 total += penalty(spec.train, features, batch)
-            # Only a stream goes on from its states: elsewhere they would be outputs for nothing.
+            # Only a stream continues from its states; other tasks would output them for nothing.
             return total, LossParts(count, sums, None if carry is None else states)
 
         # Differentiated inside the switch: what the backward pass reads has the length of a bucket.
