@@ -18,6 +18,7 @@ from lstm_lab.report.comparison import compare as compare_runs
 from lstm_lab.report.cross_study import PairwiseComparison, compare_pair
 from lstm_lab.report.render import tables
 from lstm_lab.report.render.cross_study import build_cross_study_report, pair_headline, pair_table
+from lstm_lab.report.render.headline import headline
 from lstm_lab.report.render.results_table import results
 from lstm_lab.report.runs import StudyRuns, best_run, read_study
 from lstm_lab.report.verdicts import ClaimVerdict
@@ -109,11 +110,11 @@ class StudyResult:
         return self.folder / "report" / "report.html"
 
     def __repr__(self) -> str:
-        return f"StudyResult({str(self.folder)!r}, {tables.headline(self.comparison)!r})"
+        return f"StudyResult({str(self.folder)!r}, {headline(self.comparison)!r})"
 
     def _repr_html_(self) -> str:
         parts = [f"<p><b>{html.escape(self.comparison.title)}</b></p>"]
-        parts.append(f"<p>{html.escape(tables.headline(self.comparison))}</p>")
+        parts.append(f"<p>{html.escape(headline(self.comparison))}</p>")
         parts.append(html_table(tables.ranking(self.comparison)))
         if self.claims:
             parts.append(html_table(tables.claims(self.comparison)))

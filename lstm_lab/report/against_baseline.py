@@ -33,9 +33,9 @@ NAN = float("nan")
 def against_baseline(
     runs: StudyRuns,
     name: str,
+    baseline: str | None,
     compared: Mapping[str, list[RunRow]],
     all_scores: Mapping[str, list[float]],
-    sign: float,
 ) -> dict[str, Any]:
     """Returns the tests and effect sizes of a variant against the baseline, as fields of a row.
 
@@ -45,14 +45,14 @@ def against_baseline(
     Args:
       runs: the study.
       name: the variant.
+      baseline: the variant to compare it with; None for one on another task, whose scores do not
+        compare.
       compared: the runs of each variant that are compared.
       all_scores: their test scores.
-      sign: 1 if a higher score is better, else -1.
 
     Returns:
       Fields of `comparison.VariantRow`; NaN for the baseline itself, or without one.
     """
-    baseline = runs.study["baseline"]
     # NaN and not 1: `holm` must not count the baseline as a test against itself.
     if baseline in (None, name):
         names = ("p_welch", "p_wilcoxon", "hedges_g", "improvement")
@@ -62,6 +62,7 @@ def against_baseline(
     seeds = runs.planned_seeds(name)
     of_baseline = [run for run in compared[baseline] if not seeds or run.seed in seeds]
     scores, reference = all_scores[name], scores_of(of_baseline)
+    sign = runs.test_sign
     # With `sign`, higher is better for both directions of the metric.
     ours, theirs = [sign * v for v in scores], [sign * v for v in reference]
     # The compared trials are each variant's own best, so equal seeds do not make a pair.

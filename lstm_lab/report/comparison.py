@@ -15,9 +15,10 @@ import numpy as np
 
 from lstm_lab.report.against_baseline import ALPHA, NAN, against_baseline
 from lstm_lab.report.fanova import Importance
-from lstm_lab.report.groups import group_means, split_labels
+from lstm_lab.report.groups import group_means, split_labels, variants_by_task
 from lstm_lab.report.looks import LastLook, last_look
-from lstm_lab.report.runs import RunRow, StudyRuns, scores_by_seed, scores_of
+from lstm_lab.report.ranks import rank
+from lstm_lab.report.runs import RunRow, StudyRuns, scores_of
 from lstm_lab.report.score_curves import MeanCurve, mean_curves
 from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
 from lstm_lab.statistics.bayes import Posterior
@@ -28,7 +29,7 @@ from lstm_lab.statistics.estimates import (
     interquartile_mean,
     mean_interval,
 )
-from lstm_lab.statistics.hypotheses import FriedmanResult, friedman, holm, welch
+from lstm_lab.statistics.hypotheses import FriedmanResult, holm, welch
 from lstm_lab.statistics.stochastic_order import StochasticOrder
 
 FAILED_STATUSES = ("failed", "out_of_memory", "diverged")
@@ -119,12 +120,15 @@ class Comparison:
       title, metric, direction, baseline, seeds, top, folds, rope, sequential: as the study declares
         them.
       test_metric, test_direction: the metric of all test scores, and whether more is better.
-      rows: the variants, best first.
+      rows: the variants, best first; if the study crosses tasks, in the order of the tasks, and the
+        best of each task first.
       claims: the verdicts on the study's claims.
       references: published scores, as the study declares them.
-      pairwise: p-values of Welch's test with Holm's correction, over all pairs of variants.
-      friedman: ranks of the variants within final seeds; None for fewer than three variants or
-        seeds.
+      pairwise: p-values of Welch's test with Holm's correction, over all pairs of variants of
+        the same task.
+      friedman: ranks of the variants within final seeds; if the study crosses tasks, ranks of what
+        is not the task, such as the cell, by the mean score in each task. None for fewer than three
+        of either.
       importances: importance of hyperparameters, by variant.
       ranges: the distributions of the random search, by path.
       counts: number of runs by status.
@@ -132,6 +136,7 @@ class Comparison:
       failed: the runs that failed or diverged.
       damages: a line for each finished run whose curve is lost, at least in part.
       labels: for each variant, the label of its task's settings and of its other settings.
+      tasks: the variants of each task, see `variants_by_task`.
       groups: the mean score and the number of seeds of each group of variants that the study names.
     """
 
@@ -158,7 +163,13 @@ class Comparison:
     failed: list[RunRow]
     damages: list[str]
     labels: dict[str, tuple[str, str]]
+    tasks: dict[str, list[str]]
     groups: dict[str, tuple[Interval, int]]
+
+    @property
+    def crosses_tasks(self) -> bool:
+        """Whether the same settings were trained on several tasks, whose scores do not compare."""
+        return len(self.tasks) > 1
 
 
 def compare(runs: StudyRuns) -> Comparison:
@@ -177,15 +188,28 @@ def compare(runs: StudyRuns) -> Comparison:
     study = runs.study
     compared = {name: runs.compared_runs(name) for name in study["variants"]}
     scores = {name: scores_of(of_variant) for name, of_variant in compared.items()}
-    sign = runs.test_sign
-    rows = [_variant_row(runs, name, compared, scores, sign) for name in scores]
+    labels = split_labels(study["variants"])
+    tasks = variants_by_task(labels)
+    baseline = study["baseline"]
+    rows: list[VariantRow] = []
+    pairs: list[tuple[str, str]] = []
+    for names in tasks.values():
+        of_task = {name: scores[name] for name in names}
+        base = baseline if baseline in names else None
+        ranked = [_variant_row(runs, name, base, compared, of_task) for name in names]
+        # Variants without a score come last.
+        ranked.sort(
+            key=lambda row: (
+                not row.scores,
+                -runs.test_sign * row.mean.estimate if row.scores else 0.0,
+            )
+        )
+        rows += ranked
+        pairs += combinations([row.variant for row in ranked], 2)
     # After all rows: the correction depends on the number of tests, and each variant is one test.
     # With looks, the level is divided before and spent over the looks: no correction afterwards.
     adjusted = holm([NAN if row.look else row.p_welch for row in rows])
     rows = [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
-    # Variants without a score come last.
-    rows.sort(key=lambda row: (not row.scores, -sign * row.mean.estimate if row.scores else 0.0))
-    pairs = list(combinations([row.variant for row in rows], 2))
     # A family of its own: all pairs are more tests, so their correction is stricter than the one
     # against the baseline, which gives the verdicts.
     pairwise = holm([welch(scores[a], scores[b]) for a, b in pairs])
@@ -199,7 +223,7 @@ def compare(runs: StudyRuns) -> Comparison:
         test_metric=runs.test_metric,
         test_direction=runs.test_direction,
         direction=study["direction"],
-        baseline=study["baseline"],
+        baseline=baseline,
         seeds=study["seeds"],
         top=study["top"],
         folds=study.get("folds"),
@@ -211,14 +235,15 @@ def compare(runs: StudyRuns) -> Comparison:
         pairwise=dict(zip(pairs, pairwise, strict=True)),
         # Only over final seeds: the compared trials are each variant's own best, so they form no
         # blocks.
-        friedman=_friedman(compared, sign) if study["seeds"] else None,
+        friedman=rank(compared, labels, tasks, runs.test_sign) if study["seeds"] else None,
         importances=importances,
         ranges=(study["tuning"] or {}).get("ranges") or {},
         counts={status: n for status, n in sorted(counts.items()) if n},
         expected=runs.expected,
         failed=[run for run in runs.runs if run.status in FAILED_STATUSES],
         damages=[run.damage for run in runs.runs if run.damage],
-        labels=split_labels(study["variants"]),
+        labels=labels,
+        tasks=tasks,
         groups=group_means(study.get("groups", {}), compared),
     )
 
@@ -226,9 +251,9 @@ def compare(runs: StudyRuns) -> Comparison:
 def _variant_row(
     runs: StudyRuns,
     name: str,
+    baseline: str | None,
     compared: Mapping[str, list[RunRow]],
     all_scores: Mapping[str, list[float]],
-    sign: float,
 ) -> VariantRow:
     """Returns a variant's row, without `p_holm`: the correction needs the rows of all variants."""
     seeds, runs_of_variant, scores = runs.planned_seeds(name), compared[name], all_scores[name]
@@ -247,7 +272,7 @@ def _variant_row(
         failures=_failures(runs_of_variant, len(seeds)),
         look=last_look(runs, name),
         p_holm=NAN,
-        **against_baseline(runs, name, compared, all_scores, sign),
+        **against_baseline(runs, name, baseline, compared, all_scores),
         parameters=(min(sizes), max(sizes)) if sizes else None,
         wall_s=_mean(run.wall_s for run in completed),
         flops=_mean(run.flops for run in completed),
@@ -279,22 +304,16 @@ def _expected_best(trials: list[RunRow], sign: float) -> np.ndarray:
 
 
 def _mean_metrics(metrics: list[dict[str, float]]) -> dict[str, float]:
-    """Returns the mean of each metric over the runs that have it."""
-    names = dict.fromkeys(name for of_run in metrics for name in of_run)
-    return {n: float(np.mean([of_run[n] for of_run in metrics if n in of_run])) for n in names}
+    """Returns the mean of each metric that all runs have.
 
-
-def _friedman(compared: Mapping[str, list[RunRow]], sign: float) -> FriedmanResult | None:
-    """Ranks the variants within the seeds that all have; None for fewer than three of either."""
-    by_variant = {name: scores_by_seed(runs) for name, runs in compared.items()}
-    # A variant without any score would leave no seed that all share.
-    by_variant = {name: by_seed for name, by_seed in by_variant.items() if by_seed}
-    shared = sorted(set.intersection(*map(set, by_variant.values()))) if by_variant else []
-    if len(by_variant) < 3 or len(shared) < 3:
-        return None
-    return friedman(
-        {name: [sign * by_seed[seed] for seed in shared] for name, by_seed in by_variant.items()}
+    A mean over some of them would stand next to means over all, and look like one of those.
+    """
+    names = (
+        [name for name in metrics[0] if all(name in of_run for of_run in metrics)]
+        if metrics
+        else []
     )
+    return {name: float(np.mean([of_run[name] for of_run in metrics])) for name in names}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

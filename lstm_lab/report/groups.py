@@ -1,6 +1,7 @@
-"""Named groups of variants: the mean score of each, and what the variants of a study differ in.
+"""Groups of variants: those that a study names, and those that have the same task.
 
-In: `StudyRuns`. Out: an interval per group; labels. `comparison` stores both.
+In: the runs of each variant, or its settings. Out: an interval per group; labels; the variants of
+each task. `comparison` stores all of them.
 """
 
 from __future__ import annotations
@@ -57,6 +58,29 @@ def split_labels(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[s
         )
         for name, point in variants.items()
     }
+
+
+def variants_by_task(labels: Mapping[str, tuple[str, str]]) -> dict[str, list[str]]:
+    """Returns the variants of each task, in the order of the study.
+
+    Scores on different tasks do not compare: a cell is not worse because its problem is harder. A
+    study whose variants differ in nothing but the task compares just that, so it counts as one
+    task, whose name is empty; and so does a study of a single task.
+
+    Args:
+      labels: as `split_labels` returns them.
+
+    Example:
+      >>> variants_by_task({"a": ("9", "gru"), "b": ("9", "rnn"), "c": ("20", "gru")})
+      {'9': ['a', 'b'], '20': ['c']}
+    """
+    tasks, others = ({pair[k] for pair in labels.values()} for k in (0, 1))
+    if len(tasks) < 2 or len(others) < 2:
+        return {"": list(labels)}
+    by_task: dict[str, list[str]] = {}
+    for variant, (task, _) in labels.items():
+        by_task.setdefault(task, []).append(variant)
+    return by_task
 
 
 def _label(point: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ writes their table.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.stats
@@ -22,8 +23,8 @@ class MeanCurve:
     Attributes:
       x_name, y_name, mark, mark_name: as in `Curve`.
       x: the places that all runs have, rising [K].
-      mean: the mean over the runs [K].
-      low, high: its 95 % interval by Student's t [K]; NaN for one run.
+      y: the values of the runs there [R, K].
+      places: the largest number of places that one value is the mean of.
     """
 
     x_name: str
@@ -31,9 +32,60 @@ class MeanCurve:
     mark: float | None
     mark_name: str
     x: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    y: np.ndarray
+    places: int = 1
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """The mean over the runs [K]."""
+        return np.asarray(self.y.mean(0))
+
+    @property
+    def low(self) -> np.ndarray:
+        """The lower end of the mean's 95 % interval by Student's t [K]; NaN for one run."""
+        return self.mean - self._half_width
+
+    @property
+    def high(self) -> np.ndarray:
+        """The upper end of the mean's 95 % interval by Student's t [K]; NaN for one run."""
+        return self.mean + self._half_width
+
+    @cached_property
+    def _half_width(self) -> np.ndarray:
+        runs, places = self.y.shape
+        if runs < 2:
+            return np.full(places, np.nan)
+        t = scipy.stats.t.ppf(0.975, runs - 1)
+        return np.asarray(t * self.y.std(0, ddof=1) / np.sqrt(runs))
+
+    def averaged(self, points: int) -> MeanCurve:
+        """Returns the curve with about this many points at most: each run's means over neighbors.
+
+        The places up to the mark and those beyond it are averaged apart, since a score often breaks
+        there.
+
+        Args:
+          points: more places than these are averaged.
+        """
+        width = -(-len(self.x) // points)
+        if width < 2:
+            return self
+        marked = self.x <= (np.inf if self.mark is None else self.mark)
+        parts = [
+            window
+            for inside in (np.flatnonzero(marked), np.flatnonzero(~marked))
+            # Windows of about the same width: a narrow last one would be noisier than the others.
+            for window in np.array_split(inside, -(-len(inside) // width) or 1)
+            if window.size
+        ]
+        starts = [window[0] for window in parts]
+        counts = np.array([window.size for window in parts])
+        return replace(
+            self,
+            x=np.add.reduceat(self.x, starts) / counts,
+            y=np.add.reduceat(self.y, starts, axis=1) / counts,
+            places=width,
+        )
 
     def mean_over(self, first: float, last: float) -> float:
         """Returns the mean of the values from one place to another, both included; NaN for none."""
@@ -57,12 +109,7 @@ def _mean(curves: Sequence[Curve]) -> MeanCurve:
     ]
     # Places that a run lacks are left out: a mean over fewer runs would jump there.
     x = sorted(set.intersection(*map(set, known)))
-    values_RK = np.array([[values[place] for place in x] for values in known])
-    mean_K, count = values_RK.mean(0), len(curves)
-    half_K = np.full(len(x), np.nan)
-    if count > 1:
-        t = scipy.stats.t.ppf(0.975, count - 1)
-        half_K = t * values_RK.std(0, ddof=1) / np.sqrt(count)
+    y_RK = np.array([[values[place] for place in x] for values in known], float)
     first = curves[0]
     return MeanCurve(
         first.x_name,
@@ -70,9 +117,7 @@ def _mean(curves: Sequence[Curve]) -> MeanCurve:
         first.mark,
         first.mark_name,
         np.array(x, float),
-        mean_K,
-        mean_K - half_K,
-        mean_K + half_K,
+        y_RK,
     )
 
 

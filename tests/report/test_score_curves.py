@@ -48,18 +48,31 @@ def test_places_that_a_run_lacks_are_left_out():
 
 def test_a_table_has_the_trained_lengths_and_equal_parts_beyond():
     x = np.arange(1.0, 501.0)
-    nan = np.full(500, np.nan)
-    long = MeanCurve("length", "accuracy", 40, "", x, np.where(x <= 40, 1.0, x / 500), nan, nan)
+    long = MeanCurve("length", "accuracy", 40, "", x, np.where(x <= 40, 1.0, x / 500)[None])
     parts = ranges([long])
     assert parts == [(1, 40), (41, 155), (156, 270), (271, 385), (386, 500)]
     assert long.mean_over(*parts[0]) == 1.0
     assert long.mean_over(41, 155) == pytest.approx(np.arange(41, 156).mean() / 500)
     assert np.isnan(long.mean_over(600, 700))
-    unmarked = MeanCurve("length", "accuracy", None, "", x[:3], x[:3], nan[:3], nan[:3])
+    unmarked = MeanCurve("length", "accuracy", None, "", x[:3], x[None, :3])
     assert ranges([unmarked]) == [(1, 1), (2, 2), (3, 3)]
     # Variants that were trained on other lengths.
     shorter = dataclasses.replace(long, mark=20)
     assert ranges([long, shorter, unmarked])[:3] == [(1, 20), (21, 40), (41, 155)]
+
+
+def test_a_long_curve_is_drawn_as_means_over_neighbors_apart_beyond_the_mark():
+    y = RNG.random((5, 500))
+    long = MeanCurve("length", "accuracy", 40, "", np.arange(1.0, 501.0), y)
+    short = long.averaged(60)
+    # 500 places for at most 60 points: windows of nine, of which 40 takes 5 and 460 takes 52.
+    assert (len(short.x), short.places) == (57, 9)
+    assert short.x[4] < 40 < short.x[5]
+    assert short.x[:5].tolist() == [4.5, 12.5, 20.5, 28.5, 36.5]
+    # The interval is that of the runs' own means.
+    expected = mean_interval(list(y[:, :8].mean(1)))
+    assert (short.mean[0], short.low[0], short.high[0]) == pytest.approx(tuple(expected))
+    assert long.averaged(500) is long
 
 
 @pytest.fixture
@@ -105,14 +118,24 @@ def test_variants_of_different_tasks_have_panels(with_curves):
     lines = [line for axes in panels for line in axes.get_lines()[:1]]
     # The same cell has the same color and dashes in both: those of the baseline, a whole line.
     assert {(line.get_color(), line.get_linestyle()) for line in lines} == {(ACCENT, "-")}
-    # Where all tasks share axes, it has the same color too, and dashes tell the tasks apart.
-    shared = {line.get_label(): line for line in learning_curves(comparison).figure.axes[0].lines}
-    assert {name: line.get_color() for name, line in shared.items()} == {
-        **dict.fromkeys(("np", "nfg"), ACCENT),
-        "rnn": COLORS[1],
-    }
-    assert shared["np"].get_linestyle() != shared["nfg"].get_linestyle()
     assert [text.get_text() for text in drawn.figure.legends[0].get_texts()] == ["np"]
+    # The panels of another figure have the same titles and colors.
+    panels = learning_curves(comparison).figure.axes[:2]
+    assert [axes.get_title(loc="left") for axes in panels] == ["9", "20"]
+    colors = [{line.get_label(): line.get_color() for line in axes.lines} for axes in panels]
+    assert colors == [{"np": ACCENT, "rnn": COLORS[1]}, {"np": ACCENT}]
+
+
+def test_variants_that_differ_in_the_task_alone_share_axes_and_a_color(with_curves):
+    plan = read_json(with_curves / "study.json")
+    plan["study"]["variants"] = {
+        name: {"task.length": k, "model.cell": "np"} for k, name in enumerate(SCORES)
+    }
+    write_json(with_curves / "study.json", plan)
+    axes = learning_curves(compare(read_study(with_curves))).figure.axes[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert {line.get_color() for line in lines.values()} == {ACCENT}
+    assert lines["np"].get_linestyle() != lines["nfg"].get_linestyle()
 
 
 def test_labels_are_split_into_task_and_other_settings():

@@ -1,4 +1,4 @@
-"""Tables of averages: scores of groups of variants, and curves of the test split over ranges.
+"""Tables of averages: scores by task, of groups of variants, and curves over ranges.
 
 In: a `Comparison`. Out: rows of text. `report/groups.py` and `report/score_curves.py` compute the
 numbers.
@@ -6,10 +6,17 @@ numbers.
 
 from __future__ import annotations
 
+import numpy as np
+
 from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.render.formats import bounds, number
 from lstm_lab.report.score_curves import ranges
+from lstm_lab.statistics.estimates import Interval
 
+BY_TASK_NOTE = (
+    "Mean test score with half of its 95 % interval (Student's t over seeds). Scores of different "
+    "tasks do not compare: tests and ranks are within tasks."
+)
 GROUPS_NOTE = (
     "The scores of all variants of a group are averaged for each seed; the interval is Student's t "
     "over seeds."
@@ -34,6 +41,27 @@ def score_curve(c: Comparison, name: str) -> list[list[str]]:
         means = (None if curve is None else curve.mean_over(*part) for part in parts)
         table.append([variant, *map(number, means)])
     return table
+
+
+def scores_by_task(c: Comparison) -> list[list[str]]:
+    """Returns one row per task, one column for each setting that is not the task's.
+
+    Args:
+      c: the comparison, which crosses tasks.
+    """
+    rows = {c.labels[row.variant]: row for row in c.rows}
+    columns = list(dict.fromkeys(other for _, other in c.labels.values()))
+    table = [["task", *columns]]
+    for task in c.tasks:
+        cells = [rows.get((task, column)) for column in columns]
+        table.append([task, *("" if row is None else _mean_and_half(row.mean) for row in cells)])
+    return table
+
+
+def _mean_and_half(mean: Interval) -> str:
+    if not np.isfinite(mean.low):
+        return number(mean.estimate)
+    return f"{number(mean.estimate)} ± {number(mean.high - mean.estimate)}"
 
 
 def groups(c: Comparison) -> list[list[str]]:

@@ -13,6 +13,7 @@ from lstm_lab.report.comparison import FAILED_STATUSES, Comparison, compare
 from lstm_lab.report.render import tables
 from lstm_lab.report.render.figures.draw import draw_figures
 from lstm_lab.report.render.figures.style import png, svg
+from lstm_lab.report.render.headline import headline
 from lstm_lab.report.render.markdown import markdown_report
 from lstm_lab.report.render.numbers import comparison_numbers
 from lstm_lab.report.render.page import page
@@ -87,7 +88,7 @@ def write_report(
         write_bytes(folder / f"{figure.name}.png", png(figure.figure))
     html = page(
         comparison.title,
-        tables.headline(comparison),
+        headline(comparison),
         tables.sections(comparison),
         tables.notes(comparison),
         figures,
@@ -96,7 +97,7 @@ def write_report(
     write_text(folder / "report.html", html)
     text = markdown_report(
         comparison.title,
-        tables.headline(comparison),
+        headline(comparison),
         tables.sections(comparison),
         tables.notes(comparison),
         figures,

@@ -13,10 +13,12 @@ import numpy as np
 from lstm_lab.report.against_baseline import ALPHA
 from lstm_lab.report.comparison import MIN_RUNS_FOR_BOOTSTRAP, Comparison, VariantRow
 from lstm_lab.report.render.averages import (
+    BY_TASK_NOTE,
     GROUPS_NOTE,
     SCORE_CURVE_NOTE,
     groups,
     score_curve,
+    scores_by_task,
 )
 from lstm_lab.report.render.figures.style import ReportFigure
 from lstm_lab.report.render.formats import bounds, number, p_value
@@ -144,11 +146,13 @@ def references(c: Comparison) -> TextTable:
     """Returns published scores compared with ours.
 
     Args:
-      c: the comparison; a reference without a variant is compared with the best one.
+      c: the comparison; a reference without a variant is compared with the best one, if all
+        variants have the same task.
     """
     by_variant = {row.variant: row for row in c.rows}
-    # The first row is the best one: `compare` sorts them.
-    best = next((row for row in c.rows if row.scores), None)
+    # The first row is the best one: `compare` sorts them. With several tasks, none is.
+    scored = [] if c.crosses_tasks else [row for row in c.rows if row.scores]
+    best = scored[0] if scored else None
     table = [["published", c.test_metric, "source", "ours", "difference"]]
     for reference in c.references:
         row = by_variant.get(reference["variant"]) if reference["variant"] else best
@@ -266,7 +270,10 @@ def sections(c: Comparison) -> list[Section]:
     Args:
       c: the comparison.
     """
-    result = [Section("Ranking", ranking(c))]
+    result = []
+    if c.crosses_tasks:
+        result.append(Section("Scores by task", scores_by_task(c), BY_TASK_NOTE))
+    result.append(Section("Ranking", ranking(c)))
     if c.claims:
         result.append(Section("Claims", claims(c)))
     if c.references:
@@ -342,25 +349,6 @@ def notes(c: Comparison) -> list[str]:
         more = f", and {len(c.damages) - 1} more such files" if len(c.damages) > 1 else ""
         lines.append(f"Damaged: {c.damages[0]}{more}.")
     return lines
-
-
-def headline(c: Comparison) -> str:
-    """Returns the result in one or two sentences.
-
-    Args:
-      c: the comparison; it may have no score yet.
-    """
-    scored = [row for row in c.rows if row.scores]
-    if not scored:
-        return "No run has completed yet."
-    best = scored[0]
-    text = f"Best: {best.variant}, test {c.test_metric} {number(best.mean.estimate)}"
-    text += f" over {len(best.scores)} runs." if len(best.scores) > 1 else " in one run."
-    if c.baseline is not None:
-        verdicts = ("differs", "better", "worse")
-        different = [row.variant for row in scored if row.verdict in verdicts]
-        text += f" Significantly different from {c.baseline}: {', '.join(different) or 'none'}."
-    return text
 
 
 METRICS_NOTE = (

@@ -8,16 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from lstm_lab.report.comparison import Comparison
-from lstm_lab.report.render.figures.style import (
-    ReportFigure,
-    add_legend,
-    limit_to_most,
-    line_style,
-    logarithmic_x,
-    name_label,
-    new_axes,
-    rows_to_draw,
+from lstm_lab.report.render.figures.panels import (
+    Panel,
+    add_panel_legend,
+    curve_panels,
+    line_arguments,
 )
+from lstm_lab.report.render.figures.style import ReportFigure, limit_to_most, logarithmic_x
 
 
 def learning_curves(c: Comparison) -> ReportFigure | None:
@@ -29,19 +26,28 @@ def learning_curves(c: Comparison) -> ReportFigure | None:
     Args:
       c: the comparison.
     """
-    rows = rows_to_draw(c, lambda row: bool(row.curves))
-    if not rows:
+    drawn = curve_panels(c, lambda row: bool(row.curves))
+    if drawn is None:
         return None
-    figure, axes = new_axes()
+    figure, panels = drawn
+    for panel in panels:
+        _draw_learning_curves(c, panel)
+    add_panel_legend(figure, panels, c)
+    alt = f"Validation {c.metric} over optimizer steps, mean and standard error by variant."
+    return ReportFigure("curves", "Learning curves", alt, figure)
+
+
+def _draw_learning_curves(c: Comparison, panel: Panel) -> None:
+    axes = panel.axes
     lowest, highest = [], []
-    for row in rows:
+    for row in panel.rows:
         shortest = min(len(curve) for curve in row.curves)
         steps = [step for step, _ in row.curves[0][:shortest]]
         values = np.array([[value for _, value in curve[:shortest]] for curve in row.curves])
         mean = values.mean(0)
         error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0 * mean
-        style = line_style(c, row)
-        axes.plot(steps, mean, **style, lw=1.6, label=name_label(row.variant))
+        style = line_arguments(c, row)
+        axes.plot(steps, mean, **style, lw=1.6)
         axes.fill_between(steps, mean - error, mean + error, color=style["color"], alpha=0.15, lw=0)
         # The worst tenth of each curve may be cut off: the first evaluations, which are the worst,
         # would compress the rest. Of a short curve, nothing is cut off.
@@ -52,9 +58,6 @@ def learning_curves(c: Comparison) -> ReportFigure | None:
     axes.set_ylim(min(lowest) - margin, max(highest) + margin)
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel(f"validation {c.metric}")
-    add_legend(axes, c, rows)
-    alt = f"Validation {c.metric} over optimizer steps, mean and standard error by variant."
-    return ReportFigure("curves", "Learning curves", alt, figure)
 
 
 def expected_best(c: Comparison) -> ReportFigure | None:
@@ -66,19 +69,22 @@ def expected_best(c: Comparison) -> ReportFigure | None:
     Args:
       c: the comparison.
     """
-    rows = rows_to_draw(c, lambda row: len(row.expected_best) > 1)
-    if not rows:
+    drawn = curve_panels(c, lambda row: len(row.expected_best) > 1)
+    if drawn is None:
         return None
-    figure, axes = new_axes()
-    for row in rows:
-        k = np.arange(1, len(row.expected_best) + 1)
-        axes.plot(k, row.expected_best, **line_style(c, row), lw=1.6, label=name_label(row.variant))
-    limit_to_most(axes, {name_label(row.variant): np.array(row.expected_best) for row in rows})
-    # Most of the gain comes from the first trials.
-    logarithmic_x(axes, np.array([1, max(len(row.expected_best) for row in rows)]))
-    axes.set_xlabel("trials k")
-    axes.set_ylabel(f"expected test {c.test_metric} of the best of k")
-    add_legend(axes, c, rows)
+    figure, panels = drawn
+    for axes, rows in panels:
+        curves = {}
+        for row in rows:
+            style, curve = line_arguments(c, row), np.array(row.expected_best)
+            axes.plot(np.arange(1, len(curve) + 1), curve, **style, lw=1.6)
+            curves[style["label"]] = curve
+        limit_to_most(axes, curves)
+        # Most of the gain comes from the first trials.
+        logarithmic_x(axes, np.array([1, max(map(len, curves.values()))]))
+        axes.set_xlabel("trials k")
+        axes.set_ylabel(f"expected test {c.test_metric}")
+    add_panel_legend(figure, panels, c)
     alt = (
         f"Expected test {c.test_metric} of the best of k trials, selected on validation, by "
         "variant."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lstm_lab.report.comparison import Comparison
+from lstm_lab.report.render.figures.by_task import scores_by_task
 from lstm_lab.report.render.figures.curves import expected_best, learning_curves
 from lstm_lab.report.render.figures.marginals import marginals
 from lstm_lab.report.render.figures.ranking import ranking, trials
@@ -12,6 +13,7 @@ from lstm_lab.report.render.figures.style import ReportFigure
 
 # In the order of the page. Each returns None if the comparison lacks the runs that it draws.
 FIGURES = (
+    scores_by_task,
     ranking,
     learning_curves,
     expected_best,

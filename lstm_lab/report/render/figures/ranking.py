@@ -9,6 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lstm_lab.report.comparison import Comparison
+from lstm_lab.report.render.figures.panels import (
+    Panel,
+    panel_label,
+    panels_of_rows,
+    rows_by_task,
+)
 from lstm_lab.report.render.figures.style import (
     ACCENT,
     GRID_LINE,
@@ -33,11 +39,21 @@ def ranking(c: Comparison) -> ReportFigure | None:
     Args:
       c: the comparison.
     """
-    # Reversed: y grows upwards, and the best variant should be on top.
-    rows = [row for row in c.rows if row.scores][::-1]
-    if not rows:
+    by_task = rows_by_task(c, lambda row: bool(row.scores))
+    if not by_task:
         return None
-    figure, axes = new_axes(height=height_of(len(rows)))
+    figure, panels = panels_of_rows(by_task, height_of(max(map(len, by_task.values()))))
+    for panel in panels:
+        _draw_scores(c, panel)
+    alt = f"Mean test {c.test_metric} by variant with 95 % intervals"
+    if not c.crosses_tasks:
+        alt += f"; best is {by_task[''][0].variant}"
+    return ReportFigure("ranking", "Ranking", f"{alt}.", figure)
+
+
+def _draw_scores(c: Comparison, panel: Panel) -> None:
+    # Reversed: y grows upwards, and the best variant should be on top.
+    axes, rows = panel.axes, panel.rows[::-1]
     for y, row in enumerate(rows):
         color = ACCENT if row.variant == c.baseline else INK
         axes.plot(row.scores, [y - 0.25] * len(row.scores), "o", color=MUTED, ms=3, zorder=1)
@@ -45,13 +61,12 @@ def ranking(c: Comparison) -> ReportFigure | None:
             axes.plot(row.mean[1:], [y, y], color=color, lw=2, zorder=2)
         axes.plot(row.mean.estimate, y, "o", color=color, ms=6, zorder=3)
     _add_references(axes, c, [row.variant for row in rows])
-    axes.set_yticks(range(len(rows)), [name_label(row.variant) for row in rows])
-    axes.set_xlabel(f"test {c.test_metric}: mean, 95 % interval, single runs")
+    axes.set_yticks(range(len(rows)), [panel_label(c, row) for row in rows])
+    shown = "" if c.crosses_tasks else ": mean, 95 % interval, single runs"
+    axes.set_xlabel(f"test {c.test_metric}{shown}")
     axes.grid(axis="x", color=GRID_LINE)
-    if c.baseline is not None:
+    if c.baseline in {row.variant for row in rows}:
         axes.set_title(f"baseline {name_label(c.baseline)}", color=ACCENT, fontsize=9, loc="right")
-    alt = f"Mean test {c.test_metric} by variant with 95 % intervals; best is {rows[-1].variant}."
-    return ReportFigure("ranking", "Ranking", alt, figure)
 
 
 def _add_references(axes: Axes, c: Comparison, variants: list[str]) -> None:
@@ -62,6 +77,8 @@ def _add_references(axes: Axes, c: Comparison, variants: list[str]) -> None:
         if reference["variant"] in variants:
             y = variants.index(reference["variant"])
             axes.plot(value, y, "D", color=MUTED, mfc="none", ms=6, label="published", zorder=3)
+        # Of which task a published score without a variant is, the study does not say.
+        if reference["variant"] in variants or c.crosses_tasks:
             continue
         axes.axvline(value, color=MUTED, lw=1, ls="--", zorder=0)
         axes.annotate(

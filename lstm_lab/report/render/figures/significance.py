@@ -9,7 +9,15 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 
 from lstm_lab.report.against_baseline import ALPHA
-from lstm_lab.report.comparison import Comparison
+from lstm_lab.report.comparison import Comparison, VariantRow
+from lstm_lab.report.render.figures.panels import (
+    COLUMNS,
+    PANEL_WIDTH,
+    Panel,
+    panel_label,
+    panels_of_rows,
+    rows_by_task,
+)
 from lstm_lab.report.render.figures.style import (
     ACCENT,
     INK,
@@ -29,15 +37,38 @@ def significance(c: Comparison) -> ReportFigure | None:
     Args:
       c: the comparison.
     """
-    names = [row.variant for row in c.rows if row.scores]
-    if len(names) < 2:
+    by_task = {task: rows for task, rows in rows_by_task(c, _scored).items() if len(rows) > 1}
+    if not by_task:
         return None
+    size = max(map(len, by_task.values()))
+    if not c.crosses_tasks:
+        figure, axes = new_axes(max(2.8, 0.36 * size + 1.2), max(4.4, 0.5 * size + 2))
+        panels = [Panel(axes, by_task[""])]
+    else:
+        # As many panels side by side as their numbers can be read.
+        columns = max(1, min(COLUMNS, int(COLUMNS * PANEL_WIDTH / (0.36 * size + 1.0))))
+        figure, panels = panels_of_rows(by_task, 0.3 * size + 1.1, columns)
+    for panel in panels:
+        _draw_matrix(c, panel)
+    pairs = f"{len(c.pairwise)} pair{'s' * (len(c.pairwise) != 1)}"
+    figure.supxlabel(f"p (Welch), Holm over {pairs}; filled: below {ALPHA}", fontsize=9, color=INK)
+    alt = "Matrix of corrected p-values over all pairs of variants."
+    if c.crosses_tasks:
+        alt = "Matrices of corrected p-values over all pairs of variants of a task."
+    return ReportFigure("significance", "Significance", alt, figure)
+
+
+def _scored(row: VariantRow) -> bool:
+    return bool(row.scores)
+
+
+def _draw_matrix(c: Comparison, panel: Panel) -> None:
+    axes, names = panel.axes, [row.variant for row in panel.rows]
     size = len(names)
     p = np.full((size, size), np.nan)
     for (a, b), value in c.pairwise.items():
         if a in names and b in names:
             p[names.index(a), names.index(b)] = p[names.index(b), names.index(a)] = value
-    figure, axes = new_axes(height=max(2.8, 0.36 * size + 1.2), width=max(4.4, 0.5 * size + 2))
     axes.grid(visible=False)
     axes.imshow(np.where(np.isnan(p), 1.0, p) < ALPHA, cmap=CELL_COLORS, vmin=0, vmax=1)
     for i in range(size):
@@ -46,15 +77,11 @@ def significance(c: Comparison) -> ReportFigure | None:
                 text = "<.001" if p[i, j] < 1e-3 else f"{p[i, j]:.3f}".lstrip("0")
                 color = "white" if p[i, j] < ALPHA else INK
                 axes.text(j, i, text, ha="center", va="center", fontsize=7, color=color)
-    labels = [name_label(name) for name in names]
+    labels = [panel_label(c, row) for row in panel.rows]
     axes.set_xticks(range(size), labels, rotation=45, ha="right")
     axes.set_yticks(range(size), labels)
-    pairs = f"{len(c.pairwise)} pair{'s' * (len(c.pairwise) != 1)}"
-    axes.set_xlabel(f"p (Welch), Holm over {pairs}; filled: below {ALPHA}")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    alt = "Matrix of corrected p-values over all pairs of variants."
-    return ReportFigure("significance", "Significance", alt, figure)
 
 
 def critical_differences(c: Comparison) -> ReportFigure | None:
@@ -100,9 +127,10 @@ def critical_differences(c: Comparison) -> ReportFigure | None:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     p = "" if np.isnan(c.friedman.p) else f"; Friedman p = {c.friedman.p:.3g}"
-    axes.set_xlabel(f"mean rank over {c.friedman.n_blocks} seeds, 1 is best{p}")
+    blocks = "tasks" if c.crosses_tasks else "seeds"
+    axes.set_xlabel(f"mean rank over {c.friedman.n_blocks} {blocks}, 1 is best{p}")
     alt = f"Critical-difference diagram of mean ranks; best is {names[0]}."
-    return ReportFigure("ranks", "Ranks within seeds", alt, figure)
+    return ReportFigure("ranks", f"Ranks within {blocks}", alt, figure)
 
 
 def _groups(ranks: np.ndarray, distance: float) -> list[tuple[int, int]]:

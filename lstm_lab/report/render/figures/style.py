@@ -221,16 +221,16 @@ def label_without_task(c: Comparison, row: VariantRow) -> str:
     return c.labels[row.variant][1] or row.variant
 
 
-def line_style(c: Comparison, row: VariantRow, *, one_task: bool = False) -> dict[str, Any]:
+def line_style(c: Comparison, row: VariantRow) -> dict[str, Any]:
     """Returns the color and dashes of a variant; its color is the same in all figures of a report.
 
-    Variants that differ in their task alone share a color, and have different dashes. The baseline
-    has the accent color. Dashes also tell variants apart if there are more than colors.
+    Variants that differ in their task alone share a color. They have different dashes, unless each
+    task has its own panel. The baseline has the accent color. Dashes also tell variants apart if
+    there are more than colors.
 
     Args:
       c: the comparison; the place of the row in it decides.
       row: the variant.
-      one_task: whether the axes show one task only, so that dashes need not tell tasks apart.
 
     Returns:
       Arguments of matplotlib's `plot`.
@@ -239,7 +239,7 @@ def line_style(c: Comparison, row: VariantRow, *, one_task: bool = False) -> dic
     labels = {other.variant: label_without_task(c, other) for other in c.rows}
     label = labels[row.variant]
     same_label = [variant for variant in labels if labels[variant] == label]
-    number = 0 if one_task else same_label.index(row.variant)
+    number = 0 if c.crosses_tasks else same_label.index(row.variant)
     if c.baseline in same_label:
         return {"color": ACCENT, "ls": DASHES[number % len(DASHES)]}
     turn, place = divmod([*dict.fromkeys(labels.values())].index(label), len(COLORS))

@@ -1,0 +1,60 @@
+"""A map of mean scores: one row per task, one column per cell, or whatever else the study crosses.
+
+In: a `Comparison`. Out: a figure, or None for a study of one task.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+
+from lstm_lab.report.comparison import Comparison
+from lstm_lab.report.render.figures.ranking import LOG_RATIO
+from lstm_lab.report.render.figures.style import INK, ReportFigure, name_label, new_axes
+
+# From the worst to the best score. The worst is translucent: it fits a light and a dark page.
+SCORE_COLORS = LinearSegmentedColormap.from_list("scores", ["#8080801f", "#486581"])
+# White text is readable from this share of the way to the dark end.
+DARK = 0.55
+
+
+def scores_by_task(c: Comparison) -> ReportFigure | None:
+    """Draws the mean score of each task and cell as a number and a shade: the darker, the better.
+
+    Args:
+      c: the comparison.
+    """
+    if not c.crosses_tasks:
+        return None
+    means = {c.labels[row.variant]: row.mean.estimate for row in c.rows if row.scores}
+    tasks = list(c.tasks)
+    others = list(dict.fromkeys(other for _, other in c.labels.values()))
+    scores = np.array([[means.get((task, other), np.nan) for other in others] for task in tasks])
+    if np.isnan(scores).all():
+        return None
+    shades = _shades(scores, c.test_direction)
+    figure, axes = new_axes(height=1.0 + 0.3 * len(tasks), width=max(5.6, 2.6 + 0.75 * len(others)))
+    axes.grid(visible=False)
+    axes.imshow(shades, cmap=SCORE_COLORS, vmin=0, vmax=1, aspect="auto")
+    for i, j in zip(*np.nonzero(~np.isnan(scores)), strict=True):
+        color = "white" if shades[i, j] > DARK else INK
+        text = f"{scores[i, j]:#.3g}"
+        axes.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
+    axes.set_xticks(range(len(others)), [name_label(other) for other in others])
+    axes.set_yticks(range(len(tasks)), [name_label(task) for task in tasks])
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    axes.set_xlabel(f"mean test {c.test_metric}; darker is better")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    alt = f"Mean test {c.test_metric} by task and variant; darker is better."
+    return ReportFigure("scores_by_task", "Scores by task", alt, figure)
+
+
+def _shades(scores: np.ndarray, direction: str) -> np.ndarray:
+    """Returns how good each score is among all: 0 for the worst, 1 for the best."""
+    known = scores[~np.isnan(scores)]
+    if direction == "min" and known.min() > 0 and known.max() > LOG_RATIO * known.min():
+        scores, known = np.log(scores), np.log(known)
+    spread = np.ptp(known) or 1.0
+    shades = (scores - known.min()) / spread
+    return np.asarray(1.0 - shades if direction == "min" else shades)

@@ -1,0 +1,149 @@
+"""One panel per task: axes for figures whose variants were trained on several tasks.
+
+In: a `Comparison`. Out: a figure and its `Panel`s. A study of one task has one panel, with the rows
+and the legend that fit it. The other files of this folder draw into the panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lstm_lab.report.comparison import Comparison, VariantRow
+from lstm_lab.report.render.figures.style import (
+    INK,
+    MAX_CURVES,
+    add_legend,
+    apply_style,
+    label_without_task,
+    line_style,
+    name_label,
+    new_axes,
+    rows_to_draw,
+)
+
+PANEL_WIDTH = 3.6
+COLUMNS = 3
+
+
+class Panel(NamedTuple):
+    """Axes and the variants to draw there.
+
+    Attributes:
+      axes: the axes.
+      rows: the variants, best first.
+    """
+
+    axes: Axes
+    rows: list[VariantRow]
+
+
+def panels_of_rows(
+    by_task: dict[str, list[VariantRow]], height: float, columns: int = COLUMNS
+) -> tuple[Figure, list[Panel]]:
+    """Returns a figure with a panel for each task.
+
+    Args:
+      by_task: the rows of each task that has some; a study of one task has the key "".
+      height: of a panel, in inches.
+      columns: number of panels side by side.
+    """
+    if list(by_task) == [""]:
+        figure, axes = new_axes(height)
+        return figure, [Panel(axes, by_task[""])]
+    columns = min(columns, len(by_task))
+    n_rows = -(-len(by_task) // columns)
+    size = (PANEL_WIDTH * columns, height * n_rows + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    grid: Sequence[Axes] = list(figure.subplots(n_rows, columns, squeeze=False).flat)
+    for axes in grid[len(by_task) :]:
+        axes.set_visible(False)
+    panels = []
+    for axes, (task, rows) in zip(grid, by_task.items(), strict=False):
+        apply_style(axes)
+        axes.set_title(name_label(task), color=INK, fontsize=9, loc="left")
+        panels.append(Panel(axes, rows))
+    return figure, panels
+
+
+def rows_by_task(
+    c: Comparison, condition: Callable[[VariantRow], bool]
+) -> dict[str, list[VariantRow]]:
+    """Returns the rows with what a figure draws, by task, without tasks that have none.
+
+    Args:
+      c: the comparison.
+      condition: whether a row has what the figure draws.
+    """
+    by_task = {
+        task: [row for row in c.rows if row.variant in names and condition(row)]
+        for task, names in c.tasks.items()
+    }
+    return {task: rows for task, rows in by_task.items() if rows}
+
+
+def curve_panels(
+    c: Comparison, condition: Callable[[VariantRow], bool]
+) -> tuple[Figure, list[Panel]] | None:
+    """Returns a figure for one line per variant, or None if no row has what it draws.
+
+    Each panel shows at most `MAX_CURVES` variants; of one task, the baseline and the last as well.
+
+    Args:
+      c: the comparison.
+      condition: whether a row has what the figure draws.
+    """
+    by_task = rows_by_task(c, condition)
+    if not by_task:
+        return None
+    if not c.crosses_tasks:
+        return panels_of_rows({"": rows_to_draw(c, condition)}, 3.6)
+    return panels_of_rows({task: rows[:MAX_CURVES] for task, rows in by_task.items()}, 2.5)
+
+
+def panel_label(c: Comparison, row: VariantRow) -> str:
+    """Returns the label of a variant in its panel, whose title has the task.
+
+    Args:
+      c: the comparison.
+      row: the variant.
+    """
+    return name_label(label_without_task(c, row) if c.crosses_tasks else row.variant)
+
+
+def line_arguments(c: Comparison, row: VariantRow) -> dict[str, Any]:
+    """Returns color, dashes and label of a variant's line in its panel, for matplotlib's `plot`.
+
+    Args:
+      c: the comparison.
+      row: the variant.
+    """
+    return {**line_style(c, row), "label": panel_label(c, row)}
+
+
+def add_panel_legend(figure: Figure, panels: Sequence[Panel], c: Comparison) -> None:
+    """Adds a legend of the lines: inside the axes, or above all panels.
+
+    Args:
+      figure: the figure.
+      panels: its panels, with labeled lines.
+      c: the comparison.
+    """
+    if not c.crosses_tasks:
+        add_legend(panels[0].axes, c, panels[0].rows)
+        return
+    lines = {str(line.get_label()): line for panel in panels for line in panel.axes.get_lines()}
+    # matplotlib begins the labels of lines without a name with an underscore.
+    named = {label: line for label, line in lines.items() if not label.startswith("_")}
+    figure.legend(
+        named.values(),
+        named.keys(),
+        loc="outside upper right",
+        frameon=False,
+        fontsize=8,
+        ncols=min(len(named), MAX_CURVES),
+        labelcolor=INK,
+    )
