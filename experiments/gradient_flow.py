@@ -1,9 +1,10 @@
-"""Why an LSTM learns over longer times than an RNN: how far back the gradient reaches.
+"""How far back the gradient reaches at initialization, for an RNN and LSTMs.
 
 The norm of the gradient of the last hidden state against the input so many steps before, at
 initialization, averaged over sequences and seeds, as a share of the norm at no lag. Curves of one
 color family differ in one thing: lstm with three forget biases, and np, which is the lstm with
-other initial weights and forget bias 0, also with the bias of lstm.
+other initial weights and forget bias 0, also with the bias of lstm. What is learned is another
+question: the study `forget_bias` trains.
 
 Command: python experiments/gradient_flow.py --workdir=runs/gradient_flow
 Time: a minute on 2 cores. Written: gradient_flow.png, .csv, and TensorBoard's events.

@@ -3,7 +3,7 @@
 Command: lstm-lab reproduce pixel_mnist
 Data: as the config mnist.
 
-10,000 of the 55,000 images train, for ten epochs, so that it ends in 17 minutes on one core; the
+10,000 of the 55,000 images train, for ten epochs, so that it ends in 18 minutes on one core; the
 published figures are of all images and far more updates.
 """
 
