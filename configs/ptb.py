@@ -7,8 +7,8 @@ authors' repository, 114.5 in the paper.
 Data: lstm-lab data get ptb; downloaded at first use.
 
 Words after the colon: `medium` (published: 82.7) and `large` (78.4) of the same paper; `gal`, the
-variational LSTM of Gal and Ghahramani 2016 (76.5 in the authors' log for this model of 1,250 units;
-75.2 in the paper, with 1,500); `awd`, the AWD-LSTM of Merity et al. 2018 (58.8 without
+variational LSTM of Gal and Ghahramani 2016 (76.5 in their repository, for this model of 1,250
+units; 75.2 in the paper, with 1,500); `awd`, the AWD-LSTM of Merity et al. 2018 (58.8 without
 fine-tuning): these four are for a GPU and not measured here. Texts of your own, of words that white
 space separates, whose length sets the schedule: TRAIN, TRAIN,TEST or TRAIN,VALID,TEST, as in
 ptb:my.txt; a variant of the catalogue; `stacked`; joined by commas.
