@@ -131,13 +131,12 @@ class Session:
 
     def _report_loaded(self, active: ActiveRun, start: RunStart) -> None:
         """Records what a run took from existing weights, and says it once for equal runs."""
-        if start.loaded is None:
-            return
-        active.recorder.write_initial_weights(start.loaded._asdict())
-        line = start.loaded.line(str(active.run.spec.model.init_from))
-        if multihost.is_primary() and line not in self._said:
-            say(line)
-        self._said.add(line)
+        if start.loaded is not None:
+            active.recorder.write_initial_weights(start.loaded._asdict())
+        for line in start.lines:
+            if multihost.is_primary() and line not in self._said:
+                say(line)
+            self._said.add(line)
 
     def _activate(self, run: CohortRun, resumed: Resumed | None) -> ActiveRun:
         """Opens the record of a run that gets a lane."""
