@@ -125,7 +125,7 @@ class Run:
           them.
 
         Raises:
-          UserError: for inputs that the task cannot read.
+          UserError: for inputs that the task cannot read, such as an empty text.
 
         Example:
           run.predict(["A fine film.", "Two hours of my life."])[0]["label"]
@@ -139,14 +139,15 @@ class Run:
             if not answers:
                 raise UserError("predict: got an empty text, expected an input")
             return answers[0]
-        if not isinstance(x, Sequence | np.ndarray):
+        if not isinstance(x, Sequence | np.ndarray) or (isinstance(x, np.ndarray) and not x.ndim):
             raise UserError(f"predict: got {x!r}, expected arrays, a text or a list of texts")
-        texts = [text for text in x if isinstance(text, str)]
-        if texts:
-            return list(predict_lines(self.trained, texts))
-        outputs = predict_arrays(self.trained, [row for row in x if not isinstance(row, str)])
-        # An array has rows of one length, and so have its outputs.
-        return np.stack(outputs) if isinstance(x, np.ndarray) else outputs
+        if any(isinstance(row, str) for row in x):
+            return list(predict_lines(self.trained, _texts(x, self.spec.task.reads_whole_input)))
+        if not isinstance(x, np.ndarray):
+            return predict_arrays(self.trained, [np.asarray(row) for row in x])
+        # An array has rows of one length, and so have its outputs; without rows, those of a zero.
+        rows = x if len(x) else np.zeros((1, *x.shape[1:]), x.dtype)
+        return np.stack(predict_arrays(self.trained, rows))[: len(x)]
 
     def report(self) -> Path:
         """Writes the report of the run, and returns the path of report.html.
@@ -254,3 +255,21 @@ class Run:
         title = html.escape(f"{self.record.title}: {self.status}")
         table = html_table(self.record.scores_table())
         return f"<p><b>{title}</b> <code>{html.escape(str(self.folder))}</code></p>{table}"
+
+
+def _texts(x: Sequence[Any] | np.ndarray, empty_lines: bool) -> list[str]:
+    """Returns a list of texts; raises UserError if an answer would belong to another text.
+
+    Args:
+      x: the texts.
+      empty_lines: whether all of them are the lines of one input, which may be empty.
+    """
+    for number, text in enumerate(x, 1):
+        if not isinstance(text, str):
+            raise UserError(
+                f"predict: text {number} is of type {type(text).__name__}, expected only texts, or "
+                "only arrays"
+            )
+        if not text.strip() and not empty_lines:
+            raise UserError(f"predict: text {number} is empty, expected an input; leave it out")
+    return list(x)

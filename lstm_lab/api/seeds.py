@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from lstm_lab.config.run_spec import RunSpec
     from lstm_lab.explain.analyses import Explanation
+    from lstm_lab.report.runs import StudyRuns
     from lstm_lab.utils.types import PyTree
 
 
@@ -48,12 +49,18 @@ class Runs:
     trust_code: bool = False
 
     @cached_property
-    def runs(self) -> list[Run]:
-        """The runs, by seed."""
+    def study(self) -> StudyRuns:
+        """The declaration of the study and one row per planned run."""
         from lstm_lab.report.runs import read_study
+
+        return read_study(self.folder)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The runs that have started, by seed."""
         from lstm_lab.results.study_file import run_folder
 
-        rows = sorted(read_study(self.folder).runs, key=lambda row: row.seed)
+        rows = sorted(self.study.runs, key=lambda row: row.seed)
         started = [run_folder(self.folder, row.id) for row in rows if row.status != "missing"]
         return [Run(folder, self.trust_code) for folder in started]
 
@@ -68,8 +75,13 @@ class Runs:
 
     @property
     def status(self) -> str:
-        """Completed, or the status of the first run that did not complete."""
-        return next((run.status for run in self.runs if run.status != "completed"), "completed")
+        """Completed, or the status of the first run that did not complete: "missing" if not begun.
+
+        All planned runs count. A run without a folder has no `Run` in `runs`.
+        """
+        rows = sorted(self.study.runs, key=lambda row: row.seed)
+        planned = "completed" if len(rows) >= self.study.expected else "missing"
+        return next((row.status for row in rows if row.status != "completed"), planned)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -93,10 +105,10 @@ class Runs:
         Raises:
           UserError: if no seed completed.
         """
-        from lstm_lab.report.runs import best_run, read_study
+        from lstm_lab.report.runs import best_run
         from lstm_lab.results.study_file import run_folder
 
-        best = best_run(read_study(self.folder))
+        best = best_run(self.study)
         return Run(run_folder(self.folder, best.id), self.trust_code)
 
     @property

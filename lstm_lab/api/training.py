@@ -24,8 +24,9 @@ from lstm_lab.config.sections import ModelSpec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.recurrence.check import check_cell
 from lstm_lab.report.single_run import read_run
-from lstm_lab.results.run_files import read_result
+from lstm_lab.results.run_files import read_result, read_settings
 from lstm_lab.studies.battery import battery_studies, trials_of_budget
+from lstm_lab.studies.failures import last_reason
 from lstm_lab.studies.load import load_study
 from lstm_lab.studies.run import launch
 from lstm_lab.studies.study import Study, study_of_seeds
@@ -35,7 +36,7 @@ from lstm_lab.training.devices import prepare_devices
 from lstm_lab.training.loggers.choose import Log, logging_to
 from lstm_lab.training.loop import stopping_on_signals, train_run
 from lstm_lab.training.recorder import Status
-from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
+from lstm_lab.utils.errors import AGAIN, Interrupted, TrainingError, UserError
 from lstm_lab.utils.progress import say
 
 if TYPE_CHECKING:
@@ -70,11 +71,12 @@ def train(
         your own with the methods of `ll.Logger`, or several of them in a list.
 
     Returns:
-      A `Run`, or `Runs` if `seeds` is given. A finished run is loaded, not trained again.
+      A `Run`, or `Runs` if `seeds` is given; its `status` says if training failed or diverged. A
+      finished run is loaded, not trained again.
 
     Raises:
-      UserError: for a wrong config, setting, folder or logger, for missing data, or if the run
-        failed.
+      UserError: for a wrong config, setting, folder or logger, for missing data, or if training
+        failed before any run had a folder.
       KeyboardInterrupt: if it is interrupted; the same call resumes.
 
     Example:
@@ -117,8 +119,11 @@ def train_spec(
     # The id, as in the folder of a single run: other settings are another study.
     folder = workdir or Path(f"runs/{name}-{run_id(spec)}")
     study = study_of_seeds(name, spec, seeds)
-    sweep_study(study, folder, data_dir, overrides=overrides)
-    return Runs(folder, trust_code=True)
+    status = sweep_study(study, folder, data_dir, overrides=overrides)
+    runs = Runs(folder, trust_code=True)
+    if status == "failed" and not len(runs):
+        raise TrainingError(f"train: none of {seeds} seeds was trained: {last_reason(folder)}")
+    return runs
 
 
 def run_folder(spec: RunSpec) -> Path:
@@ -154,6 +159,7 @@ def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[st
 
     Raises:
       Interrupted: after a signal and a checkpoint.
+      TrainingError: on every host, if it failed before the run had a folder.
     """
     trained_before = multihost.is_primary() and read_result(folder) is not None
     with stopping_on_signals() as stop:
@@ -161,6 +167,8 @@ def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[st
     if outcome.status == "interrupted":
         raise Interrupted(AGAIN)
     if outcome.status != "completed":
+        if not multihost.broadcast_from_host0(lambda: read_settings(folder) is not None):
+            raise TrainingError(f"train: {outcome.status}: {outcome.reason}")
         return outcome.status
     # Only host 0 has the folder; the others need the status too.
     status: str = multihost.broadcast_from_host0(lambda: read_run(folder).status)

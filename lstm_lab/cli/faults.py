@@ -150,7 +150,7 @@ def exit_code(error: BaseException, arguments: Sequence[str]) -> int:
         say(error.format_message())
         return WRONG_USAGE
     if isinstance(error, UserError):
-        return _say_error(str(error), WRONG_USAGE)
+        return _say_error(str(error), error.exit_code)
     if isinstance(error, click.ClickException):
         from lstm_lab.cli.argv import usage_error
 

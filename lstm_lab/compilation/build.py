@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from lstm_lab.compilation.cudnn_memory import estimated_memory
 from lstm_lab.config.run_spec import RunSpec
@@ -62,7 +63,7 @@ def build(spec: RunSpec, layout: Layout, dataset: Dataset, devices: Sequence[jax
     start = time.monotonic()
     total, _ = spec.schedule_steps(dataset.splits.get("train"))
     program = build_program(spec, total, layout, devices)
-    with estimated_memory(), _own_names():
+    with estimated_memory(), _own_names(), _cache_for(devices):
         member = program.member_shapes(member_of(spec, total))
         lowered = program.lower(member, dataset.training_splits, dataset.splits["test"])
         try:
@@ -83,6 +84,27 @@ def _own_names() -> Iterator[None]:
         yield
     finally:
         jax.config.update(setting, before)
+
+
+@contextmanager
+def _cache_for(devices: Sequence[jax.Device]) -> Iterator[None]:
+    """Switches JAX's cache of programs off for devices that are not here.
+
+    It cannot load a program for them: it would warn, and compile all the same.
+    """
+    if set(devices) <= set(jax.local_devices()):
+        yield
+        return
+    setting = "jax_enable_compilation_cache"
+    before = getattr(jax.config, setting)
+    jax.config.update(setting, False)
+    # JAX looks at the setting once per process, unless it forgets that it did.
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update(setting, before)
+        compilation_cache.reset_cache()
 
 
 def _first_line(text: str) -> str:

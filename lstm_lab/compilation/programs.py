@@ -28,7 +28,7 @@ from lstm_lab.studies.expand import PlannedRun, final_runs, tuning_runs
 from lstm_lab.studies.plan import PlannedCohort, count_tokens, plan_cohorts
 from lstm_lab.studies.study import Study, study_of_seeds
 from lstm_lab.tasks import Dataset, Task
-from lstm_lab.training.layout import Layout, choose_layout, usable_devices
+from lstm_lab.training.layout import Layout, run_layout
 from lstm_lab.training.optimizer import schedule_length
 from lstm_lab.utils.errors import UserError
 
@@ -103,13 +103,13 @@ def run_program(spec: RunSpec, dataset: Dataset, target: Target) -> PlannedProgr
       target: the machine. The run uses all its hosts.
 
     Raises:
-      UserError: for a batch that several hosts cannot share, or `compute.devices` on several hosts.
+      UserError: for a batch that several hosts or `compute.devices` cannot share, or
+        `compute.devices` on several hosts.
 
     Example:
       run_program(spec, dataset, find_target("v5e-4")).layout.kind  # "batch"
     """
-    devices = usable_devices(spec, target.pool.devices * target.hosts, target.hosts)
-    layout = choose_layout(1, spec.train.batch_size, devices, target.hosts)
+    layout = run_layout(spec, target.pool.devices * target.hosts, target.hosts)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     return PlannedProgram(spec, layout, (spec.model.cell,), 1, steps)
 

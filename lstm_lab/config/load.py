@@ -81,10 +81,11 @@ def load_spec(
     model = settings.get("model")
     if isinstance(model, dict) and not isinstance(model.get("cell", ""), str):
         settings["model"] = {**model, "cell": cell_name(model["cell"])}
-    # A recorded hash belongs to the cell, task or weights that the new ones replace.
+    # A recorded hash belongs to the cell, task, weights or vectors that the new ones replace.
     for setting, recorded in (
         ("model.cell", "cell_sha256"),
         ("model.init_from", "init_from_sha256"),
+        ("model.vectors", "vectors_sha256"),
         ("task.name", "task_sha256"),
     ):
         if setting in values:

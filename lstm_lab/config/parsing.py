@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +20,13 @@ from lstm_lab.config.run_spec import SECTIONS, RunSpec
 from lstm_lab.config.sections import ModelSpec, is_finite
 from lstm_lab.config.user_code import cell_path, file_hash, load_task, task_path
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.config.weights_source import source_hash
+from lstm_lab.config.weights_source import source_hash, vectors_hash
 from lstm_lab.tasks import Task
 from lstm_lab.tasks.readers.download import default_data_dir
 from lstm_lab.utils.errors import UserError, unknown
 
 # Fields that `build_spec` computes. A run.json contains them; `build_spec` ignores these values,
-# except for weights that are not there any more.
+# except for weights and vectors that are not there any more.
 FILLED_IN = ("cell_sha256", "vectors_sha256", "init_from_sha256", "task_sha256")
 
 # What other libraries call a setting, for hints.
@@ -71,7 +71,7 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     Example:
       build_spec({"task": {"name": "adding"}, "train": {"steps": 100}})
     """
-    recorded = dict(config).get("init_from_sha256")
+    recorded = dict(config)
     config = {k: v for k, v in dict(config).items() if k not in FILLED_IN}
     task = config.pop("task", {})
     expect_mapping("task", task)
@@ -90,14 +90,12 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
         problem = _cell_problem(spec.model.cell, file_hash(cell_file), spec.model.hidden)
         if problem is not None:
             raise UserError(f"model.cell: {spec.model.cell}: {problem}")
-    vectors = Path(spec.model.vectors) if spec.model.vectors else None
-    if vectors is not None and not os.path.isfile(vectors):
-        raise UserError(f"model.vectors: {vectors} does not exist")
+    init_from, vectors = spec.model.init_from, spec.model.vectors
     return replace(
         spec,
         cell_sha256=file_hash(cell_file) if cell_file else None,
-        vectors_sha256=file_hash(vectors) if vectors else None,
-        init_from_sha256=_weights_hash(spec.model.init_from, recorded),
+        vectors_sha256=_start_hash(vectors, recorded.get("vectors_sha256"), vectors_hash),
+        init_from_sha256=_start_hash(init_from, recorded.get("init_from_sha256"), source_hash),
         task_sha256=file_hash(task_file) if task_file else None,
     )
 
@@ -112,16 +110,23 @@ def _cell_problem(name: str, sha256: str, H: int) -> str | None:
     return contract_problem(cell, 3, H) and contract_problem(cell, H, H)
 
 
-def _weights_hash(init_from: str | None, recorded: str | None) -> str | None:
-    """Returns the hash of the weights of `model.init_from`.
+def _start_hash(
+    name: str | None, recorded: str | None, hash_of: Callable[[Path], str]
+) -> str | None:
+    """Returns the hash of what a run begins with: `model.init_from` or `model.vectors`.
 
     A run that resumes has its weights in a checkpoint. Those it began with may be gone; then the
     hash of its record counts. A run that begins reads them, and compares the hash.
+
+    Args:
+      name: the path in the setting, or None.
+      recorded: the hash in the record of the run, or None.
+      hash_of: returns the hash of a path.
     """
-    if init_from is None:
+    if not name:
         return None
-    path = Path(init_from)
-    return recorded if recorded and not os.path.exists(path) else source_hash(path)
+    path = Path(name)
+    return recorded if recorded and not os.path.exists(path) else hash_of(path)
 
 
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -344,7 +344,7 @@ class ComputeSpec:
 
     Attributes:
       backend: backend of the recurrence; `auto` takes the fastest measured one.
-      devices: number of local devices; None uses all.
+      devices: number of local devices; None uses all. For a single run it has to divide the batch.
       checkpoint_seconds: least time between checkpoints in seconds; 0 saves at every evaluation.
       log_every: steps of one line of training metrics in metrics.jsonl; fewer before an evaluation.
       gates: writes statistics of gates and states to TensorBoard at every evaluation.

@@ -40,8 +40,8 @@ def from_json(data: Mapping[str, Any]) -> RunSpec:
       data: what `to_json` returned.
 
     Raises:
-      UserError: as `build_spec` does, and if the file of a user's cell or task, or the weights of
-        `model.init_from`, have changed since.
+      UserError: as `build_spec` does, and if the file of a user's cell or task, the weights of
+        `model.init_from` or the file of `model.vectors` has changed since.
     """
     spec = build_spec(data)
     # Another cell or task under the same name would silently train something else.
@@ -50,6 +50,7 @@ def from_json(data: Mapping[str, Any]) -> RunSpec:
         ("model.cell", spec.model.cell, spec.cell_sha256, "cell_sha256", kept),
         ("task.name", spec.task.name, spec.task_sha256, "task_sha256", kept),
         ("model.init_from", spec.model.init_from, spec.init_from_sha256, "init_from_sha256", ""),
+        ("model.vectors", spec.model.vectors, spec.vectors_sha256, "vectors_sha256", ""),
     ):
         recorded = data.get(field)
         if recorded is not None and now != recorded:

@@ -1,7 +1,8 @@
-"""The weights that `model.init_from` names: what may be named, and a hash of the content.
+"""The weights that `model.init_from` names, and the word vectors of `model.vectors`: their hashes.
 
-In: the path of a run or of a .safetensors file. Out: a hash, which is part of the run's id in place
-of the path. `training/initial_weights.py` reads the weights.
+In: the path of a run or of a .safetensors file, or of a file of word vectors. Out: a hash of the
+content, which is part of the run's id in place of the path. `training/initial_weights.py` reads the
+weights, `training/word_vectors.py` the vectors.
 """
 
 from __future__ import annotations
@@ -55,6 +56,24 @@ def source_hash(path: Path) -> str:
         raise UserError(
             f"model.init_from: {path}: expected the folder of a run, or a {SUFFIX} file"
         )
+    info = path.stat()
+    return _file_hash(path, info.st_size, info.st_mtime_ns)
+
+
+def vectors_hash(path: Path) -> str:
+    """Returns a hash of the file that `model.vectors` names, in hex.
+
+    Args:
+      path: the file.
+
+    Raises:
+      UserError: if there is no such file.
+
+    Example:
+      vectors_hash(Path("glove.6B.100d.txt"))  # "3b1f..."
+    """
+    if not os.path.isfile(path):
+        raise UserError(f"model.vectors: {path} does not exist")
     info = path.stat()
     return _file_hash(path, info.st_size, info.st_mtime_ns)
 

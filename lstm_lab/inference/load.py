@@ -67,7 +67,8 @@ def load_run(folder: Path, trust_code: bool = False) -> Trained:
         spec_json[section][key] = _copied(folder / copy, spec_json, section, key)
     # What the run began with is part of its weights by now; the files may be gone.
     spec_json["model"] |= {"vectors": None, "init_from": None, "init_parts": []}
-    spec_json.pop("init_from_sha256", None)
+    for name in ("vectors_sha256", "init_from_sha256"):
+        spec_json.pop(name, None)
     try:
         spec = from_json(spec_json)
     except UserError as error:

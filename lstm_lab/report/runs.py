@@ -114,8 +114,8 @@ class StudyRuns:
         """Returns the runs of a variant that enter the comparison.
 
         These are the final runs. A study without final seeds compares the best share of each
-        variant's tuning runs, as Greff et al. 2017 did. Validation selects them: selection on the
-        test score would bias every mean.
+        variant's tuning runs, as Greff et al. 2017 did, and at least one of them. Validation
+        selects them: selection on the test score would bias every mean.
 
         Args:
           variant: its label.
@@ -127,8 +127,9 @@ class StudyRuns:
         sign = -1.0 if self.study["direction"] == "max" else 1.0
         scored = [run for run in runs if run.scored and run.valid is not None]
         scored.sort(key=lambda run: sign * (run.valid or 0.0))
-        # The share refers to all trials, so a variant whose trials diverge gets no smaller quota.
-        return scored[: round(self.study["top"] * self.n_trials(variant))]
+        # The share refers to all trials, so a variant whose trials diverge gets no smaller quota. A
+        # tenth of five trials would round to none.
+        return scored[: max(1, round(self.study["top"] * self.n_trials(variant)))]
 
     def planned_seeds(self, variant: str) -> list[int]:
         """Returns the final seeds of a variant that are due.

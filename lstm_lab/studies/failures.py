@@ -49,6 +49,17 @@ class FailureLog:
         self.path.unlink(missing_ok=True)
 
 
+def last_reason(workdir: Path) -> str:
+    """Returns the reason of the last failure of any cohort, or "" without failures.
+
+    Args:
+      workdir: the study's folder.
+    """
+    logs = workdir.glob("cohorts/*/failures.jsonl")
+    rows = [row for path in logs for row in FailureLog(path.parent).rows()]
+    return str(max(rows, key=lambda row: row.get("time", 0.0))["reason"]) if rows else ""
+
+
 def clear_failures(workdir: Path) -> None:
     """Gives every cohort of a study all its retries again.
 

@@ -26,7 +26,7 @@ from lstm_lab.studies.expand import PlannedRun
 from lstm_lab.studies.plan import DevicePool, plan_cohorts
 from lstm_lab.studies.study import Study
 from lstm_lab.training.lanes import Cohort, CohortRun
-from lstm_lab.training.layout import Layout, fit_layout
+from lstm_lab.training.layout import Layout, fit_layout, idle_devices, usable_devices
 from lstm_lab.training.loggers.base import RunLabel
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import check_workdir, differences, locked, write_json
@@ -51,6 +51,7 @@ class StudyFolder:
     def __init__(self, folder: Path, study: Study) -> None:
         self.folder = folder
         self.declared = declaration(study)
+        self._noted: set[str] = set()
         check_workdir(folder, "study.json")
         self.plan = self._read()
 
@@ -132,6 +133,7 @@ class StudyFolder:
             new = {k: run for k, run in by_id.items() if k not in placed}
             if not all(CohortRun(run.spec, self.run_folder(k)).done for k, run in new.items()):
                 for planned in plan_cohorts(new, pool, tokens):
+                    self._note_idle_devices(new[planned.runs[0]].spec, planned.layout, pool.devices)
                     plan["cohorts"][planned.id] = {
                         "layout": asdict(planned.layout),
                         "runs": planned.runs,
@@ -143,6 +145,15 @@ class StudyFolder:
                 name = _cohort_name([run for _, run in members])
                 cohorts.append((name, self._cohort(cohort_id, members, pool.devices)))
         return cohorts
+
+    def _note_idle_devices(self, spec: RunSpec, layout: Layout, available: int) -> None:
+        """Says once for equal cohorts if a new one cannot use all devices."""
+        # No error with `compute.devices`, as for a single run: how many runs are left for the last
+        # cohort depends on the study.
+        note = idle_devices(layout, spec.train.batch_size, usable_devices(spec, available))
+        if note and note not in self._noted:
+            say(note)
+        self._noted.add(note)
 
     def _refuse_earlier_meanings(self, by_id: Mapping[str, PlannedRun]) -> None:
         """Raises UserError if the plan has a run under another id: both would count."""

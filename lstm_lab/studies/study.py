@@ -203,7 +203,7 @@ class Study:
       match: the size that all variants share with the baseline: the `hidden` size itself, or the
         number of `params` or of `flops` per time step, by a different hidden size per variant.
       top: the share of each variant's tuning runs, best on validation, that is compared if there
-        are no final seeds.
+        are no final seeds; at least one run.
       folds: the number of parts of a cross-validation. Seed s tests on part `s % folds`, so runs
         paired by seed are also paired by fold. None uses the task's own splits.
       rope: the largest difference of the metric that does not matter (the region of practical

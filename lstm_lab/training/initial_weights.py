@@ -85,10 +85,12 @@ class RunStart(NamedTuple):
     Attributes:
       state: the state before its first step, host arrays at the program's width.
       loaded: what came from `model.init_from`; None without it.
+      lines: what came from `model.init_from` and `model.vectors`, for people.
     """
 
     state: TrainState
     loaded: LoadedWeights | None
+    lines: tuple[str, ...]
 
 
 def initial_member(
@@ -111,6 +113,7 @@ def initial_member(
       # ('head/bias', 'head/kernel')
     """
     state, loaded = program.init_member(spec, total), None
+    lines: list[str] = []
     if spec.model.init_from is not None:
         # At its own size: that of the program depends on the other runs of the cohort.
         drawn = unpad(program.layout, spec, state.params)
@@ -119,7 +122,11 @@ def initial_member(
             width = program.layout.width
             params = padding.pad(params, spec.model.hidden, width, state.params)
         state = with_params(state, params)
-    return RunStart(with_word_vectors(spec, state, preprocessing), loaded)
+        lines.append(loaded.line(spec.model.init_from))
+    if spec.model.vectors is not None:
+        state, line = with_word_vectors(spec, state, preprocessing)
+        lines.append(line)
+    return RunStart(state, loaded, tuple(lines))
 
 
 def _with_existing_weights(

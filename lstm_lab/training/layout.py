@@ -82,6 +82,60 @@ def choose_layout(members: int, batch_size: int, devices: int, hosts: int = 1) -
     return Layout("single", 1, members)
 
 
+def run_layout(spec: RunSpec, available: int, hosts: int = 1) -> Layout:
+    """Returns the layout with which a single run begins.
+
+    Args:
+      spec: the run.
+      available: devices, of all hosts together.
+      hosts: processes that train together.
+
+    Raises:
+      UserError: for a batch that several hosts, or `compute.devices`, cannot split.
+
+    Example:
+      run_layout(spec, 4)  # Layout("batch", 4, 1) if 4 divides the batch
+    """
+    devices, batch_size = usable_devices(spec, available, hosts), spec.train.batch_size
+    layout = choose_layout(1, batch_size, devices, hosts)
+    # Without the setting, nobody asked for the devices, and a note is enough.
+    if spec.compute.devices is not None and layout.devices < devices:
+        raise UserError(
+            f"compute.devices: got {spec.compute.devices}, expected a number that divides "
+            f"train.batch_size, {batch_size}, such as {_largest_divisor(batch_size, devices)}"
+        )
+    return layout
+
+
+def idle_devices(layout: Layout, batch_size: int, devices: int) -> str:
+    """Returns a note that all devices but one are idle, with the reason, or "".
+
+    Args:
+      layout: a layout that `choose_layout` returned.
+      batch_size: sequences per step.
+      devices: the devices that could train.
+
+    Example:
+      idle_devices(Layout("single", 1, 1), 50, 8)
+      # "note: 1 of 8 devices trains: train.batch_size 50 is no multiple of 8; compute.devices=..."
+    """
+    if layout.devices > 1 or devices == 1:
+        return ""
+    few = f"there are {layout.lanes} runs at a time, and " if layout.lanes > 1 else ""
+    # The lanes are fewer than the devices here: each could have one of its own.
+    most = max(layout.lanes, _largest_divisor(batch_size, devices))
+    hint = f"; compute.devices={most} uses {most}" if most > 1 else ""
+    return (
+        f"note: 1 of {devices} devices trains: {few}train.batch_size {batch_size} is no multiple "
+        f"of {devices}{hint}"
+    )
+
+
+def _largest_divisor(count: int, limit: int) -> int:
+    """Returns the largest number up to a limit that divides a count without a rest."""
+    return max(n for n in range(1, limit + 1) if count % n == 0)
+
+
 def usable_devices(spec: RunSpec, available: int, hosts: int = 1) -> int:
     """Returns how many devices train a run, or a cohort of such runs: all, or `compute.devices`.
 
@@ -127,8 +181,7 @@ def fit_layout(layout: Layout, batch_size: int, devices: int, hosts: int = 1) ->
         )
         return adapted
     divided = layout.lanes if layout.kind == "members" else batch_size
-    # The most devices that divide the lanes, or the batch, without a rest.
-    shared = max(n for n in range(1, devices + 1) if divided % n == 0)
+    shared = _largest_divisor(divided, devices)
     say(
         f"note: began on {layout.devices} devices and continues on {shared}: results will differ "
         "in the last bits"

@@ -30,7 +30,13 @@ from lstm_lab.tasks import Dataset
 from lstm_lab.tasks.source import describe_source
 from lstm_lab.training import multihost
 from lstm_lab.training.lanes import Cohort, CohortRun
-from lstm_lab.training.layout import Layout, choose_layout, fit_layout, usable_devices
+from lstm_lab.training.layout import (
+    Layout,
+    fit_layout,
+    idle_devices,
+    run_layout,
+    usable_devices,
+)
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError, Session
 from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
@@ -339,10 +345,16 @@ def layout_of(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:
     Args:
       spec: the run.
       head: its run.json, or None.
+
+    Raises:
+      UserError: for a batch that several hosts, or `compute.devices`, cannot split.
     """
     hosts = multihost.count()
     devices = usable_devices(spec, jax.device_count(), hosts)  # of all hosts
     size = spec.train.batch_size
     if head is None:
-        return choose_layout(1, size, devices, hosts)
+        layout = run_layout(spec, devices, hosts)
+        if idle := idle_devices(layout, size, devices):
+            say(idle)
+        return layout
     return fit_layout(Layout(**head["layout"]), size, devices, hosts)

@@ -16,6 +16,7 @@ from lstm_lab.training.initial_weights import initial_member
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.parallel import build_program
 from lstm_lab.training.reports import REPORT
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import Meter
 
 LOWEST, HIGHEST = 1e-6, 10.0
@@ -48,6 +49,9 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
       spec: the run; its learning rate and schedule are not used.
       dataset: its data.
 
+    Raises:
+      UserError: if the loss is not finite at the lowest rates: a lower one would not help.
+
     Source: Smith 2017, Cyclical learning rates for training neural networks, section 3.3.
     """
     flat = replace(spec.optim, schedule="constant", warmup_steps=0, plateau=None, accumulate=1)
@@ -69,6 +73,13 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
             # Without the division, the average would start near zero (as in Adam).
             smoothed = mean / (1.0 - SMOOTHING ** (k + 1))
             meter.advance(1, f"learning rate {rate:.2e}")
+            # The first loss is measured before any update, and one loss has no slope.
+            if not np.isfinite(loss) and len(losses) < 2:
+                raise UserError(
+                    f"--find-lr: the loss is {loss} at the learning rate {rate:.2g}, expected a "
+                    "finite loss at the lowest rates; look for extreme values in the data and in "
+                    "the initial weights (model.init, model.init_from, model.vectors)"
+                )
             if not np.isfinite(loss) or (losses and smoothed > DIVERGENCE * min(losses)):
                 break
             rates.append(float(rate))

@@ -136,22 +136,37 @@ def broadcast_from_host0(read: Callable[[], JSONValue]) -> JSONValue:
 
     Raises:
       UserError: on every host, if `read` raises it. One host alone would leave the others waiting.
+      Exception: on host 0, any other error of `read`.
+      RuntimeError: on the other hosts, with the text of that error.
     """
     # The common case pays nothing.
     if count() == 1:
         return read()
     message = b""
+    failure: Exception | None = None
     if is_primary():
         try:
             message = json.dumps({"value": read()}).encode()
-        except UserError as error:
-            message = json.dumps({"error": str(error)}).encode()
+        # Whatever it is, such as a disk that cannot be read: the others wait for a message.
+        except Exception as error:
+            failure = error
+            message = json.dumps(_described(error)).encode()
     # JSON and not pickle: what another process sends is never executed.
     answer = json.loads(_send_from_host0(message))
+    if failure is not None:
+        raise failure
     if "error" in answer:
-        raise UserError(answer["error"])
+        kind = UserError if answer["kind"] == "user" else RuntimeError
+        raise kind(answer["error"])
     value: JSONValue = answer["value"]
     return value
+
+
+def _described(error: Exception) -> dict[str, str]:
+    """Returns what the other hosts get of an error of host 0."""
+    if isinstance(error, UserError):
+        return {"kind": "user", "error": str(error)}
+    return {"kind": "other", "error": f"host 0: {type(error).__name__}: {error}"}
 
 
 def broadcast_arrays_from_host0(tree: PyTree) -> PyTree:

@@ -131,13 +131,12 @@ class Session:
 
     def _report_loaded(self, active: ActiveRun, start: RunStart) -> None:
         """Records what a run took from existing weights, and says it once for equal runs."""
-        if start.loaded is None:
-            return
-        active.recorder.write_initial_weights(start.loaded._asdict())
-        line = start.loaded.line(str(active.run.spec.model.init_from))
-        if multihost.is_primary() and line not in self._said:
-            say(line)
-        self._said.add(line)
+        if start.loaded is not None:
+            active.recorder.write_initial_weights(start.loaded._asdict())
+        for line in start.lines:
+            if multihost.is_primary() and line not in self._said:
+                say(line)
+            self._said.add(line)
 
     def _activate(self, run: CohortRun, resumed: Resumed | None) -> ActiveRun:
         """Opens the record of a run that gets a lane."""
@@ -198,8 +197,10 @@ class Session:
             return None
         # The checkpoint is read into a state of the same shapes.
         empty = self.program.assign(None, {0: self.program.init_member(self.spec, self.total)})
-        saved, found = self._checkpoint(empty), False
-        if multihost.is_primary():
+        saved = self._checkpoint(empty)
+
+        def restore() -> bool:
+            nonlocal saved
             restored = self.checkpoints.restore(
                 saved, any_lanes=True, accepts=lambda tree: self.lanes.fits(tree["lanes"])
             )
@@ -208,8 +209,10 @@ class Session:
                 restored = self.checkpoints.restore(saved, any_lanes=True)
             for line in restored.notices():
                 say(line)
-            saved, found = restored.tree, restored.step is not None
-        if not multihost.broadcast_from_host0(lambda: found):
+            saved = restored.tree
+            return restored.step is not None
+
+        if not multihost.broadcast_from_host0(restore):
             return None
         saved = multihost.broadcast_arrays_from_host0(saved)
         state: TrainState = saved["state"]  # of host arrays

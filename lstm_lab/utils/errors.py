@@ -33,6 +33,17 @@ class UserError(Exception):
           print(error)  # model.cell: got 'peephol'; did you mean 'peephole'? ...
     """
 
+    exit_code = WRONG_USAGE  # of the command line
+
+
+class TrainingError(UserError):
+    """Training failed before any run had a folder, as without memory for the first state.
+
+    There is no result that could say so. The usage was right: the exit code is 1.
+    """
+
+    exit_code = FAILED
+
 
 def missing_column(what: str, column: str, names: Iterable[str]) -> UserError:
     """Returns the error for a column that a file does not have.

@@ -100,6 +100,7 @@ def test_arrays_give_probabilities_or_values(run):
     x_NTD = np.random.default_rng(0).random((5, 6, 2), np.float32)
     values = run.predict(x_NTD)
     assert values.shape == (5, 1)
+    assert run.predict(x_NTD[:0]).shape == (0, 1)
     ragged = run.predict([x_NTD[0], x_NTD[1][:3]])
     np.testing.assert_allclose(ragged[0], values[0], rtol=1e-5)
     assert not np.allclose(ragged[1], values[1])
@@ -123,6 +124,13 @@ def test_texts_give_answers(tmp_path):
     assert len(answers) == 2
     assert set(answers[0]) == {"label", "probabilities"}
     assert run.predict("good film") == answers[0]
+    # Each answer belongs to the text at its place.
+    with pytest.raises(UserError, match="predict: text 2 is empty"):
+        run.predict(["good film", " ", "bad film"])
+    with pytest.raises(UserError, match="predict: text 2 is of type ndarray, expected only texts"):
+        run.predict(["good film", np.array([1])])
+    assert run.predict([]) == []
+    assert run.predict(np.zeros((0, 3), np.int32)).shape == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +160,18 @@ def test_other_settings_get_another_folder(run):
         ll.train("adding", seeds="three", overrides=TINY)
 
 
-@pytest.mark.parametrize(("x", "message"), [("", "empty text"), (3, "got 3"), (None, "got None")])
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ("", "empty text"),
+        (3, "got 3"),
+        (None, "got None"),
+        (np.float32(3), "expected arrays"),
+        (np.array(3.0), "expected arrays"),
+        (np.array([]), "expected \\[T,D\\]"),
+        ([np.zeros((6, 2)), "0 1"], "text 1 is of type ndarray"),
+    ],
+)
 def test_wrong_inputs_of_predict_are_named(run, x, message):
     with pytest.raises(UserError, match=f"predict: .*{message}"):
         run.predict(x)

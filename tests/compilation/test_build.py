@@ -46,6 +46,33 @@ def test_an_error_of_the_compiler_is_a_result(monkeypatch):
     assert (built.run_chunk, built.refused) == (None, "RESOURCE_EXHAUSTED: Ran out of memory")
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_the_cache_of_programs_serves_only_devices_that_are_here(monkeypatch, here):
+    asked = []
+
+    def compile():
+        asked.append(0)
+        # A program of its own each time, which no cache in memory has.
+        jax.jit(lambda x: x + len(asked)).lower(1.0).compile()
+
+    def count(event, **_):
+        if asked and event == "/jax/compilation_cache/compile_requests_use_cache":
+            asked[-1] += 1
+
+    lowered = LoweredProgram(*[SimpleNamespace(compile=compile)] * 2)
+    program = build_program(SPEC, 20, Layout("single", 1, 1))._replace(lower=lambda *_: lowered)
+    monkeypatch.setattr("lstm_lab.compilation.build.build_program", lambda *_: program)
+    devices = jax.local_devices() if here else [object()]
+    jax.monitoring.register_event_listener(count)
+    try:
+        build(SPEC, Layout("single", 1, 1), DATASET, devices)
+        compile()
+    finally:
+        jax.monitoring.unregister_event_listener(count)
+    # The last one after the build: the cache is on again.
+    assert asked == ([1, 1, 1] if here else [0, 0, 1])
+
+
 def test_names_are_a_part_of_the_key_of_the_cache_only_meanwhile():
     before = jax.config.jax_compilation_cache_include_metadata_in_key
     build(SPEC, Layout("single", 1, 1), DATASET, jax.local_devices())

@@ -1,4 +1,4 @@
-"""Damaged files of a study's folder: results are trained again, other files are named."""
+"""A study's folder: damaged results are trained again, other files and idle devices are named."""
 
 import gzip
 import json
@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from lstm_lab.cli import main, workers
+from lstm_lab.config.parsing import with_values
 from lstm_lab.report.render.files import build
 from lstm_lab.results.intact import TRAIN_AGAIN, record_files
 from lstm_lab.results.run_files import read_result, write_result
@@ -174,3 +175,14 @@ def test_an_archive_has_no_hashes_of_files_that_it_does_not_hold(tmp_path, capsy
 def row_results(archive):
     rows = map(json.loads, gzip.decompress(archive.read_bytes()).splitlines())
     return [json.dumps(row["result"], sort_keys=True) for row in rows]
+
+
+def test_idle_devices_are_noted_once_for_equal_cohorts(tmp_path, capsys):
+    odd = with_values(tiny_study().settings, {"train.batch_size": 9})
+    assert sweep(tiny_study(base=odd), tmp_path) == "completed"
+    note = (
+        "note: 1 of 4 devices trains: there are 3 runs at a time, and train.batch_size 9 is no "
+        "multiple of 4; compute.devices=3 uses 3\n"
+    )
+    assert capsys.readouterr().err.count(note) == 1
+    assert len(list(tmp_path.glob("cohorts/*"))) == 2

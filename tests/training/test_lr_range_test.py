@@ -1,11 +1,14 @@
 """The learning-rate range test: its rates, where it stops, and the files of `train --find_lr`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.training import lr_range_test
+from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 
 
@@ -23,6 +26,15 @@ def test_the_range_test_stops_when_the_loss_rises(tmp_path, monkeypatch):
     # The rates took effect: the loss fell before it rose.
     assert best_so_far[-1] < 0.95 * result.losses[0]
     assert 1e-5 < result.suggested < 1.0
+
+
+def test_a_loss_that_is_not_finite_from_the_start_is_one_line(tmp_path):
+    spec = build_spec({"task": {"name": "digits"}, "model": {"hidden": 3}, "train": {"steps": 1}})
+    dataset = spec.task.load(tmp_path)
+    train = dataset.splits["train"]
+    broken = train._replace(x=np.full(train.x.shape, np.nan, np.float32))
+    with pytest.raises(UserError, match="--find-lr: the loss is nan at the learning rate 1e-06"):
+        lr_range_test.find_lr(spec, replace(dataset, splits={**dataset.splits, "train": broken}))
 
 
 def test_the_suggested_rate_is_where_the_loss_falls_fastest():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.training import multihost
+from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.layout import Layout, choose_layout, fit_layout
 from lstm_lab.training.multihost import initialize_distributed
 from lstm_lab.utils.errors import UserError
@@ -24,7 +25,14 @@ from tests.helpers.hosts import (
     slurm,
 )
 from tests.helpers.paths import ROOT
-from tests.helpers.training import assert_same_record, run_record, wait_for_step
+from tests.helpers.training import (
+    StopAfter,
+    assert_same_record,
+    run_record,
+    small_spec,
+    train,
+    wait_for_step,
+)
 
 FLAGS = ("--config=configs/adding.py:vanilla", "--config.task.length=12")
 # Ten steps of plain SGD, each evaluated: too few for rounding errors to grow.
@@ -145,6 +153,53 @@ def test_an_error_on_one_host_stops_all_hosts(tmp_path):
     codes, texts = wait_for_all(processes)
     assert codes == [2, 2]
     assert all("runs differ between hosts" in text for _, text in texts)
+
+
+class FakeHosts:
+    """Two hosts in this process, one after the other: host 0 sends, then host 1 receives."""
+
+    def __init__(self, monkeypatch):
+        self.index, self.message = 0, b""
+        monkeypatch.setattr(multihost, "count", lambda: 2)
+        monkeypatch.setattr(multihost, "is_primary", lambda: self.index == 0)
+        monkeypatch.setattr(multihost, "_send_from_host0", self.send)
+
+    def send(self, message):
+        self.message = self.message if self.index else message
+        return self.message
+
+
+@pytest.mark.parametrize(
+    ("error", "elsewhere", "message"),
+    [
+        (UserError("workdir: is a file"), UserError, "^workdir: is a file$"),
+        (OSError(5, "Input/output error"), RuntimeError, "^host 0: OSError: .*output error$"),
+    ],
+)
+def test_any_error_of_host_0_ends_the_broadcast_on_every_host(
+    monkeypatch, error, elsewhere, message
+):
+    hosts = FakeHosts(monkeypatch)
+
+    def read():
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        multihost.broadcast_from_host0(read)
+    assert raised.value is error
+    hosts.index = 1
+    with pytest.raises(elsewhere, match=message):
+        multihost.broadcast_from_host0(read)
+
+
+def test_a_checkpoint_that_cannot_be_read_ends_on_every_host(tmp_path, monkeypatch):
+    spec = small_spec()
+    train([spec], tmp_path, stop=StopAfter(1))
+    hosts = FakeHosts(monkeypatch)
+    monkeypatch.setattr(Checkpoints, "restore", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train([spec], tmp_path)
+    assert b"ZeroDivisionError" in hosts.message
 
 
 def test_a_batch_is_split_over_the_devices_of_all_hosts(capsys):

@@ -15,11 +15,19 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from lstm_lab.recurrence import DeviceType, batched_members, dispatch
-from lstm_lab.training.layout import Layout, choose_layout, fit_layout
+from lstm_lab.training.layout import (
+    Layout,
+    choose_layout,
+    fit_layout,
+    idle_devices,
+    run_layout,
+)
+from lstm_lab.training.loop import StopRequest, layout_of, train_run
 from lstm_lab.training.parallel import _build, build_program
 from lstm_lab.training.reports import EVALUATE, REPORT
 from lstm_lab.training.state import DIVERGED, IDLE, member_of
 from lstm_lab.training.step import TrainStep
+from lstm_lab.utils.errors import UserError
 from tests.helpers.data import write_chorales
 from tests.helpers.training import assert_close, ragged_spec, run_steps, small_spec, state_with_runs
 
@@ -250,6 +258,34 @@ def test_a_diverged_member_does_not_change_other_members():
         jax.tree.leaves(undisturbed.params), jax.tree.leaves(diverged.params), strict=True
     ):
         np.testing.assert_array_equal(a[0], b[0])
+
+
+def test_devices_that_a_run_cannot_use_are_an_error_or_a_note(tmp_path, capsys):
+    def spec(batch_size, devices=None):
+        return small_spec(train={"batch_size": batch_size}, compute={"devices": devices})
+
+    message = (
+        r"compute\.devices: got 3, expected a number that divides train\.batch_size, 50, such as 2"
+    )
+    with pytest.raises(UserError, match=message):
+        run_layout(spec(50, 3), 8)
+    with pytest.raises(UserError, match="got 3, .* such as 2"):
+        train_run(spec(50, 3), tmp_path / "a", tmp_path, stop=StopRequest())
+    assert not (tmp_path / "a").exists()
+    assert run_layout(spec(50, 5), 8) == Layout("batch", 5, 1)
+    for devices, available in ((1, 8), (3, 1)):
+        assert run_layout(spec(50, devices), available) == Layout("single", 1, 1)
+    # A run of an earlier version continues as it began.
+    recorded = {"layout": {"kind": "single", "devices": 1, "lanes": 1}}
+    assert layout_of(spec(50, 3), recorded) == Layout("single", 1, 1)
+    assert capsys.readouterr().err == ""
+    # The tests have four devices.
+    note = "note: 1 of 4 devices trains: train.batch_size 9 is no multiple of 4"
+    train_run(spec(9), tmp_path / "b", tmp_path, stop=StopRequest())
+    train_run(spec(9), tmp_path / "b", tmp_path, stop=StopRequest())
+    assert capsys.readouterr().err.count(f"{note}; compute.devices=3 uses 3\n") == 1
+    assert idle_devices(run_layout(spec(7), 4), 7, 4).endswith("7 is no multiple of 4")
+    assert idle_devices(Layout("batch", 4, 1), 8, 4) == idle_devices(Layout("single", 1, 1), 7, 1)
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8), st.integers(1, 8))

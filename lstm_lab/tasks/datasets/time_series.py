@@ -29,7 +29,14 @@ from lstm_lab.tasks.readers.splits import (
     find_splits,
     parts_of,
 )
-from lstm_lab.tasks.readers.tables import TableFormat, fill, is_missing, numbers, read_table
+from lstm_lab.tasks.readers.tables import (
+    TableFormat,
+    fill,
+    is_missing,
+    kind_of,
+    numbers,
+    read_table,
+)
 from lstm_lab.tasks.readers.text import sha256_of
 from lstm_lab.utils.errors import UserError
 
@@ -41,11 +48,13 @@ class LabeledSeries(NamedTuple):
       places: where each series is, for error messages.
       names: the label of each series.
       values: [N,T], float64, NaN where a number is missing.
+      header: the names of the columns.
     """
 
     places: list[str]
     names: list[str]
     values: np.ndarray
+    header: list[str]
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,10 @@ class Waves(TableFormat, Task):
         check_filled(paths["train"], parts)
         splits = split_examples(x_NTD, y, parts, len(self.labels), self.balanced)
         source = {"reads": [f"{T} values"], "predicts": ["the first value"], "rows_read": len(y)}
-        return Dataset(splits, {"outputs": self.labels, "length": T}, source)
+        preprocessing: dict[str, Any] = {"outputs": self.labels, "length": T}
+        if self.header:
+            preprocessing["header"] = series["train"].header
+        return Dataset(splits, preprocessing, source)
 
     def read_series(self, path: Path) -> LabeledSeries:
         """Reads a file with one series per line.
@@ -224,7 +236,7 @@ class Waves(TableFormat, Task):
                 f"{place} begins with a missing number, and no value before it can fill it; use "
                 "task.missing=drop or mask"
             )
-        return LabeledSeries(places, names, filled)
+        return LabeledSeries(places, names, filled, [label, *columns])
 
     def _steps(self, values_NT: np.ndarray) -> np.ndarray:
         """Returns values as steps [N,T,D]; missing ones are 0, with a mark each if asked."""
@@ -250,7 +262,7 @@ class Waves(TableFormat, Task):
     def read_inputs(
         self, lines: Iterable[str], preprocessing: Mapping[str, Any]
     ) -> Iterator[np.ndarray]:
-        """Yields the series of an input, one per line, with or without their labels.
+        """Yields the series of an input, one per line, with or without labels and header.
 
         Args:
           lines: the lines.
@@ -261,9 +273,9 @@ class Waves(TableFormat, Task):
         """
         T = preprocessing.get("length")
         filled = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-        if self.header:
-            next(filled, None)
-        for number, line in filled:
+        for k, (number, line) in enumerate(filled):
+            if k == 0 and self.header and self._is_header(line, preprocessing):
+                continue
             what = f"input line {number}"
             values = self._values(what, line)
             if T is not None and len(values) == T + 1 and whole_label(values[0]) in self.labels:
@@ -276,6 +288,13 @@ class Waves(TableFormat, Task):
                     f"and {T} values"
                 )
             yield x_TD
+
+    def _is_header(self, line: str, preprocessing: Mapping[str, Any]) -> bool:
+        """Returns whether a line has names and no series."""
+        values = self._values("input", line)
+        # Names may be numbers, as those of steps. Runs of earlier versions did not record them.
+        names = list(preprocessing.get("header", ()))
+        return values in (names, names[1:]) or kind_of(values[1:] or values, self) == "words"
 
     def _values(self, what: str, line: str) -> list[str]:
         if self._separated_by_spaces(line):

@@ -68,6 +68,22 @@ def test_a_series_to_predict_may_have_its_label_and_no_other_length(tmp_path):
             list(task.read_inputs([line], data.preprocessing))
 
 
+@pytest.mark.parametrize("names", ["kind,t1,t2,t3,t4", "kind,0.1,0.2,0.3,0.4"])
+def test_a_header_of_an_input_is_recognized_and_no_series_is_lost(tmp_path, names):
+    path = write(tmp_path, "a.csv", names, *waves(("1", "2")))
+    task, data = load("waves", file=path, header=True)
+    series = ["1,2,3,4", "2,5,6,7,8"]
+    for header in ([], [names], [names.partition(",")[2]]):
+        inputs = list(task.read_inputs([*header, *series], data.preprocessing))
+        assert [x[:, 0].tolist() for x in inputs] == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    # A run of an earlier version did not record the names.
+    (x,) = task.read_inputs(series[:1], {"outputs": task.labels, "length": 4})
+    assert x[:, 0].tolist() == [1, 2, 3, 4]
+    # A wrong number is an error, and no header.
+    with pytest.raises(UserError, match="input line 1: got '1,2,x,4', expected numbers"):
+        list(task.read_inputs(["1,2,x,4", *series], data.preprocessing))
+
+
 def test_a_parquet_file_has_the_same_series(tmp_path):
     frame = pd.DataFrame({"label": ["a", "b"] * 15, "t1": np.arange(30) / 7, "t2": range(30)})
     lines = [",".join(map(str, row)) for row in frame.itertuples(index=False)]
