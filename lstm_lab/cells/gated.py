@@ -230,7 +230,8 @@ def recur(
     if mask is not None and mask.ndim == 3:
         # One mask for each gate: every gate reads another h', so one product cannot serve all.
         masked_BGR = h[:, None] * mask.astype(h.dtype)
-        zh = jnp.einsum("bgr,rgh->bgh", masked_BGR, wh).reshape(h.shape[0], -1)
+        zh_BGH = jnp.einsum("bgr,rgh->bgh", masked_BGR, wh)
+        zh = zh_BGH.reshape(h.shape[0], zh_BGH.shape[1] * zh_BGH.shape[2])
     else:
         h = h if mask is None else h * mask.astype(h.dtype)
         if "wm_h" in params:

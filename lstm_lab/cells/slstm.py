@@ -90,7 +90,7 @@ def slstm_recur(
     del zx
     refuse_noise(noise)
     B, H = state.h.shape
-    h_BNK = state.h.reshape(B, spec.heads, -1)
+    h_BNK = state.h.reshape(B, spec.heads, H // spec.heads)
     zh = jnp.einsum("bnk,nkgj->bgnj", h_BNK, params["wh"].astype(state.h.dtype))
     return zh.reshape(B, 4 * H)
 

@@ -143,6 +143,8 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
             return None
         case _ if call.noise:
             return f"noise: {backend} does not support it"
+        case "persistent" | "cudnn" if call.B == 0:
+            return f"B: got 0, {backend} expects at least one row"
         case "persistent":
             return persistent.unsupported_reason(spec, dtype, device, call.D, call.H, numbers)
         case _ if call.clamp:
@@ -173,4 +175,5 @@ def measured(platform: str, device: str) -> list[dict[str, JSON]]:
 
 def _distance(row: dict[str, JSON], call: CallSignature) -> float:
     """Returns how far a call's shape is from a row's, in powers of two."""
-    return sum(abs(math.log2(getattr(call, name) / row[name])) for name in MEASURED)
+    # A batch may be empty, and a size of 0 has no logarithm.
+    return sum(abs(math.log2(max(getattr(call, name), 1) / row[name])) for name in MEASURED)

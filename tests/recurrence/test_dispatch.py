@@ -157,3 +157,9 @@ def test_backends_give_the_reason_for_an_unsupported_call():
     assert "noise: native supports the masks of zoneout and recurrent" in unsupported_reason(
         "native", CallSignature(vanilla, jnp.float32, noise=True)
     )
+
+
+@pytest.mark.parametrize("sizes", [{"B": 0}, {"D": 0}])
+def test_an_empty_batch_or_input_is_as_near_as_one_of_size_one(table, sizes):
+    table(cpu(row(64, 2.0, 1.0, B=1, D=1), row(64, 1.0, 2.0, B=256, D=512)))
+    assert backend_for(**{"B": 1, "D": 1, **sizes}) == "fused"

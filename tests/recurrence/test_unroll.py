@@ -5,6 +5,7 @@ it on the whole catalogue.
 """
 
 import re
+from functools import partial
 from importlib import import_module
 
 import jax
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_lab.cells import get_variant
+from lstm_lab.cells import CATALOGUE, get_variant
+from lstm_lab.cells.masks import is_drawn
 from lstm_lab.recurrence import MEMBERS, CallSignature, DeviceType, unroll
 from tests.helpers.recurrence import (
     B,
@@ -104,6 +106,37 @@ def test_wrong_arguments_are_named_in_the_error(keywords, message):
     spec, params, x, _ = random_layer("vanilla")
     with pytest.raises(ValueError, match=message):
         unroll(spec, params, x, **keywords)
+
+
+def gradients_without_rows(spec, params, x, noise, backend):
+    def loss(params, x):
+        h, final, _ = unroll(spec, params, x, noise=noise, backend=backend)
+        return h.sum() + final.h.sum(), h
+
+    (d_params, dx), h = jax.grad(loss, (0, 1), has_aux=True)(params, x[:, :0])
+    assert h.shape[:2] == dx.shape[:2] == (T, 0)
+    return d_params
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [*(("np", b) for b in ("auto", "scan", "fused", "native")), ("minlstm", "associative")],
+)
+def test_a_batch_may_be_empty(name, backend):
+    spec, params, x, _ = random_layer(name)
+    d_params = gradients_without_rows(spec, params, x, None, backend)
+    assert not any(leaf.any() for leaf in d_params.values())
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_cell_takes_an_empty_batch(name):
+    spec, params, x, _ = random_layer(name, H=8)
+    noise = noise_of(spec, params, B=1) if is_drawn(spec) else None
+    noise = jax.tree.map(lambda a: a[:, :0], noise)
+    for backend in ("scan", "fused"):
+        jax.eval_shape(
+            partial(gradients_without_rows, spec, noise=noise, backend=backend), params, x
+        )
 
 
 def test_an_input_without_steps_is_rejected():
