@@ -108,6 +108,62 @@ def test_wrong_arguments_are_named_in_the_error(keywords, message):
         unroll(spec, params, x, **keywords)
 
 
+@pytest.mark.parametrize("backend", ["auto", "scan", "fused", "native"])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"h": (B + 1, H)}, r"state.h: got shape \(5, 5\), expected \(4, 5\)"),
+        ({"h": (1, H)}, r"state.h: got shape \(1, 5\), expected \(4, 5\)"),
+        ({"c": (B, H + 1)}, r"state.c: got shape \(4, 6\), expected \(4, 5\)"),
+        ({"c": None}, r"state.c: got None, expected \(4, 5\)"),
+        ({"n": (B, H)}, r"state.n: got shape \(4, 5\), expected None"),
+    ],
+)
+def test_a_state_of_another_shape_is_refused(backend, fields, message):
+    spec, params, x, state = random_layer("np")
+    arrays = {name: shape and jnp.zeros(shape) for name, shape in fields.items()}
+    with pytest.raises(ValueError, match=message):
+        unroll(spec, params, x, state._replace(**arrays), backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("part", "dtype"),
+    [
+        ("params", jnp.bfloat16),
+        ("params", jnp.float16),
+        ("params", jnp.float64),
+        ("h", jnp.bfloat16),
+        ("noise", jnp.float64),
+    ],
+)
+def test_auto_computes_arrays_of_other_dtypes_as_scan_does(x64, part, dtype):
+    """`native` would read their bytes as float32."""
+    spec, params, x, state = random_layer("zoneout")
+    noise = noise_of(spec, params)
+    params, x, state, noise = jax.tree.map(
+        lambda a: a.astype(jnp.float32), (params, x, state, noise)
+    )
+    match part:
+        case "params":
+            params = jax.tree.map(lambda a: a.astype(dtype), params)
+        case "h":
+            state = state._replace(h=state.h.astype(dtype))
+        case "noise":
+            noise = jax.tree.map(lambda a: a.astype(dtype), noise)
+
+    def run(backend):
+        return unroll(spec, params, x, state, noise=noise, backend=backend)
+
+    outputs, expected = run("auto"), run("scan")
+    assert_near(outputs, expected, 1e-6)
+    dtypes, expected_dtypes = (
+        [leaf.dtype for leaf in jax.tree.leaves(result)] for result in (outputs, expected)
+    )
+    assert dtypes == expected_dtypes
+    with pytest.raises(ValueError, match=f"got dtype {jnp.dtype(dtype)}, native supports float32"):
+        run("native")
+
+
 def gradients_without_rows(spec, params, x, noise, backend):
     def loss(params, x):
         h, final, _ = unroll(spec, params, x, noise=noise, backend=backend)
