@@ -230,7 +230,8 @@ def recur(
     if mask is not None and mask.ndim == 3:
         # One mask for each gate: every gate reads another h', so one product cannot serve all.
         masked_BGR = h[:, None] * mask.astype(h.dtype)
-        zh = jnp.einsum("bgr,rgh->bgh", masked_BGR, wh).reshape(h.shape[0], -1)
+        zh_BGH = jnp.einsum("bgr,rgh->bgh", masked_BGR, wh)
+        zh = zh_BGH.reshape(h.shape[0], zh_BGH.shape[1] * zh_BGH.shape[2])
     else:
         h = h if mask is None else h * mask.astype(h.dtype)
         if "wm_h" in params:
@@ -297,8 +298,8 @@ def init(spec: CellSpec, key: jax.Array, D: int, H: int) -> dict[str, jax.Array]
         ]
         params["wg"] = jnp.concatenate([jnp.stack(row, 1) for row in matrices])
     if spec.layer_norm:
-        params |= {"ln_x": jnp.ones((G, H)), "ln_h": jnp.ones((G, H))}
-        params["ln_c"] = jnp.stack([jnp.ones((H,)), jnp.zeros((H,))])
+        params |= {name: jnp.ones((G, H), jnp.float32) for name in ("ln_x", "ln_h")}
+        params["ln_c"] = jnp.ones((2, H), jnp.float32).at[1].set(0.0)
     if spec.projection:
         key_projection = jax.random.fold_in(key_gates, 2)
         params["proj"] = init_matrix(spec.init, key_projection, (H, R), H, recurrent=False)
@@ -316,8 +317,8 @@ def projected(spec: CellSpec, H: int) -> int:
 
 def _memory_bias(spec: CellSpec, key: jax.Array, H: int) -> jax.Array:
     """Returns the addition to the biases [G,H] that makes a new cell remember."""
-    bias = jnp.zeros((len(spec.gates) + 1, H))
-    remember = jnp.full((H,), spec.forget_bias)
+    bias = jnp.zeros((len(spec.gates) + 1, H), jnp.float32)
+    remember = jnp.full((H,), spec.forget_bias, jnp.float32)
     if sets_memory_bias(spec.init):
         remember = chrono_bias(spec.init, key, H)
         if "i" in spec.gates and "f" in spec.gates:

@@ -1,7 +1,8 @@
 """Initializers: the matrix of each gate is drawn on its own, and biases set a cell's memory.
 
 In: the name of an initializer, such as "orthogonal" or "normal(0.1)", and a key. Out: float32
-arrays. One draw for all gates at once would not be orthogonal gate by gate.
+arrays, also with x64: a backend may read nothing else. One draw for all gates at once would not be
+orthogonal gate by gate.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ def init_matrix(
     name, _, argument = init.rstrip(")").partition("(")
     if name == "uniform":
         scale = float(argument) if argument else H**-0.5
-        return jax.random.uniform(key, shape, minval=-scale, maxval=scale)
+        return jax.random.uniform(key, shape, jnp.float32, minval=-scale, maxval=scale)
     if name == "normal":
-        return float(argument) * jax.random.normal(key, shape)
+        return float(argument) * jax.random.normal(key, shape, jnp.float32)
     if name in ("orthogonal", "chrono") and recurrent:
         return orthogonal_matrix(key, shape)
-    return jax.nn.initializers.glorot_uniform()(key, shape)
+    return jax.nn.initializers.glorot_uniform()(key, shape, jnp.float32)
 
 
 def orthogonal_matrix(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
@@ -91,7 +92,8 @@ def orthogonal_matrix(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     rows, columns = max(shape), min(shape)
     width = min(BLOCK, columns)
     # Whole blocks: the columns that are added are zero and cut off at the end.
-    a = jnp.pad(jax.random.normal(key, (rows, columns)), ((0, 0), (0, -columns % width)))
+    drawn = jax.random.normal(key, (rows, columns), jnp.float32)
+    a = jnp.pad(drawn, ((0, 0), (0, -columns % width)))
 
     def orthogonalize_column(j: jax.Array, block: jax.Array) -> jax.Array:
         earlier = jnp.where(jnp.arange(width) < j, block, 0.0)
@@ -117,7 +119,7 @@ def init_vector(init: str, key: jax.Array, H: int) -> jax.Array:
     """Draws a bias or peephole vector [H]: random if the initializer has a scale, else zero."""
     if init.startswith(("uniform", "normal")):
         return init_matrix(init, key, (1, H), H, recurrent=False)[0]
-    return jnp.zeros((H,))
+    return jnp.zeros((H,), jnp.float32)
 
 
 def init_gates(
@@ -174,4 +176,4 @@ def chrono_bias(init: str, key: jax.Array, H: int) -> jax.Array:
     """
     name, _, argument = init.rstrip(")").partition("(")
     longest = float(argument) - (1.0 if name == "chrono" else 0.0)
-    return jnp.log(jax.random.uniform(key, (H,), minval=1.0, maxval=longest))
+    return jnp.log(jax.random.uniform(key, (H,), jnp.float32, minval=1.0, maxval=longest))

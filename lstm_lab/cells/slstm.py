@@ -79,7 +79,7 @@ def power_law_bias(K: int, heads: int) -> jax.Array:
     b_k = 5 - 12 (k / (K - 1))^0.3. Source: the code of xLSTM (NX-AI/xlstm, slstm/cell.py), for the
     first block of a stack.
     """
-    steps = jnp.arange(K) / max(K - 1, 1)
+    steps = jnp.arange(K, dtype=jnp.float32) / max(K - 1, 1)
     return jnp.tile(5.0 - 12.0 * steps**0.3, heads)
 
 
@@ -90,7 +90,7 @@ def slstm_recur(
     del zx
     refuse_noise(noise)
     B, H = state.h.shape
-    h_BNK = state.h.reshape(B, spec.heads, -1)
+    h_BNK = state.h.reshape(B, spec.heads, H // spec.heads)
     zh = jnp.einsum("bnk,nkgj->bgnj", h_BNK, params["wh"].astype(state.h.dtype))
     return zh.reshape(B, 4 * H)
 

@@ -31,7 +31,8 @@ from lstm_lab.recurrence import (
     unroll,
 )
 from lstm_lab.recurrence.backends import cudnn
-from lstm_lab.recurrence.steps import hide_padding
+from lstm_lab.recurrence.dispatch import unusual_dtype
+from lstm_lab.recurrence.steps import check_state, hide_padding
 
 States = tuple[tuple[State, ...], ...]  # by layer, then by direction
 InitialStates = Sequence[Sequence[State | None]]  # None stands for the zero state
@@ -135,7 +136,7 @@ class LSTM(nn.Module):
         initial: InitialStates = states or ((None,) * len(self._directions),) * len(
             self.hidden_sizes
         )
-        if self._uses_cudnn(x_TBD, resets):
+        if self._uses_cudnn(x_TBD, initial, resets):
             return self._call_cudnn(x_TBD, initial, lengths, is_start, regularization)
         h_TBH, last_BH = x_TBD, jnp.zeros(())
         final_states: list[tuple[State, ...]] = []
@@ -229,12 +230,19 @@ class LSTM(nn.Module):
         self, params: Params, x_TBD: jax.Array, state: State | None, is_start: jax.Array | None
     ) -> State:
         """Returns `state`, or the zero state if there is none or if `is_start` is true."""
-        if state is not None and is_start is None:
-            return state
-        zx = self.spec.cell.project(self.spec, params, x_TBD[0])
-        zero = self.spec.cell.initial(self.spec, params, zx, x_TBD.dtype)
+
+        def zero_state() -> State:
+            zx = self.spec.cell.project(self.spec, params, x_TBD[0])
+            return self.spec.cell.initial(self.spec, params, zx, x_TBD.dtype)
+
         if state is None:
-            return zero
+            return zero_state()
+        if is_start is None:
+            check_state(state, jax.eval_shape(zero_state))
+            return state
+        zero = zero_state()
+        # `where` below would broadcast a state of one row.
+        check_state(state, zero)
         # `where` rather than `cond`: `is_start` is traced, and both branches cost little.
         return jax.tree.map(partial(jnp.where, is_start), zero, state)
 
@@ -264,11 +272,22 @@ class LSTM(nn.Module):
 
     # ---- the whole stack in one cuDNN call
 
-    def _uses_cudnn(self, x_TBD: jax.Array, resets: jax.Array | None) -> bool:
+    def _uses_cudnn(
+        self, x_TBD: jax.Array, initial: InitialStates, resets: jax.Array | None
+    ) -> bool:
         """Returns whether cuDNN serves every layer."""
         if self.backend not in ("auto", "cudnn") or self.clamp:
             return False
         _, B, D = x_TBD.shape
+        # Absent while they are drawn, which is in float32.
+        names = [
+            parameter_name(layer, reverse)
+            for layer in range(len(self.hidden_sizes))
+            for reverse in self._directions
+        ]
+        params: dict[str, Params] = {
+            n: self.get_variable("params", n) for n in names if self.has_variable("params", n)
+        }
         first = CallSignature(
             self.spec,
             x_TBD.dtype,
@@ -278,6 +297,7 @@ class LSTM(nn.Module):
             resets=resets is not None,
             members=batched_members(),
             device=self.device,
+            unusual_dtype=unusual_dtype(x_TBD.dtype, params, initial),
         )
         calls = self.call_signatures(first)
         return all(resolve(self.backend, call) == "cudnn" for call in calls)

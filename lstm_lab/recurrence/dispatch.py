@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.cells.cell import GateValue, Spec
+from lstm_lab.cells.cell import GateValue, Params, Spec
 from lstm_lab.cells.spec import CellSpec
 from lstm_lab.recurrence.backends import associative, cudnn, native, persistent
 from lstm_lab.recurrence.device import DeviceType, own_device_type
-from lstm_lab.utils.types import JSON
+from lstm_lab.utils.types import JSON, PyTree
 
 Backend = Literal["auto", "scan", "fused", "native", "associative", "cudnn", "persistent"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -41,6 +42,7 @@ class CallSignature(NamedTuple):
       clamp: constants that replace gates, by name and sorted.
       members: how many of a population are batched.
       device: the type of device for which the call is compiled; None stands for this process's.
+      unusual_dtype: the first array of another dtype than usual, as `unusual_dtype` names it.
 
     Example:
       call = CallSignature(CellSpec(), x_TBD.dtype, B=32, D=8, H=16, trace=True)
@@ -57,6 +59,7 @@ class CallSignature(NamedTuple):
     resets: bool = False
     members: int = 1
     device: DeviceType | None = None
+    unusual_dtype: str = ""
 
 
 def batched_members() -> int:
@@ -70,6 +73,35 @@ def batched_members() -> int:
         return jax.lax.axis_size(MEMBERS)
     except NameError:
         return 1
+
+
+def unusual_dtype(
+    dtype: np.dtype | type, params: Params | PyTree, state: PyTree, noise: PyTree = None
+) -> str:
+    """Names the first array whose dtype is not the one that a cell gives it, and that dtype.
+
+    Kernels read the bytes of these arrays in the usual dtypes: that of the inputs for h, and
+    float32 for everything else. The other backends take any dtypes.
+
+    Args:
+      dtype: of the inputs.
+      params, state, noise: arrays or their shapes, also of several layers.
+
+    Returns:
+      Name and dtype, or "" if all dtypes are the usual ones.
+
+    Example:
+      state = State(h=jnp.zeros((2, 16)), c=jnp.zeros((2, 16), jnp.bfloat16))
+      unusual_dtype(jnp.float32, {}, state)  # "state.c: got dtype bfloat16"
+    """
+    for kind, tree in (("params", params), ("state", state), ("noise", noise)):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            name = jax.tree_util.keystr(path)
+            usual = dtype if kind == "state" and name.endswith(".h") else jnp.float32
+            # Not `leaf.dtype`: an array of NumPy in float64 is float32 in JAX, unless x64 is on.
+            if (got := jnp.result_type(leaf)) != usual:
+                return f"{kind}{name}: got dtype {got.name}"
+    return ""
 
 
 def resolve(backend: Backend, call: CallSignature) -> Backend:
@@ -136,21 +168,27 @@ def unsupported_reason(backend: Backend, call: CallSignature) -> str | None:
     # In order: a case without a name refuses what none of the backends after it supports.
     match backend:
         case "native":
-            return native.unsupported_reason(spec, dtype, platform, numbers, call.noise)
+            return native.unsupported_reason(
+                spec, dtype, platform, numbers, call.noise, call.unusual_dtype
+            )
         case _ if call.trace:
             return f"trace: {backend} returns no gates"
         case "fused":
             return None
         case _ if call.noise:
             return f"noise: {backend} does not support it"
+        case "persistent" | "cudnn" if call.B == 0:
+            return f"B: got 0, {backend} expects at least one row"
         case "persistent":
-            return persistent.unsupported_reason(spec, dtype, device, call.D, call.H, numbers)
+            return persistent.unsupported_reason(
+                spec, dtype, device, call.D, call.H, numbers, call.unusual_dtype
+            )
         case _ if call.clamp:
             return f"clamp: {backend} does not support it"
         case "cudnn" if call.resets:
             return "resets: cudnn does not support them"
         case "cudnn":
-            return cudnn.unsupported_reason(spec, dtype, platform)
+            return cudnn.unsupported_reason(spec, dtype, platform, call.unusual_dtype)
         case _:
             return associative.unsupported_reason(spec)
 
@@ -173,4 +211,5 @@ def measured(platform: str, device: str) -> list[dict[str, JSON]]:
 
 def _distance(row: dict[str, JSON], call: CallSignature) -> float:
     """Returns how far a call's shape is from a row's, in powers of two."""
-    return sum(abs(math.log2(getattr(call, name) / row[name])) for name in MEASURED)
+    # A batch may be empty, and a size of 0 has no logarithm.
+    return sum(abs(math.log2(max(getattr(call, name), 1) / row[name])) for name in MEASURED)

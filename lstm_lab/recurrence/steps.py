@@ -137,6 +137,25 @@ def widths(state: State) -> tuple[int, int]:
     return (R if state.c is None else max(R, state.c.shape[-1])), R
 
 
+def check_state(state: State, zero: State) -> None:
+    """Raises ValueError unless a state has the fields and shapes of the cell's zero state.
+
+    Every backend would need the check: kernels read the memory of an array without its shape.
+
+    Example:
+      state = State(h=jnp.zeros((3, 16)), c=jnp.zeros((2, 16)))
+      check_state(state, spec.cell.initial(spec, params, zx_BG, jnp.float32))
+      # ValueError: state.h: got shape (3, 16), expected (2, 16)
+    """
+    for name, field in zero._asdict().items():
+        shape, expected = (
+            None if array is None else jnp.shape(array) for array in (getattr(state, name), field)
+        )
+        if shape != expected:
+            got = "None" if shape is None else f"shape {shape}"
+            raise ValueError(f"state.{name}: got {got}, expected {expected}")
+
+
 def matmul_precision() -> str | None:
     """Returns the precision of matrix products in force, as `jax.default_matmul_precision` sets it.
 

@@ -17,12 +17,19 @@ import jax.numpy as jnp
 from lstm_lab.cells.cell import GateValue, Params, Spec, State
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native, persistent, scan
 from lstm_lab.recurrence.device import DeviceType, own_device_type
-from lstm_lab.recurrence.dispatch import Backend, CallSignature, batched_members, resolve
+from lstm_lab.recurrence.dispatch import (
+    Backend,
+    CallSignature,
+    batched_members,
+    resolve,
+    unusual_dtype,
+)
 from lstm_lab.recurrence.steps import (
     TIME_SCOPE,
     Inputs,
     Options,
     Unrolled,
+    check_state,
     effective_resets,
     hide_padding,
     loop_shape,
@@ -91,8 +98,8 @@ def unroll(
     _check_shapes(x_TBD, lengths, resets)
     loop = loop_shape((device or own_device_type()).platform)
     options = Options(reverse, clamp, tuple(trace), loop)
-    call = _signature(spec, params, x_TBD, state, options)._replace(
-        noise=noise is not None, resets=resets is not None, device=device
+    call = _signature(spec, params, x_TBD, state, noise, options)._replace(
+        resets=resets is not None, device=device
     )
     with (
         jax.default_matmul_precision(precision) if precision else nullcontext(),
@@ -126,23 +133,31 @@ def _zero_state(spec: Spec, params: Params, x_BD: jax.Array) -> State:
 
 
 def _signature(
-    spec: Spec, params: Params, x_TBD: jax.Array, state: State | None, options: Options
+    spec: Spec,
+    params: Params,
+    x_TBD: jax.Array,
+    state: State | None,
+    noise: PyTree,
+    options: Options,
 ) -> CallSignature:
-    """Describes a call, as if without noise and resets; H is that of the state."""
+    """Describes a call, as if without resets; H is that of the state, whose shapes it checks."""
     _, B, D = x_TBD.shape
-    if state is None:
-        x_BD = jax.ShapeDtypeStruct((B, D), x_TBD.dtype)
-        state = jax.eval_shape(partial(_zero_state, spec), params, x_BD)
-    H, _ = widths(state)
+    x_BD = jax.ShapeDtypeStruct((B, D), x_TBD.dtype)
+    zero = jax.eval_shape(partial(_zero_state, spec), params, x_BD)
+    if state is not None:
+        check_state(state, zero)
+    H, _ = widths(zero)
     return CallSignature(
         spec,
         x_TBD.dtype,
         B,
         D,
         H,
+        noise=noise is not None,
         trace=bool(options.trace),
         clamp=tuple(sorted((options.clamp or {}).items())),
         members=batched_members(),
+        unusual_dtype=unusual_dtype(x_TBD.dtype, params, zero if state is None else state, noise),
     )
 
 

@@ -16,7 +16,7 @@ import scipy.stats
 from lstm_lab.report.against_baseline import ALPHA
 from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.runs import StudyRuns
-from lstm_lab.statistics.estimates import Interval, mean_interval
+from lstm_lab.statistics.estimates import Interval, mean_and_std, mean_interval
 from lstm_lab.statistics.hypotheses import FriedmanResult, friedman, sign_flip
 
 # In standard deviations over seeds. To detect a smaller difference takes dozens of seeds, so in
@@ -152,7 +152,8 @@ def _differences(runs: StudyRuns, variant: str, baseline: str) -> np.ndarray:
         return np.zeros(0)
     # The spread of the scores, not of their differences: strongly correlated pairs would make any
     # difference look large.
-    scale = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    (_, std_a), (_, std_b) = mean_and_std(a), mean_and_std(b)
+    scale = np.sqrt((std_a**2 + std_b**2) / 2)
     # Scores that never vary have no scale: only the sign of their difference counts.
     return (a - b) / scale if scale > 0 else np.sign(a - b)
 

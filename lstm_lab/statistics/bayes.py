@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
+from lstm_lab.statistics.estimates import mean_and_std
+
 # Points of the quantiles over which a difference of two distributions is integrated.
 POINTS = 4001
 
@@ -60,23 +62,23 @@ def posterior_of_means(a: Sequence[float], b: Sequence[float], rope: float = 0.0
     if len(a) < 2 or len(b) < 2:
         return NO_POSTERIOR
     quantiles = (np.arange(POINTS) + 0.5) / POINTS
-    mean_a, mean_b = (_quantiles_of_mean(values, quantiles) for values in (a, b))
-    difference = float(np.mean(a) - np.mean(b))
-    deviation_b = _standard_error(b)
+    (center_a, error_a), (center_b, error_b) = _mean_and_error(a), _mean_and_error(b)
+    mean_a = center_a + error_a * scipy.stats.t.ppf(quantiles, len(a) - 1)
+    mean_b = center_b + error_b * scipy.stats.t.ppf(quantiles, len(b) - 1)
 
     def above(threshold: float) -> float:
         """Returns P(mean a - mean b > threshold)."""
-        margin = mean_a - threshold - np.mean(b)
-        if deviation_b == 0.0:
+        margin = mean_a - threshold - center_b
+        if error_b == 0.0:
             return float(np.mean((margin > 0) + 0.5 * (margin == 0)))
-        return float(np.mean(scipy.stats.t.cdf(margin / deviation_b, len(b) - 1)))
+        return float(np.mean(scipy.stats.t.cdf(margin / error_b, len(b) - 1)))
 
     # All pairs of some quantiles: enough for bounds, which need no more than three digits.
     some = slice(POINTS // 400 // 2, None, POINTS // 400)
     low, high = np.quantile(np.subtract.outer(mean_a[some], mean_b[some]), (0.025, 0.975))
     better, not_worse = above(rope), above(-rope)
     return Posterior(
-        difference, float(low), float(high), better, not_worse - better, 1.0 - not_worse
+        center_a - center_b, float(low), float(high), better, not_worse - better, 1.0 - not_worse
     )
 
 
@@ -102,8 +104,8 @@ def posterior_of_folds(differences: Sequence[float], folds: int, rope: float = 0
     n = len(differences)
     if n < 2:
         return NO_POSTERIOR
-    mean = float(np.mean(differences))
-    scale = float(np.std(differences, ddof=1) * np.sqrt(1 / n + 1 / (folds - 1)))
+    mean, std = mean_and_std(differences)
+    scale = float(std * np.sqrt(1 / n + 1 / (folds - 1)))
     if scale == 0.0:
         better, worse = float(mean > rope), float(mean < -rope)
         if rope == 0.0 and mean == 0.0:
@@ -115,11 +117,7 @@ def posterior_of_folds(differences: Sequence[float], folds: int, rope: float = 0
     return Posterior(mean, low, high, better, 1.0 - better - worse, worse)
 
 
-def _standard_error(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
-
-
-def _quantiles_of_mean(values: Sequence[float], quantiles: np.ndarray) -> np.ndarray:
-    """Returns quantiles of the posterior of a mean."""
-    steps = scipy.stats.t.ppf(quantiles, len(values) - 1)
-    return np.mean(values) + _standard_error(values) * steps
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the mean and its standard error."""
+    mean, std = mean_and_std(values)
+    return mean, float(std / np.sqrt(len(values)))

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import scipy.stats
 
+from lstm_lab.statistics.estimates import mean_and_std
+
 Alternative = Literal["two-sided", "less", "greater"]
 Verdict = Literal["holds", "fails", "inconclusive"]
 
@@ -35,7 +37,7 @@ def welch(a: Sequence[float], b: Sequence[float], alternative: Alternative = "tw
     """
     if len(a) < 2 or len(b) < 2:
         return float("nan")
-    (mean_a, std_a), (mean_b, std_b) = _mean_and_std(a), _mean_and_std(b)
+    (mean_a, std_a), (mean_b, std_b) = mean_and_std(a), mean_and_std(b)
     # scipy would divide by zero. It happens: all runs of both sides may reach an accuracy of 1.
     if std_a == 0 and std_b == 0:
         difference = mean_a - mean_b
@@ -45,14 +47,6 @@ def welch(a: Sequence[float], b: Sequence[float], alternative: Alternative = "tw
     moments = (mean_a, std_a, len(a), mean_b, std_b, len(b))
     test = scipy.stats.ttest_ind_from_stats(*moments, equal_var=False, alternative=alternative)
     return float(test.pvalue)
-
-
-def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    """Returns the mean and the sample standard deviation, exactly 0 if all values are equal."""
-    # The rounded mean of equal values may differ from them, which leaves a deviation of 1e-17.
-    if min(values) == max(values):
-        return float(values[0]), 0.0
-    return float(np.mean(values)), float(np.std(values, ddof=1))
 
 
 def wilcoxon(

@@ -15,6 +15,7 @@ import numpy as np
 
 from lstm_lab.results.run_files import read_result
 from lstm_lab.results.study_file import read_plan, run_folder
+from lstm_lab.statistics.estimates import mean_and_std
 from lstm_lab.statistics.power import detectable_effect, runs_needed, welch_power
 from lstm_lab.studies.archive import read_archive
 from lstm_lab.utils.errors import UserError
@@ -108,7 +109,7 @@ def deviation_of_runs(path: Path, metric: str) -> float:
         score = row["result"].get("test", {}).get(metric)
         if row["result"]["status"] == "completed" and score is not None:
             groups[row["variant"], json.dumps(row["point"], sort_keys=True)].append(score)
-    squares = sum(np.var(scores) * len(scores) for scores in groups.values())
+    squares = sum(mean_and_std(scores)[1] ** 2 * (len(scores) - 1) for scores in groups.values())
     freedom = sum(len(scores) - 1 for scores in groups.values())
     if not freedom:
         raise UserError(f"std: {path} has no two runs of one variant with a test {metric}")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lstm_lab.cells import CATALOGUE, CellSpec, SLSTMSpec, get_variant
 from lstm_lab.cells.initializers import orthogonal_matrix
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,21 @@ def test_added_columns_are_never_divided_by_their_norm_of_zero():
     with jax.debug_nans(True):
         q = orthogonal_matrix(jax.random.key(0), (70, 33))
     assert np.isfinite(q).all()
+
+
+INITIALIZERS = [
+    CellSpec(init=init)
+    for init in ("uniform", "uniform(0.1)", "normal(0.1)", "glorot", "chrono(9)", "janet(9)")
+]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [*(get_variant(name).spec for name in CATALOGUE), *INITIALIZERS, SLSTMSpec()],
+)
+def test_parameters_are_float32_also_if_float64_is_on(x64, spec):
+    params = jax.eval_shape(lambda key: spec.cell.init(spec, key, 3, 8), jax.random.key(0))
+    assert {leaf.dtype for leaf in params.values()} == {jnp.dtype(jnp.float32)}
 
 
 def test_gates_are_drawn_together():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.cells import CellSpec, get_variant
+from lstm_lab.cells import CellSpec, get_variant, masks
 from lstm_lab.cells.masks import default_rates, draw, drop_inputs, drop_weights, expected
 from lstm_lab.models.recurrent import LSTM
 from lstm_lab.models.regularization import Regularization
@@ -137,6 +137,13 @@ def test_the_rate_is_the_share_of_dropped_units():
     assert abs(float((x == 0).mean()) - 0.2) < 0.02
     np.testing.assert_array_equal(x[0], x[2])
     assert expected(get_variant("np").spec, {}) is None
+
+
+def test_the_expectation_of_zoneout_is_that_of_each_mask(monkeypatch):
+    """Whatever the order in which the rates are listed."""
+    monkeypatch.setattr(masks, "_ZONEOUT", {"zoneout_h": 0.05, "zoneout_c": 0.5})
+    noise = expected(get_variant("zoneout").spec, {"zoneout_c": 0.25, "zoneout_h": 0.75})
+    assert (noise.zoneout_c.item(), noise.zoneout_h.item()) == (0.25, 0.75)
 
 
 DROPOUT = ("variational", "variational_untied", "semeniuta", "semeniuta_sequence")

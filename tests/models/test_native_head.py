@@ -10,7 +10,7 @@ import pytest
 from lstm_lab.models import head, native_head
 from lstm_lab.models.head import Outputs, cross_entropy
 from lstm_lab.recurrence import DeviceType
-from lstm_lab.tasks import IGNORE_INDEX
+from lstm_lab.tasks import IGNORE_INDEX, ClassScores
 from tests.helpers.head import assert_close, draw, formula, in_float32
 
 # Classes that fill groups and vectors of the kernel, and that do not; one row, and several parts.
@@ -47,6 +47,19 @@ def test_sum_gradients_and_scores_follow_the_formula(sizes, smoothing):
     only_scores = jax.jit(Outputs.scores)(in_float32(outputs), jnp.array(y_BT))
     assert_close(only_scores, scores)
     assert_close(cross_entropy(in_float32(outputs), y_BT, weight_BT, smoothing)[0], total)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_of_a_weight_is_the_loss_of_its_prediction(smoothing):
+    outputs, y_BT, weight_BT = arrays(0, SIZES[0])
+    weight_BT[1, 2] = 0.0
+    losses = ClassScores(*formula(outputs, y_BT, weight_BT, smoothing)[2]).smoothed_nll(smoothing)
+
+    def loss(weight_BT):
+        return 3.0 * cross_entropy(in_float32(outputs), jnp.array(y_BT), weight_BT, smoothing)[0]
+
+    gradient = jax.jit(jax.grad(loss))(jnp.array(weight_BT, jnp.float32))
+    assert_close(gradient, 3.0 * np.where(weight_BT > 0, losses, 0.0))
 
 
 def test_rows_of_weight_zero_do_not_count_even_if_they_are_nan():

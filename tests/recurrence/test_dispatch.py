@@ -4,9 +4,10 @@ import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from lstm_lab.cells import CATALOGUE, get_variant
+from lstm_lab.cells import CATALOGUE, State, get_variant
 from lstm_lab.recurrence import (
     BACKENDS,
     MEMBERS,
@@ -143,6 +144,10 @@ def test_a_named_backend_is_used_or_rejected():
 
 def test_backends_give_the_reason_for_an_unsupported_call():
     vanilla = get_variant("vanilla").spec
+    mixed = CallSignature(vanilla, jnp.float32, unusual_dtype="state.h: got dtype float16")
+    assert (
+        unsupported_reason("native", mixed) == "state.h: got dtype float16, native supports float32"
+    )
     for name, backend, message in (
         ("np", "associative", "cell: associative serves cells with coefficients"),
     ):
@@ -157,3 +162,25 @@ def test_backends_give_the_reason_for_an_unsupported_call():
     assert "noise: native supports the masks of zoneout and recurrent" in unsupported_reason(
         "native", CallSignature(vanilla, jnp.float32, noise=True)
     )
+
+
+def test_the_first_array_of_an_unusual_dtype_is_named():
+    narrow, usual = (jnp.zeros((2, 4), dtype) for dtype in (jnp.bfloat16, jnp.float32))
+    for dtype in (narrow.dtype, usual.dtype):
+        state = State(jnp.zeros((2, 4), dtype), usual)
+        assert dispatch.unusual_dtype(dtype, {"wx": usual}, state, usual) == ""
+    # Not float64: JAX computes with it in float32.
+    assert dispatch.unusual_dtype(jnp.float32, {"wx": np.zeros(3)}, state) == ""
+    for arguments, expected in (
+        (({"wx": narrow}, state), "params['wx']: got dtype bfloat16"),
+        (({}, State(narrow, usual)), "state.h: got dtype bfloat16"),
+        (({}, [[None, State(usual, narrow)]]), "state[0][1].c: got dtype bfloat16"),
+        (({}, state, narrow), "noise: got dtype bfloat16"),
+    ):
+        assert dispatch.unusual_dtype(jnp.float32, *arguments) == expected
+
+
+@pytest.mark.parametrize("sizes", [{"B": 0}, {"D": 0}])
+def test_an_empty_batch_or_input_is_as_near_as_one_of_size_one(table, sizes):
+    table(cpu(row(64, 2.0, 1.0, B=1, D=1), row(64, 1.0, 2.0, B=256, D=512)))
+    assert backend_for(**{"B": 1, "D": 1, **sizes}) == "fused"

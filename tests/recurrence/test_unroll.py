@@ -5,6 +5,7 @@ it on the whole catalogue.
 """
 
 import re
+from functools import partial
 from importlib import import_module
 
 import jax
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_lab.cells import get_variant
+from lstm_lab.cells import CATALOGUE, get_variant
+from lstm_lab.cells.masks import is_drawn
 from lstm_lab.recurrence import MEMBERS, CallSignature, DeviceType, unroll
 from tests.helpers.recurrence import (
     B,
@@ -104,6 +106,93 @@ def test_wrong_arguments_are_named_in_the_error(keywords, message):
     spec, params, x, _ = random_layer("vanilla")
     with pytest.raises(ValueError, match=message):
         unroll(spec, params, x, **keywords)
+
+
+@pytest.mark.parametrize("backend", ["auto", "scan", "fused", "native"])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"h": (B + 1, H)}, r"state.h: got shape \(5, 5\), expected \(4, 5\)"),
+        ({"h": (1, H)}, r"state.h: got shape \(1, 5\), expected \(4, 5\)"),
+        ({"c": (B, H + 1)}, r"state.c: got shape \(4, 6\), expected \(4, 5\)"),
+        ({"c": None}, r"state.c: got None, expected \(4, 5\)"),
+        ({"n": (B, H)}, r"state.n: got shape \(4, 5\), expected None"),
+    ],
+)
+def test_a_state_of_another_shape_is_refused(backend, fields, message):
+    spec, params, x, state = random_layer("np")
+    arrays = {name: shape and jnp.zeros(shape) for name, shape in fields.items()}
+    with pytest.raises(ValueError, match=message):
+        unroll(spec, params, x, state._replace(**arrays), backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("part", "dtype"),
+    [
+        ("params", jnp.bfloat16),
+        ("params", jnp.float16),
+        ("params", jnp.float64),
+        ("h", jnp.bfloat16),
+        ("noise", jnp.float64),
+    ],
+)
+def test_auto_computes_arrays_of_other_dtypes_as_scan_does(x64, part, dtype):
+    """`native` would read their bytes as float32."""
+    spec, params, x, state = random_layer("zoneout")
+    noise = noise_of(spec, params)
+    params, x, state, noise = jax.tree.map(
+        lambda a: a.astype(jnp.float32), (params, x, state, noise)
+    )
+    match part:
+        case "params":
+            params = jax.tree.map(lambda a: a.astype(dtype), params)
+        case "h":
+            state = state._replace(h=state.h.astype(dtype))
+        case "noise":
+            noise = jax.tree.map(lambda a: a.astype(dtype), noise)
+
+    def run(backend):
+        return unroll(spec, params, x, state, noise=noise, backend=backend)
+
+    outputs, expected = run("auto"), run("scan")
+    assert_near(outputs, expected, 1e-6)
+    dtypes, expected_dtypes = (
+        [leaf.dtype for leaf in jax.tree.leaves(result)] for result in (outputs, expected)
+    )
+    assert dtypes == expected_dtypes
+    with pytest.raises(ValueError, match=f"got dtype {jnp.dtype(dtype)}, native supports float32"):
+        run("native")
+
+
+def gradients_without_rows(spec, params, x, noise, backend):
+    def loss(params, x):
+        h, final, _ = unroll(spec, params, x, noise=noise, backend=backend)
+        return h.sum() + final.h.sum(), h
+
+    (d_params, dx), h = jax.grad(loss, (0, 1), has_aux=True)(params, x[:, :0])
+    assert h.shape[:2] == dx.shape[:2] == (T, 0)
+    return d_params
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [*(("np", b) for b in ("auto", "scan", "fused", "native")), ("minlstm", "associative")],
+)
+def test_a_batch_may_be_empty(name, backend):
+    spec, params, x, _ = random_layer(name)
+    d_params = gradients_without_rows(spec, params, x, None, backend)
+    assert not any(leaf.any() for leaf in d_params.values())
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_cell_takes_an_empty_batch(name):
+    spec, params, x, _ = random_layer(name, H=8)
+    noise = noise_of(spec, params, B=1) if is_drawn(spec) else None
+    noise = jax.tree.map(lambda a: a[:, :0], noise)
+    for backend in ("scan", "fused"):
+        jax.eval_shape(
+            partial(gradients_without_rows, spec, noise=noise, backend=backend), params, x
+        )
 
 
 def test_an_input_without_steps_is_rejected():

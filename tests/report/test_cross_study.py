@@ -40,6 +40,13 @@ def test_a_renamed_baseline_is_equivalent(tmp_path):
     assert pair.interval == (0.0, 0.0, 0.0)
 
 
+def test_scores_that_never_vary_count_by_their_sign(tmp_path):
+    """The rounded mean of 0.97 six times leaves a deviation of 1e-16, which is no scale."""
+    scores = {"base": [0.97] * 6, "mine": [0.95] * 6}
+    pair = compare_pair([read_study(write_study(tmp_path, "same", scores))], "mine", "base")
+    assert pair.interval == (1.0, 1.0, 1.0)
+
+
 def test_sign_flips_are_exact_for_few_pairs():
     """Two of eight sign patterns reach the observed mean: no flip, and a flip of the zero alone."""
     d = np.array([1.0, 2.0, 0.0])

@@ -60,6 +60,9 @@ def test_differences_without_spread_are_certain():
     assert posterior_of_folds([0.0, 0.0], 3)[3:] == (0.5, 0.0, 0.5)
     assert posterior_of_means([1.0, 1.0], [1.0, 1.0])[3:] == (0.5, 0.0, 0.5)
     assert posterior_of_means([1.0, 1.0], [0.0, 0.0], rope=0.5)[3:] == (1.0, 0.0, 0.0)
+    # The rounded mean of three times 0.1 is not 0.1.
+    assert posterior_of_means([0.1] * 3, [0.1] * 5) == (0.0, 0.0, 0.0, 0.5, 0.0, 0.5)
+    assert posterior_of_folds([0.1] * 3, 3, rope=0.1) == (0.1, 0.1, 0.1, 0.0, 1.0, 0.0)
 
 
 def test_too_few_values_give_nan():

@@ -11,6 +11,7 @@ from lstm_lab.statistics.estimates import (
     expected_best,
     hedges_g,
     interquartile_mean,
+    mean_and_std,
     mean_interval,
     probability_of_improvement,
 )
@@ -99,6 +100,18 @@ def test_hedges_g_on_a_published_example():
     assert hedges_g([1.0, 1.0], [1.0, 1.0]) == 0.0
     assert hedges_g([2.0, 2.0], [1.0, 1.0]) == float("inf")
     assert np.isnan(hedges_g([1.0], A))
+
+
+def test_equal_values_have_no_deviation_whatever_their_rounded_mean():
+    assert np.std([0.1] * 3) > 0
+    assert mean_and_std([0.1] * 3) == (0.1, 0.0)
+    assert mean_and_std([0.1]) == (0.1, 0.0)
+    assert mean_and_std(A) == (np.mean(A), np.std(A, ddof=1))
+    assert np.isnan(mean_and_std([0.1, np.nan])).all()
+    assert mean_interval([0.1] * 3) == (0.1, 0.1, 0.1)
+    assert hedges_g([0.1] * 3, [0.1] * 5) == 0.0
+    assert hedges_g([0.97] * 6, [0.95] * 6) == float("inf")
+    assert hedges_g([0.95] * 6, [0.97] * 6) == -float("inf")
 
 
 def test_the_expected_best_is_the_mean_over_all_subsets():

@@ -88,6 +88,10 @@ def test_a_wrong_request_is_one_line(tmp_path):
         ({"std": 1.0, "power": 0.05}, "power: power: got 0.05, expected more than alpha"),
         ({"std": tmp_path / "nothing"}, "std: .*nothing is no archive of `lstm-lab pack`"),
         ({"std": write_study(tmp_path / "s", "s", {"a": [1.0]})}, "has no two runs of one variant"),
+        (
+            {"std": write_study(tmp_path / "t", "t", {"a": [0.1] * 3})},
+            "std: got 0.0, expected more",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             tiny_study().power(**options)

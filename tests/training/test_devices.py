@@ -47,6 +47,7 @@ def test_without_a_folder_for_programs_nothing_is_kept(monkeypatch, tmp_path):
         ("jax_debug_nans", True),
         ("jax_numpy_dtype_promotion", "strict"),
         ("jax_default_prng_impl", "rbg"),
+        ("jax_threefry_partitionable", False),
     ],
 )
 def test_settings_of_jax_that_exclude_training_are_refused(setting, value):

@@ -40,13 +40,16 @@ class CudnnStatic(NamedTuple):
     precision: lax.Precision
 
 
-def unsupported_reason(spec: Spec, dtype: np.dtype | type, platform: str) -> str | None:
+def unsupported_reason(
+    spec: Spec, dtype: np.dtype | type, platform: str, unusual_dtype: str = ""
+) -> str | None:
     """Returns the reason why the backend does not support a variant, naming the field, or None.
 
     Args:
       spec: the variant.
       dtype: of the inputs.
       platform: of the device for which the call is compiled.
+      unusual_dtype: an array of another dtype than usual, as in `dispatch.unusual_dtype`.
     """
     if platform != "gpu":
         return f"platform: got {platform}, cudnn supports gpu"
@@ -58,7 +61,7 @@ def unsupported_reason(spec: Spec, dtype: np.dtype | type, platform: str) -> str
             return f"{field.name}: cudnn supports only the plain LSTM, np or lstm"
     if dtype != jnp.float32:
         return f"dtype: got {jnp.dtype(dtype).name}, cudnn supports float32"
-    return None
+    return f"{unusual_dtype}, cudnn supports float32" if unusual_dtype else None
 
 
 def unroll(spec: Spec, params: Params, inputs: Inputs, state: State, options: Options) -> Unrolled:

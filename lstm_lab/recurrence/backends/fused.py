@@ -184,9 +184,7 @@ def _chunk_backward(
         return jax.tree.map(lambda a: a.reshape(steps * B, *a.shape[2:]), tree)
 
     def rows(noise: PyTree) -> PyTree:
-        return jax.tree.map(
-            lambda a: jnp.broadcast_to(a, (steps, B, *a.shape[2:])).reshape(-1, *a.shape[2:]), noise
-        )
+        return flat(jax.tree.map(lambda a: jnp.broadcast_to(a, (steps, B, *a.shape[2:])), noise))
 
     flat_zx, flat_states, flat_noise = flat(zx), flat(states), rows(now.noise)
     # The pullbacks of the weights, over all steps of the chunk at once. They are linear in the
@@ -217,7 +215,7 @@ def _chunk_backward(
             d_before = select(reset_B, jax.tree.map(jnp.zeros_like, d_before), d_before)
         return d_before, (dzx, dzh, d_new, d_noise)
 
-    at = (zx, zh.reshape(steps, B, -1), states, now.noise, now.real, now.reset, dh)
+    at = (zx, zh.reshape(steps, B, *zh.shape[1:]), states, now.noise, now.real, now.reset, dh)
     with static.loop.scope():
         d_state, (dzx, dzh, d_new, d_noise) = jax.lax.scan(
             step, d_state, at, reverse=not static.reverse, unroll=static.loop.unrolled

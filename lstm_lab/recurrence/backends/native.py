@@ -79,6 +79,7 @@ def unsupported_reason(
     platform: str,
     clamp: Mapping[str, float] | None = None,
     noise: bool = False,
+    unusual_dtype: str = "",
 ) -> str | None:
     """Returns the reason why the backend does not support a variant, naming it, or None.
 
@@ -88,11 +89,14 @@ def unsupported_reason(
       platform: of the device for which the call is compiled.
       clamp: constants that replace gates, by name.
       noise: whether masks are given.
+      unusual_dtype: an array of another dtype than usual, as in `dispatch.unusual_dtype`.
     """
     if platform != "cpu":
         return f"platform: got {platform}, native supports cpu"
     if dtype != jnp.float32:
         return f"dtype: got {jnp.dtype(dtype).name}, native supports float32"
+    if unusual_dtype:
+        return f"{unusual_dtype}, native supports float32"
     if noise and not masks.is_drawn(spec):
         return "noise: native supports the masks of zoneout and recurrent dropout"
     try:
@@ -202,7 +206,7 @@ def _layer_backward(static: NativeStatic, residuals: Any, cotangents: Any) -> tu
     flat, tree = jax.tree.flatten(cotangents, is_leaf=is_zero)
     reads_trace = not all(map(is_zero, jax.tree.leaves(cotangents.traced, is_leaf=is_zero)))
     # JAX passes symbolic zeros for outputs that the loss does not read.
-    dense = [jnp.zeros(leaf.shape) if is_zero(leaf) else leaf for leaf in flat]
+    dense = [jnp.zeros(leaf.shape, jnp.float32) if is_zero(leaf) else leaf for leaf in flat]
     cotangents = jax.tree.unflatten(tree, dense)
     with jax.default_matmul_precision(static.precision):
         if reads_trace or noise_needed.shape[0]:

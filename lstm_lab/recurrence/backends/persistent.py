@@ -85,6 +85,7 @@ def unsupported_reason(
     D: int,
     H: int,
     clamp: Mapping[str, float] | None = None,
+    unusual_dtype: str = "",
 ) -> str | None:
     """Returns the reason why the backend does not support a call, naming the field, or None.
 
@@ -94,6 +95,7 @@ def unsupported_reason(
       device: the type of device for which the call is compiled.
       D, H: input features, hidden units.
       clamp: constants that replace gates, by name.
+      unusual_dtype: an array of another dtype than usual, as in `dispatch.unusual_dtype`.
     """
     if not INTERPRET:
         if device.platform != "gpu":
@@ -102,6 +104,8 @@ def unsupported_reason(
             return f"device: got {device.kind}, persistent supports {', '.join(HOPPER)}"
     if dtype not in (jnp.float32, jnp.bfloat16):
         return f"dtype: got {jnp.dtype(dtype).name}, persistent supports float32 and bfloat16"
+    if unusual_dtype:
+        return f"{unusual_dtype}, persistent supports float32, and for h the inputs' dtype"
     try:
         graph = generate(key := _key(spec, clamp)).graph
         used = {node.op for node in graph.nodes} - INPUTS

@@ -275,6 +275,28 @@ def test_unsupported_features_of_a_call_are_named_in_the_error(gpu):
     )
     with pytest.raises(ValueError, match="resets: cudnn does not support them"):
         unroll(spec, params, x, resets=jnp.zeros((T, B), bool), backend="cudnn")
+    with pytest.raises(ValueError, match="B: got 0, cudnn expects at least one row"):
+        unroll(spec, params, x[:, :0], backend="cudnn")
+    with pytest.raises(ValueError, match="got dtype bfloat16, cudnn supports float32"):
+        unroll(spec, bfloat16(params), x, backend="cudnn")
+
+
+def bfloat16(tree):
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), tree)
+
+
+def test_a_stack_refuses_arrays_that_the_kernel_would_misread(gpu):
+    model, _ = build_stack("cudnn")
+    variables, x, states = inputs(model)
+    gpu.clear()
+    for arguments, message in (
+        ((bfloat16(variables), x, states), "params.*: got dtype bfloat16, cudnn supports float32"),
+        ((variables, x, bfloat16(states)), "state.*: got dtype bfloat16, cudnn supports float32"),
+        ((variables, x[:, :3], states), r"state.h: got shape \(4, 6\), expected \(3, 6\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.apply(*arguments)
+    assert not gpu
 
 
 @pytest.mark.skipif(ON_GPU, reason="there is a GPU")

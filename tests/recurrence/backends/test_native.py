@@ -11,7 +11,8 @@ import pytest
 
 from lstm_lab.cells import GRUSpec, MGUSpec, MinLSTMSpec, SLSTMSpec
 from lstm_lab.recurrence import unroll
-from lstm_lab.recurrence.backends import kernel_library
+from lstm_lab.recurrence.backends import kernel_library, native
+from lstm_lab.recurrence.backends.codegen.emit import Key
 from tests.helpers.paths import ROOT
 from tests.helpers.recurrence import B, D, H, T, assert_near, loss_and_gradients, random_layer
 
@@ -107,6 +108,43 @@ def test_bits_do_not_depend_on_threads_or_other_members(sizes):
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[1]), alone, mapped)
     batched = jax.jit(jax.vmap(gradients))(four)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[2]), alone, batched)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"x": jnp.zeros((T, B, D), jnp.float16)},
+        {"h": jnp.zeros((B, H), jnp.float16)},
+        {"c": jnp.zeros((B + 1, H))},
+    ],
+)
+def test_the_kernel_refuses_arrays_that_it_would_misread(wrong):
+    """The last defence: `unroll` refuses them, too."""
+    spec, params, x, state = random_layer("np")
+    unroll(spec, params, x, state, backend="native")  # loads the kernel
+    arrays = native.Arguments(
+        params, wrong.pop("x", x), state._replace(**wrong), None, None, None, None
+    )
+    static = native.NativeStatic(Key(spec), False, (), None)
+    with pytest.raises(
+        jax.errors.JaxRuntimeError, match="native: an input has another dtype or size"
+    ):
+        jax.block_until_ready(native._layer(static, arrays))
+
+
+def test_the_kernel_computes_gradients_if_float64_is_on(x64):
+    """Arrays that a backend makes itself would be float64 without a dtype."""
+    spec, params, x, state = jax.tree.map(
+        lambda a: a.astype(jnp.float32) if isinstance(a, jax.Array) else a, random_layer("vanilla")
+    )
+
+    def gradients(backend):
+        def loss(params, x, state):  # reads h alone: the final state has no cotangent
+            return jnp.square(unroll(spec, params, x, state, backend=backend).h).sum()
+
+        return jax.grad(loss, (0, 1, 2))(params, x, state)
+
+    assert_near(gradients("native"), gradients("scan"), 1e-5)
 
 
 def test_the_kernel_accesses_no_memory_out_of_bounds(tmp_path):

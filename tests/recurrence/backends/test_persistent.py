@@ -283,6 +283,10 @@ def test_the_reasons_for_an_unsupported_call(monkeypatch):
         "platform: got cpu, persistent supports gpu": {"device": DeviceType("cpu", "cpu")},
         "device: got NVIDIA A100, persistent": {"device": DeviceType("gpu", "NVIDIA A100")},
         "dtype: got float16, persistent supports": {"dtype": jnp.float16},
+        "params['b']: got dtype float16, persistent supports": {
+            "unusual_dtype": "params['b']: got dtype float16"
+        },
+        "B: got 0, persistent expects": {"B": 0},
         "trace: persistent returns no gates": {"trace": True},
         "noise: persistent does not support it": {"noise": True},
         "H: got 128, whose matrices take 288 KB of shared": {"H": 128},

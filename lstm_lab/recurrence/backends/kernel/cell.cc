@@ -26,8 +26,17 @@ class Arrays {
  public:
   Arrays(ffi::RemainingArgs& args, ffi::RemainingRets& rets) : args(args), rets(rets) {}
 
-  const float* in() { return static_cast<const float*>(next().untyped_data()); }
-  ffi::AnyBuffer next() { return *args.get<ffi::AnyBuffer>(arg++); }
+  bool is_valid = true;  // all inputs have the type and size that they are read with
+
+  const float* in(int64_t size = -1) {
+    return static_cast<const float*>(next(ffi::F32, size).untyped_data());
+  }
+  ffi::AnyBuffer next(ffi::DataType type, int64_t size = -1) {
+    const ffi::AnyBuffer buffer = *args.get<ffi::AnyBuffer>(arg++);
+    is_valid &= buffer.element_type() == type;
+    is_valid &= size < 0 || static_cast<int64_t>(buffer.element_count()) == size;
+    return buffer;
+  }
   float* out_or_null() {
     const ffi::AnyBuffer buffer = result();
     return buffer.element_count() ? static_cast<float*>(buffer.untyped_data()) : nullptr;
@@ -40,14 +49,22 @@ class Arrays {
     return buffer;
   }
 
-  // The blocks of an array [T,B,...] or [B,...], where `widths` has them from `first` to `last`.
+  // The length of a row of blocks, where `widths` has them from `first` to `last`.
+  template <size_t N>
+  static int64_t row(const std::array<Width, N>& widths, size_t first, size_t last,
+                     const Sizes& n) {
+    int64_t length = 0;
+    for (size_t k = first; k < last; ++k) length += n[widths[k]];
+    return length;
+  }
+
+  // The blocks of an array [T,B,...] or [B,...].
   template <typename T, size_t N>
   static void blocks(T* p, int64_t B, const std::array<Width, N>& widths, size_t first, size_t last,
                      const Sizes& n, std::vector<Block<T>>& to) {
-    int64_t row = 0;
-    for (size_t k = first; k < last; ++k) row += n[widths[k]];
+    const int64_t length = row(widths, first, last, n);
     for (size_t k = first; k < last; ++k) {
-      to.push_back({p, B * row, row});
+      to.push_back({p, B * length, length});
       if (p != nullptr) p += n[widths[k]];
     }
   }
@@ -93,7 +110,7 @@ Layer layer_of(ffi::Dictionary& attrs, Arrays& arrays) {
   y.reverse = *attrs.get<bool>("reverse");
   y.projects = *attrs.get<bool>("projects");
   const auto sizes = *attrs.get<ffi::Span<const int64_t>>("sizes");
-  const ffi::AnyBuffer x = arrays.next();
+  const ffi::AnyBuffer x = arrays.next(ffi::F32);
   y.x = static_cast<const float*>(x.untyped_data());
   y.T = x.dimensions()[0], y.B = x.dimensions()[1];
   y.n = {{int(sizes[0]), int(sizes[1]), 1, int(x.dimensions()[2])}};
@@ -102,11 +119,12 @@ Layer layer_of(ffi::Dictionary& attrs, Arrays& arrays) {
   for (int64_t k = 0; k < sizes[2]; ++k) y.weights.push_back(arrays.in());
   size_t first = 0;
   for (int count : Cell::kFields) {
-    Arrays::blocks(arrays.in(), 1, Cell::kState, first, first + count, y.n, y.s0);
+    const int64_t size = y.B * Arrays::row(Cell::kState, first, first + count, y.n);
+    Arrays::blocks(arrays.in(size), 1, Cell::kState, first, first + count, y.n, y.s0);
     first += count;
   }
   std::vector<ffi::AnyBuffer> masks;
-  for (int k = 0; k < Cell::kMasks; ++k) masks.push_back(arrays.next());
+  for (int k = 0; k < Cell::kMasks; ++k) masks.push_back(arrays.next(ffi::F32));
   for (const Mask& mask : Cell::kNoise) {
     const auto shape = masks[mask.array].dimensions();
     int64_t row = 1;
@@ -114,11 +132,17 @@ Layer layer_of(ffi::Dictionary& attrs, Arrays& arrays) {
     const auto* p = static_cast<const float*>(masks[mask.array].untyped_data());
     y.noise.push_back({p + mask.block * y.n[mask.width], shape[0] == 1 ? 0 : y.B * row, row});
   }
-  y.lengths = static_cast<const int32_t*>(arrays.next().untyped_data());
-  y.longest = longest(y.lengths, y.B, y.T);
-  const ffi::AnyBuffer resets = arrays.next();
+  y.lengths = static_cast<const int32_t*>(arrays.next(ffi::S32, y.B).untyped_data());
+  const ffi::AnyBuffer resets = arrays.next(ffi::U8);
   y.resets = resets.element_count() ? static_cast<const uint8_t*>(resets.untyped_data()) : nullptr;
+  y.longest = arrays.is_valid ? longest(y.lengths, y.B, y.T) : 0;
   return y;
+}
+
+// Bytes of another type would be other numbers, and a short array would be read past its end. Python
+// checks what a user passes: this is the last defence.
+ffi::Error wrong_input() {
+  return ffi::Error::InvalidArgument("native: an input has another dtype or size than expected");
 }
 
 // Blocks of the arrays of the state, one array for each field.
@@ -212,6 +236,7 @@ ffi::Error forward_call(ffi::ThreadPool pool, int32_t device, ffi::Dictionary at
     first += count;
   }
   out.saved = arrays.out_or_null();
+  if (!arrays.is_valid) return wrong_input();
 
   scratch.begin();
   const ForwardWeights weights(y, Cell::kForwardProducts, Cell::kForwardTerms, scratch);
@@ -258,6 +283,7 @@ ffi::Error backward_call(ffi::ThreadPool pool, int32_t device, ffi::Dictionary a
     out.sums.push_back(sums(out.writes_sums.back()));
   }
   out.ds0 = state_blocks(y, arrays);
+  if (!arrays.is_valid) return wrong_input();
 
   scratch.begin();
   const BackwardWeights weights(y, Cell::kBackwardProducts, Cell::kBackwardTerms, scratch);

@@ -89,7 +89,7 @@ struct Layer {
   // Parts of the batch go through time on their own. How many depends on the shape alone, so that a
   // result's bits do not depend on how many threads there were.
   int parts() const { return std::max((B + kPart - 1) / kPart, B >= 8 ? 2 : 1); }
-  int rows_each() const { return (B + parts() - 1) / parts(); }
+  int rows_each() const { return std::max(1, (B + parts() - 1) / parts()); }  // also without rows
 
   // Steps of a chunk of time: so many that each part's rows fill kChunk rows of a product.
   int steps() const { return std::max(1, std::min(T, kChunk / rows_each())); }
