@@ -135,7 +135,7 @@ class TrainStep:
           The new state, what the step measured, and the gradients of the summed loss.
         """
         spec, target = self.spec, self.spec.task.target
-        regularization = training_regularization(state, batch)
+        regularization = training_regularization(spec, state, batch)
         # Every device keeps the states of all rows of a stream: all devices return the same state.
         carry = self.axis.take_rows(state.carry, batch.rows_B)
 

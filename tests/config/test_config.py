@@ -103,6 +103,33 @@ def test_a_variant_that_means_something_new_gets_new_ids():
     assert "redefined" not in canonical(plain)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"dropout": 0.1, "layers": 2},
+        {"dropout_in": 0.1},
+        {"dropout_out": 0.1},
+        {"input_noise": 0.1},
+        {"cell": "zoneout"},
+        {"cell": "weightdrop", "weight_drop": 0.1},
+    ],
+)
+def test_noise_on_generated_data_means_something_new(model):
+    """Its keys were those of the examples; noise on stored data, and none, mean the same."""
+    spec = build_spec(config(model=model))
+    assert '"redefined":{"noise":2}' in canonical(spec)
+    stored = {**config(model=model), "task": {"name": "digits"}}
+    assert "redefined" not in canonical(build_spec(stored))
+
+
+def test_a_rate_of_zero_means_the_same_and_shares_its_program():
+    none = {"cell": "zoneout", "zoneout_c": 0.0, "zoneout_h": 0.0, "input_noise": 0.0}
+    off, on = (build_spec(config(model=m)) for m in (none, {**none, "zoneout_c": 0.1}))
+    assert "redefined" not in canonical(off)
+    assert "redefined" in canonical(on)
+    assert program_key(off) == program_key(on)
+
+
 def test_an_int_is_accepted_as_a_float_and_a_list_as_a_tuple():
     spec = build_spec(config(optim={"lr": 1}, model={"hidden_sizes": [3, 4]}))
     assert (spec.optim.lr, spec.model.hidden_sizes) == (1.0, (3, 4))
