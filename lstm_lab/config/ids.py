@@ -52,13 +52,15 @@ def redefinitions(spec: RunSpec) -> dict[str, int]:
 def _noise_version(spec: RunSpec) -> int:
     """Returns 2 for a run whose noise came to be drawn from other keys, else 1.
 
-    On generated data the keys were those of the examples.
+    On generated data the keys were those of the examples; in a translation, those of the decoder's
+    layers were also those of the encoder's.
     """
-    if spec.task.sample is None:
+    model, generated = spec.model, spec.task.sample is not None
+    if not generated and spec.task.source_vocabulary is None:
         return 1
-    model = spec.model
-    outside = (model.dropout, model.dropout_in, model.dropout_out, model.dropout_words)
-    return 2 if any((*outside, *rates_of(model).values())) else 1
+    layers = (model.dropout, model.dropout_in, *rates_of(model).values())
+    outside = (model.dropout_out, model.dropout_words)
+    return 2 if any(layers) or (generated and any(outside)) else 1
 
 
 def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:

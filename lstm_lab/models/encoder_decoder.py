@@ -18,7 +18,7 @@ from lstm_lab.cells.cell import State
 from lstm_lab.config.sections import Attention
 from lstm_lab.models.head import Outputs
 from lstm_lab.models.recurrent import LSTM, States
-from lstm_lab.models.regularization import Regularization, drop_features
+from lstm_lab.models.regularization import ENCODER, Regularization, drop_features, fold_in
 from lstm_lab.tasks import SourceTokens
 
 
@@ -165,6 +165,10 @@ class EncoderDecoder(nn.Module):
         """
         B, S = tokens_BS.shape
         x_SBD = self.embed_source(tokens_BS.T)
+        if regularization is not None:
+            # Both stacks number their layers from 0: with the same keys, a layer of the encoder and
+            # one of the decoder would drop the same units.
+            regularization = fold_in(regularization, ENCODER)
         h_SBE, final_states = self.encoder(x_SBD, lengths=lengths_B, regularization=regularization)
         h_BSE = h_SBE.swapaxes(0, 1)
         # Once per source: they are the same for all steps of the decoder.
