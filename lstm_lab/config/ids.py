@@ -38,13 +38,16 @@ def redefinitions(spec: RunSpec) -> dict[str, int]:
 
     Returns:
       Versions above 1 by name: `cell` and `init` are settings of the model, `noise` is all random
-      masks and noise of training.
+      masks and noise of training, `freeze` is a setting of the optimizer.
     """
     cell, init = spec.model.cell, spec.model.init
     versions = {
         "cell": CATALOGUE[cell].version if cell in CATALOGUE else 1,
         "init": _INIT_VERSIONS.get(init or "", 1),
         "noise": _noise_version(spec),
+        # The gradients of frozen parts came not to be computed: `clip` does not count them, and
+        # without `clip` the others are rounded differently.
+        "freeze": 2 if spec.optim.freeze else 1,
     }
     return {name: version for name, version in versions.items() if version > 1}
 

@@ -23,7 +23,7 @@ from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.encoder_decoder import EncoderDecoder
 from lstm_lab.models.sequence_model import SequenceModel
-from lstm_lab.models.weights import names_part, weight_name
+from lstm_lab.models.weights import names_part, stop_gradients, weight_name
 from lstm_lab.recurrence import DeviceType
 from lstm_lab.utils.tables import ResultTable
 from lstm_lab.utils.types import PyTree
@@ -104,12 +104,8 @@ def training_flops(spec: RunSpec, T: int) -> float:
     model, x = _countable(spec), jax.eval_shape(partial(zero_inputs, spec.task, 1, T))
     variables = _variables(model, x)
 
-    def freeze(path: tuple[jax.tree_util.DictKey, ...], weight: jax.Array) -> jax.Array:
-        frozen = names_part(spec.optim.freeze, weight_name(path))
-        return jax.lax.stop_gradient(weight) if frozen else weight
-
     def total(params: PyTree, x: jax.Array) -> jax.Array:
-        params = jax.tree_util.tree_map_with_path(freeze, params)
+        params = stop_gradients(spec.optim.freeze, params)
         logits = cast("jax.Array", model.apply({**variables, "params": params}, x))
         return logits.sum()
 

@@ -122,6 +122,11 @@ def test_noise_on_generated_data_means_something_new(model):
     assert "redefined" not in canonical(build_spec(stored))
 
 
+def test_frozen_parts_mean_something_new():
+    assert '"redefined":{"freeze":2}' in canonical(build_spec(config(optim={"freeze": ["head"]})))
+    assert "redefined" not in canonical(build_spec(config(optim={"clip": 1.0})))
+
+
 def test_a_rate_of_zero_means_the_same_and_shares_its_program():
     none = {"cell": "zoneout", "zoneout_c": 0.0, "zoneout_h": 0.0, "input_noise": 0.0}
     off, on = (build_spec(config(model=m)) for m in (none, {**none, "zoneout_c": 0.1}))
