@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.serialization import from_json, to_json
 from lstm_lab.config.shorthand import split_options, take_files
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.models.build import backends_for_training
+from lstm_lab.models.build import backends_for_training, build_model
 from lstm_lab.studies.load import load_study
 from lstm_lab.utils.errors import UserError
 from tests.helpers.paths import ROOT
@@ -120,6 +122,32 @@ def test_noise_on_generated_data_means_something_new(model):
     assert '"redefined":{"noise":2}' in canonical(spec)
     stored = {**config(model=model), "task": {"name": "digits"}}
     assert "redefined" not in canonical(build_spec(stored))
+
+
+@pytest.mark.parametrize(
+    ("model", "features"),
+    [({}, 8), ({"cell": "lstmp"}, 4), ({"cell": "lstmp", "bidirectional": True}, 8)],
+)
+def test_a_tied_embedding_is_as_wide_as_the_output_of_the_last_layer(model, features):
+    """With a projection that is not the number of units."""
+
+    def tied(embedding):
+        settings = {"hidden": 8, "tied": True, "embedding": embedding, **model}
+        return build_spec({**config(model=settings), "task": {"name": "dyck"}})
+
+    x = jnp.zeros((2, 3), jnp.int32)
+    spec = tied(features).for_tracing()
+    logits, _ = jax.eval_shape(build_model(spec).init_with_output, jax.random.key(0), x)
+    assert logits.shape[-1] == spec.task.target.size
+    message = f"model.tied: the last layer gives {features} features, the embedding has 5; set"
+    with pytest.raises(UserError, match=message):
+        tied(5)
+
+
+def test_a_tied_head_has_an_output_for_each_symbol():
+    settings = {"hidden": 8, "tied": True, "embedding": 8}
+    with pytest.raises(UserError, match="model.tied: parity has 2 symbols and 1 outputs"):
+        build_spec({**config(model=settings), "task": {"name": "parity"}})
 
 
 def test_frozen_parts_mean_something_new():

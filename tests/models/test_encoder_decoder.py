@@ -180,6 +180,19 @@ def test_a_beam_of_one_is_greedy_search(tmp_path):
     assert (result[len(text) :] == END_NUMBER).all()
 
 
+@pytest.mark.parametrize("attention", ["none", "luong", "bahdanau"])
+def test_a_projected_cell_translates(tmp_path, attention):
+    """Its h has other features than its c."""
+    spec = translation_spec(tmp_path, model={"cell": "lstmp", "attention": attention})
+    model, variables, source, x = random_model(spec)
+    logits, states = model.apply(variables, x, source=source, method="logits_and_states")
+    assert logits.shape == (2, 3, 10)
+    assert [(state.h.shape, state.c.shape) for (state,) in states] == [((2, 3), (2, 6))] * 2
+    params = variables["params"]
+    assert params["bridge_0_h"]["kernel"].shape == (6, 3)
+    assert params["bridge_0_c"]["kernel"].shape == (12, 6)
+
+
 def test_encoder_and_decoder_draw_different_masks(tmp_path):
     model, variables, source, x = random_model(
         translation_spec(tmp_path, model={"dropout_in": 0.5, "attention": "none"})
