@@ -92,7 +92,7 @@ def expected(spec: Spec, rates: Rates) -> Noise | None:
     """
     if not getattr(spec, "zoneout", False):
         return None
-    return Noise(*(jnp.asarray(rates[k], jnp.float32).reshape(1, 1, 1) for k in _ZONEOUT))
+    return Noise(**{k: jnp.asarray(rates[k], jnp.float32).reshape(1, 1, 1) for k in _ZONEOUT})
 
 
 def draw(

@@ -137,11 +137,12 @@ def _sum(outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: flo
 
 def _sum_and_gradients(
     outputs: Outputs, y_TB: jax.Array, weight_TB: jax.Array, smoothing: float
-) -> tuple[Summed, Outputs]:
-    """Returns what `_sum` does, and the gradients of the sum."""
-    if outputs.native:
-        return _native_gradients(outputs, y_TB, weight_TB, smoothing)
-    return _gradients_by_parts(outputs, y_TB, weight_TB, smoothing)
+) -> tuple[Summed, tuple[Outputs, jax.Array]]:
+    """Returns what `_sum` does, and the gradients of the sum: of `outputs`, and of the weights."""
+    compute = _native_gradients if outputs.native else _gradients_by_parts
+    (total, scores_TB), grads = compute(outputs, y_TB, weight_TB, smoothing)
+    d_weight_TB = jnp.where(weight_TB > 0, scores_TB.smoothed_nll(smoothing), 0.0)
+    return (total, scores_TB), (grads, d_weight_TB.astype(weight_TB.dtype))
 
 
 def _gradients_by_parts(
@@ -173,11 +174,12 @@ def _gradients_by_parts(
 
 
 def _scale_gradients(
-    smoothing: float, grads: Outputs, cotangents: tuple[jax.Array, PyTree]
-) -> tuple[Outputs, None, None]:
+    smoothing: float, grads: tuple[Outputs, jax.Array], cotangents: tuple[jax.Array, PyTree]
+) -> tuple[Outputs, None, jax.Array]:
     del smoothing
     factor, _ = cotangents
-    return jax.tree.map(lambda g: (factor * g).astype(g.dtype), grads), None, None
+    d_outputs, d_weight_TB = jax.tree.map(lambda g: (factor * g).astype(g.dtype), grads)
+    return d_outputs, None, d_weight_TB
 
 
 _sum.defvjp(_sum_and_gradients, _scale_gradients)

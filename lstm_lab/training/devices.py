@@ -23,6 +23,10 @@ REQUIRED = {
     ),
     "jax_numpy_dtype_promotion": ("standard", "optax mixes dtypes"),
     "jax_default_prng_impl": ("threefry2x32", "a seed would give other numbers"),
+    "jax_threefry_partitionable": (
+        True,
+        "a seed would give other numbers, and those of a unit would depend on the number of units",
+    ),
     "jax_transfer_guard": (None, "training moves arrays to the devices and back"),
 }
 
@@ -60,7 +64,8 @@ def prepare_devices(count: int | None = None, default: int | None = None) -> Non
 def check_numerics() -> None:
     """Raises UserError for settings of JAX under which training fails, or gives other results."""
     for name, (expected, reason) in REQUIRED.items():
-        if (value := getattr(jax.config, name)) != expected:
+        # A later version of JAX may lack a setting: it then does what was the default.
+        if (value := getattr(jax.config, name, expected)) != expected:
             raise UserError(f"{name.upper()}: got {value}, expected {expected}: {reason}")
 
 
