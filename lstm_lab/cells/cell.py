@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lstm_lab.utils.types import PyTree
 
@@ -27,7 +28,7 @@ class State(NamedTuple):
     backends handle a state without knowing the cell.
 
     Attributes:
-      h: hidden state [B,H], in the compute dtype.
+      h: hidden state [B,H], or [B,R] with a projection, in the compute dtype.
       c: cell state [B,H], in float32 or wider.
       gates: the gates i, f, o of the previous step [B,3H], for full gate recurrence.
       n: normalizer [B,H], and m: its stabilizer [B,H], of the sLSTM.
@@ -91,6 +92,31 @@ class Spec(Protocol):
     def cell(self) -> Cell:
         """The five functions."""
         ...
+
+
+def zero_state_shapes(spec: Spec, H: int, dtype: DTypeLike = jnp.float32) -> State:
+    """Returns the shapes and dtypes of the zero state of one row, without computing it.
+
+    Args:
+      spec: the variant.
+      H: number of hidden units. With a projection, the width of h differs from it.
+      dtype: the compute dtype.
+
+    Returns:
+      A state whose fields are `jax.ShapeDtypeStruct`, or None.
+
+    Example:
+      zero_state_shapes(CellSpec(projection=0.5), 16).h.shape  # (1, 8)
+    """
+
+    def zero() -> State:
+        # As many features as units: a cell may need that.
+        params = spec.cell.init(spec, jax.random.key(0), H, H)
+        zx = spec.cell.project(spec, params, jnp.zeros((1, H), dtype))
+        return spec.cell.initial(spec, params, zx, dtype)
+
+    shapes: State = jax.eval_shape(zero)
+    return shapes
 
 
 def promote_float(z: jax.Array) -> jax.Array:

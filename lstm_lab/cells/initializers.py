@@ -19,15 +19,31 @@ _INIT = re.compile(
 # Columns that `orthogonal_matrix` treats together: the work between blocks is products of matrices.
 BLOCK = 32
 _dot = partial(jnp.matmul, precision="highest")
-_EXPECTED = "uniform, uniform(SCALE), normal(STD), glorot, orthogonal, chrono(T_MAX), janet(T_MAX)"
+_EXPECTED = "uniform, uniform(SCALE), normal(STD), glorot, orthogonal"
+_MEMORY_BIAS = "chrono(T_MAX), janet(T_MAX)"
 
 
-def check_init(init: str) -> None:
-    """Raises ValueError for an initializer that `init_matrix` does not know."""
+def check_init(init: str, *, memory_bias: bool = False) -> None:
+    """Checks the name of an initializer.
+
+    Args:
+      init: the name.
+      memory_bias: whether the cell draws the biases of its forget gate by `chrono_bias`.
+
+    Raises:
+      ValueError: if `init_matrix` does not know it, or if it sets biases that the cell does not
+        draw: it would do so without an effect.
+    """
     match = _INIT.fullmatch(init)
     # chrono(2) would draw log U(1, 1), the same bias for every unit.
     if not match or (match[3] and int(match[3]) < 3):
-        raise ValueError(f"init: got {init!r}, expected {_EXPECTED}")
+        expected = f"{_EXPECTED}, {_MEMORY_BIAS}" if memory_bias else _EXPECTED
+        raise ValueError(f"init: got {init!r}, expected {expected}")
+    if sets_memory_bias(init) and not memory_bias:
+        raise ValueError(
+            f"init: {init} sets the biases of i and f of an LSTM, and this cell has none; expected "
+            f"{_EXPECTED}"
+        )
 
 
 def sets_memory_bias(init: str) -> bool:

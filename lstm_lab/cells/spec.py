@@ -79,7 +79,7 @@ class CellSpec:
                 raise ValueError(f"{name}: got {choice!r}, expected {', '.join(map(str, choices))}")
         if not 0.0 <= self.projection < 1.0:
             raise ValueError(f"projection: got {self.projection}, expected 0 or more and below 1")
-        check_init(self.init)
+        check_init(self.init, memory_bias=True)
         for is_meaningless, message in self._conflicts():
             if is_meaningless:
                 raise ValueError(message)
@@ -106,8 +106,10 @@ class CellSpec:
                 f"forget_bias: got {self.forget_bias} without a forget gate",
             ),
             (
-                sets_memory_bias(self.init) and neither,
-                f"init: {self.init} sets the biases of i and f, got gates {self.gates!r}",
+                # i alone does not do: without a coupled gate, f is 1 and forgets nothing.
+                sets_memory_bias(self.init) and not (self.coupled or "f" in self.gates),
+                f"init: {self.init} sets the biases of i and f, got gates {self.gates!r} without a "
+                "forget gate",
             ),
             (
                 sets_memory_bias(self.init) and bool(self.forget_bias),

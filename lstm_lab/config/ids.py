@@ -15,6 +15,7 @@ from lstm_lab.cells.catalogue import CATALOGUE
 from lstm_lab.cells.masks import RATES
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.sections import HPARAMS
+from lstm_lab.config.variant import rates_of
 
 # Part of every id. An id leaves out the settings that have their defaults, so a new setting does
 # not change the ids of earlier runs. But a new value of a default, or a new meaning of a setting,
@@ -26,20 +27,43 @@ SCHEMA = 2
 _INIT_VERSIONS = {"uniform": 2}
 
 
-def redefinitions(cell: str, init: str | None) -> dict[str, int]:
-    """Returns which settings of a model came to mean something else, with the present version.
+def redefinitions(spec: RunSpec) -> dict[str, int]:
+    """Returns what came to mean something else in a run, with the present version.
 
     It is part of a run's id, and tells results of both meanings apart. Unlike a new `SCHEMA`, it
     changes the ids of these runs only.
 
     Args:
-      cell, init: the settings of `ModelSpec`.
+      spec: the run.
+
+    Returns:
+      Versions above 1 by name: `cell` and `init` are settings of the model, `noise` is all random
+      masks and noise of training, `freeze` is a setting of the optimizer.
     """
+    cell, init = spec.model.cell, spec.model.init
     versions = {
         "cell": CATALOGUE[cell].version if cell in CATALOGUE else 1,
         "init": _INIT_VERSIONS.get(init or "", 1),
+        "noise": _noise_version(spec),
+        # The gradients of frozen parts came not to be computed: `clip` does not count them, and
+        # without `clip` the others are rounded differently.
+        "freeze": 2 if spec.optim.freeze else 1,
     }
     return {name: version for name, version in versions.items() if version > 1}
+
+
+def _noise_version(spec: RunSpec) -> int:
+    """Returns 2 for a run whose noise came to be drawn from other keys, else 1.
+
+    On generated data the keys were those of the examples; in a translation, those of the decoder's
+    layers were also those of the encoder's.
+    """
+    model, generated = spec.model, spec.task.sample is not None
+    if not generated and spec.task.source_vocabulary is None:
+        return 1
+    layers = (model.dropout, model.dropout_in, *rates_of(model).values())
+    outside = (model.dropout_out, model.dropout_words)
+    return 2 if any(layers) or (generated and any(outside)) else 1
 
 
 def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
@@ -76,7 +100,7 @@ def canonical(spec: RunSpec, *, without: tuple[str, ...] = ()) -> str:
         # The name too: one file may define several cells.
         data["model"]["cell"] = spec.model.cell.rpartition(":")[2]
         data["cell_sha256"] = spec.cell_sha256
-    if changed := redefinitions(spec.model.cell, spec.model.init):
+    if changed := redefinitions(spec):
         data["redefined"] = changed
     if spec.task_sha256:
         data["task"]["name"] = spec.task.name.rpartition(":")[2]
@@ -147,7 +171,8 @@ def program_key(spec: RunSpec) -> str:
         spec = replace(spec, model=replace(spec.model, input_noise=0.0))
     # Unlike in an id: another backend gives the same result by another program.
     compute = json.dumps(asdict(spec.compute), sort_keys=True)
-    return canonical(spec, without=("seeds", *numbers)) + compute
+    # What was redefined follows from the other settings; with noise, also from its amount.
+    return canonical(spec, without=("seeds", "redefined", *numbers)) + compute
 
 
 def program_spec(spec: RunSpec) -> RunSpec:

@@ -129,18 +129,12 @@ class ModelSpec:
                 raise ValueError(f"{name}: needs an embedding")
         if self.init_parts and self.init_from is None:
             raise ValueError("init_parts: got parts to load, but init_from names no weights")
-        # Embedding and head share a matrix, so the last layer must be as wide as the embedding.
-        if self.tied and self.embedding != self.layer_widths[-1] * self._joined:
-            raise ValueError(
-                f"tied: the last layer gives {self.layer_widths[-1] * self._joined} features, "
-                f"the embedding has {self.embedding}"
-            )
         # An input can only be added to an output of the same width.
         if self.residual and len(set(self.layer_widths)) > 1:
             raise ValueError(f"residual: needs equal widths, got {self.layer_widths}")
 
     @property
-    def _joined(self) -> int:
+    def joined_directions(self) -> int:
         """Number of directions that are concatenated in the output of a layer."""
         return 2 if self.bidirectional and self.merge == "concat" else 1
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from lstm_lab.cells.cell import zero_state_shapes
+from lstm_lab.cells.contract import contract_problem
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.tasks import Categorical, Tokens, metric_names
@@ -148,7 +150,8 @@ def check(spec: RunSpec) -> None:
       spec: the run.
 
     Raises:
-      ValueError: for a seed out of range, or the first conflict of `CONFLICTS`.
+      ValueError: for a seed out of range, the first conflict of `CONFLICTS`, or an embedding that
+        the head cannot share.
       UserError: for a metric that the task does not have.
     """
     # Seeds are uint32 arrays of the training state: a larger one would wrap around.
@@ -167,3 +170,25 @@ def check(spec: RunSpec) -> None:
     for conflict in CONFLICTS:
         if conflict.applies(spec):
             raise ValueError(conflict.message.format(task=spec.task.name, cell=spec.model.cell))
+    if spec.model.tied:
+        _check_tied(spec)
+
+
+def _check_tied(spec: RunSpec) -> None:
+    """Raises ValueError unless the head needs a matrix of the shape that the embedding has."""
+    model, inputs, outputs = spec.model, spec.task.inputs, spec.task.target.size
+    if isinstance(inputs, Tokens) and inputs.vocabulary != outputs:
+        raise ValueError(
+            f"model.tied: {spec.task.name} has {inputs.vocabulary} symbols and {outputs} outputs, "
+            "expected as many; leave it out"
+        )
+    cell, units = resolve_cell(model), model.layer_widths[-1]
+    if contract_problem(cell, units, units) is not None:
+        return  # a wrong cell of the user's, which `build_spec` reports
+    # Not the hidden units: a cell may project its h.
+    features = zero_state_shapes(cell, units).h.shape[-1] * model.joined_directions
+    if model.embedding != features:
+        raise ValueError(
+            f"model.tied: the last layer gives {features} features, the embedding has "
+            f"{model.embedding}; set model.embedding={features}"
+        )

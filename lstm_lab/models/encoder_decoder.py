@@ -7,6 +7,7 @@ next target token. Training calls the module as a whole (teacher forcing); `beam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -14,11 +15,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from lstm_lab.cells.cell import State
+from lstm_lab.cells.cell import State, zero_state_shapes
 from lstm_lab.config.sections import Attention
 from lstm_lab.models.head import Outputs
 from lstm_lab.models.recurrent import LSTM, States
-from lstm_lab.models.regularization import Regularization, drop_features
+from lstm_lab.models.regularization import ENCODER, Regularization, drop_features, fold_in
 from lstm_lab.tasks import SourceTokens
 
 
@@ -72,12 +73,20 @@ class EncoderDecoder(nn.Module):
 
     def setup(self) -> None:
         """Declares the parameters outside the stacks."""
-        width = self.decoder.hidden_sizes[-1]
+        zeros = [zero_state_shapes(self.decoder.spec, H) for H in self.decoder.hidden_sizes]
+        # Not the hidden units: the h of a cell with a projection is narrower, and its c is not.
+        width = zeros[-1].h.shape[-1]
         self.embed_source = nn.Embed(self.source_vocabulary, self.embedding, dtype=self.dtype)
         self.embed = nn.Embed(self.vocabulary, self.embedding, dtype=self.dtype)
         self.bridges = [
-            [nn.Dense(units, dtype=self.dtype, name=f"bridge_{layer}_{part}") for part in "hc"]
-            for layer, units in enumerate(self.decoder.hidden_sizes)
+            {
+                part: nn.Dense(
+                    getattr(zero, part).shape[-1], dtype=self.dtype, name=f"bridge_{layer}_{part}"
+                )
+                for part in "hc"
+                if getattr(zero, part) is not None
+            }
+            for layer, zero in enumerate(zeros)
         ]
         if self.attention != "none":
             self.keys = nn.Dense(width, use_bias=False, dtype=self.dtype)
@@ -165,6 +174,10 @@ class EncoderDecoder(nn.Module):
         """
         B, S = tokens_BS.shape
         x_SBD = self.embed_source(tokens_BS.T)
+        if regularization is not None:
+            # Both stacks number their layers from 0: with the same keys, a layer of the encoder and
+            # one of the decoder would drop the same units.
+            regularization = fold_in(regularization, ENCODER)
         h_SBE, final_states = self.encoder(x_SBD, lengths=lengths_B, regularization=regularization)
         h_BSE = h_SBE.swapaxes(0, 1)
         # Once per source: they are the same for all steps of the decoder.
@@ -178,18 +191,17 @@ class EncoderDecoder(nn.Module):
         )
         return Memory(h_BSE, keys_BSA, real_BS, states)
 
-    def _bridge(self, directions: tuple[State, ...], bridges: list[nn.Dense]) -> State:
+    def _bridge(self, directions: tuple[State, ...], bridges: Mapping[str, nn.Dense]) -> State:
         """Returns the initial state of a decoder layer, given the final ones of the encoder's.
 
         Only h and c pass through a dense layer; other fields of a cell's state are copied from the
         forward direction.
         """
         initial = directions[0]
-        for part, bridge in zip("hc", bridges, strict=True):
+        for part, bridge in bridges.items():
             finals = [getattr(state, part) for state in directions]
-            if finals[0] is not None:
-                joined = jnp.concatenate([final.astype(self.dtype) for final in finals], -1)
-                initial = initial._replace(**{part: bridge(joined).astype(finals[0].dtype)})
+            joined = jnp.concatenate([final.astype(self.dtype) for final in finals], -1)
+            initial = initial._replace(**{part: bridge(joined).astype(finals[0].dtype)})
         return initial
 
     def decode(

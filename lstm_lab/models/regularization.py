@@ -15,7 +15,7 @@ from lstm_lab.cells.masks import Rates
 
 # Numbers that are folded into keys, one per purpose. Layers and directions use small numbers, so
 # these start high enough never to collide with them.
-INPUT_NOISE, OUTPUT, WORDS = range(2**31, 2**31 + 3)
+INPUT_NOISE, OUTPUT, WORDS, ENCODER = range(2**31, 2**31 + 4)
 
 
 class Regularization(NamedTuple):
@@ -106,7 +106,7 @@ def drop_features(
 
 
 def fold_in(regularization: Regularization, index: int) -> Regularization:
-    """Returns the same rates with keys that are derived for a layer and direction, by number."""
+    """Returns the same rates with keys derived for a layer and direction, or a stack, by number."""
     if regularization.key is None or regularization.keys_B is None:
         return regularization
     return Regularization(

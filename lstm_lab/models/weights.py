@@ -45,6 +45,24 @@ def names_part(parts: tuple[str, ...], name: str) -> bool:
     return any(name == part or name.startswith(f"{part}/") for part in parts)
 
 
+def stop_gradients(parts: tuple[str, ...], params: PyTree) -> PyTree:
+    """Returns the parameters, without gradients for those of the named parts.
+
+    Args:
+      parts: as `names_part` takes them.
+      params: the parameter tree of a model.
+
+    Example:
+      stop_gradients(("embed",), params)  # the gradient of a loss of them is zero for the embedding
+    """
+
+    def stop(path: tuple[jax.tree_util.DictKey, ...], weight: jax.Array) -> jax.Array:
+        return jax.lax.stop_gradient(weight) if names_part(parts, weight_name(path)) else weight
+
+    stopped: PyTree = jax.tree_util.tree_map_with_path(stop, params)
+    return stopped
+
+
 def named_weights(params: PyTree) -> dict[str, np.ndarray]:
     """Returns the weights of a parameter tree by name.
 

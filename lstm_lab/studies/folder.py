@@ -120,10 +120,7 @@ class StudyFolder:
             plan["runs"] |= {k: plan_row(run) for k, run in by_id.items() if k not in plan["runs"]}
         # Between the two locks: an archive fills the folders of runs that the plan has.
         if results is not None:
-            redefined = {
-                k: redefinitions(run.spec.model.cell, run.spec.model.init)
-                for k, run in by_id.items()
-            }
+            redefined = {k: redefinitions(run.spec) for k, run in by_id.items()}
             unpacked = unpack(results, self.folder, redefined)
             if unpacked:
                 say(f"{unpacked} runs taken over from {results}")

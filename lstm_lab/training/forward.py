@@ -44,6 +44,11 @@ EIGHTHS = (3, 4, 5, 8)
 LAYER_METHOD = "_combine"
 OUTPUT_METHODS = ("__call__", LAYER_METHOD, "logits_and_states")
 
+# Folded into the key of the noise where a batch is generated. Otherwise the noise of a row would
+# have the key of its example, since both have the same seed by default, and a dropout mask would be
+# a function of the data. No step has this number: steps are int32.
+GENERATED = 2**31
+
 Result = TypeVar("Result")
 
 
@@ -180,17 +185,22 @@ def regularization_rates(hparams: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return {name: hparams[name] for name in (*RATES, "input_noise") if name in hparams}
 
 
-def training_regularization(state: TrainState, batch: Batch) -> Regularization:
+def training_regularization(spec: RunSpec, state: TrainState, batch: Batch) -> Regularization:
     """Returns the rates and keys of a training step.
 
     Keys are folded from (noise seed, step, row of the whole batch), so that a mask depends neither
     on the number of devices nor on where training was interrupted.
 
     Args:
+      spec: the run; only whether its task generates the batches is read.
       state: the member's state before the step.
       batch: the rows that are computed.
     """
-    key = jax.random.fold_in(jax.random.key(state.noise_seed), state.step)
+    key = jax.random.key(state.noise_seed)
+    # Stored data need no such key: a step draws no example, and earlier results keep their masks.
+    if spec.task.sample is not None:
+        key = jax.random.fold_in(key, GENERATED)
+    key = jax.random.fold_in(key, state.step)
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.rows_B)
     return Regularization(regularization_rates(state.hparams), key, keys_B)
 

@@ -332,11 +332,11 @@ def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
 
 def _difference(spec: RunSpec, head: dict[str, JSON]) -> str:
     """Returns in what a run differs from the one of a run.json."""
-    changed = redefinitions(spec.model.cell, spec.model.init)
-    if changed and changed != head.get("redefined", {}):
-        names = ", ".join(f"model.{name}" for name in changed)
-        return f"since then {names} came to mean something else; choose another folder"
-    return f"it differs in {differences(head['spec'], to_json(spec))}; choose another folder"
+    # First: the two runs may have different noise, say, because only one of them has a dropout.
+    if different := differences(head["spec"], to_json(spec)):
+        return f"it differs in {different}; choose another folder"
+    names = ", ".join(redefinitions(spec))
+    return f"since then {names} came to mean something else; choose another folder"
 
 
 def layout_of(spec: RunSpec, head: dict[str, JSON] | None) -> Layout:

@@ -117,6 +117,7 @@ def build_optimizer(
     clip = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
     rate = learning_rate(spec, hparams, length)
     step = optax.scale_by_schedule(lambda updates: -rate(updates))
+    # The gradients of frozen parts are zero already (`step.py`); weight decay would move them.
     frozen = [optax.masked(optax.set_to_zero(), partial(_frozen, spec.freeze))]
     chain = optax.chain(*clip, *decayed, step, *shrink, *(frozen if spec.freeze else []))
     if spec.accumulate == 1:

@@ -7,6 +7,7 @@ zero, so the member trains as it would alone. `studies/plan.py` decides which si
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from typing import NamedTuple
@@ -17,7 +18,9 @@ import numpy as np
 
 from lstm_lab.cells import CellSpec, GRUSpec, MGUSpec, MinLSTMSpec, RNNSpec, SLSTMSpec
 from lstm_lab.cells.gated import GATED_LSTM
+from lstm_lab.cells.masks import default_rates
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.sections import ModelSpec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.utils.types import PyTree
@@ -41,6 +44,8 @@ def unsupported_reason(spec: RunSpec) -> str | None:
         return "activation_reg, temporal_reg: their means over units would include the padding"
     if spec.model.tied:
         return "tied: the embedding is as wide as the layer"
+    if reason := _joined_mask(spec.model, default_rates(cell)):
+        return reason
     if isinstance(cell, CellSpec) and cell.cell is GATED_LSTM:
         if cell.layer_norm:
             return "layer_norm: its mean and variance would include the padding"
@@ -53,6 +58,21 @@ def unsupported_reason(spec: RunSpec) -> str | None:
         return None
     # A user's cell may normalize or mix units, and nothing in its data says so.
     return "cell: a user's own cell may mix padded units with others"
+
+
+def _joined_mask(model: ModelSpec, rates: Mapping[str, float]) -> str | None:
+    """Returns why a mask over both directions at once cannot be padded, or None if there is none.
+
+    It is one draw over the units of both. Padding the forward units would move the backward ones in
+    it. Dropout between layers draws each direction from its own place, so it can be padded.
+    """
+    if not model.bidirectional or model.merge != "concat":
+        return None
+    if model.dropout_out:
+        return "dropout_out: its mask covers both directions, and padding would move the second"
+    if "input_dropout" in rates and len(model.layer_widths) > 1:
+        return "input_dropout: its mask covers both directions, and padding would move the second"
+    return None
 
 
 @cache

@@ -240,7 +240,7 @@ class RunRecorder:
         resumed = resumed_at is not None
         return {
             "schema": SCHEMA,
-            "redefined": redefinitions(self.spec.model.cell, self.spec.model.init),
+            "redefined": redefinitions(self.spec),
             "id": run_id(self.spec),
             "group": group_id(self.spec),
             "spec": to_json(self.spec),

@@ -180,7 +180,7 @@ def _inspect(
     batch = jax.jit(partial(step.batch, train, order_N=None))(state)
     _, _, grads = jax.jit(step.step)(state, batch)
     # Not compiled: a compiled function sorts the names of a dict, and the order counts here.
-    regularization = training_regularization(state, batch)
+    regularization = training_regularization(wide, state, batch)
     outputs = activations(wide, state.params, batch, regularization, state.carry)
     first = next((name for name, arrays in outputs.items() if not _are_finite(arrays)), None)
     gradients = tuple(

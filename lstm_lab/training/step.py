@@ -18,6 +18,7 @@ from jax import lax
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.models.build import build_model, zero_inputs
 from lstm_lab.models.regularization import Regularization
+from lstm_lab.models.weights import stop_gradients
 from lstm_lab.recurrence import DeviceType
 from lstm_lab.tasks import (
     Batch,
@@ -135,11 +136,14 @@ class TrainStep:
           The new state, what the step measured, and the gradients of the summed loss.
         """
         spec, target = self.spec, self.spec.task.target
-        regularization = training_regularization(state, batch)
+        regularization = training_regularization(spec, state, batch)
         # Every device keeps the states of all rows of a stream: all devices return the same state.
         carry = self.axis.take_rows(state.carry, batch.rows_B)
 
         def loss(params: PyTree, batch: Batch) -> tuple[jax.Array, LossParts]:
+            # Frozen parts get no gradients here, and not zeros in the optimizer: they count neither
+            # in the norm that is clipped nor in the one that is reported.
+            params = stop_gradients(spec.optim.freeze, params)
             outputs, states, features = forward(
                 spec, params, batch, regularization, carry, self.device
             )

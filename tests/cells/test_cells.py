@@ -3,6 +3,8 @@
 tests/recurrence compares the equations with the oracle and the gradients with finite differences.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,6 +146,7 @@ def test_bfloat16_keeps_the_cell_state_in_float32():
         ({"init": "normal"}, "init: got 'normal'"),
         ({"init": "chrono(2)"}, r"init: got 'chrono\(2\)'"),
         ({"init": "chrono(9)", "gates": "o"}, "sets the biases of i and f"),
+        ({"init": "janet(9)", "gates": "io"}, "sets the biases of i and f, got gates 'io' without"),
         ({"init": "chrono(9)", "forget_bias": 1.0}, "sets the forget bias"),
         ({"coupled_offset": 1.0}, "coupled_offset: got 1.0, and no gate is coupled"),
         ({"projection": 1.5}, "projection: got 1.5"),
@@ -158,6 +161,22 @@ def test_bfloat16_keeps_the_cell_state_in_float32():
 def test_invalid_specs_are_rejected(fields, message):
     with pytest.raises(ValueError, match=message):
         CellSpec(**fields)
+
+
+@pytest.mark.parametrize("init", ["chrono(100)", "janet(100)"])
+def test_every_variant_draws_memory_biases_or_rejects_them(init):
+    for name in CATALOGUE:
+        spec = get_variant(name).spec
+        # The other bias of the forget gate; a spec takes one of them.
+        other = {"forget_bias": 0.0} if hasattr(spec, "forget_bias") else {}
+        if name in ("nfg", "rnn", "gru", "mgu", "slstm", "minlstm"):
+            with pytest.raises(ValueError, match="init: .* sets the biases of i and f"):
+                replace(spec, init=init, **other)
+        else:
+            spec = replace(spec, init=init, **other)
+            b = spec.cell.init(spec, jax.random.key(0), D, 16)["b"]
+            # log U(1, T - 1), or its negative, of i or f.
+            assert (np.abs(b) > 1.0).any(), name
 
 
 def test_an_unknown_variant_suggests_the_nearest_name():

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.serialization import from_json, to_json
 from lstm_lab.config.shorthand import split_options, take_files
 from lstm_lab.config.variant import resolve_cell
-from lstm_lab.models.build import backends_for_training
+from lstm_lab.models.build import backends_for_training, build_model
 from lstm_lab.studies.load import load_study
 from lstm_lab.utils.errors import UserError
 from tests.helpers.paths import ROOT
@@ -101,6 +103,64 @@ def test_a_variant_that_means_something_new_gets_new_ids():
     assert '"redefined":{"cell":2}' in canonical(janet)
     assert '"redefined":{"init":2}' in canonical(uniform)
     assert "redefined" not in canonical(plain)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"dropout": 0.1, "layers": 2},
+        {"dropout_in": 0.1},
+        {"dropout_out": 0.1},
+        {"input_noise": 0.1},
+        {"cell": "zoneout"},
+        {"cell": "weightdrop", "weight_drop": 0.1},
+    ],
+)
+def test_noise_on_generated_data_means_something_new(model):
+    """Its keys were those of the examples; noise on stored data, and none, mean the same."""
+    spec = build_spec(config(model=model))
+    assert '"redefined":{"noise":2}' in canonical(spec)
+    stored = {**config(model=model), "task": {"name": "digits"}}
+    assert "redefined" not in canonical(build_spec(stored))
+
+
+@pytest.mark.parametrize(
+    ("model", "features"),
+    [({}, 8), ({"cell": "lstmp"}, 4), ({"cell": "lstmp", "bidirectional": True}, 8)],
+)
+def test_a_tied_embedding_is_as_wide_as_the_output_of_the_last_layer(model, features):
+    """With a projection that is not the number of units."""
+
+    def tied(embedding):
+        settings = {"hidden": 8, "tied": True, "embedding": embedding, **model}
+        return build_spec({**config(model=settings), "task": {"name": "dyck"}})
+
+    x = jnp.zeros((2, 3), jnp.int32)
+    spec = tied(features).for_tracing()
+    logits, _ = jax.eval_shape(build_model(spec).init_with_output, jax.random.key(0), x)
+    assert logits.shape[-1] == spec.task.target.size
+    message = f"model.tied: the last layer gives {features} features, the embedding has 5; set"
+    with pytest.raises(UserError, match=message):
+        tied(5)
+
+
+def test_a_tied_head_has_an_output_for_each_symbol():
+    settings = {"hidden": 8, "tied": True, "embedding": 8}
+    with pytest.raises(UserError, match="model.tied: parity has 2 symbols and 1 outputs"):
+        build_spec({**config(model=settings), "task": {"name": "parity"}})
+
+
+def test_frozen_parts_mean_something_new():
+    assert '"redefined":{"freeze":2}' in canonical(build_spec(config(optim={"freeze": ["head"]})))
+    assert "redefined" not in canonical(build_spec(config(optim={"clip": 1.0})))
+
+
+def test_a_rate_of_zero_means_the_same_and_shares_its_program():
+    none = {"cell": "zoneout", "zoneout_c": 0.0, "zoneout_h": 0.0, "input_noise": 0.0}
+    off, on = (build_spec(config(model=m)) for m in (none, {**none, "zoneout_c": 0.1}))
+    assert "redefined" not in canonical(off)
+    assert "redefined" in canonical(on)
+    assert program_key(off) == program_key(on)
 
 
 def test_an_int_is_accepted_as_a_float_and_a_list_as_a_tuple():

@@ -4,12 +4,14 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import sacrebleu
 
+from lstm_lab.config.ids import redefinitions
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.variant import rates_of
 from lstm_lab.inference.load import load_run
@@ -17,6 +19,7 @@ from lstm_lab.inference.predict import predict_stream
 from lstm_lab.inference.translate import translate
 from lstm_lab.models.beam_search import LENGTH_PENALTY, beam_search
 from lstm_lab.models.build import build_model
+from lstm_lab.models.recurrent import LSTM
 from lstm_lab.models.regularization import Regularization
 from lstm_lab.models.translation import translate_tokens
 from lstm_lab.tasks import SourceTokens
@@ -175,6 +178,52 @@ def test_a_beam_of_one_is_greedy_search(tmp_path):
     text = greedy_translation(spec, trained.params, source, len(result))
     np.testing.assert_array_equal(result[: len(text)], text)
     assert (result[len(text) :] == END_NUMBER).all()
+
+
+@pytest.mark.parametrize("attention", ["none", "luong", "bahdanau"])
+def test_a_projected_cell_translates(tmp_path, attention):
+    """Its h has other features than its c."""
+    spec = translation_spec(tmp_path, model={"cell": "lstmp", "attention": attention})
+    model, variables, source, x = random_model(spec)
+    logits, states = model.apply(variables, x, source=source, method="logits_and_states")
+    assert logits.shape == (2, 3, 10)
+    assert [(state.h.shape, state.c.shape) for (state,) in states] == [((2, 3), (2, 6))] * 2
+    params = variables["params"]
+    assert params["bridge_0_h"]["kernel"].shape == (6, 3)
+    assert params["bridge_0_c"]["kernel"].shape == (12, 6)
+
+
+def test_encoder_and_decoder_draw_different_masks(tmp_path):
+    model, variables, source, x = random_model(
+        translation_spec(tmp_path, model={"dropout_in": 0.5, "attention": "none"})
+    )
+    key = jax.random.key(0)
+    regularization = Regularization({}, key, jax.random.split(key, 2))
+    masks, keys = {}, {}
+
+    def record(call, args, kwargs, context):
+        if isinstance(context.module, LSTM) and context.method_name == "__call__":
+            stack, given = context.module, kwargs["regularization"]
+            keys[stack.name] = jnp.concatenate([given.key[None], given.keys_B])
+            masks[stack.name] = stack._drop_inputs(jnp.ones((3, 2, 5)), 0, given)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        model.apply(variables, x, None, regularization, source=source)
+    # All noise of a stack follows from these keys.
+    assert (keys["encoder"] != keys["decoder"]).all()
+    assert (masks["encoder"] != masks["decoder"]).any()
+
+
+def test_only_noise_of_the_stacks_of_a_translation_means_something_new(tmp_path):
+    for model, changed in (
+        ({}, {}),
+        ({"dropout_out": 0.1}, {}),
+        ({"dropout_in": 0.1}, {"noise": 2}),
+        ({"dropout": 0.1}, {"noise": 2}),
+        ({"cell": "zoneout"}, {"noise": 2}),
+    ):
+        assert redefinitions(translation_spec(tmp_path, model=model)) == changed
 
 
 def test_a_translation_has_the_zoneout_of_the_run(tmp_path):

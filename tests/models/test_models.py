@@ -225,7 +225,6 @@ def test_subtract_last_makes_the_model_invariant_to_the_level():
         ({"hidden_sizes": (4, 5), "residual": True}, "residual: needs equal widths"),
         ({"embedding": 0}, "embedding: got 0"),
         ({"tied": True}, "tied: needs an embedding"),
-        ({"tied": True, "embedding": 9}, "tied: the last layer gives 64 features"),
         ({"dropout_out": 1.5}, "dropout_out: got 1.5"),
     ],
 )

@@ -1,14 +1,18 @@
-"""A batch that is cut to its longest sequence gives the results of the full-length batch."""
+"""A batch that is cut to its longest sequence gives the results of the full-length batch; noise has
+keys of its own.
+"""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_lab.tasks import Batch, Examples
-from lstm_lab.training.forward import length_buckets
+from lstm_lab.models.build import build_model
+from lstm_lab.tasks import Batch, Examples, train_batch
+from lstm_lab.training.forward import length_buckets, training_regularization
 from lstm_lab.training.state import member_of
 from lstm_lab.training.step import TrainStep
-from tests.helpers.training import assert_close, ragged_spec
+from tests.helpers.training import assert_close, ragged_spec, small_spec
 
 
 def pieces(lengths, seed=0):
@@ -57,3 +61,57 @@ def test_larger_batches_have_no_length_buckets(spec):
     many = replace(spec, train=replace(spec.train, batch_size=3))
     assert length_buckets(many, pieces([4, 9])) == ()
     assert length_buckets(spec, None) == ()
+
+
+def keys_of(spec, state, batch):
+    """Returns the keys of a step's noise: of the step and of its rows."""
+    regularization = training_regularization(spec, state, batch)
+    return jnp.concatenate([regularization.key[None], regularization.keys_B])
+
+
+def test_no_key_of_noise_is_the_key_of_a_generated_example():
+    """Nor are the keys that layers and a task derive from them."""
+    spec, rows_B = small_spec(seed=3), jnp.arange(8)
+
+    def with_key(key):
+        return Examples(jax.random.key_data(key), jnp.zeros(1))
+
+    def derived(keys):
+        folded = jax.vmap(jax.random.fold_in, (0, None))
+        both = [keys, *(folded(keys, k) for k in range(4))]
+        return {tuple(key) for key in np.asarray(jax.random.key_data(jnp.concatenate(both)))}
+
+    data, noise = set(), set()
+    state = TrainStep(spec, 0).init(member_of(spec, 10))
+    for step in range(5):
+        batch = train_batch(with_key, None, jnp.uint32(3), jnp.int32(step), rows_B, 8)
+        data |= derived(jax.random.wrap_key_data(batch.examples.x))
+        noise |= derived(keys_of(spec, state._replace(step=jnp.int32(step)), batch))
+    assert len(data) == 5 * 8 * 5
+    assert not data & noise
+
+
+def test_dropout_on_inputs_does_not_depend_on_generated_data():
+    spec = small_spec(
+        task={"name": "adding", "length": 50, "valid_size": 9, "test_size": 9},
+        model={"dropout_in": 0.5},
+    )
+    step = TrainStep(spec, 0)
+    state = step.init(member_of(spec, 10))
+    batch = step.batch(None, state, None)
+    regularization = training_regularization(spec, state, batch)
+    value_TB = batch.examples.x[..., 0].T
+    stack = build_model(spec).lstm
+    kept_TB = stack._drop_inputs(batch.examples.x.swapaxes(0, 1), 0, regularization)[..., 0] != 0
+    share = float((kept_TB == (value_TB < 0.5)).mean())
+    # 400 values: the standard deviation of the share is 0.025.
+    assert abs(share - 0.5) < 0.1
+
+
+def test_noise_on_stored_data_has_the_keys_of_earlier_results():
+    spec = ragged_spec(seed=3)
+    batch = Batch(pieces([4, 9]), np.ones(2, np.float32), jnp.arange(2))
+    state = TrainStep(spec, 0).init(member_of(spec, 10))._replace(step=jnp.int32(7))
+    key = jax.random.fold_in(jax.random.key(3), 7)
+    rows = [key, *(jax.random.fold_in(key, row) for row in range(2))]
+    assert (keys_of(spec, state, batch) == jnp.stack(rows)).all()

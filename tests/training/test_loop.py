@@ -53,6 +53,18 @@ def test_a_run_writes_its_record(tmp_path):
     assert list(folder.glob("events.out.tfevents.*"))
 
 
+def test_a_folder_with_a_run_of_an_earlier_meaning_is_refused(tmp_path):
+    spec = small_spec(model={"dropout_out": 0.1})
+    train_run(spec, tmp_path, tmp_path, stop=StopRequest())
+    without = small_spec()
+    with pytest.raises(UserError, match="it differs in model.dropout_out: 0.1, now 0.0; choose"):
+        train_run(without, tmp_path, tmp_path, stop=StopRequest())
+    head = read_json(tmp_path / "run.json")
+    write_json(tmp_path / "run.json", {**head, "id": "earlier", "redefined": {}})
+    with pytest.raises(UserError, match="since then noise came to mean something else; choose"):
+        train_run(spec, tmp_path, tmp_path, stop=StopRequest())
+
+
 def test_the_test_split_is_scored_with_the_best_checkpoint(tmp_path):
     from lstm_lab.training.parallel import build_program
     from lstm_lab.training.state import member_of

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lstm_lab.models.build import build_model
+from lstm_lab.models.regularization import Regularization
 from lstm_lab.training.layout import Layout
-from lstm_lab.training.padding import mask_padding, unit_axes, unsupported_reason
+from lstm_lab.training.padding import mask_padding, pad, unit_axes, unsupported_reason
 from lstm_lab.training.parallel import build_program, unpad
 from lstm_lab.training.reports import REPORT
 from tests.helpers.training import assert_close, ragged_spec, run_steps, small_spec, state_with_runs
@@ -79,3 +81,39 @@ def test_models_that_padding_would_change_are_rejected():
         assert message in unsupported_reason(small_spec(model={"cell": name}))
     assert "hidden_sizes" in unsupported_reason(small_spec(model={"hidden_sizes": (3, 4)}))
     assert unsupported_reason(ragged_spec()) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ({"dropout_out": 0.5}, "dropout_out: its mask covers both directions"),
+        ({"cell": "variational", "layers": 2}, "input_dropout: its mask covers both directions"),
+        ({"dropout_out": 0.5, "merge": "sum"}, None),
+        ({"dropout": 0.5, "layers": 2}, None),
+        ({"cell": "variational"}, None),
+        ({"cell": "variational", "layers": 2, "bidirectional": False}, None),
+    ],
+)
+def test_masks_over_both_directions_are_not_padded(model, reason):
+    """A model that may be padded computes the same with padding, and one that may not does not."""
+    narrow, wide = (
+        build_model(spec)
+        for spec in (
+            small_spec(
+                model={"bidirectional": True, **model, "hidden": hidden},
+                compute={"backend": "scan"},
+            )
+            for hidden in (3, 5)
+        )
+    )
+    refused = unsupported_reason(small_spec(model={"bidirectional": True, **model}))
+    assert refused is None if reason is None else reason in refused
+    key, x = jax.random.key(0), jax.random.normal(jax.random.key(1), (8, 6, 2))
+    regularization = Regularization({}, key, jax.random.split(key, 8))
+    params = jax.device_get(narrow.init(key, x)["params"])
+    padded = pad(params, 3, 5, jax.eval_shape(wide.init, key, x)["params"])
+    lone, other = (
+        m.apply({"params": p}, x, None, regularization)
+        for m, p in ((narrow, params), (wide, padded))
+    )
+    assert np.allclose(lone, other, atol=1e-6) == (reason is None)

@@ -33,6 +33,27 @@ def test_smoothed_labels_change_the_loss_and_the_update():
     assert jax.tree.structure(params) == jax.tree.structure(smoothed_params)
 
 
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_gradients_of_frozen_parts_do_not_count(clip):
+    optim = {"name": "sgd", "lr": 1.0, "clip": clip, "freeze": ("head",)}
+    spec = small_spec(optim=optim, compute={"backend": "scan"})
+    step = TrainStep(spec, 0)
+    state = step.init(member_of(spec, 10))
+    # The loss is far from its least value, so that every gradient is above the clip.
+    params = {**state.params, "head": jax.tree.map(lambda w: w + 30.0, state.params["head"])}
+    state = state._replace(params=params)
+    after, report, grads = step.step(state, step.batch(None, state, None))
+    assert all((g == 0).all() for g in jax.tree.leaves(grads["head"]))
+    jax.tree.map(np.testing.assert_array_equal, after.params["head"], params["head"])
+    mean = jax.tree.map(lambda g: np.asarray(g) / spec.train.batch_size, grads["lstm"])
+    norm = np.sqrt(sum((g**2).sum() for g in jax.tree.leaves(mean)))
+    np.testing.assert_allclose(report.grad_norm, norm, rtol=1e-5)
+    # The trained parts move by the whole clip, or by their whole gradient.
+    moved = jax.tree.map(lambda a, b: a - b, after.params["lstm"], params["lstm"])
+    length = np.sqrt(sum((m**2).sum() for m in jax.tree.leaves(moved)))
+    np.testing.assert_allclose(length, norm if clip is None else clip, rtol=1e-4)
+
+
 @pytest.mark.parametrize("native", [True, False])
 def test_a_program_for_a_tpu_has_no_kernel_of_the_cpu(monkeypatch, native):
     """Cell, head, optimizer: each asks for which device the program is, not which one is here."""
