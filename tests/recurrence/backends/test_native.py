@@ -119,7 +119,7 @@ def test_bits_do_not_depend_on_threads_or_other_members(sizes):
     ],
 )
 def test_the_kernel_refuses_arrays_that_it_would_misread(wrong):
-    """The last defence: `unroll` refuses them, too."""
+    """The last defense: `unroll` refuses them, too."""
     spec, params, x, state = random_layer("np")
     unroll(spec, params, x, state, backend="native")  # loads the kernel
     arrays = native.Arguments(

@@ -140,7 +140,7 @@ Layer layer_of(ffi::Dictionary& attrs, Arrays& arrays) {
 }
 
 // Bytes of another type would be other numbers, and a short array would be read past its end. Python
-// checks what a user passes: this is the last defence.
+// checks what a user passes: this is the last defense.
 ffi::Error wrong_input() {
   return ffi::Error::InvalidArgument("native: an input has another dtype or size than expected");
 }
