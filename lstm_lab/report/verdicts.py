@@ -177,7 +177,13 @@ def _judge_share(claim: Mapping[str, Any], importances: Mapping[str, Importance]
     low, high = claim["at_least"], claim["at_most"]
     bounds = f"{low:.0%} to {high:.0%}" if low else f"at most {high:.0%}"
     text = f"{claim['setting']} explains {bounds} of the variance"
-    interval = mean_interval([i.main_effects[claim["setting"]] for i in importances.values()])
+    setting = claim["setting"]
+    # Studies are checked when they are declared, but a folder may be older than this check.
+    missing = [name for name, i in importances.items() if setting not in i.main_effects]
+    if missing:
+        reason = f"no share for {', '.join(missing)}: not every trial varies {setting}"
+        return ClaimVerdict(text, reason, "inconclusive")
+    interval = mean_interval([i.main_effects[setting] for i in importances.values()])
     if not np.isfinite(interval.low):
         return ClaimVerdict(text, "too few variants", "inconclusive")
     # Student's interval does not know that a share is never below 0 or above 1.
@@ -199,8 +205,8 @@ def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
       runs: the study.
 
     Returns:
-      The importances by variant, without variants whose scores are all equal; empty for a study
-      without random search.
+      The importances by variant, without variants whose scores are all equal or whose trials share
+      no setting; empty for a study without random search.
     """
     ranges: dict[str, Any] = (runs.study["tuning"] or {}).get("ranges") or {}
     importances: dict[str, Importance] = {}
@@ -213,15 +219,25 @@ def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
             continue
         # A finite score: infinity would make every variance infinite.
         worst = min(scores) if runs.test_direction == "max" else max(scores)
-        # A conditional hyperparameter, which only some trials have, has no marginal.
-        paths = [path for path in ranges if all(path in run.point for run in ended)]
+        # A conditional hyperparameter, which only some trials have, has no marginal, and a range of
+        # one value no effect.
+        paths = [
+            path
+            for path, distribution in ranges.items()
+            if all(path in run.point for run in ended) and not _is_constant(distribution)
+        ]
         points = [[to_unit(ranges[path], run.point[path]) for path in paths] for run in ended]
         filled = [_score_or(run, worst) for run in ended]
-        # Equal scores have no variance whose shares could be computed.
-        if min(filled) == max(filled):
+        # Equal scores have no variance whose shares could be computed, and the trials of no setting
+        # no shares.
+        if not paths or min(filled) == max(filled):
             continue
         importances[variant] = fanova(np.array(points), np.array(filled), paths)
     return importances
+
+
+def _is_constant(distribution: Mapping[str, Any]) -> bool:
+    return distribution["kind"] != "Choice" and distribution["low"] == distribution["high"]
 
 
 def _score_or(run: RunRow, worst: float) -> float:

@@ -103,7 +103,10 @@ class Uniform:
     """A uniform distribution on [low, high].
 
     Attributes:
-      low, high: the bounds.
+      low, high: the bounds, of which low is the smaller one.
+
+    Raises:
+      UserError: for other bounds.
 
     Example:
       Uniform(0.0, 0.5).quantile(0.5)  # 0.25
@@ -111,6 +114,13 @@ class Uniform:
 
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise UserError(
+                f"Uniform: got low={self.low}, high={self.high}, expected low < high; set a single "
+                "value in `base`, or as a Choice"
+            )
 
     def quantile(self, u: float) -> float:
         """Returns the value below which the share u of all draws lies."""
@@ -122,10 +132,13 @@ class LogUniform:
     """A distribution whose logarithm is uniform: every order of magnitude is equally likely.
 
     Attributes:
-      low, high: the bounds, both positive.
+      low, high: the bounds, both positive, of which low is the smaller one.
       integer: round to whole numbers.
       one_minus: return 1 - x. A momentum close to 1 matters on a log scale of its distance to 1, so
         LogUniform(0.01, 1.0, one_minus=True) covers momentum from 0 to 0.99.
+
+    Raises:
+      UserError: for other bounds, or for both options.
 
     Example:
       LogUniform(1e-4, 1e-2).quantile(0.5)  # 0.001
@@ -137,9 +150,10 @@ class LogUniform:
     one_minus: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.low <= self.high:
+        if not 0 < self.low < self.high:
             raise UserError(
-                f"LogUniform: got low={self.low}, high={self.high}, expected 0 < low <= high"
+                f"LogUniform: got low={self.low}, high={self.high}, expected 0 < low < high; set a "
+                "single value in `base`, or as a Choice"
             )
         if self.integer and self.one_minus:
             raise UserError("LogUniform: got integer and one_minus, expected at most one of them")

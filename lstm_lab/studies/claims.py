@@ -78,7 +78,7 @@ class Matters:
     """A claim on the share of the score's variance that one hyperparameter explains (fANOVA).
 
     Attributes:
-      setting: its dotted name; a setting of the random trials.
+      setting: its dotted name; a setting of the trials, with a range that has no condition.
       at_least, at_most: bounds of the share, from 0 to 1, averaged over the variants.
 
     Example:

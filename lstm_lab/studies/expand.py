@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from lstm_lab.config.parsing import build_spec, typed, with_values
 from lstm_lab.config.run_spec import RunSpec
-from lstm_lab.studies.axes import Point
-from lstm_lab.studies.claims import Claim, Equivalent, Reproduces, Scores
+from lstm_lab.studies.axes import Conditional, Point
+from lstm_lab.studies.claims import Claim, Equivalent, Matters, Reproduces, Scores
 from lstm_lab.studies.sizes import match_size
 from lstm_lab.studies.study import Study
 from lstm_lab.tasks import metric_directions
@@ -43,10 +43,12 @@ def variants(study: Study) -> dict[str, Point]:
     """Returns the points of the study's axes, by label.
 
     Raises:
-      UserError: for a study without runs, or a name that is not one of its variants or metrics.
+      UserError: for a study without runs, or a name that is not one of its variants, metrics or
+        tuned settings.
     """
     points = study.points
     _check_metrics(study)
+    _check_shares(study)
     has_tuning_runs = study.tuning and (study.tuning.seeds or study.tuning.trials)
     if not points or not (study.seeds or has_tuning_runs) or (study.tuning and not has_tuning_runs):
         raise UserError(
@@ -85,6 +87,24 @@ def _check_metrics(study: Study) -> None:
     for field_name, metric in named.items():
         if metric not in metrics:
             raise unknown(f"study {study.name}: {field_name}", metric, metrics)
+
+
+def _check_shares(study: Study) -> None:
+    """Raises a UserError for a claim on a setting whose share the trials cannot tell."""
+    trials = None if study.tuning is None else study.tuning.trials
+    for k, claim in enumerate(study.claims):
+        if not isinstance(claim, Matters):
+            continue
+        place, setting = f"study {study.name}: claims[{k}].setting", claim.setting
+        if trials is None:
+            raise UserError(f"{place}: got {setting!r}, expected a study with tuning.trials")
+        if setting not in trials.ranges:
+            raise unknown(place, setting, trials.ranges)
+        if isinstance(trials.ranges[setting], Conditional):
+            raise UserError(
+                f"{place}: got {setting!r}, which only some trials have; expected a setting whose "
+                "range has no condition"
+            )
 
 
 def _named_variants(study: Study) -> dict[str, str]:

@@ -96,6 +96,29 @@ def test_a_matters_claim_is_judged_by_its_interval_over_variants():
     assert verdict(claim, importances=large) == "holds"
 
 
+@pytest.mark.parametrize("setting", ["optim.lrr", "noise", "constant"])
+def test_a_matters_claim_on_a_setting_without_a_share_is_inconclusive(setting):
+    """Such as a study of an earlier version declares; the report has all other claims."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for k in range(12):
+        point = {"optim.lr": float(10 ** rng.uniform(-4, 0)), "cell": "a", "constant": 2.0}
+        noise = {"noise": 1.5} if k % 2 else {}
+        trials.append(row("tuning", k, point | noise, test=float(rng.normal())))
+    ranges = {**RANGES, "constant": {**RANGES["noise"], "low": 2.0, "high": 2.0}}
+    importances = hyperparameter_importances(study(trials, tuning={"ranges": ranges}))
+    claim = {"kind": "matters", "setting": setting, "at_least": 0.6, "at_most": 1.0}
+    judged = judge_claim(claim, study(), {}, importances)
+    assert judged.verdict == "inconclusive"
+    assert judged.evidence == f"no share for np: not every trial varies {setting}"
+
+
+def test_trials_without_a_common_setting_have_no_importances():
+    runs = [row("tuning", k, {"noise": 1.5} if k % 2 else {}, test=float(k)) for k in range(12)]
+    ranges = {"noise": RANGES["noise"]}
+    assert hyperparameter_importances(study(runs, tuning={"ranges": ranges})) == {}
+
+
 def test_a_scores_claim_needs_every_run_within_its_bounds():
     runs = [row(seed=k, test_metrics={"bleu": score}) for k, score in enumerate((31.0, 33.0))]
     unscored = row(seed=2, status="diverged", test=None, test_metrics={})

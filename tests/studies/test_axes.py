@@ -54,7 +54,10 @@ def test_an_axis_is_left_out_if_its_condition_fails():
         (lambda: cross((grid("a", (1,), when={"b": 2}),)), "got 'b', expected a setting"),
         (lambda: chain(grid("a", (1,), when={"b": 2})), "expected axes without a condition"),
         (lambda: LogUniform(1.0, 2.0, integer=True, one_minus=True), "at most one of them"),
-        (lambda: LogUniform(0.0, 1.0), "expected 0 < low <= high"),
+        (lambda: LogUniform(0.0, 1.0), "expected 0 < low < high"),
+        (lambda: LogUniform(0.1, 0.1), "LogUniform: got low=0.1, high=0.1, expected 0 < low < hi"),
+        (lambda: Uniform(0.5, 0.5), "Uniform: got low=0.5, high=0.5, expected low < high"),
+        (lambda: Uniform(1.0, 0.0), "Uniform: got low=1.0, high=0.0, expected low < high"),
         (
             lambda: random_points(1, 0, {"a": Conditional({"b": 1}, Uniform(0, 1))}),
             "got when='b', expected a setting drawn before it",

@@ -8,7 +8,20 @@ import pytest
 
 from lstm_lab.config.ids import run_id
 from lstm_lab.results.study_file import read_plan
-from lstm_lab.studies import Claim, Reproduces, Scores, Sequential, Tuning, grid
+from lstm_lab.studies import (
+    Choice,
+    Claim,
+    Conditional,
+    LogUniform,
+    Matters,
+    Reproduces,
+    Scores,
+    Sequential,
+    Trials,
+    Tuning,
+    Uniform,
+    grid,
+)
 from lstm_lab.studies.archive import pack
 from lstm_lab.studies.declaration import declaration, results_part
 from lstm_lab.studies.expand import final_runs, tuning_runs, variants
@@ -26,6 +39,18 @@ from tests.helpers.training import StopAfter, run_record
 def no_tokens(spec):
     """Returns the length of a run for the planner: zero, so only compilation has a cost."""
     return 0.0
+
+
+TRIALS = Tuning(
+    trials=Trials(
+        2,
+        {
+            "optim.name": Choice(("adam", "sgd")),
+            "optim.lr": LogUniform(0.001, 0.1),
+            "optim.momentum": Conditional({"optim.name": "sgd"}, Uniform(0.0, 0.9)),
+        },
+    )
+)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +78,18 @@ def no_tokens(spec):
             "axes: got 1 variant, expected 2 or more with sequential",
         ),
         ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: .*'gru'"),
+        (
+            {"claims": (Matters("optim.lr"),)},
+            r"claims\[0\].setting: got 'optim.lr', expected a study with tuning.trials",
+        ),
+        (
+            {"claims": (Matters("optim.lrr"),), "tuning": TRIALS},
+            r"claims\[0\].setting: got 'optim.lrr'; did you mean 'optim.lr'",
+        ),
+        (
+            {"claims": (Matters("optim.momentum"),), "tuning": TRIALS},
+            r"claims\[0\].setting: got 'optim.momentum', which only some trials have",
+        ),
         (
             {"tuning": Tuning((grid("optim.lr", (0.1,)),), (10,))},
             r"got \[10\] in seeds and",
