@@ -16,6 +16,7 @@ from typing import cast
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from lstm_lab.cells.cell import zero_state_shapes
 from lstm_lab.cells.describe import purpose
 from lstm_lab.config.ids import program_spec
 from lstm_lab.config.run_spec import RunSpec
@@ -153,7 +154,7 @@ class LayerSummary:
 
     Attributes:
       name: path of its parameters.
-      output: shape of its output, for B sequences of T steps.
+      output: shape of its output, for B sequences of T steps, and S steps of a source.
       flops_per_token: as in `Summary`.
       arrays: rows (name, shape, count, purpose), one per array.
       frozen: number of parameters that training does not change.
@@ -176,28 +177,27 @@ def summarize_layers(spec: RunSpec, T: int = 64) -> list[LayerSummary]:
 
     Args:
       spec: the run.
-      T: as in `summarize`.
+      T: as in `summarize`. The source of a translation is taken to have as many steps.
     """
-    every_step = spec.task.target.every_step
     grouped: dict[str, list[tuple[str, str, int]]] = {}
     # Of one step: the length of the inputs changes no parameter.
     x = jax.eval_shape(partial(zero_inputs, spec.task, 1, 1))
     for path, shape, count in _parameter_rows(_variables(_countable(spec), x)):
         part, _, name = path.rpartition("/")
         grouped.setdefault(part or "head", []).append((name, shape, count))  # a tied head's bias
-    ordered = sorted(grouped, key=lambda part: (part == "head", part != "embed", part))
     summaries = []
-    for part in ordered:
+    for part in sorted(grouped, key=_place):
         arrays = [(n, shape, count, _purpose(spec, n)) for n, shape, count in grouped[part]]
         products = sum(count for name, _, count in grouped[part] if name in PRODUCTS)
         if part == "head" and spec.model.tied:
             products += sum(count for _, _, count in grouped["embed"])
-        share = 1.0 if part != "head" or every_step else 1.0 / T
         frozen = sum(
             count for n, _, count in grouped[part] if names_part(spec.optim.freeze, f"{part}/{n}")
         )
         summaries.append(
-            LayerSummary(part, _output(spec, part), 2.0 * products * share, arrays, frozen)
+            LayerSummary(
+                part, _output(spec, part), 2.0 * products * _uses(spec, part, T), arrays, frozen
+            )
         )
     return summaries
 
@@ -243,14 +243,57 @@ def _purpose(spec: RunSpec, name: str) -> str:
     return PURPOSES.get(name) or purpose(resolve_cell(spec.model), name)
 
 
+# The parts of both kinds of model, in the order in which data passes through them. The keys of an
+# attention are computed with the source; the decoder reads what `query` and `score` attend to.
+PARTS = (
+    *("embed_source", "encoder", "keys", "bridge"),
+    *("embed", "query", "score", "lstm", "decoder", "mix", "head"),
+)
+
+
+def _kind(part: str) -> str:
+    """Returns the entry of PARTS for a path of parameters, such as `bridge` for `bridge_0_h`."""
+    root = part.partition("/")[0]
+    return "bridge" if root.startswith("bridge_") else root
+
+
+def _number(part: str) -> int:
+    """Returns the number of a layer in a path of parameters; -1, the last layer, without one."""
+    number = re.search(r"\d+", part)
+    return int(number[0]) if number else -1
+
+
+def _place(part: str) -> tuple[int, int, bool]:
+    """Returns a key that sorts paths of parameters as data passes, by number and not by text."""
+    # Second of two: the backward direction of a layer, and the bridge of c.
+    return PARTS.index(_kind(part)), _number(part), part.endswith(("_reverse", "_c"))
+
+
+def _uses(spec: RunSpec, part: str, T: int) -> float:
+    """Returns how often a part is used per time step."""
+    kind = _kind(part)
+    # The states are bridged once per sequence. A score compares each step with each of the source.
+    shares = {"bridge": 1.0 / T, "score": float(T)}
+    if kind == "head" and not spec.task.target.every_step:
+        return 1.0 / T
+    return shares.get(kind, 1.0)
+
+
 def _output(spec: RunSpec, part: str) -> str:
-    every_step = spec.task.target.every_step
-    if part == "head":
-        return f"[B,T,{spec.task.target.size}]" if every_step else f"[B,{spec.task.target.size}]"
-    if part.startswith("embed"):
-        return f"[B,T,{spec.model.embedding}]"
-    layer = re.search(r"layer_(\d+)", part)
-    return f"[B,T,{spec.model.layer_widths[int(layer[1]) if layer else -1]}]"
+    """Returns the shape of a part's output; of a layer in one direction, before they are merged."""
+    kind, outputs = _kind(part), spec.task.target.size
+    state = zero_state_shapes(resolve_cell(spec.model), spec.model.layer_widths[_number(part)])
+    features = state.h.shape[-1]
+    match kind:
+        case "head":
+            return f"[B,T,{outputs}]" if spec.task.target.every_step else f"[B,{outputs}]"
+        case "bridge":
+            return f"[B,{getattr(state, part[-1]).shape[-1]}]"
+        case "score":
+            return "[B,T,S]"
+        case "embed" | "embed_source":
+            features = spec.model.embedding or 0
+    return f"[B,{'S' if kind in ('embed_source', 'encoder', 'keys') else 'T'},{features}]"
 
 
 def matmul_flops(closed: ClosedJaxpr) -> float:

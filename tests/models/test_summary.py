@@ -3,6 +3,7 @@
 import pytest
 
 from lstm_lab.cells import CATALOGUE, CellSpec
+from lstm_lab.cells.cell import zero_state_shapes
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models import summary as counting
@@ -13,6 +14,7 @@ from lstm_lab.models.summary import (
     training_flops,
 )
 from tests.helpers.training import small_spec
+from tests.helpers.translation import translation_spec
 
 
 @pytest.mark.parametrize("cell", sorted(CATALOGUE))
@@ -25,11 +27,40 @@ def test_layers_add_up_to_the_total(cell):
     assert len(layers) == 5
     variant = resolve_cell(spec.model)
     for layer in layers[:-1]:
-        assert layer.output == "[B,T,8]"
+        assert layer.output == f"[B,T,{zero_state_shapes(variant, 8).h.shape[-1]}]"
         for name, shape, _, purpose in layer.arrays:
             assert purpose
             if name == "b" and isinstance(variant, CellSpec):
                 assert purpose.count(",") + 1 == int(shape.strip("()").split(",")[0])
+
+
+@pytest.mark.parametrize(
+    ("attention", "attending"),
+    [
+        ("luong", {"mix": ("[B,T,3]", 2 * (6 + 3) * 3)}),
+        ("bahdanau", {"query": ("[B,T,3]", 2 * 3 * 3), "score": ("[B,T,S]", 2 * 3 * 16)}),
+    ],
+)
+def test_the_layers_of_a_translation_stand_as_data_passes(tmp_path, attention, attending):
+    """With their shapes, and the products of a step: a bridge has 1 of T = 16 steps."""
+    model = {"cell": "lstmp", "layers": 11, "attention": attention}
+    layers = summarize_layers(translation_spec(tmp_path, model=model), T=16)
+    names = [layer.name for layer in layers]
+    directions = [f"encoder/layer_{k}{end}" for k in range(11) for end in ("", "_reverse")]
+    bridges = [f"bridge_{k}_{part}" for k in range(11) for part in "hc"]
+    decoder = [f"decoder/layer_{k}" for k in range(11)]
+    before = [name for name in attending if name != "mix"]
+    after = [name for name in attending if name == "mix"]
+    source = ["embed_source", *directions, "keys", *bridges]
+    assert names == [*source, "embed", *before, *decoder, *after, "head"]
+    found = {layer.name: (layer.output, layer.flops_per_token) for layer in layers}
+    assert found["encoder/layer_10_reverse"][0] == "[B,S,3]"
+    assert found["embed_source"] == ("[B,S,5]", 0.0)
+    assert found["keys"][0] == "[B,S,3]"
+    assert found["bridge_10_h"] == ("[B,3]", 2 * 6 * 3 / 16)
+    assert found["bridge_10_c"] == ("[B,6]", 2 * 12 * 6 / 16)
+    assert found["decoder/layer_10"][0] == "[B,T,3]"
+    assert {name: found[name] for name in attending} == attending
 
 
 @pytest.mark.parametrize("tied", [False, True])
