@@ -10,7 +10,7 @@ import gzip
 import json
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,21 +56,38 @@ def pack(workdir: Path, path: Path) -> int:
 
 
 class RunSlot(NamedTuple):
-    """The identity of a run without its point, which tuning may not have chosen yet."""
+    """The identity of a run without its point, which tuning may not have chosen yet.
+
+    Attributes:
+      variant, stage, seed: as in the plan.
+      redefined: which settings came to mean something else, as `config.ids.redefinitions` has them.
+        A result of the earlier meaning is not one of the run.
+    """
 
     variant: str
     stage: str
     seed: int
+    redefined: tuple[tuple[str, int], ...]
 
 
-def slot_of(row: dict[str, JSON]) -> RunSlot:
+def slot_of(row: dict[str, JSON], redefined: Mapping[str, int]) -> RunSlot:
     """Returns the slot of a planned or an archived run."""
-    return RunSlot(row["variant"], row["stage"], row["seed"])
+    meaning = tuple(sorted(redefined.items()))
+    return RunSlot(row["variant"], row["stage"], row["seed"], meaning)
+
+
+def archived_slots(rows: Iterable[dict[str, JSON]]) -> Counter[RunSlot]:
+    """Returns the number of results for each slot.
+
+    Args:
+      rows: as `read_archive` returns them.
+    """
+    return Counter(slot_of(row, row.get("redefined", {})) for row in rows)
 
 
 def count_slots(path: Path) -> Counter[RunSlot]:
     """Returns the number of runs that an archive holds for each slot."""
-    return Counter(slot_of(row) for row in read_archive(path))
+    return archived_slots(read_archive(path))
 
 
 def read_archive(path: Path, setting: str = "--results") -> list[dict[str, JSON]]:

@@ -17,7 +17,7 @@ from lstm_lab.config.ids import redefinitions, run_id
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.results.intact import problems
 from lstm_lab.results.plan_schema import SCHEMA
-from lstm_lab.results.run_files import read_result
+from lstm_lab.results.run_files import read_head, read_result
 from lstm_lab.results.study_file import cohort_folder, read_plan, run_folder
 from lstm_lab.studies.archive import RunSlot, identity, slot_of, unpack
 from lstm_lab.studies.axes import Point
@@ -189,7 +189,8 @@ class StudyFolder:
             folder = self.run_folder(run)
             result = read_result(folder)
             if result is not None:
-                finished[slot_of(row)] += 1
+                redefined = (read_head(folder) or {}).get("redefined", {})
+                finished[slot_of(row, redefined)] += 1
                 notes += problems(folder, result, quick=True)
         for line in notes[:MOST_NOTES]:
             say(f"note: {line}")
@@ -251,7 +252,7 @@ def without_results(
     left = Counter(finished)
     unfinished = []
     for run in runs:
-        slot = slot_of(plan_row(run))
+        slot = slot_of(plan_row(run), redefinitions(run.spec))
         if left[slot]:
             left[slot] -= 1
         else:

@@ -6,13 +6,12 @@ In: the studies by name. Out: a row for each. Nothing is downloaded, trained or 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from lstm_lab.config.find import list_files
-from lstm_lab.studies.archive import read_archive, slot_of
+from lstm_lab.studies.archive import archived_slots, read_archive
 from lstm_lab.studies.dry_run import estimate_seconds
 from lstm_lab.studies.expand import all_runs
 from lstm_lab.studies.folder import without_results
@@ -101,7 +100,7 @@ def _state(name: str, archive: Path, data_dir: Path) -> StudyState:
     except UserError as error:
         # The labels of some tasks come from their data, so a study may need them to be known.
         return StudyState(name, missing=fault or _reason(error))
-    archived = len(runs) - len(without_results(runs, Counter(map(slot_of, rows))))
+    archived = len(runs) - len(without_results(runs, archived_slots(rows)))
     known = StudyState(name, len(study.claims), len(runs), archived, missing=fault)
     try:
         return known._replace(seconds=estimate_seconds(study, data_dir, due))

@@ -1,6 +1,7 @@
 """The table of all studies: what they cost, what is archived, and whose data are missing."""
 
 import gzip
+import json
 
 import pytest
 
@@ -91,6 +92,15 @@ def test_an_archive_tells_which_seeds_the_looks_asked_for(experiments, tmp_path)
     assert (states["undecided"].runs, states["undecided"].archived) == (6, 4)
     assert states["decided"].seconds < states["undecided"].seconds
     assert "5 studies, 2 with an archive of all runs" in overview(states.values())
+
+
+def test_results_of_an_earlier_meaning_do_not_count(experiments, tmp_path):
+    archive = experiments / "results" / "done" / "runs.jsonl.gz"
+    rows = [json.loads(line) for line in gzip.decompress(archive.read_bytes()).splitlines()]
+    changed = "".join(json.dumps({**row, "redefined": {"cell": 9}}) + "\n" for row in rows)
+    archive.write_bytes(gzip.compress(changed.encode()))
+    states = {state.name: state for state in study_states(tmp_path)}
+    assert states["done"].archived == 0
 
 
 def test_a_damaged_archive_is_named_in_its_row(experiments, tmp_path):
