@@ -56,7 +56,7 @@ class StudyResult:
 
     @property
     def ranking(self) -> DataFrame:
-        """One row per variant, best first: mean test score, 95 % interval, tests, verdict."""
+        """One row per variant, the best of each task first: score, interval, tests, verdict."""
         c = self.comparison
         columns = ("variant", "parameters", "n", c.test_metric, "low", "high", "p_welch", "p_holm")
         rows = []

@@ -159,7 +159,7 @@ def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[st
 
     Raises:
       Interrupted: after a signal and a checkpoint.
-      TrainingError: on every host, if it failed before the run had a folder.
+      TrainingError: on host 0, if it failed before the run had a folder.
     """
     trained_before = multihost.is_primary() and read_result(folder) is not None
     with stopping_on_signals() as stop:
@@ -167,7 +167,8 @@ def train_single(spec: RunSpec, folder: Path, data_dir: Path, overrides: dict[st
     if outcome.status == "interrupted":
         raise Interrupted(AGAIN)
     if outcome.status != "completed":
-        if not multihost.broadcast_from_host0(lambda: read_settings(folder) is not None):
+        # Not a broadcast: the other hosts may be gone, or still in a step.
+        if multihost.is_primary() and read_settings(folder) is None:
             raise TrainingError(f"train: {outcome.status}: {outcome.reason}")
         return outcome.status
     # Only host 0 has the folder; the others need the status too.

@@ -93,6 +93,10 @@ class Spec(Protocol):
         """The five functions."""
         ...
 
+    def __hash__(self) -> int:
+        """Equal variants share compiled programs, so they have equal hashes."""
+        ...
+
 
 def zero_state_shapes(spec: Spec, H: int, dtype: DTypeLike = jnp.float32) -> State:
     """Returns the shapes and dtypes of the zero state of one row, without computing it.

@@ -9,9 +9,10 @@ would compare two names of the same run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from lstm_lab.cells.cell import zero_state_shapes
+from lstm_lab.cells.cell import Spec, zero_state_shapes
 from lstm_lab.cells.contract import contract_problem
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.config.variant import resolve_cell
@@ -182,13 +183,21 @@ def _check_tied(spec: RunSpec) -> None:
             f"model.tied: {spec.task.name} has {inputs.vocabulary} symbols and {outputs} outputs, "
             "expected as many; leave it out"
         )
-    cell, units = resolve_cell(model), model.layer_widths[-1]
-    if contract_problem(cell, units, units) is not None:
+    width = _output_features(resolve_cell(model), model.layer_widths[-1])
+    if width is None:
         return  # a wrong cell of the user's, which `build_spec` reports
-    # Not the hidden units: a cell may project its h.
-    features = zero_state_shapes(cell, units).h.shape[-1] * model.joined_directions
+    features = width * model.joined_directions
     if model.embedding != features:
         raise ValueError(
             f"model.tied: the last layer gives {features} features, the embedding has "
             f"{model.embedding}; set model.embedding={features}"
         )
+
+
+# Cached: it traces the cell, which takes a tenth of a second, and each seed of a study is checked.
+@lru_cache(maxsize=256)
+def _output_features(cell: Spec, units: int) -> int | None:
+    """Returns the features of a cell's h, which it may project; None for a cell that is wrong."""
+    if contract_problem(cell, units, units) is not None:
+        return None
+    return int(zero_state_shapes(cell, units).h.shape[-1])

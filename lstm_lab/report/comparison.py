@@ -15,12 +15,13 @@ import numpy as np
 
 from lstm_lab.report.against_baseline import ALPHA, NAN, against_baseline
 from lstm_lab.report.fanova import Importance
-from lstm_lab.report.groups import group_means, split_labels, variants_by_task
+from lstm_lab.report.groups import group_means
 from lstm_lab.report.looks import LastLook, last_look
 from lstm_lab.report.ranks import rank
 from lstm_lab.report.runs import RunRow, StudyRuns, scores_of
 from lstm_lab.report.score_curves import MeanCurve, mean_curves
 from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
+from lstm_lab.results.labels import split_labels, variants_by_task
 from lstm_lab.statistics.bayes import Posterior
 from lstm_lab.statistics.estimates import (
     Interval,
@@ -270,7 +271,8 @@ def _variant_row(
         iqm=_iqm(scores),
         planned=len(seeds) or len(runs_of_variant),
         failures=_failures(runs_of_variant, len(seeds)),
-        look=last_look(runs, name),
+        # Looks of a study that crosses tasks, from before they were refused, compared tasks.
+        look=None if baseline is None else last_look(runs, name),
         p_holm=NAN,
         **against_baseline(runs, name, baseline, compared, all_scores),
         parameters=(min(sizes), max(sizes)) if sizes else None,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from lstm_lab.config.parsing import build_spec, typed, with_values
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.results.labels import split_labels, variants_by_task
 from lstm_lab.studies.axes import Conditional, Point
 from lstm_lab.studies.claims import Claim, Equivalent, Matters, Reproduces, Scores
 from lstm_lab.studies.sizes import match_size
@@ -61,6 +62,13 @@ def variants(study: Study) -> dict[str, Point]:
     if study.sequential is not None and len(points) < 2:
         raise UserError(
             f"study {study.name}: axes: got 1 variant, expected 2 or more with sequential"
+        )
+    # Looks compare every variant with one baseline, and scores of different tasks do not compare.
+    tasks = variants_by_task(split_labels(points))
+    if study.sequential is not None and len(tasks) > 1:
+        raise UserError(
+            f"study {study.name}: sequential: got variants on {len(tasks)} tasks, expected one "
+            "task; declare a study for each"
         )
     # A size is matched to the baseline, so there has to be one.
     if study.match != "hidden" and study.baseline is None:

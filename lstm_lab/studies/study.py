@@ -16,6 +16,7 @@ from lstm_lab.config.load import read_config
 from lstm_lab.config.parsing import build_spec, with_complete_task
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
+from lstm_lab.results.labels import split_labels, variants_by_task
 from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, label, random_points
 from lstm_lab.studies.claims import AnyClaim, Claim, Equivalent, Reference, Reproduces
 from lstm_lab.tasks import metric_directions
@@ -359,7 +360,8 @@ class Study:
         if alpha is None:
             alpha = 0.05 if self.sequential is None else self.sequential.alpha
         matters = difference if difference is not None else self.rope or None
-        comparisons = len(self.points) - 1
+        of_task = variants_by_task(split_labels(self.points)).values()
+        comparisons = next(len(names) for names in of_task if self.baseline in names) - 1
         return power_of_seeds(len(self.seeds), std, matters, alpha, comparisons, power)
 
 

@@ -40,7 +40,7 @@ from lstm_lab.training.layout import (
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError, Session
 from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
-from lstm_lab.utils.files import check_workdir, differences
+from lstm_lab.utils.files import check_workdir, differences, flatten
 from lstm_lab.utils.progress import Meter, say
 from lstm_lab.utils.types import JSON
 
@@ -333,7 +333,10 @@ def _read_head(spec: RunSpec, folder: Path) -> dict[str, JSON] | None:
 def _difference(spec: RunSpec, head: dict[str, JSON]) -> str:
     """Returns in what a run differs from the one of a run.json."""
     # First: the two runs may have different noise, say, because only one of them has a dropout.
-    if different := differences(head["spec"], to_json(spec)):
+    # Settings that did not exist when the record was written have their defaults in it.
+    recorded = flatten(head["spec"])
+    now = {name: value for name, value in flatten(to_json(spec)).items() if name in recorded}
+    if different := differences(recorded, now):
         return f"it differs in {different}; choose another folder"
     names = ", ".join(redefinitions(spec))
     return f"since then {names} came to mean something else; choose another folder"

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from lstm_lab.report.comparison import compare
-from lstm_lab.report.groups import variants_by_task
 from lstm_lab.report.render.figures.draw import draw_figures
 from lstm_lab.report.render.figures.significance import significance
 from lstm_lab.report.render.headline import headline
 from lstm_lab.report.render.tables import ranking, references, sections
 from lstm_lab.report.runs import read_study
+from lstm_lab.results.labels import variants_by_task
 from lstm_lab.statistics.hypotheses import holm, welch
 from lstm_lab.utils.files import read_json, write_json
 from tests.helpers.report import write_study

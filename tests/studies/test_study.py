@@ -77,6 +77,15 @@ TRIALS = Tuning(
             {"axes": (grid("model.cell", ("lstm",)),), "sequential": Sequential(first=2)},
             "axes: got 1 variant, expected 2 or more with sequential",
         ),
+        (
+            {
+                "axes": (grid("task.length", (5, 6)), grid("model.cell", ("lstm", "rnn"))),
+                "baseline": "length=5 cell=lstm",
+                "sequential": Sequential(first=2),
+                "claims": (),
+            },
+            "sequential: got variants on 2 tasks, expected one task",
+        ),
         ({"claims": (Claim("lstm", "gru"),)}, r"claims\[0\].worse: .*'gru'"),
         (
             {"claims": (Matters("optim.lr"),)},

@@ -14,8 +14,8 @@ from lstm_lab.report.score_curves import ranges
 from lstm_lab.statistics.estimates import Interval
 
 BY_TASK_NOTE = (
-    "Mean test score with half of its 95 % interval (Student's t over seeds). Scores of different "
-    "tasks do not compare: tests and ranks are within tasks."
+    "Mean test score with half of its 95 % interval (Student's t over the compared runs). Scores "
+    "of different tasks do not compare: tests and ranks are within tasks."
 )
 GROUPS_NOTE = (
     "The scores of all variants of a group are averaged for each seed; the interval is Student's t "

@@ -74,7 +74,7 @@ def ranking(c: Comparison) -> TextTable:
     The raw p-values stand next to the corrected ones, to compare with papers that did not correct.
 
     Args:
-      c: the comparison; rows keep its order, best first.
+      c: the comparison; rows keep its order.
     """
     tuned = any(row.chosen for row in c.rows)
     header = ["variant", *(["chosen"] if tuned else []), "parameters", "n", "failed"]
@@ -327,11 +327,12 @@ def notes(c: Comparison) -> list[str]:
     if c.sequential:
         lines.append(looks_note(c))
     elif c.baseline is not None:
-        others = len(c.rows) - 1
+        others = sum(bool(np.isfinite(row.p_welch)) for row in c.rows)
+        where = ", of variants on its task" if c.crosses_tasks else ""
         lines.append(
-            f"p (Welch): two-sided t-test with unequal variances against {c.baseline}. p (Holm): "
-            f"corrected for {others} comparison{'s' * (others != 1)}; 'differs' means p (Holm) < "
-            f"{ALPHA}. 'no difference shown' is not evidence of equality."
+            f"p (Welch): two-sided t-test with unequal variances against {c.baseline}{where}. "
+            f"p (Holm): corrected for {others} comparison{'s' * (others != 1)}; 'differs' means "
+            f"p (Holm) < {ALPHA}. 'no difference shown' is not evidence of equality."
         )
     if c.folds:
         lines.append(

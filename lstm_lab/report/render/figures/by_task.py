@@ -16,6 +16,8 @@ from lstm_lab.report.render.figures.style import INK, ReportFigure, name_label, 
 SCORE_COLORS = LinearSegmentedColormap.from_list("scores", ["#8080801f", "#486581"])
 # White text is readable from this share of the way to the dark end.
 DARK = 0.55
+# Names of columns with at most this many characters stand upright, side by side.
+MAX_LEVEL = 10
 
 
 def scores_by_task(c: Comparison) -> ReportFigure | None:
@@ -33,7 +35,11 @@ def scores_by_task(c: Comparison) -> ReportFigure | None:
     if np.isnan(scores).all():
         return None
     shades = _shades(scores, c.test_direction)
-    figure, axes = new_axes(height=1.0 + 0.3 * len(tasks), width=max(5.6, 2.6 + 0.75 * len(others)))
+    longest = max(map(len, others))
+    # Long names of columns stand at an angle, and need the height of their text.
+    slanted = longest > MAX_LEVEL
+    height = 1.0 + 0.3 * len(tasks) + (0.05 * longest if slanted else 0.0)
+    figure, axes = new_axes(height=height, width=max(5.6, 2.6 + 0.75 * len(others)))
     axes.grid(visible=False)
     axes.imshow(shades, cmap=SCORE_COLORS, vmin=0, vmax=1, aspect="auto")
     for i, j in zip(*np.nonzero(~np.isnan(scores)), strict=True):
@@ -42,6 +48,10 @@ def scores_by_task(c: Comparison) -> ReportFigure | None:
         axes.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
     axes.set_xticks(range(len(others)), [name_label(other) for other in others])
     axes.set_yticks(range(len(tasks)), [name_label(task) for task in tasks])
+    if slanted:
+        axes.tick_params(axis="x", labelrotation=45)
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("left")
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     axes.set_xlabel(f"mean test {c.test_metric}; darker is better")
     for spine in axes.spines.values():

@@ -42,7 +42,10 @@ class Panel(NamedTuple):
 
 
 def panels_of_rows(
-    by_task: dict[str, list[VariantRow]], height: float, columns: int = COLUMNS
+    by_task: dict[str, list[VariantRow]],
+    height: float,
+    columns: int = COLUMNS,
+    width: float = PANEL_WIDTH,
 ) -> tuple[Figure, list[Panel]]:
     """Returns a figure with a panel for each task.
 
@@ -50,13 +53,14 @@ def panels_of_rows(
       by_task: the rows of each task that has some; a study of one task has the key "".
       height: of a panel, in inches.
       columns: number of panels side by side.
+      width: of a panel, in inches.
     """
     if list(by_task) == [""]:
         figure, axes = new_axes(height)
         return figure, [Panel(axes, by_task[""])]
     columns = min(columns, len(by_task))
     n_rows = -(-len(by_task) // columns)
-    size = (PANEL_WIDTH * columns, height * n_rows + 0.4)
+    size = (width * columns, height * n_rows + 0.4)
     figure = Figure(figsize=size, layout="constrained")
     grid: Sequence[Axes] = list(figure.subplots(n_rows, columns, squeeze=False).flat)
     for axes in grid[len(by_task) :]:
@@ -90,7 +94,7 @@ def curve_panels(
 ) -> tuple[Figure, list[Panel]] | None:
     """Returns a figure for one line per variant, or None if no row has what it draws.
 
-    Each panel shows at most `MAX_CURVES` variants; of one task, the baseline and the last as well.
+    Each panel shows at most `MAX_CURVES` variants and the baseline; of one task, the last as well.
 
     Args:
       c: the comparison.
@@ -101,7 +105,14 @@ def curve_panels(
         return None
     if not c.crosses_tasks:
         return panels_of_rows({"": rows_to_draw(c, condition)}, 3.6)
-    return panels_of_rows({task: rows[:MAX_CURVES] for task, rows in by_task.items()}, 2.5)
+    return panels_of_rows({task: _best_rows(c, rows) for task, rows in by_task.items()}, 2.5)
+
+
+def _best_rows(c: Comparison, rows: list[VariantRow]) -> list[VariantRow]:
+    """Returns the best `MAX_CURVES` rows of a task, and the one with the baseline's settings."""
+    base = c.labels[c.baseline][1] if c.baseline is not None else None
+    extra = [row for row in rows[MAX_CURVES:] if c.labels[row.variant][1] == base]
+    return [*rows[:MAX_CURVES], *extra]
 
 
 def panel_label(c: Comparison, row: VariantRow) -> str:
@@ -138,9 +149,13 @@ def add_panel_legend(figure: Figure, panels: Sequence[Panel], c: Comparison) -> 
     lines = {str(line.get_label()): line for panel in panels for line in panel.axes.get_lines()}
     # matplotlib begins the labels of lines without a name with an underscore.
     named = {label: line for label, line in lines.items() if not label.startswith("_")}
+    names = {name for names in c.tasks.values() for name in names}
+    hidden = len(names) > sum(len(panel.rows) for panel in panels)
     figure.legend(
         named.values(),
         named.keys(),
+        title=f"at most the best {MAX_CURVES} of each task, and the baseline" if hidden else None,
+        title_fontsize=8,
         loc="outside upper right",
         frameon=False,
         fontsize=8,

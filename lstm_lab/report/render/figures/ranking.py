@@ -65,8 +65,10 @@ def _draw_scores(c: Comparison, panel: Panel) -> None:
     shown = "" if c.crosses_tasks else ": mean, 95 % interval, single runs"
     axes.set_xlabel(f"test {c.test_metric}{shown}")
     axes.grid(axis="x", color=GRID_LINE)
-    if c.baseline in {row.variant for row in rows}:
-        axes.set_title(f"baseline {name_label(c.baseline)}", color=ACCENT, fontsize=9, loc="right")
+    baseline = next((row for row in rows if row.variant == c.baseline), None)
+    if baseline is not None:
+        title = f"baseline {panel_label(c, baseline)}"
+        axes.set_title(title, color=ACCENT, fontsize=9, loc="right")
 
 
 def _add_references(axes: Axes, c: Comparison, variants: list[str]) -> None:

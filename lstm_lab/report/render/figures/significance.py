@@ -45,9 +45,10 @@ def significance(c: Comparison) -> ReportFigure | None:
         figure, axes = new_axes(max(2.8, 0.36 * size + 1.2), max(4.4, 0.5 * size + 2))
         panels = [Panel(axes, by_task[""])]
     else:
-        # As many panels side by side as their numbers can be read.
-        columns = max(1, min(COLUMNS, int(COLUMNS * PANEL_WIDTH / (0.36 * size + 1.0))))
-        figure, panels = panels_of_rows(by_task, 0.3 * size + 1.1, columns)
+        # Wide enough that the numbers can be read, and as many side by side as fit on a page.
+        width = max(PANEL_WIDTH, 0.36 * size + 1.4)
+        columns = max(1, int(COLUMNS * PANEL_WIDTH / width))
+        figure, panels = panels_of_rows(by_task, 0.3 * size + 1.1, columns, width)
     for panel in panels:
         _draw_matrix(c, panel)
     pairs = f"{len(c.pairwise)} pair{'s' * (len(c.pairwise) != 1)}"

@@ -190,7 +190,11 @@ def limit_to_most(axes: Axes, curves: Mapping[str, np.ndarray]) -> None:
     margin = 0.05 * (high - low)
     axes.set_ylim(low - margin, high + margin)
     outside = [name for name, y in curves.items() if y.min() < low or y.max() > high]
-    axes.set_title(f"partly outside: {', '.join(outside)}", color=INK, fontsize=8, loc="left")
+    # After the name of the task, if the axes are the panel of one.
+    task = axes.get_title(loc="left")
+    note = f"partly outside: {', '.join(outside)}"
+    title = f"{task}; {note}" if task else note
+    axes.set_title(title, color=INK, fontsize=8, loc="left")
 
 
 def _fences(values: np.ndarray) -> tuple[float, float]:

@@ -39,3 +39,10 @@ def test_axes_show_all_curves_that_lie_near_each_other(curves):
     assert low <= min(y.min() for y in curves.values())
     assert high >= max(y.max() for y in curves.values())
     assert note == ""
+
+
+def test_the_note_stands_after_the_name_of_a_task():
+    axes = Figure().subplots()
+    axes.set_title("parity", loc="left")
+    limit_to_most(axes, {**NEAR, "far": np.array([8.6, 5000.0])})
+    assert axes.get_title(loc="left") == "parity; partly outside: far"
