@@ -194,13 +194,15 @@ def test_an_archive_replaces_training(tmp_path):
     )
     trained = list((tmp_path / "b").glob("runs/*/metrics.jsonl"))
     assert len(trained) == 2
-    assert unpack(archive, tmp_path / "b", {}) == 0
+    heads = {run.name: read_json(run / "run.json") for run in (tmp_path / "b" / "runs").iterdir()}
+    redefined = {run: head.get("redefined", {}) for run, head in heads.items()}
+    assert unpack(archive, tmp_path / "b", redefined) == 0
     # Results of a setting that meant something else then are not taken over.
     for run in (tmp_path / "b" / "runs").iterdir():
         shutil.rmtree(run)
     planned = read_json(tmp_path / "b" / "study.json")["runs"]
     assert unpack(archive, tmp_path / "b", {k: {"cell": 2} for k in planned}) == 0
-    assert unpack(archive, tmp_path / "b", {}) == 4
+    assert unpack(archive, tmp_path / "b", redefined) == 4
 
 
 def test_a_study_with_all_results_reads_no_data(tmp_path, monkeypatch):
