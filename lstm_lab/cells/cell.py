@@ -98,6 +98,18 @@ class Spec(Protocol):
         ...
 
 
+def zero_state(spec: Spec, params: Params, x_BD: jax.Array) -> State:
+    """Returns the state before the first step.
+
+    Args:
+      spec: the variant.
+      params: its parameters.
+      x_BD: the inputs of a step, whose dtype is the compute dtype. A cell may read their projection.
+    """
+    zx = spec.cell.project(spec, params, x_BD)
+    return spec.cell.initial(spec, params, zx, x_BD.dtype)
+
+
 def zero_state_shapes(spec: Spec, H: int, dtype: DTypeLike = jnp.float32) -> State:
     """Returns the shapes and dtypes of the zero state of one row, without computing it.
 
@@ -116,8 +128,7 @@ def zero_state_shapes(spec: Spec, H: int, dtype: DTypeLike = jnp.float32) -> Sta
     def zero() -> State:
         # As many features as units: a cell may need that.
         params = spec.cell.init(spec, jax.random.key(0), H, H)
-        zx = spec.cell.project(spec, params, jnp.zeros((1, H), dtype))
-        return spec.cell.initial(spec, params, zx, dtype)
+        return zero_state(spec, params, jnp.zeros((1, H), dtype))
 
     shapes: State = jax.eval_shape(zero)
     return shapes

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from lstm_lab.cells import masks
-from lstm_lab.cells.cell import GateValue, Params, Spec, State
+from lstm_lab.cells.cell import GateValue, Params, Spec, State, zero_state
 from lstm_lab.config.sections import Merge
 from lstm_lab.models.regularization import Regularization, dropout, fold_in
 from lstm_lab.recurrence import (
@@ -230,17 +230,12 @@ class LSTM(nn.Module):
         self, params: Params, x_TBD: jax.Array, state: State | None, is_start: jax.Array | None
     ) -> State:
         """Returns `state`, or the zero state if there is none or if `is_start` is true."""
-
-        def zero_state() -> State:
-            zx = self.spec.cell.project(self.spec, params, x_TBD[0])
-            return self.spec.cell.initial(self.spec, params, zx, x_TBD.dtype)
-
         if state is None:
-            return zero_state()
+            return zero_state(self.spec, params, x_TBD[0])
         if is_start is None:
-            check_state(state, jax.eval_shape(zero_state))
+            check_state(state, jax.eval_shape(partial(zero_state, self.spec), params, x_TBD[0]))
             return state
-        zero = zero_state()
+        zero = zero_state(self.spec, params, x_TBD[0])
         # `where` below would broadcast a state of one row.
         check_state(state, zero)
         # `where` rather than `cond`: `is_start` is traced, and both branches cost little.

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm_lab.cells.cell import GateValue, Params, Spec, State
+from lstm_lab.cells.cell import GateValue, Params, Spec, State, zero_state
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native, persistent, scan
 from lstm_lab.recurrence.device import DeviceType, own_device_type
 from lstm_lab.recurrence.dispatch import (
@@ -112,7 +112,7 @@ def unroll(
         inputs = Inputs(x_TBD, lengths, is_real_TB, is_reset_TB, noise)
         if state is None:
             # From the hidden padding: a NaN in the first step would make the zero state NaN.
-            state = _zero_state(spec, params, x_TBD[0])
+            state = zero_state(spec, params, x_TBD[0])
         return compute(spec, params, inputs, state, options)
 
 
@@ -127,11 +127,6 @@ _COMPUTE: dict[Backend, Callable[[Any, Params, Inputs, State, Options], Unrolled
 }
 
 
-def _zero_state(spec: Spec, params: Params, x_BD: jax.Array) -> State:
-    zx = spec.cell.project(spec, params, x_BD)
-    return spec.cell.initial(spec, params, zx, x_BD.dtype)
-
-
 def _signature(
     spec: Spec,
     params: Params,
@@ -143,7 +138,7 @@ def _signature(
     """Describes a call, as if without resets; H is that of the state, whose shapes it checks."""
     _, B, D = x_TBD.shape
     x_BD = jax.ShapeDtypeStruct((B, D), x_TBD.dtype)
-    zero = jax.eval_shape(partial(_zero_state, spec), params, x_BD)
+    zero = jax.eval_shape(partial(zero_state, spec), params, x_BD)
     if state is not None:
         check_state(state, zero)
     H, _ = widths(zero)

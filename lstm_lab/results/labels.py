@@ -6,7 +6,7 @@ with them what a study may compare, `report` arranges its tables and figures by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # Settings that determine which data a variant sees.
@@ -61,7 +61,7 @@ def variants_by_task(labels: Mapping[str, tuple[str, str]]) -> dict[str, list[st
     return by_task
 
 
-def _split(point: Mapping[str, Any], names: Any) -> tuple[str, str]:
+def _split(point: Mapping[str, Any], names: Callable[[Mapping[str, Any]], str]) -> tuple[str, str]:
     task = {path: value for path, value in point.items() if path.startswith(TASK)}
     other = {path: value for path, value in point.items() if not path.startswith(TASK)}
     return names(task), names(other)
