@@ -104,7 +104,7 @@ def zero_state(spec: Spec, params: Params, x_BD: jax.Array) -> State:
     Args:
       spec: the variant.
       params: its parameters.
-      x_BD: the inputs of a step, whose dtype is the compute dtype. A cell may read their projection.
+      x_BD: the inputs of a step, in the compute dtype; a cell may read their projection.
     """
     zx = spec.cell.project(spec, params, x_BD)
     return spec.cell.initial(spec, params, zx, x_BD.dtype)
