@@ -106,6 +106,9 @@ def test_archived_scores_are_means_of_the_archive():
     assert results.trials()["vanilla"] == {"odyssey_jsb": 200}
     lstm = {s.study: len(s.values) for s in results.scores()["lstm"]}
     assert lstm["credit"] == 5
+    assert lstm["shakespeare"] == 5  # a study whose variants name no cell: that of its base
+    (parity,) = (s for s in results.scores()["lstm"] if s.setting == "problem=parity_check")
+    assert (parity.study, parity.metric, parity.mean) == ("chomsky", "long_accuracy", 1.0)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -12,6 +12,9 @@ from typing import Any
 
 from docs.generate.markdown import ROOT
 from lstm_lab.cells import CATALOGUE
+from lstm_lab.config.load import read_config
+from lstm_lab.studies import Study
+from lstm_lab.studies.load import load_study
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,18 @@ def scores() -> dict[str, tuple[ArchivedScore, ...]]:
     """Returns the archived scores by variant, without trials of a tuning stage."""
     grouped: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     for path in archives():
+        study = load_study(path.parent.name)
         for row in _rows(path):
-            cell, setting = _split_label(row["variant"])
-            metric, result = row["result"]["metric"], row["result"]
+            cell, label = _cell(study, row["variant"]), row["variant"]
+            result = row["result"]
+            # The metric that chooses a checkpoint may say little about the result.
+            metric = study.test_metric or result["metric"]
             if row["stage"] == "final" and cell in CATALOGUE and result.get("test"):
-                grouped[cell, path.parent.name, setting, metric].append(result["test"][metric])
+                key = cell, study.name, _setting(label, cell), metric
+                grouped[key].append(result["test"][metric])
     by_variant: dict[str, list[ArchivedScore]] = defaultdict(list)
-    for (cell, study, setting, metric), values in grouped.items():
-        by_variant[cell].append(ArchivedScore(study, setting, metric, tuple(values)))
+    for (cell, name, setting, metric), values in grouped.items():
+        by_variant[cell].append(ArchivedScore(name, setting, metric, tuple(values)))
     return {cell: tuple(found) for cell, found in by_variant.items()}
 
 
@@ -64,8 +71,9 @@ def trials() -> dict[str, dict[str, int]]:
     for path in archives():
         rows = _rows(path)
         if all(row["stage"] == "tuning" for row in rows):
+            study = load_study(path.parent.name)
             for row in rows:
-                counted[_split_label(row["variant"])[0]][path.parent.name] += 1
+                counted[_cell(study, row["variant"])][study.name] += 1
     return {cell: dict(studies) for cell, studies in counted.items()}
 
 
@@ -74,7 +82,17 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.split("\n") if line]
 
 
-def _split_label(name: str) -> tuple[str, str]:
-    """Splits the label of a study's variant into its cell and the rest: `cell=np length=50`."""
-    first, _, rest = name.partition(" ")
-    return first.removeprefix("cell="), rest
+def _cell(study: Study, label: str) -> str:
+    """Returns the cell of a variant: the one that its label names, or that of the study's base.
+
+    The study's points would say the same, but some need the data set, which a reader of the archive
+    may not have.
+    """
+    named = (part.removeprefix("cell=") for part in label.split(" "))
+    base = read_config(study.base)["model"]["cell"]
+    return next((name for name in named if name in CATALOGUE), base)
+
+
+def _setting(label: str, cell: str) -> str:
+    """Returns what a label says besides the cell: `length=50` of `cell=np length=50`."""
+    return " ".join(part for part in label.split(" ") if part not in (cell, f"cell={cell}"))
