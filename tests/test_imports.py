@@ -201,6 +201,7 @@ WITHOUT_A_MIRROR = {
     "reliability/test_damage.py",
     "reliability/test_environments.py",
     "reliability/test_fuzz.py",
+    "reliability/test_interrupted_search.py",
     "reliability/test_kills.py",
     "tasks/datasets/test_signals.py",
     "tasks/readers/test_user_files.py",

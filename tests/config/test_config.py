@@ -1,4 +1,4 @@
-"""From configs to specs: strict types, JSON, ids, overrides, a user's own cells."""
+"""From configs to specs: strict types, JSON, ids, a user's own cells."""
 
 import json
 from dataclasses import replace
@@ -11,39 +11,14 @@ from hypothesis import strategies as st
 
 from lstm_lab.cells import CATALOGUE, get_variant
 from lstm_lab.config.ids import canonical, group_id, program_key, run_id
-from lstm_lab.config.load import load_spec, read_config
-from lstm_lab.config.overrides import parse_overrides, take_overrides
+from lstm_lab.config.load import load_spec
 from lstm_lab.config.parsing import build_spec
 from lstm_lab.config.serialization import from_json, to_json
-from lstm_lab.config.shorthand import split_options, take_files
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.models.build import backends_for_training, build_model
 from lstm_lab.studies.load import load_study
 from lstm_lab.utils.errors import UserError
-from tests.helpers.paths import ROOT
-
-CELL = """
-import dataclasses
-from lstm_lab.cells import GATED_LSTM, CellSpec
-
-def pointwise(spec, params, zx, zh, state, noise=None):
-    return GATED_LSTM.pointwise(spec, params, zx, zh, state, clamp={"o": 1.0})
-
-mine = CellSpec(cell=dataclasses.replace(GATED_LSTM, pointwise=pointwise))
-"""
-
-
-def config(**sections):
-    base = {
-        "task": {"name": "adding", "length": 10},
-        "model": {"cell": "np", "hidden": 4},
-        "optim": {"name": "sgd", "lr": 0.1},
-        "train": {"steps": 10},
-    }
-    return {
-        k: {**base.get(k, {}), **v} if isinstance(v, dict) else v
-        for k, v in {**base, **sections}.items()
-    }
+from tests.helpers.settings import CELL, config
 
 
 @pytest.mark.parametrize(
@@ -239,59 +214,6 @@ def test_a_users_cell_is_identified_by_its_source(tmp_path, monkeypatch):
         build_spec(config(model={"cell": f"{path}:mine"}))
 
 
-def test_overrides_are_parsed_by_the_types_of_the_spec():
-    argv = [
-        "--workdir=x",
-        "--config.model.hidden=7",
-        "--config.model.hidden_sizes=(3,4)",
-        "--seeds=2",
-    ]
-    argv += [
-        "--config.optim.clip=none",
-        "--config.model.bidirectional",
-        "--config.task.length",
-        "12",
-    ]
-    argv += ["--config.optim.lr=1e-2", "--config.model.residual=false", "--config.seed=5"]
-    rest, overrides = take_overrides(argv)
-    assert rest == ["--workdir=x", "--seeds=2"]
-    settings = config(model={"hidden_sizes": None})
-    spec = load_spec(settings, parse_overrides(settings, {**overrides, "model.layers": "2"}))
-    assert (spec.model.hidden, spec.model.hidden_sizes, spec.optim.clip) == (7, (3, 4), None)
-    assert (spec.model.bidirectional, spec.task.length, spec.optim.lr) == (True, 12, 0.01)
-    assert spec.seed == 5
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "message"),
-    [
-        ("model.hidden", "big", "model.hidden: got 'big', expected a whole number"),
-        ("model.hiden", "3", "did you mean 'hidden'"),
-        ("mdel.hidden", "3", "did you mean 'model'"),
-        ("model.hidden", None, "model.hidden: got no value"),
-        ("model.bidirectional", "maybe", "expected true or false"),
-        ("model.hidden_sizes", "3,x", r"hidden_sizes\[1\]: got 'x'"),
-        ("optim.schedule", "cosin", "did you mean 'cosine'"),
-        ("task.lenth", "3", "did you mean 'length'"),
-        ("sead", "3", "did you mean 'seed'"),
-        ("optim.learning_rate", "3", "did you mean 'optim.lr'"),
-        ("model.hidden_size", "3", "did you mean 'model.hidden'"),
-        ("train.lr", "3", "did you mean 'optim.lr'"),
-        ("lr", "3", "did you mean 'optim.lr'"),
-    ],
-)
-def test_wrong_overrides_are_named_in_the_error(path, text, message):
-    with pytest.raises(UserError, match=message):
-        load_spec(config(), parse_overrides(config(), {path: text}))
-
-
-def test_an_override_can_choose_another_task():
-    values = {"task.name": "copy_memory", "task.delay": "5"}
-    settings = config(task={})
-    settings["task"].pop("length")
-    assert load_spec(settings, parse_overrides(settings, values)).task.delay == 5
-
-
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
@@ -310,61 +232,10 @@ def test_a_backend_that_does_not_support_a_run_is_rejected(sections, message):
     assert backends_for_training(build_spec(config(**named)), 32) == ["fused"]
 
 
-@pytest.mark.parametrize(
-    ("words", "files"),
-    [
-        ("a.csv", {"train": "a.csv"}),
-        ("a.csv,gru,b.csv", {"train": "a.csv", "test": "b.csv"}),
-        ("a.csv,b.csv,dir/c", {"train": "a.csv", "valid": "b.csv", "test": "dir/c"}),
-    ],
-)
-def test_files_after_the_colon_are_the_splits(words, files):
-    found, rest = take_files(words)
-    assert split_options(found, ("train", "valid", "test")) == files
-    assert rest in ("", "gru")
-    with pytest.raises(UserError, match=r"got 4 files .*expected TRAIN, TRAIN,TEST or TRAIN,VALID"):
-        split_options(["a", "b", "c", "d"], ("train", "valid", "test"))
-
-
-@pytest.mark.parametrize("name", ["imdb", "credit", "heartbeats", "series", "characters", "tags"])
-def test_a_config_leaves_reading_to_the_task(name):
-    # The files do not exist: a setting of the command line may name others.
-    task = read_config(f"{ROOT / 'configs' / name}.py:a.csv,b.csv")["task"]
-    assert "b.csv" in task.values()
-    assert task["test"] == "b.csv"
-    assert not {"labels", "sha256", "inputs_of", "vocabulary"} & set(task)
-
-
-@pytest.mark.parametrize(
-    ("text", "items"),
-    [
-        ("8,4", (8, 4)),
-        ("[8, 4]", (8, 4)),
-        ("(8,4,)", (8, 4)),
-        ("()", ()),
-        ("none", None),
-    ],
-)
-def test_lists_of_numbers_may_have_brackets(text, items):
-    assert parse_overrides(config(), {"model.hidden_sizes": text}) == {"model.hidden_sizes": items}
-
-
 def test_a_schedule_in_epochs_needs_a_length_in_epochs():
     optim = {**config()["optim"], "schedule": "exponential", "decay_unit": "epoch"}
     with pytest.raises(UserError, match="optim.decay_unit: got epoch, which needs train.epochs"):
         build_spec({**config(), "optim": optim})
-
-
-@pytest.mark.parametrize(("own", "other"), [("epochs", "steps"), ("steps", "epochs")])
-def test_a_length_of_training_replaces_that_of_the_config_in_the_other_unit(own, other):
-    base = {"task": {"name": "digits"}, "train": {own: 3}}
-    assert load_spec(base, {f"train.{other}": 2}).train.steps == (2 if other == "steps" else None)
-    assert load_spec(base, {f"train.{other}": 2}).train.epochs == (2 if other == "epochs" else None)
-    # Also without training steps: 0 is a number.
-    assert load_spec(base, {"train.steps": 0}).train.steps == 0
-    # No number replaces nothing.
-    assert getattr(load_spec(base, {f"train.{other}": None}).train, own) == 3
-    assert base["train"] == {own: 3}
 
 
 def test_both_lengths_of_training_together_are_an_error_with_a_next_step():
@@ -376,14 +247,6 @@ def test_both_lengths_of_training_together_are_an_error_with_a_next_step():
         load_spec({"task": {"name": "digits"}}, {"train.steps": 2, "train.epochs": 3})
     with pytest.raises(UserError, match="got None and None, .*; set one of them"):
         load_spec({"task": {"name": "digits"}})
-
-
-def test_a_word_of_a_config_may_be_a_cell_of_a_file(tmp_path):
-    path = tmp_path / "cells.py"
-    path.write_text(CELL)
-    spec = load_spec(f"adding:{path}:mine,stacked")
-    assert spec == load_spec("adding:stacked", {"model.cell": f"{path}:mine"})
-    assert take_files(f"a.csv,{path}:mine,gru") == (["a.csv"], f"{path}:mine,gru")
 
 
 def test_the_folder_of_a_study_is_not_its_file(tmp_path):

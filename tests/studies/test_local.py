@@ -1,16 +1,31 @@
-"""The processes of `sweep --jobs` on this machine."""
+"""The processes of `sweep --jobs`, and launchers that share a study: progress, kills, stops."""
 
+import os
+import random as chance
+import signal
 import subprocess
+import sys
+import time
 
 import pytest
 
 from lstm_lab.studies import Sequential, local
 from lstm_lab.studies.folder import StudyFolder
+from lstm_lab.studies.local import WorkerProcess, run_jobs
+from lstm_lab.studies.status import describe
 from lstm_lab.training.loop import StopRequest
-from lstm_lab.utils.errors import DONE
+from lstm_lab.utils.errors import DONE, INTERRUPTED
 from lstm_lab.utils.files import read_json, write_json
 from lstm_lab.utils.progress import Meter
-from tests.helpers.sweep import tiny_study
+from tests.helpers.containers import in_container, needs_containers
+from tests.helpers.sweep import (
+    STUDY_FILE,
+    run_records,
+    start_sweep,
+    tiny_study,
+    wait_for_success,
+)
+from tests.helpers.training import StopAfter, assert_same_record
 
 
 @pytest.mark.parametrize(("plugins", "found"), [((), 0), (("cuda",), 4)])
@@ -58,3 +73,104 @@ def test_the_bar_learns_of_the_seeds_that_looks_add(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "POLL_SECONDS", 0.0)
     assert local.run_jobs([], tmp_path, 1, 4, StopRequest()) == DONE
     assert ended == [(6.0, 6.0)]
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_twenty_times_ends_bit_for_bit(tmp_path):
+    # Long enough for twenty interruptions, of which each trains for a few seconds.
+    study = STUDY_FILE.replace('"steps": 1500', '"steps": 4000')
+    undisturbed = start_sweep(tmp_path, tmp_path / "a", "--devices=1", study=study)
+    wait_for_success(undisturbed)
+    rng, kills = chance.Random(0), 0
+    while kills < 20:
+        process = start_sweep(tmp_path, tmp_path / "b", "--devices=1", study=study)
+        time.sleep(rng.uniform(2.0, 9.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        kills += 1
+    last = start_sweep(tmp_path, tmp_path / "b", "--devices=1", study=study)
+    wait_for_success(last)
+    a, b = run_records(tmp_path / "a"), run_records(tmp_path / "b")
+    assert a.keys() == b.keys()
+    assert len(a) == 24
+    for run in a:
+        assert_same_record(a[run], b[run])
+
+
+@pytest.mark.slow
+def test_two_launchers_train_each_run_once(tmp_path):
+    both = [start_sweep(tmp_path, tmp_path / "a", "--devices=1") for _ in range(2)]
+    for process in both:
+        wait_for_success(process)
+    heads = [read_json(path) for path in tmp_path.glob("a/runs/*/run.json")]
+    assert len(heads) == 24
+    assert {len(head["resumed_at"]) for head in heads} == {0}
+    assert len({head["pid"] for head in heads}) == 2
+    leases = list(tmp_path.glob("a/cohorts/*/lease.*"))
+    assert [path.name for path in leases] == ["lease.0"] * 2
+
+
+@needs_containers
+@pytest.mark.slow
+def test_two_containers_train_each_run_once(tmp_path):
+    """They have one host name, and their processes have the same numbers."""
+    both = [
+        start_sweep(tmp_path, tmp_path / "a", "--devices=1", start=in_container) for _ in range(2)
+    ]
+    for process in both:
+        wait_for_success(process)
+    heads = [read_json(path) for path in tmp_path.glob("a/runs/*/run.json")]
+    assert len(heads) == 24
+    assert {len(head["resumed_at"]) for head in heads} == {0}
+    leases = list(tmp_path.glob("a/cohorts/*/lease.*"))
+    assert [path.name for path in leases] == ["lease.0"] * 2
+
+
+@pytest.mark.slow
+def test_jobs_share_the_study_and_survive_a_killed_worker(tmp_path):
+    process = start_sweep(tmp_path, tmp_path / "a", "--jobs=2")
+    while not list(tmp_path.glob("a/runs/*/run.json")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    head = read_json(next(tmp_path.glob("a/runs/*/run.json")))
+    text = "\n".join(describe(tmp_path / "a"))
+    assert f"process {head['pid']} on " in text
+    os.kill(head["pid"], signal.SIGKILL)
+    out = wait_for_success(process)
+    assert "was killed by signal 9; restarting it" in out
+    assert len(run_records(tmp_path / "a")) == 24
+
+
+def test_a_stop_reaches_workers_that_still_import(tmp_path, monkeypatch):
+    """They die of the signal; it is no crash after which they start again."""
+    code = "import time; time.sleep(60)"
+    monkeypatch.setattr(
+        "lstm_lab.studies.local.worker_command", lambda arguments: [sys.executable, "-c", code]
+    )
+    begin = time.monotonic()
+    assert run_jobs([], tmp_path, 2, 1, StopAfter(2)) == INTERRUPTED
+    assert time.monotonic() - begin < 30
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path, monkeypatch):
+    code = "import time; time.sleep(60)"
+    monkeypatch.setattr(
+        "lstm_lab.studies.local.worker_command", lambda arguments: [sys.executable, "-c", code]
+    )
+    started = []
+    real = WorkerProcess._start
+
+    def start(self):
+        started.append(real(self))
+        return started[-1]
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WorkerProcess, "_start", start)
+    with monkeypatch.context() as patch:
+        patch.setattr("lstm_lab.studies.local.time.sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_jobs([], tmp_path, 2, 1, StopRequest())
+    assert [process.wait(10) for process in started] == [-signal.SIGTERM] * 2

@@ -1,13 +1,8 @@
-"""Launches: cohorts of random trials, retries after failures, archives, several processes."""
+"""Launches: cohorts of random trials, retries after failures, archives."""
 
 import itertools
 import json
-import os
-import random as chance
 import shutil
-import signal
-import sys
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -23,7 +18,6 @@ from lstm_lab.studies.dry_run import preview
 from lstm_lab.studies.expand import final_runs, tuning_runs
 from lstm_lab.studies.failures import clear_failures
 from lstm_lab.studies.folder import StudyFolder
-from lstm_lab.studies.local import WorkerProcess, run_jobs
 from lstm_lab.studies.plan import PROGRAM_FLOPS, plan_cohorts
 from lstm_lab.studies.run import launch
 from lstm_lab.studies.status import describe
@@ -31,21 +25,15 @@ from lstm_lab.tasks import Adding
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import CohortOutcome, StopRequest
 from lstm_lab.training.parallel import unpad
-from lstm_lab.utils.errors import INTERRUPTED
 from lstm_lab.utils.files import read_json, read_lines
-from tests.helpers.containers import in_container, needs_containers
 from tests.helpers.paths import ROOT
 from tests.helpers.sweep import (
     BASE,
-    STUDY_FILE,
     TUNED,
     pool,
-    run_records,
-    start_sweep,
     tiny_study,
-    wait_for_success,
 )
-from tests.helpers.training import StopAfter, assert_close, assert_same_record, run_steps
+from tests.helpers.training import assert_close, run_steps
 
 RANGES = {
     "model.hidden": LogUniform(3, 12, integer=True),
@@ -310,73 +298,6 @@ def test_three_failures_for_one_reason_stop_the_sweep(tmp_path, monkeypatch, cap
     )
 
 
-@pytest.mark.slow
-def test_a_sweep_killed_twenty_times_ends_bit_for_bit(tmp_path):
-    # Long enough for twenty interruptions, of which each trains for a few seconds.
-    study = STUDY_FILE.replace('"steps": 1500', '"steps": 4000')
-    undisturbed = start_sweep(tmp_path, tmp_path / "a", "--devices=1", study=study)
-    wait_for_success(undisturbed)
-    rng, kills = chance.Random(0), 0
-    while kills < 20:
-        process = start_sweep(tmp_path, tmp_path / "b", "--devices=1", study=study)
-        time.sleep(rng.uniform(2.0, 9.0))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        kills += 1
-    last = start_sweep(tmp_path, tmp_path / "b", "--devices=1", study=study)
-    wait_for_success(last)
-    a, b = run_records(tmp_path / "a"), run_records(tmp_path / "b")
-    assert a.keys() == b.keys()
-    assert len(a) == 24
-    for run in a:
-        assert_same_record(a[run], b[run])
-
-
-@pytest.mark.slow
-def test_two_launchers_train_each_run_once(tmp_path):
-    both = [start_sweep(tmp_path, tmp_path / "a", "--devices=1") for _ in range(2)]
-    for process in both:
-        wait_for_success(process)
-    heads = [read_json(path) for path in tmp_path.glob("a/runs/*/run.json")]
-    assert len(heads) == 24
-    assert {len(head["resumed_at"]) for head in heads} == {0}
-    assert len({head["pid"] for head in heads}) == 2
-    leases = list(tmp_path.glob("a/cohorts/*/lease.*"))
-    assert [path.name for path in leases] == ["lease.0"] * 2
-
-
-@needs_containers
-@pytest.mark.slow
-def test_two_containers_train_each_run_once(tmp_path):
-    """They have one host name, and their processes have the same numbers."""
-    both = [
-        start_sweep(tmp_path, tmp_path / "a", "--devices=1", start=in_container) for _ in range(2)
-    ]
-    for process in both:
-        wait_for_success(process)
-    heads = [read_json(path) for path in tmp_path.glob("a/runs/*/run.json")]
-    assert len(heads) == 24
-    assert {len(head["resumed_at"]) for head in heads} == {0}
-    leases = list(tmp_path.glob("a/cohorts/*/lease.*"))
-    assert [path.name for path in leases] == ["lease.0"] * 2
-
-
-@pytest.mark.slow
-def test_jobs_share_the_study_and_survive_a_killed_worker(tmp_path):
-    process = start_sweep(tmp_path, tmp_path / "a", "--jobs=2")
-    while not list(tmp_path.glob("a/runs/*/run.json")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    head = read_json(next(tmp_path.glob("a/runs/*/run.json")))
-    text = "\n".join(describe(tmp_path / "a"))
-    assert f"process {head['pid']} on " in text
-    os.kill(head["pid"], signal.SIGKILL)
-    out = wait_for_success(process)
-    assert "was killed by signal 9; restarting it" in out
-    assert len(run_records(tmp_path / "a")) == 24
-
-
 def test_a_retry_keeps_the_layout_of_the_devices_here(tmp_path, monkeypatch):
     """The study was planned on four devices, and continues on one."""
     folder = StudyFolder(tmp_path, tiny_study())
@@ -384,37 +305,3 @@ def test_a_retry_keeps_the_layout_of_the_devices_here(tmp_path, monkeypatch):
     folder.plan_runs(runs, pool(4), lambda spec: 100.0)
     for _, cohort in folder.plan_runs(runs, pool(1), lambda spec: 100.0):
         assert folder.with_planned_layout(cohort, 1).layout == cohort.layout
-
-
-def test_a_stop_reaches_workers_that_still_import(tmp_path, monkeypatch):
-    """They die of the signal; it is no crash after which they start again."""
-    code = "import time; time.sleep(60)"
-    monkeypatch.setattr(
-        "lstm_lab.studies.local.worker_command", lambda arguments: [sys.executable, "-c", code]
-    )
-    begin = time.monotonic()
-    assert run_jobs([], tmp_path, 2, 1, StopAfter(2)) == INTERRUPTED
-    assert time.monotonic() - begin < 30
-
-
-def test_workers_end_with_the_process_that_started_them(tmp_path, monkeypatch):
-    code = "import time; time.sleep(60)"
-    monkeypatch.setattr(
-        "lstm_lab.studies.local.worker_command", lambda arguments: [sys.executable, "-c", code]
-    )
-    started = []
-    real = WorkerProcess._start
-
-    def start(self):
-        started.append(real(self))
-        return started[-1]
-
-    def interrupt(seconds):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(WorkerProcess, "_start", start)
-    with monkeypatch.context() as patch:
-        patch.setattr("lstm_lab.studies.local.time.sleep", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run_jobs([], tmp_path, 2, 1, StopRequest())
-    assert [process.wait(10) for process in started] == [-signal.SIGTERM] * 2
