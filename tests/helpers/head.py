@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.models.head import Outputs
+from lstm_lab.models.head import Outputs, cross_entropy
+from lstm_lab.tasks import ClassScores
 
 
 def draw(seed, T, B, H, C):
@@ -36,3 +37,15 @@ def assert_close(values, expected):
     for value, reference in zip(jax.tree.leaves(values), jax.tree.leaves(expected), strict=True):
         scale = max(np.abs(reference).max(), 1.0)
         np.testing.assert_allclose(value, reference, atol=1e-5 * scale)
+
+
+def assert_weights_have_gradients(outputs, y_BT, weight_BT, smoothing):
+    """The gradient of a weight is the loss of its prediction; one of weight 0 has none."""
+    weight_BT[1, 2] = 0.0
+    losses = ClassScores(*formula(outputs, y_BT, weight_BT, smoothing)[2]).smoothed_nll(smoothing)
+
+    def loss(weight_BT):
+        return 3.0 * cross_entropy(in_float32(outputs), jnp.array(y_BT), weight_BT, smoothing)[0]
+
+    gradient = jax.jit(jax.grad(loss))(jnp.array(weight_BT, jnp.float32))
+    assert_close(gradient, 3.0 * np.where(weight_BT > 0, losses, 0.0))

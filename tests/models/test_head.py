@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from lstm_lab.models import head
 from lstm_lab.models.head import Outputs, cross_entropy
-from lstm_lab.tasks import IGNORE_INDEX, ClassScores
-from tests.helpers.head import assert_close, draw, formula, in_float32
+from lstm_lab.tasks import IGNORE_INDEX
+from tests.helpers.head import (
+    assert_close,
+    assert_weights_have_gradients,
+    draw,
+    formula,
+    in_float32,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,15 +53,7 @@ def test_sum_gradients_and_scores_follow_the_formula(seed, sizes, smoothing):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_gradient_of_a_weight_is_the_loss_of_its_prediction(smoothing):
-    outputs, y_BT, weight_BT = draw(0, 3, 4, 2, 5)
-    weight_BT[1, 2] = 0.0
-    losses = ClassScores(*formula(outputs, y_BT, weight_BT, smoothing)[2]).smoothed_nll(smoothing)
-
-    def loss(weight_BT):
-        return 3.0 * cross_entropy(in_float32(outputs), jnp.array(y_BT), weight_BT, smoothing)[0]
-
-    gradient = jax.jit(jax.grad(loss))(jnp.array(weight_BT, jnp.float32))
-    assert_close(gradient, 3.0 * np.where(weight_BT > 0, losses, 0.0))
+    assert_weights_have_gradients(*draw(0, 3, 4, 2, 5), smoothing)
 
 
 def test_a_factor_of_the_sum_scales_its_gradients():
