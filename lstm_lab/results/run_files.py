@@ -17,6 +17,7 @@ from lstm_lab.utils.files import (
     parse_object,
     read_if_there,
     read_json,
+    read_last_line,
     read_lines,
     write_text,
 )
@@ -157,6 +158,25 @@ def is_result(result: Mapping[str, JSON]) -> bool:
     return isinstance(result.get("status"), str) and all(
         value is None or isinstance(value, (int, float)) for value in numbers
     )
+
+
+def read_progress(folder: Path) -> float:
+    """Returns the share of its optimizer steps that a run has recorded; 0 for a run not begun.
+
+    A run that stops early ends before it reaches 1.
+
+    Args:
+      folder: the folder of a run.
+
+    Example:
+      >>> read_progress(Path("runs/imdb"))
+      0.25
+    """
+    head = read_json(folder / "run.json", planned_steps=int)
+    row = read_last_line(folder / METRICS, step=int)
+    if head is None or row is None:
+        return 0.0
+    return min(float(row["step"] / max(head["planned_steps"], 1)), 1.0)
 
 
 def read_rows(folder: Path, having: str = "") -> list[dict[str, JSON]]:

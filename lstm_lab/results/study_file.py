@@ -8,11 +8,12 @@ each look decided (`looks`). `studies/folder.py` writes it, `plan_schema.py` che
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from lstm_lab.results.lease import current_owner
 from lstm_lab.results.looks import due_seeds
 from lstm_lab.results.plan_schema import damage, is_id
-from lstm_lab.results.run_files import lease_folder, read_head, read_result
+from lstm_lab.results.run_files import lease_folder, read_head, read_progress, read_result
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from lstm_lab.utils.types import JSON
@@ -115,13 +116,33 @@ def leased_runs(workdir: Path, plan: dict[str, JSON]) -> dict[str, bool]:
     return leased
 
 
-def count_results(workdir: Path) -> tuple[int, int]:
-    """Returns the number of results, and how many of them come from an archive.
+class RunCounts(NamedTuple):
+    """How far the runs of a study are.
+
+    Attributes:
+      results: the number of results.
+      archived: how many of them come from an archive.
+      begun: what the runs without a result have trained: 0.5 for one that has half of its steps.
+    """
+
+    results: int
+    archived: int
+    begun: float
+
+    @property
+    def trained(self) -> float:
+        """What was trained in this folder, in runs."""
+        return self.results - self.archived + self.begun
+
+
+def count_runs(workdir: Path) -> RunCounts:
+    """Returns how far the runs of a study are.
 
     A result may be damaged: none is read. Those of an archive have no curve.
     """
-    folders = [path.parent for path in workdir.glob("runs/*/result.json")]
-    return len(folders), sum(not (folder / "metrics.jsonl").exists() for folder in folders)
+    done = {path.parent for path in workdir.glob("runs/*/result.json")}
+    begun = {path.parent for path in workdir.glob("runs/*/metrics.jsonl")}
+    return RunCounts(len(done), len(done - begun), sum(map(read_progress, begun - done)))
 
 
 def count_expected_runs(plan: dict[str, JSON]) -> int:

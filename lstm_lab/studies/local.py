@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from lstm_lab.results.study_file import count_expected_runs, count_results, read_plan
+from lstm_lab.results.study_file import count_expected_runs, count_runs, read_plan
 from lstm_lab.studies.slurm import worker_command
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.utils.errors import DONE, FAILED, INTERRUPTED, WRONG_USAGE
@@ -56,8 +56,9 @@ def run_jobs(
         for k in range(jobs)
     ]
     with Meter(runs, "runs") as meter:
-        done, archived = count_results(workdir)
-        meter.skip(done)
+        counts = count_runs(workdir)
+        meter.skip(counts.results + counts.begun)
+        trained = counts.trained
         signaled = False
         try:
             # A list, not any(): all have to be asked, and restarted if they were killed.
@@ -67,17 +68,18 @@ def run_jobs(
                     for worker in workers:
                         worker.stop()
                 time.sleep(POLL_SECONDS)
-                before, archived_before = done, archived
-                done, archived = count_results(workdir)
-                if done >= runs:
+                before, counts = counts, count_runs(workdir)
+                if counts.results >= runs:
                     # The last look may have opened a further group of seeds.
                     expected = count_expected_runs(read_plan(workdir))
                     meter.extend(expected - runs)
                     runs = expected
                 # Taken over by a worker within seconds; they would promise an early end.
-                meter.skip(archived - archived_before)
-                trained = (done - archived) - (before - archived_before)
-                meter.advance(trained, f"{jobs} processes")
+                meter.skip(counts.archived - before.archived)
+                # Not less than before: after a kill, some steps are trained again.
+                known, trained = trained, max(trained, counts.trained)
+                text = f"{jobs} processes, {counts.results}/{runs} runs"
+                meter.advance(trained - known, text)
         finally:
             # After a second Ctrl-C, too: they would train on without anybody who knows of them.
             for worker in workers:

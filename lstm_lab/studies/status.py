@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from lstm_lab.results.intact import problems
 from lstm_lab.results.lease import current_owner
-from lstm_lab.results.run_files import read_result
+from lstm_lab.results.run_files import read_progress, read_result
 from lstm_lab.results.study_file import (
     cohort_folder,
     count_expected_runs,
@@ -43,7 +44,8 @@ def _lines(workdir: Path) -> list[str]:
         if not (workdir / "run.json").is_file():
             raise UserError(f"workdir: {workdir} holds neither a study nor a run")
         status, reason = run_status(workdir)
-        first = f"{workdir}: {status}{f' ({reason})' if reason else ''}"
+        done = _share_done([workdir]) if status == "running" else ""
+        first = f"{workdir}: {status}{f' ({reason})' if reason else ''}{done}"
         return [first, *(f"  {line}" for line in _damaged_files(workdir))]
     plan = read_plan(workdir)
     leased = leased_runs(workdir, plan)
@@ -56,7 +58,14 @@ def _lines(workdir: Path) -> list[str]:
     counts = Counter(status for _, status, _ in rows.values())
     # Final runs are planned after tuning, so some runs may not have a row yet.
     counts["missing"] += expected - len(rows)
-    lines += [f"  {count:5d} {status}" for status, count in sorted(counts.items()) if count]
+    running = [
+        run_folder(workdir, run) for run, (_, status, _) in rows.items() if status == "running"
+    ]
+    lines += [
+        f"  {count:5d} {status}{_share_done(running) if status == 'running' else ''}"
+        for status, count in sorted(counts.items())
+        if count
+    ]
     for look in plan.get("looks", []):
         judged = (f"{name} {found['verdict']}" for name, found in look["variants"].items())
         lines.append(f"  look after {look['seeds']} seeds: {', '.join(judged)}")
@@ -68,6 +77,13 @@ def _lines(workdir: Path) -> list[str]:
     for cohort_id in plan["cohorts"]:
         lines += _cohort_lines(cohort_folder(workdir, cohort_id))
     return lines
+
+
+def _share_done(folders: Sequence[Path]) -> str:
+    """Returns how far running runs are, as the end of a line."""
+    share = sum(map(read_progress, folders)) / len(folders)
+    # Of the steps that were planned: a run may stop early.
+    return f", {share:.0%} of {'its' if len(folders) == 1 else 'their'} steps done"
 
 
 def _damaged_files(folder: Path) -> list[str]:

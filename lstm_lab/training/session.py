@@ -74,7 +74,12 @@ class Session:
         # runs.
         self.checkpoints = Checkpoints(cohort.checkpoints)
         examples = count_examples(dataset)
-        self.head = {"overrides": overrides, "examples": examples, **provenance()}
+        self.head = {
+            "overrides": overrides,
+            "examples": examples,
+            "planned_steps": self.total,
+            **provenance(),
+        }
         # Predictions need it besides the weights, and a damaged file would change them.
         record = preprocessing_record(dataset)
         self.preprocessing = json_text(record) if record else None

@@ -15,6 +15,8 @@ from pathlib import Path
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.types import JSON
 
+# Bytes that hold the last lines of a file.
+TAIL = 2**16
 # Levels of nested JSON; functions that walk through it would reach Python's limit of calls.
 DEEPEST = 100
 # A file while `write_bytes` writes it: `.NAME.PID`.
@@ -232,6 +234,28 @@ def read_lines(path: Path, having: str = "", **kinds: type) -> list[dict[str, JS
         if error.errno not in ABSENT:
             raise
     return rows
+
+
+def read_last_line(path: Path, **kinds: type) -> dict[str, JSON] | None:
+    """Returns the last whole JSON line of a file, or None without one; reads only the file's end.
+
+    Args:
+      path: the file, to which a process may be writing.
+      kinds: as in `read_json`.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
+        return None
+    # What follows the last end of a line is a line that is being written, or nothing.
+    for line in reversed(lines[:-1]):
+        with suppress(ValueError):
+            return parse_object(line, kinds)
+    return None
 
 
 def parse_object(text: str, kinds: Mapping[str, type] | None = None) -> dict[str, JSON]:

@@ -9,7 +9,13 @@ from lstm_lab.api.runs import Run
 from lstm_lab.cli import main
 from lstm_lab.config.ids import run_id
 from lstm_lab.inference.load import load_run
-from lstm_lab.results.run_files import is_result, read_result, read_rows, read_settings
+from lstm_lab.results.run_files import (
+    is_result,
+    read_progress,
+    read_result,
+    read_rows,
+    read_settings,
+)
 from lstm_lab.studies.archive import pack
 from lstm_lab.training.loop import StopRequest, train_run
 from lstm_lab.utils.curve import Curve
@@ -83,6 +89,7 @@ def test_wrong_results_and_curves_count_as_missing(content, copied):
     (copied / "metrics.jsonl").write_bytes(content)
     assert read_result(copied) is None
     assert read_rows(copied) == []
+    assert read_progress(copied) == 0.0
     assert Run(copied).record.test == {}
 
 
@@ -92,6 +99,19 @@ def test_a_result_with_wrong_curves_is_damaged():
     assert is_result({**result, "curves": {"accuracy_by_length": curve}})
     for wrong in ([], {"a": {**curve, "y": [0.5, "1"]}}, {"a": {"x": [1], "y": [1]}}):
         assert not is_result({**result, "curves": wrong})
+
+
+def test_the_progress_is_the_share_of_the_planned_steps(copied):
+    assert read_progress(copied / "nothing") == 0.0
+    head, rows = read_json(copied / "run.json"), (copied / "metrics.jsonl")
+    assert read_progress(copied) == 1.0
+    write_json(copied / "run.json", {**head, "planned_steps": 4 * head["planned_steps"]})
+    assert read_progress(copied) == 0.25
+    write_json(copied / "run.json", {k: v for k, v in head.items() if k != "planned_steps"})
+    assert read_progress(copied) == 0.0  # of an earlier version
+    rows.write_text("")
+    write_json(copied / "run.json", head)
+    assert read_progress(copied) == 0.0
 
 
 @pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)

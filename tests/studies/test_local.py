@@ -15,7 +15,7 @@ from lstm_lab.studies.local import WorkerProcess, run_jobs
 from lstm_lab.studies.status import describe
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.utils.errors import DONE, INTERRUPTED
-from lstm_lab.utils.files import read_json, write_json
+from lstm_lab.utils.files import read_json, write_json, write_lines
 from lstm_lab.utils.progress import Meter
 from tests.helpers.containers import in_container, needs_containers
 from tests.helpers.sweep import (
@@ -73,6 +73,43 @@ def test_the_bar_learns_of_the_seeds_that_looks_add(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "POLL_SECONDS", 0.0)
     assert local.run_jobs([], tmp_path, 1, 4, StopRequest()) == DONE
     assert ended == [(6.0, 6.0)]
+
+
+def test_the_bar_counts_what_unfinished_runs_have_trained(tmp_path, monkeypatch):
+    """Runs of an hour would otherwise end before it moves."""
+    StudyFolder(tmp_path, tiny_study()).declare()
+    run, shown = tmp_path / "runs" / "a", []
+
+    def train():
+        write_json(run / "run.json", {"planned_steps": 4})
+        # The run resumes at step 1 after a kill.
+        for step in (1, 2, 1, 3):
+            write_lines(run / "metrics.jsonl", [{"step": step}])
+            yield True
+        write_json(run / "result.json", {})
+        yield True
+
+    class Recorded(Meter):
+        def advance(self, steps, text):
+            super().advance(steps, text)
+            shown.append((self.done, text))
+
+    trained = train()
+
+    class Worker:
+        """Trains a few steps each time that somebody asks whether it runs."""
+
+        code = DONE
+        running = property(lambda self: next(trained, False))
+        restarted = stop = lambda self: False
+
+    monkeypatch.setattr(local, "WorkerProcess", lambda *_: Worker())
+    monkeypatch.setattr(local, "Meter", Recorded)
+    monkeypatch.setattr(local, "POLL_SECONDS", 0.0)
+    assert local.run_jobs([], tmp_path, 1, 6, StopRequest()) == DONE
+    counts = [0] * 4 + [1]
+    done = [0.25, 0.5, 0.5, 0.75, 1.0]
+    assert shown == [(d, f"1 processes, {k}/6 runs") for d, k in zip(done, counts, strict=True)]
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from lstm_lab.config.ids import run_id
+from lstm_lab.results.lease import acquire_lease
+from lstm_lab.results.run_files import lease_folder
 from lstm_lab.results.study_file import read_plan
 from lstm_lab.studies import (
     Choice,
@@ -31,7 +33,7 @@ from lstm_lab.studies.status import describe
 from lstm_lab.tasks import TASKS
 from lstm_lab.training.loop import StopRequest
 from lstm_lab.utils.errors import UserError
-from lstm_lab.utils.files import read_json, write_json
+from lstm_lab.utils.files import read_json, write_json, write_lines
 from tests.helpers.sweep import TUNED, pool, tiny_study
 from tests.helpers.training import StopAfter, run_record
 
@@ -335,6 +337,13 @@ def test_status_reports_a_run_without_process_as_interrupted(tmp_path):
     assert "interrupted (its process no longer exists)" in describe(tmp_path)[0]
     with pytest.raises(UserError, match="holds neither a study nor a run"):
         describe(tmp_path / "nothing")
+
+
+def test_status_shows_how_far_a_running_run_is(tmp_path):
+    write_json(tmp_path / "run.json", {"status": "running", "planned_steps": 8})
+    write_lines(tmp_path / "metrics.jsonl", [{"step": 2}])
+    with acquire_lease(lease_folder(tmp_path)):
+        assert describe(tmp_path)[0].endswith(": running, 25% of its steps done")
 
 
 def test_status_shows_the_controls_of_a_foreign_folder_as_text(tmp_path):

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from lstm_lab.utils.files import (
+    TAIL,
     read_json,
+    read_last_line,
     read_lines,
     remove_parts,
     sync_folder,
@@ -41,6 +43,19 @@ def test_damaged_json_reads_as_none_and_damaged_lines_end_the_file(tmp_path):
     assert read_lines(tmp_path / "none.jsonl") == []
 
 
+def test_the_last_line_is_the_last_that_is_whole(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    assert read_last_line(path) is None
+    write_lines(path, [{"step": k, "text": "é" * 999} for k in range(100)])
+    assert path.stat().st_size > TAIL  # it begins in the middle of a line
+    assert read_last_line(path, step=int)["step"] == 99
+    with path.open("a") as file:
+        file.write('oops\n{"text": "no step"}\n{"step": 7')
+    assert read_last_line(path, step=int)["step"] == 99
+    path.write_text('{"step": 7')
+    assert read_last_line(path) is None
+
+
 @pytest.mark.parametrize("depth", [99, 100, 101, 400])
 def test_json_may_be_nested_a_hundred_levels_deep(depth, tmp_path):
     path = tmp_path / "a.json"
@@ -66,7 +81,7 @@ def test_only_parts_of_the_files_of_a_run_are_removed(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {".run.json.x", ".lease.3", "run.json"}
 
 
-@pytest.mark.parametrize("read", [read_json, read_lines])
+@pytest.mark.parametrize("read", [read_json, read_lines, read_last_line])
 def test_a_file_that_cannot_be_read_now_is_not_taken_for_missing(tmp_path, monkeypatch, read):
     """A finished run would be trained again, over its results."""
 
