@@ -78,7 +78,7 @@ def run_jobs(
                 meter.skip(counts.archived - before.archived)
                 # Not less than before: after a kill, some steps are trained again.
                 known, trained = trained, max(trained, counts.trained)
-                text = f"{jobs} processes, {counts.results}/{runs} runs"
+                text = f"{jobs} process{'es' if jobs > 1 else ''}, {counts.results}/{runs} runs"
                 meter.advance(trained - known, text)
         finally:
             # After a second Ctrl-C, too: they would train on without anybody who knows of them.

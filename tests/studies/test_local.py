@@ -109,7 +109,7 @@ def test_the_bar_counts_what_unfinished_runs_have_trained(tmp_path, monkeypatch)
     assert local.run_jobs([], tmp_path, 1, 6, StopRequest()) == DONE
     counts = [0] * 4 + [1]
     done = [0.25, 0.5, 0.5, 0.75, 1.0]
-    assert shown == [(d, f"1 processes, {k}/6 runs") for d, k in zip(done, counts, strict=True)]
+    assert shown == [(d, f"1 process, {k}/6 runs") for d, k in zip(done, counts, strict=True)]
 
 
 @pytest.mark.slow
