@@ -6,7 +6,7 @@ with them what a study may compare, `report` arranges its tables and figures by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Settings that determine which data a variant sees.
@@ -18,7 +18,7 @@ BASE = "base"
 def split_labels(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
     """Returns for each variant the label of its task's settings, and that of its other settings.
 
-    A single setting is named by its value alone, unless two variants would get the same labels.
+    A single setting is named by its value alone, unless different settings would get one label.
 
     Args:
       variants: the settings of each variant, by dotted path.
@@ -27,14 +27,12 @@ def split_labels(variants: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[s
       >>> split_labels({"a": {"task.length": 9, "model.cell": "gru"}})
       {'a': ('9', 'gru')}
     """
-    for names in (_value_alone, _short_names, _full_names):
-        labels = {name: _split(point, names) for name, point in variants.items()}
-        if len(set(labels.values())) == len({_key(point) for point in variants.values()}):
-            break
-    some = [any(pair[k] for pair in labels.values()) for k in (0, 1)]
+    tasks = _labels([_of_task(point) for point in variants.values()])
+    others = _labels([_of_others(point) for point in variants.values()])
+    some = [any(half) for half in (tasks, others)]
     return {
         name: (task or BASE * some[0], other or BASE * some[1])
-        for name, (task, other) in labels.items()
+        for name, task, other in zip(variants, tasks, others, strict=True)
     }
 
 
@@ -61,23 +59,43 @@ def variants_by_task(labels: Mapping[str, tuple[str, str]]) -> dict[str, list[st
     return by_task
 
 
-def _split(point: Mapping[str, Any], names: Callable[[Mapping[str, Any]], str]) -> tuple[str, str]:
-    task = {path: value for path, value in point.items() if path.startswith(TASK)}
-    other = {path: value for path, value in point.items() if not path.startswith(TASK)}
-    return names(task), names(other)
+def _of_task(point: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: value for path, value in point.items() if path.startswith(TASK)}
+
+
+def _of_others(point: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: value for path, value in point.items() if not path.startswith(TASK)}
+
+
+def _labels(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a label for each of some settings; different settings have different labels."""
+    different = {repr(sorted(point.items(), key=lambda item: item[0])) for point in points}
+    for names in (_value_alone, short_names, full_names):
+        labels = [names(point) for point in points]
+        if len(set(labels)) == len(different):
+            break
+    return labels
 
 
 def _value_alone(point: Mapping[str, Any]) -> str:
-    return str(next(iter(point.values()))) if len(point) == 1 else _short_names(point)
+    return str(next(iter(point.values()))) if len(point) == 1 else short_names(point)
 
 
-def _short_names(point: Mapping[str, Any]) -> str:
+def short_names(point: Mapping[str, Any]) -> str:
+    """Returns settings by the last parts of their paths.
+
+    Example:
+      >>> short_names({"task.length": 9, "model.cell": "gru"})
+      'length=9 cell=gru'
+    """
     return " ".join(f"{path.rpartition('.')[2]}={value}" for path, value in point.items())
 
 
-def _full_names(point: Mapping[str, Any]) -> str:
+def full_names(point: Mapping[str, Any]) -> str:
+    """Returns settings by their whole paths.
+
+    Example:
+      >>> full_names({"task.length": 9, "model.cell": "gru"})
+      'task.length=9 model.cell=gru'
+    """
     return " ".join(f"{path}={value}" for path, value in point.items())
-
-
-def _key(point: Mapping[str, Any]) -> str:
-    return repr(sorted(point.items(), key=lambda item: item[0]))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lstm_lab.results.labels import BASE, full_names, short_names
 from lstm_lab.utils.errors import UserError
 
 Point = dict[str, object]
@@ -289,12 +290,31 @@ def _extend(point: Point, axis: Axis, base: Mapping[str, object]) -> list[Point]
     return [{**point, **added} for added in axis.points]
 
 
+def by_label(points: Sequence[Point]) -> dict[str, Point]:
+    """Returns points by their labels, which are as short as they can be without being equal.
+
+    Args:
+      points: the points of a study.
+
+    Raises:
+      UserError: for a point that is there twice.
+
+    Example:
+      >>> list(by_label([{"model.hidden": 16}, {"train.batch_size": 16}]))
+      ['hidden=16', 'batch_size=16']
+    """
+    for name in (label, short_names, full_names):
+        labels = [name(point) or BASE for point in points]
+        if len(set(labels)) == len(points):
+            return dict(zip(labels, points, strict=True))
+    repeated = next(name for name in labels if labels.count(name) > 1)
+    raise UserError(f"axes: got {repeated} twice, expected each variant once")
+
+
 def label(point: Point) -> str:
     """Returns the name of a point: its value, or `name=value` pairs for several settings."""
-    if not point:
-        return "base"
     values = list(point.values())
     # A lone "True" would not say which setting is on.
     if len(values) == 1 and not isinstance(values[0], bool):
         return str(values[0])
-    return " ".join(f"{path.rpartition('.')[2]}={value}" for path, value in point.items())
+    return short_names(point) or BASE

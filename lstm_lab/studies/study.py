@@ -17,7 +17,7 @@ from lstm_lab.config.parsing import build_spec, with_complete_task
 from lstm_lab.config.run_spec import RunSpec
 from lstm_lab.config.serialization import to_json
 from lstm_lab.results.labels import split_labels, variants_by_task
-from lstm_lab.studies.axes import Axis, Point, SearchRange, cross, label, random_points
+from lstm_lab.studies.axes import Axis, Point, SearchRange, by_label, cross, random_points
 from lstm_lab.studies.claims import AnyClaim, Claim, Equivalent, Reference, Reproduces
 from lstm_lab.tasks import metric_directions
 from lstm_lab.utils.errors import UserError, unknown
@@ -310,7 +310,7 @@ class Study:
         """The points of the axes, by label; `expand.variants` checks that the study fits them."""
         # Conditions of an axis may refer to settings that the base leaves at their defaults.
         base = flatten(to_json(build_spec(self.settings)))
-        return {label(point): point for point in cross(self.axes, base)}
+        return by_label(cross(self.axes, base))
 
     def power(
         self,

@@ -14,7 +14,6 @@ from lstm_lab.report.render.files import build
 from lstm_lab.report.render.tables import groups, score_curve
 from lstm_lab.report.runs import read_study
 from lstm_lab.report.score_curves import MeanCurve, mean_curves, ranges
-from lstm_lab.results.labels import split_labels
 from lstm_lab.statistics.estimates import mean_interval
 from lstm_lab.utils.curve import Curve
 from lstm_lab.utils.files import read_json, write_json
@@ -136,23 +135,6 @@ def test_variants_that_differ_in_the_task_alone_share_axes_and_a_color(with_curv
     lines = {line.get_label(): line for line in axes.lines}
     assert {line.get_color() for line in lines.values()} == {ACCENT}
     assert lines["np"].get_linestyle() != lines["nfg"].get_linestyle()
-
-
-def test_labels_are_split_into_task_and_other_settings():
-    points = {"a": {"task.length": 9, "task.kinds": 2, "model.cell": "gru"}, "b": {}}
-    assert split_labels(points) == {"a": ("length=9 kinds=2", "gru"), "b": ("base", "base")}
-    assert split_labels({"a": {}, "b": {}}) == {"a": ("", ""), "b": ("", "")}
-
-
-def test_variants_with_different_settings_have_different_labels():
-    points = {
-        "a": {"task.length": 9, "model.dropout_in": 0.1},
-        "b": {"task.length": 9, "model.dropout_out": 0.1},
-    }
-    assert split_labels(points) == {
-        "a": ("length=9", "dropout_in=0.1"),
-        "b": ("length=9", "dropout_out=0.1"),
-    }
 
 
 def test_groups_average_their_variants_for_each_seed(folder):

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lstm_lab.studies import Choice, Conditional, LogUniform, Uniform, chain, grid, zipped
-from lstm_lab.studies.axes import cross, label, random_points
+from lstm_lab.studies.axes import by_label, cross, label, random_points
 from lstm_lab.utils.errors import UserError
 
 RANGES = {
@@ -29,6 +29,20 @@ def test_cross_zipped_and_chain_combine_values():
         {"a.x": 2, "b.z": "u"},
         {"a.x": 7, "a.y": 8, "b.z": "u"},
     ]
+
+
+def test_labels_are_longer_where_short_ones_would_be_equal():
+    lr, clip = grid("optim.lr", (0.01, 0.003)), grid("optim.clip", (0.01, 1.0))
+    assert list(by_label(cross([lr]))) == ["0.01", "0.003"]
+    points = cross([chain(lr, clip)])
+    assert by_label(points) == dict(
+        zip(["lr=0.01", "lr=0.003", "clip=0.01", "clip=1.0"], points, strict=True)
+    )
+    same_end = cross([chain(grid("task.length", (9,)), grid("model.length", (9,)))])
+    assert list(by_label(same_end)) == ["task.length=9", "model.length=9"]
+    assert by_label([{}]) == {"base": {}}
+    with pytest.raises(UserError, match="axes: got optim.lr=0.01 twice, expected each"):
+        by_label(cross([grid("optim.lr", (0.01, 0.1, 0.01))]))
 
 
 def test_an_axis_is_left_out_if_its_condition_fails():
