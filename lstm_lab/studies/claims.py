@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lstm_lab.utils.errors import UserError
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -19,6 +21,9 @@ class Claim:
       alpha: the level of this claim. It is not corrected for the number of claims: a study with
         many claims should choose lower levels.
 
+    Raises:
+      UserError: for a variant that should beat itself, or a level that is out of range.
+
     Example:
       Claim(better="peephole", worse="nfg", alpha=0.01)
     """
@@ -28,6 +33,10 @@ class Claim:
     alpha: float = 0.05
 
     kind: ClassVar[str] = "better"
+
+    def __post_init__(self) -> None:
+        _check(self, "worse", self.worse != self.better, "another variant")
+        _check(self, "alpha", 0.0 < self.alpha < 1.0, "more than 0 and less than 1")
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,9 @@ class Equivalent:
       margin: in units of the metric that ranks the variants.
       alpha: the level.
 
+    Raises:
+      UserError: for a variant and itself, a margin of 0 or less, or a level that is out of range.
+
     Example:
       Equivalent("vanilla", "np", margin=0.01)
     """
@@ -52,6 +64,11 @@ class Equivalent:
 
     kind: ClassVar[str] = "equivalent"
 
+    def __post_init__(self) -> None:
+        _check(self, "b", self.b != self.a, "another variant")
+        _check(self, "margin", self.margin > 0.0, "more than 0")
+        _check(self, "alpha", 0.0 < self.alpha < 1.0, "more than 0 and less than 1")
+
 
 @dataclass(frozen=True)
 class Best:
@@ -61,6 +78,9 @@ class Best:
       published: the published score, in units of the metric that ranks the variants.
       tolerance: how far the best score of the study may be from it.
       source: the publication, with table or page.
+
+    Raises:
+      UserError: for a negative tolerance.
 
     Example:
       Best(published=8.38, tolerance=0.1, source="Greff et al. 2017, second-hand")
@@ -72,6 +92,9 @@ class Best:
 
     kind: ClassVar[str] = "best"
 
+    def __post_init__(self) -> None:
+        _check(self, "tolerance", self.tolerance >= 0.0, "0 or more")
+
 
 @dataclass(frozen=True)
 class Matters:
@@ -80,6 +103,9 @@ class Matters:
     Attributes:
       setting: its dotted name; a setting of the trials, with a range that has no condition.
       at_least, at_most: bounds of the share, from 0 to 1, averaged over the variants.
+
+    Raises:
+      UserError: for bounds that no share can keep.
 
     Example:
       Matters("optim.lr", at_least=0.5)
@@ -90,6 +116,11 @@ class Matters:
     at_most: float = 1.0
 
     kind: ClassVar[str] = "matters"
+
+    def __post_init__(self) -> None:
+        low, high = self.at_least, self.at_most
+        _check(self, "at_least", 0.0 <= low <= 1.0, "0 to 1")
+        _check(self, "at_most", low <= high <= 1.0, f"{low} to 1")
 
 
 @dataclass(frozen=True)
@@ -102,6 +133,9 @@ class Scores:
       at_least, at_most: the bounds; one is enough.
       source: the origin of the bound, such as a paper.
 
+    Raises:
+      UserError: without bounds, or for bounds that no score can keep.
+
     Example:
       Scores("lstm", "mse", at_most=0.001)
     """
@@ -113,6 +147,12 @@ class Scores:
     source: str = ""
 
     kind: ClassVar[str] = "scores"
+
+    def __post_init__(self) -> None:
+        low, high = self.at_least, self.at_most
+        _check(self, "at_least", low is not None or high is not None, "a bound, or at_most")
+        valid = low is None or high is None or low <= high
+        _check(self, "at_most", valid, f"{low} or more")
 
 
 @dataclass(frozen=True)
@@ -130,6 +170,9 @@ class Reproduces:
       source: the publication, with table or page.
       alpha: the level of each of two one-sided tests.
 
+    Raises:
+      UserError: for a tolerance of 0 or less, or a level that is out of range.
+
     Example:
       Reproduces("lstm", "nll", 8.45, tolerance=0.2, source="Bai et al. 2018, Table 1")
     """
@@ -143,8 +186,19 @@ class Reproduces:
 
     kind: ClassVar[str] = "reproduces"
 
+    def __post_init__(self) -> None:
+        _check(self, "tolerance", self.tolerance > 0.0, "more than 0")
+        _check(self, "alpha", 0.0 < self.alpha < 1.0, "more than 0 and less than 1")
+
 
 AnyClaim = Claim | Equivalent | Best | Matters | Scores | Reproduces
+
+
+def _check(claim: AnyClaim, name: str, valid: bool, expected: str) -> None:
+    """Raises a UserError for a field of a claim with a value that cannot be meant."""
+    if not valid:
+        value = getattr(claim, name)
+        raise UserError(f"{type(claim).__name__}: {name}: got {value!r}, expected {expected}")
 
 
 @dataclass(frozen=True)

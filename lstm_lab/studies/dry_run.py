@@ -7,7 +7,7 @@ rate from a matrix product on the first device.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from lstm_lab.models.summary import summarize_program
 from lstm_lab.results.looks import due_seeds, look_sizes
 from lstm_lab.studies.axes import label
 from lstm_lab.studies.declaration import declaration
-from lstm_lab.studies.expand import PlannedRun, final_runs, tuning_runs, variants
+from lstm_lab.studies.expand import PlannedRun, final_runs, tuning_runs
 from lstm_lab.studies.plan import (
     PlannedCohort,
     count_tokens,
@@ -64,24 +64,20 @@ def preview(
     lines = [aligned([["id", "stage", "variant", "point", "seed"], *rows])]
     if len(runs) > MAX_ROWS:
         lines.append(f"and {len(runs) - MAX_ROWS} more")
-    undecided = {} if study.sequential is None else _final_runs(study)
+    # Those of all stages, as if no look decided any comparison.
+    final = _final_runs(study) if study.sequential is not None or study.tuning else {}
     # The overrides of tuning may change the task.
-    datasets = _load_datasets({**runs, **undecided}, data_dir)
+    datasets = _load_datasets({**runs, **final}, data_dir)
     cohorts = _plan(runs, datasets)
     lines += ["", aligned(_cohort_rows(cohorts, runs)), "", _totals(cohorts, runs, datasets)]
     if study.tuning and isinstance(study.tuning.trials, Search):
         lines.append("the search chooses its points from results; the points above are random ones")
     if study.tuning and study.seeds:
-        names = variants(study)
-        seeds = study.seeds[: min(due.values())]
-        lines.append(
-            f"then, at the best point of each variant: {len(names)} variants x seeds "
-            f"{', '.join(map(str, seeds))}: {len(names) * len(seeds)} runs"
-        )
+        lines.append(_final_line(study, study.seeds[: min(due.values())], final, datasets))
     if study.sequential is not None:
-        lines.append(_looks_line(look_sizes(declared), undecided, datasets))
+        lines.append(_looks_line(look_sizes(declared), final, datasets))
     # Where `power` has an answer; what the user asked for is refused in words.
-    if std is not None or (study.baseline and len(study.points) > 1 and not study.folds):
+    if std is not None or (study.rivals and not study.folds):
         lines += ["", *_power_lines(study, std, difference)]
     return "\n".join(lines)
 
@@ -93,6 +89,23 @@ def _final_runs(study: Study, due: Mapping[str, int] | None = None) -> dict[str,
     """
     points = {run.variant: run.point for run in tuning_runs(study)}
     return {run_id(run.spec): run for run in final_runs(study, points, due)}
+
+
+def _final_line(
+    study: Study,
+    seeds: Sequence[int],
+    runs: dict[str, PlannedRun],
+    datasets: dict[Task, Dataset],
+) -> str:
+    """Returns what follows the tuning; with looks, the line after it has the time."""
+    count = len(study.points)
+    text = (
+        f"then, at the best point of each variant: {count} variants x seeds "
+        f"{', '.join(map(str, seeds))}: {count * len(seeds)} runs"
+    )
+    if study.sequential is not None:
+        return text
+    return f"{text}, about {duration(_seconds(_flops(_plan(runs, datasets), runs, datasets)))}"
 
 
 def _looks_line(

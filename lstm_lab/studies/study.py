@@ -98,7 +98,8 @@ class Tuning:
       trials: random points, crossed with the axes; or a search, which allows no axes; or None.
 
     Raises:
-      UserError: without seeds and trials, or for a search with axes.
+      UserError: without seeds and trials, for a seed that is there twice, or for a search with
+        axes.
 
     Example:
       Tuning(axes=(grid("optim.lr", (0.003, 0.01)),), seeds=(0, 1))
@@ -112,6 +113,8 @@ class Tuning:
     def __post_init__(self) -> None:
         if self.seeds is None and self.trials is None:
             raise UserError("tuning: seeds: got None, expected seeds or trials")
+        if len(set(self.seeds or ())) < len(self.seeds or ()):
+            raise UserError(f"tuning: seeds: got {self.seeds}, expected each seed once")
         if isinstance(self.trials, Search) and self.axes:
             raise UserError(
                 "tuning: got a search with axes, expected no axes; put a Choice among its ranges"
@@ -217,8 +220,9 @@ class Study:
 
     Raises:
       UserError: for fewer than 3 folds: one each to train, validate and test; for a negative rope;
-        for looks without a baseline, with folds, with a `test_metric`, without more seeds than
-        the first look, or with a claim that tests means, whose level would ignore the looks.
+        for a share `top` out of range; for a seed that is there twice; for looks without a
+        baseline, with folds, with a `test_metric`, without more seeds than the first look, or with
+        a claim that tests means, whose level would ignore the looks.
 
     Example:
       Study(
@@ -251,13 +255,17 @@ class Study:
     def __post_init__(self) -> None:
         if self.sequential is not None:
             self._check_looks(self.sequential)
-        if not self.rope >= 0.0:
-            raise UserError(f"study {self.name}: rope: got {self.rope}, expected 0 or more")
-        if self.folds is not None and self.folds < 3:
-            raise UserError(
-                f"study {self.name}: folds: got {self.folds}, expected 3 or more (one part each to "
-                "train, validate and test)"
-            )
+        parts = "3 or more (one part each to train, validate and test)"
+        for name, valid, expected in (
+            ("seeds", len(set(self.seeds)) == len(self.seeds), "each seed once"),
+            ("top", 0.0 < self.top <= 1.0, "more than 0 and at most 1"),
+            ("rope", self.rope >= 0.0, "0 or more"),
+            ("folds", self.folds is None or self.folds >= 3, parts),
+        ):
+            if not valid:
+                raise UserError(
+                    f"study {self.name}: {name}: got {getattr(self, name)}, expected {expected}"
+                )
 
     def _check_looks(self, looks: Sequential) -> None:
         of_means = (Claim, Equivalent, Reproduces)
@@ -312,6 +320,13 @@ class Study:
         base = flatten(to_json(build_spec(self.settings)))
         return by_label(cross(self.axes, base))
 
+    @property
+    def rivals(self) -> list[str]:
+        """The variants that are compared with the baseline: the others on its task."""
+        of_task = variants_by_task(split_labels(self.points)).values()
+        compared = next((names for names in of_task if self.baseline in names), [])
+        return [name for name in compared if name != self.baseline]
+
     def power(
         self,
         std: float | str | Path,
@@ -337,9 +352,9 @@ class Study:
           test of all seeds: studies with looks have nearly this power (docs/benchmarks.md).
 
         Raises:
-          UserError: without a baseline and another variant; for a cross-validation, whose scores
-            depend on each other; for a number that is out of range; for a file or folder without
-            two results of one variant.
+          UserError: without a baseline and another variant on its task; for a cross-validation,
+            whose scores depend on each other; for a number that is out of range; for a file or
+            folder without two results of one variant.
 
         Example:
           >>> axes = (grid("model.cell", ("lstm", "gru")),)
@@ -351,18 +366,17 @@ class Study:
         # Late, here and there: SciPy's statistics take a second, and training does not need them.
         from lstm_lab.studies.power import deviation_of_runs, power_of_seeds
 
-        if self.baseline is None or len(self.points) < 2 or self.folds is not None:
+        if not self.rivals or self.folds is not None:
             raise UserError(
-                f"study {self.name}: power: expected a baseline, another variant and no folds"
+                f"study {self.name}: power: expected a baseline, another variant on its task and "
+                "no folds"
             )
         if not isinstance(std, (int, float)):
             std = deviation_of_runs(Path(std), self.ranking_metric)
         if alpha is None:
             alpha = 0.05 if self.sequential is None else self.sequential.alpha
         matters = difference if difference is not None else self.rope or None
-        of_task = variants_by_task(split_labels(self.points)).values()
-        comparisons = next(len(names) for names in of_task if self.baseline in names) - 1
-        return power_of_seeds(len(self.seeds), std, matters, alpha, comparisons, power)
+        return power_of_seeds(len(self.seeds), std, matters, alpha, len(self.rivals), power)
 
 
 def study_of_seeds(name: str, spec: RunSpec, seeds: int) -> Study:

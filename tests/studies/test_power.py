@@ -7,7 +7,7 @@ import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.statistics.power import detectable_effect, runs_needed, welch_power
-from lstm_lab.studies import Sequential, Study, grid
+from lstm_lab.studies import Sequential, Study, grid, zipped
 from lstm_lab.studies.archive import pack
 from lstm_lab.studies.dry_run import preview
 from lstm_lab.studies.load import load_study
@@ -96,8 +96,18 @@ def test_a_wrong_request_is_one_line(tmp_path):
         with pytest.raises(UserError, match=message):
             tiny_study().power(**options)
     for options in ({"baseline": None}, {"folds": 3}, {"axes": (), "baseline": ""}):
-        with pytest.raises(UserError, match="expected a baseline, another variant and no folds"):
+        with pytest.raises(UserError, match="another variant on its task and no folds"):
             tiny_study(**options).power(1.0)
+
+
+def test_a_baseline_alone_on_its_task_is_compared_with_nothing(tmp_path):
+    tasks = zipped({"task.length": (9, 20, 20), "model.cell": ("lstm", "gru", "rnn")})
+    alone = tiny_study(axes=(tasks,), baseline="length=9 cell=lstm")
+    assert alone.rivals == []
+    with pytest.raises(UserError, match="another variant on its task"):
+        alone.power(1.0)
+    assert "standard deviations" not in preview(alone, tmp_path)
+    assert tiny_study(axes=FOUR).rivals == ["rnn", "gru", "np"]
 
 
 def test_a_dry_run_names_what_the_seeds_can_find(tmp_path):

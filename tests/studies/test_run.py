@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -152,6 +153,11 @@ def test_a_dry_run_shows_programs_memory_and_time(tmp_path):
     assert "GFLOP/s of a device's matrix product" in text
     assert "MiB" in text
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_tells_the_time_of_the_final_runs_too(tmp_path):
+    (line,) = [row for row in preview(tiny_study(**TUNED), tmp_path).splitlines() if "then" in row]
+    assert re.search(r"2 variants x seeds 10, 11, 12: 6 runs, about \d+s$", line)
 
 
 def test_a_study_of_trials_compares_the_best_tenth(tmp_path):

@@ -62,17 +62,22 @@ TRIALS = Tuning(
         ({"axes": (grid("model.cell", ()),)}, "got no runs"),
         ({"baseline": "lstn"}, "baseline: .*'lstn'.*did you mean 'lstm'"),
         ({"test_metric": "mea"}, "test_metric: got 'mea'; did you mean 'mse'"),
-        ({"claims": (Scores("gru", "mse"),)}, r"claims\[0\].variant: .*'gru'"),
+        ({"claims": (Scores("gru", "mse", at_most=1.0),)}, r"claims\[0\].variant: .*'gru'"),
         (
             {"claims": (Reproduces("gru", "mse", 0.1, 0.05, "a paper"),)},
             r"claims\[0\].variant: .*'gru'",
         ),
         (
-            {"claims": (Scores("lstm", "msee"),)},
+            {"claims": (Scores("lstm", "msee", at_most=1.0),)},
             r"claims\[0\].metric: got 'msee'; did you mean 'mse'",
         ),
         (
-            {"claims": (Scores("lstm", "mse"), Reproduces("rnn", "nll", 1.0, 0.1, "a paper"))},
+            {
+                "claims": (
+                    Scores("lstm", "mse", at_most=1.0),
+                    Reproduces("rnn", "nll", 1.0, 0.1, "a paper"),
+                )
+            },
             r"claims\[1\].metric: got 'nll', expected one of mse, mae",
         ),
         (
@@ -188,6 +193,16 @@ def test_a_rope_changes_the_report_and_not_the_results():
     assert results_part(one) == results_part(other)
     with pytest.raises(UserError, match="rope: got -0.1, expected 0 or more"):
         tiny_study(rope=-0.1)
+
+
+def test_seeds_that_repeat_and_shares_out_of_range_are_refused():
+    with pytest.raises(UserError, match=r"seeds: got \(1, 2, 1\), expected each seed once"):
+        tiny_study(seeds=(1, 2, 1))
+    with pytest.raises(UserError, match=r"tuning: seeds: got \(0, 0\), expected each seed once"):
+        Tuning(axes=(grid("optim.lr", (0.1,)),), seeds=(0, 0))
+    for top in (-3.0, 0.0, 1.5):
+        with pytest.raises(UserError, match=f"top: got {top}, expected more than 0 and at most 1"):
+            tiny_study(top=top)
 
 
 def test_the_task_declares_the_direction_of_a_final_metric(monkeypatch):
