@@ -154,7 +154,7 @@ class CellComparison:
 
         Example:
           comparison = ll.compare("gru", against="lstm", tasks=["adding_50"], budget=4)
-          print(comparison.report())  # runs/compare-gru/report/report.html
+          print(comparison.report())  # runs/compare-gru-lstm-4/report/report.html
         """
         self.write_report()
         return self.folder / "report" / "report.html"
