@@ -184,6 +184,9 @@ def load_study(folder: str | Path, *, trust_code: bool = False) -> StudyResult:
       folder: the folder of `lstm-lab sweep` or `ll.sweep`.
       trust_code: whether the cells and tasks in the folder may run; they have all your rights.
 
+    Returns:
+      The results so far, as `ll.sweep` returns them.
+
     Raises:
       UserError: for a folder without a study.
 
