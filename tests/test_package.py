@@ -110,6 +110,20 @@ def test_every_public_name_has_a_docstring_with_an_example(name):
     assert _code_of(_example(PUBLIC[name].__doc__ or "")), name
 
 
+def test_every_call_of_a_notebook_names_its_arguments_results_and_errors():
+    calls = [o for o in (getattr(ll, name) for name in ll.__all__) if inspect.isfunction(o)]
+    # Those that declare a study return what their names say.
+    calls = [call for call in calls if not call.__module__.startswith("lstm_lab.studies")]
+    assert len(calls) == 9
+    missing = [
+        f"{call.__name__}: {section}"
+        for call in calls
+        for section in ("Args", "Returns", "Raises")
+        if f"\n    {section}:\n" not in call.__doc__
+    ]
+    assert not missing
+
+
 def test_no_name_of_the_package_itself_is_left_out():
     assert {f"lstm_lab.{name}" for name in ll.__all__} <= set(PUBLIC)
 

@@ -5,9 +5,12 @@ models.
 """
 
 import re
+from typing import get_args, get_type_hints
 
 import pytest
 
+from lstm_lab.report.cross_study import PairwiseComparison
+from lstm_lab.statistics.sequential import LookVerdict
 from tests.helpers.data import write_samples
 from tests.helpers.pages import blocks_of, commands_of, run_page, write_files
 from tests.helpers.paths import ROOT
@@ -100,6 +103,23 @@ def test_both_glossaries_have_the_same_terms():
     chinese = [term for term in chinese if term not in ("英文", "---")]
     assert chinese == [term for term in english if term not in ("term", "---")]
     assert len(chinese) == len(set(chinese)) > 40
+
+
+@pytest.mark.parametrize("page", ["glossary", "zh/glossary"])
+def test_the_glossary_has_what_reports_print_and_pages_use(page):
+    text = read(page)
+    [verdicts] = re.findall(r"^\|.*\bverdict \|(.*)", text, re.M)
+    # The Chinese page gives in brackets what a report prints and has no usual translation.
+    printed = {"differs", "no difference shown", "no score", "undecided so far"}
+    if page == "glossary":
+        printed |= {"holds", "fails", *get_args(get_type_hints(PairwiseComparison)["verdict"])}
+        printed |= {*get_args(LookVerdict)}
+    assert not {verdict for verdict in printed if verdict not in verdicts}
+    terms = {"rope", "generation", "grace", "stage"}
+    assert not {term for term in terms if not re.search(rf"^\|.*\b{term} \|", text, re.M)}
+    defined = set(re.findall(r"\| ([A-Z]) \|", text))
+    shapes = [re.findall(r"\[([A-Z](?:,[A-Z])*)\]|[a-z]_([A-Z]{1,4})\b", read(p)) for p in ENGLISH]
+    assert not set("".join("".join(pair) for page in shapes for pair in page)) - {*defined, ","}
 
 
 @pytest.mark.parametrize("page", CHINESE_TEXTS)

@@ -221,8 +221,12 @@ def load_run(folder: str | Path, *, trust_code: bool = False) -> Run | Runs:
       folder: the folder of a run, or of a study that has no variants.
       trust_code: whether a cell or a task in the folder may run; it has all your rights.
 
+    Returns:
+      A `Run` for the folder of one run, and `Runs` for a study of one variant, as `ll.train`
+      returns them.
+
     Raises:
-      UserError: for a folder that holds neither.
+      UserError: for a folder that holds neither, or a study with several variants.
 
     Example:
       ll.load_run("runs/adding").metrics

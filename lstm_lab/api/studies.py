@@ -154,7 +154,7 @@ class CellComparison:
 
         Example:
           comparison = ll.compare("gru", against="lstm", tasks=["adding_50"], budget=4)
-          print(comparison.report())  # runs/compare-gru/report/report.html
+          print(comparison.report())  # runs/compare-gru-lstm-4/report/report.html
         """
         self.write_report()
         return self.folder / "report" / "report.html"
@@ -183,6 +183,9 @@ def load_study(folder: str | Path, *, trust_code: bool = False) -> StudyResult:
     Args:
       folder: the folder of `lstm-lab sweep` or `ll.sweep`.
       trust_code: whether the cells and tasks in the folder may run; they have all your rights.
+
+    Returns:
+      The results so far, as `ll.sweep` returns them.
 
     Raises:
       UserError: for a folder without a study.

@@ -135,7 +135,7 @@ def run_folder(spec: RunSpec) -> Path:
       spec: the run.
 
     Example:
-      run_folder(load_spec("adding:lstm"))  # runs/adding-lstm-cb7ae6a9f4ee
+      run_folder(load_spec("adding:lstm"))  # runs/adding-lstm-37defc906214
     """
     return Path(f"runs/{_words(spec)}-{run_id(spec)}")
 

@@ -162,6 +162,10 @@ def step(
     Returns:
       The new state, and the gates by name, each [B,H].
 
+    Raises:
+      ValueError: for inputs of another D than that of the parameters, or noise that the cell does
+        not take.
+
     Example:
       params = spec.cell.init(spec, jax.random.key(0), 8, 16)
       state, gates = step(spec, params, x_BD)  # from the zero state

@@ -206,7 +206,15 @@ def project(spec: Spec, params: Params, x: jax.Array) -> jax.Array:
     """Computes x W + b for all gates: [...,D] -> [...,GH], in the dtype of x.
 
     With layer normalization gain * LN(x W) + b. The multiplicative cell appends x Wm [...,R].
+
+    Raises:
+      ValueError: if x has another D than `init` drew the weights for.
     """
+    D = params["wx"].shape[0]
+    if x.shape[-1] != D:
+        raise ValueError(
+            f"x: got {x.shape[-1]} features, expected {D}, for which the parameters were drawn"
+        )
     # The bias gets every axis of x, because the project forbids silent broadcasting of ranks.
     b = params["b"].astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
     zx = x @ _as_one_matrix(params["wx"], x.dtype)

@@ -19,6 +19,15 @@ from lstm_lab.cells.masks import RecurrentDropout
 class CellSpec:
     """A member of the LSTM family, as data.
 
+    With h' and c' of the step before, the logistic function s, the activations a and b, and *
+    elementwise, each step computes
+
+        i = s(x Wi + h' Ui + pi * c' + bi)      f = s(x Wf + h' Uf + pf * c' + bf)
+        g = a(x Wg + h' Ug + bg)                c = f * c' + i * g
+        o = s(x Wo + h' Uo + po * c + bo)       h = o * b(c)
+
+    where p is 0 without a peephole. The fields below remove, couple or add terms.
+
     Attributes:
       gates: the sigmoid gates of i, f, o that have weights; an absent one is the constant 1.
       coupled: one of i and f has weights, and the other is 1 minus it.
@@ -40,8 +49,18 @@ class CellSpec:
       weight_drop: DropConnect on the recurrent matrix, with one mask per batch.
       cell: the functions of the cell; replace one to write your own variant.
 
+    Raises:
+      ValueError: for a value that a field does not have, and for fields that have no meaning
+        together: `coupled` without exactly one of i and f; `coupled_offset` without `coupled`;
+        `gate_recurrence` without all three gates; `forget_bias`, or an `init` that draws it,
+        without a forget gate, or both at once; `zoneout` with `projection`; `multiplicative` with
+        `variational_untied`.
+
     Example:
       CellSpec(gates="io", coupled=True, peephole="io", forget_bias=1.0)
+
+    Source: Greff et al. 2017, LSTM: A Search Space Odyssey, section II; cells/catalogue.py names
+    the paper of each named variant.
     """
 
     gates: str = SIGMOID_GATES

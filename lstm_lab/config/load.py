@@ -70,6 +70,9 @@ def load_spec(
         spec.
       trust_code: as in `read_config`.
 
+    Returns:
+      All settings of the run, checked; those that the config leaves out have their defaults.
+
     Raises:
       UserError: for a wrong config or setting; the message names it.
 

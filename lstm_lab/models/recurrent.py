@@ -131,6 +131,12 @@ class LSTM(nn.Module):
         Returns:
           Outputs [T,B,H], or [B,H] of the last step without `return_sequences`, and the final
           states. H doubles when two directions are concatenated.
+
+        Raises:
+          ValueError: for inputs that are not floating [T,B,D] with T of 1 or more; for states,
+            `lengths` or `resets` of another shape; for an unknown backend, or one that does not
+            support the call; for a clamped gate that the cell lacks.
+          flax.errors.ScopeParamShapeError: for inputs of another D than that of the parameters.
         """
         regularization = regularization or Regularization({})
         initial: InitialStates = states or ((None,) * len(self._directions),) * len(

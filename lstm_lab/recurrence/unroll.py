@@ -88,7 +88,8 @@ def unroll(
       Hidden states h [T,B,H], the final state, and the traced arrays [T,B,H] by name.
 
     Raises:
-      ValueError: for an unknown backend or name, an empty sequence, or a wrong shape.
+      ValueError: for an unknown backend, gate or field; a backend that does not support the call;
+        an empty sequence, a wrong shape, or inputs of integers.
 
     Example:
       h_TBH, final, _ = unroll(spec, params, x_TBD)

@@ -1,5 +1,7 @@
 """Single cells in Python: parameters, steps, sequences and checks."""
 
+import inspect
+
 import jax
 import numpy as np
 import pytest
@@ -24,6 +26,46 @@ def test_a_bound_cell_computes_what_its_functions_compute(name):
         state, gates = cell.step(params, x_BD, state)
     np.testing.assert_allclose(state.h, expected.h[-1], atol=1e-6)
     assert all(gate.shape == (3, 16) for gate in gates.values())
+
+
+def test_unroll_names_every_argument_of_the_core():
+    """Completion and type checkers know only what the signature names."""
+    core = list(inspect.signature(unroll).parameters.values())[1:]
+    assert list(inspect.signature(ll.unroll).parameters.values())[1:] == core
+    assert all(parameter.name in ll.unroll.__doc__ for parameter in core)
+
+
+def test_arguments_reach_the_core():
+    cell = ll.cell("lstm")
+    params = cell.init(jax.random.key(0), 3, 4)
+    x_TBD = jax.random.normal(jax.random.key(1), (5, 2, 3))
+    state, _ = cell.step(params, x_TBD[0])
+    keywords = {
+        "lengths": np.array([5, 2]),
+        "resets": np.eye(5, 2, dtype=bool),
+        "reverse": True,
+        "trace": ("c",),
+        "clamp": {"o": 0.5},
+        "backend": "scan",
+        "precision": "highest",
+    }
+    expected = unroll(cell.spec, params, x_TBD, state, **keywords)
+    for result in (
+        ll.unroll("lstm", params, x_TBD, state, **keywords),
+        cell.unroll(params, x_TBD, state=state, **keywords),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, result, expected)
+
+
+@pytest.mark.parametrize("name", ["lstm", "minlstm"])
+def test_inputs_of_another_width_are_named(name):
+    cell = ll.cell(name)
+    params = cell.init(jax.random.key(0), 3, 4)
+    message = "x: got 2 features, expected 3, for which the parameters were drawn"
+    with pytest.raises(ValueError, match=message):
+        ll.unroll(name, params, np.ones((5, 2, 2), np.float32))
+    with pytest.raises(ValueError, match=message):
+        cell.step(params, np.ones((2, 2), np.float32))
 
 
 def test_the_flax_module_takes_the_spec():

@@ -12,11 +12,13 @@ import pytest
 from ml_collections import ConfigDict
 
 import lstm_lab as ll
+from lstm_lab.api.training import comparison_folder, run_folder
 from lstm_lab.cli import main
 from lstm_lab.config.ids import run_id
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
 from lstm_lab.utils.tables import ResultTable
+from tests.helpers.paths import ROOT
 from tests.helpers.training import TINY
 
 
@@ -158,6 +160,17 @@ def test_other_settings_get_another_folder(run):
         ll.train("adding:peephole", overrides={**TINY, "model.hidden": 5}, workdir=run.folder)
     with pytest.raises(UserError, match="seeds: got 'three', expected a whole number"):
         ll.train("adding", seeds="three", overrides=TINY)
+
+
+def test_texts_name_the_folders_that_the_calls_choose():
+    """An id changes with every setting of a config, and a text does not."""
+    folder = str(run_folder(ll.load_spec("adding:lstm")))
+    assert run_folder.__doc__.rstrip().endswith(f"# {folder}")
+    for page in ("quick_start.md", "zh/quick_start.md"):
+        assert f"folder: {folder}\n" in (ROOT / "docs" / page).read_text()
+    # Of the comparison in the line above it: gru, against lstm, with a budget of 4.
+    report = comparison_folder("gru", "lstm", "4") / "report" / "report.html"
+    assert ll.CellComparison.report.__doc__.rstrip().endswith(f"# {report}")
 
 
 @pytest.mark.parametrize(

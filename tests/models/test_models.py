@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.errors import ScopeParamShapeError
 
 from lstm_lab.cells import get_variant
 from lstm_lab.config.sections import ModelSpec
@@ -54,6 +55,25 @@ def test_directions_are_merged(merge):
     np.testing.assert_allclose(last, merge_directions([forward.h, backward.h], merge), atol=1e-6)
     np.testing.assert_allclose(forward.h[1], a[1, 1], atol=1e-6)
     np.testing.assert_allclose(backward.h, b[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "options", "shape", "keywords"),
+    [
+        (ScopeParamShapeError, r"shape \(3, 4, 6\)", {}, (T, B, D - 1), {}),
+        (ValueError, "", {}, (B, D), {}),
+        (ValueError, r"x_TBD: got shape \(0, 3, 4\)", {}, (0, B, D), {}),
+        (ValueError, "lengths: got shape", {}, (T, B, D), {"lengths": LENGTHS[:2]}),
+        (ValueError, "resets: got shape", {}, (T, B, D), {"resets": LENGTHS > 0}),
+        (ValueError, "backend: got 'cuda'", {"backend": "cuda"}, (T, B, D), {}),
+        (ValueError, "does not support", {"backend": "associative"}, (T, B, D), {}),
+        (ValueError, "got gate 'q'", {"clamp": {"layer_0": {"q": 1.0}}}, (T, B, D), {}),
+    ],
+)
+def test_the_errors_are_those_that_the_docstring_names(error, message, options, shape, keywords):
+    model, variables, _ = stack()
+    with pytest.raises(error, match=message):
+        model.clone(**options).apply(variables, jnp.ones(shape), **keywords)
 
 
 def test_residual_adds_a_layers_input():
