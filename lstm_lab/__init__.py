@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lstm_lab.cells import CellSpec, State
     from lstm_lab.config.load import load_spec
     from lstm_lab.models.recurrent import LSTM
+    from lstm_lab.models.regularization import Regularization
     from lstm_lab.studies import (
         Best,
         Choice,
@@ -60,6 +61,7 @@ _NAMES = {
     "lstm_lab.cells": ("CellSpec", "State"),
     "lstm_lab.config.load": ("load_spec",),
     "lstm_lab.models.recurrent": ("LSTM",),
+    "lstm_lab.models.regularization": ("Regularization",),
     "lstm_lab.studies": (
         *("Study", "Sequential", "Tuning", "Trials", "Search", "grid", "zipped", "chain"),
         *("Choice", "LogUniform", "Uniform"),
@@ -86,6 +88,7 @@ __all__ = [
     "Logger",
     "Matters",
     "Reference",
+    "Regularization",
     "Reproduces",
     "Run",
     "RunInfo",

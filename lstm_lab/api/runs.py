@@ -20,13 +20,18 @@ from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.tables import ResultTable, html_table
 
 if TYPE_CHECKING:
+    import jax
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
     from lstm_lab.config.run_spec import RunSpec
     from lstm_lab.explain.analyses import Explanation
     from lstm_lab.inference.load import Trained
+    from lstm_lab.inference.states import LayerStates
     from lstm_lab.utils.types import PyTree
+
+    # Texts, or model inputs.
+    Inputs = np.ndarray | jax.Array | Sequence[np.ndarray] | str | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -112,42 +117,81 @@ class Run:
 
         return show_inline(draw_curves({"": self.record}))
 
-    def predict(self, x: np.ndarray | Sequence[np.ndarray] | str | Sequence[str]) -> Any:
+    def predict(self, x: Inputs) -> Any:
         """Predicts for new inputs with the best weights.
 
         Args:
-          x: model inputs as the task's data set holds them, tokens [N,T] or vectors [N,T,D], or a
-            list of sequences of different length; or one text, or a list of texts.
+          x: one text, or a list of texts, each as a line of `lstm-lab predict`; for a task that
+            reads a whole input, such as a series, the text of the file. Or model inputs as the
+            task's data set holds them: tokens [N,T], vectors [N,T,D], or a list of sequences of
+            different length.
 
         Returns:
-          For arrays an array [N,...]: probabilities of classes or of binary targets, or values; a
-          list for a list. For texts one answer, or a list of answers, as `lstm-lab predict` prints
-          them.
+          For texts one answer, or a list of answers, as `lstm-lab predict` prints them. For arrays
+          an array [N,...]: probabilities of classes or of binary targets, or values in the units
+          of the data set, which are standardized for a series; a list for a list.
 
         Raises:
           UserError: for inputs that the task cannot read, such as an empty text.
 
         Example:
           run.predict(["A fine film.", "Two hours of my life."])[0]["label"]
+          run.predict(Path("load.csv").read_text())["forecast"]
         """
         from lstm_lab.inference.predict import predict_arrays, predict_lines
 
         if isinstance(x, str):
-            # A task that reads a whole input, as a forecast does, gets all lines of the text.
-            lines = x.split("\n") if self.spec.task.reads_whole_input else [x]
-            answers = list(predict_lines(self.trained, lines))
+            answers = list(predict_lines(self.trained, self._lines(x)))
             if not answers:
                 raise UserError("predict: got an empty text, expected an input")
             return answers[0]
-        if not isinstance(x, Sequence | np.ndarray) or (isinstance(x, np.ndarray) and not x.ndim):
-            raise UserError(f"predict: got {x!r}, expected arrays, a text or a list of texts")
-        if any(isinstance(row, str) for row in x):
-            return list(predict_lines(self.trained, _texts(x, self.spec.task.reads_whole_input)))
-        if not isinstance(x, np.ndarray):
-            return predict_arrays(self.trained, [np.asarray(row) for row in x])
+        arrays = _arrays(x)
+        if arrays is None:
+            texts = _texts(x, self.spec.task.reads_whole_input)
+            return list(predict_lines(self.trained, texts))
+        if not isinstance(arrays, np.ndarray):
+            return predict_arrays(self.trained, arrays)
         # An array has rows of one length, and so have its outputs; without rows, those of a zero.
-        rows = x if len(x) else np.zeros((1, *x.shape[1:]), x.dtype)
-        return np.stack(predict_arrays(self.trained, rows))[: len(x)]
+        rows = arrays if len(arrays) else np.zeros((1, *arrays.shape[1:]), arrays.dtype)
+        return np.stack(predict_arrays(self.trained, rows))[: len(arrays)]
+
+    def states(self, x: Inputs) -> LayerStates | list[LayerStates]:
+        """Computes the gates and states of all layers at every step, with the best weights.
+
+        Args:
+          x: as in `predict`.
+
+        Returns:
+          Arrays by layer (`layer_0`, `layer_0_reverse`, ...) and by name: `h`, and, if the cell has
+          them, `c` and its gates; [N,T,H] for an array, [T,H] for one text. For a list, a list with
+          arrays [T,H] for each sequence.
+
+        Raises:
+          UserError: for inputs that the task cannot read, or a translation.
+
+        Example:
+          run.states(x_NTD)["layer_0"]["f"].mean((0, 1))  # the mean forget gate of each unit
+        """
+        from lstm_lab.inference.states import states_over_time
+
+        arrays = None if isinstance(x, str) else _arrays(x)
+        if arrays is not None:
+            found = states_over_time(self.trained, arrays)
+            return _stacked(found) if isinstance(arrays, np.ndarray) and found else found
+        task = self.spec.task
+        lines = self._lines(x) if isinstance(x, str) else _texts(x, task.reads_whole_input)
+        found = states_over_time(self.trained, task.read_inputs(lines, self.trained.preprocessing))
+        return found[0] if isinstance(x, str) and found else found
+
+    def _lines(self, text: str) -> list[str]:
+        """Returns the lines of a text for a task that reads a whole input, or the text."""
+        # A path in place of a text would be read as one word, or as the header of a table.
+        if len(text) < 256 and "\n" not in text and Path(text).is_file():
+            raise UserError(
+                f"predict: got {text!r}, the name of a file; expected its text, as "
+                f"Path({text!r}).read_text() returns it"
+            )
+        return text.split("\n") if self.spec.task.reads_whole_input else [text]
 
     def report(self) -> Path:
         """Writes the report of the run, and returns the path of report.html.
@@ -257,7 +301,35 @@ class Run:
         return f"<p><b>{title}</b> <code>{html.escape(str(self.folder))}</code></p>{table}"
 
 
-def _texts(x: Sequence[Any] | np.ndarray, empty_lines: bool) -> list[str]:
+def _arrays(x: Any) -> np.ndarray | list[np.ndarray] | None:
+    """Returns arrays as NumPy arrays; None for a list of texts.
+
+    Raises:
+      UserError: for anything else.
+    """
+    import jax
+
+    if isinstance(x, jax.Array):
+        x = np.asarray(x)
+    if not isinstance(x, Sequence | np.ndarray) or (isinstance(x, np.ndarray) and not x.ndim):
+        # Without its content, which may fill pages.
+        raise UserError(
+            f"predict: got a {type(x).__name__}, expected arrays, a text or a list of texts"
+        )
+    if any(isinstance(row, str) for row in x):
+        return None
+    return x if isinstance(x, np.ndarray) else [np.asarray(row) for row in x]
+
+
+def _stacked(found: Sequence[LayerStates]) -> LayerStates:
+    """Returns the arrays of sequences of one length as one array each."""
+    return {
+        layer: {name: np.stack([one[layer][name] for one in found]) for name in names}
+        for layer, names in found[0].items()
+    }
+
+
+def _texts(x: Any, empty_lines: bool) -> list[str]:
     """Returns a list of texts; raises UserError if an answer would belong to another text.
 
     Args:

@@ -8,7 +8,7 @@ inputs are read and how outputs are presented is up to the task (`Task.read_inpu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 
@@ -114,15 +114,35 @@ def predict_arrays(trained: Trained, x: Iterable[np.ndarray]) -> list[np.ndarray
     Example:
       predict_arrays(load_run(Path("runs/digits")), x_NTD)[0].argmax(-1)
     """
+    answers: list[np.ndarray] = []
+    sequences = model_inputs(trained, x)
+    for start in range(0, len(sequences), ROWS):
+        for values in _batch_outputs(trained, sequences[start : start + ROWS], beam=4):
+            answers.append(_probabilities(trained.spec.task.target, values))
+    return answers
+
+
+def model_inputs(trained: Trained, x: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Returns sequences of model inputs in the dtype of the model.
+
+    Args:
+      trained, x: as in `predict_arrays`.
+
+    Raises:
+      UserError: for a sequence of another shape, or tokens outside the vocabulary.
+
+    Example:
+      model_inputs(trained, [np.zeros((5, 2)), np.zeros((9, 2))])
+    """
     inputs = trained.spec.task.inputs
     sequences = [np.asarray(sequence) for sequence in x]
-    sequence_rank, form = (1, "[T]") if isinstance(inputs, Tokens) else (2, "[T,D]")
+    form = "[T]" if isinstance(inputs, Tokens) else f"[T,{inputs.features}]"
     for sequence in sequences:
-        shape = sequence.shape
-        if sequence.ndim != sequence_rank or not len(sequence):
+        shape = list(sequence.shape)
+        if sequence.ndim != form.count(",") + 1 or not len(sequence):
             raise UserError(
-                f"predict: got a sequence of shape {shape}, expected {form}; a single sequence is "
-                "passed as x[None]"
+                f"predict: got a sequence of shape {shape}, expected {form}; the first axis of an "
+                "array counts the sequences"
             )
         if isinstance(inputs, Vectors) and shape[1] != inputs.features:
             raise UserError(f"predict: got {shape[1]} features, expected {inputs.features}")
@@ -135,12 +155,26 @@ def predict_arrays(trained: Trained, x: Iterable[np.ndarray]) -> list[np.ndarray
                 f"predict: got tokens outside the vocabulary, expected whole numbers from 0 to "
                 f"{inputs.vocabulary - 1}"
             )
-    answers: list[np.ndarray] = []
-    for start in range(0, len(sequences), ROWS):
-        batch = [_typed(sequence, inputs) for sequence in sequences[start : start + ROWS]]
-        for values in _batch_outputs(trained, batch, beam=4):
-            answers.append(_probabilities(trained.spec.task.target, values))
-    return answers
+    return [_typed(sequence, inputs) for sequence in sequences]
+
+
+def padded(batch: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns sequences as one array [N,T,...], padded with zeros, and their lengths [N].
+
+    Args:
+      batch: sequences [T,...].
+
+    Example:
+      padded([np.array([4, 2, 7]), np.array([5])])[0]  # [[4, 2, 7, 0], [5, 0, 0, 0]]
+    """
+    lengths = np.array([len(x) for x in batch], np.int32)
+    # A power of two: XLA compiles once per shape, so that few shapes matter more than the padding,
+    # which at most doubles the steps.
+    T = 1 << int(lengths.max() - 1).bit_length()
+    rows = np.zeros((len(batch), T, *batch[0].shape[1:]), batch[0].dtype)
+    for row, x in zip(rows, batch, strict=True):
+        row[: len(x)] = x
+    return rows, lengths
 
 
 def _typed(sequence: np.ndarray, inputs: Inputs) -> np.ndarray:
@@ -163,17 +197,11 @@ def _probabilities(target: Target, values: np.ndarray) -> np.ndarray:
 def _batch_outputs(trained: Trained, batch: list[np.ndarray], beam: int) -> Iterator[np.ndarray]:
     """Yields the outputs for each sequence: target tokens, logits or values, without padding."""
     spec = trained.spec
-    lengths = np.array([len(x) for x in batch], np.int32)
-    # Padded to a power of two: XLA compiles once per shape, so that few shapes matter more than the
-    # padding, which at most doubles the steps.
-    T = 1 << int(lengths.max() - 1).bit_length()
-    padded = np.zeros((len(batch), T, *batch[0].shape[1:]), batch[0].dtype)
-    for row, x in zip(padded, batch, strict=True):
-        row[: len(x)] = x
+    x, lengths = padded(batch)
     if spec.task.source_vocabulary is not None:
-        yield from translate_tokens(spec, trained.params, SourceTokens(padded, lengths), beam)
+        yield from translate_tokens(spec, trained.params, SourceTokens(x, lengths), beam)
         return
-    logits = outputs(spec, trained.params, Examples(padded, None, lengths))
+    logits = outputs(spec, trained.params, Examples(x, None, lengths))
     for row, length in zip(logits, lengths, strict=True):
         yield row[:length] if spec.task.target.every_step else row
 

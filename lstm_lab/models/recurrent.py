@@ -73,6 +73,9 @@ class LSTM(nn.Module):
       >>> stack = LSTM(get_variant("lstm").spec, hidden_sizes=(128, 128), bidirectional=True)
       >>> variables = stack.init(jax.random.key(0), x_TBD)
       >>> h_TBH, final_states = stack.apply(variables, x_TBD, lengths=lengths)
+      >>> key = jax.random.key(1)  # of a training step with dropout, and one for each sequence:
+      >>> step = Regularization({}, key, jax.random.split(key, x_TBD.shape[1]))
+      >>> h_TBH, final_states = stack.apply(variables, x_TBD, regularization=step)
 
     Attributes:
       spec: the variant of the cell.
@@ -107,6 +110,16 @@ class LSTM(nn.Module):
     rates: Mapping[str, float] = FrozenDict()
     device: DeviceType | None = None
 
+    def __post_init__(self) -> None:
+        if not hasattr(self.spec, "cell"):
+            found = repr(self.spec) if isinstance(self.spec, str) else type(self.spec).__name__
+            raise TypeError(
+                f"spec: got {found}, expected a spec, such as lstm_lab.cell('gru').spec"
+            )
+        if not isinstance(self.trace, bool):
+            raise TypeError(f"trace: got {self.trace!r}, expected True or False")
+        super().__post_init__()
+
     @nn.compact
     def __call__(
         self,
@@ -135,9 +148,15 @@ class LSTM(nn.Module):
         Raises:
           ValueError: for inputs that are not floating [T,B,D] with T of 1 or more; for states,
             `lengths` or `resets` of another shape; for an unknown backend, or one that does not
-            support the call; for a clamped gate that the cell lacks.
+            support the call; for a clamped gate that the cell lacks; for a key of dropout in
+            `rngs` without `regularization`.
           flax.errors.ScopeParamShapeError: for inputs of another D than that of the parameters.
         """
+        if regularization is None and self.has_rng("dropout") and not self.is_initializing():
+            # Flax's own dropout reads this key; here it would change nothing.
+            raise ValueError(
+                "rngs: got dropout, expected regularization=Regularization({}, key, keys_B)"
+            )
         regularization = regularization or Regularization({})
         initial: InitialStates = states or ((None,) * len(self._directions),) * len(
             self.hidden_sizes

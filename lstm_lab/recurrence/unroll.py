@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lstm_lab.cells.cell import GateValue, Params, Spec, State, zero_state
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native, persistent, scan
@@ -89,14 +90,16 @@ def unroll(
 
     Raises:
       ValueError: for an unknown backend, gate or field; a backend that does not support the call;
-        an empty sequence, a wrong shape, or inputs of integers.
+        an empty sequence, a wrong shape, inputs of integers, parameters of another cell, or
+        lengths that are no integers from 0 to T.
 
     Example:
       h_TBH, final, _ = unroll(spec, params, x_TBD)
       h_TBH, final, traced = unroll(spec, params, x_TBD, trace=("f", "c"), clamp={"i": 1.0})
       traced["f"].shape  # (5, 2, 16) for T=5, B=2 and H=16
     """
-    _check_shapes(x_TBD, lengths, resets)
+    lengths, resets = (None if a is None else jnp.asarray(a) for a in (lengths, resets))
+    _check_arrays(x_TBD, lengths, resets)
     loop = loop_shape((device or own_device_type()).platform)
     options = Options(reverse, clamp, tuple(trace), loop)
     call = _signature(spec, params, x_TBD, state, noise, options)._replace(
@@ -139,10 +142,15 @@ def _signature(
     """Describes a call, as if without resets; H is that of the state, whose shapes it checks."""
     _, B, D = x_TBD.shape
     x_BD = jax.ShapeDtypeStruct((B, D), x_TBD.dtype)
-    zero = jax.eval_shape(partial(zero_state, spec), params, x_BD)
+    try:
+        zero = jax.eval_shape(partial(zero_state, spec), params, x_BD)
+    except KeyError as error:
+        found = ", ".join(map(str, params))
+        raise ValueError(f"params: got {found}; expected {error.args[0]}, too") from None
     if state is not None:
         check_state(state, zero)
     H, _ = widths(zero)
+    _check_params(spec, params, D, H)
     return CallSignature(
         spec,
         x_TBD.dtype,
@@ -157,7 +165,33 @@ def _signature(
     )
 
 
-def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array | None) -> None:
+@cache
+def _parameter_shapes(spec: Spec, D: int, H: int) -> dict[str, tuple[int, ...]]:
+    params = jax.eval_shape(lambda key: spec.cell.init(spec, key, D, H), jax.random.key(0))
+    return _shapes(params)
+
+
+def _shapes(params: Params) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): jnp.shape(leaf)
+        for path, leaf in leaves
+    }
+
+
+def _check_params(spec: Spec, params: Params, D: int, H: int) -> None:
+    """Raises ValueError for parameters of another cell: kernels read memory without its shape."""
+    expected, found = _parameter_shapes(spec, D, H), _shapes(params)
+    if found.keys() != expected.keys():
+        raise ValueError(f"params: got {', '.join(found)}, expected {', '.join(expected)}")
+    for name, shape in found.items():
+        if shape != expected[name]:
+            raise ValueError(
+                f"params.{name}: got shape {shape}, expected {expected[name]} for D={D} and H={H}"
+            )
+
+
+def _check_arrays(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array | None) -> None:
     if x_TBD.ndim != 3 or x_TBD.shape[0] == 0:
         raise ValueError(f"x_TBD: got shape {x_TBD.shape}, expected [T,B,D] with T of 1 or more")
     # An integer input would make the whole state an integer: tanh would give zeros.
@@ -167,3 +201,12 @@ def _check_shapes(x_TBD: jax.Array, lengths: jax.Array | None, resets: jax.Array
     for name, array, shape in (("lengths", lengths, (B,)), ("resets", resets, (T, B))):
         if array is not None and array.shape != shape:
             raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
+    if lengths is None:
+        return
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(f"lengths: got dtype {lengths.dtype}, expected integers")
+    # Inside a compiled program, the values are not known.
+    if not isinstance(lengths, jax.core.Tracer):
+        outside = [n for n in np.asarray(lengths).tolist() if not 0 <= n <= T]
+        if outside:
+            raise ValueError(f"lengths: got {outside[0]}, expected 0 to {T}, the steps of x_TBD")

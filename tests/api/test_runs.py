@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -111,8 +112,26 @@ def test_arrays_give_probabilities_or_values(run):
     np.testing.assert_allclose(run.predict(line)["values"], values[0], rtol=1e-5)
     with pytest.raises(UserError, match=r"predict: got 3 features, expected 2"):
         run.predict(np.zeros((1, 6, 3)))
-    with pytest.raises(UserError, match=r"shape \(2,\), expected \[T,D\]; .* x\[None\]$"):
+    with pytest.raises(UserError, match=r"shape \[2\], expected \[T,2\]; the first axis of an"):
         run.predict(np.zeros((6, 2)))
+    np.testing.assert_array_equal(run.predict(jnp.array(x_NTD)), values)
+
+
+def test_states_are_those_of_the_cell(run):
+    x_NTD = np.random.default_rng(0).random((3, 6, 2), np.float32)
+    params = run.params["lstm"]["layer_0"]
+    h_TBH, _, traced = ll.unroll("peephole", params, x_NTD.swapaxes(0, 1), trace=("*",))
+    states = run.states(jnp.array(x_NTD))
+    assert list(states) == ["layer_0"]
+    assert states["layer_0"].keys() == {"h", "c", "i", "f", "g", "o"}
+    np.testing.assert_allclose(states["layer_0"]["h"], h_TBH.swapaxes(0, 1), rtol=1e-5)
+    np.testing.assert_allclose(states["layer_0"]["f"], traced["f"].swapaxes(0, 1), rtol=1e-5)
+    # Without the padding of the shorter one.
+    long, short = run.states([x_NTD[0], x_NTD[1][:4]])
+    np.testing.assert_allclose(long["layer_0"]["c"], states["layer_0"]["c"][0], rtol=1e-5)
+    np.testing.assert_allclose(short["layer_0"]["c"], states["layer_0"]["c"][1, :4], rtol=1e-5)
+    with pytest.raises(UserError, match="got 3 features, expected 2"):
+        run.states(np.zeros((1, 6, 3)))
 
 
 def test_texts_give_answers(tmp_path):
@@ -133,6 +152,12 @@ def test_texts_give_answers(tmp_path):
         run.predict(["good film", np.array([1])])
     assert run.predict([]) == []
     assert run.predict(np.zeros((0, 3), np.int32)).shape == (0, 2)
+    one, other = run.states(["a good film", "film"])
+    assert (one["layer_0"]["h"].shape, other["layer_0"]["c"].shape) == ((3, 4), (1, 4))
+    lone = run.states("film")["layer_0"]["h"]
+    np.testing.assert_allclose(lone, other["layer_0"]["h"], rtol=1e-5)
+    with pytest.raises(UserError, match=r"the name of a file; expected its text, as Path\("):
+        run.predict(str(path))
 
 
 @pytest.mark.parametrize(
@@ -177,11 +202,11 @@ def test_texts_name_the_folders_that_the_calls_choose():
     ("x", "message"),
     [
         ("", "empty text"),
-        (3, "got 3"),
-        (None, "got None"),
-        (np.float32(3), "expected arrays"),
+        (3, "got a int, expected arrays"),
+        (None, "got a NoneType"),
+        (np.float32(3), "got a float32, expected arrays"),
         (np.array(3.0), "expected arrays"),
-        (np.array([]), "expected \\[T,D\\]"),
+        (np.array([]), "expected \\[T,2\\]"),
         ([np.zeros((6, 2)), "0 1"], "text 1 is of type ndarray"),
     ],
 )

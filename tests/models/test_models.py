@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax.errors import ScopeParamShapeError
 
+import lstm_lab as ll
 from lstm_lab.cells import get_variant
 from lstm_lab.config.sections import ModelSpec
 from lstm_lab.models.build import build_sequence_model
@@ -251,3 +252,23 @@ def test_subtract_last_makes_the_model_invariant_to_the_level():
 def test_invalid_models_are_rejected(fields, message):
     with pytest.raises(ValueError, match=message):
         ModelSpec(**fields)
+
+
+def test_a_stack_is_built_from_a_spec():
+    for spec, found in (("gru", "'gru'"), (ll.cell("gru"), "BoundCell")):
+        with pytest.raises(TypeError, match=f"spec: got {found}, expected a spec, such as"):
+            LSTM(spec, (8,))
+    with pytest.raises(TypeError, match=r"trace: got \('f',\), expected True or False"):
+        LSTM(get_variant("lstm").spec, (8,), trace=("f",))
+
+
+def test_keys_of_dropout_come_with_its_regularization():
+    """Flax's own modules read them from `rngs`; that they would be ignored is not seen."""
+    stack = LSTM(get_variant("lstm").spec, (8, 8), dropout=0.9)
+    x, key = jnp.ones((5, 3, 2)), jax.random.key(1)
+    variables = stack.init({"params": jax.random.key(0), "dropout": key}, x)
+    with pytest.raises(ValueError, match="rngs: got dropout, expected regularization="):
+        stack.apply(variables, x, rngs={"dropout": key})
+    step = ll.Regularization({}, key, jax.random.split(key, 3))
+    dropped = stack.apply(variables, x, regularization=step)[0]
+    assert not jnp.allclose(dropped, stack.apply(variables, x)[0])

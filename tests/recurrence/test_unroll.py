@@ -328,3 +328,42 @@ def test_the_loops_of_a_gpu_compute_the_same(name, backend, reverse):
         return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(params, x, state)
 
     assert_near(gradients("gpu"), gradients("cpu"), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn_by", "message"),
+    [
+        ("lstm", "gru", "params: got b, bn, wh, wx, expected b, wh, wx"),
+        ("peephole", "cifg", r"params.b: got shape \(3, 5\), expected \(4, 5\) for D=3 and H=5"),
+        ("janet", "lstm", r"params.b: got shape \(4, 5\), expected \(2, 5\)"),
+    ],
+)
+def test_parameters_of_another_cell_are_refused(name, drawn_by, message):
+    """Kernels would read beyond their memory."""
+    spec, _, x, _ = random_layer(name)
+    params = random_layer(drawn_by)[1]
+    for backend in ("auto", "scan"):
+        with pytest.raises(ValueError, match=message):
+            unroll(spec, params, x, backend=backend)
+
+
+def test_parameters_of_a_wrong_shape_or_name_are_refused():
+    spec, params, x, _ = random_layer("np")
+    with pytest.raises(ValueError, match=r"params.wh: got shape \(5, 3, 5\), expected \(5, 4, 5\)"):
+        unroll(spec, {**params, "wh": params["wh"][:, :3]}, x)
+    with pytest.raises(ValueError, match="params: got kernel; expected wx, too"):
+        unroll(spec, {"kernel": params["wx"]}, x)
+
+
+def test_lengths_are_integers_up_to_the_number_of_steps():
+    spec, params, x, _ = random_layer("np")
+    listed = [T, 0, 2][:B] + [1] * (B - 3)
+    expected = unroll(spec, params, x, lengths=jnp.array(listed)).h
+    np.testing.assert_array_equal(unroll(spec, params, x, lengths=listed).h, expected)
+    for wrong, message in (
+        ([T + 1] * B, f"lengths: got {T + 1}, expected 0 to {T}"),
+        ([-1] * B, "lengths: got -1, expected 0 to"),
+        ([1.0] * B, "lengths: got dtype float32, expected integers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            unroll(spec, params, x, lengths=wrong)
