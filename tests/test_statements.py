@@ -5,6 +5,8 @@ can only be searched for.
 """
 
 import re
+from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,7 @@ WRONG = {
     r"forget bias 1,? as in PyTorch": "PyTorch draws all biases from U(-1/sqrt(H), 1/sqrt(H))",
     r"0\.82 to 0\.88|reports of users|users' reports": "the figures are Keras' own",
     r"authors'\s+log": "115.91 is in TensorFlow's tutorial; the authors' repository says 115",
+    r"`np` reaches as far|看得一样远": "with the forget bias of lstm, np keeps half as much",
     r"my_cell\.py:mgu": "the example cell is not the published MGU (Zhou et al. 2016)",
 }
 
@@ -108,6 +111,22 @@ def test_the_gradient_of_an_rnn_changes_exponentially():
     lags, logs = np.arange(5, T), np.log(norms[::-1])[5:]
     straight = np.corrcoef(lags, logs)[0, 1] ** 2
     assert straight > 0.99 > np.corrcoef(np.log(lags), logs)[0, 1] ** 2
+
+
+def test_with_the_forget_bias_of_lstm_np_keeps_half_as_much_of_the_gradient():
+    """The share that remains from the last step to the first one, as the tutorial computes it."""
+
+    def share(spec, key):
+        params = spec.cell.init(spec, key, D, H)
+        grads = jax.grad(lambda x: unroll(spec, params, x, backend="scan").h[-1].sum())(inputs())
+        return jnp.linalg.norm(grads[0]) / jnp.linalg.norm(grads[-1])
+
+    keys = jnp.stack([jax.random.key(seed) for seed in range(100)])
+    specs = replace(get_variant("np").spec, forget_bias=1.0), get_variant("lstm").spec
+    of_np, of_lstm = (jax.jit(jax.vmap(partial(share, spec)))(keys) for spec in specs)
+    ratio = np.asarray(of_np / of_lstm)
+    limits = [ratio.min(), np.median(ratio), ratio.max()]
+    np.testing.assert_allclose(limits, [0.2, 0.5, 1.9], atol=0.05)
 
 
 def test_lstm_starts_with_the_biases_of_keras():

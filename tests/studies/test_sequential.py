@@ -23,6 +23,7 @@ from lstm_lab.studies.status import describe
 from lstm_lab.training.loop import CohortOutcome, StopRequest
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json, write_json
+from tests.helpers.paths import ROOT
 from tests.helpers.sweep import pool, tiny_study
 from tests.helpers.training import StopAfter
 
@@ -226,6 +227,15 @@ def test_tuning_on_another_task_leaves_the_cost_of_the_looks(tmp_path):
     text = preview(looks_study(tuning=shorter), tmp_path)
     assert "6 runs in" in text
     assert "looks after 4, 8, 12, 14 seeds: 12 final runs, about" in text
+
+
+def test_the_page_on_seeds_names_what_is_refused_with_looks():
+    text = (ROOT / "docs" / "how_to" / "seeds.md").read_text()
+    last = text[text.rindex("- It is refused with") :]
+    for name in ("Claim", "Equivalent", "Reproduces", "test_metric", "folds"):
+        assert f"`{name}`" in last
+    # Two tasks: tests/studies/test_study.py.
+    assert "variants on several tasks" in last
 
 
 def test_impossible_looks_are_refused():
