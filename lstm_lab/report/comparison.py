@@ -270,7 +270,7 @@ def _variant_row(
         median=float(np.median(scores)) if scores else NAN,
         iqm=_iqm(scores),
         planned=len(seeds) or len(runs_of_variant),
-        failures=_failures(runs_of_variant, len(seeds)),
+        failures=runs.unscored(name),
         # Looks of a study that crosses tasks, from before they were refused, compared tasks.
         look=None if baseline is None else last_look(runs, name),
         p_holm=NAN,
@@ -321,10 +321,3 @@ def _mean_metrics(metrics: list[dict[str, float]]) -> dict[str, float]:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def _failures(runs: list[RunRow], planned: int) -> dict[str, int]:
-    counts = Counter(run.status for run in runs if not run.scored)
-    # Of a variant whose tuning has not ended, no final run is planned yet: those count as missing.
-    counts["missing"] += max(planned - len(runs), 0)
-    return {status: n for status, n in counts.items() if n}

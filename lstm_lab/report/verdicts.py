@@ -8,14 +8,15 @@ next.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lstm_lab.report.fanova import MIN_TRIALS, Importance, fanova
-from lstm_lab.report.runs import RunRow, StudyRuns
+from lstm_lab.report.runs import RunRow, StudyRuns, scores_of
 from lstm_lab.statistics.estimates import mean_interval
 from lstm_lab.statistics.hypotheses import equivalence_test, superiority_test
 
@@ -50,7 +51,8 @@ def judge_claim(
       importances: from `hyperparameter_importances`.
 
     Returns:
-      The verdict; inconclusive if there are too few runs.
+      The verdict; inconclusive if there are too few runs, while runs are missing that may change
+      it, and for a claim on means if a run has no score: the mean of the others is another one.
 
     Raises:
       ValueError: for an unknown kind.
@@ -59,7 +61,7 @@ def judge_claim(
         case "better":
             return _judge_better(claim, runs, scores)
         case "equivalent":
-            return _judge_equivalent(claim, scores)
+            return _judge_equivalent(claim, runs, scores)
         case "best":
             return _judge_best(claim, runs, scores)
         case "matters":
@@ -77,20 +79,50 @@ def _judge_better(
     claim: Mapping[str, Any], runs: StudyRuns, scores: Mapping[str, list[float]]
 ) -> ClaimVerdict:
     # No correction for several claims: each was planned, and its level is part of the study.
+    text = f"{claim['better']} is better than {claim['worse']}"
+    if lacking := _without_scores(runs, claim["better"], claim["worse"]):
+        return ClaimVerdict(text, lacking, "inconclusive")
     sign = runs.test_sign
     better, worse = scores[claim["better"]], scores[claim["worse"]]
     result = superiority_test([sign * v for v in better], [sign * v for v in worse], claim["alpha"])
-    text = f"{claim['better']} is better than {claim['worse']}"
     evidence = _difference(_mean(better) - _mean(worse), result.p)
     return ClaimVerdict(text, evidence, result.verdict)
 
 
-def _judge_equivalent(claim: Mapping[str, Any], scores: Mapping[str, list[float]]) -> ClaimVerdict:
+def _judge_equivalent(
+    claim: Mapping[str, Any], runs: StudyRuns, scores: Mapping[str, list[float]]
+) -> ClaimVerdict:
+    text = f"{claim['a']} and {claim['b']} differ by less than {claim['margin']}"
+    if lacking := _without_scores(runs, claim["a"], claim["b"]):
+        return ClaimVerdict(text, lacking, "inconclusive")
     # No sign: the margin is symmetric, so it does not matter which direction is better.
     a, b = scores[claim["a"]], scores[claim["b"]]
     result = equivalence_test(a, b, claim["margin"], claim["alpha"])
-    text = f"{claim['a']} and {claim['b']} differ by less than {claim['margin']}"
     return ClaimVerdict(text, _difference(_mean(a) - _mean(b), result.p), result.verdict)
+
+
+def _without_scores(runs: StudyRuns, *variants: str) -> str:
+    """Returns which of the variants have runs without a score; empty if none has.
+
+    A test over the runs that did not crash would favor a variant whose bad runs crash, and one over
+    the first runs of an unfinished study is an early look that its level does not allow.
+    """
+    parts = []
+    for name in variants:
+        if counts := runs.unscored(name):
+            n = len(scores_of(runs.compared_runs(name)))
+            parts.append(f"{name}: {_plural(n, 'run')}, {_in_words(counts)}")
+    return "; ".join(parts)
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    # A run can complete without a test score, such as one whose AUC lacks a class.
+    named = {"completed": "without a score"}
+    return ", ".join(f"{n} {named.get(status, status)}" for status, n in counts.items())
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _difference(difference: float, p: float) -> str:
@@ -131,7 +163,7 @@ def _judge_bounds(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
     text = f"{claim['variant']}: test {metric} {' and '.join(bounds)}"
     text += f" ({claim['source']})" if claim["source"] else ""
     compared = runs.compared_runs(claim["variant"])
-    values = _test_values(compared, metric)
+    values, _ = _test_values(runs, claim["variant"], metric)
     if not values:
         return ClaimVerdict(text, "no run", "inconclusive")
     within = sum((low is None or v >= low) and (high is None or v <= high) for v in values)
@@ -150,12 +182,11 @@ def _judge_mean(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
     """
     metric, published, tolerance = claim["metric"], claim["published"], claim["tolerance"]
     text = f"{claim['variant']}: mean test {metric} {published} ± {tolerance} ({claim['source']})"
-    compared = runs.compared_runs(claim["variant"])
-    values = _test_values(compared, metric)
+    values, lacking = _test_values(runs, claim["variant"], metric)
     # A mean over the runs that did not crash is not the mean that the study planned.
-    missing = max(len(compared), len(runs.planned_seeds(claim["variant"]))) - len(values)
-    if missing or len(values) < 2:
-        return ClaimVerdict(text, f"{len(values)} runs, {missing} missing", "inconclusive")
+    if lacking or len(values) < 2:
+        evidence = f"{_plural(len(values), 'run')}, {_in_words(lacking) or 'too few'}"
+        return ClaimVerdict(text, evidence, "inconclusive")
     mean, low, high = mean_interval(values, confidence=1.0 - 2.0 * claim["alpha"])
     evidence = f"{mean:.4f} ({low:.4f} to {high:.4f}, n = {len(values)})"
     if published - tolerance <= low and high <= published + tolerance:
@@ -164,9 +195,14 @@ def _judge_mean(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
     return ClaimVerdict(text, evidence, "fails" if outside else "inconclusive")
 
 
-def _test_values(runs: Sequence[RunRow], metric: str) -> list[float]:
+def _test_values(runs: StudyRuns, variant: str, metric: str) -> tuple[list[float], dict[str, int]]:
+    """Returns a metric of the compared runs, and how many have none, by status."""
     # A diverged run may have test metrics of its best weights; it counts as one without a score.
-    return [run.test_metrics[metric] for run in runs if run.scored and metric in run.test_metrics]
+    scored = [run for run in runs.compared_runs(variant) if run.scored]
+    values = [run.test_metrics[metric] for run in scored if metric in run.test_metrics]
+    lacking = Counter(runs.unscored(variant))
+    lacking["completed"] += len(scored) - len(values)
+    return values, {status: n for status, n in lacking.items() if n}
 
 
 def _judge_share(claim: Mapping[str, Any], importances: Mapping[str, Importance]) -> ClaimVerdict:
