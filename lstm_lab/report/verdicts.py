@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lstm_lab.report.fanova import MIN_TRIALS, Importance, fanova
-from lstm_lab.report.runs import RunRow, StudyRuns, scores_of
+from lstm_lab.report.runs import ENDED_STATUSES, RunRow, StudyRuns, scores_of
 from lstm_lab.statistics.estimates import mean_interval
 from lstm_lab.statistics.hypotheses import equivalence_test, superiority_test
 
@@ -65,7 +65,7 @@ def judge_claim(
         case "best":
             return _judge_best(claim, runs, scores)
         case "matters":
-            return _judge_share(claim, importances)
+            return _judge_share(claim, runs, importances)
         case "scores":
             return _judge_bounds(claim, runs)
         case "reproduces":
@@ -115,6 +115,19 @@ def _without_scores(runs: StudyRuns, *variants: str) -> str:
     return "; ".join(parts)
 
 
+def _missing(unscored: Mapping[str, int]) -> dict[str, int]:
+    """Returns the part of these runs that may still get a score."""
+    return {status: n for status, n in unscored.items() if status not in ENDED_STATUSES}
+
+
+def _total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    return sum((Counter(of_variant) for of_variant in counts), Counter())
+
+
+def _listed(text: str, counts: Mapping[str, int]) -> str:
+    return ", ".join(filter(None, (text, _in_words(counts))))
+
+
 def _in_words(counts: Mapping[str, int]) -> str:
     # A run can complete without a test score, such as one whose AUC lacks a class.
     named = {"completed": "without a score"}
@@ -146,32 +159,41 @@ def _judge_best(
     sign, published, tolerance = runs.test_sign, claim["published"], claim["tolerance"]
     text = f"the best score is {published} ± {tolerance} ({claim['source']})"
     candidates = [(sign * value, name) for name, values in scores.items() for value in values]
+    missing = _missing(_total(runs.unscored(name) for name in runs.study["variants"]))
     if not candidates:
-        return ClaimVerdict(text, "no run", "inconclusive")
+        return ClaimVerdict(text, _listed("no run", missing), "inconclusive")
     best, name = max(candidates)
+    evidence = _listed(f"{sign * best:.4f}, {name}", missing)
+    # More final runs only make the best one better. More trials change which ones are compared.
+    decided = runs.study["seeds"] and best > sign * published + tolerance
+    if missing and not decided:
+        return ClaimVerdict(text, evidence, "inconclusive")
     near = abs(sign * best - published) <= tolerance
-    return ClaimVerdict(text, f"{sign * best:.4f}, {name}", "holds" if near else "fails")
+    return ClaimVerdict(text, evidence, "holds" if near else "fails")
 
 
 def _judge_bounds(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
     """Holds if every planned run is within the bounds, fails if none is.
 
-    A run without a score counts as outside: a claim cannot hold because the bad runs crashed.
+    A diverged run counts as outside: a claim cannot hold because the bad runs crashed. One that
+    has not ended, or that failed and may be tried again, can still be within.
     """
     low, high, metric = claim["at_least"], claim["at_most"], claim["metric"]
     bounds = [f"{low} or more"] * (low is not None) + [f"{high} or less"] * (high is not None)
     text = f"{claim['variant']}: test {metric} {' and '.join(bounds)}"
     text += f" ({claim['source']})" if claim["source"] else ""
-    compared = runs.compared_runs(claim["variant"])
-    values, _ = _test_values(runs, claim["variant"], metric)
+    values, lacking = _test_values(runs, claim["variant"], metric)
+    missing = _missing(lacking)
     if not values:
-        return ClaimVerdict(text, "no run", "inconclusive")
+        return ClaimVerdict(text, _listed("no run", missing), "inconclusive")
     within = sum((low is None or v >= low) and (high is None or v <= high) for v in values)
-    # Final runs may not be planned yet; without final seeds, the compared trials are all there is.
-    planned = max(len(compared), len(runs.planned_seeds(claim["variant"])))
-    evidence = f"{within} of {planned} runs, {min(values):.4f} to {max(values):.4f}"
-    verdict = "holds" if within == planned else "inconclusive" if within else "fails"
-    return ClaimVerdict(text, evidence, verdict)
+    ended = len(values) + sum(lacking.values()) - sum(missing.values())
+    evidence = _listed(f"{within} of {ended} runs", missing)
+    evidence += f", {min(values):.4f} to {max(values):.4f}"
+    # With a run within and one outside, the missing ones change nothing either: inconclusive.
+    if missing or 0 < within < ended:
+        return ClaimVerdict(text, evidence, "inconclusive")
+    return ClaimVerdict(text, evidence, "holds" if within else "fails")
 
 
 def _judge_mean(claim: Mapping[str, Any], runs: StudyRuns) -> ClaimVerdict:
@@ -205,7 +227,9 @@ def _test_values(runs: StudyRuns, variant: str, metric: str) -> tuple[list[float
     return values, {status: n for status, n in lacking.items() if n}
 
 
-def _judge_share(claim: Mapping[str, Any], importances: Mapping[str, Importance]) -> ClaimVerdict:
+def _judge_share(
+    claim: Mapping[str, Any], runs: StudyRuns, importances: Mapping[str, Importance]
+) -> ClaimVerdict:
     """Holds if the interval of a main effect over the variants is within the bounds.
 
     The interval and not the mean: shares differ between variants, and there are few variants.
@@ -214,6 +238,8 @@ def _judge_share(claim: Mapping[str, Any], importances: Mapping[str, Importance]
     bounds = f"{low:.0%} to {high:.0%}" if low else f"at most {high:.0%}"
     text = f"{claim['setting']} explains {bounds} of the variance"
     setting = claim["setting"]
+    if open_trials := _total(runs.open_trials(name) for name in runs.study["variants"]):
+        return ClaimVerdict(text, f"trials: {_in_words(open_trials)}", "inconclusive")
     # Studies are checked when they are declared, but a folder may be older than this check.
     missing = [name for name, i in importances.items() if setting not in i.main_effects]
     if missing:

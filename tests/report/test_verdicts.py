@@ -102,7 +102,7 @@ def judge_means(claim, a, b, stage="final", due=None, **options):
             if isinstance(score, str):
                 ended = {"status": score, "valid": None, "test": None}
             runs.append(row(stage, seed, variant=variant, **ended))
-    declared = study(runs, due, **{"direction": "max", **options})
+    declared = study(runs, due, **{"direction": "max", "variants": {"a": {}, "b": {}}, **options})
     scores = {variant: scores_of(declared.compared_runs(variant)) for variant in "ab"}
     return judge_claim(claim, declared, scores, {})
 
@@ -161,6 +161,33 @@ def test_a_best_claim_compares_with_the_published_score():
     assert verdict(claim, {"np": []}) == "inconclusive"
 
 
+def test_a_best_claim_waits_for_runs_that_may_change_it():
+    claim = {"kind": "best", "published": 0.9, "tolerance": 0.1, "source": "a paper"}
+
+    def judge(*scores, due, **options):
+        judged = judge_means(claim, scores, [], due=due, seeds=[*range(10)], **options)
+        return judged.verdict, judged.evidence
+
+    assert judge(0.5, due={"a": 1, "b": 1}) == ("inconclusive", "0.5000, a, 1 missing")
+    due = {"a": 2, "b": 0}
+    assert judge(0.5, due=due) == ("inconclusive", "0.5000, a, 1 missing")
+    assert judge(0.9, due=due)[0] == "inconclusive"
+    # The best of more runs is not worse.
+    assert judge(1.1, due=due) == ("fails", "1.1000, a, 1 missing")
+    assert judge(0.5, due=due, direction="min")[0] == "fails"
+    assert judge(1.1, due=due, direction="min")[0] == "inconclusive"
+    assert judge(0.5, "diverged", due=due) == ("fails", "0.5000, a")
+    assert judge("failed", "missing", due=due) == ("inconclusive", "no run, 1 failed, 1 missing")
+
+
+def test_a_best_claim_on_trials_waits_for_all_of_them():
+    """A trial that is better on validation takes the place of a compared one."""
+    claim = {"kind": "best", "published": 0.9, "tolerance": 0.1, "source": "a paper"}
+    for score in (0.5, 0.9, 1.1):
+        judged = judge_means(claim, [score, "running"], [0.1], "tuning")
+        assert (judged.verdict, judged.evidence) == ("inconclusive", f"{score:.4f}, a, 1 running")
+
+
 def test_a_matters_claim_is_judged_by_its_interval_over_variants():
     def effects(*shares):
         return {str(k): Importance({"lr": s}, {}, {}, {}, {}) for k, s in enumerate(shares)}
@@ -174,6 +201,14 @@ def test_a_matters_claim_is_judged_by_its_interval_over_variants():
     small, large = effects(0.0002, 0.0004, 0.009), effects(0.8, 0.95, 0.95)
     assert verdict({**claim, "at_least": 0.0, "at_most": 0.02}, importances=small) == "holds"
     assert verdict(claim, importances=large) == "holds"
+
+
+def test_a_matters_claim_waits_for_all_trials():
+    importances = {str(k): Importance({"lr": 0.7 + k / 100}, {}, {}, {}, {}) for k in range(3)}
+    claim = {"kind": "matters", "setting": "lr", "at_least": 0.6, "at_most": 1.0}
+    runs = [row("tuning", 0), row("tuning", 1, status="running", test=None)]
+    judged = judge_claim(claim, study(runs), {}, importances)
+    assert (judged.verdict, judged.evidence) == ("inconclusive", "trials: 1 running")
 
 
 @pytest.mark.parametrize("setting", ["optim.lrr", "noise", "constant"])
@@ -216,6 +251,17 @@ def test_a_scores_claim_needs_every_run_within_its_bounds():
     assert judge(at_least=30.0, at_most=33.0).verdict == "holds"
     assert judge([*runs, unscored], at_least=30.0).verdict == "inconclusive"
     assert judge([], at_least=30.0).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("status", ["missing", "running", "failed"])
+def test_a_scores_claim_waits_for_runs_that_may_change_it(status):
+    runs = [row(seed=0, test_metrics={"bleu": 31.0})]
+    runs += [row(seed=k, status=status, test=None) for k in range(1, 5)]
+    claim = {"kind": "scores", "variant": "np", "metric": "bleu", "source": "", "at_most": None}
+    for bound, within in ((34.0, 0), (30.0, 1)):
+        judged = judge_claim({**claim, "at_least": bound}, study(runs, seeds=[*range(5)]), {}, {})
+        assert judged.verdict == "inconclusive"
+        assert judged.evidence == f"{within} of 1 runs, 4 {status}, 31.0000 to 31.0000"
 
 
 def test_a_reproduces_claim_needs_an_interval_within_the_tolerance():
