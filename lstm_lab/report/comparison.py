@@ -20,13 +20,13 @@ from lstm_lab.report.looks import LastLook, last_look
 from lstm_lab.report.ranks import rank
 from lstm_lab.report.runs import RunRow, StudyRuns, scores_of
 from lstm_lab.report.score_curves import MeanCurve, mean_curves
+from lstm_lab.report.trials import expected_best_of_trials
 from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
 from lstm_lab.results.labels import split_labels, variants_by_task
 from lstm_lab.statistics.bayes import Posterior
 from lstm_lab.statistics.estimates import (
     Interval,
     bootstrap_interval,
-    expected_best,
     interquartile_mean,
     mean_interval,
 )
@@ -65,7 +65,8 @@ class VariantRow:
       flops: mean floating-point operations of a run, or None.
       curves: validation curves of the compared runs that completed.
       trials: test scores of all tuning runs that completed.
-      expected_best: expected test score of the best of k trials, for k = 1, 2, ...
+      expected_best: expected test score of the best of k trials, for k = 1, 2, ...; a diverged one
+        counts as the worst, see `trials.ended_trials`.
       valid: mean of the study's metric on validation data, or None.
       test_metrics: mean of each test metric.
       trivial: mean test metrics of the trivial baselines, by name.
@@ -171,6 +172,11 @@ class Comparison:
     def crosses_tasks(self) -> bool:
         """Whether the same settings were trained on several tasks, whose scores do not compare."""
         return len(self.tasks) > 1
+
+    @property
+    def has_diverged_trials(self) -> bool:
+        """Whether a tuning run diverged."""
+        return any(run.stage == "tuning" and run.status == "diverged" for run in self.failed)
 
 
 def compare(runs: StudyRuns) -> Comparison:
@@ -281,7 +287,7 @@ def _variant_row(
         # Without diverged runs: their last values may be so large that they hide the other curves.
         curves=[run.curve for run in completed if run.curve],
         trials=scores_of(trials),
-        expected_best=_expected_best(trials, 1.0 if runs.study["direction"] == "max" else -1.0),
+        expected_best=expected_best_of_trials(runs, name, all_scores),
         valid=_mean(run.valid for run in completed),
         test_metrics=_mean_metrics([run.test_metrics for run in completed]),
         trivial={
@@ -296,13 +302,6 @@ def _iqm(scores: list[float]) -> Interval:
     if len(scores) >= MIN_RUNS_FOR_BOOTSTRAP:
         return bootstrap_interval([scores], interquartile_mean)
     return Interval(float(interquartile_mean(scores)) if scores else NAN, NAN, NAN)
-
-
-def _expected_best(trials: list[RunRow], sign: float) -> np.ndarray:
-    scored = [run for run in trials if run.scored and run.test is not None]
-    # Selected on validation, reported on test: the best test score itself would be too good.
-    valid = [sign * (NAN if run.valid is None else run.valid) for run in scored]
-    return expected_best(valid, scores_of(trials))
 
 
 def _mean_metrics(metrics: list[dict[str, float]]) -> dict[str, float]:

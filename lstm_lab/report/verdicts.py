@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from lstm_lab.report.fanova import MIN_TRIALS, Importance, fanova
-from lstm_lab.report.runs import ENDED_STATUSES, RunRow, StudyRuns, scores_of
+from lstm_lab.report.runs import ENDED_STATUSES, StudyRuns, scores_of
+from lstm_lab.report.trials import ended_trials
 from lstm_lab.statistics.estimates import mean_interval
 from lstm_lab.statistics.hypotheses import equivalence_test, superiority_test
 
@@ -260,8 +261,7 @@ def _judge_share(
 def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
     """Computes fANOVA for each variant with at least ten scored random trials.
 
-    A diverged trial gets the worst score of the others, a pruned trial its own score. Without them
-    the learning rate would look harmless: its large values are the trials that diverge.
+    `ended_trials` says which score a trial has that diverged or was pruned.
 
     Args:
       runs: the study.
@@ -274,13 +274,10 @@ def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
     importances: dict[str, Importance] = {}
     # By variant: the effect of a learning rate may differ between cells.
     for variant in runs.study["variants"] if ranges else ():
-        trials = [run for run in runs.runs if run.variant == variant and run.stage == "tuning"]
-        ended = [run for run in trials if run.scored or run.status in ("diverged", "pruned")]
-        scores = [run.test for run in ended if run.scored and run.test is not None]
-        if len(scores) < MIN_TRIALS:
+        trials = ended_trials(runs, variant)
+        ended = [run for run, _ in trials]
+        if len(scores_of(ended)) < MIN_TRIALS:
             continue
-        # A finite score: infinity would make every variance infinite.
-        worst = min(scores) if runs.test_direction == "max" else max(scores)
         # A conditional hyperparameter, which only some trials have, has no marginal, and a range of
         # one value no effect.
         paths = [
@@ -289,21 +286,17 @@ def hyperparameter_importances(runs: StudyRuns) -> dict[str, Importance]:
             if all(path in run.point for run in ended) and not _is_constant(distribution)
         ]
         points = [[to_unit(ranges[path], run.point[path]) for path in paths] for run in ended]
-        filled = [_score_or(run, worst) for run in ended]
+        scores = [score for _, score in trials]
         # Equal scores have no variance whose shares could be computed, and the trials of no setting
         # no shares.
-        if not paths or min(filled) == max(filled):
+        if not paths or min(scores) == max(scores):
             continue
-        importances[variant] = fanova(np.array(points), np.array(filled), paths)
+        importances[variant] = fanova(np.array(points), np.array(scores), paths)
     return importances
 
 
 def _is_constant(distribution: Mapping[str, Any]) -> bool:
     return distribution["kind"] != "Choice" and distribution["low"] == distribution["high"]
-
-
-def _score_or(run: RunRow, worst: float) -> float:
-    return worst if run.status == "diverged" or run.test is None else run.test
 
 
 def to_unit(distribution: Mapping[str, Any], value: Any) -> float:

@@ -291,7 +291,8 @@ def sections(c: Comparison) -> list[Section]:
         table = stochastic_orders(c)
         result.append(Section("Almost stochastic order", table, stochastic_orders_note(c)))
     if c.importances:
-        result.append(Section("Importance of hyperparameters", importance(c), IMPORTANCE_NOTE))
+        note = IMPORTANCE_NOTE + (DIVERGED_NOTE if c.has_diverged_trials else "")
+        result.append(Section("Importance of hyperparameters", importance(c), note))
         result.append(
             Section("Permutation importance", permutation_importance(c), PERMUTATION_NOTE)
         )
@@ -368,6 +369,7 @@ IMPORTANCE_NOTE = (
     "Share of the test score's variance over the search space that a hyperparameter explains alone "
     "(fANOVA), and that two explain together beyond their own shares."
 )
+DIVERGED_NOTE = " A trial that diverged counts as the worst score of its variant."
 PERMUTATION_NOTE = (
     "Loss of R² on held-out trials if a hyperparameter's values are permuted (random forest)."
 )

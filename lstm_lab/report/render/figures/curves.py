@@ -89,4 +89,7 @@ def expected_best(c: Comparison) -> ReportFigure | None:
         f"Expected test {c.test_metric} of the best of k trials, selected on validation, by "
         "variant."
     )
+    if c.has_diverged_trials:
+        of_task = " on its task" if c.crosses_tasks else ""
+        alt += f" A trial that diverged counts as the worst score of all trials{of_task}."
     return ReportFigure("best_of", "Expected best of k trials", alt, figure)
