@@ -17,6 +17,7 @@ from lstm_lab.report.against_baseline import ALPHA, NAN, against_baseline
 from lstm_lab.report.fanova import Importance
 from lstm_lab.report.groups import group_means
 from lstm_lab.report.looks import LastLook, last_look
+from lstm_lab.report.means import interval_of_mean
 from lstm_lab.report.ranks import rank
 from lstm_lab.report.runs import RunRow, StudyRuns, scores_of
 from lstm_lab.report.score_curves import MeanCurve, mean_curves
@@ -28,7 +29,6 @@ from lstm_lab.statistics.estimates import (
     Interval,
     bootstrap_interval,
     interquartile_mean,
-    mean_interval,
 )
 from lstm_lab.statistics.hypotheses import FriedmanResult, holm, welch
 from lstm_lab.statistics.stochastic_order import StochasticOrder
@@ -272,7 +272,7 @@ def _variant_row(
         variant=name,
         chosen=runs.chosen.get(name, {}),
         scores=scores,
-        mean=mean_interval(scores),
+        mean=interval_of_mean(scores),
         median=float(np.median(scores)) if scores else NAN,
         iqm=_iqm(scores),
         planned=len(seeds) or len(runs_of_variant),

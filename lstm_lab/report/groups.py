@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from lstm_lab.report.runs import RunRow
-from lstm_lab.statistics.estimates import Interval, mean_interval
+from lstm_lab.report.means import exact_mean, interval_of_mean
+from lstm_lab.report.runs import RunRow, scores_by_seed
+from lstm_lab.statistics.estimates import Interval
 
 
 def group_means(
@@ -27,10 +26,8 @@ def group_means(
     """
     means = {}
     for name, variants in groups.items():
-        by_seed = [
-            {run.seed: run.test for run in compared[variant] if run.scored} for variant in variants
-        ]
+        by_seed = [scores_by_seed(compared[variant]) for variant in variants]
         seeds = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
-        scores = [float(np.mean([of_variant[seed] for of_variant in by_seed])) for seed in seeds]
-        means[name] = mean_interval(scores), len(seeds)
+        scores = [exact_mean([of_variant[seed] for of_variant in by_seed]) for seed in seeds]
+        means[name] = interval_of_mean(scores), len(seeds)
     return means

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_lab.report.comparison import compare
+from lstm_lab.report.cross_study import combine
 from lstm_lab.report.render.figures.draw import draw_figures
 from lstm_lab.report.render.figures.significance import significance
 from lstm_lab.report.render.headline import headline
@@ -76,6 +77,39 @@ def test_a_table_has_a_row_per_task_and_figures_have_a_panel(crossing):
         assert titles == ["9", "20", "40"], name
     texts = [text.get_text() for text in figures["scores_by_task"].axes[0].texts]
     assert texts[:3] == ["9.00", "10.0", "11.0"]
+
+
+def crossing_study(folder, scores):
+    """A study of cells on tasks: scores by cell, one list for each task; higher is better."""
+    by_variant = {f"{cell}{k}": v for cell, lists in scores.items() for k, v in enumerate(lists)}
+    write_study(folder, "crossing", by_variant, direction="max")
+    plan = read_json(folder / "study.json")
+    plan["study"]["variants"] = {
+        f"{cell}{k}": {"task.length": k, "model.cell": cell}
+        for cell, lists in scores.items()
+        for k in range(len(lists))
+    }
+    plan["study"]["seeds"] = list(range(max(map(len, by_variant.values()))))
+    plan["study"]["baseline"] = None
+    write_json(folder / "study.json", plan)
+    return folder
+
+
+def test_equal_means_tie_in_any_order_and_number_of_scores(tmp_path):
+    """NumPy's means differ in the last bit: 0.7 three and five times, and a sum in two orders."""
+    scores = {"x": [[0.7] * 3] * 3, "y": [[0.7] * 5] * 3, "z": [[0.1] * 5] * 3}
+    c = compare(read_study(crossing_study(tmp_path / "numbers", scores)))
+    assert c.friedman.mean_ranks == {"x": 1.5, "y": 1.5, "z": 3.0}
+    scores = {"x": [[0.9, 0.8, 0.7]] * 3, "y": [[0.7, 0.8, 0.9]] * 3, "z": [[0.1] * 3] * 3}
+    c = compare(read_study(crossing_study(tmp_path / "orders", scores)))
+    assert c.friedman.mean_ranks == {"x": 1.5, "y": 1.5, "z": 3.0}
+    assert len({row.mean.estimate for row in c.rows if row.variant[0] != "z"}) == 1
+    # In the report over several studies, too.
+    studies = []
+    for k in range(3):
+        of_cells = {"x": [0.9, 0.8, 0.7], "y": [0.7, 0.8, 0.9], "z": [0.1] * 3}
+        studies.append(compare(read_study(write_study(tmp_path / f"s{k}", "s", of_cells, "max"))))
+    assert combine(studies).friedman.mean_ranks == {"x": 1.5, "y": 1.5, "z": 3.0}
 
 
 def test_with_two_tasks_the_headline_counts_wins(crossing):
