@@ -139,7 +139,8 @@ class Comparison:
       damages: a line for each finished run whose curve is lost, at least in part.
       labels: for each variant, the label of its task's settings and of its other settings.
       tasks: the variants of each task, see `variants_by_task`.
-      groups: the mean score and the number of seeds of each group of variants that the study names.
+      groups: the mean score of each group of variants that the study names, and its number of
+        seeds; without final seeds, of trials.
     """
 
     title: str
@@ -251,7 +252,7 @@ def compare(runs: StudyRuns) -> Comparison:
         damages=[run.damage for run in runs.runs if run.damage],
         labels=labels,
         tasks=tasks,
-        groups=group_means(study.get("groups", {}), compared),
+        groups=group_means(runs, compared),
     )
 
 

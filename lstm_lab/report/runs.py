@@ -290,5 +290,10 @@ def scores_of(runs: Iterable[RunRow]) -> list[float]:
 
 
 def scores_by_seed(runs: Iterable[RunRow]) -> dict[int, float]:
-    """Returns the test scores of the runs that have one, by seed."""
-    return {run.seed: run.test for run in runs if run.scored and run.test is not None}
+    """Returns the test scores of the final runs that have one, by seed.
+
+    Tuning runs have none: several trials may share a seed, and the best ones of two variants with
+    the same seed are no pair.
+    """
+    final = (run for run in runs if run.stage == "final")
+    return {run.seed: run.test for run in final if run.scored and run.test is not None}

@@ -21,6 +21,10 @@ GROUPS_NOTE = (
     "The scores of all variants of a group are averaged for each seed; the interval is Student's t "
     "over seeds."
 )
+GROUPS_OF_TRIALS_NOTE = (
+    "Mean of the means of all variants of a group; the interval is Student's t over the compared "
+    "trials of each variant."
+)
 SCORE_CURVE_NOTE = (
     "Mean over the compared runs and over all places of a range, each with the same weight, on the "
     "test split. Ranges end at the marks of the figure, such as the longest trained length."
@@ -70,7 +74,7 @@ def groups(c: Comparison) -> list[list[str]]:
     Args:
       c: the comparison, with groups.
     """
-    table = [["group", "seeds", f"test {c.test_metric}", "95 % interval"]]
-    for name, (mean, seeds) in c.groups.items():
-        table.append([name, str(seeds), number(mean.estimate), bounds(mean)])
+    table = [["group", "seeds" if c.seeds else "trials", f"test {c.test_metric}", "95 % interval"]]
+    for name, (mean, n) in c.groups.items():
+        table.append([name, str(n), number(mean.estimate), bounds(mean)])
     return table

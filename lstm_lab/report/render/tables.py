@@ -15,6 +15,7 @@ from lstm_lab.report.comparison import MIN_RUNS_FOR_BOOTSTRAP, Comparison, Varia
 from lstm_lab.report.render.averages import (
     BY_TASK_NOTE,
     GROUPS_NOTE,
+    GROUPS_OF_TRIALS_NOTE,
     SCORE_CURVE_NOTE,
     groups,
     score_curve,
@@ -280,7 +281,8 @@ def sections(c: Comparison) -> list[Section]:
         result.append(Section("Published scores", references(c)))
     result.append(Section("Test metrics and trivial baselines", metrics(c), METRICS_NOTE))
     if c.groups:
-        result.append(Section("Groups of variants", groups(c), GROUPS_NOTE))
+        note = GROUPS_NOTE if c.seeds else GROUPS_OF_TRIALS_NOTE
+        result.append(Section("Groups of variants", groups(c), note))
     for name in dict.fromkeys(name for row in c.rows for name in row.score_curves):
         title = name.replace("_", " ").capitalize()
         result.append(Section(title, score_curve(c, name), SCORE_CURVE_NOTE))
