@@ -174,6 +174,16 @@ class Comparison:
         """Whether the same settings were trained on several tasks, whose scores do not compare."""
         return len(self.tasks) > 1
 
+    def best_of(self, names: Iterable[str]) -> list[VariantRow]:
+        """Returns the variant with the best mean score, or all that are tied; empty without scores.
+
+        Args:
+          names: variants of one task.
+        """
+        rows = [row for row in self.rows if row.variant in set(names) and row.scores]
+        # The rows are sorted, so the first one is among the best.
+        return [row for row in rows if row.mean.estimate == rows[0].mean.estimate]
+
     @property
     def has_diverged_trials(self) -> bool:
         """Whether a tuning run diverged."""

@@ -1,5 +1,7 @@
 """Studies that cross tasks: nothing compares the scores of different tasks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -110,6 +112,26 @@ def test_equal_means_tie_in_any_order_and_number_of_scores(tmp_path):
         of_cells = {"x": [0.9, 0.8, 0.7], "y": [0.7, 0.8, 0.9], "z": [0.1] * 3}
         studies.append(compare(read_study(write_study(tmp_path / f"s{k}", "s", of_cells, "max"))))
     assert combine(studies).friedman.mean_ranks == {"x": 1.5, "y": 1.5, "z": 3.0}
+
+
+def test_headlines_and_captions_name_all_that_are_tied(tmp_path):
+    perfect = {"x": [[1.0] * 3, [1.0] * 2], "y": [[1.0] * 3, [0.9] * 3], "z": [[0.5], [1.0]]}
+    c = compare(read_study(crossing_study(tmp_path / "tasks", perfect)))
+    assert headline(c) == (
+        "Tasks on which each has the best mean test mse: "
+        "x 2 of 2 (2 tied), y 1 of 2 (1 tied), z 1 of 2 (1 tied)."
+    )
+    tied = {"x": [1.0, 1.0], "y": [1.0, 1.0, 1.0], "z": [0.5]}
+    c = compare(read_study(write_study(tmp_path / "one", "one", tied, "max")))
+    assert headline(c).startswith("Tied for best: x, y, test mse 1.0000 over 2 to 3 runs.")
+    published = [{"label": "all", "value": 0.9, "source": "", "variant": None}]
+    assert references(replace(c, references=published))[1][3] == "x, y: 1.0000"
+    figures = {figure.name: figure.alt for figure in draw_figures(c)}
+    assert figures["ranking"].endswith("; tied for best are x, y.")
+    same = {name: [1.0] * 3 for name in "xyz"}
+    c = compare(read_study(write_study(tmp_path / "seeds", "seeds", same, "max")))
+    figures = {figure.name: figure.alt for figure in draw_figures(c)}
+    assert figures["ranks"].endswith("; tied for best are x, y, z.")
 
 
 def test_with_two_tasks_the_headline_counts_wins(crossing):

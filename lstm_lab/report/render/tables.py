@@ -147,23 +147,22 @@ def references(c: Comparison) -> TextTable:
     """Returns published scores compared with ours.
 
     Args:
-      c: the comparison; a reference without a variant is compared with the best one, if all
-        variants have the same task.
+      c: the comparison; a reference without a variant is compared with the best one, or with all
+        that are tied, if all variants have the same task.
     """
-    by_variant = {row.variant: row for row in c.rows}
-    # The first row is the best one: `compare` sorts them. With several tasks, none is.
-    scored = [] if c.crosses_tasks else [row for row in c.rows if row.scores]
-    best = scored[0] if scored else None
+    # With several tasks, none is the best.
+    best = [] if c.crosses_tasks else c.best_of(c.labels)
     table = [["published", c.test_metric, "source", "ours", "difference"]]
     for reference in c.references:
-        row = by_variant.get(reference["variant"]) if reference["variant"] else best
-        ours = row.mean.estimate if row and row.scores else float("nan")
+        named = [row for row in c.rows if row.variant == reference["variant"] and row.scores]
+        rows = named if reference["variant"] else best
+        ours = rows[0].mean.estimate if rows else float("nan")
         table.append(
             [
                 reference["label"],
                 f"{reference['value']:.4g}",
                 reference["source"],
-                f"{row.variant}: {number(ours)}" if row and row.scores else "",
+                f"{', '.join(row.variant for row in rows)}: {number(ours)}" if rows else "",
                 "" if np.isnan(ours) else f"{ours - reference['value']:+.4f}",
             ]
         )

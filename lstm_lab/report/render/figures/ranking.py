@@ -47,7 +47,8 @@ def ranking(c: Comparison) -> ReportFigure | None:
         _draw_scores(c, panel)
     alt = f"Mean test {c.test_metric} by variant with 95 % intervals"
     if not c.crosses_tasks:
-        alt += f"; best is {by_task[''][0].variant}"
+        best = [row.variant for row in c.best_of(c.labels)]
+        alt += f"; {'tied for best are' if len(best) > 1 else 'best is'} {', '.join(best)}"
     return ReportFigure("ranking", "Ranking", f"{alt}.", figure)
 
 
