@@ -146,6 +146,8 @@ def test_with_two_tasks_the_headline_counts_wins(crossing):
     c = compare(read_study(crossing))
     assert c.friedman is None
     assert headline(c).startswith("Tasks on which each has the best mean test mse: lstm 2 of 2.")
+    # Of the other task, no variant is compared with the baseline.
+    assert "Significantly different from lstm9 on its task: gru9, rnn9." in headline(c)
 
 
 def test_a_study_of_one_task_or_of_one_cell_crosses_nothing():

@@ -24,8 +24,9 @@ def headline(c: Comparison) -> str:
     if c.baseline is not None:
         verdicts = ("differs", "better", "worse")
         different = [row.variant for row in scored if row.verdict in verdicts]
+        where = " on its task" if c.crosses_tasks else ""
         listed = ", ".join(different) or "none"
-        text += f" Significantly different from {c.baseline}: {listed}."
+        text += f" Significantly different from {c.baseline}{where}: {listed}."
     return text
 
 
