@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lstm_lab.report.comparison import Comparison
+from lstm_lab.report.comparison import Comparison, VariantRow
 from lstm_lab.report.render.figures.panels import (
     Panel,
     add_panel_legend,
@@ -20,13 +20,13 @@ from lstm_lab.report.render.figures.style import ReportFigure, limit_to_most, lo
 def learning_curves(c: Comparison) -> ReportFigure | None:
     """Draws mean validation curves with bands of one standard error.
 
-    A curve ends where the first of its runs stopped early: after that, a mean over fewer runs would
-    jump although no run changes.
+    A curve shows the steps at which all of its runs were evaluated, so it ends where the first of
+    them stopped early: elsewhere, a mean over fewer runs would jump although no run changes.
 
     Args:
       c: the comparison.
     """
-    drawn = curve_panels(c, lambda row: bool(row.curves))
+    drawn = curve_panels(c, lambda row: bool(_shared_steps(row)))
     if drawn is None:
         return None
     figure, panels = drawn
@@ -41,9 +41,8 @@ def _draw_learning_curves(c: Comparison, panel: Panel) -> None:
     axes = panel.axes
     lowest, highest = [], []
     for row in panel.rows:
-        shortest = min(len(curve) for curve in row.curves)
-        steps = [step for step, _ in row.curves[0][:shortest]]
-        values = np.array([[value for _, value in curve[:shortest]] for curve in row.curves])
+        steps, curves = _shared_steps(row), [dict(curve) for curve in row.curves]
+        values = np.array([[curve[step] for step in steps] for curve in curves])
         mean = values.mean(0)
         error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0 * mean
         style = line_arguments(c, row)
@@ -58,6 +57,12 @@ def _draw_learning_curves(c: Comparison, panel: Panel) -> None:
     axes.set_ylim(min(lowest) - margin, max(highest) + margin)
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel(f"validation {c.metric}")
+
+
+def _shared_steps(row: VariantRow) -> list[int]:
+    """Returns the steps at which all runs were evaluated; trials may differ in their steps."""
+    steps = [{step for step, _ in curve} for curve in row.curves]
+    return sorted(set.intersection(*steps)) if steps else []
 
 
 def expected_best(c: Comparison) -> ReportFigure | None:
