@@ -78,9 +78,9 @@ def expected_best(c: Comparison) -> ReportFigure | None:
     if drawn is None:
         return None
     figure, panels = drawn
-    for axes, rows in panels:
-        curves = {}
-        for row in rows:
+    for panel in panels:
+        axes, curves = panel.axes, {}
+        for row in panel.rows:
             style, curve = line_arguments(c, row), np.array(row.expected_best)
             axes.plot(np.arange(1, len(curve) + 1), curve, **style, lw=1.6)
             curves[style["label"]] = curve
