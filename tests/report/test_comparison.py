@@ -81,10 +81,10 @@ def test_a_table_has_a_row_per_task_and_figures_have_a_panel(crossing):
     assert texts[:3] == ["9.00", "10.0", "11.0"]
 
 
-def crossing_study(folder, scores):
-    """A study of cells on tasks: scores by cell, one list for each task; higher is better."""
+def crossing_study(folder, scores, direction="max"):
+    """A study of cells on tasks: scores by cell, one list for each task."""
     by_variant = {f"{cell}{k}": v for cell, lists in scores.items() for k, v in enumerate(lists)}
-    write_study(folder, "crossing", by_variant, direction="max")
+    write_study(folder, "crossing", by_variant, direction)
     plan = read_json(folder / "study.json")
     plan["study"]["variants"] = {
         f"{cell}{k}": {"task.length": k, "model.cell": cell}
