@@ -10,6 +10,7 @@ import numpy as np
 
 from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.render.formats import bounds, number
+from lstm_lab.report.render.metric_ranges import range_note
 from lstm_lab.report.score_curves import ranges
 from lstm_lab.statistics.estimates import Interval
 
@@ -78,3 +79,13 @@ def groups(c: Comparison) -> list[list[str]]:
     for name, (mean, n) in c.groups.items():
         table.append([name, str(n), number(mean.estimate), bounds(mean)])
     return table
+
+
+def groups_note(c: Comparison) -> str:
+    """Returns how to read the table of groups.
+
+    Args:
+      c: the comparison, with groups.
+    """
+    note = GROUPS_NOTE if c.seeds else GROUPS_OF_TRIALS_NOTE
+    return f"{note} {range_note(c.test_metric, [mean for mean, _ in c.groups.values()])}".strip()

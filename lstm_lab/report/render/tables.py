@@ -14,16 +14,16 @@ from lstm_lab.report.against_baseline import ALPHA
 from lstm_lab.report.comparison import MIN_RUNS_FOR_BOOTSTRAP, Comparison, VariantRow
 from lstm_lab.report.render.averages import (
     BY_TASK_NOTE,
-    GROUPS_NOTE,
-    GROUPS_OF_TRIALS_NOTE,
     SCORE_CURVE_NOTE,
     groups,
+    groups_note,
     score_curve,
     scores_by_task,
 )
 from lstm_lab.report.render.figures.style import ReportFigure
 from lstm_lab.report.render.formats import bounds, number, p_value
 from lstm_lab.report.render.looks import looks_note
+from lstm_lab.report.render.metric_ranges import range_note
 from lstm_lab.report.render.posteriors import posteriors, posteriors_note
 from lstm_lab.report.render.stochastic_orders import stochastic_orders, stochastic_orders_note
 from lstm_lab.utils.progress import duration
@@ -280,8 +280,7 @@ def sections(c: Comparison) -> list[Section]:
         result.append(Section("Published scores", references(c)))
     result.append(Section("Test metrics and trivial baselines", metrics(c), METRICS_NOTE))
     if c.groups:
-        note = GROUPS_NOTE if c.seeds else GROUPS_OF_TRIALS_NOTE
-        result.append(Section("Groups of variants", groups(c), note))
+        result.append(Section("Groups of variants", groups(c), groups_note(c)))
     for name in dict.fromkeys(name for row in c.rows for name in row.score_curves):
         title = name.replace("_", " ").capitalize()
         result.append(Section(title, score_curve(c, name), SCORE_CURVE_NOTE))
@@ -326,6 +325,8 @@ def notes(c: Comparison) -> list[str]:
         "measured once, at the best validation checkpoint; intervals are Student's t over "
         f"{'seeds' if c.seeds else 'these trials'}.",
     ]
+    if note := range_note(c.test_metric, [row.mean for row in c.rows]):
+        lines.append(note)
     if c.sequential:
         lines.append(looks_note(c))
     elif c.baseline is not None:
