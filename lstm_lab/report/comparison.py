@@ -17,18 +17,18 @@ from lstm_lab.report.against_baseline import ALPHA, NAN, against_baseline
 from lstm_lab.report.fanova import Importance
 from lstm_lab.report.groups import group_means
 from lstm_lab.report.looks import LastLook, last_look
+from lstm_lab.report.means import interval_of_mean
 from lstm_lab.report.ranks import rank
 from lstm_lab.report.runs import RunRow, StudyRuns, scores_of
 from lstm_lab.report.score_curves import MeanCurve, mean_curves
+from lstm_lab.report.trials import expected_best_of_trials
 from lstm_lab.report.verdicts import ClaimVerdict, hyperparameter_importances, judge_claim
 from lstm_lab.results.labels import split_labels, variants_by_task
 from lstm_lab.statistics.bayes import Posterior
 from lstm_lab.statistics.estimates import (
     Interval,
     bootstrap_interval,
-    expected_best,
     interquartile_mean,
-    mean_interval,
 )
 from lstm_lab.statistics.hypotheses import FriedmanResult, holm, welch
 from lstm_lab.statistics.stochastic_order import StochasticOrder
@@ -65,7 +65,8 @@ class VariantRow:
       flops: mean floating-point operations of a run, or None.
       curves: validation curves of the compared runs that completed.
       trials: test scores of all tuning runs that completed.
-      expected_best: expected test score of the best of k trials, for k = 1, 2, ...
+      expected_best: expected test score of the best of k trials, for k = 1, 2, ...; a diverged one
+        counts as the worst, see `trials.ended_trials`.
       valid: mean of the study's metric on validation data, or None.
       test_metrics: mean of each test metric.
       trivial: mean test metrics of the trivial baselines, by name.
@@ -138,7 +139,8 @@ class Comparison:
       damages: a line for each finished run whose curve is lost, at least in part.
       labels: for each variant, the label of its task's settings and of its other settings.
       tasks: the variants of each task, see `variants_by_task`.
-      groups: the mean score and the number of seeds of each group of variants that the study names.
+      groups: the mean score of each group of variants that the study names, and its number of
+        seeds; without final seeds, of trials.
     """
 
     title: str
@@ -171,6 +173,21 @@ class Comparison:
     def crosses_tasks(self) -> bool:
         """Whether the same settings were trained on several tasks, whose scores do not compare."""
         return len(self.tasks) > 1
+
+    def best_of(self, names: Iterable[str]) -> list[VariantRow]:
+        """Returns the variant with the best mean score, or all that are tied; empty without scores.
+
+        Args:
+          names: variants of one task.
+        """
+        rows = [row for row in self.rows if row.variant in set(names) and row.scores]
+        # The rows are sorted, so the first one is among the best.
+        return [row for row in rows if row.mean.estimate == rows[0].mean.estimate]
+
+    @property
+    def has_diverged_trials(self) -> bool:
+        """Whether a tuning run diverged."""
+        return any(run.stage == "tuning" and run.status == "diverged" for run in self.failed)
 
 
 def compare(runs: StudyRuns) -> Comparison:
@@ -245,7 +262,7 @@ def compare(runs: StudyRuns) -> Comparison:
         damages=[run.damage for run in runs.runs if run.damage],
         labels=labels,
         tasks=tasks,
-        groups=group_means(study.get("groups", {}), compared),
+        groups=group_means(runs, compared),
     )
 
 
@@ -266,11 +283,11 @@ def _variant_row(
         variant=name,
         chosen=runs.chosen.get(name, {}),
         scores=scores,
-        mean=mean_interval(scores),
+        mean=interval_of_mean(scores),
         median=float(np.median(scores)) if scores else NAN,
         iqm=_iqm(scores),
         planned=len(seeds) or len(runs_of_variant),
-        failures=_failures(runs_of_variant, len(seeds)),
+        failures=runs.unscored(name),
         # Looks of a study that crosses tasks, from before they were refused, compared tasks.
         look=None if baseline is None else last_look(runs, name),
         p_holm=NAN,
@@ -281,7 +298,7 @@ def _variant_row(
         # Without diverged runs: their last values may be so large that they hide the other curves.
         curves=[run.curve for run in completed if run.curve],
         trials=scores_of(trials),
-        expected_best=_expected_best(trials, 1.0 if runs.study["direction"] == "max" else -1.0),
+        expected_best=expected_best_of_trials(runs, name, all_scores),
         valid=_mean(run.valid for run in completed),
         test_metrics=_mean_metrics([run.test_metrics for run in completed]),
         trivial={
@@ -296,13 +313,6 @@ def _iqm(scores: list[float]) -> Interval:
     if len(scores) >= MIN_RUNS_FOR_BOOTSTRAP:
         return bootstrap_interval([scores], interquartile_mean)
     return Interval(float(interquartile_mean(scores)) if scores else NAN, NAN, NAN)
-
-
-def _expected_best(trials: list[RunRow], sign: float) -> np.ndarray:
-    scored = [run for run in trials if run.scored and run.test is not None]
-    # Selected on validation, reported on test: the best test score itself would be too good.
-    valid = [sign * (NAN if run.valid is None else run.valid) for run in scored]
-    return expected_best(valid, scores_of(trials))
 
 
 def _mean_metrics(metrics: list[dict[str, float]]) -> dict[str, float]:
@@ -321,10 +331,3 @@ def _mean_metrics(metrics: list[dict[str, float]]) -> dict[str, float]:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def _failures(runs: list[RunRow], planned: int) -> dict[str, int]:
-    counts = Counter(run.status for run in runs if not run.scored)
-    # Of a variant whose tuning has not ended, no final run is planned yet: those count as missing.
-    counts["missing"] += max(planned - len(runs), 0)
-    return {status: n for status, n in counts.items() if n}

@@ -15,7 +15,7 @@ import scipy.stats
 
 from lstm_lab.report.against_baseline import ALPHA
 from lstm_lab.report.comparison import Comparison
-from lstm_lab.report.runs import StudyRuns
+from lstm_lab.report.runs import StudyRuns, scores_by_seed
 from lstm_lab.statistics.estimates import Interval, mean_and_std, mean_interval
 from lstm_lab.statistics.hypotheses import FriedmanResult, friedman, sign_flip
 
@@ -142,12 +142,9 @@ def compare_pair(studies: Sequence[StudyRuns], variant: str, baseline: str) -> P
 def _differences(runs: StudyRuns, variant: str, baseline: str) -> np.ndarray:
     """Returns a study's paired differences in pooled standard deviations; positive is better."""
     sign = runs.test_sign
-    by_seed: dict[str, dict[int, float]] = {}
-    for name in (variant, baseline):
-        scored = [run for run in runs.compared_runs(name) if run.scored and run.test is not None]
-        by_seed[name] = {run.seed: sign * float(run.test or 0.0) for run in scored}
-    shared = sorted(set(by_seed[variant]) & set(by_seed[baseline]))
-    a, b = (np.array([by_seed[name][seed] for seed in shared]) for name in (variant, baseline))
+    by_seed = [scores_by_seed(runs.compared_runs(name)) for name in (variant, baseline)]
+    shared = sorted(set.intersection(*map(set, by_seed)))
+    a, b = (np.array([sign * scores[seed] for seed in shared]) for scores in by_seed)
     if len(shared) < 2:
         return np.zeros(0)
     # The spread of the scores, not of their differences: strongly correlated pairs would make any

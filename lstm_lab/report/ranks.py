@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
+from lstm_lab.report.means import exact_mean
 from lstm_lab.report.runs import RunRow, scores_by_seed, scores_of
 from lstm_lab.statistics.hypotheses import FriedmanResult, friedman
 
@@ -40,7 +39,7 @@ def rank(
         if len(tasks) == 1:
             scores[name] = {str(seed): score for seed, score in scores_by_seed(runs).items()}
         elif of_task := scores_of(runs):
-            scores.setdefault(other, {})[task] = float(np.mean(of_task))
+            scores.setdefault(other, {})[task] = exact_mean(of_task)
     # One without any score would leave no block that all share.
     scores = {name: by_block for name, by_block in scores.items() if by_block}
     shared = sorted(set.intersection(*map(set, scores.values()))) if scores else []

@@ -6,6 +6,7 @@ only input of all other modules of a report. Read `comparison` next.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,9 @@ from lstm_lab.results.study_file import (
 from lstm_lab.utils.curve import Curve, read_curves
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import valid_by_step
+
+# A run with one of these statuses will not train again. A failed one may: `--rerun=failed`.
+ENDED_STATUSES = ("completed", "diverged", "pruned")
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,49 @@ class StudyRuns:
         sign = -1.0 if self.study["direction"] == "max" else 1.0
         scored = [run for run in runs if run.scored and run.valid is not None]
         scored.sort(key=lambda run: sign * (run.valid or 0.0))
+        return scored[: self._quota(variant)]
+
+    def _quota(self, variant: str) -> int:
         # The share refers to all trials, so a variant whose trials diverge gets no smaller quota. A
         # tenth of five trials would round to none.
-        return scored[: max(1, round(self.study["top"] * self.n_trials(variant)))]
+        return max(1, round(self.study["top"] * self.n_trials(variant)))
+
+    def unscored(self, variant: str) -> dict[str, int]:
+        """Returns how many runs have no score although the comparison plans with one, by status.
+
+        Without final seeds, any trial that has not ended may still be one of the best share. One
+        that diverged is not, unless the others are too few to fill the share.
+
+        Args:
+          variant: its label.
+        """
+        compared = self.compared_runs(variant)
+        if self.study["seeds"]:
+            counts = Counter(run.status for run in compared if not run.scored)
+            # Of a variant whose tuning has not ended, no final run is planned yet.
+            counts["missing"] += max(len(self.planned_seeds(variant)) - len(compared), 0)
+            return {status: n for status, n in counts.items() if n}
+        counts = Counter(self.open_trials(variant))
+        ended = [run.status for run in self._trials(variant) if run.status in ENDED_STATUSES]
+        # A pruned trial is no loss: it was worse on validation than those that completed.
+        filled = len(compared) + ended.count("pruned") + counts.total()
+        unscored = [run.status for run in self._trials(variant) if not run.scored]
+        lost = [status for status in unscored if status in ("completed", "diverged")]
+        return dict(counts + Counter(lost[: max(self._quota(variant) - filled, 0)]))
+
+    def open_trials(self, variant: str) -> dict[str, int]:
+        """Returns how many tuning runs of a variant have not ended, by status.
+
+        Args:
+          variant: its label.
+        """
+        trials = self._trials(variant)
+        counts = Counter(run.status for run in trials if run.status not in ENDED_STATUSES)
+        counts["missing"] += max(self.n_trials(variant) - len(trials), 0)
+        return {status: n for status, n in counts.items() if n}
+
+    def _trials(self, variant: str) -> list[RunRow]:
+        return [run for run in self.runs if run.variant == variant and run.stage == "tuning"]
 
     def planned_seeds(self, variant: str) -> list[int]:
         """Returns the final seeds of a variant that are due.
@@ -246,5 +290,10 @@ def scores_of(runs: Iterable[RunRow]) -> list[float]:
 
 
 def scores_by_seed(runs: Iterable[RunRow]) -> dict[int, float]:
-    """Returns the test scores of the runs that have one, by seed."""
-    return {run.seed: run.test for run in runs if run.scored and run.test is not None}
+    """Returns the test scores of the final runs that have one, by seed.
+
+    Tuning runs have none: several trials may share a seed, and the best ones of two variants with
+    the same seed are no pair.
+    """
+    final = (run for run in runs if run.stage == "final")
+    return {run.seed: run.test for run in final if run.scored and run.test is not None}

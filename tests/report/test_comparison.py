@@ -1,9 +1,12 @@
 """Studies that cross tasks: nothing compares the scores of different tasks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lstm_lab.report.comparison import compare
+from lstm_lab.report.cross_study import combine
 from lstm_lab.report.render.figures.draw import draw_figures
 from lstm_lab.report.render.figures.significance import significance
 from lstm_lab.report.render.headline import headline
@@ -78,6 +81,59 @@ def test_a_table_has_a_row_per_task_and_figures_have_a_panel(crossing):
     assert texts[:3] == ["9.00", "10.0", "11.0"]
 
 
+def crossing_study(folder, scores, direction="max"):
+    """A study of cells on tasks: scores by cell, one list for each task."""
+    by_variant = {f"{cell}{k}": v for cell, lists in scores.items() for k, v in enumerate(lists)}
+    write_study(folder, "crossing", by_variant, direction)
+    plan = read_json(folder / "study.json")
+    plan["study"]["variants"] = {
+        f"{cell}{k}": {"task.length": k, "model.cell": cell}
+        for cell, lists in scores.items()
+        for k in range(len(lists))
+    }
+    plan["study"]["seeds"] = list(range(max(map(len, by_variant.values()))))
+    plan["study"]["baseline"] = None
+    write_json(folder / "study.json", plan)
+    return folder
+
+
+def test_equal_means_tie_in_any_order_and_number_of_scores(tmp_path):
+    """NumPy's means differ in the last bit: 0.7 three and five times, and a sum in two orders."""
+    scores = {"x": [[0.7] * 3] * 3, "y": [[0.7] * 5] * 3, "z": [[0.1] * 5] * 3}
+    c = compare(read_study(crossing_study(tmp_path / "numbers", scores)))
+    assert c.friedman.mean_ranks == {"x": 1.5, "y": 1.5, "z": 3.0}
+    scores = {"x": [[0.9, 0.8, 0.7]] * 3, "y": [[0.7, 0.8, 0.9]] * 3, "z": [[0.1] * 3] * 3}
+    c = compare(read_study(crossing_study(tmp_path / "orders", scores)))
+    assert c.friedman.mean_ranks == {"x": 1.5, "y": 1.5, "z": 3.0}
+    assert len({row.mean.estimate for row in c.rows if row.variant[0] != "z"}) == 1
+    # In the report over several studies, too.
+    studies = []
+    for k in range(3):
+        of_cells = {"x": [0.9, 0.8, 0.7], "y": [0.7, 0.8, 0.9], "z": [0.1] * 3}
+        studies.append(compare(read_study(write_study(tmp_path / f"s{k}", "s", of_cells, "max"))))
+    assert combine(studies).friedman.mean_ranks == {"x": 1.5, "y": 1.5, "z": 3.0}
+
+
+def test_headlines_and_captions_name_all_that_are_tied(tmp_path):
+    perfect = {"x": [[1.0] * 3, [1.0] * 2], "y": [[1.0] * 3, [0.9] * 3], "z": [[0.5], [1.0]]}
+    c = compare(read_study(crossing_study(tmp_path / "tasks", perfect)))
+    assert headline(c) == (
+        "Tasks on which each has the best mean test mse: "
+        "x 2 of 2 (2 tied), y 1 of 2 (1 tied), z 1 of 2 (1 tied)."
+    )
+    tied = {"x": [1.0, 1.0], "y": [1.0, 1.0, 1.0], "z": [0.5]}
+    c = compare(read_study(write_study(tmp_path / "one", "one", tied, "max")))
+    assert headline(c).startswith("Tied for best: x, y, test mse 1.0000 over 2 to 3 runs.")
+    published = [{"label": "all", "value": 0.9, "source": "", "variant": None}]
+    assert references(replace(c, references=published))[1][3] == "x, y: 1.0000"
+    figures = {figure.name: figure.alt for figure in draw_figures(c)}
+    assert figures["ranking"].endswith("; tied for best are x, y.")
+    same = {name: [1.0] * 3 for name in "xyz"}
+    c = compare(read_study(write_study(tmp_path / "seeds", "seeds", same, "max")))
+    figures = {figure.name: figure.alt for figure in draw_figures(c)}
+    assert figures["ranks"].endswith("; tied for best are x, y, z.")
+
+
 def test_with_two_tasks_the_headline_counts_wins(crossing):
     plan = read_json(crossing / "study.json")
     for name in list(plan["study"]["variants"]):
@@ -90,6 +146,8 @@ def test_with_two_tasks_the_headline_counts_wins(crossing):
     c = compare(read_study(crossing))
     assert c.friedman is None
     assert headline(c).startswith("Tasks on which each has the best mean test mse: lstm 2 of 2.")
+    # Of the other task, no variant is compared with the baseline.
+    assert "Significantly different from lstm9 on its task: gru9, rnn9." in headline(c)
 
 
 def test_a_study_of_one_task_or_of_one_cell_crosses_nothing():

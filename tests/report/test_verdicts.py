@@ -1,10 +1,12 @@
 """Claims: when each kind holds, fails or is inconclusive."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from lstm_lab.report.fanova import Importance
-from lstm_lab.report.runs import RunRow, StudyRuns
+from lstm_lab.report.runs import RunRow, StudyRuns, scores_of
 from lstm_lab.report.verdicts import hyperparameter_importances, judge_claim, to_unit
 from lstm_lab.statistics.hypotheses import equivalence_test
 
@@ -21,17 +23,29 @@ RANGES = {
 }
 
 
-def study(runs=(), **options):
-    declared = {"direction": "min", "variants": {"np": {}}, "tuning": {"ranges": RANGES}, **options}
-    return StudyRuns(declared, {}, list(runs), len(runs))
+def study(runs=(), due=None, **options):
+    """A study whose trials are all planned, if it has some."""
+    trials = Counter(run.variant for run in runs if run.stage == "tuning")
+    variants = {name: {} for name in ["np", *(run.variant for run in runs)]}
+    tuning = {"ranges": RANGES, "seeds": None, "points": {name: trials[name] for name in variants}}
+    declared = {"direction": "min", "variants": variants, "seeds": [], "top": 0.1, "tuning": tuning}
+    declared |= {"metric": "nll"} | options
+    return StudyRuns(declared, {}, list(runs), len(runs), due or {})
 
 
 def row(
-    stage="final", seed=0, point=None, status="completed", valid=1.0, test=1.0, test_metrics=None
+    stage="final",
+    seed=0,
+    point=None,
+    status="completed",
+    valid=1.0,
+    test=1.0,
+    test_metrics=None,
+    variant="np",
 ):
     return RunRow(
         id=str(seed),
-        variant="np",
+        variant=variant,
         stage=stage,
         seed=seed,
         point=point or {},
@@ -73,12 +87,105 @@ def test_equivalence_equals_two_one_sided_tests():
     assert equivalence_test(a, b, 0.7, 0.05).p == pytest.approx(max(low, high))
 
 
+MEANS = [
+    {"kind": "better", "better": "a", "worse": "b", "alpha": 0.05},
+    {"kind": "equivalent", "a": "a", "b": "b", "margin": 0.5, "alpha": 0.05},
+]
+
+
+def judge_means(claim, a, b, stage="final", due=None, **options):
+    """Judges a claim on a and b; a score that is a word is the status of a run without one."""
+    runs = []
+    for variant, scores in {"a": a, "b": b}.items():
+        for seed, score in enumerate(scores):
+            ended = {"valid": score, "test": score}
+            if isinstance(score, str):
+                ended = {"status": score, "valid": None, "test": None}
+            runs.append(row(stage, seed, variant=variant, **ended))
+    declared = study(runs, due, **{"direction": "max", "variants": {"a": {}, "b": {}}, **options})
+    scores = {variant: scores_of(declared.compared_runs(variant)) for variant in "ab"}
+    return judge_claim(claim, declared, scores, {})
+
+
+@pytest.mark.parametrize("claim", MEANS)
+@pytest.mark.parametrize(
+    ("a", "evidence"),
+    [
+        ([0.95, 0.951, *["diverged"] * 3], "a: 2 runs, 3 diverged"),
+        (
+            [0.95, 0.951, "failed", "running", "missing"],
+            "a: 2 runs, 1 failed, 1 running, 1 missing",
+        ),
+        ([0.95, 0.951], "a: 2 runs, 3 missing"),  # not planned yet
+        ([], "a: 0 runs, 5 missing"),
+    ],
+)
+def test_a_claim_on_means_needs_all_planned_scores(claim, a, evidence):
+    b, seeds = [0.90, 0.901, 0.902, 0.899, 0.9], list(range(5))
+    judged = judge_means(claim, a, b, seeds=seeds)
+    assert (judged.verdict, judged.evidence) == ("inconclusive", evidence)
+    both = judge_means(claim, a, b[:1], seeds=seeds)
+    assert both.evidence == f"{evidence}; b: 1 run, 4 missing"
+    complete = [0.95, 0.951, 0.949, 0.95, 0.95]
+    assert judge_means(claim, complete, b, seeds=seeds).verdict == "holds"
+
+
+def test_seeds_that_are_not_due_are_not_missing():
+    scores, seeds = ([0.95, 0.951, 0.949], [0.90, 0.901, 0.902]), list(range(12))
+    assert judge_means(MEANS[0], *scores, seeds=seeds, due={"a": 3, "b": 3}).verdict == "holds"
+    judged = judge_means(MEANS[0], *scores, seeds=seeds, due={"a": 3, "b": 6})
+    assert judged.evidence == "b: 3 runs, 3 missing"
+
+
+@pytest.mark.parametrize("claim", MEANS)
+def test_diverged_trials_count_only_if_the_others_do_not_fill_the_share(claim):
+    a = [*(0.95 + k / 1e3 for k in range(8)), "diverged", "diverged"]
+    b = [0.90 + k / 1e3 for k in range(10)]
+    assert judge_means(claim, a, b, "tuning", top=0.8).verdict == "holds"
+    judged = judge_means(claim, a, b, "tuning", top=0.9)
+    assert (judged.verdict, judged.evidence) == ("inconclusive", "a: 8 runs, 1 diverged")
+    # A pruned trial was worse than those that completed.
+    assert (
+        judge_means(claim, [*a[:-2], "pruned", "pruned"], b, "tuning", top=1.0).verdict == "holds"
+    )
+    # Any trial that has not ended may be one of the best.
+    judged = judge_means(claim, [*a[:-1], "interrupted"], b, "tuning", top=0.2)
+    assert (judged.verdict, judged.evidence) == ("inconclusive", "a: 2 runs, 1 interrupted")
+
+
 def test_a_best_claim_compares_with_the_published_score():
     claim = {"kind": "best", "published": 8.38, "tolerance": 0.1, "source": "a paper"}
     assert verdict(claim, {"np": [8.5, 8.45], "nfg": [9.0]}) == "holds"
     assert verdict(claim, {"np": [8.5]}) == "fails"
     assert verdict(claim, {"np": [8.1]}) == "fails"
     assert verdict(claim, {"np": []}) == "inconclusive"
+
+
+def test_a_best_claim_waits_for_runs_that_may_change_it():
+    claim = {"kind": "best", "published": 0.9, "tolerance": 0.1, "source": "a paper"}
+
+    def judge(*scores, due, **options):
+        judged = judge_means(claim, scores, [], due=due, seeds=[*range(10)], **options)
+        return judged.verdict, judged.evidence
+
+    assert judge(0.5, due={"a": 1, "b": 1}) == ("inconclusive", "0.5000, a, 1 missing")
+    due = {"a": 2, "b": 0}
+    assert judge(0.5, due=due) == ("inconclusive", "0.5000, a, 1 missing")
+    assert judge(0.9, due=due)[0] == "inconclusive"
+    # The best of more runs is not worse.
+    assert judge(1.1, due=due) == ("fails", "1.1000, a, 1 missing")
+    assert judge(0.5, due=due, direction="min")[0] == "fails"
+    assert judge(1.1, due=due, direction="min")[0] == "inconclusive"
+    assert judge(0.5, "diverged", due=due) == ("fails", "0.5000, a")
+    assert judge("failed", "missing", due=due) == ("inconclusive", "no run, 1 failed, 1 missing")
+
+
+def test_a_best_claim_on_trials_waits_for_all_of_them():
+    """A trial that is better on validation takes the place of a compared one."""
+    claim = {"kind": "best", "published": 0.9, "tolerance": 0.1, "source": "a paper"}
+    for score in (0.5, 0.9, 1.1):
+        judged = judge_means(claim, [score, "running"], [0.1], "tuning")
+        assert (judged.verdict, judged.evidence) == ("inconclusive", f"{score:.4f}, a, 1 running")
 
 
 def test_a_matters_claim_is_judged_by_its_interval_over_variants():
@@ -94,6 +201,14 @@ def test_a_matters_claim_is_judged_by_its_interval_over_variants():
     small, large = effects(0.0002, 0.0004, 0.009), effects(0.8, 0.95, 0.95)
     assert verdict({**claim, "at_least": 0.0, "at_most": 0.02}, importances=small) == "holds"
     assert verdict(claim, importances=large) == "holds"
+
+
+def test_a_matters_claim_waits_for_all_trials():
+    importances = {str(k): Importance({"lr": 0.7 + k / 100}, {}, {}, {}, {}) for k in range(3)}
+    claim = {"kind": "matters", "setting": "lr", "at_least": 0.6, "at_most": 1.0}
+    runs = [row("tuning", 0), row("tuning", 1, status="running", test=None)]
+    judged = judge_claim(claim, study(runs), {}, importances)
+    assert (judged.verdict, judged.evidence) == ("inconclusive", "trials: 1 running")
 
 
 @pytest.mark.parametrize("setting", ["optim.lrr", "noise", "constant"])
@@ -138,6 +253,17 @@ def test_a_scores_claim_needs_every_run_within_its_bounds():
     assert judge([], at_least=30.0).verdict == "inconclusive"
 
 
+@pytest.mark.parametrize("status", ["missing", "running", "failed"])
+def test_a_scores_claim_waits_for_runs_that_may_change_it(status):
+    runs = [row(seed=0, test_metrics={"bleu": 31.0})]
+    runs += [row(seed=k, status=status, test=None) for k in range(1, 5)]
+    claim = {"kind": "scores", "variant": "np", "metric": "bleu", "source": "", "at_most": None}
+    for bound, within in ((34.0, 0), (30.0, 1)):
+        judged = judge_claim({**claim, "at_least": bound}, study(runs, seeds=[*range(5)]), {}, {})
+        assert judged.verdict == "inconclusive"
+        assert judged.evidence == f"{within} of 1 runs, 4 {status}, 31.0000 to 31.0000"
+
+
 def test_a_reproduces_claim_needs_an_interval_within_the_tolerance():
     def judge(*scores, seeds=3, tolerance=0.2):
         runs = [row(seed=k, test_metrics={"nll": score}) for k, score in enumerate(scores)]
@@ -174,7 +300,8 @@ def test_a_diverged_run_counts_as_one_without_a_score(kind):
     claim |= {"published": 8.45, "tolerance": 0.2, "at_least": None, "at_most": 9.0}
     judged = judge_claim(claim, study([*ended, diverged], seeds=list(range(5))), {}, {})
     assert judged.verdict == "inconclusive"
-    assert judged.evidence.startswith("4 ")
+    evidence = {"reproduces": "4 runs, 1 diverged", "scores": "4 of 5 runs, 8.4500 to 8.4800"}
+    assert judged.evidence == evidence[kind]
 
 
 def test_to_unit_scales_every_range_to_zero_to_one():

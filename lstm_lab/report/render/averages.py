@@ -10,6 +10,7 @@ import numpy as np
 
 from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.render.formats import bounds, number
+from lstm_lab.report.render.metric_ranges import range_note
 from lstm_lab.report.score_curves import ranges
 from lstm_lab.statistics.estimates import Interval
 
@@ -20,6 +21,10 @@ BY_TASK_NOTE = (
 GROUPS_NOTE = (
     "The scores of all variants of a group are averaged for each seed; the interval is Student's t "
     "over seeds."
+)
+GROUPS_OF_TRIALS_NOTE = (
+    "Mean of the means of all variants of a group; the interval is Student's t over the compared "
+    "trials of each variant."
 )
 SCORE_CURVE_NOTE = (
     "Mean over the compared runs and over all places of a range, each with the same weight, on the "
@@ -70,7 +75,17 @@ def groups(c: Comparison) -> list[list[str]]:
     Args:
       c: the comparison, with groups.
     """
-    table = [["group", "seeds", f"test {c.test_metric}", "95 % interval"]]
-    for name, (mean, seeds) in c.groups.items():
-        table.append([name, str(seeds), number(mean.estimate), bounds(mean)])
+    table = [["group", "seeds" if c.seeds else "trials", f"test {c.test_metric}", "95 % interval"]]
+    for name, (mean, n) in c.groups.items():
+        table.append([name, str(n), number(mean.estimate), bounds(mean)])
     return table
+
+
+def groups_note(c: Comparison) -> str:
+    """Returns how to read the table of groups.
+
+    Args:
+      c: the comparison, with groups.
+    """
+    note = GROUPS_NOTE if c.seeds else GROUPS_OF_TRIALS_NOTE
+    return f"{note} {range_note(c.test_metric, [mean for mean, _ in c.groups.values()])}".strip()

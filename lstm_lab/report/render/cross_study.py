@@ -23,6 +23,7 @@ from lstm_lab.report.cross_study import (
 from lstm_lab.report.render.files import write_report
 from lstm_lab.report.render.formats import number
 from lstm_lab.report.render.markdown import markdown_report
+from lstm_lab.report.render.metric_ranges import range_note
 from lstm_lab.report.render.page import page
 from lstm_lab.report.render.tables import Section, TextTable
 from lstm_lab.report.runs import StudyRuns, read_study
@@ -59,7 +60,7 @@ def build_cross_study_report(workdirs: Sequence[Path], folder: Path, title: str)
     for workdir, study, comparison in zip(workdirs, studies, comparisons, strict=True):
         write_report(workdir / "report", study, comparison)
     combined = combine(comparisons)
-    sections = [Section("Means", mean_table(combined), MEANS_NOTE)]
+    sections = [Section("Means", mean_table(combined), _means_note(combined))]
     headline = f"{len(studies)} studies."
     # A verdict over all studies needs one question: the same variant against the same baseline.
     names = _single_pair(studies)
@@ -122,6 +123,12 @@ def mean_table(combined: CrossStudy) -> TextTable:
         ]
         rows.append([name, *cells])
     return rows
+
+
+def _means_note(combined: CrossStudy) -> str:
+    by_study = zip(combined.studies, zip(*combined.means.values(), strict=True), strict=True)
+    notes = [range_note(metric, intervals) for (_, metric, _), intervals in by_study]
+    return " ".join(filter(None, [MEANS_NOTE, *dict.fromkeys(notes)]))
 
 
 def pair_table(pair: PairwiseComparison) -> TextTable:

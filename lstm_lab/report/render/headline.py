@@ -20,17 +20,22 @@ def headline(c: Comparison) -> str:
     scored = [row for row in c.rows if row.scores]
     if not scored:
         return "No run has completed yet."
-    text = _best_by_task(c) if c.crosses_tasks else _best(c, scored[0])
+    text = _best_by_task(c) if c.crosses_tasks else _best(c, c.best_of(c.labels))
     if c.baseline is not None:
         verdicts = ("differs", "better", "worse")
         different = [row.variant for row in scored if row.verdict in verdicts]
-        text += f" Significantly different from {c.baseline}: {', '.join(different) or 'none'}."
+        where = " on its task" if c.crosses_tasks else ""
+        listed = ", ".join(different) or "none"
+        text += f" Significantly different from {c.baseline}{where}: {listed}."
     return text
 
 
-def _best(c: Comparison, best: VariantRow) -> str:
-    text = f"Best: {best.variant}, test {c.test_metric} {number(best.mean.estimate)}"
-    return text + (f" over {len(best.scores)} runs." if len(best.scores) > 1 else " in one run.")
+def _best(c: Comparison, best: list[VariantRow]) -> str:
+    names, score = ", ".join(row.variant for row in best), number(best[0].mean.estimate)
+    text = f"{'Tied for best' if len(best) > 1 else 'Best'}: {names}, test {c.test_metric} {score}"
+    counts = sorted({len(row.scores) for row in best})
+    runs = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    return text + (" in one run." if counts == [1] else f" over {runs} runs.")
 
 
 def _best_by_task(c: Comparison) -> str:
@@ -39,12 +44,12 @@ def _best_by_task(c: Comparison) -> str:
         ranks = sorted(c.friedman.mean_ranks.items(), key=lambda item: item[1])
         listed = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks)
         return f"Mean rank over {c.friedman.n_blocks} tasks, 1 is best: {listed}."
-    # The first row of a task is its best one: `compare` sorts them.
-    best: dict[str, str] = {}
-    for row in c.rows:
-        task, other = c.labels[row.variant]
-        if row.scores:
-            best.setdefault(task, other)
-    wins = Counter(best.values())
-    listed = ", ".join(f"{name} {n} of {wins.total()}" for name, n in wins.most_common())
+    best = [c.best_of(names) for names in c.tasks.values()]
+    best = [rows for rows in best if rows]
+    wins = Counter(c.labels[row.variant][1] for rows in best for row in rows)
+    tied = Counter(c.labels[row.variant][1] for rows in best for row in rows if len(rows) > 1)
+    listed = ", ".join(
+        f"{name} {n} of {len(best)}" + (f" ({tied[name]} tied)" if tied[name] else "")
+        for name, n in wins.most_common()
+    )
     return f"Tasks on which each has the best mean test {c.test_metric}: {listed}."

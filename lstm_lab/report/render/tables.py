@@ -14,15 +14,16 @@ from lstm_lab.report.against_baseline import ALPHA
 from lstm_lab.report.comparison import MIN_RUNS_FOR_BOOTSTRAP, Comparison, VariantRow
 from lstm_lab.report.render.averages import (
     BY_TASK_NOTE,
-    GROUPS_NOTE,
     SCORE_CURVE_NOTE,
     groups,
+    groups_note,
     score_curve,
     scores_by_task,
 )
 from lstm_lab.report.render.figures.style import ReportFigure
 from lstm_lab.report.render.formats import bounds, number, p_value
 from lstm_lab.report.render.looks import looks_note
+from lstm_lab.report.render.metric_ranges import range_note
 from lstm_lab.report.render.posteriors import posteriors, posteriors_note
 from lstm_lab.report.render.stochastic_orders import stochastic_orders, stochastic_orders_note
 from lstm_lab.utils.progress import duration
@@ -146,23 +147,22 @@ def references(c: Comparison) -> TextTable:
     """Returns published scores compared with ours.
 
     Args:
-      c: the comparison; a reference without a variant is compared with the best one, if all
-        variants have the same task.
+      c: the comparison; a reference without a variant is compared with the best one, or with all
+        that are tied, if all variants have the same task.
     """
-    by_variant = {row.variant: row for row in c.rows}
-    # The first row is the best one: `compare` sorts them. With several tasks, none is.
-    scored = [] if c.crosses_tasks else [row for row in c.rows if row.scores]
-    best = scored[0] if scored else None
+    # With several tasks, none is the best.
+    best = [] if c.crosses_tasks else c.best_of(c.labels)
     table = [["published", c.test_metric, "source", "ours", "difference"]]
     for reference in c.references:
-        row = by_variant.get(reference["variant"]) if reference["variant"] else best
-        ours = row.mean.estimate if row and row.scores else float("nan")
+        named = [row for row in c.rows if row.variant == reference["variant"] and row.scores]
+        rows = named if reference["variant"] else best
+        ours = rows[0].mean.estimate if rows else float("nan")
         table.append(
             [
                 reference["label"],
                 f"{reference['value']:.4g}",
                 reference["source"],
-                f"{row.variant}: {number(ours)}" if row and row.scores else "",
+                f"{', '.join(row.variant for row in rows)}: {number(ours)}" if rows else "",
                 "" if np.isnan(ours) else f"{ours - reference['value']:+.4f}",
             ]
         )
@@ -280,7 +280,7 @@ def sections(c: Comparison) -> list[Section]:
         result.append(Section("Published scores", references(c)))
     result.append(Section("Test metrics and trivial baselines", metrics(c), METRICS_NOTE))
     if c.groups:
-        result.append(Section("Groups of variants", groups(c), GROUPS_NOTE))
+        result.append(Section("Groups of variants", groups(c), groups_note(c)))
     for name in dict.fromkeys(name for row in c.rows for name in row.score_curves):
         title = name.replace("_", " ").capitalize()
         result.append(Section(title, score_curve(c, name), SCORE_CURVE_NOTE))
@@ -291,7 +291,8 @@ def sections(c: Comparison) -> list[Section]:
         table = stochastic_orders(c)
         result.append(Section("Almost stochastic order", table, stochastic_orders_note(c)))
     if c.importances:
-        result.append(Section("Importance of hyperparameters", importance(c), IMPORTANCE_NOTE))
+        note = IMPORTANCE_NOTE + (DIVERGED_NOTE if c.has_diverged_trials else "")
+        result.append(Section("Importance of hyperparameters", importance(c), note))
         result.append(
             Section("Permutation importance", permutation_importance(c), PERMUTATION_NOTE)
         )
@@ -324,6 +325,8 @@ def notes(c: Comparison) -> list[str]:
         "measured once, at the best validation checkpoint; intervals are Student's t over "
         f"{'seeds' if c.seeds else 'these trials'}.",
     ]
+    if note := range_note(c.test_metric, [row.mean for row in c.rows]):
+        lines.append(note)
     if c.sequential:
         lines.append(looks_note(c))
     elif c.baseline is not None:
@@ -368,6 +371,7 @@ IMPORTANCE_NOTE = (
     "Share of the test score's variance over the search space that a hyperparameter explains alone "
     "(fANOVA), and that two explain together beyond their own shares."
 )
+DIVERGED_NOTE = " A trial that diverged counts as the worst score of its variant."
 PERMUTATION_NOTE = (
     "Loss of R² on held-out trials if a hyperparameter's values are permuted (random forest)."
 )

@@ -12,7 +12,7 @@ from lstm_lab.report.comparison import Comparison
 from lstm_lab.report.render.figures.ranking import LOG_RATIO
 from lstm_lab.report.render.figures.style import INK, ReportFigure, name_label, new_axes
 
-# From the worst to the best score. The worst is translucent: it fits a light and a dark page.
+# From the worst to the best score of a task. The worst is translucent, for light and dark pages.
 SCORE_COLORS = LinearSegmentedColormap.from_list("scores", ["#8080801f", "#486581"])
 # White text is readable from this share of the way to the dark end.
 DARK = 0.55
@@ -21,7 +21,9 @@ MAX_LEVEL = 10
 
 
 def scores_by_task(c: Comparison) -> ReportFigure | None:
-    """Draws the mean score of each task and cell as a number and a shade: the darker, the better.
+    """Draws the mean score of each task and cell as a number and a shade.
+
+    The darker, the better within a row: the scores of different tasks do not compare.
 
     Args:
       c: the comparison.
@@ -34,7 +36,7 @@ def scores_by_task(c: Comparison) -> ReportFigure | None:
     scores = np.array([[means.get((task, other), np.nan) for other in others] for task in tasks])
     if np.isnan(scores).all():
         return None
-    shades = _shades(scores, c.test_direction)
+    shades = np.array([_shades(of_task, c.test_direction) for of_task in scores])
     longest = max(map(len, others))
     # Long names of columns stand at an angle, and need the height of their text.
     slanted = longest > MAX_LEVEL
@@ -53,18 +55,20 @@ def scores_by_task(c: Comparison) -> ReportFigure | None:
         for label in axes.get_xticklabels():
             label.set_horizontalalignment("left")
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
-    axes.set_xlabel(f"mean test {c.test_metric}; darker is better")
+    axes.set_xlabel(f"mean test {c.test_metric}; darker is better within a row")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    alt = f"Mean test {c.test_metric} by task and variant; darker is better."
+    alt = f"Mean test {c.test_metric} by task and variant; darker is better within a row."
     return ReportFigure("scores_by_task", "Scores by task", alt, figure)
 
 
 def _shades(scores: np.ndarray, direction: str) -> np.ndarray:
-    """Returns how good each score is among all: 0 for the worst, 1 for the best."""
+    """Returns how good each score of a task is: 1 for the best, 0 for the worst; NaN stays NaN."""
     known = scores[~np.isnan(scores)]
+    if not len(known):
+        return scores
     if direction == "min" and known.min() > 0 and known.max() > LOG_RATIO * known.min():
         scores, known = np.log(scores), np.log(known)
-    spread = np.ptp(known) or 1.0
-    shades = (scores - known.min()) / spread
-    return np.asarray(1.0 - shades if direction == "min" else shades)
+    best = known.min() if direction == "min" else known.max()
+    # If all are equal, all are the best.
+    return np.asarray(1.0 - np.abs(scores - best) / (np.ptp(known) or 1.0))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lstm_lab.report.comparison import Comparison
+from lstm_lab.report.comparison import Comparison, VariantRow
 from lstm_lab.report.render.figures.panels import (
     Panel,
     add_panel_legend,
@@ -20,13 +20,13 @@ from lstm_lab.report.render.figures.style import ReportFigure, limit_to_most, lo
 def learning_curves(c: Comparison) -> ReportFigure | None:
     """Draws mean validation curves with bands of one standard error.
 
-    A curve ends where the first of its runs stopped early: after that, a mean over fewer runs would
-    jump although no run changes.
+    A curve shows the steps at which all of its runs were evaluated, so it ends where the first of
+    them stopped early: elsewhere, a mean over fewer runs would jump although no run changes.
 
     Args:
       c: the comparison.
     """
-    drawn = curve_panels(c, lambda row: bool(row.curves))
+    drawn = curve_panels(c, lambda row: bool(_shared_steps(row)))
     if drawn is None:
         return None
     figure, panels = drawn
@@ -41,9 +41,8 @@ def _draw_learning_curves(c: Comparison, panel: Panel) -> None:
     axes = panel.axes
     lowest, highest = [], []
     for row in panel.rows:
-        shortest = min(len(curve) for curve in row.curves)
-        steps = [step for step, _ in row.curves[0][:shortest]]
-        values = np.array([[value for _, value in curve[:shortest]] for curve in row.curves])
+        steps, curves = _shared_steps(row), [dict(curve) for curve in row.curves]
+        values = np.array([[curve[step] for step in steps] for curve in curves])
         mean = values.mean(0)
         error = values.std(0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0 * mean
         style = line_arguments(c, row)
@@ -60,6 +59,12 @@ def _draw_learning_curves(c: Comparison, panel: Panel) -> None:
     axes.set_ylabel(f"validation {c.metric}")
 
 
+def _shared_steps(row: VariantRow) -> list[int]:
+    """Returns the steps at which all runs were evaluated; trials may differ in their steps."""
+    steps = [{step for step, _ in curve} for curve in row.curves]
+    return sorted(set.intersection(*steps)) if steps else []
+
+
 def expected_best(c: Comparison) -> ReportFigure | None:
     """Draws the expected test score of the best of k trials over k.
 
@@ -73,9 +78,9 @@ def expected_best(c: Comparison) -> ReportFigure | None:
     if drawn is None:
         return None
     figure, panels = drawn
-    for axes, rows in panels:
-        curves = {}
-        for row in rows:
+    for panel in panels:
+        axes, curves = panel.axes, {}
+        for row in panel.rows:
             style, curve = line_arguments(c, row), np.array(row.expected_best)
             axes.plot(np.arange(1, len(curve) + 1), curve, **style, lw=1.6)
             curves[style["label"]] = curve
@@ -89,4 +94,7 @@ def expected_best(c: Comparison) -> ReportFigure | None:
         f"Expected test {c.test_metric} of the best of k trials, selected on validation, by "
         "variant."
     )
+    if c.has_diverged_trials:
+        of_task = " on its task" if c.crosses_tasks else ""
+        alt += f" A trial that diverged counts as the worst score of all trials{of_task}."
     return ReportFigure("best_of", "Expected best of k trials", alt, figure)

@@ -62,7 +62,7 @@ def marginals(c: Comparison) -> ReportFigure | None:
     for axes in panels.flat[len(paths) :]:
         axes.set_visible(False)
     panels[0][0].set_ylabel(f"expected test {c.test_metric}")
-    add_legend(panels[0][0], c, rows)
+    add_legend(panels[0][0], c, rows, hidden=len(c.importances) - len(rows))
     alt = (
         f"Expected test {c.test_metric} over each hyperparameter, averaged over the others, by "
         "variant."

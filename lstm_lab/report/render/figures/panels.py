@@ -35,10 +35,12 @@ class Panel(NamedTuple):
     Attributes:
       axes: the axes.
       rows: the variants, best first.
+      hidden: how many more have what the figure draws.
     """
 
     axes: Axes
     rows: list[VariantRow]
+    hidden: int = 0
 
 
 def panels_of_rows(
@@ -104,8 +106,14 @@ def curve_panels(
     if not by_task:
         return None
     if not c.crosses_tasks:
-        return panels_of_rows({"": rows_to_draw(c, condition)}, 3.6)
-    return panels_of_rows({task: _best_rows(c, rows) for task, rows in by_task.items()}, 2.5)
+        figure, panels = panels_of_rows({"": rows_to_draw(c, condition)}, 3.6)
+    else:
+        shown = {task: _best_rows(c, rows) for task, rows in by_task.items()}
+        figure, panels = panels_of_rows(shown, 2.5)
+    counts = map(len, by_task.values())
+    return figure, [
+        panel._replace(hidden=n - len(panel.rows)) for panel, n in zip(panels, counts, strict=True)
+    ]
 
 
 def _best_rows(c: Comparison, rows: list[VariantRow]) -> list[VariantRow]:
@@ -144,17 +152,17 @@ def add_panel_legend(figure: Figure, panels: Sequence[Panel], c: Comparison) -> 
       c: the comparison.
     """
     if not c.crosses_tasks:
-        add_legend(panels[0].axes, c, panels[0].rows)
+        add_legend(panels[0].axes, c, panels[0].rows, panels[0].hidden)
         return
     lines = {str(line.get_label()): line for panel in panels for line in panel.axes.get_lines()}
     # matplotlib begins the labels of lines without a name with an underscore.
     named = {label: line for label, line in lines.items() if not label.startswith("_")}
-    names = {name for names in c.tasks.values() for name in names}
-    hidden = len(names) > sum(len(panel.rows) for panel in panels)
+    hidden = any(panel.hidden for panel in panels)
+    note = f"at most the best {MAX_CURVES} of each task{', and the baseline' * bool(c.baseline)}"
     figure.legend(
         named.values(),
         named.keys(),
-        title=f"at most the best {MAX_CURVES} of each task, and the baseline" if hidden else None,
+        title=note if hidden else None,
         title_fontsize=8,
         loc="outside upper right",
         frameon=False,

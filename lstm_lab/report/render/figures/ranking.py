@@ -47,7 +47,8 @@ def ranking(c: Comparison) -> ReportFigure | None:
         _draw_scores(c, panel)
     alt = f"Mean test {c.test_metric} by variant with 95 % intervals"
     if not c.crosses_tasks:
-        alt += f"; best is {by_task[''][0].variant}"
+        best = [row.variant for row in c.best_of(c.labels)]
+        alt += f"; {'tied for best are' if len(best) > 1 else 'best is'} {', '.join(best)}"
     return ReportFigure("ranking", "Ranking", f"{alt}.", figure)
 
 
@@ -134,7 +135,11 @@ def trials(c: Comparison) -> ReportFigure | None:
     if np.min(scores) > 0 and np.max(scores) > LOG_RATIO * np.min(scores):
         axes.set_xscale("log")
     ticks = "" if c.seeds else f"; ticks: the best {c.top:.0%} on validation"
-    axes.set_xlabel(f"test {c.test_metric} of all trials{ticks}")
+    # The box of a variant whose trials diverge has only the good ones.
+    which = "all" if set(c.counts) == {"completed"} else "all completed"
+    axes.set_xlabel(f"test {c.test_metric} of {which} trials{ticks}")
     axes.grid(axis="x", color=GRID_LINE)
-    alt = f"Distribution of the test {c.test_metric} of all trials of each variant, as box plots."
+    alt = (
+        f"Distribution of the test {c.test_metric} of {which} trials of each variant, as box plots."
+    )
     return ReportFigure("trials", "Distribution of trials", alt, figure)

@@ -66,11 +66,11 @@ def _figure(c: Comparison, name: str) -> ReportFigure:
     if drawn is None:
         raise ValueError(f"no variant has the curve {name}")
     figure, panels = drawn
-    for axes, rows in panels:
-        for row in rows:
-            _line(axes, curves[row.variant], **line_arguments(c, row))
+    for panel in panels:
+        for row in panel.rows:
+            _line(panel.axes, curves[row.variant], **line_arguments(c, row))
         # The same limits in all panels: these are values of one metric, so panels can be compared.
-        _finish(axes, list(curves.values()))
+        _finish(panel.axes, list(curves.values()))
     add_panel_legend(figure, panels, c)
     shown = "by variant: mean over runs, 95 % interval (Student's t)"
     return _report_figure(name, next(iter(curves.values())), shown, figure)

@@ -130,7 +130,9 @@ def critical_differences(c: Comparison) -> ReportFigure | None:
     p = "" if np.isnan(c.friedman.p) else f"; Friedman p = {c.friedman.p:.3g}"
     blocks = "tasks" if c.crosses_tasks else "seeds"
     axes.set_xlabel(f"mean rank over {c.friedman.n_blocks} {blocks}, 1 is best{p}")
-    alt = f"Critical-difference diagram of mean ranks; best is {names[0]}."
+    best = [name for name, rank in ranked if rank == ranks[0]]
+    which = f"{'tied for best are' if len(best) > 1 else 'best is'} {', '.join(best)}"
+    alt = f"Critical-difference diagram of mean ranks; {which}."
     return ReportFigure("ranks", f"Ranks within {blocks}", alt, figure)
 
 

@@ -250,15 +250,17 @@ def line_style(c: Comparison, row: VariantRow) -> dict[str, Any]:
     return {"color": COLORS[place], "ls": DASHES[(turn + number) % len(DASHES)]}
 
 
-def add_legend(axes: Axes, c: Comparison, rows: list[VariantRow]) -> None:
+def add_legend(axes: Axes, c: Comparison, rows: list[VariantRow], hidden: int) -> None:
     """Adds a legend of variants, and a note if there are too many to draw all of them.
 
     Args:
       axes: the axes with labeled lines.
       c: the comparison.
       rows: the variants that are drawn.
+      hidden: how many more have what the figure draws.
     """
     axes.legend(frameon=False, fontsize=8, loc="best", ncols=1 + (len(rows) > 5), labelcolor=INK)
-    if MAX_CURVES < len(rows) < len(c.rows):
-        note = f"the best {MAX_CURVES}, the baseline and the last"
+    if hidden:
+        extra = ", the baseline and the last" if c.baseline is not None else " and the last"
+        note = f"the best {MAX_CURVES}{extra}"
         axes.set_title(note, color=INK, fontsize=8, loc="right")
