@@ -50,10 +50,16 @@ class BoundCell:
         Returns:
           float32 arrays by name.
 
+        Raises:
+          ValueError: for no features or no hidden units.
+
         Example:
           params = ll.cell("lstm").init(jax.random.key(0), features=8, hidden=16)
           params["wx"].shape  # (8, 4, 16): four gates
         """
+        for name, size in (("features", features), ("hidden", hidden)):
+            if size < 1:
+                raise ValueError(f"{name}: got {size}, expected 1 or more")
         return self.spec.cell.init(self.spec, key, features, hidden)
 
     def step(

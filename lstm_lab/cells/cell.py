@@ -98,6 +98,17 @@ class Spec(Protocol):
         ...
 
 
+def check_spec(spec: Spec) -> None:
+    """Raises TypeError for anything but a spec, such as the name of a variant.
+
+    Example:
+      check_spec("gru")  # TypeError: spec: got 'gru', expected a spec, such as ...
+    """
+    if not hasattr(spec, "cell"):
+        found = repr(spec) if isinstance(spec, str) else type(spec).__name__
+        raise TypeError(f"spec: got {found}, expected a spec, such as lstm_lab.cell('gru').spec")
+
+
 def zero_state(spec: Spec, params: Params, x_BD: jax.Array) -> State:
     """Returns the state before the first step.
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from lstm_lab.cells import masks
-from lstm_lab.cells.cell import GateValue, Params, Spec, State, zero_state
+from lstm_lab.cells.cell import GateValue, Params, Spec, State, check_spec, zero_state
 from lstm_lab.config.sections import Merge
 from lstm_lab.models.regularization import Regularization, dropout, fold_in
 from lstm_lab.recurrence import (
@@ -111,11 +111,7 @@ class LSTM(nn.Module):
     device: DeviceType | None = None
 
     def __post_init__(self) -> None:
-        if not hasattr(self.spec, "cell"):
-            found = repr(self.spec) if isinstance(self.spec, str) else type(self.spec).__name__
-            raise TypeError(
-                f"spec: got {found}, expected a spec, such as lstm_lab.cell('gru').spec"
-            )
+        check_spec(self.spec)
         if not isinstance(self.trace, bool):
             raise TypeError(f"trace: got {self.trace!r}, expected True or False")
         super().__post_init__()

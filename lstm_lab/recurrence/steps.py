@@ -147,6 +147,8 @@ def check_state(state: State, zero: State) -> None:
       check_state(state, spec.cell.initial(spec, params, zx_BG, jnp.float32))
       # ValueError: state.h: got shape (3, 16), expected (2, 16)
     """
+    if not hasattr(state, "_fields"):
+        raise ValueError(f"state: got a {type(state).__name__}, expected a State")
     for name, field in zero._asdict().items():
         shape, expected = (
             None if array is None else jnp.shape(array) for array in (getattr(state, name), field)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_lab.cells.cell import GateValue, Params, Spec, State, zero_state
+from lstm_lab.cells.cell import GateValue, Params, Spec, State, check_spec, zero_state
 from lstm_lab.recurrence.backends import associative, cudnn, fused, native, persistent, scan
 from lstm_lab.recurrence.device import DeviceType, own_device_type
 from lstm_lab.recurrence.dispatch import (
@@ -89,9 +89,10 @@ def unroll(
       Hidden states h [T,B,H], the final state, and the traced arrays [T,B,H] by name.
 
     Raises:
+      TypeError: for anything but a spec, such as a name.
       ValueError: for an unknown backend, gate or field; a backend that does not support the call;
-        an empty sequence, a wrong shape, inputs of integers, parameters of another cell, or
-        lengths that are no integers from 0 to T.
+        an empty sequence, a wrong shape, inputs of integers, parameters of another cell, a key in
+        place of masks, or lengths that are no integers from 0 to T.
 
     Example:
       h_TBH, final, _ = unroll(spec, params, x_TBD)
@@ -99,7 +100,9 @@ def unroll(
       traced["f"].shape  # (5, 2, 16) for T=5, B=2 and H=16
     """
     lengths, resets = (None if a is None else jnp.asarray(a) for a in (lengths, resets))
+    check_spec(spec)
     _check_arrays(x_TBD, lengths, resets)
+    _check_noise(noise, x_TBD.shape[0])
     loop = loop_shape((device or own_device_type()).platform)
     options = Options(reverse, clamp, tuple(trace), loop)
     call = _signature(spec, params, x_TBD, state, noise, options)._replace(
@@ -188,6 +191,18 @@ def _check_params(spec: Spec, params: Params, D: int, H: int) -> None:
         if shape != expected[name]:
             raise ValueError(
                 f"params.{name}: got shape {shape}, expected {expected[name]} for D={D} and H={H}"
+            )
+
+
+def _check_noise(noise: PyTree, T: int) -> None:
+    for mask in jax.tree.leaves(noise):
+        if jnp.issubdtype(mask.dtype, jax.dtypes.prng_key):
+            raise ValueError(
+                "noise: got a random key, expected the masks that cells.masks.draw gives"
+            )
+        if mask.ndim == 0 or mask.shape[0] not in (1, T):
+            raise ValueError(
+                f"noise: got an array of shape {mask.shape}, expected a leading axis of {T} or 1"
             )
 
 

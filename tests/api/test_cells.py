@@ -83,3 +83,10 @@ def test_an_unknown_cell_gets_the_nearest_name():
 def test_a_check_is_a_table():
     table = ll.check("lstm")
     assert set(table["result"]) == {"ok"}
+
+
+def test_a_cell_without_features_or_units_is_refused():
+    with pytest.raises(ValueError, match="hidden: got -4, expected 1 or more"):
+        ll.cell("gru").init(jax.random.key(0), 3, -4)
+    with pytest.raises(ValueError, match="features: got 0, expected 1 or more"):
+        ll.cell("gru").init(jax.random.key(0), 0, 4)

@@ -367,3 +367,16 @@ def test_lengths_are_integers_up_to_the_number_of_steps():
     ):
         with pytest.raises(ValueError, match=message):
             unroll(spec, params, x, lengths=wrong)
+
+
+def test_other_things_than_specs_states_and_masks_are_named():
+    spec, params, x, _ = random_layer("zoneout")
+    with pytest.raises(TypeError, match="spec: got 'gru', expected a spec"):
+        unroll("gru", params, x)
+    for options, message in (
+        ({"state": (jnp.zeros((B, H)),) * 2}, "state: got a tuple, expected a State"),
+        ({"noise": jax.random.key(0)}, "noise: got a random key, expected the masks"),
+        ({"noise": jnp.ones((T + 1, B, H))}, f"noise: got an array of shape .* axis of {T} or 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            unroll(spec, params, x, **options)
