@@ -153,6 +153,7 @@ class LSTM(nn.Module):
             raise ValueError(
                 "rngs: got dropout, expected regularization=Regularization({}, key, keys_B)"
             )
+        self._check_call(x_TBD, states)
         regularization = regularization or Regularization({})
         initial: InitialStates = states or ((None,) * len(self._directions),) * len(
             self.hidden_sizes
@@ -201,6 +202,18 @@ class LSTM(nn.Module):
             h_TBH, last_BH = self._combine(layer, outputs, finals, h_TBH, last_BH)
             final_states.append(tuple(finals))
         return (h_TBH if self.return_sequences else last_BH), tuple(final_states)
+
+    def _check_call(self, x_TBD: jax.Array, states: States | None) -> None:
+        if x_TBD.ndim != 3:
+            raise ValueError(f"x_TBD: got shape {x_TBD.shape}, expected [T,B,D]")
+        if states is None:
+            return
+        expected = [len(self._directions)] * len(self.hidden_sizes)
+        found = [len(layer) for layer in states]
+        if found != expected:
+            raise ValueError(
+                f"states: got {found} states by layer, expected {expected}, one for each direction"
+            )
 
     def call_signatures(self, first: CallSignature) -> list[CallSignature]:
         """Returns the backend call of each layer, given the call of the first one."""

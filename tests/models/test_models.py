@@ -62,7 +62,14 @@ def test_directions_are_merged(merge):
     ("error", "message", "options", "shape", "keywords"),
     [
         (ScopeParamShapeError, r"shape \(3, 4, 6\)", {}, (T, B, D - 1), {}),
-        (ValueError, "", {}, (B, D), {}),
+        (ValueError, r"x_TBD: got shape \(3, 4\), expected \[T,B,D\]", {}, (B, D), {}),
+        (
+            ValueError,
+            r"states: got \[\] states by layer, expected \[1\]",
+            {},
+            (T, B, D),
+            {"states": ()},
+        ),
         (ValueError, r"x_TBD: got shape \(0, 3, 4\)", {}, (0, B, D), {}),
         (ValueError, "lengths: got shape", {}, (T, B, D), {"lengths": LENGTHS[:2]}),
         (ValueError, "resets: got shape", {}, (T, B, D), {"resets": LENGTHS > 0}),
