@@ -1,12 +1,26 @@
-"""Study folders in the format that a sweep writes, for the tests of reports."""
+"""Studies for the tests of reports: folders in the format that a sweep writes, and their runs."""
 
-from lstm_lab.utils.files import write_json, write_lines
+from collections import Counter
+
+from lstm_lab.report.runs import RunRow, StudyRuns
+from lstm_lab.utils.files import read_json, write_json, write_lines
 
 SCORES = {
     "np": [0.94, 0.95, 0.93, 0.94, 0.95],
     "nfg": [0.89, 0.88, 0.90, 0.89, 0.90],
     "rnn": [0.5, 0.6],
     "a|b": [],
+}
+RANGES = {
+    "optim.lr": {
+        "kind": "LogUniform",
+        "low": 1e-4,
+        "high": 1.0,
+        "integer": False,
+        "one_minus": False,
+    },
+    "noise": {"kind": "Uniform", "low": 1.0, "high": 3.0},
+    "cell": {"kind": "Choice", "values": ["a", "b"]},
 }
 
 
@@ -78,3 +92,70 @@ def write_example_study(folder):
     }
     plan = {"study": study, "runs": runs, "cohorts": {}, "chosen": {}}
     write_json(folder / "study.json", plan)
+
+
+def crossing_study(folder, scores, direction="max"):
+    """Writes a study of cells on tasks: scores by cell, one list for each task."""
+    by_variant = {f"{cell}{k}": v for cell, lists in scores.items() for k, v in enumerate(lists)}
+    write_study(folder, "crossing", by_variant, direction)
+    plan = read_json(folder / "study.json")
+    plan["study"]["variants"] = {
+        f"{cell}{k}": {"task.length": k, "model.cell": cell}
+        for cell, lists in scores.items()
+        for k in range(len(lists))
+    }
+    plan["study"]["seeds"] = list(range(max(map(len, by_variant.values()))))
+    plan["study"]["baseline"] = None
+    write_json(folder / "study.json", plan)
+    return folder
+
+
+def write_curves(folder, curves):
+    """Writes a study whose runs have these curves: (step, value) of each seed, by variant."""
+    write_study(folder, "s", {name: [1.0] * len(of_runs) for name, of_runs in curves.items()})
+    for name, of_runs in curves.items():
+        for seed, curve in enumerate(of_runs):
+            rows = [{"step": step, "split": "valid", "mse": value} for step, value in curve]
+            write_lines(folder / "runs" / f"{name}{seed}" / "metrics.jsonl", rows)
+    return folder
+
+
+def study(runs=(), due=None, **options):
+    """Returns a study without a folder; all of its trials are planned, if it has some."""
+    trials = Counter(run.variant for run in runs if run.stage == "tuning")
+    variants = {name: {} for name in ["np", *(run.variant for run in runs)]}
+    tuning = {"ranges": RANGES, "seeds": None, "points": {name: trials[name] for name in variants}}
+    declared = {"direction": "min", "variants": variants, "seeds": [], "top": 0.1, "tuning": tuning}
+    declared |= {"metric": "nll"} | options
+    return StudyRuns(declared, {}, list(runs), len(runs), due or {})
+
+
+def row(
+    stage="final",
+    seed=0,
+    point=None,
+    status="completed",
+    valid=1.0,
+    test=1.0,
+    test_metrics=None,
+    variant="np",
+):
+    """Returns a run of such a study."""
+    return RunRow(
+        id=str(seed),
+        variant=variant,
+        stage=stage,
+        seed=seed,
+        point=point or {},
+        status=status,
+        reason="",
+        valid=valid,
+        test=test,
+        test_metrics=test_metrics or {},
+        trivial={},
+        best_step=0,
+        parameters=1,
+        wall_s=1.0,
+        flops=None,
+        curve=[],
+    )

@@ -15,7 +15,7 @@ from lstm_lab.report.runs import read_study
 from lstm_lab.results.labels import variants_by_task
 from lstm_lab.statistics.hypotheses import holm, welch
 from lstm_lab.utils.files import read_json, write_json
-from tests.helpers.report import write_study
+from tests.helpers.report import crossing_study, write_study
 
 LENGTHS, CELLS = (9, 20, 40), ("lstm", "gru", "rnn")
 # On every length the errors of lstm are the smallest; those of a length are near each other.
@@ -79,22 +79,6 @@ def test_a_table_has_a_row_per_task_and_figures_have_a_panel(crossing):
         assert titles == ["9", "20", "40"], name
     texts = [text.get_text() for text in figures["scores_by_task"].axes[0].texts]
     assert texts[:3] == ["9.00", "10.0", "11.0"]
-
-
-def crossing_study(folder, scores, direction="max"):
-    """A study of cells on tasks: scores by cell, one list for each task."""
-    by_variant = {f"{cell}{k}": v for cell, lists in scores.items() for k, v in enumerate(lists)}
-    write_study(folder, "crossing", by_variant, direction)
-    plan = read_json(folder / "study.json")
-    plan["study"]["variants"] = {
-        f"{cell}{k}": {"task.length": k, "model.cell": cell}
-        for cell, lists in scores.items()
-        for k in range(len(lists))
-    }
-    plan["study"]["seeds"] = list(range(max(map(len, by_variant.values()))))
-    plan["study"]["baseline"] = None
-    write_json(folder / "study.json", plan)
-    return folder
 
 
 def test_equal_means_tie_in_any_order_and_number_of_scores(tmp_path):

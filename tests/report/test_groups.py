@@ -8,7 +8,7 @@ from lstm_lab.report.comparison import compare
 from lstm_lab.report.cross_study import compare_pair
 from lstm_lab.report.render.averages import groups
 from lstm_lab.report.render.tables import sections
-from tests.report.test_verdicts import row, study
+from tests.helpers.report import row, study
 
 SCORES = {"a": np.arange(1, 10) / 10, "b": np.array([0.5, 0.7])}
 

@@ -6,7 +6,7 @@ from lstm_lab.report.comparison import compare
 from lstm_lab.report.render.figures.curves import expected_best
 from lstm_lab.report.render.figures.ranking import trials
 from lstm_lab.report.trials import ended_trials, expected_best_of_trials
-from tests.report.test_verdicts import row, study
+from tests.helpers.report import row, study
 
 
 def trial(variant, seed, score=None, status="completed", valid=None):

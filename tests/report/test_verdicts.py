@@ -1,66 +1,13 @@
 """Claims: when each kind holds, fails or is inconclusive."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 
 from lstm_lab.report.fanova import Importance
-from lstm_lab.report.runs import RunRow, StudyRuns, scores_of
+from lstm_lab.report.runs import scores_of
 from lstm_lab.report.verdicts import hyperparameter_importances, judge_claim, to_unit
 from lstm_lab.statistics.hypotheses import equivalence_test
-
-RANGES = {
-    "optim.lr": {
-        "kind": "LogUniform",
-        "low": 1e-4,
-        "high": 1.0,
-        "integer": False,
-        "one_minus": False,
-    },
-    "noise": {"kind": "Uniform", "low": 1.0, "high": 3.0},
-    "cell": {"kind": "Choice", "values": ["a", "b"]},
-}
-
-
-def study(runs=(), due=None, **options):
-    """A study whose trials are all planned, if it has some."""
-    trials = Counter(run.variant for run in runs if run.stage == "tuning")
-    variants = {name: {} for name in ["np", *(run.variant for run in runs)]}
-    tuning = {"ranges": RANGES, "seeds": None, "points": {name: trials[name] for name in variants}}
-    declared = {"direction": "min", "variants": variants, "seeds": [], "top": 0.1, "tuning": tuning}
-    declared |= {"metric": "nll"} | options
-    return StudyRuns(declared, {}, list(runs), len(runs), due or {})
-
-
-def row(
-    stage="final",
-    seed=0,
-    point=None,
-    status="completed",
-    valid=1.0,
-    test=1.0,
-    test_metrics=None,
-    variant="np",
-):
-    return RunRow(
-        id=str(seed),
-        variant=variant,
-        stage=stage,
-        seed=seed,
-        point=point or {},
-        status=status,
-        reason="",
-        valid=valid,
-        test=test,
-        test_metrics=test_metrics or {},
-        trivial={},
-        best_step=0,
-        parameters=1,
-        wall_s=1.0,
-        flops=None,
-        curve=[],
-    )
+from tests.helpers.report import RANGES, row, study
 
 
 def verdict(claim, scores=None, importances=None):

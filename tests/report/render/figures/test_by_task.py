@@ -6,7 +6,7 @@ import pytest
 from lstm_lab.report.comparison import compare
 from lstm_lab.report.render.figures.by_task import scores_by_task
 from lstm_lab.report.runs import read_study
-from tests.report.test_comparison import crossing_study
+from tests.helpers.report import crossing_study
 
 
 @pytest.mark.parametrize("direction", ["max", "min"])

@@ -6,18 +6,7 @@ import pytest
 from lstm_lab.report.comparison import compare
 from lstm_lab.report.render.figures.curves import learning_curves
 from lstm_lab.report.runs import read_study
-from lstm_lab.utils.files import write_lines
-from tests.helpers.report import write_study
-
-
-def write_curves(folder, curves):
-    """Writes a study whose runs have these curves: (step, value) of each seed, by variant."""
-    write_study(folder, "s", {name: [1.0] * len(of_runs) for name, of_runs in curves.items()})
-    for name, of_runs in curves.items():
-        for seed, curve in enumerate(of_runs):
-            rows = [{"step": step, "split": "valid", "mse": value} for step, value in curve]
-            write_lines(folder / "runs" / f"{name}{seed}" / "metrics.jsonl", rows)
-    return folder
+from tests.helpers.report import write_curves
 
 
 def test_curves_are_averaged_over_the_steps_that_all_runs_have(tmp_path):

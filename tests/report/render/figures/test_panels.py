@@ -6,7 +6,7 @@ from lstm_lab.report.comparison import compare
 from lstm_lab.report.render.figures.curves import learning_curves
 from lstm_lab.report.runs import read_study
 from lstm_lab.utils.files import read_json, write_json
-from tests.report.render.figures.test_curves import write_curves
+from tests.helpers.report import write_curves
 
 
 def notes(folder, n_variants, baseline, tasks, n_failed=0):
