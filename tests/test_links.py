@@ -30,5 +30,13 @@ def test_links_point_to_existing_files_and_headings(page):
             assert anchor in anchors(target.read_text()), link
 
 
+def test_a_page_with_links_to_generated_pages_says_how_to_write_them():
+    """They are in no clone, and GitHub shows the link as dead."""
+    texts = {page.name: page.read_text() for page in PAGES}
+    linking = {name for name, text in texts.items() if re.search(r"\]\([./]*_generated/", text)}
+    assert linking
+    assert {name for name in linking if "`make docs`" not in texts[name]} == set()
+
+
 def test_the_link_check_reads_the_main_pages():
     assert {"README.md", "CONTRIBUTING.md", "design.md"} <= {page.name for page in PAGES}

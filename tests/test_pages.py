@@ -5,10 +5,14 @@ models.
 """
 
 import re
+from dataclasses import fields
 from typing import get_args, get_type_hints
 
 import pytest
 
+from lstm_lab.config.parsing import find_setting
+from lstm_lab.config.run_spec import SECTIONS
+from lstm_lab.config.sections import OptimSpec, TrainSpec
 from lstm_lab.report.cross_study import PairwiseComparison
 from lstm_lab.statistics.sequential import LookVerdict
 from tests.helpers.data import write_samples
@@ -19,7 +23,7 @@ DOCS = ROOT / "docs"
 HOW_TO = (
     *("clusters", "data", "own_cell", "own_data", "files", "own_study", "own_task", "predict"),
     *("existing_weights", "explain", "model_card", "reading_a_report", "resume", "seeds"),
-    *("several_hosts", "compile", "tensorboard", "loggers"),
+    *("several_hosts", "compile", "tensorboard", "loggers", "training"),
     *("export", "pytorch", "keras_flax_equinox", "onnx_and_web"),
 )
 ENGLISH = ("quick_start", "glossary", *(f"how_to/{name}" for name in HOW_TO))
@@ -76,6 +80,25 @@ def test_an_example_comes_before_any_options(page):
     start = text.index("```")
     # The quick start has its headings first: install, then train.
     assert page == "quick_start" or text[:start].count("\n## ") == 0
+
+
+@pytest.mark.parametrize("page", [page for page in ENGLISH if page != "glossary"])
+def test_the_settings_that_a_page_names_exist(page):
+    named = re.findall(rf"(?:`|--config\.)((?:{'|'.join(SECTIONS)})\.\w+)", read(page))
+    # Names of files.
+    kinds = ("py", "onnx", "keras", "safetensors", "eqx", "json", "weights")
+    wrong = {path for path in named if find_setting(*path.split(".")[::-1]) != path}
+    assert wrong <= {f"model.{kind}" for kind in kinds}
+
+
+def test_the_page_on_training_names_every_choice():
+    text = read("how_to/training")
+    for section, name in ((OptimSpec, "schedule"), (OptimSpec, "name")):
+        choices = get_args(get_type_hints(section)[name])
+        assert not [choice for choice in choices if f"`{choice}`" not in text]
+    lengths = {field.name for field in fields(TrainSpec)} - {"loss_reduction", "on_nan"}
+    missing = [name for name in lengths if not re.search(rf"\b{name}\b", text)]
+    assert sorted(missing) == ["rollback_factor", "rollback_limit"]  # how_to/resume
 
 
 @pytest.mark.parametrize("page", CHINESE)

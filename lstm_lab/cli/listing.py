@@ -5,8 +5,12 @@ In: a kind of thing, the name of a variant, or a config. Out: a table on standar
 
 from __future__ import annotations
 
+import difflib
+import itertools
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 import click
 
@@ -19,11 +23,14 @@ from lstm_lab.cli.options import (
     one_of,
     trust_code,
 )
+from lstm_lab.utils.docstrings import attribute_docs
 from lstm_lab.utils.errors import DONE, UserError, unknown
+from lstm_lab.utils.escape import visible
 from lstm_lab.utils.tables import aligned
 
 if TYPE_CHECKING:
     from lstm_lab.cli.settings import Settings
+    from lstm_lab.tasks import Task
 
 KINDS = ("variants", "configs", "tasks", "studies", "runs")
 
@@ -143,15 +150,25 @@ def config() -> None:
     epilog="""\b
 Examples:
   lstm-lab config show adding:peephole
-  lstm-lab config show digits --config.optim.lr=0.01""",
+  lstm-lab config show digits --config.optim.lr=0.01
+  lstm-lab config show digits optim
+  lstm-lab config show digits train.patience""",
 )
 @config_argument
+@click.argument("setting", required=False)
 @trust_code
 @click.pass_obj
 def config_show(
-    settings: Settings, config: str | None, config_flag: str | None, trust_code: bool
+    settings: Settings,
+    config: str | None,
+    config_flag: str | None,
+    setting: str | None,
+    trust_code: bool,
 ) -> int:
-    """Shows all settings of a config, and where each value comes from."""
+    """Shows all settings of a config, and where each value comes from.
+
+    SETTING is a section (task, model, optim, train, compute) or a setting, which is explained.
+    """
     from lstm_lab.cli.runs import CONFIG_EXPECTED
     from lstm_lab.cli.settings import spec_of
     from lstm_lab.config.load import read_config
@@ -167,13 +184,64 @@ def config_show(
         for name, value in vars(spec.task).items()
         if value != getattr(type(spec.task), name, None)
     }
-    rows = [["setting", "value", "from"]]
-    for setting, value in flatten(to_json(spec)).items():
-        unset = "files" if setting in of_files else "default"
-        origin = "config" if setting in written else unset
-        rows.append([setting, str(value), "command line" if setting in settings else origin])
-    print(aligned(rows))
+    rows = []
+    for path, value in flatten(to_json(spec)).items():
+        unset = "files" if path in of_files else "default"
+        origin = "config" if path in written else unset
+        rows.append([path, str(value), "command line" if path in settings else origin])
+    if setting is None:
+        print(aligned([["setting", "value", "from"], *rows]))
+    else:
+        print(_explained(_chosen(rows, setting), _meanings(type(spec.task))))
     return DONE
+
+
+def _chosen(rows: list[list[str]], name: str) -> list[list[str]]:
+    """Returns the rows of a section or a setting; its last name, or another library's, will do."""
+    from lstm_lab.config.parsing import find_setting
+    from lstm_lab.config.run_spec import SECTIONS
+
+    path = find_setting(name) or name
+    chosen = [row for row in rows if row[0] == path or row[0].startswith(f"{path}.")]
+    # An option of the task by its last name.
+    chosen = chosen or [row for row in rows if row[0] == f"task.{path}"]
+    if not chosen:
+        paths = [row[0] for row in rows]
+        similar = difflib.get_close_matches(name, paths, 1)
+        hint = f"; did you mean {similar[0]!r}? expected" if similar else ", expected"
+        # Not all of them, as `unknown` lists its names: there are about ninety.
+        raise UserError(
+            f"config show: got {name!r}{hint} a section (task, {', '.join(SECTIONS)}) or a setting"
+        )
+    return chosen
+
+
+def _meanings(task: type[Task]) -> dict[str, str]:
+    """Returns what the docstrings of the sections say about each setting, and its choices."""
+    from lstm_lab.config.parsing import field_types
+    from lstm_lab.config.run_spec import SECTIONS, RunSpec
+
+    sections: dict[str, type] = {"": RunSpec, "task.": task}
+    sections |= {f"{name}.": section for name, section in SECTIONS.items()}
+    meanings: dict[str, str] = {}
+    for prefix, section in sections.items():
+        types = field_types(section)
+        for name, text in attribute_docs(section).items():
+            choices = get_args(types.get(name)) if get_origin(types.get(name)) is Literal else ()
+            listed = f" One of {', '.join(map(str, choices))}." if choices else ""
+            meanings[f"{prefix}{name}"] = text + listed
+    return meanings | {"task.name": first_line(task.__doc__)}
+
+
+def _explained(rows: list[list[str]], docs: Mapping[str, str]) -> str:
+    """Returns each row with what its setting means; neighbors of the same meaning share it."""
+    blocks = []
+    for meaning, group in itertools.groupby(rows, lambda row: docs.get(row[0], "")):
+        lines = [f"{path} = {visible(value)}  ({origin})" for path, value, origin in group]
+        if meaning:
+            lines.append(textwrap.fill(meaning, 96, initial_indent="  ", subsequent_indent="  "))
+        blocks.append("\n".join(lines))
+    return "\n".join(blocks)
 
 
 def _plain(config: object) -> dict[str, object]:

@@ -124,6 +124,8 @@ class ModelSpec:
         # It would have no effect, and a comparison of rates would find no difference.
         if self.dropout and len(self.layer_widths) == 1:
             raise ValueError("dropout: acts between layers, and the model has one layer")
+        if self.merge != "concat" and not self.bidirectional:
+            raise ValueError(f"merge: got {self.merge}, expected model.bidirectional with it")
         for name in ("dropout_words", "tied", "vectors"):
             if getattr(self, name) and self.embedding is None:
                 raise ValueError(f"{name}: needs an embedding")
@@ -181,7 +183,8 @@ class OptimSpec:
       staircase: exponential falls in one step every `decay_steps`, as in Zaremba et al. 2014.
 
     Raises:
-      ValueError: for a value out of its range, or an option that the optimizer does not have.
+      ValueError: for a value out of its range, or an option that the optimizer or the schedule does
+        not have.
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -237,8 +240,22 @@ class OptimSpec:
             raise ValueError(f"momentum, nesterov, dampening: only sgd has them, got {self.name}")
         if self.name == "adamw" and self.weight_decay_on == "weights":
             raise ValueError("weight_decay_on: adamw adds its decay to the update")
+        self._check_schedule()
         if self.evaluate_at == "position":
             self._check_position()
+
+    def _check_schedule(self) -> None:
+        # Not the steps of exponential: its configs become constant by two settings.
+        for name, neutral, schedules in (
+            ("final_lr", 0.0, ("linear", "cosine")),
+            ("decay_rate", 0.5, ("exponential",)),
+        ):
+            value = getattr(self, name)
+            if value != neutral and self.schedule not in schedules:
+                raise ValueError(
+                    f"{name}: got {value}, which the schedule {self.schedule} does not read; set "
+                    f"optim.schedule={' or '.join(schedules)}, or optim.{name}={neutral:g}"
+                )
 
     def _check_position(self) -> None:
         if not self.nesterov:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_lab.config.run_spec import RunSpec
+from lstm_lab.config.sections import OptimSpec
 from lstm_lab.tasks import Dataset
 from lstm_lab.training.initial_weights import initial_member
 from lstm_lab.training.layout import Layout
@@ -54,8 +55,11 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
 
     Source: Smith 2017, Cyclical learning rates for training neural networks, section 3.3.
     """
-    flat = replace(spec.optim, schedule="constant", warmup_steps=0, plateau=None, accumulate=1)
-    spec = replace(spec, optim=flat, train=replace(spec.train, steps=STEPS, epochs=None))
+    spec = replace(
+        spec,
+        optim=without_schedule(spec.optim),
+        train=replace(spec.train, steps=STEPS, epochs=None),
+    )
     program = build_program(spec, STEPS, Layout("single", 1, 1))
     start = initial_member(program, spec, STEPS, dataset.preprocessing)
     state = program.assign(None, {0: start.state})
@@ -85,6 +89,20 @@ def find_lr(spec: RunSpec, dataset: Dataset) -> RangeTest:
             rates.append(float(rate))
             losses.append(smoothed)
     return suggest_rates(rates, losses)
+
+
+def without_schedule(optim: OptimSpec) -> OptimSpec:
+    """Returns the same optimizer at a constant rate, with one batch per update."""
+    default = OptimSpec()
+    return replace(
+        optim,
+        schedule="constant",
+        final_lr=default.final_lr,
+        decay_rate=default.decay_rate,
+        warmup_steps=0,
+        plateau=None,
+        accumulate=1,
+    )
 
 
 def suggest_rates(rates: list[float], losses: list[float]) -> RangeTest:

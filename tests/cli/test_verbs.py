@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 
 import click
 import pytest
@@ -12,7 +13,10 @@ from lstm_lab.cells import CATALOGUE
 from lstm_lab.cli import main
 from lstm_lab.cli.verbs import app
 from lstm_lab.config.find import list_files
+from lstm_lab.config.run_spec import SECTIONS, RunSpec
+from lstm_lab.config.sections import ModelSpec, TrainSpec
 from lstm_lab.tasks import TASKS
+from lstm_lab.utils.docstrings import attribute_docs
 from lstm_lab.utils.files import read_json
 from tests.helpers.paths import ROOT
 
@@ -132,6 +136,32 @@ def test_config_show_tells_where_each_value_comes_from(capsys):
     assert rows["optim.lr"][1:] == ["0.25", "command", "line"]
     assert rows["model.cell"][1:] == ["gru", "config"]
     assert rows["model.layers"][1:] == ["1", "default"]
+
+
+def test_config_show_explains_a_section_or_a_setting(capsys):
+    """In the words of the sections, from which the reference is made."""
+    assert main(["config", "show", "adding:gru", "model", "--config.model.layers=2"]) == 0
+    shown = capsys.readouterr().out
+    paths = [line.split()[0] for line in shown.splitlines() if not line.startswith(" ")]
+    # Each setting has its own line, also those whose meaning is one text.
+    assert paths == [f"model.{field.name}" for field in fields(ModelSpec)]
+    assert "model.layers = 2  (command line)\n  number of stacked layers.\n" in shown
+    assert "model.dropout_in = 0.0  (default)\nmodel.dropout_out = 0.0  (default)\n  drop" in shown
+    for name in ("train.patience", "patience", "early_stopping"):
+        assert main(["config", "show", "adding", name]) == 0
+        meaning = attribute_docs(TrainSpec)["patience"]
+        assert capsys.readouterr().out == f"train.patience = None  (default)\n  {meaning}\n"
+    assert main(["config", "show", "adding", "optim.name"]) == 0
+    assert "  the optimizer. One of adam, adamw, sgd, rmsprop.\n" in capsys.readouterr().out
+    assert main(["config", "show", "adding", "task"]) == 0
+    assert "task.length = 100  (config)\n  number of steps of a seq" in capsys.readouterr().out
+    assert main(["config", "show", "adding", "patiense"]) == 2
+    assert "got 'patiense'; did you mean 'train.patience'? exp" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("section", [RunSpec, *SECTIONS.values(), *TASKS.values()])
+def test_every_setting_has_a_meaning(section):
+    assert {field.name for field in fields(section) if field.init} <= set(attribute_docs(section))
 
 
 def test_doctor_names_what_is_missing_and_how_to_get_it(capsys, fresh_kernels):

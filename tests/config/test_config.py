@@ -53,6 +53,17 @@ from tests.helpers.settings import CELL, config
         ({"optim": {"name": "adm"}}, "optim.name: got 'adm'.*did you mean 'adam'"),
         ({"optim": {"name": "adam", "momentum": 0.9}}, "only sgd has them, got adam"),
         ({"optim": {"clip": -1.0}}, "optim.clip: got -1.0"),
+        (
+            {"optim": {"final_lr": 0.1}},
+            "optim.final_lr: got 0.1, which the schedule constant does not read; "
+            "set optim.schedule=linear or cosine, or optim.final_lr=0$",
+        ),
+        ({"optim": {"final_lr": 0.1, "schedule": "one_cycle"}}, "schedule one_cycle does not read"),
+        (
+            {"optim": {"decay_rate": 0.9, "schedule": "cosine"}},
+            "optim.decay_rate: got 0.9, which the schedule cosine does not read; set",
+        ),
+        ({"model": {"merge": "sum"}}, "merge: got sum, expected model.bidirectional with it"),
         ({"optim": {"freeze": 3}}, "optim.freeze: got 3, expected a tuple of words"),
         ({"optim": 3}, "optim: got 3, expected a section"),
         ({"train": {"epochs": 3}}, "train.steps, epochs: got 10 and 3, expected exactly one"),

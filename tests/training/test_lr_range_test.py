@@ -7,7 +7,8 @@ import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.config.parsing import build_spec
-from lstm_lab.training import lr_range_test
+from lstm_lab.config.sections import OptimSpec
+from lstm_lab.training import lr_range_test, optimizer
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 
@@ -40,6 +41,20 @@ def test_a_loss_that_is_not_finite_from_the_start_is_one_line(tmp_path):
 def test_the_suggested_rate_is_where_the_loss_falls_fastest():
     result = lr_range_test.suggest_rates([1e-3, 1e-2, 1e-1, 1.0], [3.0, 2.5, 1.0, 2.0])
     assert (result.suggested, result.highest) == (1e-2, pytest.approx(1e-2))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"schedule": "cosine", "final_lr": 0.1, "warmup_steps": 9, "plateau": 2},
+        {"schedule": "exponential", "decay_rate": 0.9, "decay_steps": 5, "accumulate": 4},
+    ],
+)
+def test_every_schedule_becomes_constant(schedule):
+    kept = lr_range_test.without_schedule(OptimSpec(name="sgd", momentum=0.9, **schedule))
+    rate = optimizer.schedule(kept, 100.0)
+    assert [float(rate(k)) for k in (0, 50, 100)] == [1.0, 1.0, 1.0]
+    assert (kept.name, kept.momentum, kept.plateau, kept.accumulate) == ("sgd", 0.9, None, 1)
 
 
 def test_the_command_writes_a_figure_and_the_rates(tmp_path, capsys):
