@@ -183,6 +183,8 @@ def _train(
             meter.advance(steps, name + text)
 
     session.open()
+    if multihost.is_primary() and (line := _resuming(session, members)):
+        say(f"{name}{line}")
     if meter is not None:
         meter.skip(session.steps_done)
     session.finalize_restored()
@@ -202,6 +204,18 @@ def _train(
         ended = members - len(session.lanes.waiting) - len(session.lanes.active)
         runs = f"{ended}/{members} runs, " if members > 1 else ""
         show(steps, f"{runs}step {session.farthest}/{session.total}")
+
+
+def _resuming(session: Session, members: int) -> str | None:
+    """Returns where a cohort continues, in one line for all its runs; None for its first start."""
+    if active := len(session.lanes.active):
+        step = f"step {session.farthest} of {session.total}"
+        if members == 1:
+            return f"resumes at {step}"
+        return f"resumes {active} of {members} runs, the farthest at {step}"
+    # A run that has begun has a record. Damaged checkpoints and records were named already.
+    begun = any(read_settings(run.folder) is not None for run in session.lanes.waiting)
+    return "no checkpoint yet: starts again at step 0" if begun and not session.saves else None
 
 
 def train_run(
