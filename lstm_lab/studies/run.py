@@ -29,6 +29,7 @@ from lstm_lab.studies.study import Search, Study
 from lstm_lab.tasks import Dataset, Task
 from lstm_lab.tasks.source import describe_source
 from lstm_lab.training.checkpoint import Checkpoints
+from lstm_lab.training.ignored import ignored_note
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import CohortOutcome, StopRequest, train_cohort
@@ -140,7 +141,10 @@ def launch(
     folder, datasets = StudyFolder(workdir, study), _Datasets(data_dir, stop)
     # Counting the steps loads the data, so missing data are reported before anything is written.
     finished = folder.finished_slots() | (Counter() if results is None else count_slots(results))
-    unfinished = without_results(all_runs(study, due_seeds(folder.plan)), finished)
+    declared = all_runs(study, due_seeds(folder.plan))
+    unfinished = without_results(declared, finished)
+    if not unfinished:
+        _name_ignored(folder, declared)
     steps = sum(_count_steps(run, datasets) for run in unfinished)
     tuning_failed = False
     with Meter(steps) as meter:
@@ -162,6 +166,17 @@ def launch(
         say(f"no final runs, because a tuning run failed: {', '.join(sorted(undecided))}")
         tuning_failed = True
     return "failed" if tuning_failed and status == "completed" else status
+
+
+def _name_ignored(folder: StudyFolder, runs: list[PlannedRun]) -> None:
+    """Names settings without effect on a study whose runs all have a result."""
+    # One run stands for all: they differ in no setting of `compute`, and have the same loggers.
+    for run in runs:
+        place = folder.run_folder(run_id(run.spec))
+        if read_result(place) is not None:
+            if line := ignored_note(CohortRun(run.spec, place)):
+                say(line)
+            return
 
 
 def _all_diverged(folder: StudyFolder) -> bool:

@@ -29,6 +29,7 @@ from lstm_lab.results.run_files import lease_folder, read_result, read_settings
 from lstm_lab.tasks import Dataset
 from lstm_lab.tasks.source import describe_source
 from lstm_lab.training import multihost
+from lstm_lab.training.ignored import ignored_note
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import (
     Layout,
@@ -254,7 +255,7 @@ def train_run(
     if multihost.is_primary():
         for line in describe_source(dataset):
             say(line)
-        _name_damaged_files(CohortRun(spec, folder))
+        _describe_finished(CohortRun(spec, folder))
     layout = layout_of(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with (
@@ -314,10 +315,14 @@ def _holding_folder(run: CohortRun) -> Iterator[Callable[[], bool]]:
         yield (lambda: True) if watched is None else watched.owns_lease
 
 
-def _name_damaged_files(run: CohortRun) -> None:
-    """Names files of a finished run that are missing or damaged; its result counts."""
+def _describe_finished(run: CohortRun) -> None:
+    """Names settings without effect on a finished run, and its damaged files; its result counts."""
     result = read_result(run.folder) if run.done else None
-    for line in problems(run.folder, result) if result is not None else []:
+    if result is None:
+        return
+    if line := ignored_note(run):
+        say(line)
+    for line in problems(run.folder, result):
         say(f"note: {line}")
 
 
