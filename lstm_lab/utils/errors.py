@@ -84,6 +84,34 @@ def unknown(setting: str, value: object, names: Iterable[str]) -> UserError:
     return UserError(f"{setting}: got {value!r}{hint} one of {', '.join(names)}")
 
 
+def expect_several(
+    setting: str, values: object, kinds: tuple[type, ...] = (object,), article: str = ""
+) -> None:
+    """Raises UserError for one value where several are expected, or a value of another kind.
+
+    A text counts as one value: Python would take it for a sequence of letters.
+
+    Args:
+      setting: what the user set.
+      values: its value.
+      kinds: the classes that each of them may have.
+      article: what one of them is called, for errors, as "an axis (grid, zipped or chain)".
+
+    Example:
+      expect_several("seeds", 3)  # seeds: got 3, expected several, such as (3,)
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        plain = values is None or isinstance(values, (str, bytes, int, float))
+        kind = type(values).__name__
+        shown, name = (repr(values),) * 2 if plain else (f"one {kind}", kind.lower())
+        raise UserError(f"{setting}: got {shown}, expected several, such as ({name},)")
+    if kinds == (object,):
+        return  # not read here: an iterator gives its values once
+    for value in values:
+        if not isinstance(value, kinds):
+            raise UserError(f"{setting}: got {value!r}, expected {article}")
+
+
 def place_in_user_code(error: BaseException) -> str | None:
     """Returns the file and line of the user's code where an error was raised, or None.
 

@@ -27,6 +27,8 @@ from tests.helpers.settings import CELL, config
         ({"model": {"hiden": 3}}, "model.hiden: got 'hiden'.*did you mean 'hidden'"),
         ({"optim": {"learning_rate": 3}}, "got 'learning_rate'; did you mean 'optim.lr'"),
         ({"modle": {"hidden": 3}}, "modle: got 'modle'.*did you mean 'model'"),
+        ({"modle": {}, "train": {"steps": None}}, "modle: got 'modle'.*did you mean 'model'"),
+        ({"compute": {"gate": True}, "train": {"steps": None}}, "did you mean 'gates'"),
         ({"model": {"hidden": "big"}}, "model.hidden: got 'big', expected a whole number"),
         ({"model": {"hidden": 3.5}}, "model.hidden: got 3.5, expected a whole number"),
         ({"model": {"hidden": True}}, "model.hidden: got True"),
