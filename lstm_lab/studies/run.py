@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -29,10 +30,10 @@ from lstm_lab.studies.study import Search, Study
 from lstm_lab.tasks import Dataset, Task
 from lstm_lab.tasks.source import describe_source
 from lstm_lab.training.checkpoint import Checkpoints
-from lstm_lab.training.ignored import ignored_note
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import CohortOutcome, StopRequest, train_cohort
+from lstm_lab.training.notes import ignored_note, short_epoch_note
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError
 from lstm_lab.utils.errors import UserError
@@ -146,6 +147,7 @@ def launch(
     if not unfinished:
         _name_ignored(folder, declared)
     steps = sum(_count_steps(run, datasets) for run in unfinished)
+    _name_short_epochs(unfinished, datasets)
     tuning_failed = False
     with Meter(steps) as meter:
         state = _Launch(folder, datasets, stop, overrides, results, own_pool(), meter)
@@ -177,6 +179,14 @@ def _name_ignored(folder: StudyFolder, runs: list[PlannedRun]) -> None:
             if line := ignored_note(CohortRun(run.spec, place)):
                 say(line)
             return
+
+
+def _name_short_epochs(runs: Iterable[PlannedRun], datasets: _Datasets) -> None:
+    """Says once that the epochs of runs have one step each."""
+    specs = (run.spec for run in runs)
+    notes = (short_epoch_note(spec, datasets[spec.task].splits.get("train")) for spec in specs)
+    if line := next(filter(None, notes), None):
+        say(line)
 
 
 def _all_diverged(folder: StudyFolder) -> bool:

@@ -29,7 +29,6 @@ from lstm_lab.results.run_files import lease_folder, read_result, read_settings
 from lstm_lab.tasks import Dataset
 from lstm_lab.tasks.source import describe_source
 from lstm_lab.training import multihost
-from lstm_lab.training.ignored import ignored_note
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import (
     Layout,
@@ -38,6 +37,7 @@ from lstm_lab.training.layout import (
     run_layout,
     usable_devices,
 )
+from lstm_lab.training.notes import ignored_note, short_epoch_note
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError, Session
 from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
@@ -255,7 +255,7 @@ def train_run(
     if multihost.is_primary():
         for line in describe_source(dataset):
             say(line)
-        _describe_finished(CohortRun(spec, folder))
+        _describe_start(CohortRun(spec, folder), dataset)
     layout = layout_of(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with (
@@ -315,15 +315,18 @@ def _holding_folder(run: CohortRun) -> Iterator[Callable[[], bool]]:
         yield (lambda: True) if watched is None else watched.owns_lease
 
 
-def _describe_finished(run: CohortRun) -> None:
-    """Names settings without effect on a finished run, and its damaged files; its result counts."""
+def _describe_start(run: CohortRun, dataset: Dataset) -> None:
+    """Says that a run has few steps; of a finished one, what is ignored, and damaged files.
+
+    The result of a finished run counts, also with damaged files.
+    """
     result = read_result(run.folder) if run.done else None
     if result is None:
-        return
-    if line := ignored_note(run):
-        say(line)
-    for line in problems(run.folder, result):
-        say(f"note: {line}")
+        notes = [short_epoch_note(run.spec, dataset.splits.get("train"))]
+    else:
+        notes = [ignored_note(run), *(f"note: {line}" for line in problems(run.folder, result))]
+    for note in filter(None, notes):
+        say(note)
 
 
 def _digest(dataset: Dataset) -> str:
