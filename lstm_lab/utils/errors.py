@@ -59,6 +59,30 @@ def missing_column(what: str, column: str, names: Iterable[str]) -> UserError:
     return UserError(f"{what}: no column {column!r}{hint} the header has {', '.join(names)}")
 
 
+def missing_file(setting: str, path: str | Path, where: str = "") -> UserError:
+    """Returns the error for a file that does not exist, with the name of a similar one beside it.
+
+    Args:
+      setting: what named the file.
+      path: the file.
+      where: where it was looked for, after a comma.
+
+    Example:
+      missing_file("data", "reviews.cvs")
+      # data: reviews.cvs does not exist; did you mean 'reviews.csv'?
+    """
+    path = Path(path)
+    try:
+        names = sorted(os.listdir(path.parent))
+    except (OSError, ValueError):
+        names = []
+    # Not the name itself, which a folder may have. Among many files, many are similar by a half.
+    others = [name for name in names if name != path.name]
+    similar = difflib.get_close_matches(path.name, others, 1, cutoff=0.75)
+    hint = f"; did you mean {str(path.with_name(similar[0]))!r}?" if similar else ""
+    return UserError(f"{setting}: {path} does not exist{where}{hint}")
+
+
 def no_examples(split: str, task: str) -> UserError:
     """Returns the error for a split without examples.
 

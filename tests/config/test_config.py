@@ -72,6 +72,11 @@ def test_invalid_settings_are_named_in_one_line(sections, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_metric_of_the_test_split_cannot_choose_checkpoints():
+    with pytest.raises(UserError, match="'piece_nll', which is measured on the test split alone"):
+        build_spec({"task": {"name": "jsb"}, "train": {"steps": 1, "metric": "piece_nll"}})
+
+
 def test_a_variant_that_means_something_new_gets_new_ids():
     janet, uniform, plain = (
         build_spec(config(model=model))

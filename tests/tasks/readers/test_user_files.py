@@ -78,6 +78,21 @@ def test_settings_of_the_command_line_say_how_tags_are_read(tmp_path, settings, 
     task.load(tmp_path)
 
 
+def test_a_missing_file_is_named_with_a_similar_one_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").write_text("text,label\n")
+    (tmp_path / "my_cells.py").write_text("")
+    for config, setting, name, meant in (
+        ("imdb:reviews.cvs", "data", "reviews.cvs", "reviews.csv"),
+        ("adding:my_cell.py:mine", "model.cell", "my_cell.py", "my_cells.py"),
+        ("my_cell.py", "config", "my_cell.py", "my_cells.py"),
+    ):
+        with pytest.raises(UserError, match=f"^{setting}: {name} does not exist.*mean '{meant}'"):
+            load_spec(config)
+    with pytest.raises(UserError, match="other.csv does not exist, neither here nor in [^;]*$"):
+        load_spec("imdb:other.csv")
+
+
 def test_the_share_of_unknown_source_words_is_shown(tmp_path):
     for name, en, de in (("a", "a day\n" * 30, "ein Tag\n" * 30), ("b", "odd day\n", "ein Tag\n")):
         (tmp_path / f"{name}.en").write_text(en)
