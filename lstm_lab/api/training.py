@@ -260,7 +260,7 @@ def compare(
     cell: CellLike,
     *,
     against: str = "lstm",
-    tasks: Sequence[str] = (),
+    tasks: str | Sequence[str] = (),
     budget: int | str = 8,
     workdir: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -273,8 +273,8 @@ def compare(
       cell: a variant, FILE.py:NAME, or a spec; a spec that is defined in the notebook is written
         to a file first.
       against: the variant to compare it with.
-      tasks: names of the battery's tasks, or of a group of tasks, such as "state_tracking"; empty
-        takes all tasks without a group whose data are available.
+      tasks: names of the battery's tasks, or of a group of tasks, such as "state_tracking"; one
+        name, or several in a list; empty takes all tasks without a group whose data are available.
       budget: the number of learning rates that each cell tries on each task; or hours for
         everything, as "2h".
       workdir: the folder of the comparison; None chooses runs/compare-CELL-AGAINST-BUDGET.
@@ -296,9 +296,11 @@ def compare(
     spec: str | Spec = cell.spec if isinstance(cell, BoundCell) else cell
     name = cell_name(spec)
     folder = _path(workdir) or comparison_folder(name, against, str(budget))
+    # As on the command line; `list` would make letters of a text.
+    chosen = tasks.split(",") if isinstance(tasks, str) and tasks else list(tasks)
     with logging_to(log):
         comparison, status = compare_cells(
-            name, against, list(tasks), str(budget), folder, _data(data_dir)
+            name, against, chosen, str(budget), folder, _data(data_dir)
         )
     if status == "failed":
         say(f"a run failed: lstm-lab status --workdir={folder}/TASK says why")

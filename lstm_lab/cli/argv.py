@@ -55,7 +55,11 @@ def usage_error(error: click.ClickException) -> UserError:
         if name.startswith("--config.") and verb in ("sweep", "reproduce"):
             expected = "the settings of a study stand in its file (base, axes, tuning)"
             return UserError(f"{verb}: flag: got {name!r}; {expected}")
-        if setting := _setting(name) if (*verb.split(),) in WITH_SETTINGS else None:
+        reads_settings = (*verb.split(),) in WITH_SETTINGS
+        first, dot, path = name.partition(".")
+        if dot and reads_settings and difflib.get_close_matches(first, ["--config"]):
+            return UserError(f"{verb}: flag: got {name!r}; did you mean --config.{path}=VALUE?")
+        if setting := _setting(name) if reads_settings else None:
             # `--seed` may be a slip for `--seeds`, which is something else.
             similar = difflib.get_close_matches(name, allowed, 1)
             meant = " or ".join([f"--config.{setting}=VALUE", *similar])
@@ -81,17 +85,28 @@ def usage_error(error: click.ClickException) -> UserError:
 
 def _hint_for_extra(verb: str, argument: str, flags: list[str]) -> str:
     """Returns what a user may have meant by an argument that the verb does not take."""
-    name, equals, value = argument.partition("=")
     if (*verb.split(),) in WITH_SETTINGS:
-        if equals:
-            path = _setting(name) or name.removeprefix("config.")
-            return f"did you mean --config.{path}={value}?"
+        if "=" in argument:
+            return f"did you mean {meant_setting(argument)}?"
         return "words of a config follow a colon, as in adding:lstm"
     if "--against" in flags:
         return f"did you mean --against={argument}?"
     if "--workdir" in flags and "/" in argument:
         return f"did you mean --workdir={argument}?"
     return f"lstm-lab {verb} --help explains"
+
+
+def meant_setting(text: str) -> str:
+    """Returns the flag that `NAME=VALUE` without its beginning means.
+
+    Args:
+      text: what the user wrote.
+
+    Example:
+      meant_setting("lr=0.1")  # "--config.optim.lr=0.1"
+    """
+    name, _, value = text.partition("=")
+    return f"--config.{_setting(name) or name.removeprefix('config.')}={value}"
 
 
 def _setting(flag: str) -> str | None:

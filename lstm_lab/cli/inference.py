@@ -28,7 +28,7 @@ from lstm_lab.cli.options import (
     switch,
     trust_code,
 )
-from lstm_lab.utils.errors import DONE, UserError
+from lstm_lab.utils.errors import DONE, UserError, missing_file
 from lstm_lab.utils.escape import json_line, on_terminal, visible
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _opened(input: str, stack: ExitStack) -> Iterable[bytes | str]:
         # A pipe gives its content once, so it is opened once.
         return stack.enter_context(path.open("rb"))
     except FileNotFoundError:
-        raise UserError(f"--input: {path} does not exist") from None
+        raise missing_file("--input", path) from None
     except OSError as error:
         raise UserError(f"--input: {path} cannot be read: {error.strerror}") from None
 

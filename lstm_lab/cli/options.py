@@ -143,6 +143,10 @@ def one_of(argument: str | None, option: str | None, name: str, expected: str) -
     Raises:
       UserError: if both are given, or none.
     """
+    if name == "config" and option is not None and "=" in option and ".py" not in option:
+        from lstm_lab.cli.argv import meant_setting
+
+        raise UserError(f"config: got --config {option}; did you mean {meant_setting(option)}?")
     if argument is not None and option is not None:
         raise UserError(f"{name}: got {argument!r} and --{name}={option}, expected one of both")
     value = argument if option is None else option

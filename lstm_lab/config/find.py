@@ -11,9 +11,21 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.errors import UserError, missing_file, unknown
 
 Kind = Literal["configs", "experiments"]
+
+_OF_TABLES = {"imdb": "labels of texts", "series": "forecasts", "credit": "labels of rows"}
+# By the ending of a file of data, the configs that read such files, each with its use.
+_CONFIGS_OF_FILES = {
+    ".csv": _OF_TABLES,
+    ".tsv": _OF_TABLES,
+    ".parquet": _OF_TABLES,
+    ".jsonl": {"imdb": "labels of texts"},
+    ".txt": {"characters": "the next character", "ptb": "the next word"},
+    ".conll": {"tags": "a tag for each word"},
+    ".conllu": {"tags": "a tag for each word"},
+}
 
 
 def package_folder(kind: Kind) -> Path:
@@ -69,6 +81,8 @@ def find_file(kind: Kind, name: str, setting: str) -> Path:
       find_file("configs", "adding", "--config")  # .../configs/adding.py
     """
     path = Path(name)
+    if kind == "configs":
+        _refuse_data(name, setting)
     if "/" not in name and path.suffix != ".py":
         files = list_files(kind)
         if name not in files:
@@ -78,9 +92,20 @@ def find_file(kind: Kind, name: str, setting: str) -> Path:
     if not os.path.isfile(path):
         _refuse_run(path, setting)
         # Texts of a clone say configs/adding.py; with an installed package, the name is enough.
-        known = f"; did you mean {path.stem!r}?" if path.stem in list_files(kind) else ""
-        raise UserError(f"{setting}: {path} does not exist{known}")
+        if path.stem in list_files(kind):
+            raise UserError(f"{setting}: {path} does not exist; did you mean {path.stem!r}?")
+        raise missing_file(setting, path)
     return path
+
+
+def _refuse_data(name: str, setting: str) -> None:
+    """Raises UserError for a file of data where a config belongs."""
+    # The ending before that of a packed file.
+    endings = [ending for ending in Path(name).suffixes if ending not in (".gz", ".zip")]
+    configs = _CONFIGS_OF_FILES.get(endings[-1] if endings else "")
+    if configs:
+        meant = " or ".join(f"{config}:{name} ({use})" for config, use in configs.items())
+        raise UserError(f"{setting}: got {name!r}, a file of data; did you mean {meant}?")
 
 
 def _refuse_run(path: Path, setting: str) -> None:

@@ -75,6 +75,7 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
     config = {k: v for k, v in dict(config).items() if k not in FILLED_IN}
     task = config.pop("task", {})
     expect_mapping("task", task)
+    _expect_known(config)
     # A copy: the caller's config stays as it is.
     options = dict(task)
     name = options.pop("name", None)
@@ -98,6 +99,21 @@ def build_spec(config: Mapping[str, Any]) -> RunSpec:
         init_from_sha256=_start_hash(init_from, recorded.get("init_from_sha256"), source_hash),
         task_sha256=file_hash(task_file) if task_file else None,
     )
+
+
+def _expect_known(config: Mapping[str, Any]) -> None:
+    """Raises UserError for a key that is no section or setting.
+
+    Before any section is built: a misspelled section would leave out what another error asks for.
+    """
+    for key, values in config.items():
+        if key not in field_types(RunSpec):
+            raise unknown_setting(key, "", key, field_types(RunSpec))
+        if key in SECTIONS and hasattr(values, "items"):
+            names = field_types(SECTIONS[key])
+            for name in values:
+                if name not in names:
+                    raise unknown_setting(f"{key}.{name}", key, name, names)
 
 
 # The specs of a sweep have few cells. The hash makes sure that a changed file is checked again.

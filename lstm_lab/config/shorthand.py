@@ -25,14 +25,21 @@ def apply(config: ConfigDict, words: str | None) -> ConfigDict:
       The same config.
 
     Raises:
-      UserError: for an unknown word.
+      UserError: for an unknown word, or two different cells.
 
     Example:
       apply(config, "gru,bidirectional")
     """
+    cell = None
     for word in filter(None, (words or "").split(",")):
         if word in CATALOGUE or ".py:" in word:
-            config.model.cell = word
+            if cell not in (None, word):
+                # The last word would win, and the other cell would never be trained.
+                raise UserError(
+                    f"config: got two variants, {cell} and {word}, expected one; `lstm-lab compare "
+                    f"{word} --against={cell}` compares them"
+                )
+            cell = config.model.cell = word
         elif word in _MODEL:
             config.model.update(_MODEL[word])
         else:

@@ -22,7 +22,7 @@ from lstm_lab.cells import Spec
 from lstm_lab.config.find import find_file
 from lstm_lab.config.sections import ModelSpec
 from lstm_lab.tasks import TASKS, Task
-from lstm_lab.utils.errors import USER_MODULE, UserError, place_in_user_code, unknown
+from lstm_lab.utils.errors import USER_MODULE, UserError, missing_file, place_in_user_code, unknown
 
 
 def cell_path(model: ModelSpec) -> Path | None:
@@ -102,7 +102,7 @@ def load_task(name: object) -> type[Task]:
             raise unknown("task.name", name, [*TASKS, "FILE.py:NAME"])
         return TASKS[name]
     if not os.path.isfile(path):
-        raise UserError(f"task.name: {path} does not exist")
+        raise missing_file("task.name", path)
     return _load_task(str(name), file_hash(path))
 
 
@@ -243,7 +243,7 @@ def load_module(path: Path, what: str) -> types.ModuleType:
       UserError: for a file that is missing, or that raises an error; the message has its line.
     """
     if not os.path.isfile(path):
-        raise UserError(f"{what}: {path} does not exist")
+        raise missing_file(what, path)
     # A name of its own in sys.modules, where dataclasses look up the types of their fields: a file
     # with the name of an installed package must not hide that package. Every load runs the file as
     # it is now.

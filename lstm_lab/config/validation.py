@@ -17,7 +17,7 @@ from lstm_lab.cells.contract import contract_problem
 from lstm_lab.cells.masks import default_rates
 from lstm_lab.config.variant import resolve_cell
 from lstm_lab.tasks import Categorical, Tokens, metric_names
-from lstm_lab.utils.errors import unknown
+from lstm_lab.utils.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from lstm_lab.config.run_spec import RunSpec
@@ -166,6 +166,11 @@ def check(spec: RunSpec) -> None:
             raise ValueError(f"{name}: got {value}, expected 0 to 2^32 - 1")
     # Not all metrics of the task: `final_metrics` exist only once, after training.
     metrics = metric_names(spec.task.target)
+    if spec.train.metric in spec.task.final_metric_directions:
+        raise UserError(
+            f"train.metric: got {spec.train.metric!r}, which is measured on the test split alone, "
+            f"after training; expected one of {', '.join(metrics)}"
+        )
     if spec.train.metric not in (None, *metrics):
         raise unknown("train.metric", spec.train.metric, metrics)
     for conflict in CONFLICTS:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lstm_lab.config.user_code import file_hash
-from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.errors import UserError, missing_file
 from lstm_lab.utils.files import read_json
 
 SUFFIX = ".safetensors"
@@ -45,7 +45,7 @@ def source_hash(path: Path) -> str:
     if os.path.isdir(path):
         return _run_hash(path)
     if not os.path.isfile(path):
-        raise UserError(f"model.init_from: {path} does not exist")
+        raise missing_file("model.init_from", path)
     if path.suffix in PICKLED:
         hint = TORCH_HINT if path.suffix in TORCH_FILES else ""
         raise UserError(
@@ -73,7 +73,7 @@ def vectors_hash(path: Path) -> str:
       vectors_hash(Path("glove.6B.100d.txt"))  # "3b1f..."
     """
     if not os.path.isfile(path):
-        raise UserError(f"model.vectors: {path} does not exist")
+        raise missing_file("model.vectors", path)
     info = path.stat()
     return _file_hash(path, info.st_size, info.st_mtime_ns)
 

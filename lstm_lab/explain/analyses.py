@@ -21,7 +21,7 @@ from lstm_lab.explain.fixed_points import Attractor, FixedPoint
 from lstm_lab.explain.network import Network, StatePlace, Visited, build_network, visit
 from lstm_lab.inference.load import Trained
 from lstm_lab.tasks import Examples, Split, Tokens, first_examples, longest, rows_that_fit
-from lstm_lab.utils.errors import unknown
+from lstm_lab.utils.errors import expect_several, unknown
 from lstm_lab.utils.progress import Meter
 
 ROWS = 64  # sequences that most analyses read
@@ -193,6 +193,7 @@ def explain(
       >>> dataset = trained.spec.task.load(Path("data"))
       >>> explain(trained, dataset.splits["valid"], ["lesions"]).results["lesions"].intact
     """
+    expect_several("analyses", names)
     for name in names:
         if name not in ANALYSES:
             raise unknown("--analyses", name, ANALYSES)

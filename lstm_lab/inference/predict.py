@@ -32,9 +32,11 @@ from lstm_lab.tasks import (
     Tokens,
     Vectors,
 )
+from lstm_lab.tasks.readers.text import UNKNOWN
 from lstm_lab.training.outputs import ROWS, outputs
 from lstm_lab.training.state import zero_states
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import say
 from lstm_lab.utils.types import JSON, PyTree
 
 Prediction = dict[str, JSON]  # JSON-ready, see `Task.describe_prediction`
@@ -59,10 +61,32 @@ def predict_lines(trained: Trained, lines: Iterable[str], beam: int = 4) -> Iter
       >>> [prediction["label"] for prediction in predict_lines(trained, ["A fine film."])]
     """
     task = trained.spec.task
-    sequences = iter(task.read_inputs(_without_ends(lines), trained.preprocessing))
+    sequences = _naming_unknown(
+        trained, task.read_inputs(_without_ends(lines), trained.preprocessing)
+    )
     while batch := list(islice(sequences, ROWS)):
         for x, values in zip(batch, _batch_outputs(trained, batch, beam), strict=True):
             yield task.describe_prediction(x, values, trained.preprocessing)
+
+
+def _naming_unknown(trained: Trained, sequences: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields sequences, and says after the last one how many of their symbols are unknown.
+
+    Only if a sequence has nothing else, or half of all symbols are: rare words are usual.
+    """
+    named = trained.preprocessing
+    vocabulary: Sequence[str] = named.get("sources") or named.get("inputs") or ()
+    total = unknown = strange = 0
+    for x in sequences:
+        # Only vocabularies of texts have a place for what they lack.
+        if x.ndim == 1 and list(vocabulary[:1]) == [UNKNOWN]:
+            count = int((x == 0).sum())
+            total, unknown = total + len(x), unknown + count
+            strange += count == len(x)
+        yield x
+    if strange or 2 * unknown > total:
+        lines = f"; {strange} of the inputs have no other" if strange else ""
+        say(f"note: {unknown} of {total} words or characters are unknown to the model{lines}")
 
 
 def _without_ends(lines: Iterable[str]) -> Iterator[str]:

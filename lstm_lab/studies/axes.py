@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lstm_lab.results.labels import BASE, full_names, short_names
-from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.errors import UserError, expect_several
 
 Point = dict[str, object]
 
@@ -51,9 +51,13 @@ def grid(setting: str, values: Sequence[object], when: Mapping[str, object] | No
       values: its values, in order.
       when: settings that must have these values; otherwise the axis is left out.
 
+    Raises:
+      UserError: for one value instead of several.
+
     Example:
       grid("optim.nesterov", (False, True), when={"optim.name": "sgd"})
     """
+    expect_several(f"grid: {setting}", values)
     return Axis(tuple({setting: value} for value in values), dict(when or {}))
 
 
@@ -67,11 +71,13 @@ def zipped(
       when: as in `grid`.
 
     Raises:
-      UserError: if the settings have different numbers of values.
+      UserError: if the settings have different numbers of values, or one has no sequence of them.
 
     Example:
       zipped({"model.hidden": (32, 64), "optim.lr": (0.01, 0.005)})  # two points, not four
     """
+    for setting, values in settings.items():
+        expect_several(f"zipped: {setting}", values)
     counts = {setting: len(values) for setting, values in settings.items()}
     if len(set(counts.values())) > 1:
         raise UserError(f"zipped: got {counts} values, expected the same number for all settings")
@@ -174,11 +180,17 @@ class Choice:
     Attributes:
       values: the values.
 
+    Raises:
+      UserError: for one value instead of several.
+
     Example:
       Choice(("adam", "sgd")).quantile(0.7)  # 'sgd'
     """
 
     values: tuple[object, ...]
+
+    def __post_init__(self) -> None:
+        expect_several("Choice", self.values)
 
     def quantile(self, u: float) -> object:
         """Returns the value at the share u of the list."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -32,6 +33,7 @@ from lstm_lab.training.checkpoint import Checkpoints
 from lstm_lab.training.lanes import Cohort, CohortRun
 from lstm_lab.training.layout import Layout
 from lstm_lab.training.loop import CohortOutcome, StopRequest, train_cohort
+from lstm_lab.training.notes import ignored_note, short_epoch_note
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError
 from lstm_lab.utils.errors import UserError
@@ -140,8 +142,12 @@ def launch(
     folder, datasets = StudyFolder(workdir, study), _Datasets(data_dir, stop)
     # Counting the steps loads the data, so missing data are reported before anything is written.
     finished = folder.finished_slots() | (Counter() if results is None else count_slots(results))
-    unfinished = without_results(all_runs(study, due_seeds(folder.plan)), finished)
+    declared = all_runs(study, due_seeds(folder.plan))
+    unfinished = without_results(declared, finished)
+    if not unfinished:
+        _name_ignored(folder, declared)
     steps = sum(_count_steps(run, datasets) for run in unfinished)
+    _name_short_epochs(unfinished, datasets)
     tuning_failed = False
     with Meter(steps) as meter:
         state = _Launch(folder, datasets, stop, overrides, results, own_pool(), meter)
@@ -162,6 +168,25 @@ def launch(
         say(f"no final runs, because a tuning run failed: {', '.join(sorted(undecided))}")
         tuning_failed = True
     return "failed" if tuning_failed and status == "completed" else status
+
+
+def _name_ignored(folder: StudyFolder, runs: list[PlannedRun]) -> None:
+    """Names settings without effect on a study whose runs all have a result."""
+    # One run stands for all: they differ in no setting of `compute`, and have the same loggers.
+    for run in runs:
+        place = folder.run_folder(run_id(run.spec))
+        if read_result(place) is not None:
+            if line := ignored_note(CohortRun(run.spec, place)):
+                say(line)
+            return
+
+
+def _name_short_epochs(runs: Iterable[PlannedRun], datasets: _Datasets) -> None:
+    """Says once that the epochs of runs have one step each."""
+    specs = (run.spec for run in runs)
+    notes = (short_epoch_note(spec, datasets[spec.task].splits.get("train")) for spec in specs)
+    if line := next(filter(None, notes), None):
+        say(line)
 
 
 def _all_diverged(folder: StudyFolder) -> bool:

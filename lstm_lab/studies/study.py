@@ -19,6 +19,7 @@ from lstm_lab.config.serialization import to_json
 from lstm_lab.results.labels import split_labels, variants_by_task
 from lstm_lab.studies.axes import Axis, Point, SearchRange, by_label, cross, random_points
 from lstm_lab.studies.claims import AnyClaim, Claim, Equivalent, Reference, Reproduces
+from lstm_lab.studies.sequences import expect_axes_and_seeds, expect_claims_and_groups
 from lstm_lab.tasks import metric_directions
 from lstm_lab.utils.errors import UserError, unknown
 from lstm_lab.utils.files import flatten
@@ -98,8 +99,8 @@ class Tuning:
       trials: random points, crossed with the axes; or a search, which allows no axes; or None.
 
     Raises:
-      UserError: without seeds and trials, for a seed that is there twice, or for a search with
-        axes.
+      UserError: without seeds and trials, for one axis or seed outside of a tuple, for a seed that
+        is there twice, or for a search with axes.
 
     Example:
       Tuning(axes=(grid("optim.lr", (0.003, 0.01)),), seeds=(0, 1))
@@ -111,6 +112,7 @@ class Tuning:
     trials: Trials | Search | None = None
 
     def __post_init__(self) -> None:
+        expect_axes_and_seeds("tuning", self.axes, self.seeds or ())
         if self.seeds is None and self.trials is None:
             raise UserError("tuning: seeds: got None, expected seeds or trials")
         if len(set(self.seeds or ())) < len(self.seeds or ()):
@@ -219,10 +221,11 @@ class Study:
         the most that a variant gets. None trains all seeds.
 
     Raises:
-      UserError: for fewer than 3 folds: one each to train, validate and test; for a negative rope;
-        for a share `top` out of range; for a seed that is there twice; for looks without a
-        baseline, with folds, with a `test_metric`, without more seeds than the first look, or with
-        a claim that tests means, whose level would ignore the looks.
+      UserError: for one axis, seed or claim outside of a tuple; for fewer than 3 folds: one each to
+        train, validate and test; for a negative rope; for a share `top` out of range; for a seed
+        that is there twice; for looks without a baseline, with folds, with a `test_metric`, without
+        more seeds than the first look, or with a claim that tests means, whose level would ignore
+        the looks.
 
     Example:
       Study(
@@ -253,6 +256,8 @@ class Study:
     sequential: Sequential | None = None
 
     def __post_init__(self) -> None:
+        expect_axes_and_seeds(f"study {self.name}", self.axes, self.seeds)
+        expect_claims_and_groups(f"study {self.name}", self.claims, self.groups)
         if self.sequential is not None:
             self._check_looks(self.sequential)
         parts = "3 or more (one part each to train, validate and test)"

@@ -37,6 +37,7 @@ from lstm_lab.training.layout import (
     run_layout,
     usable_devices,
 )
+from lstm_lab.training.notes import ignored_note, short_epoch_note
 from lstm_lab.training.recorder import Status
 from lstm_lab.training.session import LeaseLostError, Session
 from lstm_lab.utils.errors import AGAIN, Interrupted, UserError
@@ -183,6 +184,8 @@ def _train(
             meter.advance(steps, name + text)
 
     session.open()
+    if multihost.is_primary() and (line := _resuming(session, members)):
+        say(f"{name}{line}")
     if meter is not None:
         meter.skip(session.steps_done)
     session.finalize_restored()
@@ -202,6 +205,18 @@ def _train(
         ended = members - len(session.lanes.waiting) - len(session.lanes.active)
         runs = f"{ended}/{members} runs, " if members > 1 else ""
         show(steps, f"{runs}step {session.farthest}/{session.total}")
+
+
+def _resuming(session: Session, members: int) -> str | None:
+    """Returns where a cohort continues, in one line for all its runs; None for its first start."""
+    if active := len(session.lanes.active):
+        step = f"step {session.farthest} of {session.total}"
+        if members == 1:
+            return f"resumes at {step}"
+        return f"resumes {active} of {members} runs, the farthest at {step}"
+    # A run that has begun has a record. Damaged checkpoints and records were named already.
+    begun = any(read_settings(run.folder) is not None for run in session.lanes.waiting)
+    return "no checkpoint yet: starts again at step 0" if begun and not session.saves else None
 
 
 def train_run(
@@ -240,7 +255,7 @@ def train_run(
     if multihost.is_primary():
         for line in describe_source(dataset):
             say(line)
-        _name_damaged_files(CohortRun(spec, folder))
+        _describe_start(CohortRun(spec, folder), dataset)
     layout = layout_of(spec, head)
     steps, _ = spec.schedule_steps(dataset.splits.get("train"))
     with (
@@ -300,11 +315,18 @@ def _holding_folder(run: CohortRun) -> Iterator[Callable[[], bool]]:
         yield (lambda: True) if watched is None else watched.owns_lease
 
 
-def _name_damaged_files(run: CohortRun) -> None:
-    """Names files of a finished run that are missing or damaged; its result counts."""
+def _describe_start(run: CohortRun, dataset: Dataset) -> None:
+    """Says that a run has few steps; of a finished one, what is ignored, and damaged files.
+
+    The result of a finished run counts, also with damaged files.
+    """
     result = read_result(run.folder) if run.done else None
-    for line in problems(run.folder, result) if result is not None else []:
-        say(f"note: {line}")
+    if result is None:
+        notes = [short_epoch_note(run.spec, dataset.splits.get("train"))]
+    else:
+        notes = [ignored_note(run), *(f"note: {line}" for line in problems(run.folder, result))]
+    for note in filter(None, notes):
+        say(note)
 
 
 def _digest(dataset: Dataset) -> str:

@@ -59,6 +59,30 @@ def missing_column(what: str, column: str, names: Iterable[str]) -> UserError:
     return UserError(f"{what}: no column {column!r}{hint} the header has {', '.join(names)}")
 
 
+def missing_file(setting: str, path: str | Path, where: str = "") -> UserError:
+    """Returns the error for a file that does not exist, with the name of a similar one beside it.
+
+    Args:
+      setting: what named the file.
+      path: the file.
+      where: where it was looked for, after a comma.
+
+    Example:
+      missing_file("data", "reviews.cvs")
+      # data: reviews.cvs does not exist; did you mean 'reviews.csv'?
+    """
+    path = Path(path)
+    try:
+        names = sorted(os.listdir(path.parent))
+    except (OSError, ValueError):
+        names = []
+    # Not the name itself, which a folder may have. Among many files, many are similar by a half.
+    others = [name for name in names if name != path.name]
+    similar = difflib.get_close_matches(path.name, others, 1, cutoff=0.75)
+    hint = f"; did you mean {str(path.with_name(similar[0]))!r}?" if similar else ""
+    return UserError(f"{setting}: {path} does not exist{where}{hint}")
+
+
 def no_examples(split: str, task: str) -> UserError:
     """Returns the error for a split without examples.
 
@@ -82,6 +106,34 @@ def unknown(setting: str, value: object, names: Iterable[str]) -> UserError:
     similar = difflib.get_close_matches(str(value).lower(), by_lower_case, 1)
     hint = f"; did you mean {by_lower_case[similar[0]]!r}? expected" if similar else ", expected"
     return UserError(f"{setting}: got {value!r}{hint} one of {', '.join(names)}")
+
+
+def expect_several(
+    setting: str, values: object, kinds: tuple[type, ...] = (object,), article: str = ""
+) -> None:
+    """Raises UserError for one value where several are expected, or a value of another kind.
+
+    A text counts as one value: Python would take it for a sequence of letters.
+
+    Args:
+      setting: what the user set.
+      values: its value.
+      kinds: the classes that each of them may have.
+      article: what one of them is called, for errors, as "an axis (grid, zipped or chain)".
+
+    Example:
+      expect_several("seeds", 3)  # seeds: got 3, expected several, such as (3,)
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        plain = values is None or isinstance(values, (str, bytes, int, float))
+        kind = type(values).__name__
+        shown, name = (repr(values),) * 2 if plain else (f"one {kind}", kind.lower())
+        raise UserError(f"{setting}: got {shown}, expected several, such as ({name},)")
+    if kinds == (object,):
+        return  # not read here: an iterator gives its values once
+    for value in values:
+        if not isinstance(value, kinds):
+            raise UserError(f"{setting}: got {value!r}, expected {article}")
 
 
 def place_in_user_code(error: BaseException) -> str | None:

@@ -66,6 +66,33 @@ def test_training_ends_with_a_card_which_later_calls_leave_alone(run):
     assert run.card("hub/README.md").read_text() == written
 
 
+class Silent:
+    """A logger that does nothing."""
+
+    def start(self, run): ...
+    def log(self, *_, **__): ...
+    def figure(self, *_, **__): ...
+    def end(self, *_, **__): ...
+
+
+@pytest.mark.parametrize("seeds", [None, 2])
+def test_a_finished_run_names_what_only_training_would_have_done(capsys, seeds):
+    def said(log=None, **changes):
+        capsys.readouterr()
+        settings = {**TINY, "compute.log_every": 2, **changes}
+        ll.train("adding", seeds=seeds, overrides=settings, workdir="runs/one", log=log)
+        return capsys.readouterr().err
+
+    said()
+    assert said() == ""
+    # The default of the setting asks for nothing.
+    assert said(**{"compute.log_every": 200}) == ""
+    line = said(Silent, **{"compute.gates": True})
+    assert line.count("\n") == 1
+    assert "is finished, so compute.gates, log have no effect; another folder (workdir)" in line
+    assert said(**{"compute.gates": True}).count("compute.gates has no effect") == 1
+
+
 def test_a_card_that_cannot_be_written_costs_no_result(capsys):
     folder = Path("runs/one")
     # A folder of this name is what no file can replace.

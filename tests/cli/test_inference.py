@@ -64,6 +64,20 @@ def test_a_pipe_standard_input_and_a_file_give_the_same_answers(
     assert predict(capsys, runs["text"], f"--input={table}")[:2] == (0, expected)
 
 
+def test_words_that_the_model_does_not_know_are_named(runs, monkeypatch, capsys):
+    for content, note in (
+        (LINES, ""),
+        ("a good thing\n", ""),
+        ("qwerty zxcv\n", "note: 2 of 2 words or characters are unknown to the model; 1 of the "),
+        (f"{LINES}x\n", "note: 1 of 7 words or characters are unknown to the model; 1 of the "),
+        ("a b c\n", "note: 2 of 3 words or characters are unknown to the model\n"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.StringIO(content))
+        code, answers, error = predict(capsys, runs["text"])
+        assert (code, len(answers)) == (0, content.count("\n"))
+        assert error.startswith(note) if note else error == ""
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -27,6 +27,8 @@ from tests.helpers.settings import CELL, config
         ({"model": {"hiden": 3}}, "model.hiden: got 'hiden'.*did you mean 'hidden'"),
         ({"optim": {"learning_rate": 3}}, "got 'learning_rate'; did you mean 'optim.lr'"),
         ({"modle": {"hidden": 3}}, "modle: got 'modle'.*did you mean 'model'"),
+        ({"modle": {}, "train": {"steps": None}}, "modle: got 'modle'.*did you mean 'model'"),
+        ({"compute": {"gate": True}, "train": {"steps": None}}, "did you mean 'gates'"),
         ({"model": {"hidden": "big"}}, "model.hidden: got 'big', expected a whole number"),
         ({"model": {"hidden": 3.5}}, "model.hidden: got 3.5, expected a whole number"),
         ({"model": {"hidden": True}}, "model.hidden: got True"),
@@ -79,6 +81,11 @@ def test_invalid_settings_are_named_in_one_line(sections, message):
     with pytest.raises(UserError, match=message) as caught:
         build_spec(config(**sections))
     assert "\n" not in str(caught.value)
+
+
+def test_a_metric_of_the_test_split_cannot_choose_checkpoints():
+    with pytest.raises(UserError, match="'piece_nll', which is measured on the test split alone"):
+        build_spec({"task": {"name": "jsb"}, "train": {"steps": 1, "metric": "piece_nll"}})
 
 
 def test_a_variant_that_means_something_new_gets_new_ids():

@@ -40,3 +40,14 @@ def test_a_word_of_a_config_may_be_a_cell_of_a_file(tmp_path):
     spec = load_spec(f"adding:{path}:mine,stacked")
     assert spec == load_spec("adding:stacked", {"model.cell": f"{path}:mine"})
     assert take_files(f"a.csv,{path}:mine,gru") == (["a.csv"], f"{path}:mine,gru")
+
+
+def test_two_cells_among_the_words_are_refused_with_the_command_that_compares_them(tmp_path):
+    both = r"got two variants, lstm and gru, expected one; `lstm-lab compare gru --against=lstm`"
+    with pytest.raises(UserError, match=both):
+        load_spec("adding:lstm,stacked,gru")
+    path = tmp_path / "cells.py"
+    path.write_text(CELL)
+    with pytest.raises(UserError, match="got two variants, .*cells.py:mine and gru"):
+        load_spec(f"adding:{path}:mine,gru")
+    assert load_spec("adding:gru,gru") == load_spec("adding:gru")

@@ -81,6 +81,8 @@ def test_a_budget_in_hours_becomes_trials(tiny):
         ({"budget": 0}, "budget: got '0', expected trials as 8, or hours as 1.5h"),
         ({"budget": "1.5"}, "expected a whole number of trials"),
         ({"tasks": ["ading_4"]}, "tasks: .*'ading_4'.*did you mean 'adding_4'"),
+        ({"tasks": "ading_4"}, "tasks: .*'ading_4'.*did you mean 'adding_4'"),
+        ({"tasks": "adding_4,ading_6"}, "tasks: .*'ading_6'.*did you mean 'adding_6'"),
         ({"against": "my_cell.py:same"}, "as cell and as baseline"),
     ],
 )

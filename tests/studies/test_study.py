@@ -205,6 +205,27 @@ def test_seeds_that_repeat_and_shares_out_of_range_are_refused():
             tiny_study(top=top)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tiny_study(seeds=3), r"seeds: got 3, expected several, such as \(3,\)"),
+        (lambda: tiny_study(axes=grid("optim.lr", (0.1,))), r"axes: got one Axis, .* \(axis,\)"),
+        (lambda: tiny_study(axes=("optim.lr",)), r"got 'optim.lr', expected an axis \(grid, zi"),
+        (lambda: tiny_study(claims=Claim("a", "b")), r"claims: got one Claim, .* \(claim,\)"),
+        (lambda: tiny_study(claims=["a > b"]), r"claims: got 'a > b', expected one such as Claim"),
+        (
+            lambda: tiny_study(groups={"gated": "lstm"}),
+            r"groups\[gated\]: got 'lstm', expected several",
+        ),
+        (lambda: Tuning(seeds=3), "tuning: seeds: got 3, expected several"),
+        (lambda: Tuning(grid("optim.lr", (0.1,)), seeds=(0,)), "tuning: axes: got one Axis"),
+    ],
+)
+def test_one_value_instead_of_several_is_refused_where_it_stands(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
 def test_the_task_declares_the_direction_of_a_final_metric(monkeypatch):
     assert declaration(tiny_study())["test_direction"] == "min"
     study = tiny_study(test_metric="mae")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -128,6 +129,23 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path):
     assert train([spec], tmp_path / "b").status == "completed"
     assert len(read_json(tmp_path / "b" / "0" / "run.json")["resumed_at"]) == 1
     assert_same_record(run_record(tmp_path / "a" / "0"), run_record(tmp_path / "b" / "0"))
+
+
+def test_a_start_says_where_it_resumes_and_nothing_if_it_is_the_first(tmp_path, capsys):
+    def said(specs, stop=None):
+        train(specs, tmp_path / str(len(specs)), stop=stop)
+        return capsys.readouterr().err
+
+    # The first call has one step, the second one the rest of the interval of five.
+    one, three = [small_spec()], [small_spec(seed=k) for k in range(3)]
+    assert said(one, StopAfter(2)) == ""
+    assert said(one, StopAfter(0)) == "resumes at step 5 of 20\n"
+    shutil.rmtree(tmp_path / "1" / "checkpoints")  # as after a kill before the first checkpoint
+    assert said(one) == "no checkpoint yet: starts again at step 0\n"
+    assert said(one) == ""
+    assert said(three, StopAfter(2)) == ""
+    # One line for a cohort, however many runs it has.
+    assert said(three) == "resumes 3 of 3 runs, the farthest at step 5 of 20\n"
 
 
 def test_a_cohort_stops_writing_after_it_lost_its_lease(tmp_path):

@@ -20,12 +20,13 @@ from lstm_lab.tasks.examples import Stored, Windows
 from lstm_lab.tasks.linear_forecast import linear_forecasts
 from lstm_lab.tasks.readers.download import locate
 from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
-from lstm_lab.tasks.readers.rows import RawTable, parse_table
+from lstm_lab.tasks.readers.rows import RawTable
 from lstm_lab.tasks.readers.series import (
     Rows,
     SeriesFormat,
     any_within,
     describe_columns,
+    input_table,
     numeric_columns,
     series_rows,
     whole_windows,
@@ -353,10 +354,7 @@ class Series(SeriesFormat, Task):
         self, lines: Iterable[str], preprocessing: Mapping[str, Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the standardized rows of an input, and which of them begin a whole context."""
-        text = "\n".join(lines)
-        if not text.strip():
-            raise UserError("input: got nothing, expected a table with a header")
-        rows = self._rows(parse_table("input", text, self.mark, self.header, self.decimal))
+        rows = self._rows(input_table(lines, self))
         if len(rows.values) < self.context:
             raise UserError(f"input: got {len(rows.values)} rows, expected {self.context} or more")
         # The mean and deviation of training, since the model learned its weights for this scale.

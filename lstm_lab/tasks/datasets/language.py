@@ -27,6 +27,7 @@ from lstm_lab.tasks.readers.text import (
     encode,
     most_frequent,
     sha256_of,
+    unknown_note,
 )
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.progress import shown
@@ -174,8 +175,7 @@ class Language(Task):
         # have no hash, have the vocabulary of their papers.
         if self.sha256 is None:
             return []
-        shares = ", ".join(f"{share:.1%} of {split}" for split, share in unknown.items())
-        return [f"unknown with {size} {self.unit}s: {shares}"]
+        return [unknown_note(unknown, size, self.unit)]
 
     def _symbols(self, text: str) -> Sequence[str]:
         if self.unit == "character":

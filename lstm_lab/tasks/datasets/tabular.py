@@ -6,6 +6,7 @@ Logistic regression on the same numbers is the trivial baseline.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -152,7 +153,8 @@ class Table(TableFormat, Task):
         if task.header:
             check_label_header(tables[0].what, label, labels.values(), ", or task.header=false")
         added = {
-            "labels": options.get("labels") or all_labels(labels),
+            "labels": options.get("labels")
+            or all_labels(labels, f"the label {label!r}", f"series:{task.file}"),
             "attributes": len(names),
             "categories": max(counts, default=0),
             "columns": names if task.columns else (),
@@ -350,7 +352,10 @@ class Table(TableFormat, Task):
         # The same class weights as the model. The default of 100 iterations may end too early.
         balanced = "balanced" if self.balanced else None
         model = LogisticRegression(max_iter=5000, class_weight=balanced)
-        model.fit(train.x.reshape(len(train.x), -1), train.y)
+        with warnings.catch_warnings():
+            # scikit-learn takes many classes in few rows for a regression.
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            model.fit(train.x.reshape(len(train.x), -1), train.y)
         # scikit-learn returns no column for a class without training examples. Its logarithm of a
         # probability is set to -30 and not to -inf, so that the NLL stays finite.
         logits_NC = np.full((len(test.x), len(self.labels)), -30.0)

@@ -22,7 +22,15 @@ from lstm_lab.tasks.readers.files import read_text
 from lstm_lab.tasks.readers.options import given_files, incomplete, set_options
 from lstm_lab.tasks.readers.sources import DATA_SETS
 from lstm_lab.tasks.readers.splits import check_shares, read_splits
-from lstm_lab.tasks.readers.text import END, encode, encode_rows, most_frequent, sha256_of
+from lstm_lab.tasks.readers.text import (
+    END,
+    encode,
+    encode_rows,
+    most_frequent,
+    sha256_of,
+    unknown_note,
+    unknown_share,
+)
 from lstm_lab.tasks.tag_schemes import OUTSIDE, Scheme, detect_scheme, is_valid, usual_scheme
 from lstm_lab.utils.collector import collector_paused
 from lstm_lab.utils.errors import UserError
@@ -189,12 +197,17 @@ class Tags(Task):
         words = {k: [self.words(s.words) for s in part] for k, part in splits.items()}
         vocabulary = most_frequent((w for s in words["train"] for w in s), self.vocabulary)
         examples: dict[str, Split] = {}
+        unknown = {}
         for split, part in splits.items():
             x_NT, lengths = encode_rows(words[split], vocabulary)
+            unknown[split] = unknown_share(x_NT, lengths, ends=self.predict == "both")
             y = self._numbers(paths[split], part)
             examples[split] = Examples(x_NT, y, lengths)
         outputs = (*self.labels, *self.intents)
-        return Dataset(examples, {"inputs": vocabulary, "outputs": outputs})
+        preprocessing = {"inputs": vocabulary, "outputs": outputs}
+        # The known sentences, which have no hash, have the vocabulary of their papers.
+        notes = [unknown_note(unknown, len(vocabulary), "word")] if self.sha256 else []
+        return Dataset(examples, preprocessing, {"notes": notes} if notes else {})
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:
         """Converts the words of a line, separated by spaces or tabs, to their numbers [T]."""

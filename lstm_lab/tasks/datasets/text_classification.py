@@ -36,6 +36,8 @@ from lstm_lab.tasks.readers.text import (
     Unit,
     encode,
     sha256_of,
+    unknown_note,
+    unknown_share,
 )
 from lstm_lab.tasks.readers.words import words_of
 from lstm_lab.utils.collector import collector_paused
@@ -163,8 +165,10 @@ class Text(RowFormat, Task):
         coded = {split: self._coded(part, split) for split, part in splits.items()}
         vocabulary = coded["train"].vocabulary(self.vocabulary)
         examples: dict[str, Split] = {}
+        unknown = {}
         for split, part in splits.items():
             x_NT, lengths = coded[split].padded(vocabulary)
+            unknown[split] = unknown_share(x_NT, lengths)
             examples[split] = Examples(x_NT, self._numbers(paths[split], part), lengths)
         header = list(splits["train"][0][1])
         preprocessing = {"inputs": vocabulary, "outputs": self.labels, "header": header}
@@ -175,6 +179,9 @@ class Text(RowFormat, Task):
             "left_out": left_out,
             "rows_read": sum(len(part) for part in splits.values()),
         }
+        # The known reviews, which have no hash, have the vocabulary of their papers.
+        if self.sha256 is not None:
+            source["notes"] = [unknown_note(unknown, len(vocabulary), self.unit)]
         return Dataset(examples, preprocessing, source)
 
     def read_line(self, line: str, preprocessing: Mapping[str, Any]) -> np.ndarray:

@@ -126,7 +126,9 @@ class Waves(TableFormat, Task):
         names: dict[str, str] = {}
         for part in series:
             names |= zip(part.places, part.names, strict=True)
-        labels = options.get("labels") or all_labels(names)
+        labels = options.get("labels") or all_labels(
+            names, "the first value of a line, its label,", f"series:{task.file}"
+        )
         sha256 = options.get("sha256", sha256_of(paths.values()))
         return {**options, "labels": labels, "sha256": sha256}
 

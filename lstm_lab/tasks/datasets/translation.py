@@ -29,6 +29,7 @@ from lstm_lab.tasks.readers.text import (
     encode_rows,
     most_frequent,
     sha256_of,
+    unknown_note,
 )
 from lstm_lab.tasks.readers.words import WORDS, Tokenizer
 from lstm_lab.utils.collector import collector_paused
@@ -191,6 +192,9 @@ class Translation(Task):
         # References are the sentences of the file: sacrebleu splits them into words by its own
         # rules, which makes scores comparable with those of others.
         references = [target for _, target in pairs["test"]]
+        # Subwords know every text: characters that they lack become bytes.
+        listed = self.unit == "word" and self.sha256 is not None
+        notes = [_unknown_words(symbols, sources)] if listed else []
         return Dataset(
             splits,
             {
@@ -203,6 +207,7 @@ class Translation(Task):
                 # Also a check before the training that sacrebleu is installed.
                 "bleu": bleu_signature(references),
             },
+            {"notes": notes} if notes else {},
         )
 
     def _models(self, pairs: Sequence[Pair]) -> tuple[str | None, str | None]:
@@ -312,6 +317,15 @@ def _sizes(
             for part, limit, name in zip(texts, most, names, strict=True)
         ]
     return {name: min(pair) for name, *pair in zip(names, sizes, most, strict=True)}, unit
+
+
+def _unknown_words(symbols: Mapping[str, Sequence[Symbols]], sources: tuple[str, ...]) -> str:
+    """Returns the shares of source words that the model does not know, for people."""
+    known, shares = set(sources), {}
+    for split, pairs in symbols.items():
+        words = [word in known for source, _ in pairs for word in source]
+        shares[split] = 1.0 - sum(words) / max(len(words), 1)
+    return unknown_note(shares, len(sources), "source word")
 
 
 def _tokenizer(model: str | None) -> Tokenizer:

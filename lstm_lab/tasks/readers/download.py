@@ -21,7 +21,7 @@ from platformdirs import user_cache_dir
 from lstm_lab.tasks.readers.files import DAMAGED
 from lstm_lab.tasks.readers.prepare import unpacked
 from lstm_lab.tasks.readers.sources import DATA_SETS, DataSet, Source
-from lstm_lab.utils.errors import UserError, unknown
+from lstm_lab.utils.errors import UserError, missing_file, unknown
 from lstm_lab.utils.files import write_bytes
 from lstm_lab.utils.progress import Meter
 
@@ -93,7 +93,7 @@ def locate(path: str, data_dir: Path) -> Path:
         if place.exists():
             kind = "a folder" if place.is_dir() else "a pipe, which can be read only once; save it"
             raise UserError(f"data: {place} is {kind}, expected a file")
-    raise UserError(f"data: {path} does not exist, neither here nor in {data_dir}")
+    raise missing_file("data", path, f", neither here nor in {data_dir}")
 
 
 def get(name: str, data_dir: Path) -> list[Path]:

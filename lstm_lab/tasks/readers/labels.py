@@ -6,6 +6,7 @@ In: the names of the labels, and the indices of each split (from splits.py). Out
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from lstm_lab.utils.errors import UserError
 
 # How programs write a label that is missing. `none` and `?` are more often labels.
 _MISSING = ("NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "<NA>")
+# More different labels that are all numbers are quantities, unless they are whole and repeated:
+# data sets of series have up to 60 numbered classes, with two training series for some.
+_FEW_CLASSES, _MANY_CLASSES = 20, 100
 
 
 def label_numbers(
@@ -42,14 +46,19 @@ def label_numbers(
     return np.array([numbers[name] for name in names], np.int32)
 
 
-def all_labels(names: Mapping[str, str]) -> tuple[str, ...]:
+def all_labels(
+    names: Mapping[str, str], what: str = "the label", forecasts: str = ""
+) -> tuple[str, ...]:
     """Returns the labels of a user's file, sorted, so that the order of rows does not matter.
 
     Args:
       names: the label of each example, by the place of the example, such as `data: a.csv line 3`.
+      what: names the label in error messages.
+      forecasts: the config that forecasts from the file, or nothing.
 
     Raises:
-      UserError: if there is only one label, or if one looks like a label that is missing.
+      UserError: if there is only one label, if one looks like a label that is missing, or if they
+        are quantities and no classes.
     """
     for place, name in names.items():
         if not name:
@@ -61,9 +70,32 @@ def all_labels(names: Mapping[str, str]) -> tuple[str, ...]:
             )
     labels = tuple(sorted(set(names.values())))
     if len(labels) < 2:
-        what = next(iter(names)).rpartition(" ")[0].rpartition(" ")[0]
-        raise UserError(f"{what} has the label {labels[0]!r} alone, expected two or more")
+        where = next(iter(names)).rpartition(" ")[0].rpartition(" ")[0]
+        raise UserError(f"{where} has the label {labels[0]!r} alone, expected two or more")
+    if _are_quantities(labels, len(names)):
+        hint = f"; for forecasts use {forecasts}" if forecasts else ""
+        raise UserError(
+            f"task: {what} has {len(labels)} different numbers, expected classes{hint}; if they "
+            "are classes, name all in task.labels"
+        )
     return labels
+
+
+def _are_quantities(labels: Sequence[str], examples: int) -> bool:
+    """Returns whether labels are numbers of which a classifier would learn nothing.
+
+    Args:
+      labels: the different labels.
+      examples: the number of examples.
+    """
+    if len(labels) <= _FEW_CLASSES:
+        return False
+    with suppress(ValueError):
+        # With a decimal comma or point.
+        values = [float(label.replace(",", ".")) for label in labels]
+        whole = all(value.is_integer() for value in values)
+        return not whole or len(labels) > _MANY_CLASSES or 2 * len(labels) > examples
+    return False
 
 
 def check_label_header(what: str, column: str, labels: Iterable[str], hint: str = "") -> None:

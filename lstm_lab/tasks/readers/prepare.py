@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from lstm_lab.tasks.readers.files import DAMAGED
-from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.errors import UserError, missing_file
 
 # What a data set's function returns: contents by path under the data folder.
 Prepared = dict[str, bytes]
@@ -33,7 +33,7 @@ def _members(
     unpacked again from the start.
     """
     if not original.exists():
-        raise UserError(f"data: {original} does not exist")
+        raise missing_file("data", original)
     try:
         if original.is_dir():
             files = {path.relative_to(original).as_posix(): path for path in original.rglob("*")}

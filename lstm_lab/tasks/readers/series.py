@@ -6,15 +6,16 @@ which windows of them are whole. `datasets/forecasting.py` makes examples of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_lab.tasks.readers.rows import RawTable, names_text
+from lstm_lab.tasks.readers.rows import RawTable, names_text, parse_table
 from lstm_lab.tasks.readers.tables import Gaps, TableFormat, fill, kind_of, numbers
 from lstm_lab.utils.errors import UserError
+from lstm_lab.utils.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,41 @@ def numeric_columns(table: RawTable, form: SeriesFormat, targets: Sequence[str])
     return columns
 
 
+def input_table(lines: Iterable[str], form: SeriesFormat) -> RawTable:
+    """Returns the table of an input to predict; says if its times are not in order, or have gaps.
+
+    Args:
+      lines: the table, written as the training file.
+      form: how it is written.
+
+    Raises:
+      UserError: for an input without lines, or a malformed table.
+    """
+    text = "\n".join(lines)
+    if not text.strip():
+        raise UserError("input: got nothing, expected a table with a header")
+    table = parse_table("input", text, form.mark, form.header, form.decimal)
+    for note in _time_notes(table, form):
+        say(f"note: {note}")
+    return table
+
+
+def _time_notes(table: RawTable, form: SeriesFormat) -> list[str]:
+    """Returns what is wrong with the times of a table whose time column nobody named."""
+    from lstm_lab.tasks.readers.times import find_times, ordered
+
+    # With a name, and to sort, `series_rows` checks them.
+    checked = form.time is not None or form.sort or table.frame.empty
+    time = None if checked else find_times(table)
+    if time is not None:
+        try:
+            ordered(table, time, sort=False, gaps="refuse")
+        except UserError as error:
+            # Nobody said that this column orders the rows, so they are taken as they are.
+            return [str(error)]
+    return []
+
+
 def describe_columns(table: RawTable, columns: Sequence[str], form: SeriesFormat) -> dict[str, Any]:
     """Returns what a file has, for people: `reads`, `left_out` and `notes` of `Dataset.source`.
 
@@ -147,19 +183,14 @@ def describe_columns(table: RawTable, columns: Sequence[str], form: SeriesFormat
       columns: the columns that are read.
       form: how it is written.
     """
-    from lstm_lab.tasks.readers.times import find_times, ordered
+    from lstm_lab.tasks.readers.times import find_times
 
     left_out = {name: "not used" for name in table.names if name not in columns}
     for name in left_out:
         kind = kind_of(list(table.frame[name]), form) if name else "no name"
         left_out[name] = {"numbers": "not used", "mixed": "not only numbers"}.get(kind, kind)
-    time, notes = form.time or find_times(table), []
+    time = form.time or find_times(table)
     if time is not None:
         left_out[time] = "times"
-    if time is not None and form.time is None and not form.sort:
-        try:
-            ordered(table, time, sort=False, gaps="refuse")
-        except UserError as error:
-            # Nobody said that this column orders the rows, so they are taken as they are.
-            notes.append(str(error))
+    notes = _time_notes(table, form)
     return {"reads": list(columns), "left_out": left_out, "notes": notes}

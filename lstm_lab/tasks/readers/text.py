@@ -96,6 +96,36 @@ def encode_rows(
     return filled, lengths
 
 
+def unknown_share(x_NT: np.ndarray, lengths: np.ndarray, ends: int = 0) -> float:
+    """Returns the share of `<unk>` among the tokens of padded rows.
+
+    Args:
+      x_NT: the numbers of the tokens.
+      lengths: the lengths of the rows [N].
+      ends: the number of `<eos>` in each row, which are not counted.
+    """
+    # Padding is 0, as `<unk>` is, so what is not 0 is counted.
+    unknown = int(lengths.sum()) - int(np.count_nonzero(x_NT))
+    return unknown / max(int((lengths - ends).sum()), 1)
+
+
+def unknown_note(shares: Mapping[str, float], size: int, unit: str) -> str:
+    """Returns a line for people on the tokens that a vocabulary lacks.
+
+    Args:
+      shares: the share of `<unk>` in each split.
+      size: the number of symbols of the vocabulary.
+      unit: what a token is called.
+
+    Example:
+      unknown_note({"train": 0.0, "test": 0.25}, 50, "word")
+      # "unknown with 50 words: 0.0% of train, 25.0% of test"
+    """
+    order = [split for split in ("train", "valid", "test") if split in shares]
+    listed = ", ".join(f"{shares[split]:.1%} of {split}" for split in order)
+    return f"unknown with {size} {unit}s: {listed}"
+
+
 # A text of 100 million characters as Python objects would take gigabytes. It stays one string, and
 # its characters become numbers in parts of this length.
 PART = 2**22

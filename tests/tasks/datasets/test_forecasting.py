@@ -334,6 +334,22 @@ def test_a_series_without_seasonal_errors_has_no_mase(tmp_path, values, season):
     assert metrics["smape"] == 0
 
 
+def test_an_input_to_predict_names_gaps_and_rows_that_are_not_in_order(tmp_path, capsys):
+    rows = [f"2024-01-{day:02d},{day}" for day in range(1, 31)]
+    path = write(tmp_path, "a.csv", "when,load", *rows)
+    task, data = load("series", file=path, context=2)
+    for lines, note in (
+        (rows, ""),
+        (rows[:10] + rows[20:], "note: input line 12 column 'when': 2024-01-21 follows 2024-01-10"),
+        (rows[::-1], "note: input line 3 column 'when': 2024-01-29 comes after 2024-01-30"),
+    ):
+        for read in (task.read_inputs, task.read_rolling):
+            assert list(read(["when,load", *lines], data.preprocessing))
+            error = capsys.readouterr().err
+            assert error.startswith(note) if note else error == ""
+            assert error.count("\n") == bool(note)
+
+
 def test_times_are_checked_if_they_are_named(tmp_path):
     rows = [f"2024-01-{day:02d},{day}" for day in (*range(1, 21), 25, 24, *range(26, 31))]
     path = write(tmp_path, "a.csv", "when,load", *rows)

@@ -72,6 +72,35 @@ def test_a_table_without_a_header_loses_no_row(tmp_path):
     assert (task.labels, data.source["rows_read"]) == (("a", "b"), 40)
 
 
+@pytest.mark.parametrize(
+    ("sales", "different"),
+    [
+        ([10 + k / 4 for k in range(60)], 60),
+        ([str(10 + k / 4).replace(".", ",") for k in range(60)], 60),
+        (range(1, 61), 60),  # whole, but hardly any comes twice
+        ([k % 101 for k in range(400)], 101),
+    ],
+)
+def test_a_label_of_quantities_is_refused(tmp_path, sales, different):
+    path = write(tmp_path, "a.csv", "day;sales", *(f"{k};{v}" for k, v in enumerate(sales)))
+    expected = f"task: the label 'sales' has {different} different numbers, expected classes; for "
+    with pytest.raises(UserError, match=f"{expected}forecasts use series:{path}; if they are"):
+        task_of("table", file=path)
+
+
+def test_numbers_that_are_classes_are_labels(tmp_path, recwarn):
+    # Grades such as 3.5, and as many numbered classes as data sets have.
+    for classes in ([k / 2 for k in range(20)], range(60)):
+        rows = [f"{k},{label}" for label in classes for k in range(2)]
+        task, data = load("table", file=write(tmp_path, "a.csv", "a,grade", *rows))
+        assert len(task.labels) == len(classes)
+        assert "logistic_regression" in task.trivial_outputs(data)
+    assert not [w for w in recwarn if "unique classes" in str(w.message)]
+    many = [f"{k},{k / 4}" for k in range(60)]
+    labels = tuple(str(k / 4) for k in range(60))
+    assert task_of("table", file=write(tmp_path, "b.csv", "a,b", *many), labels=labels)
+
+
 def test_rows_with_one_label_leave_the_linear_baseline_out(tmp_path):
     rows = [f"{k},{k % 5},{'yes' if k else 'no'}" for k in range(40)]
     path = write(tmp_path, "a.csv", "a,b,grade", *rows)

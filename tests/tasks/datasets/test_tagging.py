@@ -1,5 +1,7 @@
 """Tags and intents of sentences: what is predicted, and how predictions are described."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,15 @@ def test_both_predicts_the_intent_at_the_end_of_a_sentence(task, tmp_path):
     assert task.vocabulary == 7
     assert task.target.size == 5
     assert task.metric == "span_f1"
+
+
+def test_the_share_of_unknown_words_is_shown(task, tmp_path):
+    assert task.load(tmp_path).source["notes"] == [
+        "unknown with 7 words: 0.0% of train, 0.0% of valid, 0.0% of test"
+    ]
+    # Of five words, `<eos>` not counted, the vocabulary has two besides <unk> and <eos>.
+    (note,) = replace(task, vocabulary=4).load(tmp_path).source["notes"]
+    assert note == "unknown with 4 words: 60.0% of train, 60.0% of valid, 60.0% of test"
 
 
 def test_new_sentences_end_as_those_of_the_training_data(task, tmp_path):

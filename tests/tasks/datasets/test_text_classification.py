@@ -25,6 +25,15 @@ def test_columns_of_texts_are_found_where_there_is_no_doubt(tmp_path):
         task_of("text", train=path, text="reviews")
 
 
+def test_the_share_of_unknown_words_is_shown(tmp_path):
+    train = write(tmp_path, "a.csv", "text,label", *("good film,1", "dull film,0") * 5)
+    test = write(tmp_path, "b.csv", "text,label", "good,1", "qwerty zxcv film,0")
+    _, data = load("text", train=train, valid=train, test=test)
+    assert data.source["notes"] == [
+        "unknown with 4 words: 0.0% of train, 0.0% of valid, 50.0% of test"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "row", "message"),
     [

@@ -6,6 +6,7 @@ import pytest
 
 from lstm_lab.cli import main
 from lstm_lab.cli.settings import spec_of
+from lstm_lab.config.load import load_spec
 from lstm_lab.utils.errors import UserError
 from lstm_lab.utils.files import read_json
 from tests.helpers.paths import ROOT
@@ -75,6 +76,31 @@ def test_settings_of_the_command_line_say_how_tags_are_read(tmp_path, settings, 
     task = spec_of(config, given).task
     assert {name: getattr(task, name) for name in expected} == expected
     task.load(tmp_path)
+
+
+def test_a_missing_file_is_named_with_a_similar_one_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").write_text("text,label\n")
+    (tmp_path / "my_cells.py").write_text("")
+    for config, setting, name, meant in (
+        ("imdb:reviews.cvs", "data", "reviews.cvs", "reviews.csv"),
+        ("adding:my_cell.py:mine", "model.cell", "my_cell.py", "my_cells.py"),
+        ("my_cell.py", "config", "my_cell.py", "my_cells.py"),
+    ):
+        with pytest.raises(UserError, match=f"^{setting}: {name} does not exist.*mean '{meant}'"):
+            load_spec(config)
+    with pytest.raises(UserError, match="other.csv does not exist, neither here nor in [^;]*$"):
+        load_spec("imdb:other.csv")
+
+
+def test_the_share_of_unknown_source_words_is_shown(tmp_path):
+    for name, en, de in (("a", "a day\n" * 30, "ein Tag\n" * 30), ("b", "odd day\n", "ein Tag\n")):
+        (tmp_path / f"{name}.en").write_text(en)
+        (tmp_path / f"{name}.de").write_text(de)
+    files = ",".join(str(tmp_path / name) for name in ("a.en", "a.de", "b.en", "b.de"))
+    data = load_spec(f"translation:{files}").task.load(tmp_path)
+    note = "unknown with 3 source words: 0.0% of train, 0.0% of valid, 50.0% of test"
+    assert data.source == {"notes": [note]}
 
 
 def test_settings_of_the_command_line_say_how_translations_are_read(tmp_path):
