@@ -73,13 +73,8 @@ class Session:
         # One checkpoint for all lanes: a file per run would cost more than the training of small
         # runs.
         self.checkpoints = Checkpoints(cohort.checkpoints)
-        examples = count_examples(dataset)
-        self.head = {
-            "overrides": overrides,
-            "examples": examples,
-            "planned_steps": self.total,
-            **provenance(),
-        }
+        planned = {"examples": count_examples(dataset), "planned_steps": self.total}
+        self.head = {"overrides": overrides, **planned, **provenance()}
         # Predictions need it besides the weights, and a damaged file would change them.
         record = preprocessing_record(dataset)
         self.preprocessing = json_text(record) if record else None
