@@ -17,14 +17,14 @@ RANGES = {
 
 
 def test_cross_zipped_and_chain_combine_values():
-    axes = (grid("a.x", (1, 2)), zipped({"a.y": (3, 4, 5), "b.z": "uvw"}))
+    axes = (grid("a.x", (1, 2)), zipped({"a.y": (3, 4, 5), "b.z": ("u", "v", "w")}))
     points = cross(axes)
     assert len(points) == 6
     assert points[0] == {"a.x": 1, "a.y": 3, "b.z": "u"}
     assert label(points[5]) == "x=2 y=5 z=w"
     assert cross(()) == [{}]
     chained = chain(grid("a.x", (1, 2)), zipped({"a.x": (7,), "a.y": (8,)}))
-    assert cross((chained, grid("b.z", "uv")))[::2] == [
+    assert cross((chained, grid("b.z", ("u", "v"))))[::2] == [
         {"a.x": 1, "b.z": "u"},
         {"a.x": 2, "b.z": "u"},
         {"a.x": 7, "a.y": 8, "b.z": "u"},
