@@ -25,6 +25,11 @@ class Regularization(NamedTuple):
       rates: rates by name, as floats or scalar arrays; the cell's default applies to missing ones.
       key: key of the step, for masks that all examples share; None means evaluation.
       keys_B: one key per example; None means evaluation.
+
+    Example:
+      key = jax.random.key(1)
+      step = Regularization({"zoneout_h": 0.1}, key, jax.random.split(key, B))
+      h_TBH, final_states = stack.apply(variables, x_TBD, regularization=step)
     """
 
     rates: Rates

@@ -131,10 +131,10 @@ def test_a_damaged_checkpoint_is_named_and_changes_no_result(
     assert_same_record(run_record(folder / "0"), undisturbed)
 
 
-def test_an_undamaged_checkpoint_is_used_without_a_word(tmp_path, stopped_folder, capsys):
+def test_an_undamaged_checkpoint_is_used_with_no_word_on_damage(tmp_path, stopped_folder, capsys):
     shutil.copytree(stopped_folder, tmp_path / "run")
     train([SPEC], tmp_path / "run")
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "resumes at step 10 of 20\n"
 
 
 def test_two_checkpoints_stay_and_killed_writes_are_removed(tmp_path):

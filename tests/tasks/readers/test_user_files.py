@@ -47,7 +47,8 @@ def test_one_command_trains_on_a_users_file(tmp_path, capsys, config, name, cont
     assert result["trivial"]["constant"]
     printed = capsys.readouterr()
     assert "trivial" in printed.out
-    assert ("unknown with" in printed.err) == (config in ("characters.py", "ptb.py"))
+    texts = ("imdb.py", "tags.py", "characters.py", "ptb.py")
+    assert ("unknown with" in printed.err) == (config in texts)
 
 
 COLUMNS = "1 the X O\n2 cat Y B-animal\n3 big Y I-animal\n\n" * 9
