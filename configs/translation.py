@@ -1,7 +1,7 @@
 """English to German: Multi30k, image captions, with attention.
 
 Command: lstm-lab train translation
-Time: 18 minutes on one idle core, estimated from its first 1,400 steps; up to 40 on a busy one.
+Time: 18 minutes on one idle core, estimated from its first 1,400 steps; 37 on a busy one.
 Score: test BLEU 37.2, lower-case, by sacrebleu; perplexity 7.04 per subword (mean of 3 seeds).
 Data: lstm-lab data get multi30k; downloaded at first use.
 

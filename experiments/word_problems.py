@@ -1,7 +1,8 @@
 """Which cells track the state of a group: word problems of Z60, A4xZ5, A5 and S5.
 
 Command: lstm-lab reproduce word_problems
-Time: an hour on two cores that did other work too, from 8 minutes (Z60) to 24 (S5) for a group.
+Time: an hour on two cores that did other work too, from 8 minutes (Z60) to 24 (S5) for a group,
+estimated from the times of the runs.
 
 After Merrill, Petty and Sabharwal 2024, The illusion of state in state-space models. Six cells of
 128 units are trained at 20 elements and tested at every length up to 500. Each variant gets the

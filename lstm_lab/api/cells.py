@@ -174,9 +174,10 @@ def unroll(
 
     Raises:
       UserError: for an unknown cell.
-      ValueError: for inputs of another D than that of the parameters, a wrong shape, an empty
-        sequence, inputs of integers, an unknown backend, gate or field, or a backend that does not
-        support the call.
+      ValueError: for parameters of another cell or of another D than that of the inputs, a wrong
+        shape, an empty sequence, inputs of integers, lengths that are no integers from 0 to T, a
+        key in place of masks, an unknown backend, gate or field, or a backend that does not support
+        the call.
 
     Example:
       h_TBH, final, traced = ll.unroll("lstm", params, x_TBD, trace=("f",))

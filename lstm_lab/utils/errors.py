@@ -60,7 +60,7 @@ def missing_column(what: str, column: str, names: Iterable[str]) -> UserError:
 
 
 def missing_file(setting: str, path: str | Path, where: str = "") -> UserError:
-    """Returns the error for a file that does not exist, with the name of a similar one beside it.
+    """Returns the error for a file that does not exist, with the name of a similar one there.
 
     Args:
       setting: what named the file.
